@@ -1,0 +1,1 @@
+//! adjudicator (being laid).

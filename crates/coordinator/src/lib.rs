@@ -1,0 +1,1 @@
+//! coordinator (being laid).

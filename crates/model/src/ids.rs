@@ -1,0 +1,213 @@
+//! Identifiers.
+
+use crate::{DeadlineClass, Timestamp};
+use std::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($inner:ty), $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// A process of the cluster.
+    NodeId(u64), "n");
+id!(
+    /// A frontend; with its [`FrontendEpoch`] granted by a log entry, so that a restarted frontend never
+    /// reuses a transaction id. 20 bits.
+    FrontendId(u32), "f");
+id!(
+    /// Which life of a frontend. 24 bits.
+    FrontendEpoch(u32), "e");
+id!(
+    /// A shard: a slice of the key space.
+    ShardId(u32), "s");
+id!(
+    /// One copy of a shard, numbered within its shard.
+    ReplicaId(u8), "r");
+id!(
+    /// A database (schema, in MySQL's other word for it).
+    DatabaseId(u32), "d");
+id!(
+    /// A table. Never reused; TRUNCATE gives a table a new one.
+    TableId(u32), "t");
+id!(
+    /// An index within its table; 0 is the primary key.
+    IndexId(u16), "i");
+id!(
+    /// How often the definition of one table has changed.
+    SchemaVersion(u32), "v");
+id!(
+    /// How often the catalog as a whole has changed.
+    CatalogVersion(u64), "c");
+id!(
+    /// Version of a placement, of the whole cluster or of one shard.
+    Epoch(u64), "p");
+id!(
+    /// Index of an entry in the adjudicator's replicated log.
+    LogIndex(u64), "#");
+id!(
+    /// Number of a batch; conflict detection compares these.
+    BatchNumber(u64), "b");
+
+/// The 16-bit hash that places a row on a shard.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Slot(pub u16);
+
+impl Slot {
+    /// How many slots there are.
+    pub const COUNT: u32 = 65_536;
+
+    /// The slot of a row whose sharding column has this index encoding (collation key and all, so that
+    /// equal values share a slot).
+    pub fn of(encoded_sharding_column: &[u8]) -> Slot {
+        // A fixed seed: placement must be the same for ever, unlike the conflict window's keyed hash.
+        Slot((xxhash_rust::xxh3::xxh3_64(encoded_sharding_column) >> 48) as u16)
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04x}", self.0)
+    }
+}
+
+/// A transaction's identity. It carries everything that both the adjudicator and a shard must agree on
+/// without talking to each other: who coordinates it and when it is too late for it.
+///
+/// ```text
+///  bit 127                                                              0
+///  ┌──────────────────┬───────┬─────────────┬────────────────┬──────────┐
+///  │ begun millis  46 │class 2│ frontend 20 │ frontend epoch │ sequence │
+///  │                  │       │             │             24 │       36 │
+///  └──────────────────┴───────┴─────────────┴────────────────┴──────────┘
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TxnId(pub u128);
+
+impl TxnId {
+    const SEQUENCE_BITS: u32 = 36;
+    const EPOCH_BITS: u32 = 24;
+    const FRONTEND_BITS: u32 = 20;
+    const CLASS_BITS: u32 = 2;
+    const EPOCH_SHIFT: u32 = Self::SEQUENCE_BITS;
+    const FRONTEND_SHIFT: u32 = Self::EPOCH_SHIFT + Self::EPOCH_BITS;
+    const CLASS_SHIFT: u32 = Self::FRONTEND_SHIFT + Self::FRONTEND_BITS;
+    const TIME_SHIFT: u32 = Self::CLASS_SHIFT + Self::CLASS_BITS;
+
+    /// Composes an id. `begun` is when the commit began, derived from the adjudicator's timestamps plus
+    /// monotonic elapsed time, to the millisecond.
+    ///
+    /// # Panics
+    /// If a part does not fit its bits; the parts come from our own code.
+    pub fn new(
+        begun: Timestamp,
+        class: DeadlineClass,
+        frontend: FrontendId,
+        epoch: FrontendEpoch,
+        sequence: u64,
+    ) -> Self {
+        assert!(u64::from(frontend.0) < 1 << Self::FRONTEND_BITS);
+        assert!(u64::from(epoch.0) < 1 << Self::EPOCH_BITS);
+        assert!(sequence < 1 << Self::SEQUENCE_BITS);
+        let class = match class {
+            DeadlineClass::Normal => 0u128,
+            DeadlineClass::Bulk => 1,
+            DeadlineClass::Xa => 2,
+        };
+        TxnId(
+            u128::from(begun.millis()) << Self::TIME_SHIFT
+                | class << Self::CLASS_SHIFT
+                | u128::from(frontend.0) << Self::FRONTEND_SHIFT
+                | u128::from(epoch.0) << Self::EPOCH_SHIFT
+                | u128::from(sequence),
+        )
+    }
+
+    /// Reads an id that came from outside; `None` if its bits are not those of an id.
+    pub fn from_bits(bits: u128) -> Option<Self> {
+        (bits >> Self::CLASS_SHIFT & 0b11 != 0b11).then_some(TxnId(bits))
+    }
+
+    /// When the commit began, to the millisecond.
+    pub fn begun(self) -> Timestamp {
+        Timestamp::from_millis((self.0 >> Self::TIME_SHIFT) as u64)
+    }
+
+    /// How long it may take.
+    pub fn class(self) -> DeadlineClass {
+        match self.0 >> Self::CLASS_SHIFT & 0b11 {
+            1 => DeadlineClass::Bulk,
+            2 => DeadlineClass::Xa,
+            _ => DeadlineClass::Normal,
+        }
+    }
+
+    /// After this timestamp nobody may commit the transaction (R1) and nobody need keep its intents (R2).
+    pub fn deadline(self) -> Timestamp {
+        self.begun().later(self.class().limit())
+    }
+
+    /// The frontend that coordinates it.
+    pub fn frontend(self) -> FrontendId {
+        FrontendId((self.0 >> Self::FRONTEND_SHIFT) as u32 & ((1 << Self::FRONTEND_BITS) - 1))
+    }
+
+    /// Which life of that frontend.
+    pub fn frontend_epoch(self) -> FrontendEpoch {
+        FrontendEpoch((self.0 >> Self::EPOCH_SHIFT) as u32 & ((1 << Self::EPOCH_BITS) - 1))
+    }
+
+    /// Its number within that life.
+    pub fn sequence(self) -> u64 {
+        self.0 as u64 & ((1 << Self::SEQUENCE_BITS) - 1)
+    }
+}
+
+impl fmt::Display for TxnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.frontend().0, self.frontend_epoch().0, self.sequence())
+    }
+}
+
+impl fmt::Debug for TxnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}@{}", self.begun())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_txn_id_gives_back_its_parts() {
+        let begun = Timestamp::from_millis(1_790_000_000_123);
+        for class in [DeadlineClass::Normal, DeadlineClass::Bulk, DeadlineClass::Xa] {
+            let id =
+                TxnId::new(begun, class, FrontendId(1_048_575), FrontendEpoch(16_777_215), (1 << 36) - 1);
+            assert_eq!(id.begun(), begun);
+            assert_eq!(id.class(), class);
+            assert_eq!(id.frontend(), FrontendId(1_048_575));
+            assert_eq!(id.frontend_epoch(), FrontendEpoch(16_777_215));
+            assert_eq!(id.sequence(), (1 << 36) - 1);
+            assert_eq!(id.deadline(), begun.later(class.limit()));
+            assert_eq!(TxnId::from_bits(id.0), Some(id));
+        }
+        assert_eq!(TxnId::from_bits(0b11 << TxnId::CLASS_SHIFT), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! rocks (being laid).
