@@ -1,6 +1,6 @@
 //! The decision stream: what shards hear of decisions, in log order.
 
-use crate::{Epoch, LogIndex, Mutation, Timestamp, TxnId, WriteDigest};
+use crate::{Epoch, LogIndex, Mutation, Slot, Timestamp, TxnId, WriteDigest};
 
 /// How far a replica has come: the log entry it has taken in, and that entry's closed timestamp. Both rise
 /// together.
@@ -23,6 +23,8 @@ pub struct StreamEntry {
     pub commits: Vec<ShardCommit>,
     /// The shard's placement epoch, if this entry changed it.
     pub epoch: Option<Epoch>,
+    /// The slots that the shard holds from this entry on, as inclusive runs, if this entry changed them.
+    pub slots: Option<Vec<(Slot, Slot)>>,
     /// The low-water mark, if this entry raised it: versions that no snapshot at or above it can see may go.
     pub low_water: Option<Timestamp>,
 }
