@@ -1,0 +1,257 @@
+//! The definitions that the catalog holds.
+
+use assize_model::{CatalogVersion, DatabaseId, IndexId, SchemaVersion, TableId};
+use assize_values::{Collation, SqlType, Value};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Everything that exists, at one catalog version. Immutable and shared; a change makes a new one.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// Which version this is.
+    pub version: CatalogVersion,
+    /// Databases by name (names compare byte for byte: `lower_case_table_names = 0`).
+    pub databases: BTreeMap<Arc<str>, Arc<Database>>,
+    /// Every table by id, dropped ones in the recycle bin excluded.
+    pub tables: BTreeMap<TableId, Arc<Table>>,
+    /// Users by (name, host pattern).
+    pub users: BTreeMap<(Arc<str>, Arc<str>), Arc<User>>,
+    /// What DROP and TRUNCATE unlinked, newest last, until purged.
+    pub dropped: Vec<Arc<Dropped>>,
+    /// Global system variables that were set (SET GLOBAL / SET PERSIST).
+    pub globals: BTreeMap<Arc<str>, Value>,
+}
+
+/// A database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Database {
+    /// Its id.
+    pub id: DatabaseId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Default collation of new tables.
+    pub collation: Collation,
+    /// Its tables by name.
+    pub tables: BTreeMap<Arc<str>, TableId>,
+}
+
+/// A table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// Its id, which its keys begin with.
+    pub id: TableId,
+    /// Rises with every change of the definition.
+    pub version: SchemaVersion,
+    /// Its database.
+    pub database: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Columns in SELECT * order.
+    pub columns: Vec<Column>,
+    /// Number for the next column's `Column::id`; ids are never reused within a table.
+    pub next_column_id: u32,
+    /// `indexes[0]` is the primary key if `IndexId(0)`; a table without a primary key has a hidden row id
+    /// (see `hidden_row_id`) and its primary index has no columns.
+    pub indexes: Vec<Index>,
+    /// Number for the next index.
+    pub next_index_id: u16,
+    /// No primary key was declared: rows are keyed by a generated 64-bit id.
+    pub hidden_row_id: bool,
+    /// The column whose slot places the row: ordinal into `columns`; `None` with a hidden row id.
+    pub sharding_column: Option<usize>,
+    /// Foreign keys of which this table is the child.
+    pub foreign_keys: Vec<ForeignKey>,
+    /// CHECK constraints.
+    pub checks: Vec<Check>,
+    /// Default collation of new columns.
+    pub collation: Collation,
+    /// COMMENT.
+    pub comment: Arc<str>,
+    /// Creation time, microseconds since the Unix epoch (for information_schema).
+    pub created_micros: i64,
+    /// Table options printed back by SHOW CREATE TABLE that change nothing here (ROW_FORMAT …).
+    pub options: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// Identifies the column's values within stored rows; survives renames and reordering.
+    pub id: u32,
+    /// Its name; compared case-insensitively.
+    pub name: Arc<str>,
+    /// Its type.
+    pub sql_type: SqlType,
+    /// Whether NULL is allowed.
+    pub nullable: bool,
+    /// DEFAULT.
+    pub default: Option<DefaultValue>,
+    /// ON UPDATE CURRENT_TIMESTAMP, with its precision.
+    pub on_update_now: Option<u8>,
+    /// AUTO_INCREMENT.
+    pub auto_increment: bool,
+    /// GENERATED ALWAYS AS.
+    pub generated: Option<Generated>,
+    /// COMMENT.
+    pub comment: Arc<str>,
+    /// INVISIBLE.
+    pub invisible: bool,
+    /// Value of rows stored before the column was added (what ADD COLUMN's default was then).
+    pub added_value: Option<Value>,
+}
+
+/// A column's default.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DefaultValue {
+    /// A constant, already of the column's type.
+    Constant(Value),
+    /// CURRENT_TIMESTAMP(fsp).
+    Now(u8),
+    /// DEFAULT (expression), as SQL text.
+    Expression(Arc<str>),
+}
+
+/// A generated column's expression.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Generated {
+    /// As SQL text.
+    pub expression: Arc<str>,
+    /// STORED; otherwise VIRTUAL.
+    pub stored: bool,
+}
+
+/// An index.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Index {
+    /// Its id within the table; 0 is the primary key.
+    pub id: IndexId,
+    /// Its name; `PRIMARY` for the primary key.
+    pub name: Arc<str>,
+    /// Its columns.
+    pub parts: Vec<IndexPart>,
+    /// UNIQUE (or primary). A unique secondary index is global: its entry lives in the slot of its value.
+    pub unique: bool,
+    /// How far the index has been built.
+    pub state: IndexState,
+    /// COMMENT.
+    pub comment: Arc<str>,
+    /// INVISIBLE: maintained, not used by plans.
+    pub invisible: bool,
+}
+
+/// One column of an index.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexPart {
+    /// `Column::id`.
+    pub column: u32,
+    /// Prefix length in characters (text) or bytes (binary).
+    pub prefix: Option<u32>,
+    /// DESC.
+    pub descending: bool,
+}
+
+/// How far an index has been built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexState {
+    /// Writers maintain it; readers must not use it yet.
+    WriteOnly,
+    /// Complete.
+    Public,
+}
+
+/// A foreign key, held by its child table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForeignKey {
+    /// Constraint name, unique in the database.
+    pub name: Arc<str>,
+    /// `Column::id`s of the child.
+    pub columns: Vec<u32>,
+    /// Parent table; a reference to a table that does not exist yet (foreign_key_checks = 0) is kept by name.
+    pub parent_database: Arc<str>,
+    /// Parent table name.
+    pub parent_table: Arc<str>,
+    /// Parent column names.
+    pub parent_columns: Vec<Arc<str>>,
+    /// ON DELETE.
+    pub on_delete: ReferentialAction,
+    /// ON UPDATE.
+    pub on_update: ReferentialAction,
+}
+
+/// What happens to children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReferentialAction {
+    /// NO ACTION: as RESTRICT.
+    NoAction,
+    /// RESTRICT.
+    Restrict,
+    /// CASCADE.
+    Cascade,
+    /// SET NULL.
+    SetNull,
+}
+
+/// A CHECK constraint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The condition, as SQL text.
+    pub expression: Arc<str>,
+    /// NOT ENFORCED if false.
+    pub enforced: bool,
+    /// The column that it was declared with, if it was declared inline.
+    pub column: Option<u32>,
+}
+
+/// Something in the recycle bin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dropped {
+    /// Number by which UNDROP and SHOW DROPPED name it.
+    pub id: u64,
+    /// When, microseconds since the Unix epoch.
+    pub dropped_micros: i64,
+    /// By which statement.
+    pub cause: DropCause,
+    /// The database; its own `tables` list is empty unless the whole database was dropped.
+    pub database: Arc<Database>,
+    /// The tables, as they were.
+    pub tables: Vec<Arc<Table>>,
+}
+
+/// Which statement unlinked something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropCause {
+    /// DROP TABLE.
+    DropTable,
+    /// TRUNCATE TABLE.
+    Truncate,
+    /// DROP DATABASE.
+    DropDatabase,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct User {
+    /// Its name; empty is the anonymous user.
+    pub name: Arc<str>,
+    /// Host pattern (`%`, `localhost`, `10.%`).
+    pub host: Arc<str>,
+    /// Authentication plugin: `caching_sha2_password` or `mysql_native_password`.
+    pub plugin: Arc<str>,
+    /// caching_sha2_password: SHA256(SHA256(password)); mysql_native_password: SHA1(SHA1(password)); empty
+    /// for no password.
+    pub verifier: Vec<u8>,
+    /// ACCOUNT LOCK.
+    pub locked: bool,
+    /// REQUIRE SSL.
+    pub require_tls: bool,
+    /// Global privileges, upper case (`SELECT`, `ALL PRIVILEGES`, …).
+    pub global: Vec<Arc<str>>,
+    /// Privileges by database name.
+    pub databases: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// Privileges by (database, table).
+    pub tables: BTreeMap<(Arc<str>, Arc<str>), Vec<Arc<str>>>,
+    /// Which of the above come WITH GRANT OPTION: "" for global, "db" or "db.table".
+    pub grant_option: Vec<Arc<str>>,
+}

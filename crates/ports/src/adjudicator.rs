@@ -1,0 +1,171 @@
+//! The adjudicator, as a frontend sees it.
+
+use crate::BoxFuture;
+use assize_model::{
+    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, Outcome, Placement, TableId,
+    Timestamp, TxnId,
+};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A call to the adjudicator failed without a decision.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AdjudicatorError {
+    /// Nobody could be asked; nothing was proposed.
+    #[error("the adjudicator cannot be reached: {0}")]
+    Unreachable(String),
+    /// The call may or may not have had its effect: ask by id.
+    #[error("the adjudicator's reply was lost")]
+    ReplyLost,
+    /// Refused for now; nothing was proposed.
+    #[error("the adjudicator is overloaded: {0}")]
+    Overloaded(String),
+    /// The node can write no more (full disk, failed fsync).
+    #[error("the adjudicator has stopped: {0}")]
+    Stopped(String),
+}
+
+/// The answer to a begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Begun {
+    /// The timestamp of the last applied batch.
+    pub snapshot_ts: Timestamp,
+    /// The catalog at that snapshot: plan with exactly this.
+    pub catalog_version: CatalogVersion,
+    /// Epoch of the placement as a whole at that snapshot.
+    pub placement_epoch: assize_model::Epoch,
+}
+
+/// What a frontend is told when it registers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Registered {
+    /// Its id.
+    pub frontend: FrontendId,
+    /// Its life.
+    pub epoch: FrontendEpoch,
+    /// The cluster's hash seed for [`assize_model::Key::hash`].
+    pub hash_seed: u64,
+}
+
+/// Catalog objects as the adjudicator keeps them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CatalogObjects {
+    /// The version these belong to.
+    pub version: CatalogVersion,
+    /// True: `objects` is everything. False: only what changed since the version asked for.
+    pub complete: bool,
+    /// Key, version at which it was last put, bytes (`None`: removed).
+    pub objects: Vec<(Bytes, u64, Option<Bytes>)>,
+}
+
+/// A run of AUTO_INCREMENT values: `first`, `first + increment`, … `count` of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IdRange {
+    /// The first value.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+    /// The step.
+    pub increment: u64,
+}
+
+/// How a reservation waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LockWait {
+    /// For so long, then error 1205.
+    Timeout(Duration),
+    /// Not at all: error 3572.
+    NoWait,
+    /// Not at all: keys that others hold are left out.
+    SkipLocked,
+}
+
+/// How a key is reserved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LockStrength {
+    /// FOR SHARE.
+    Shared,
+    /// FOR UPDATE.
+    Exclusive,
+}
+
+/// What became of a reservation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reserved {
+    /// Granted for these keys (all of them, but for SKIP LOCKED), with a snapshot taken after the grant.
+    Granted {
+        /// The keys now held.
+        keys: Vec<KeyHash>,
+        /// Read the rows at this.
+        begun: Begun,
+    },
+    /// NOWAIT, and somebody holds one of them.
+    Busy,
+    /// The time passed.
+    TimedOut,
+    /// Waiting would close a cycle; this caller is the victim.
+    Deadlock,
+}
+
+/// The adjudicator, as a frontend sees it. Every method may be called concurrently.
+pub trait AdjudicatorClient: Send + Sync {
+    /// Registers a frontend life; the log grants the epoch.
+    fn register<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Registered, AdjudicatorError>>;
+
+    /// A snapshot that sees everything acknowledged before the call.
+    fn begin(&self) -> BoxFuture<'_, Result<Begun, AdjudicatorError>>;
+
+    /// Decides a transaction. Calling again with the same id answers the same decision.
+    fn commit(&self, footprint: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>>;
+
+    /// What became of a transaction; linearizable. With `resolve`, an undecided one is aborted by a log entry.
+    fn outcome(&self, txn: TxnId, resolve: bool) -> BoxFuture<'_, Result<Outcome, AdjudicatorError>>;
+
+    /// Tells that this frontend has heard these outcomes, so that they need not stay in memory.
+    fn acknowledge(&self, txns: Vec<TxnId>);
+
+    /// Reports the oldest snapshot this frontend still uses (pending begins included; `None`: none), and
+    /// renews its lease.
+    fn report_oldest_snapshot(&self, frontend: FrontendId, epoch: FrontendEpoch, oldest: Option<Timestamp>);
+
+    /// The placement now.
+    fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>>;
+
+    /// Catalog objects changed since `since` up to at least `at_least`.
+    fn catalog(
+        &self,
+        since: CatalogVersion,
+        at_least: CatalogVersion,
+    ) -> BoxFuture<'_, Result<CatalogObjects, AdjudicatorError>>;
+
+    /// Takes `count` AUTO_INCREMENT values, all at or above `at_least`, congruent to `offset` modulo
+    /// `increment` as MySQL defines it.
+    fn allocate_ids(
+        &self,
+        table: TableId,
+        count: u64,
+        at_least: u64,
+        increment: u64,
+        offset: u64,
+    ) -> BoxFuture<'_, Result<IdRange, AdjudicatorError>>;
+
+    /// The next AUTO_INCREMENT value of a table, without taking it.
+    fn next_id(&self, table: TableId) -> BoxFuture<'_, Result<u64, AdjudicatorError>>;
+
+    /// Switches range tracking of a table on; returns once it is.
+    fn track_ranges(&self, table: TableId) -> BoxFuture<'_, Result<(), AdjudicatorError>>;
+
+    /// Advisory reservation of keys for a transaction: never needed for correctness, lost at fail-over
+    /// without harm, released by `release` or when `owner`'s frontend falls silent.
+    fn reserve<'a>(
+        &'a self,
+        owner: TxnId,
+        keys: &'a [KeyHash],
+        strength: LockStrength,
+        wait: LockWait,
+    ) -> BoxFuture<'a, Result<Reserved, AdjudicatorError>>;
+
+    /// Gives back everything `owner` has reserved.
+    fn release(&self, owner: TxnId);
+}

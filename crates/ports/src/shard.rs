@@ -1,0 +1,111 @@
+//! A shard, as a frontend sees it.
+
+use crate::BoxFuture;
+use assize_model::{Epoch, Key, KeyRange, Mutation, Receipt, ShardId, Timestamp, TxnId};
+use bytes::Bytes;
+
+/// A shard refused or could not answer.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ShardError {
+    /// The caller routed with an old placement: route again.
+    #[error("{shard} is in placement epoch {current}, not {asked}")]
+    StaleEpoch {
+        /// Which shard.
+        shard: ShardId,
+        /// What the caller believed.
+        asked: Epoch,
+        /// What is so.
+        current: Epoch,
+    },
+    /// The snapshot is below the low-water mark.
+    #[error("snapshot {0} is below the low-water mark")]
+    SnapshotTooOld(Timestamp),
+    /// Nobody could be asked.
+    #[error("{0} cannot be reached: {1}")]
+    Unreachable(ShardId, String),
+    /// A participant voted No.
+    #[error("{0} refused to prepare: {1}")]
+    PrepareRefused(ShardId, String),
+    /// The store failed; the replica has stopped.
+    #[error("{0} has stopped: {1}")]
+    Stopped(ShardId, String),
+}
+
+/// The view that a read uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadView {
+    /// The snapshot.
+    pub snapshot_ts: Timestamp,
+    /// The shard's placement epoch by which the caller routed.
+    pub epoch: Epoch,
+}
+
+/// Which way a scan runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Direction {
+    /// Ascending keys.
+    #[default]
+    Forward,
+    /// Descending keys.
+    Reverse,
+}
+
+/// One page of a scan.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ScanPage {
+    /// Keys and values in scan order.
+    pub rows: Vec<(Key, Bytes)>,
+    /// What is left of the range; `None` if nothing is.
+    pub rest: Option<KeyRange>,
+}
+
+/// A shard, as a frontend sees it: any replica may answer reads; prepares go to all of them.
+pub trait Shard: Send + Sync {
+    /// Which shard.
+    fn id(&self) -> ShardId;
+
+    /// The value of a key. Waits until the replica's position has reached the snapshot.
+    fn get<'a>(&'a self, view: ReadView, key: &'a Key) -> BoxFuture<'a, Result<Option<Bytes>, ShardError>>;
+
+    /// The values of several keys.
+    fn get_many<'a>(
+        &'a self,
+        view: ReadView,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, ShardError>>;
+
+    /// Up to `limit` rows of a range.
+    fn scan<'a>(
+        &'a self,
+        view: ReadView,
+        range: &'a KeyRange,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<ScanPage, ShardError>>;
+
+    /// The newest commit of each key, lock markers counted, once the position has reached `at_least`; with
+    /// the position (closed timestamp) as of which that is true.
+    fn newest_commits<'a>(
+        &'a self,
+        keys: &'a [Key],
+        at_least: Timestamp,
+    ) -> BoxFuture<'a, Result<(Timestamp, Vec<Option<Timestamp>>), ShardError>>;
+
+    /// The newest commit within a range, likewise.
+    fn newest_commit_in<'a>(
+        &'a self,
+        range: &'a KeyRange,
+        at_least: Timestamp,
+    ) -> BoxFuture<'a, Result<(Timestamp, Option<Timestamp>), ShardError>>;
+
+    /// Writes an intent on every replica; a receipt says that a majority of the configured ones has it.
+    fn prepare(
+        &self,
+        txn: TxnId,
+        epoch: Epoch,
+        mutations: Vec<Mutation>,
+    ) -> BoxFuture<'_, Result<Receipt, ShardError>>;
+
+    /// A hint that an undecided transaction will never commit.
+    fn forget(&self, txn: TxnId);
+}
