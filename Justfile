@@ -1,0 +1,68 @@
+# Recipes; run them through ./justw, which installs what they need.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+cache := env("ASSIZE_CACHE", env("HOME") / ".cache/assize")
+
+# List the recipes.
+default:
+    @just --list --unsorted
+
+# Build, start a whole cluster in one process, print how to connect.
+demo *args: build
+    exec target/fast/assize demo {{args}}
+
+# Start one node: ./justw run --config cluster/single.toml
+run *args: build
+    exec target/fast/assize start {{args}}
+
+# The optimised binary that demo and the end-to-end tests use: target/fast/assize.
+build:
+    cargo build --profile fast --package assize-server --bin assize
+
+# Every test that needs no second machine.
+test: test-unit test-sim e2e
+
+# Unit, golden, property and tidy tests of every crate.
+test-unit:
+    cargo test --workspace --exclude assize-tests
+    cargo test --package assize-tests --test tidy
+
+# The simulator over as many seeds as CI runs.
+test-sim seeds="2000":
+    cargo run --quiet --profile fast --package assize-sim -- --seeds {{seeds}}
+
+# Real processes, real clients, kill -9 (needs MariaDB, which ./justw installs).
+e2e: build clients
+    ASSIZE_BIN="$PWD/target/fast/assize" ASSIZE_CLIENTS="{{cache}}/clients" cargo test --package assize-tests
+
+# Python drivers for the end-to-end tests, in a virtual environment of their own.
+clients:
+    tests/clients/install.sh "{{cache}}/clients"
+
+# Simulate: ./justw sim 42 replays one seed, ./justw sim --seeds 1000 runs many.
+sim *args:
+    cargo run --quiet --profile fast --package assize-sim -- {{args}}
+
+# The read-only gate: format, lints, tidy, licences.
+verify: deny
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Licences, duplicate and banned crates.
+deny:
+    command -v cargo-deny >/dev/null || cargo install --quiet --locked --root "{{cache}}/tools" cargo-deny@0.20.2
+    cargo deny --offline check bans licenses sources
+
+# Format and apply what clippy can fix by itself.
+fix:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets --fix --allow-dirty
+
+# Criterion benches: ./justw bench conflict_window
+bench *args:
+    cargo bench --package assize-benches {{args}}
+
+# Fuzz one target for some seconds (needs a nightly toolchain and cargo-fuzz).
+fuzz target seconds="60":
+    cd fuzz && cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
