@@ -23,6 +23,7 @@ mod key;
 mod placement;
 mod stream;
 mod time;
+mod vote;
 
 pub use decision::*;
 pub use error::*;
@@ -32,3 +33,4 @@ pub use key::*;
 pub use placement::*;
 pub use stream::*;
 pub use time::*;
+pub use vote::*;
