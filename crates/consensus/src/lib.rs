@@ -1,1 +1,3 @@
 //! consensus (being laid).
+pub mod fs;
+pub mod wal;

@@ -1,0 +1,72 @@
+//! The few things that the log and the checkpoints ask of a disk, behind a trait.
+//!
+//! A [`FileSystem`] is one directory. [`Disk`] is a real one, held under an exclusive lock;
+//! [`Memory`] is its twin, which knows what a power cut does: unsynced writes survive in part, in any order
+//! and torn at sector borders, and unsynced renames may or may not have happened. Both the demo without a
+//! data directory and every crash test run on the twin.
+
+mod disk;
+mod memory;
+
+pub use disk::Disk;
+pub use memory::{Crash, Memory};
+
+use std::io;
+use std::sync::Arc;
+
+/// One directory.
+pub trait FileSystem: Send + Sync + 'static {
+    /// Names of the files in it, in order.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Opens a file that is there, for reading and writing.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
+    /// Creates a file, empty; replaces one that is there.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
+    /// Renames a file, replacing the target. Durable after [`FileSystem::sync_directory`].
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file. Durable after [`FileSystem::sync_directory`].
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creations, renames and removals durable.
+    fn sync_directory(&self) -> io::Result<()>;
+}
+
+/// One file.
+#[allow(clippy::len_without_is_empty)]
+pub trait File: Send + Sync {
+    /// Its length.
+    fn len(&self) -> io::Result<u64>;
+    /// Fills the buffer from this offset; fails with `UnexpectedEof` if the file ends before that.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+    /// Writes all of this at this offset.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Makes everything written durable. A failure says nothing about which writes are: never retry.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Cuts or extends it.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+}
+
+/// Writes a whole file so that a crash leaves either the old one or the new one.
+pub fn write_atomically(fs: &dyn FileSystem, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = format!("{name}.tmp");
+    let written = (|| {
+        let file = fs.create(&temporary)?;
+        file.write_at(0, bytes)?;
+        file.sync_data()
+    })();
+    if let Err(error) = written {
+        // Best effort: the leftovers of a full disk should not keep it full.
+        let _ = fs.remove(&temporary);
+        return Err(error);
+    }
+    fs.rename(&temporary, name)?;
+    fs.sync_directory()
+}
+
+/// Reads a whole file.
+pub fn read_all(fs: &dyn FileSystem, name: &str) -> io::Result<Vec<u8>> {
+    let file = fs.open(name)?;
+    let len = usize::try_from(file.len()?).map_err(io::Error::other)?;
+    let mut bytes = vec![0; len];
+    file.read_at(0, &mut bytes)?;
+    Ok(bytes)
+}

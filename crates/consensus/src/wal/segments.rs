@@ -1,0 +1,504 @@
+//! The log on disk: writing batches of operations into segments, and reading all of it back.
+//!
+//! No threads and no queue: [`Segments::write`] is one group commit from beginning to end, so that a test can
+//! let the machine die at each of its operations.
+
+use super::format::{HEAD, Head, Header, Kind, META_MAX, RECORDS};
+use super::{Location, Op, WalError};
+use crate::fs::{File, FileSystem};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+const ZEROS: usize = 1 << 20;
+
+/// A pre-written file that holds nothing that is needed.
+pub struct Spare {
+    name: String,
+    file: Arc<dyn File>,
+    len: u64,
+}
+
+/// A segment that holds records that are needed, or the current one.
+struct Segment {
+    name: String,
+    file: Arc<dyn File>,
+    len: u64,
+    generation: u64,
+    /// Where the next record goes.
+    end: u64,
+    /// One above the greatest index appended in it; 0 if none was.
+    index_end: u64,
+}
+
+/// All segments of a log.
+pub struct Segments {
+    fs: Arc<dyn FileSystem>,
+    segment_size: u64,
+    /// Oldest first; the last one is written to. Never empty.
+    live: VecDeque<Segment>,
+    spares: Vec<Spare>,
+    next_file: u64,
+    next_lsn: u64,
+    first_index: u64,
+    next_index: u64,
+    meta: Bytes,
+    buffer: Vec<u8>,
+}
+
+/// What reading a log back found.
+pub struct Recovered {
+    /// First index that was not purged.
+    pub first_index: u64,
+    /// The entries from there on, and where they lie.
+    pub entries: Vec<(Bytes, Location)>,
+    /// The meta blob.
+    pub meta: Bytes,
+}
+
+impl Segments {
+    /// Reads a log, or begins one in an empty directory.
+    pub fn open(fs: Arc<dyn FileSystem>, segment_size: u64) -> Result<(Segments, Recovered), WalError> {
+        assert!(segment_size >= 2 * RECORDS);
+        let found = Found::scan(&*fs)?;
+        let mut segments = Segments {
+            fs,
+            segment_size,
+            live: VecDeque::new(),
+            spares: found.spares,
+            next_file: found.next_file,
+            next_lsn: 1,
+            first_index: 0,
+            next_index: 0,
+            meta: Bytes::new(),
+            buffer: Vec::new(),
+        };
+        if found.chain.is_empty() {
+            segments.roll(0)?;
+            let recovered = Recovered { first_index: 0, entries: Vec::new(), meta: Bytes::new() };
+            return Ok((segments, recovered));
+        }
+        let mut replay = Replay::new(&found.chain[0].1);
+        let mut leftovers = None;
+        for n in 0..found.chain.len() {
+            let (segment, header) = &found.chain[n];
+            let next_lsn = found.chain.get(n + 1).map(|(_, next)| next.first_lsn);
+            let (end, index_end, leftovers_end) = replay.read(segment, header, next_lsn)?;
+            leftovers = leftovers_end.map(|leftovers_end| (end, leftovers_end));
+            let (name, file, len) = (segment.name.clone(), segment.file.clone(), segment.len);
+            segments.live.push_back(Segment {
+                name,
+                file,
+                len,
+                generation: header.generation,
+                end,
+                index_end,
+            });
+        }
+        let (recovered, next_lsn) = replay.finish()?;
+        segments.next_lsn = next_lsn;
+        segments.first_index = recovered.first_index;
+        segments.next_index = recovered.first_index + recovered.entries.len() as u64;
+        segments.meta = recovered.meta.clone();
+        segments.release();
+        if let Some((from, to)) = leftovers {
+            segments.erase(from, to)?;
+        }
+        Ok((segments, recovered))
+    }
+
+    /// Writes these operations and makes them durable. After an error nothing may be written any more.
+    pub fn write(&mut self, ops: &[Op]) -> Result<Vec<Option<Location>>, WalError> {
+        let mut locations = Vec::with_capacity(ops.len());
+        let mut durable_below = self.next_lsn;
+        self.buffer.clear();
+        for op in ops {
+            let (kind, index, payload): (Kind, u64, &Bytes) = match op {
+                Op::Append { index, payload } => (Kind::Append, *index, payload),
+                Op::Truncate { from } => (Kind::Truncate, *from, &Bytes::new()),
+                Op::Purge { below, meta } => (Kind::Purge, *below, meta),
+                Op::Meta { meta } => (Kind::Meta, 0, meta),
+            };
+            let space = Head::space(payload.len()) as u64;
+            let current = self.live.back().expect("there is always a current segment");
+            if current.end + self.buffer.len() as u64 + space > current.len {
+                self.flush()?;
+                self.roll(space)?;
+                durable_below = self.next_lsn;
+            }
+            let current = self.live.back_mut().expect("there is always a current segment");
+            let offset = current.end + self.buffer.len() as u64;
+            let (generation, lsn, len) = (current.generation, self.next_lsn, payload.len());
+            Head { kind, generation, lsn, durable_below, index, len }.encode(payload, &mut self.buffer);
+            self.next_lsn += 1;
+            locations.push((kind == Kind::Append).then(|| {
+                current.index_end = current.index_end.max(index + 1);
+                Location { file: current.file.clone(), generation, offset, len: payload.len() }
+            }));
+            match op {
+                Op::Append { index, .. } => {
+                    assert_eq!(*index, self.next_index, "entries are appended without a gap");
+                    self.next_index += 1;
+                }
+                Op::Truncate { from } => {
+                    assert!(*from >= self.first_index, "purged entries cannot be truncated");
+                    self.next_index = self.next_index.min(*from);
+                }
+                Op::Purge { below, meta } => {
+                    self.first_index = self.first_index.max(*below);
+                    self.next_index = self.next_index.max(*below);
+                    self.meta = meta.clone();
+                }
+                Op::Meta { meta } => self.meta = meta.clone(),
+            }
+        }
+        self.flush()?;
+        if ops.iter().any(|op| matches!(op, Op::Purge { .. })) {
+            self.release();
+        }
+        Ok(locations)
+    }
+
+    /// Bytes that can be written without asking the file system for more.
+    pub fn headroom(&self) -> u64 {
+        let current = self.live.back().expect("there is always a current segment");
+        let spare: u64 = self.spares.iter().map(|s| s.len - RECORDS).sum();
+        current.len - current.end + spare
+    }
+
+    /// How many files wait to become segments.
+    pub fn spares(&self) -> usize {
+        self.spares.len()
+    }
+
+    /// How many segments hold something.
+    pub fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Takes a pre-written file in.
+    pub fn add_spare(&mut self, spare: Spare) {
+        self.spares.push(spare);
+    }
+
+    /// The number for the next file name.
+    pub fn draw_file_number(&mut self) -> u64 {
+        self.next_file += 1;
+        self.next_file - 1
+    }
+
+    /// Writes what is buffered to the current segment and syncs it.
+    fn flush(&mut self) -> Result<(), WalError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let current = self.live.back_mut().expect("there is always a current segment");
+        current.file.write_at(current.end, &self.buffer).map_err(WalError::io("write", &current.name))?;
+        current.file.sync_data().map_err(WalError::io("sync", &current.name))?;
+        current.end += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Begins a new segment with room for at least `space` bytes. Everything before it is durable.
+    fn roll(&mut self, space: u64) -> Result<(), WalError> {
+        debug_assert!(self.buffer.is_empty());
+        let wanted = self.segment_size.max(RECORDS + space);
+        let spare = match self.spares.iter().position(|spare| spare.len >= wanted) {
+            Some(at) => self.spares.swap_remove(at),
+            None => {
+                let number = self.draw_file_number();
+                create_spare(&*self.fs, number, wanted)?
+            }
+        };
+        let generation = self.live.back().map_or(1, |segment| segment.generation + 1);
+        let header = Header {
+            generation,
+            first_lsn: self.next_lsn,
+            first_index: self.first_index,
+            next_index: self.next_index,
+            meta: self.meta.clone(),
+        };
+        spare.file.write_at(0, &header.encode()).map_err(WalError::io("write", &spare.name))?;
+        spare.file.sync_data().map_err(WalError::io("sync", &spare.name))?;
+        let Spare { name, file, len } = spare;
+        self.live.push_back(Segment { name, file, len, generation, end: RECORDS, index_end: 0 });
+        Ok(())
+    }
+
+    /// Overwrites records of a torn batch that lie beyond the end of the current segment: if new records
+    /// took the place of only some of them, the rest could one day seem to follow.
+    fn erase(&mut self, from: u64, to: u64) -> Result<(), WalError> {
+        let current = self.live.back().expect("there is always a current segment");
+        let zeros = vec![0; (to - from) as usize];
+        current.file.write_at(from, &zeros).map_err(WalError::io("write", &current.name))?;
+        current.file.sync_data().map_err(WalError::io("sync", &current.name))
+    }
+
+    /// Turns the oldest segments that hold nothing but purged entries into spares, or removes them if there
+    /// are enough. The meta blob needs none of them: every later header repeats it.
+    fn release(&mut self) {
+        const SPARES_MAX: usize = 2;
+        while self.live.len() > 1 && self.live[0].index_end <= self.first_index {
+            let Segment { name, file, len, .. } = self.live.pop_front().expect("more than one");
+            if len == self.segment_size && self.spares.len() < SPARES_MAX {
+                self.spares.push(Spare { name, file, len });
+            } else {
+                // A file that stays by failure or by a crash is found and reused at the next start.
+                let _ = self.fs.remove(&name).and_then(|()| self.fs.sync_directory());
+            }
+        }
+    }
+}
+
+/// Creates a file of `len` zeros, durably: overwriting written blocks later needs no journal of the file
+/// system, which is what makes a sync fast.
+pub fn create_spare(fs: &dyn FileSystem, number: u64, len: u64) -> Result<Spare, WalError> {
+    let name = format!("segment-{number:08}.wal");
+    let temporary = format!("{name}.tmp");
+    let created = (|| {
+        let file = fs.create(&temporary)?;
+        let zeros = vec![0; ZEROS.min(len as usize)];
+        let mut at = 0;
+        while at < len {
+            let n = (len - at).min(zeros.len() as u64);
+            file.write_at(at, &zeros[..n as usize])?;
+            at += n;
+        }
+        file.sync_data()?;
+        fs.rename(&temporary, &name)?;
+        fs.sync_directory()?;
+        Ok(file)
+    })();
+    match created {
+        Ok(file) => Ok(Spare { name, file, len }),
+        Err(error) => {
+            let _ = fs.remove(&temporary);
+            Err(WalError::io("create", &name)(error))
+        }
+    }
+}
+
+/// The files of a directory, sorted into those that hold the log and those that do not.
+struct Found {
+    chain: Vec<(Spare, Header)>,
+    spares: Vec<Spare>,
+    next_file: u64,
+}
+
+impl Found {
+    fn scan(fs: &dyn FileSystem) -> Result<Found, WalError> {
+        let mut chain = Vec::new();
+        let mut headless = Vec::new();
+        let mut next_file = 0;
+        for name in fs.list().map_err(WalError::io("list", "the log's directory"))? {
+            if let Some(rest) = name.strip_prefix("segment-") {
+                let number = rest.split('.').next().and_then(|digits| digits.parse::<u64>().ok());
+                next_file = next_file.max(number.map_or(0, |n| n + 1));
+                if name.ends_with(".tmp") {
+                    // A crash interrupted its creation.
+                    fs.remove(&name).map_err(WalError::io("remove", &name))?;
+                    continue;
+                }
+            } else {
+                continue;
+            }
+            let file = fs.open(&name).map_err(WalError::io("open", &name))?;
+            let len = file.len().map_err(WalError::io("read", &name))?;
+            let mut block = vec![0; RECORDS as usize];
+            if len < 2 * RECORDS {
+                return Err(WalError::corrupt(&name, 0, "the file is shorter than any segment"));
+            }
+            file.read_at(0, &mut block).map_err(WalError::io("read", &name))?;
+            match Header::decode(&block, &name)? {
+                Some(header) => chain.push((Spare { name, file, len }, header)),
+                None => headless.push(Spare { name, file, len }),
+            }
+        }
+        chain.sort_by_key(|(_, header)| header.generation);
+        let newest = chain.last().map_or(0, |(_, header)| header.generation);
+        // A header is durable before its first record is written. A record without it means that the header
+        // was there once and the disk lost it.
+        for spare in &headless {
+            if let Some((head, _)) = first_record(spare)?
+                && head.generation > newest
+            {
+                return Err(WalError::corrupt(
+                    &spare.name,
+                    0,
+                    "records lie behind a header that is no longer valid",
+                ));
+            }
+        }
+        // The log is the unbroken run of generations up to the newest; what lies before a gap had been
+        // purged before one of its files was recycled. (`Replay::finish` makes sure of that.)
+        let mut first = chain.len().saturating_sub(1);
+        while first > 0 && chain[first - 1].1.generation + 1 == chain[first].1.generation {
+            first -= 1;
+        }
+        if let Some(pair) =
+            chain[first..].windows(2).find(|pair| pair[0].1.generation == pair[1].1.generation)
+        {
+            return Err(WalError::corrupt(&pair[1].0.name, 0, "two segments have the same generation"));
+        }
+        let mut spares = headless;
+        spares.extend(chain.drain(..first).map(|(spare, _)| spare));
+        Ok(Found { chain, spares, next_file })
+    }
+}
+
+fn first_record(spare: &Spare) -> Result<Option<(Head, Vec<u8>)>, WalError> {
+    let mut head = vec![0; HEAD];
+    spare.file.read_at(RECORDS, &mut head).map_err(WalError::io("read", &spare.name))?;
+    let len = u32::from_le_bytes(head[8..12].try_into().expect("four bytes")) as u64;
+    if RECORDS + HEAD as u64 + len > spare.len {
+        return Ok(None);
+    }
+    let mut record = vec![0; HEAD + len as usize];
+    spare.file.read_at(RECORDS, &mut record).map_err(WalError::io("read", &spare.name))?;
+    Ok(Head::decode(&record).map(|(head, payload)| (head, payload.to_vec())))
+}
+
+/// The log as far as it has been read.
+struct Replay {
+    next_lsn: u64,
+    first_index: u64,
+    next_index: u64,
+    /// Entries below this index lie in segments that are gone.
+    known_from: u64,
+    /// From `known_from` on.
+    entries: VecDeque<(Bytes, Location)>,
+    meta: Bytes,
+}
+
+impl Replay {
+    fn new(oldest: &Header) -> Self {
+        Replay {
+            next_lsn: oldest.first_lsn,
+            first_index: oldest.first_index,
+            next_index: oldest.next_index,
+            known_from: oldest.next_index,
+            entries: VecDeque::new(),
+            meta: oldest.meta.clone(),
+        }
+    }
+
+    /// Reads one segment; `next_lsn` is where the following segment begins, if there is one. Answers where it
+    /// ends, one above its greatest index, and how far records of a torn batch lie beyond the end, if any do.
+    fn read(
+        &mut self,
+        segment: &Spare,
+        header: &Header,
+        next_lsn: Option<u64>,
+    ) -> Result<(u64, u64, Option<u64>), WalError> {
+        let corrupt = |at: usize, why| WalError::corrupt(&segment.name, at as u64, why);
+        if header.first_lsn != self.next_lsn {
+            return Err(corrupt(0, "the segment does not begin where the one before it ends"));
+        }
+        let mut raw = vec![0; segment.len as usize];
+        segment.file.read_at(0, &mut raw).map_err(WalError::io("read", &segment.name))?;
+        let bytes = Bytes::from(raw);
+        let mut at = RECORDS as usize;
+        let mut index_end = 0;
+        while next_lsn != Some(self.next_lsn) {
+            let record = Head::decode(&bytes[at.min(bytes.len())..]);
+            let Some((head, _)) = record.filter(|(head, _)| head.generation == header.generation) else {
+                break;
+            };
+            if head.lsn != self.next_lsn {
+                return Err(corrupt(at, "a record is not the one that follows the record before it"));
+            }
+            let payload = bytes.slice(at + HEAD..at + HEAD + head.len);
+            let location = Location {
+                file: segment.file.clone(),
+                generation: header.generation,
+                offset: at as u64,
+                len: head.len,
+            };
+            self.apply(head, payload, location).map_err(|why| corrupt(at, why))?;
+            if head.kind == Kind::Append {
+                index_end = index_end.max(head.index + 1);
+            }
+            self.next_lsn += 1;
+            at += Head::space(head.len);
+        }
+        if let Some(next_lsn) = next_lsn {
+            if self.next_lsn != next_lsn {
+                return Err(corrupt(
+                    at,
+                    "a record is damaged, and a later segment proves that it was durable",
+                ));
+            }
+            return Ok((at as u64, index_end, None));
+        }
+        // The tail. Whatever of the last, unacknowledged batch reached the disk may lie beyond; but a record
+        // which says that this place was durable before it was written makes this place a damaged one.
+        let mut leftovers_end = None;
+        for beyond in (at..bytes.len().saturating_sub(HEAD)).step_by(8) {
+            if let Some((head, _)) = Head::decode(&bytes[beyond..])
+                && head.generation == header.generation
+                && head.lsn >= self.next_lsn
+            {
+                if head.durable_below > self.next_lsn {
+                    return Err(corrupt(
+                        at,
+                        "a record is damaged, and a later one proves that it was durable",
+                    ));
+                }
+                leftovers_end = Some((beyond + Head::space(head.len).min(bytes.len() - beyond)) as u64);
+            }
+        }
+        Ok((at as u64, index_end, leftovers_end))
+    }
+
+    fn apply(&mut self, head: Head, payload: Bytes, location: Location) -> Result<(), &'static str> {
+        match head.kind {
+            Kind::Append => {
+                if head.index != self.next_index {
+                    return Err("an entry does not follow the entry before it");
+                }
+                self.entries.push_back((payload, location));
+                self.next_index += 1;
+            }
+            Kind::Truncate => {
+                if head.index < self.first_index {
+                    return Err("purged entries are truncated");
+                }
+                self.next_index = self.next_index.min(head.index);
+                self.known_from = self.known_from.min(self.next_index);
+                self.entries.truncate((self.next_index - self.known_from) as usize);
+            }
+            Kind::Purge => {
+                if payload.len() > META_MAX {
+                    return Err("the meta blob is too long");
+                }
+                self.first_index = self.first_index.max(head.index);
+                self.meta = payload;
+                while self.known_from < self.first_index && self.entries.pop_front().is_some() {
+                    self.known_from += 1;
+                }
+                if self.next_index < self.first_index {
+                    self.next_index = self.first_index;
+                    self.known_from = self.first_index;
+                }
+            }
+            Kind::Meta => {
+                if payload.len() > META_MAX {
+                    return Err("the meta blob is too long");
+                }
+                self.meta = payload;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(Recovered, u64), WalError> {
+        if self.known_from > self.first_index {
+            return Err(WalError::MissingSegment { first: self.first_index, known: self.known_from });
+        }
+        debug_assert_eq!(self.known_from, self.first_index);
+        let recovered =
+            Recovered { first_index: self.first_index, entries: self.entries.into(), meta: self.meta };
+        Ok((recovered, self.next_lsn))
+    }
+}

@@ -1,0 +1,369 @@
+//! The machine dies at every single operation, and the log is always what was promised.
+
+use super::segments::Segments;
+use super::*;
+use crate::fs::{Crash, FileSystem, Memory};
+use std::sync::mpsc as channel;
+
+const SEGMENT: u64 = 16 << 10;
+
+/// What the log should be: the naive twin.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Twin {
+    first_index: u64,
+    entries: Vec<Bytes>,
+    meta: Bytes,
+}
+
+impl Twin {
+    fn next_index(&self) -> u64 {
+        self.first_index + self.entries.len() as u64
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Append { index, payload } => {
+                assert_eq!(*index, self.next_index());
+                self.entries.push(payload.clone());
+            }
+            Op::Truncate { from } => {
+                self.entries.truncate(from.saturating_sub(self.first_index) as usize);
+            }
+            Op::Purge { below, meta } => {
+                let drop = (below.saturating_sub(self.first_index) as usize).min(self.entries.len());
+                self.entries.drain(..drop);
+                self.first_index = self.first_index.max(*below);
+                self.meta = meta.clone();
+            }
+            Op::Meta { meta } => self.meta = meta.clone(),
+        }
+    }
+
+    fn of(recovered: segments::Recovered) -> Twin {
+        Twin {
+            first_index: recovered.first_index,
+            entries: recovered.entries.into_iter().map(|(payload, _)| payload).collect(),
+            meta: recovered.meta,
+        }
+    }
+}
+
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// Batches of every kind of operation, the same for the same seed.
+fn workload(seed: u64, batches: usize) -> Vec<Vec<Op>> {
+    workload_with(seed, batches, true)
+}
+
+fn workload_with(seed: u64, batches: usize, purges: bool) -> Vec<Vec<Op>> {
+    let mut dice = Dice(seed);
+    let mut twin = Twin::default();
+    let mut workload = Vec::new();
+    for n in 0..batches {
+        let mut batch = Vec::new();
+        for _ in 0..1 + dice.roll(4) {
+            let len = twin.entries.len() as u64;
+            let op = match dice.roll(12) {
+                0 if len > 0 => Op::Truncate { from: twin.next_index() - dice.roll(len.min(3)) },
+                1 | 2 if len > 4 && purges => {
+                    let meta = Bytes::from(format!("purged in batch {n}"));
+                    Op::Purge { below: twin.first_index + dice.roll(len), meta }
+                }
+                3 => Op::Meta { meta: Bytes::from(format!("meta of batch {n}")) },
+                _ => {
+                    let byte = b'a' + dice.roll(26) as u8;
+                    let len = 1 << dice.roll(12);
+                    Op::Append { index: twin.next_index(), payload: Bytes::from(vec![byte; len]) }
+                }
+            };
+            twin.apply(&op);
+            batch.push(op);
+        }
+        workload.push(batch);
+    }
+    workload
+}
+
+/// Runs batches until they end or the machine dies. Answers how many were acknowledged.
+fn run(fs: &Memory, workload: &[Vec<Op>]) -> usize {
+    let Ok((mut segments, _)) = Segments::open(Arc::new(fs.clone()), SEGMENT) else { return 0 };
+    for (n, batch) in workload.iter().enumerate() {
+        if segments.write(batch).is_err() {
+            return n;
+        }
+    }
+    workload.len()
+}
+
+fn open(fs: &Memory) -> Result<(Segments, Twin), WalError> {
+    let (segments, recovered) = Segments::open(Arc::new(fs.clone()), SEGMENT)?;
+    Ok((segments, Twin::of(recovered)))
+}
+
+/// Twins after 0, 1, 2, … operations.
+fn histories(workload: &[Vec<Op>]) -> Vec<Twin> {
+    let mut twins = vec![Twin::default()];
+    for op in workload.iter().flatten() {
+        let mut twin = twins.last().expect("one at least").clone();
+        twin.apply(op);
+        twins.push(twin);
+    }
+    twins
+}
+
+#[test]
+fn after_a_crash_at_any_point_the_log_is_an_acknowledged_prefix_or_more_and_goes_on() {
+    for seed in 0..6 {
+        let work = workload(seed, 40);
+        let twins = histories(&work);
+        let counted = Memory::new();
+        assert_eq!(run(&counted, &work), work.len());
+        for dies_at in 0..=counted.operations() {
+            for crash in
+                [Crash::LoseUnsynced, Crash::KeepUnsynced, Crash::Toss(dies_at), Crash::Toss(!dies_at)]
+            {
+                let fs = Memory::new();
+                fs.die_after(dies_at);
+                let acknowledged = run(&fs, &work);
+                fs.crash(crash);
+                let context = format!("seed {seed}, dies at {dies_at}, {crash:?}");
+                let (mut segments, twin) = open(&fs).unwrap_or_else(|e| panic!("{context}: {e}"));
+                let least: usize = work[..acknowledged].iter().map(Vec::len).sum();
+                let most = least + work.get(acknowledged).map_or(0, Vec::len);
+                assert!(twins[least..=most].contains(&twin), "{context}: {twin:?}");
+
+                // It goes on from there, and a second crash brings nothing of the torn batch back.
+                let mut twin = twin;
+                let payload = Bytes::from_static(b"after the crash");
+                let op = Op::Append { index: twin.next_index(), payload };
+                twin.apply(&op);
+                segments.write(&[op]).unwrap_or_else(|e| panic!("{context}: {e}"));
+                drop(segments);
+                fs.crash(Crash::LoseUnsynced);
+                assert_eq!(open(&fs).unwrap_or_else(|e| panic!("{context}: {e}")).1, twin, "{context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_before_the_durable_end_is_refused_and_damage_at_the_tail_is_cut_off() {
+    let work = workload_with(3, 60, false);
+    let twins = histories(&work);
+    let fs = Memory::new();
+    assert_eq!(run(&fs, &work), work.len());
+    let (segments, whole) = open(&fs).unwrap();
+    assert!(segments.live() > 1, "the test wants several segments");
+    drop(segments);
+    let last_batch = work.last().expect("not empty").len();
+    let mut refused = 0;
+    for name in fs.list().unwrap() {
+        for offset in (RECORDS..SEGMENT).step_by(97) {
+            fs.flip(&name, offset);
+            match open(&fs) {
+                Ok((_, twin)) => {
+                    // Either the place held nothing, or the last batch, which nothing later vouches for.
+                    let tail = &twins[twins.len() - 1 - last_batch..];
+                    assert!(twin == whole || tail.contains(&twin), "{name} {offset}: {twin:?}");
+                    fs.flip(&name, offset);
+                    if twin != whole {
+                        // Opening cut the tail off for good: write it again by starting over.
+                        return_to(&fs, &work);
+                    }
+                }
+                Err(WalError::Corrupt { file, .. }) => {
+                    assert_eq!(file, name);
+                    refused += 1;
+                    fs.flip(&name, offset);
+                }
+                Err(other) => panic!("{name} {offset}: {other}"),
+            }
+        }
+    }
+    assert!(refused > 50, "only {refused} damages were noticed");
+}
+
+fn return_to(fs: &Memory, work: &[Vec<Op>]) {
+    for name in fs.list().unwrap() {
+        fs.remove(&name).unwrap();
+    }
+    fs.sync_directory().unwrap();
+    assert_eq!(run(fs, work), work.len());
+}
+
+#[test]
+fn a_lost_segment_is_noticed() {
+    let work = workload_with(4, 60, false);
+    let fs = Memory::new();
+    run(&fs, &work);
+    let (segments, _) = open(&fs).unwrap();
+    assert!(segments.live() > 2);
+    drop(segments);
+    let names = fs.list().unwrap();
+    for lost in &names {
+        let block = crate::fs::read_all(&fs, lost).unwrap();
+        let header = format::Header::decode(&block[..RECORDS as usize], lost).unwrap().expect("no spares");
+        if header.generation == names.len() as u64 {
+            // Nothing vouches for the newest one.
+            continue;
+        }
+        fs.remove(lost).unwrap();
+        assert!(matches!(open(&fs), Err(WalError::MissingSegment { .. })), "{lost}");
+        let file = fs.create(lost).unwrap();
+        file.write_at(0, &block).unwrap();
+    }
+}
+
+#[test]
+fn a_lost_header_is_noticed() {
+    let work = workload(5, 60);
+    let fs = Memory::new();
+    run(&fs, &work);
+    let (segments, whole) = open(&fs).unwrap();
+    drop(segments);
+    for name in fs.list().unwrap() {
+        fs.flip(&name, 20);
+        match open(&fs) {
+            // A file without content, or one whose entries had been purged.
+            Ok((_, twin)) => assert_eq!(twin, whole),
+            Err(WalError::Corrupt { .. } | WalError::MissingSegment { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+        fs.flip(&name, 20);
+    }
+}
+
+#[test]
+fn a_log_of_a_later_version_is_refused() {
+    let fs = Memory::new();
+    run(&fs, &workload(1, 2));
+    let name = fs.list().unwrap().remove(0);
+    let mut block = crate::fs::read_all(&fs, &name).unwrap();
+    block.truncate(RECORDS as usize);
+    block[7] = 2;
+    fs.open(&name).unwrap().write_at(0, &block).unwrap();
+    assert!(matches!(open(&fs), Err(WalError::Version { .. })));
+}
+
+#[test]
+fn segments_are_recycled_and_the_disk_does_not_grow() {
+    let fs = Memory::new();
+    let (mut segments, _) = open(&fs).unwrap();
+    let payload = Bytes::from(vec![7; 1000]);
+    let mut most = 0;
+    for index in 0..2000 {
+        let mut ops = vec![Op::Append { index, payload: payload.clone() }];
+        if index % 20 == 19 {
+            ops.push(Op::Purge { below: index - 5, meta: Bytes::from_static(b"m") });
+        }
+        segments.write(&ops).unwrap();
+        most = most.max(fs.list().unwrap().len());
+    }
+    assert!(most <= 6, "{most} files");
+    drop(segments);
+    let (_, twin) = open(&fs).unwrap();
+    assert_eq!((twin.first_index, twin.next_index()), (1994, 2000));
+}
+
+#[test]
+fn an_entry_larger_than_a_segment_gets_one_of_its_own() {
+    let fs = Memory::new();
+    let (mut segments, _) = open(&fs).unwrap();
+    let large = Bytes::from(vec![1; 3 * SEGMENT as usize]);
+    segments
+        .write(&[
+            Op::Append { index: 0, payload: large.clone() },
+            Op::Append { index: 1, payload: Bytes::from_static(b"small") },
+        ])
+        .unwrap();
+    drop(segments);
+    let (_, twin) = open(&fs).unwrap();
+    assert_eq!(twin.entries, vec![large, Bytes::from_static(b"small")]);
+}
+
+fn wait(wal: &Wal, index: u64, payload: Vec<u8>) -> Result<(), WalError> {
+    let (tell, told) = channel::channel();
+    wal.append(index, vec![Bytes::from(payload)], Box::new(move |result| tell.send(result).unwrap()))?;
+    told.recv().expect("done is always called")
+}
+
+fn options() -> Options {
+    Options { segment_size: SEGMENT, cache_max: 2000 }
+}
+
+#[test]
+fn entries_can_be_read_at_once_and_after_they_left_the_memory() {
+    let fs = Memory::new();
+    let wal = Wal::open(Arc::new(fs.clone()), &options()).unwrap();
+    for index in 0..100 {
+        wait(&wal, index, vec![index as u8; 500]).unwrap();
+        assert_eq!(wal.read(index..index + 1, usize::MAX).unwrap()[0].len(), 500);
+    }
+    let all = wal.read(0..100, usize::MAX).unwrap();
+    assert!(all.iter().enumerate().all(|(n, entry)| entry[..] == vec![n as u8; 500]));
+    assert_eq!(wal.read(0..100, 1200).unwrap().len(), 3);
+    assert!(matches!(wal.read(99..101, usize::MAX), Err(WalError::NoSuchEntry(100))));
+    wal.truncate(50).unwrap();
+    wait(&wal, 50, b"fifty".to_vec()).unwrap();
+    assert_eq!(wal.read(50..51, 0).unwrap(), vec![Bytes::from_static(b"fifty")]);
+    let (tell, told) = channel::channel();
+    wal.purge(40, Bytes::from_static(b"meta"), Box::new(move |r| tell.send(r).unwrap())).unwrap();
+    told.recv().unwrap().unwrap();
+    assert!(matches!(wal.read(39..41, 0), Err(WalError::NoSuchEntry(39))));
+    wal.set_meta_lazily(Bytes::from_static(b"lazy"));
+    wait(&wal, 51, b"x".to_vec()).unwrap();
+    drop(wal);
+    fs.crash(Crash::LoseUnsynced);
+    let wal = Wal::open(Arc::new(fs), &options()).unwrap();
+    assert_eq!((wal.first_index(), wal.next_index()), (40, 52));
+    assert_eq!(wal.meta(), Bytes::from_static(b"lazy"));
+}
+
+#[test]
+fn a_failed_sync_ends_the_log_and_loses_nothing_acknowledged() {
+    let fs = Memory::new();
+    let wal = Wal::open(Arc::new(fs.clone()), &options()).unwrap();
+    wait(&wal, 0, b"kept".to_vec()).unwrap();
+    fs.fail_syncs(1);
+    assert!(matches!(wait(&wal, 1, b"doubtful".to_vec()), Err(WalError::Io { what: "sync", .. })));
+    // The disk is well again, and still nothing is written: nobody knows what it forgot.
+    assert!(matches!(wait(&wal, 2, b"refused".to_vec()), Err(WalError::Io { .. })));
+    assert!(wal.failure().is_some());
+    drop(wal);
+    fs.crash(Crash::LoseUnsynced);
+    let wal = Wal::open(Arc::new(fs), &options()).unwrap();
+    assert_eq!(wal.read(0..1, 0).unwrap(), vec![Bytes::from_static(b"kept")]);
+    assert_eq!(wal.next_index(), 1);
+}
+
+#[test]
+fn a_full_disk_is_seen_in_the_headroom_before_it_is_felt() {
+    let fs = Memory::new();
+    // Room for the first segment and one and a half more: one spare can be made, a second cannot.
+    fs.set_capacity(Some(SEGMENT * 5 / 2));
+    let wal = Wal::open(Arc::new(fs.clone()), &options()).unwrap();
+    let mut index = 0;
+    loop {
+        let before = wal.headroom();
+        match wait(&wal, index, vec![0; 1000]) {
+            Ok(()) => index += 1,
+            Err(error) => {
+                assert!(error.is_disk_full(), "{error}");
+                assert!(before < 2 * 1048, "refused with {before} bytes of headroom");
+                break;
+            }
+        }
+        assert!(index < 100);
+    }
+    assert!(index >= 15, "only {index} entries fitted");
+    drop(wal);
+    let wal = Wal::open(Arc::new(fs), &options()).unwrap();
+    assert_eq!(wal.next_index(), index);
+}
