@@ -66,3 +66,7 @@ bench *args:
 # Fuzz one target for some seconds (needs a nightly toolchain and cargo-fuzz).
 fuzz target seconds="60":
     cd fuzz && cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
+
+# Write docs/errors/README.md anew from the table of error codes.
+errors:
+    cargo run --quiet --package assize-model --example errors > docs/errors/README.md

@@ -1,1 +1,98 @@
-fn main() {}
+//! The `assize` command: `main → config → roles`.
+//!
+//! ```text
+//!   main ── cli ──┬─ start, demo ── node::start ──┬─ roles/adjudicator   (consensus: log, apply, stream)
+//!                 │                               ├─ roles/shard × n     (shards: mvcc on RocksDB)
+//!                 │                               ├─ roles/frontend      (wire + session + query)
+//!                 │                               └─ http                (metrics, health)
+//!                 ├─ sql ── a small MySQL client
+//!                 ├─ bench ── built-in workloads, through a MySQL connection
+//!                 └─ config show
+//! ```
+//!
+//! Only this crate reads clocks, environment and arguments, and only `roles` spawns tasks.
+#![allow(clippy::disallowed_methods)] // The house above the pure floors: clocks and threads live here.
+
+mod bench;
+mod cli;
+mod client;
+mod clock;
+mod config;
+mod demo;
+mod http;
+mod metrics;
+mod node;
+mod roles;
+mod sql_shell;
+mod telemetry;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Exit codes, as in sysexits(3).
+mod exit {
+    /// The command was used wrongly.
+    pub const USAGE: u8 = 64;
+    /// Something needed is not there: an address in use, a server that does not answer.
+    pub const UNAVAILABLE: u8 = 69;
+    /// A defect of ours.
+    pub const SOFTWARE: u8 = 70;
+    /// A file or directory cannot be used.
+    pub const CANT_CREATE: u8 = 73;
+    /// The configuration is wrong.
+    pub const CONFIG: u8 = 78;
+}
+
+/// An error that knows its exit code.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let code = if error.is::<config::ConfigError>() {
+            exit::CONFIG
+        } else if error.is::<node::DataDirError>() {
+            exit::CANT_CREATE
+        } else if error.is::<std::io::Error>() || error.is::<mysql_async::Error>() {
+            exit::UNAVAILABLE
+        } else {
+            exit::SOFTWARE
+        };
+        Failure { code, error }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = match cli::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { exit::USAGE } else { 0 });
+        }
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, error }) => {
+            eprintln!("assize: {error:#}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(arguments: cli::Arguments) -> Result<(), Failure> {
+    match arguments.command {
+        cli::Command::Demo(options) => runtime()?.block_on(demo::run(options)),
+        cli::Command::Start(options) => runtime()?.block_on(node::run(options)),
+        cli::Command::Sql(options) => runtime()?.block_on(sql_shell::run(options)),
+        cli::Command::Bench(options) => runtime()?.block_on(bench::run(options)),
+        cli::Command::Config(options) => Ok(cli::show_config(&options)?),
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}

@@ -1,0 +1,200 @@
+//! The command line.
+
+use crate::config;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use figment::value::Value;
+use std::path::PathBuf;
+
+/// Many shards that behave like one MySQL database.
+#[derive(Parser, Debug)]
+#[command(name = "assize", version, propagate_version = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `assize` can do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a whole cluster in one process and print how to connect
+    Demo(DemoOptions),
+    /// Run one node
+    Start(StartOptions),
+    /// A small MySQL client
+    Sql(SqlOptions),
+    /// Run a built-in workload against a server, with a progress line and a final table
+    Bench(BenchOptions),
+    /// Show the effective configuration
+    Config(ConfigOptions),
+}
+
+/// Options of `assize demo`.
+#[derive(Args, Debug)]
+pub struct DemoOptions {
+    /// Keep the data here; without it the data is gone at exit
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// MySQL port; 0 takes any free one. If the default is taken, the next free one
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Number of shards of a new cluster
+    #[arg(long)]
+    pub shards: Option<u32>,
+    /// Write the MySQL URL to this file once the server answers
+    #[arg(long)]
+    pub url_file: Option<PathBuf>,
+    /// Print one JSON line instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Further settings, as `section.key=value`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+}
+
+/// Options of `assize start`.
+#[derive(Args, Debug)]
+pub struct StartOptions {
+    /// The configuration file
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Keep the data here
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// MySQL port on the configured address; 0 takes any free one
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Write the MySQL URL to this file once the server answers
+    #[arg(long)]
+    pub url_file: Option<PathBuf>,
+    /// Further settings, as `section.key=value`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+}
+
+/// Where a client command connects.
+#[derive(Args, Debug, Clone)]
+pub struct Target {
+    /// mysql://user:password@host:port/database
+    #[arg(long, env = "ASSIZE_URL", default_value = "mysql://root@127.0.0.1:3406")]
+    pub url: String,
+}
+
+/// Options of `assize sql`.
+#[derive(Args, Debug)]
+pub struct SqlOptions {
+    /// Where to connect.
+    #[command(flatten)]
+    pub target: Target,
+    /// Run these statements and exit; otherwise they are read from standard input
+    #[arg(long, short)]
+    pub execute: Option<String>,
+    /// How results are printed
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Output,
+}
+
+/// How results are printed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// One JSON object a row.
+    Json,
+}
+
+/// Options of `assize bench`.
+#[derive(Args, Debug)]
+pub struct BenchOptions {
+    /// Which workload.
+    #[arg(value_enum)]
+    pub workload: Workload,
+    /// Where to connect.
+    #[command(flatten)]
+    pub target: Target,
+    /// Concurrent connections
+    #[arg(long, default_value_t = 16)]
+    pub connections: usize,
+    /// How long, in seconds
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    /// Rows in the table
+    #[arg(long, default_value_t = 10_000)]
+    pub rows: u64,
+    /// Print one JSON line instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The built-in workloads.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// Move money between two accounts in an explicit transaction; the total is checked at the end
+    Transfer,
+    /// Prepared select of one row by primary key
+    Point,
+    /// Autocommit insert of one row
+    Insert,
+}
+
+/// Options of `assize config`.
+#[derive(Args, Debug)]
+pub struct ConfigOptions {
+    /// `show` prints every setting
+    #[arg(value_parser = ["show"])]
+    pub action: String,
+    /// The configuration file
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Say where each value came from
+    #[arg(long)]
+    pub origin: bool,
+    /// Further settings, as `section.key=value`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+}
+
+/// Reads `--set section.key=value` flags. Values are TOML if they parse as TOML, text otherwise.
+pub fn parse_settings(settings: &[String]) -> Result<Vec<(String, Value)>, config::ConfigError> {
+    settings.iter().map(|setting| parse_setting(setting)).collect()
+}
+
+fn parse_setting(setting: &str) -> Result<(String, Value), config::ConfigError> {
+    let invalid = |text: String| config::ConfigError::Invalid(text);
+    let (key, text) = setting
+        .split_once('=')
+        .ok_or_else(|| invalid(format!("--set {setting}: expected section.key=value")))?;
+    let parsed = toml::from_str::<toml::Table>(&format!("v = {text}")).ok().and_then(|mut t| t.remove("v"));
+    let value = match parsed {
+        Some(value) => Value::serialize(value),
+        None => Value::serialize(text),
+    }
+    .map_err(|e| invalid(format!("--set {setting}: {e}")))?;
+    Ok((key.to_owned(), value))
+}
+
+/// `assize config show`.
+pub fn show_config(options: &ConfigOptions) -> Result<(), config::ConfigError> {
+    let flags = parse_settings(&options.settings)?;
+    print!("{}", config::load(options.config.as_deref(), &flags)?.show(options.origin));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn settings_are_toml_or_text() {
+        let parsed = parse_settings(&["shard.count=3".to_owned(), "telemetry.log=debug".to_owned()]).unwrap();
+        assert_eq!(parsed[0], ("shard.count".to_owned(), Value::from(3)));
+        assert_eq!(parsed[1], ("telemetry.log".to_owned(), Value::from("debug")));
+        assert!(parse_settings(&["nonsense".to_owned()]).is_err());
+    }
+}
