@@ -12,6 +12,13 @@ fn main() {
     let mut codes = ErrorCode::ALL.to_vec();
     codes.sort_by_key(|code| code.errno());
     for code in codes {
-        println!("| {} | {} | `{}` | {:?} | {} |", code.errno(), code.sqlstate(), code.name(), code.retry(), code.about());
+        println!(
+            "| {} | {} | `{}` | {:?} | {} |",
+            code.errno(),
+            code.sqlstate(),
+            code.name(),
+            code.retry(),
+            code.about()
+        );
     }
 }
