@@ -3,6 +3,9 @@
 //!
 //! Where to read next: [`Value`] and [`SqlType`].
 
+mod context;
+mod sql_mode;
+mod time_zone;
 mod types;
 mod value;
 
@@ -10,12 +13,11 @@ pub mod decimal;
 pub mod json;
 pub mod temporal;
 
+pub use context::{Environment, EvalContext, RandState, UuidState};
 pub use decimal::Decimal;
 pub use json::Json;
+pub use sql_mode::SqlMode;
 pub use temporal::{Date, DateTime, Time};
+pub use time_zone::TimeZone;
 pub use types::*;
 pub use value::*;
-
-/// What evaluating an expression depends on besides its operands.
-#[derive(Clone, Debug, Default)]
-pub struct EvalContext {}
