@@ -1,3 +1,4 @@
 //! consensus (being laid).
 pub mod fs;
+pub mod raft;
 pub mod wal;

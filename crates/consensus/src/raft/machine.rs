@@ -1,0 +1,247 @@
+//! Raft's state machine: a [`Mind`], its place in the log, and its checkpoints.
+//!
+//! Checkpoints serve two masters. Raft may forget entries that a checkpoint covers; and after a restart the
+//! entries *behind* the checkpoint are applied again, which is what makes the decision stream come again for
+//! replicas that had not persisted it. So the checkpoint from which a node restarts, the **base**, is never
+//! newer than the lowest durable position that counts. A newer checkpoint waits as the **candidate** until
+//! those positions have passed it; then it becomes the base, and the log below it may go.
+//!
+//! ```text
+//!   log  ───────┬────────────────────┬──────────────────────┬──▶
+//!             base              durable everywhere        applied
+//!               └── purged below     └ candidate waits here or above
+//! ```
+
+use super::record::Checkpoint;
+use super::{LogId, Mind, Payload, SnapshotMeta, StoredMembership, Types};
+use crate::fs::{FileSystem, read_all, write_atomically};
+use futures_util::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::type_config::alias::SnapshotOf;
+use std::io;
+use std::sync::{Arc, Mutex, RwLock};
+
+/// A checkpoint as openraft passes it round.
+pub type Image = Arc<Vec<u8>>;
+
+/// The checkpoints of one node on disk.
+#[derive(Clone)]
+pub struct CheckpointFiles {
+    fs: Arc<dyn FileSystem>,
+    /// Serialises building, promoting and installing.
+    indexes: Arc<Mutex<Vec<u64>>>,
+}
+
+impl CheckpointFiles {
+    /// Finds the checkpoints in a directory, and removes what a crash left half-written.
+    pub fn open(fs: Arc<dyn FileSystem>) -> io::Result<CheckpointFiles> {
+        let mut indexes = Vec::new();
+        for name in fs.list()? {
+            if let Some(rest) = name.strip_prefix("checkpoint-") {
+                match rest.strip_suffix(".bin").and_then(|digits| digits.parse().ok()) {
+                    Some(index) => indexes.push(index),
+                    None => fs.remove(&name)?,
+                }
+            }
+        }
+        indexes.sort_unstable();
+        Ok(CheckpointFiles { fs, indexes: Arc::new(Mutex::new(indexes)) })
+    }
+
+    fn name(index: u64) -> String {
+        format!("checkpoint-{index:020}.bin")
+    }
+
+    fn indexes(&self) -> std::sync::MutexGuard<'_, Vec<u64>> {
+        self.indexes.lock().expect("no panic happens under this lock")
+    }
+
+    /// The oldest checkpoint, from which a restart begins; `None` if there is none.
+    pub fn base(&self) -> io::Result<Option<Checkpoint>> {
+        let Some(index) = self.indexes().first().copied() else { return Ok(None) };
+        let bytes = read_all(&*self.fs, &Self::name(index))?;
+        let decoded = Checkpoint::decode(&bytes);
+        decoded.map(Some).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", Self::name(index)))
+        })
+    }
+
+    /// The index of the oldest checkpoint.
+    pub fn base_index(&self) -> Option<u64> {
+        self.indexes().first().copied()
+    }
+
+    /// The index of the checkpoint that waits to become the base.
+    pub fn candidate_index(&self) -> Option<u64> {
+        let indexes = self.indexes();
+        (indexes.len() > 1).then(|| *indexes.last().expect("more than one"))
+    }
+
+    /// Writes a checkpoint durably. It is a candidate, or the base if it is the first.
+    fn add(&self, index: u64, bytes: &[u8]) -> io::Result<()> {
+        write_atomically(&*self.fs, &Self::name(index), bytes)?;
+        let mut indexes = self.indexes();
+        if !indexes.contains(&index) {
+            indexes.push(index);
+            indexes.sort_unstable();
+        }
+        Ok(())
+    }
+
+    /// Makes the newest checkpoint at or below `durable` the base by removing older ones, durably, so that
+    /// entries up to the answered index may be purged. `None` if nothing changes.
+    pub fn promote(&self, durable: u64) -> io::Result<Option<u64>> {
+        let mut indexes = self.indexes();
+        let Some(at) = indexes.iter().rposition(|index| *index <= durable).filter(|at| *at > 0) else {
+            return Ok(None);
+        };
+        for index in indexes.drain(..at) {
+            self.fs.remove(&Self::name(index))?;
+        }
+        self.fs.sync_directory()?;
+        Ok(indexes.first().copied())
+    }
+
+    /// Removes all others.
+    fn replace_all(&self, index: u64, bytes: &[u8]) -> io::Result<()> {
+        self.add(index, bytes)?;
+        let mut indexes = self.indexes();
+        for other in indexes.iter().filter(|other| **other != index) {
+            self.fs.remove(&Self::name(*other))?;
+        }
+        indexes.retain(|other| *other == index);
+        self.fs.sync_directory()
+    }
+}
+
+/// The state machine. Others read the mind through the lock; only Raft writes.
+pub struct Machine<M> {
+    mind: Arc<RwLock<M>>,
+    last: Option<LogId>,
+    membership: StoredMembership,
+    files: CheckpointFiles,
+}
+
+impl<M: Mind> Machine<M> {
+    /// A state machine that stands where the base checkpoint stands.
+    pub fn open(mind: Arc<RwLock<M>>, files: CheckpointFiles) -> io::Result<Self> {
+        let mut machine = Machine { mind, last: None, membership: StoredMembership::default(), files };
+        if let Some(base) = machine.files.base()? {
+            machine.restore(base)?;
+        }
+        Ok(machine)
+    }
+
+    fn restore(&mut self, checkpoint: Checkpoint) -> io::Result<()> {
+        let restored =
+            self.mind.write().expect("a panic in the mind ends the node").restore(&checkpoint.state);
+        restored.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+        self.last = checkpoint.last;
+        self.membership = checkpoint.membership;
+        Ok(())
+    }
+
+    fn capture(&self) -> Checkpoint {
+        let state = self.mind.read().expect("a panic in the mind ends the node").checkpoint();
+        Checkpoint { last: self.last, membership: self.membership.clone(), state }
+    }
+}
+
+fn snapshot_of(checkpoint: &Checkpoint, bytes: Vec<u8>) -> SnapshotOf<Types, Image> {
+    let last_membership = checkpoint.membership.clone();
+    openraft::storage::Snapshot {
+        meta: SnapshotMeta { last_log_id: checkpoint.last, last_membership },
+        snapshot: Arc::new(bytes),
+    }
+}
+
+/// Writes a captured state as a checkpoint.
+pub struct Builder {
+    captured: Checkpoint,
+    files: CheckpointFiles,
+}
+
+impl RaftSnapshotBuilder<Types> for Builder {
+    type SnapshotData = Image;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, Image>, io::Error> {
+        let bytes = self.captured.encode();
+        let files = self.files.clone();
+        let index = self.captured.last.map_or(0, |last| last.index);
+        let written = tokio::task::spawn_blocking(move || files.add(index, &bytes).map(|()| bytes));
+        let bytes = written.await.map_err(io::Error::other)??;
+        Ok(snapshot_of(&self.captured, bytes))
+    }
+}
+
+impl<M: Mind> RaftStateMachine<Types> for Machine<M> {
+    type SnapshotData = Image;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.last, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + Send,
+    {
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            let index = entry.log_id.index;
+            let reply: super::AnyReply = {
+                let mut mind = self.mind.write().expect("a panic in the mind ends the node");
+                match &entry.payload {
+                    Payload::Normal(proposal) => {
+                        let reply = mind.apply(index, &proposal.0).map_err(|why| {
+                            io::Error::new(io::ErrorKind::InvalidData, format!("entry {index}: {why}"))
+                        })?;
+                        Some(Box::new(reply))
+                    }
+                    Payload::Blank => {
+                        mind.apply_blank(index);
+                        None
+                    }
+                    Payload::Membership(membership) => {
+                        mind.apply_blank(index);
+                        self.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+                        None
+                    }
+                }
+            };
+            self.last = Some(entry.log_id);
+            if let Some(responder) = responder {
+                responder.send(reply);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder { captured: self.capture(), files: self.files.clone() }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Image) -> Result<(), io::Error> {
+        let checkpoint = Checkpoint::decode(&snapshot)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if checkpoint.last != meta.last_log_id {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the checkpoint is not the one announced",
+            ));
+        }
+        let index = checkpoint.last.map_or(0, |last| last.index);
+        self.files.replace_all(index, &snapshot)?;
+        self.restore(checkpoint)
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types, Image>>, io::Error> {
+        Ok(match self.files.base()? {
+            Some(base) => {
+                let bytes = base.encode();
+                Some(snapshot_of(&base, bytes))
+            }
+            None => None,
+        })
+    }
+}
