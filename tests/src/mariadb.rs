@@ -1,0 +1,77 @@
+//! A throw-away MariaDB server, from Debian's packages, to compare with.
+
+use crate::{run_ok, wait_for};
+use std::process::{Child, Command, Stdio};
+
+/// A running `mariadbd` with an empty data directory of its own, reached through a private socket.
+pub struct MariaDb {
+    child: Child,
+    directory: tempfile::TempDir,
+}
+
+impl MariaDb {
+    /// Makes a data directory and starts a server on it.
+    ///
+    /// # Panics
+    /// If MariaDB is not installed (`./justw test` installs it) or does not answer in time.
+    pub fn start() -> Self {
+        let directory = tempfile::Builder::new().prefix("mariadb").tempdir().expect("a temporary directory");
+        let data = directory.path().join("data");
+        run_ok(
+            Command::new("mariadb-install-db")
+                .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
+                .args(run_as_root())
+                .arg(format!("--datadir={}", data.display())),
+            b"",
+        );
+        let log = std::fs::File::create(directory.path().join("log")).expect("a log file can be made");
+        let child = Command::new("mariadbd")
+            .arg("--no-defaults")
+            .args(run_as_root())
+            .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--socket={}", directory.path().join("sock").display()))
+            .arg(format!("--pid-file={}", directory.path().join("pid").display()))
+            .args(["--skip-networking", "--innodb-flush-log-at-trx-commit=0", "--character-set-server=utf8mb4"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file handle can be cloned"))
+            .stderr(log)
+            .spawn()
+            .expect("mariadbd can be started: ./justw test installs it");
+        let server = MariaDb { child, directory };
+        wait_for("mariadbd to answer", || {
+            crate::run(server.client("mariadb").args(["--execute", "SELECT 1"]), b"").status.success()
+        });
+        server
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> String {
+        self.directory.path().join("sock").display().to_string()
+    }
+
+    /// A client program (`mariadb`, `mariadb-dump`), connected to it.
+    pub fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.args(["--no-defaults", "--user=root", &format!("--socket={}", self.socket())]);
+        command.args(["--default-character-set=utf8mb4"]);
+        command
+    }
+
+    /// Runs a statement; rows as tab-separated lines without header.
+    pub fn query(&self, statement: &str) -> String {
+        run_ok(self.client("mariadb").args(["--batch", "--skip-column-names", "--raw"]), statement.as_bytes())
+    }
+}
+
+/// mariadbd refuses to run as root unless told to.
+fn run_as_root() -> Option<&'static str> {
+    let id = Command::new("id").arg("-u").output().expect("id runs");
+    (id.stdout.starts_with(b"0\n") || id.stdout == b"0").then_some("--user=root")
+}
+
+impl Drop for MariaDb {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
