@@ -265,6 +265,28 @@ error_codes! {
     CrashedOnUsage = 1194 "HY000" Operator, "Stored data contradicts itself: CHECK TABLE tells more.";
     ViewInvalid = 1356 "HY000" Never, "A view that refers to something that is gone.";
     NotBaseTable = 1347 "HY000" Never, "Not of the kind that the statement wants.";
+    TooManyKeyParts = 1070 "42000" Never, "More columns than an index may have.";
+    WrongSubKey = 1089 "HY000" Never, "A prefix length that does not go with this column.";
+    PasswordNoMatch = 1133 "42000" Never, "No such user.";
+    BlobKeyWithoutLength = 1170 "42000" Never, "A BLOB or TEXT column as a key needs a prefix length.";
+    UsingOtherHandler = 1266 "HY000" Never, "The table is stored in another engine than the one named.";
+    DuplicatedValueInType = 1291 "HY000" Never, "A label twice in an ENUM or SET.";
+    CannotCreateUserWithGrant = 1410 "42000" Never, "GRANT to a user that is not there.";
+    AutoIncrementReadFailed = 1467 "HY000" Never, "The AUTO_INCREMENT values of a column are used up.";
+    PluginNotLoaded = 1524 "HY000" Never, "No such authentication plugin.";
+    ForeignKeyColumnCannotDropChild = 1829 "HY000" Never, "A foreign key of another table needs this column.";
+    ForeignKeyColumnCannotChange = 1832 "HY000" Never, "A foreign key needs this column as it is.";
+    ForeignKeyColumnCannotChangeChild = 1833 "HY000" Never, "A foreign key of another table needs this column as it is.";
+    DependentByGeneratedColumn = 3108 "HY000" Never, "A generated column needs this column.";
+    UserDoesNotExist = 3162 "HY000" Never, "No such account.";
+    UserAlreadyExists = 3163 "HY000" Never, "The account is there already.";
+    ForeignKeyNoColumnParent = 3734 "HY000" Never, "A foreign key refers to columns that are not there.";
+    CheckConstraintUsesColumn = 3959 "HY000" Never, "A CHECK constraint needs this column.";
+    WrongTypeColumn = 3110 "HY000" Never, "Not possible for a generated column of this kind.";
+    GeneratedColumnRefersAutoIncrement = 3109 "HY000" Never, "A generated column cannot refer to an AUTO_INCREMENT column.";
+    GeneratedColumnNonPrior = 3107 "HY000" Never, "A generated column can refer only to generated columns defined before it.";
+    WarnTooFewRecords = 1261 "01000" Never, "A line of a data file lacks columns.";
+    TooManyRecords = 1262 "01000" Never, "A line of a data file has more columns than wanted.";
 }
 
 /// An error on its way to a client.
