@@ -8,6 +8,8 @@
 //!               │                                                               │
 //!               ├──AdjudicatorClient──▶ consensus / rpc / sim                   ├──Shard──▶ shards / rpc / sim
 //!               └──ResultSink──▶ wire
+//!
+//!   shards ──DecisionSource──▶ consensus / rpc / sim
 //! ```
 //!
 //! This crate is a landing between floors 1 and 2: it sees the nouns, the catalog and the syntax, and nothing
@@ -16,10 +18,12 @@
 mod adjudicator;
 mod query;
 mod shard;
+mod stream;
 
 pub use adjudicator::*;
 pub use query::*;
 pub use shard::*;
+pub use stream::*;
 
 use std::future::Future;
 use std::pin::Pin;
