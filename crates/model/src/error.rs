@@ -264,6 +264,10 @@ error_codes! {
     InvalidUseOfNull = 1138 "22004" Never, "NULL where it cannot be.";
     CrashedOnUsage = 1194 "HY000" Operator, "Stored data contradicts itself: CHECK TABLE tells more.";
     ViewInvalid = 1356 "HY000" Never, "A view that refers to something that is gone.";
+    ViewWrongList = 1353 "HY000" Never, "A list of column names of the wrong length.";
+    FieldInOrderNotSelect = 3065 "HY000" Never, "DISTINCT ordered by something that is not selected.";
+    UnresolvedTableLock = 3568 "HY000" Never, "FOR UPDATE OF a table that the query does not have.";
+    RecursiveCteShape = 3574 "HY000" Never, "A recursive common table expression without a seed before its step.";
     NotBaseTable = 1347 "HY000" Never, "Not of the kind that the statement wants.";
     TooManyKeyParts = 1070 "42000" Never, "More columns than an index may have.";
     WrongSubKey = 1089 "HY000" Never, "A prefix length that does not go with this column.";
