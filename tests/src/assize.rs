@@ -131,7 +131,13 @@ impl Drop for Assize {
 
 fn client(program: &str, port: u16) -> Command {
     let mut command = Command::new(program);
-    command.args(["--no-defaults", "--protocol=tcp", "--host=127.0.0.1", "--user=root", &format!("--port={port}")]);
+    command.args([
+        "--no-defaults",
+        "--protocol=tcp",
+        "--host=127.0.0.1",
+        "--user=root",
+        &format!("--port={port}"),
+    ]);
     command.args(["--default-character-set=utf8mb4"]);
     command
 }

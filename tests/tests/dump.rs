@@ -38,7 +38,9 @@ fn tables(mariadb: &MariaDb) -> Vec<(String, String, Vec<String>)> {
     for line in listed.lines() {
         let parts: Vec<&str> = line.split('\t').collect();
         match out.last_mut() {
-            Some((db, table, columns)) if db == parts[0] && table == parts[1] => columns.push(parts[2].to_owned()),
+            Some((db, table, columns)) if db == parts[0] && table == parts[1] => {
+                columns.push(parts[2].to_owned())
+            }
             _ => out.push((parts[0].to_owned(), parts[1].to_owned(), vec![parts[2].to_owned()])),
         }
     }
