@@ -1,0 +1,523 @@
+//! One log entry: what is decided, and what changes.
+
+use crate::applied::{Applied, Reply};
+use crate::command::{Batch, Bootstrap, Command};
+use crate::footprint_view::FootprintView;
+use crate::options::Rule;
+use crate::outcomes::{Known, Outcomes};
+use crate::placement::Shards;
+use crate::ranges::Ranges;
+use crate::state::{Adjudicator, Identity};
+use crate::timeline::SnapshotMemo;
+use crate::window::{LastCommit, Window};
+use assize_model::*;
+use std::time::Duration;
+
+/// How many transactions ahead memory is fetched.
+const PREFETCH_AHEAD: usize = 8;
+
+/// An id may be so much ahead of the adjudicator's time: frontends count elapsed time on clocks of their own.
+const FUTURE_TOLERANCE: Duration = Duration::from_secs(5);
+
+/// An id further ahead than this is nonsense; it is refused without a record, which would stay for as long.
+const FUTURE_RECORDED: Duration = Duration::from_secs(3600);
+
+/// What the decisions of one batch share.
+struct AtBatch {
+    number: BatchNumber,
+    base: Timestamp,
+    memo: SnapshotMemo,
+}
+
+impl Adjudicator {
+    /// Applies the log entry at `index`. A pure function of the state and the entry: every replica arrives at
+    /// the same decisions and the same state.
+    ///
+    /// # Panics
+    /// If `index` is not above the last applied one: a log is applied once, in order.
+    pub fn apply(&mut self, index: LogIndex, command: &Command) -> Applied {
+        assert!(index > self.applied, "{index} applied after {}", self.applied);
+        self.applied = index;
+        let mut applied = Applied { index, ..Applied::default() };
+        match command {
+            Command::Batch(batch) => self.apply_batch(batch, &mut applied),
+            Command::Bootstrap(bootstrap) => applied.reply = self.bootstrap(bootstrap, &mut applied),
+            Command::RaiseCeiling { ceiling, close } => {
+                self.ceiling = self.ceiling.max(*ceiling);
+                if *close > self.last_ts {
+                    self.last_ts = *close;
+                    applied.retired = self.expire_outcomes();
+                    self.stream_to_all(&mut applied, |_| {});
+                }
+            }
+            Command::GrantFrontend { frontend, nonce } => {
+                applied.reply = match self.frontends.grant(*frontend, *nonce, self.last_ts) {
+                    Some(epoch) => Reply::Granted(epoch),
+                    None => Reply::FrontendExhausted,
+                };
+                applied.retired = self.acknowledged(*frontend);
+            }
+            Command::FenceFrontend { frontend, epoch } => {
+                applied.reply = Reply::Fenced(self.frontends.fence(*frontend, *epoch));
+                applied.retired = self.acknowledged(*frontend);
+            }
+            Command::RaiseLowWater { reports } => {
+                for report in reports {
+                    self.frontends.report_oldest(report.frontend, report.epoch, report.oldest);
+                }
+                self.raise_low_water(&mut applied);
+                applied.reply = Reply::LowWater(self.low_water);
+            }
+            Command::Resolve(txn) => applied.reply = self.resolve(*txn),
+            Command::AllocateIds(wanted) => {
+                applied.reply = match self.catalog.allocate(wanted) {
+                    Some(first) => Reply::Ids { first },
+                    None => Reply::IdsExhausted,
+                };
+            }
+            Command::ChangePlacement(change) => {
+                let now = Position { index, closed_ts: self.last_ts };
+                let reroute = self.is_on(Rule::RouteAtEntry);
+                match self.shards.change(change, now, reroute) {
+                    Ok(changed) => {
+                        applied.reply = Reply::Placement(self.placement().epoch);
+                        self.stream_placement(&mut applied, &changed);
+                    }
+                    Err(refusal) => applied.reply = Reply::PlacementRefused(refusal),
+                }
+            }
+            Command::RegisterReplica { shard, replica } => {
+                let now = Position { index, closed_ts: self.last_ts };
+                if let Err(refusal) = self.shards.register(*shard, *replica, now) {
+                    applied.reply = Reply::PlacementRefused(refusal);
+                }
+            }
+            Command::ReportDurable { reports } => {
+                for report in reports {
+                    self.shards.report(report.shard, report.replica, report.durable);
+                }
+            }
+            Command::Uncount { shard, replica } => {
+                if let Err(refusal) = self.shards.uncount(*shard, *replica) {
+                    applied.reply = Reply::PlacementRefused(refusal);
+                }
+            }
+            Command::TrackRanges(table) => self.ranges.track(*table, self.last_batch),
+            Command::RaiseClusterVersion(version) => {
+                self.cluster_version = self.cluster_version.max(*version);
+                applied.reply = Reply::ClusterVersion(self.cluster_version);
+            }
+            Command::AcknowledgeOutcomes { acknowledged } => {
+                for part in acknowledged {
+                    self.frontends.acknowledge(part.frontend, part.epoch, part.below);
+                    applied.retired.extend(self.acknowledged(part.frontend));
+                }
+            }
+        }
+        applied.catalog_version = self.catalog.version();
+        applied
+    }
+
+    /// Refuses at once, without the log, what can no longer commit because of what is already applied. The last
+    /// commit of a key only grows, so no later entry could decide otherwise; and a transaction that has been
+    /// decided is never refused here, lest a resent commit conflict with itself.
+    pub fn refuse_early(&self, footprint: &FootprintView<'_>) -> Option<Decision> {
+        let mut memo = SnapshotMemo::new();
+        let mut range_number = 0;
+        let mut ranges = footprint.ranges();
+        for (group_number, group) in footprint.groups().enumerate() {
+            let snapshot = memo.batch_at(&self.timeline, group.snapshot_ts);
+            let conflict = group.checked().find_map(|hash| match self.window.last_commit(hash, snapshot) {
+                LastCommit::After(batch) => {
+                    Some(Conflict { key: Some(hash), range: None, batch, winner: None })
+                }
+                _ => None,
+            });
+            let mut in_range = ranges.by_ref().take(group.ranges as usize).enumerate();
+            let conflict = conflict.or_else(|| {
+                in_range.find_map(|(i, range)| {
+                    match self.ranges.last_commit(range.table, &range.range, snapshot) {
+                        LastCommit::After(batch) => Some(Conflict {
+                            key: None,
+                            range: Some((group_number as u32, i as u32)),
+                            batch,
+                            winner: None,
+                        }),
+                        _ => None,
+                    }
+                })
+            });
+            if let Some(conflict) = conflict {
+                return match self.outcomes.get(footprint.txn()) {
+                    None => Some(Decision::Abort { reason: AbortReason::Conflict(conflict) }),
+                    Some(_) => None,
+                };
+            }
+            range_number += group.ranges;
+        }
+        debug_assert!(range_number as usize == footprint.ranges().count());
+        None
+    }
+
+    fn bootstrap(&mut self, bootstrap: &Bootstrap, applied: &mut Applied) -> Reply {
+        if self.identity.is_some() {
+            return Reply::AlreadyBootstrapped;
+        }
+        self.identity = Some(Identity { cluster: bootstrap.cluster, hash_seed: bootstrap.hash_seed });
+        self.window = Window::new(bootstrap.window_log2);
+        self.ranges = Ranges::new(bootstrap.range_keys_max as usize);
+        self.outcomes = Outcomes::new(bootstrap.outcomes_max as usize);
+        self.shards = Shards::new(bootstrap.placement.clone());
+        self.last_ts = bootstrap.now;
+        self.ceiling = bootstrap.now;
+        self.low_water = bootstrap.now;
+        let shards: Vec<ShardId> = self.placement().shards.keys().copied().collect();
+        self.stream_placement(applied, &shards);
+        Reply::Done
+    }
+
+    fn apply_batch(&mut self, batch: &Batch, applied: &mut Applied) {
+        let views: Vec<FootprintView<'_>> = batch.views().collect();
+        // Above everything closed, whatever the leader's clock said.
+        let base = if self.is_on(Rule::ClosedBound) {
+            batch.base_ts.max(self.last_ts.next())
+        } else {
+            batch.base_ts
+        };
+        let number = BatchNumber(self.last_batch.0 + 1);
+        self.window.make_room_for(number);
+        let mut at = AtBatch { number, base, memo: SnapshotMemo::new() };
+        let mut commits: Vec<Vec<ShardCommit>> = vec![Vec::new(); self.placement().shards.len()];
+        applied.decisions.reserve(views.len());
+
+        for view in views.iter().take(PREFETCH_AHEAD) {
+            self.prefetch(view);
+        }
+        for (i, view) in views.iter().enumerate() {
+            if let Some(ahead) = views.get(i + PREFETCH_AHEAD) {
+                self.prefetch(ahead);
+            }
+            let commit_ts = base.plus(i as u64);
+            let decision = self.decide(&mut at, view, commit_ts);
+            if let Ok(decision) = &decision
+                && decision.is_commit()
+            {
+                self.commit(&at, view);
+                if self.options.stream {
+                    self.route(batch, view, commit_ts, &mut commits);
+                }
+            }
+            let decision = match decision {
+                // Fresh: from now on it never changes.
+                Ok(decision) => {
+                    self.remember(view.txn(), &decision);
+                    decision
+                }
+                Err(answered) => answered,
+            };
+            applied.decisions.push(decision);
+        }
+
+        self.ranges.end_batch(number);
+        let end = base.plus((views.len() as u64).saturating_sub(1)).max(self.last_ts);
+        if end > self.last_ts {
+            self.timeline.record(end, number, self.applied);
+        }
+        self.last_ts = end;
+        self.last_batch = number;
+        self.ceiling = self.ceiling.max(batch.ceiling);
+        applied.base_ts = base;
+        applied.batch = number;
+        applied.retired = self.expire_outcomes();
+        let mut commits = commits.into_iter();
+        self.stream_to_all(applied, |(_, entry)| entry.commits = commits.next().expect("one for each shard"));
+    }
+
+    /// Asks for the memory that a decision will look at.
+    #[inline]
+    fn prefetch(&self, footprint: &FootprintView<'_>) {
+        self.outcomes.prefetch(footprint.txn());
+        footprint.checked().for_each(|hash| self.window.prefetch(hash));
+        footprint.written().for_each(|hash| self.window.prefetch(hash));
+    }
+
+    /// Decides about one footprint: `Ok` is a decision made here and now, `Err` an answer that is not to be
+    /// recorded (because it has been before, or because it must not be).
+    #[inline]
+    fn decide(
+        &self,
+        at: &mut AtBatch,
+        footprint: &FootprintView<'_>,
+        commit_ts: Timestamp,
+    ) -> Result<Decision, Decision> {
+        let txn = footprint.txn();
+        // First of all: what has been decided stays decided, whatever has changed since.
+        if self.is_on(Rule::Deduplication)
+            && let Some(decision) = self.outcomes.get(txn)
+        {
+            return Err(decision);
+        }
+        let unrecorded = |reason| Err(Decision::Abort { reason });
+        let epoch = self.frontends.epoch(txn.frontend());
+        if self.is_on(Rule::FrontendEpoch) && txn.frontend_epoch() != epoch {
+            // Epochs only rise, so this answer repeats itself without a record.
+            return unrecorded(AbortReason::FrontendFenced { current: epoch });
+        }
+        if self.is_on(Rule::R1) && txn.deadline() < at.base {
+            return unrecorded(AbortReason::DeadlinePassed);
+        }
+        if self.outcomes.is_full() {
+            return unrecorded(AbortReason::OutcomesFull);
+        }
+        match self.objection(at, footprint) {
+            None => Ok(Decision::Commit { commit_ts }),
+            Some(reason @ AbortReason::NeedRefresh { .. }) => unrecorded(reason),
+            Some(AbortReason::FromTheFuture) if txn.begun() > at.base.later(FUTURE_RECORDED) => {
+                unrecorded(AbortReason::FromTheFuture)
+            }
+            Some(reason) => Ok(Decision::Abort { reason }),
+        }
+    }
+
+    /// The first reason why a footprint that is heard for the first time cannot commit.
+    #[inline]
+    fn objection(&self, at: &mut AtBatch, footprint: &FootprintView<'_>) -> Option<AbortReason> {
+        if self.is_on(Rule::Future) && footprint.txn().begun() > at.base.later(FUTURE_TOLERANCE) {
+            return Some(AbortReason::FromTheFuture);
+        }
+        for group in footprint.groups() {
+            if group.snapshot_ts >= at.base {
+                return Some(AbortReason::FromTheFuture);
+            }
+            if group.snapshot_ts < self.low_water && self.is_on(Rule::LowWater) {
+                return Some(AbortReason::SnapshotTooOld);
+            }
+        }
+        if footprint.is_prepared() {
+            if let Some(reason) = self.object_to_receipts(footprint) {
+                return Some(reason);
+            }
+        } else if self.shards.has_suspended()
+            && let Some(shard) = footprint
+                .slots()
+                .map(|slot| self.placement().shard_of(slot))
+                .find(|shard| self.shards.is_suspended(*shard))
+        {
+            return Some(AbortReason::ShardUnavailable { shard });
+        }
+        for (table, version) in footprint.schemas() {
+            if self.catalog.is_fenced(table, version) && self.is_on(Rule::SchemaFence) {
+                return Some(AbortReason::SchemaChanged { table });
+            }
+            // Whose key a bare hash is cannot be told, so one tracked table asks for all written keys.
+            if !self.ranges.is_empty() && self.ranges.tracks(table) && !footprint.has_all_ordered() {
+                return Some(AbortReason::RangeKeysMissing { table });
+            }
+        }
+        if footprint.is_catalog_change()
+            && let Some(change) = footprint.catalog_change()
+            && let Some(object) = self.catalog.unexpected(&change)
+        {
+            return Some(AbortReason::CatalogChanged { object });
+        }
+        self.conflict(at, footprint)
+    }
+
+    fn object_to_receipts(&self, footprint: &FootprintView<'_>) -> Option<AbortReason> {
+        footprint.receipts().find_map(|receipt| {
+            let shard = receipt.shard;
+            match self.placement().shard_epoch(shard) {
+                None => Some(AbortReason::StaleEpoch { shard, current: Epoch(0) }),
+                Some(current) if current != receipt.epoch && self.is_on(Rule::PlacementEpoch) => {
+                    Some(AbortReason::StaleEpoch { shard, current })
+                }
+                Some(_) if self.shards.is_suspended(shard) => Some(AbortReason::ShardUnavailable { shard }),
+                Some(_) => None,
+            }
+        })
+    }
+
+    /// First committer wins. A conflict is certain and comes before what the window no longer knows.
+    #[inline]
+    fn conflict(&self, at: &mut AtBatch, footprint: &FootprintView<'_>) -> Option<AbortReason> {
+        let mut forgotten_keys = Vec::new();
+        let mut forgotten_ranges = Vec::new();
+        for group in footprint.groups() {
+            let snapshot = at.memo.batch_at(&self.timeline, group.snapshot_ts);
+            for hash in group.checked() {
+                match self.window.last_commit(hash, snapshot) {
+                    LastCommit::AtOrBefore => {}
+                    LastCommit::After(batch) if self.is_on(Rule::FirstCommitterWins) => {
+                        return Some(AbortReason::Conflict(Conflict {
+                            key: Some(hash),
+                            range: None,
+                            batch,
+                            winner: None,
+                        }));
+                    }
+                    LastCommit::Forgotten if self.is_on(Rule::WindowMarks) => forgotten_keys.push(hash),
+                    LastCommit::After(_) | LastCommit::Forgotten => {}
+                }
+            }
+        }
+        if footprint.has_ranges() && self.is_on(Rule::Ranges) {
+            let mut ranges = footprint.ranges();
+            for (group_number, group) in footprint.groups().enumerate() {
+                let snapshot = at.memo.batch_at(&self.timeline, group.snapshot_ts);
+                for (i, range) in ranges.by_ref().take(group.ranges as usize).enumerate() {
+                    let place = (group_number as u32, i as u32);
+                    match self.ranges.last_commit(range.table, &range.range, snapshot) {
+                        LastCommit::AtOrBefore => {}
+                        LastCommit::After(batch) => {
+                            let batch = batch.min(at.number);
+                            let conflict = Conflict { key: None, range: Some(place), batch, winner: None };
+                            return Some(AbortReason::Conflict(conflict));
+                        }
+                        LastCommit::Forgotten => forgotten_ranges.push(place),
+                    }
+                }
+            }
+        }
+        if forgotten_keys.is_empty() && forgotten_ranges.is_empty() {
+            return None;
+        }
+        Some(AbortReason::NeedRefresh { keys: forgotten_keys, ranges: forgotten_ranges })
+    }
+
+    /// Takes a commit into the state.
+    #[inline]
+    fn commit(&mut self, at: &AtBatch, footprint: &FootprintView<'_>) {
+        for hash in footprint.written() {
+            self.window.record(hash, at.number);
+        }
+        if !self.ranges.is_empty() {
+            for (table, key) in footprint.ordered().flatten() {
+                self.ranges.record(table, Key::new(bytes::Bytes::copy_from_slice(key)));
+            }
+        }
+        for (table, value) in footprint.auto_increments() {
+            self.catalog.advance_counter(table, value);
+        }
+        if let Some(change) = footprint.catalog_change() {
+            self.catalog.change(&change);
+        }
+    }
+
+    /// Sends the writes of a commit to the shards that hold their slots at this entry.
+    #[inline]
+    fn route(
+        &self,
+        batch: &Batch,
+        footprint: &FootprintView<'_>,
+        commit_ts: Timestamp,
+        commits: &mut [Vec<ShardCommit>],
+    ) {
+        let txn = footprint.txn();
+        for mutation in footprint.mutations(batch.bytes()) {
+            let shard = &mut commits[self.shards.route(mutation.slot)];
+            match shard.last_mut() {
+                Some(ShardCommit { commit_ts: ts, writes: ShardWrites::Inline(writes), .. })
+                    if *ts == commit_ts =>
+                {
+                    writes.push(mutation);
+                }
+                _ => {
+                    shard.push(ShardCommit { txn, commit_ts, writes: ShardWrites::Inline(vec![mutation]) });
+                }
+            }
+        }
+        for receipt in footprint.receipts() {
+            let place = self.shards.place_of(receipt.shard).expect("a receipt of a shard was checked");
+            let writes = ShardWrites::Prepared { epoch: receipt.epoch, digest: receipt.digest };
+            commits[place].push(ShardCommit { txn, commit_ts, writes });
+        }
+    }
+
+    #[inline]
+    fn remember(&mut self, txn: TxnId, decision: &Decision) {
+        self.chain = mix(self.chain, txn, decision);
+        if self.is_on(Rule::Deduplication) {
+            self.outcomes.insert(txn, decision);
+        }
+    }
+
+    fn expire_outcomes(&mut self) -> Vec<(TxnId, Decision)> {
+        let frontends = &self.frontends;
+        self.outcomes.expire(self.last_ts, |txn| frontends.needs(txn))
+    }
+
+    fn acknowledged(&mut self, frontend: FrontendId) -> Vec<(TxnId, Decision)> {
+        let frontends = &self.frontends;
+        self.outcomes.acknowledge(frontend, |txn| frontends.needs(txn))
+    }
+
+    fn resolve(&mut self, txn: TxnId) -> Reply {
+        let known = self.outcome(txn);
+        if known != Known::Undecided {
+            return Reply::Outcome(known);
+        }
+        if self.outcomes.is_full() {
+            return Reply::OutcomesFull;
+        }
+        let decision = Decision::Abort { reason: AbortReason::Resolved };
+        self.remember(txn, &decision);
+        Reply::Outcome(Known::Decided(decision))
+    }
+
+    fn raise_low_water(&mut self, applied: &mut Applied) {
+        let oldest = self.frontends.oldest_snapshot().unwrap_or(self.last_ts).min(self.last_ts);
+        if oldest <= self.low_water {
+            return;
+        }
+        self.low_water = oldest;
+        self.ranges.forget(self.timeline.batch_at(oldest));
+        self.timeline.forget(oldest);
+        self.stream_to_all(applied, |(_, entry)| entry.low_water = Some(oldest));
+    }
+
+    /// Tells these shards their epochs and slots, and the others that there is nothing to tell.
+    fn stream_placement(&mut self, applied: &mut Applied, changed: &[ShardId]) {
+        let placement = self.placement().clone();
+        self.stream_to_all(applied, |(shard, entry)| {
+            if changed.contains(shard) {
+                entry.epoch = placement.shard_epoch(*shard);
+                entry.slots = Some(placement.slots_of(*shard));
+            }
+        });
+    }
+
+    /// Fills the stream with an entry for every shard, each completed by `fill`, in the shards' order.
+    fn stream_to_all(&mut self, applied: &mut Applied, mut fill: impl FnMut(&mut (ShardId, StreamEntry))) {
+        let after = std::mem::replace(&mut self.last_stream, self.applied);
+        if !self.options.stream {
+            return;
+        }
+        let position = Position { index: self.applied, closed_ts: self.last_ts };
+        applied.stream.reserve_exact(self.placement().shards.len());
+        for shard in self.placement().shards.keys() {
+            let entry = StreamEntry {
+                after,
+                position,
+                commits: Vec::new(),
+                epoch: None,
+                slots: None,
+                low_water: None,
+            };
+            let mut part = (*shard, entry);
+            fill(&mut part);
+            applied.stream.push(part);
+        }
+    }
+}
+
+/// One step of the chain over all decisions, by which replicas compare what they decided.
+#[inline]
+fn mix(chain: u64, txn: TxnId, decision: &Decision) -> u64 {
+    let decided = match decision {
+        Decision::Commit { commit_ts } => commit_ts.0,
+        Decision::Abort { .. } => u64::MAX,
+    };
+    let id = (txn.0 as u64) ^ ((txn.0 >> 64) as u64).rotate_left(32);
+    (chain.rotate_left(5) ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ decided.wrapping_mul(0xd6e8_feb8_6659_fd93)
+}

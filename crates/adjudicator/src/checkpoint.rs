@@ -1,0 +1,104 @@
+//! The whole state as bytes.
+//!
+//! A checkpoint is exact: a replica restored from one is indistinguishable from the one that wrote it, down to
+//! the free places of its tables, and stays so. It is a head envelope followed by the window's envelopes. The retained
+//! log tail that must travel with it (down to [`Adjudicator::retained_from`]) is the log's business.
+
+use crate::catalog::Catalog;
+use crate::options::Options;
+use crate::outcomes::{Frontends, Outcomes};
+use crate::placement::Shards;
+use crate::ranges::Ranges;
+use crate::state::{Adjudicator, Identity};
+use crate::timeline::Timeline;
+use crate::window::Window;
+use assize_codec::{DecodeError, Put, Reader, envelope};
+use assize_model::*;
+
+const TAG: [u8; 4] = *b"AJst";
+const VERSION: u16 = 1;
+/// Parts of the head larger than this are split over several envelopes.
+const PART: usize = 64 << 20;
+
+impl Adjudicator {
+    /// Writes the whole state.
+    pub fn encode_checkpoint(&self) -> Vec<u8> {
+        let mut head = Vec::new();
+        head.put_bool(self.identity.is_some());
+        if let Some(identity) = self.identity {
+            head.put_u128(identity.cluster);
+            head.put_u64(identity.hash_seed);
+        }
+        head.put_u32(self.cluster_version);
+        for n in [
+            self.applied.0,
+            self.last_stream.0,
+            self.last_ts.0,
+            self.last_batch.0,
+            self.ceiling.0,
+            self.low_water.0,
+            self.chain,
+        ] {
+            head.put_u64(n);
+        }
+        self.ranges.encode(&mut head);
+        self.timeline.encode(&mut head);
+        self.outcomes.encode(&mut head);
+        self.frontends.encode(&mut head);
+        self.catalog.encode(&mut head);
+        self.shards.encode(&mut head);
+
+        let parts = head.len().div_ceil(PART);
+        let mut out = Vec::with_capacity(head.len() + (64 << self.window.log2()));
+        envelope::seal_into(&mut out, TAG, VERSION, &(parts as u32).to_le_bytes());
+        head.chunks(PART).for_each(|part| envelope::seal_into(&mut out, TAG, VERSION, part));
+        self.window.encode(&mut out);
+        out
+    }
+
+    /// Reads what [`Adjudicator::encode_checkpoint`] wrote.
+    pub fn decode_checkpoint(options: Options, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let (_, parts) = envelope::open_next(&mut reader, TAG, VERSION)?;
+        let parts = Reader::new(parts).u32()?;
+        let mut head = Vec::new();
+        for _ in 0..parts {
+            head.extend_from_slice(envelope::open_next(&mut reader, TAG, VERSION)?.1);
+        }
+        let window = Window::decode(&mut reader)?;
+        reader.finish()?;
+
+        let mut r = Reader::new(&head);
+        let identity = match r.bool()? {
+            true => Some(Identity { cluster: r.u128()?, hash_seed: r.u64()? }),
+            false => None,
+        };
+        let state = Adjudicator {
+            options,
+            identity,
+            cluster_version: r.u32()?,
+            applied: LogIndex(r.u64()?),
+            last_stream: LogIndex(r.u64()?),
+            last_ts: Timestamp(r.u64()?),
+            last_batch: BatchNumber(r.u64()?),
+            ceiling: Timestamp(r.u64()?),
+            low_water: Timestamp(r.u64()?),
+            chain: r.u64()?,
+            window,
+            ranges: Ranges::decode(&mut r)?,
+            timeline: Timeline::decode(&mut r)?,
+            outcomes: Outcomes::decode(&mut r)?,
+            frontends: Frontends::decode(&mut r)?,
+            catalog: Catalog::decode(&mut r)?,
+            shards: Shards::decode(&mut r)?,
+        };
+        r.finish()?;
+        Ok(state)
+    }
+
+    /// A hash over the whole state: equal on every replica at an equal index. It reads all of it; see
+    /// [`Adjudicator::chain`] for one that costs nothing.
+    pub fn state_hash(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(&self.encode_checkpoint())
+    }
+}

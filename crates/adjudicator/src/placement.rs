@@ -1,0 +1,384 @@
+//! Which shard holds which slots, which replicas count, and how far those have come.
+
+use crate::flat;
+use assize_codec::{DecodeError, Put, Reader};
+use assize_model::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A change of the placement. All of it happens, or nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PlacementChange {
+    /// The placement's epoch that the author saw; the change is refused if it is another by now.
+    pub expected: Epoch,
+    /// Shards to add, to give other replicas, or (`None`) to remove.
+    pub shards: Vec<(ShardId, Option<BTreeMap<ReplicaId, NodeId>>)>,
+    /// Slots from the first to the last (included) that go to a shard.
+    pub slots: Vec<(Slot, Slot, ShardId)>,
+    /// Shards whose epoch rises although nothing of theirs changes: because a replica is about to forget
+    /// intents, and what was prepared before must be prepared again.
+    pub raise: Vec<ShardId>,
+}
+
+impl PlacementChange {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u64(self.expected.0);
+        out.put_varint(self.shards.len() as u64);
+        for (shard, replicas) in &self.shards {
+            out.put_u32(shard.0);
+            out.put_bool(replicas.is_some());
+            if let Some(replicas) = replicas {
+                flat::put_replicas(out, replicas);
+            }
+        }
+        out.put_varint(self.slots.len() as u64);
+        for (first, last, shard) in &self.slots {
+            out.put_u16(first.0);
+            out.put_u16(last.0);
+            out.put_u32(shard.0);
+        }
+        out.put_varint(self.raise.len() as u64);
+        self.raise.iter().for_each(|shard| out.put_u32(shard.0));
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut change = PlacementChange { expected: Epoch(reader.u64()?), ..PlacementChange::default() };
+        for _ in 0..reader.count(5)? {
+            let shard = ShardId(reader.u32()?);
+            let replicas = if reader.bool()? { Some(flat::read_replicas(reader)?) } else { None };
+            change.shards.push((shard, replicas));
+        }
+        for _ in 0..reader.count(8)? {
+            change.slots.push((Slot(reader.u16()?), Slot(reader.u16()?), ShardId(reader.u32()?)));
+        }
+        for _ in 0..reader.count(4)? {
+            change.raise.push(ShardId(reader.u32()?));
+        }
+        Ok(change)
+    }
+}
+
+/// Why a change of the placement, or of a replica's standing, was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PlacementRefusal {
+    /// Somebody else changed it first.
+    #[error("the placement is at epoch {current} by now")]
+    EpochMoved {
+        /// Its epoch.
+        current: Epoch,
+    },
+    /// The change names a shard that would not exist after it.
+    #[error("there is no shard {0}")]
+    NoSuchShard(ShardId),
+    /// A shard without replicas.
+    #[error("shard {0} would have no replicas")]
+    NoReplicas(ShardId),
+    /// A run of slots whose last comes before its first.
+    #[error("slots {0:?} to {1:?} are no run")]
+    EmptyRun(Slot, Slot),
+    /// A replica that nobody registered.
+    #[error("shard {0} has no replica {1}")]
+    NoSuchReplica(ShardId, ReplicaId),
+    /// Without this replica less than a majority would count. The log stays, and commits to the shard are
+    /// refused until the replica has caught up.
+    #[error("without replica {1} less than a majority of shard {0} would count")]
+    MajorityLost(ShardId, ReplicaId),
+}
+
+/// How a replica stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReplicaState {
+    /// It never asks for entries at or before this.
+    pub durable: Position,
+    /// Whether the log, and intents, wait for it.
+    pub counts: bool,
+}
+
+/// The placement, the replicas' standing, and a table that routes slots at once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shards {
+    placement: Placement,
+    replicas: BTreeMap<(ShardId, ReplicaId), ReplicaState>,
+    suspended: BTreeSet<ShardId>,
+    /// For every slot the place of its shard among the placement's shards in order; a consequence of
+    /// `placement`.
+    routes: Vec<u16>,
+}
+
+impl Shards {
+    pub(crate) fn new(placement: Placement) -> Self {
+        let mut shards = Shards { placement, ..Shards::default() };
+        shards.count_configured(Position::default());
+        shards.reroute();
+        shards
+    }
+
+    pub(crate) fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    pub(crate) fn is_suspended(&self, shard: ShardId) -> bool {
+        self.suspended.contains(&shard)
+    }
+
+    pub(crate) fn has_suspended(&self) -> bool {
+        !self.suspended.is_empty()
+    }
+
+    /// The place of a slot's shard among all shards in order.
+    #[inline]
+    pub(crate) fn route(&self, slot: Slot) -> usize {
+        usize::from(self.routes[usize::from(slot.0)])
+    }
+
+    /// The place of a shard among all shards in order.
+    pub(crate) fn place_of(&self, shard: ShardId) -> Option<usize> {
+        self.placement.shards.keys().position(|s| *s == shard)
+    }
+
+    pub(crate) fn replicas(&self) -> &BTreeMap<(ShardId, ReplicaId), ReplicaState> {
+        &self.replicas
+    }
+
+    /// The lowest durable index among all replicas that count: entries above it must be kept.
+    pub(crate) fn retained_from(&self) -> Option<LogIndex> {
+        self.replicas.values().filter(|replica| replica.counts).map(|replica| replica.durable.index).min()
+    }
+
+    /// The lowest durable position among the replicas of a shard that count.
+    pub(crate) fn durable_everywhere(&self, shard: ShardId) -> Option<Position> {
+        let of_shard = self.replicas.range((shard, ReplicaId(0))..=(shard, ReplicaId(u8::MAX)));
+        of_shard.filter(|(_, replica)| replica.counts).map(|(_, replica)| replica.durable).min()
+    }
+
+    fn reroute(&mut self) {
+        self.routes = vec![0; Slot::COUNT as usize];
+        let ends = self.placement.ranges.keys().skip(1).map(|slot| usize::from(slot.0));
+        let ends: Vec<usize> = ends.chain([Slot::COUNT as usize]).collect();
+        for ((first, shard), end) in self.placement.ranges.iter().zip(ends) {
+            let place = self.placement.shards.keys().position(|s| s == shard).expect("ranges name shards");
+            self.routes[usize::from(first.0)..end].fill(place as u16);
+        }
+    }
+
+    /// Configured replicas that are not registered yet count from here on.
+    fn count_configured(&mut self, now: Position) {
+        for (shard, part) in &self.placement.shards {
+            for replica in part.replicas.keys() {
+                let state = ReplicaState { durable: now, counts: true };
+                self.replicas.entry((*shard, *replica)).or_insert(state);
+            }
+        }
+    }
+
+    /// Changes the placement. Returns the shards whose epoch rose.
+    pub(crate) fn change(
+        &mut self,
+        change: &PlacementChange,
+        now: Position,
+        reroute: bool,
+    ) -> Result<Vec<ShardId>, PlacementRefusal> {
+        let before = &self.placement;
+        if change.expected != before.epoch {
+            return Err(PlacementRefusal::EpochMoved { current: before.epoch });
+        }
+        let mut after = before.clone();
+        after.epoch = Epoch(before.epoch.0 + 1);
+        for (shard, replicas) in &change.shards {
+            match replicas {
+                None => drop(after.shards.remove(shard)),
+                Some(replicas) if replicas.is_empty() => return Err(PlacementRefusal::NoReplicas(*shard)),
+                Some(replicas) => after.shards.entry(*shard).or_default().replicas = replicas.clone(),
+            }
+        }
+        for (first, last, shard) in &change.slots {
+            if last < first {
+                return Err(PlacementRefusal::EmptyRun(*first, *last));
+            }
+            assign(&mut after.ranges, *first, *last, *shard);
+        }
+        let named = after.ranges.values().chain(&change.raise);
+        if let Some(missing) = named.copied().find(|shard| !after.shards.contains_key(shard)) {
+            return Err(PlacementRefusal::NoSuchShard(missing));
+        }
+        let changed: Vec<ShardId> = after
+            .shards
+            .iter()
+            .filter(|(shard, part)| {
+                change.raise.contains(shard)
+                    || before.shards.get(shard).is_none_or(|old| old.replicas != part.replicas)
+                    || before.slots_of(**shard) != after.slots_of(**shard)
+            })
+            .map(|(shard, _)| *shard)
+            .collect();
+        for shard in &changed {
+            // The whole placement's epoch, so that a shard that was removed and comes back never repeats one.
+            after.shards.get_mut(shard).expect("a shard of the placement").epoch = after.epoch;
+        }
+        // Replicas that were configured and no longer are need nothing any more; learners stay.
+        self.replicas.retain(|(shard, replica), _| {
+            match (before.shards.get(shard), after.shards.get(shard)) {
+                (_, None) => false,
+                (Some(old), Some(new)) => {
+                    new.replicas.contains_key(replica) || !old.replicas.contains_key(replica)
+                }
+                (None, Some(_)) => true,
+            }
+        });
+        self.suspended.retain(|shard| after.shards.contains_key(shard));
+        self.placement = after;
+        self.count_configured(now);
+        if reroute {
+            self.reroute();
+        }
+        Ok(changed)
+    }
+
+    /// A learner, or a replica that comes back: from now on it counts for the log and for intents.
+    pub(crate) fn register(
+        &mut self,
+        shard: ShardId,
+        replica: ReplicaId,
+        now: Position,
+    ) -> Result<(), PlacementRefusal> {
+        if !self.placement.shards.contains_key(&shard) {
+            return Err(PlacementRefusal::NoSuchShard(shard));
+        }
+        let state = ReplicaState { durable: now, counts: true };
+        match self.replicas.get_mut(&(shard, replica)) {
+            // It may still need everything after its durable position.
+            Some(known) if known.counts => {}
+            _ => drop(self.replicas.insert((shard, replica), state)),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn report(&mut self, shard: ShardId, replica: ReplicaId, durable: Position) {
+        if let Some(state) = self.replicas.get_mut(&(shard, replica))
+            && state.counts
+        {
+            // A replica that others wait for moves forward: they no longer wait for nothing.
+            if durable > state.durable {
+                self.suspended.remove(&shard);
+            }
+            state.durable = state.durable.max(durable);
+        }
+    }
+
+    pub(crate) fn uncount(&mut self, shard: ShardId, replica: ReplicaId) -> Result<(), PlacementRefusal> {
+        let part = self.placement.shards.get(&shard).ok_or(PlacementRefusal::NoSuchShard(shard))?;
+        if !self.replicas.contains_key(&(shard, replica)) {
+            return Err(PlacementRefusal::NoSuchReplica(shard, replica));
+        }
+        let others = part
+            .replicas
+            .keys()
+            .filter(|r| **r != replica && self.replicas.get(&(shard, **r)).is_some_and(|state| state.counts))
+            .count();
+        // A learner does not count for majorities and may always go.
+        if part.replicas.contains_key(&replica) && others <= part.replicas.len() / 2 {
+            self.suspended.insert(shard);
+            return Err(PlacementRefusal::MajorityLost(shard, replica));
+        }
+        if part.replicas.contains_key(&replica) {
+            self.replicas.get_mut(&(shard, replica)).expect("it is there").counts = false;
+        } else {
+            self.replicas.remove(&(shard, replica));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        flat::put_placement(out, &self.placement);
+        out.put_varint(self.replicas.len() as u64);
+        for ((shard, replica), state) in &self.replicas {
+            out.put_u32(shard.0);
+            out.put_u8(replica.0);
+            out.put_u64(state.durable.index.0);
+            out.put_u64(state.durable.closed_ts.0);
+            out.put_bool(state.counts);
+        }
+        out.put_varint(self.suspended.len() as u64);
+        self.suspended.iter().for_each(|shard| out.put_u32(shard.0));
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut shards = Shards { placement: flat::read_placement(reader)?, ..Shards::default() };
+        for _ in 0..reader.count(22)? {
+            let replica = (ShardId(reader.u32()?), ReplicaId(reader.u8()?));
+            let durable = Position { index: LogIndex(reader.u64()?), closed_ts: Timestamp(reader.u64()?) };
+            shards.replicas.insert(replica, ReplicaState { durable, counts: reader.bool()? });
+        }
+        for _ in 0..reader.count(4)? {
+            shards.suspended.insert(ShardId(reader.u32()?));
+        }
+        if !shards.placement.ranges.is_empty() {
+            shards.reroute();
+        }
+        Ok(shards)
+    }
+}
+
+/// Gives slots to a shard and joins runs of the same shard.
+fn assign(ranges: &mut BTreeMap<Slot, ShardId>, first: Slot, last: Slot, shard: ShardId) {
+    if let Some(next) = last.0.checked_add(1)
+        && let Some((_, owner)) = ranges.range(..=Slot(next)).next_back()
+    {
+        let owner = *owner;
+        ranges.insert(Slot(next), owner);
+    }
+    ranges.retain(|slot, _| *slot < first || *slot > last);
+    ranges.insert(first, shard);
+    let mut previous = None;
+    ranges.retain(|_, owner| {
+        let is_new = previous != Some(*owner);
+        previous = Some(*owner);
+        is_new
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_move_and_only_the_shards_concerned_get_a_new_epoch() {
+        let mut shards = Shards::new(Placement::even(4, NodeId(1)));
+        let change = PlacementChange {
+            expected: Epoch(1),
+            slots: vec![(Slot(100), Slot(199), ShardId(2))],
+            ..PlacementChange::default()
+        };
+        let changed = shards.change(&change, Position::default(), true).unwrap();
+        assert_eq!(changed, [ShardId(1), ShardId(2)]);
+        assert_eq!(shards.placement().shard_of(Slot(99)), ShardId(1));
+        assert_eq!(shards.placement().shard_of(Slot(100)), ShardId(2));
+        assert_eq!(shards.placement().shard_of(Slot(199)), ShardId(2));
+        assert_eq!(shards.placement().shard_of(Slot(200)), ShardId(1));
+        assert_eq!(shards.placement().shard_epoch(ShardId(3)), Some(Epoch(1)));
+        assert_eq!(shards.placement().shard_epoch(ShardId(2)), Some(Epoch(2)));
+        for slot in 0..=u16::MAX {
+            let place = shards.place_of(shards.placement().shard_of(Slot(slot))).unwrap();
+            assert_eq!(shards.route(Slot(slot)), place);
+        }
+        let back = PlacementChange {
+            expected: Epoch(2),
+            slots: vec![(Slot(100), Slot(199), ShardId(1))],
+            ..PlacementChange::default()
+        };
+        shards.change(&back, Position::default(), true).unwrap();
+        assert_eq!(shards.placement().ranges, Placement::even(4, NodeId(1)).ranges);
+        assert_eq!(
+            shards.change(&back, Position::default(), true),
+            Err(PlacementRefusal::EpochMoved { current: Epoch(3) })
+        );
+    }
+
+    #[test]
+    fn the_last_slot_can_move_too() {
+        let mut ranges = Placement::even(2, NodeId(1)).ranges;
+        assign(&mut ranges, Slot(u16::MAX), Slot(u16::MAX), ShardId(1));
+        assert_eq!(ranges.len(), 3);
+        assign(&mut ranges, Slot(0), Slot(u16::MAX), ShardId(2));
+        assert_eq!(ranges, BTreeMap::from([(Slot(0), ShardId(2))]));
+    }
+}

@@ -1,0 +1,347 @@
+//! The conflict window for point keys: which batch last committed a key, for recent batches.
+//!
+//! ```text
+//!   64-bit key hash ── upper bits ──▶ bucket (one cache line)
+//!                   └─ lower 32 ───▶ tag
+//!
+//!   ┌──────┬───────┬───────┬─ … ─┬───────┐   mark:   every commit that this bucket has forgotten
+//!   │ mark │ tag 0 │ tag 1 │     │ tag 6 │             happened in this batch or before
+//!   ├──────┼───────┼───────┼─ … ─┼───────┤   batch i: the last batch that committed a key of tag i
+//!   │  –   │batch 0│batch 1│     │batch 6│             (0: the place is free)
+//!   └──────┴───────┴───────┴─ … ─┴───────┘
+//! ```
+//!
+//! Snapshots are batch boundaries, so comparing batch numbers is exact, and a transaction that committed
+//! earlier in the same batch conflicts like any other: its batch is later than every snapshot.
+//!
+//! A full bucket forgets its oldest entry and raises its own mark to it; nobody else notices. A key that is
+//! not found was last committed at or before the mark: if the mark is later than the snapshot the window
+//! does not know, and says so. Two keys may share a tag: the entry then tells the later of their commits,
+//! which refuses too often and never too rarely.
+//!
+//! Batch numbers are kept in 32 bits relative to a base that is part of the replicated state and is raised
+//! before they overflow.
+
+use assize_codec::{DecodeError, Put, Reader, envelope};
+use assize_model::{BatchNumber, KeyHash};
+
+const ENTRIES: usize = 7;
+
+/// The smallest and the largest window, as the binary logarithm of its number of buckets.
+pub const BUCKETS_LOG2: std::ops::RangeInclusive<u8> = 1..=28;
+
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Bucket {
+    mark: u32,
+    tags: [u32; ENTRIES],
+    spare: u32,
+    batches: [u32; ENTRIES],
+}
+
+impl Bucket {
+    const EMPTY: Bucket = Bucket { mark: 0, tags: [0; ENTRIES], spare: 0, batches: [0; ENTRIES] };
+
+    /// Where this tag is.
+    #[inline]
+    fn find(&self, tag: u32) -> Option<usize> {
+        // Without branches over all seven, so that the compiler compares them at once.
+        let mut found = 0u32;
+        for i in 0..ENTRIES {
+            found |= u32::from(self.tags[i] == tag && self.batches[i] != 0) << i;
+        }
+        (found != 0).then(|| found.trailing_zeros() as usize)
+    }
+}
+
+/// What the window knows of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LastCommit {
+    /// At or before the snapshot, or never.
+    AtOrBefore,
+    /// In this batch, which is after the snapshot.
+    After(BatchNumber),
+    /// The window no longer knows.
+    Forgotten,
+}
+
+/// See the module's page.
+#[derive(Clone)]
+pub struct Window {
+    buckets: Vec<Bucket>,
+    shift: u32,
+    base: u64,
+    rebase_at: u32,
+}
+
+impl Window {
+    /// A window of `1 << log2` buckets of 64 bytes, seven keys each.
+    ///
+    /// # Panics
+    /// If `log2` is not in [`BUCKETS_LOG2`].
+    pub fn new(log2: u8) -> Self {
+        assert!(BUCKETS_LOG2.contains(&log2), "a window of 2^{log2} buckets");
+        Window {
+            buckets: vec![Bucket::EMPTY; 1 << log2],
+            shift: 64 - u32::from(log2),
+            base: 0,
+            rebase_at: u32::MAX - 1,
+        }
+    }
+
+    /// As [`Window::new`], but raises its base already when a relative number reaches `rebase_at`: so that a
+    /// test need not run for weeks.
+    pub fn with_rebase_at(log2: u8, rebase_at: u32) -> Self {
+        assert!(rebase_at >= 2);
+        Window { rebase_at, ..Window::new(log2) }
+    }
+
+    /// The binary logarithm of the number of buckets.
+    pub fn log2(&self) -> u8 {
+        (64 - self.shift) as u8
+    }
+
+    #[inline]
+    fn bucket(&self, hash: KeyHash) -> usize {
+        (hash.0 >> self.shift) as usize
+    }
+
+    #[inline]
+    fn relative(&self, batch: BatchNumber) -> u32 {
+        // Numbers below the base become 0, the base itself: after the base was raised every mark is at least
+        // 1, so that such a snapshot is answered `Forgotten`.
+        batch.0.saturating_sub(self.base) as u32
+    }
+
+    /// Asks the processor to fetch what a check of this key will need.
+    #[inline]
+    pub fn prefetch(&self, hash: KeyHash) {
+        prefetch(&self.buckets[self.bucket(hash)]);
+    }
+
+    /// When the key was last committed, seen from a snapshot at the end of batch `snapshot`.
+    #[inline]
+    pub fn last_commit(&self, hash: KeyHash, snapshot: BatchNumber) -> LastCommit {
+        let bucket = &self.buckets[self.bucket(hash)];
+        let snapshot = self.relative(snapshot);
+        match bucket.find(hash.0 as u32) {
+            Some(i) if bucket.batches[i] > snapshot => {
+                LastCommit::After(BatchNumber(self.base + u64::from(bucket.batches[i])))
+            }
+            Some(_) => LastCommit::AtOrBefore,
+            None if bucket.mark > snapshot => LastCommit::Forgotten,
+            None => LastCommit::AtOrBefore,
+        }
+    }
+
+    /// Records that the key was committed in `batch`, which is no earlier than any recorded before.
+    #[inline]
+    pub fn record(&mut self, hash: KeyHash, batch: BatchNumber) {
+        let at = self.bucket(hash);
+        let relative = self.relative(batch);
+        debug_assert!(relative >= 1 && relative <= self.rebase_at);
+        let bucket = &mut self.buckets[at];
+        let tag = hash.0 as u32;
+        let i = match bucket.find(tag) {
+            Some(i) => i,
+            None => {
+                let mut oldest = 0;
+                for i in 1..ENTRIES {
+                    if bucket.batches[i] < bucket.batches[oldest] {
+                        oldest = i;
+                    }
+                }
+                // A free place has batch 0 and raises nothing.
+                bucket.mark = bucket.mark.max(bucket.batches[oldest]);
+                oldest
+            }
+        };
+        bucket.tags[i] = tag;
+        bucket.batches[i] = relative;
+    }
+
+    /// Raises the base if `next` would not fit otherwise. To be called before a batch is recorded.
+    pub fn make_room_for(&mut self, next: BatchNumber) {
+        assert!(next.0 >= self.base);
+        if next.0 - self.base <= u64::from(self.rebase_at) {
+            return;
+        }
+        // Everything in the older half is forgotten.
+        let delta = u32::try_from(next.0 - self.base - u64::from(self.rebase_at / 2))
+            .expect("batches follow one another, so the base is raised in time");
+        self.base += u64::from(delta);
+        for bucket in &mut self.buckets {
+            for i in 0..ENTRIES {
+                if bucket.batches[i] <= delta {
+                    bucket.mark = bucket.mark.max(bucket.batches[i]);
+                    bucket.batches[i] = 0;
+                    bucket.tags[i] = 0;
+                } else {
+                    bucket.batches[i] -= delta;
+                }
+            }
+            bucket.mark = bucket.mark.saturating_sub(delta).max(1);
+        }
+    }
+
+    const TAG: [u8; 4] = *b"AJwn";
+    const CHUNK: usize = 1 << 16;
+
+    /// Writes the window exactly, in envelopes of at most 4 MiB.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut head = Vec::new();
+        head.put_u8(self.log2());
+        head.put_u64(self.base);
+        head.put_u32(self.rebase_at);
+        envelope::seal_into(out, Self::TAG, 1, &head);
+        let mut body = Vec::with_capacity(Self::CHUNK.min(self.buckets.len()) * 64);
+        for chunk in self.buckets.chunks(Self::CHUNK) {
+            body.clear();
+            for bucket in chunk {
+                body.put_u32(bucket.mark);
+                bucket.tags.iter().for_each(|tag| body.put_u32(*tag));
+                bucket.batches.iter().for_each(|batch| body.put_u32(*batch));
+            }
+            envelope::seal_into(out, Self::TAG, 1, &body);
+        }
+    }
+
+    /// Reads what [`Window::encode`] wrote.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (_, head) = envelope::open_next(reader, Self::TAG, 1)?;
+        let mut head = Reader::new(head);
+        let log2 = head.u8()?;
+        let base = head.u64()?;
+        let rebase_at = head.u32()?;
+        if !BUCKETS_LOG2.contains(&log2) || rebase_at < 2 {
+            return Err(head.bad("window size", log2.into()));
+        }
+        head.finish()?;
+        // 60 bytes of each bucket are stored: refuse to reserve memory for a window that is not there.
+        if reader.left() < (1 << log2) * 60 {
+            return Err(DecodeError::Truncated {
+                at: reader.at(),
+                needed: (1 << log2) * 60,
+                left: reader.left(),
+            });
+        }
+        let mut window = Window { base, rebase_at, ..Window::new(log2) };
+        for chunk in window.buckets.chunks_mut(Self::CHUNK) {
+            let (_, body) = envelope::open_next(reader, Self::TAG, 1)?;
+            let mut body = Reader::new(body);
+            for bucket in chunk {
+                bucket.mark = body.u32()?;
+                for tag in &mut bucket.tags {
+                    *tag = body.u32()?;
+                }
+                for batch in &mut bucket.batches {
+                    *batch = body.u32()?;
+                }
+            }
+            body.finish()?;
+        }
+        Ok(window)
+    }
+}
+
+impl std::fmt::Debug for Window {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Window(2^{} buckets, base {})", self.log2(), self.base)
+    }
+}
+
+/// Asks the processor to fetch the cache line of this value.
+#[inline]
+pub(crate) fn prefetch<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: prefetching has no effect but on timing, for any address, and SSE is part of x86-64.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_bucket_is_one_cache_line() {
+        assert_eq!(size_of::<Bucket>(), 64);
+        assert_eq!(align_of::<Bucket>(), 64);
+    }
+
+    #[test]
+    fn eviction_raises_only_the_mark_of_its_bucket() {
+        let mut window = Window::new(1);
+        let low = |n: u64| KeyHash(n);
+        let high = |n: u64| KeyHash(1 << 63 | n);
+        for n in 1..=8 {
+            window.record(low(n), BatchNumber(n));
+        }
+        window.record(high(1), BatchNumber(9));
+        // Key 1 was forgotten in favour of key 8; the mark is its batch.
+        assert_eq!(window.last_commit(low(1), BatchNumber(0)), LastCommit::Forgotten);
+        assert_eq!(window.last_commit(low(1), BatchNumber(1)), LastCommit::AtOrBefore);
+        assert_eq!(window.last_commit(low(2), BatchNumber(1)), LastCommit::After(BatchNumber(2)));
+        assert_eq!(window.last_commit(low(99), BatchNumber(0)), LastCommit::Forgotten);
+        assert_eq!(window.last_commit(high(99), BatchNumber(0)), LastCommit::AtOrBefore);
+    }
+
+    /// The naive twin: the last commit of every key, for ever. `None` means the window may say anything but
+    /// a batch that never was.
+    fn quadratic(commits: &[(u64, u64)], key: u64) -> u64 {
+        commits.iter().filter(|(k, _)| *k == key).map(|(_, b)| *b).max().unwrap_or(0)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn the_window_agrees_with_a_quadratic_check_or_says_that_it_forgot(
+            steps in prop::collection::vec((0u64..40, any::<bool>(), any::<bool>(), 0u64..30), 1..300),
+            rebase_at in prop_oneof![Just(u32::MAX - 1), 4u32..40],
+        ) {
+            let mut window = Window::with_rebase_at(2, rebase_at);
+            let mut commits: Vec<(u64, u64)> = Vec::new();
+            let mut batch = 1;
+            for (key, commit, next, back) in steps {
+                // Few tags, four buckets: keys collide in buckets, never in tags.
+                let hash = KeyHash((key % 4) << 62 | key);
+                let snapshot = (batch - 1u64).saturating_sub(back);
+                let truth = quadratic(&commits, key);
+                match window.last_commit(hash, BatchNumber(snapshot)) {
+                    LastCommit::AtOrBefore => prop_assert!(truth <= snapshot, "{truth} {snapshot}"),
+                    LastCommit::After(b) => {
+                        prop_assert_eq!(b.0, truth);
+                        prop_assert!(truth > snapshot);
+                    }
+                    LastCommit::Forgotten => {
+                        // It may forget only when it had to: something of this bucket is gone, or the base rose.
+                        let others: BTreeMap<u64, u64> =
+                            commits.iter().filter(|(k, _)| k % 4 == key % 4).copied().collect();
+                        prop_assert!(others.len() > ENTRIES || window.base > 0);
+                    }
+                }
+                if commit {
+                    window.make_room_for(BatchNumber(batch));
+                    window.record(hash, BatchNumber(batch));
+                    commits.push((key, batch));
+                }
+                batch += u64::from(next);
+            }
+            let mut bytes = Vec::new();
+            window.encode(&mut bytes);
+            let mut reader = Reader::new(&bytes);
+            let decoded = Window::decode(&mut reader).unwrap();
+            prop_assert!(reader.is_done());
+            let mut again = Vec::new();
+            decoded.encode(&mut again);
+            prop_assert_eq!(bytes, again);
+        }
+    }
+}
