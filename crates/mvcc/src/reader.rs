@@ -1,0 +1,491 @@
+//! Reading versions at a snapshot.
+//!
+//! ```text
+//!            versions, newest first                     read at 25
+//!    k  │  30 put c │ 20 lock │ 10 put a │      seek k!25 ─▶ 20 lock, skipped ─▶ 10 put a
+//!    l  │  25 del   │ 10 put b │                seek l!25 ─▶ 25 del: no row
+//! ```
+
+use crate::record::{self, Kind, VERSION_HEADER};
+use crate::{Cursor, Engine, Family, Options, Ownership, Rule, Slots, StoreError, key};
+use assize_model::{Key, KeyRange, Slot, Timestamp};
+use bytes::Bytes;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+
+/// Which way a scan runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Direction {
+    /// Ascending keys.
+    #[default]
+    Forward,
+    /// Descending keys.
+    Reverse,
+}
+
+/// Some rows of a scan, and what is left of its range.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ScanBatch {
+    /// Keys and values in scan order.
+    pub rows: Vec<(Key, Bytes)>,
+    /// What is left of the range, to be scanned the same way at the same snapshot; `None` if nothing is. A batch may
+    /// be short or even empty and still leave a rest: one call looks at a bounded number of keys and bytes.
+    pub rest: Option<KeyRange>,
+}
+
+/// Why a read was refused.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Versions that this snapshot needs may be gone.
+    #[error("snapshot {snapshot_ts} is below the low-water mark {low_water}")]
+    SnapshotTooOld {
+        /// What was asked for.
+        snapshot_ts: Timestamp,
+        /// The oldest snapshot that can be served.
+        low_water: Timestamp,
+    },
+    /// The replica has not come so far yet: wait and ask again.
+    #[error("snapshot {snapshot_ts} is above the closed timestamp {closed_ts}")]
+    NotReached {
+        /// What was asked for.
+        snapshot_ts: Timestamp,
+        /// How far the replica has come.
+        closed_ts: Timestamp,
+    },
+    /// The engine failed or its bytes make no sense: the replica stops.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Order-independent checksum of what a snapshot shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ContentHash {
+    /// How many rows.
+    pub count: u64,
+    /// The wrapping sum of a hash of each row: key, commit timestamp, slot and value.
+    pub sum: u64,
+}
+
+impl ContentHash {
+    /// The hash of both together.
+    #[must_use]
+    pub fn and(self, other: ContentHash) -> ContentHash {
+        ContentHash { count: self.count + other.count, sum: self.sum.wrapping_add(other.sum) }
+    }
+}
+
+/// At most this many bytes of keys and values are collected for one batch of a scan.
+const SCAN_BYTES_MAX: usize = 4 << 20;
+/// At most this many versions are examined for one batch of a scan.
+const SCAN_VERSIONS_MAX: usize = 64 << 10;
+/// How many neighbours are stepped over before a seek is thought cheaper.
+const STEPS_BEFORE_SEEK: usize = 4;
+
+/// What readers need to know of the writer's progress.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub closed_ts: AtomicU64,
+    pub low_water: AtomicU64,
+    pub ownership: RwLock<Arc<Ownership>>,
+}
+
+/// The reading half of a store. Clones are cheap, and reads need no more than `&self`, so that any number of threads
+/// can read while one applies the stream.
+pub struct Reader<E> {
+    engine: Arc<E>,
+    progress: Arc<Progress>,
+    options: Options,
+}
+
+impl<E> Clone for Reader<E> {
+    fn clone(&self) -> Self {
+        Reader { engine: self.engine.clone(), progress: self.progress.clone(), options: self.options.clone() }
+    }
+}
+
+/// A version that a snapshot shows, beside its value.
+struct Shown {
+    commit_ts: Timestamp,
+    kind: Kind,
+    slot: Slot,
+}
+
+impl<E: Engine> Reader<E> {
+    pub(crate) fn new(engine: Arc<E>, progress: Progress, options: Options) -> Self {
+        Reader { engine, progress: Arc::new(progress), options }
+    }
+
+    pub(crate) fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Snapshots up to here can be read.
+    pub fn closed_ts(&self) -> Timestamp {
+        Timestamp(self.progress.closed_ts.load(Ordering::Acquire))
+    }
+
+    /// Snapshots from here on can be read.
+    pub fn low_water(&self) -> Timestamp {
+        Timestamp(self.progress.low_water.load(Ordering::Acquire))
+    }
+
+    fn ownership(&self) -> Arc<Ownership> {
+        self.progress.ownership.read().expect("no writer panics while it holds the lock").clone()
+    }
+
+    fn shows(&self, slot: Slot, snapshot_ts: Timestamp) -> bool {
+        self.progress
+            .ownership
+            .read()
+            .expect("no writer panics while it holds the lock")
+            .shows(slot, snapshot_ts)
+    }
+
+    /// Asked before an image of the engine is taken: everything at or below the snapshot must be in it.
+    fn check_reached(&self, snapshot_ts: Timestamp) -> Result<(), ReadError> {
+        let closed_ts = self.closed_ts();
+        if snapshot_ts > closed_ts && self.options.keeps(Rule::ClosedTimestamp) {
+            return Err(ReadError::NotReached { snapshot_ts, closed_ts });
+        }
+        Ok(())
+    }
+
+    /// Asked after an image of the engine was taken: the mark rises before anything is dropped, so an image
+    /// taken under a mark at or below the snapshot still has all that the snapshot shows.
+    fn check_kept(&self, snapshot_ts: Timestamp) -> Result<(), ReadError> {
+        let low_water = self.low_water();
+        if snapshot_ts < low_water && self.options.keeps(Rule::LowWater) {
+            return Err(ReadError::SnapshotTooOld { snapshot_ts, low_water });
+        }
+        Ok(())
+    }
+
+    /// The value of a key at a snapshot: one seek, unless lock markers are in the way.
+    pub fn get(&self, key: &Key, snapshot_ts: Timestamp) -> Result<Option<Bytes>, ReadError> {
+        self.check_reached(snapshot_ts)?;
+        let mut lower = key::version_prefix(key);
+        let mut upper = lower.clone();
+        key::end_of_prefix(&mut upper);
+        key::push_ts(&mut lower, snapshot_ts);
+        let found = self.engine.first(Family::Versions, &lower, &upper).map_err(StoreError::from)?;
+        self.check_kept(snapshot_ts)?;
+        let Some((_, record)) = found else { return Ok(None) };
+        let (mut kind, mut slot) = record::version_header(&record).map_err(StoreError::from)?;
+        let mut record = record;
+        if kind == Kind::Lock {
+            let cursor = self.engine.cursor(Family::Versions, &lower, &upper).map_err(StoreError::from)?;
+            self.check_kept(snapshot_ts)?;
+            let mut walk = Forward::new(cursor, snapshot_ts, &lower)?;
+            let Some(shown) = walk.next()? else { return Ok(None) };
+            (kind, slot) = (shown.kind, shown.slot);
+            record = walk.cursor.value();
+        }
+        if kind == Kind::Delete || !self.shows(slot, snapshot_ts) {
+            return Ok(None);
+        }
+        Ok(Some(record.slice(VERSION_HEADER..)))
+    }
+
+    /// Up to `limit` rows of a range at a snapshot.
+    pub fn scan(
+        &self,
+        range: &KeyRange,
+        snapshot_ts: Timestamp,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<ScanBatch, ReadError> {
+        self.check_reached(snapshot_ts)?;
+        if range.is_empty() {
+            return Ok(ScanBatch::default());
+        }
+        if limit == 0 {
+            return Ok(ScanBatch { rows: Vec::new(), rest: Some(range.clone()) });
+        }
+        let (lower, upper) = key::version_bounds(range);
+        let cursor = self.engine.cursor(Family::Versions, &lower, &upper).map_err(StoreError::from)?;
+        self.check_kept(snapshot_ts)?;
+        let ownership = self.ownership();
+        let budget = Budget { rows: limit, bytes: SCAN_BYTES_MAX, versions: SCAN_VERSIONS_MAX };
+        let batch = match direction {
+            Direction::Forward => scan_forward(cursor, range, &lower, snapshot_ts, &ownership, budget),
+            Direction::Reverse => scan_reverse(cursor, range, &upper, snapshot_ts, &ownership, budget),
+        }?;
+        Ok(batch)
+    }
+
+    /// When a key was last written, lock markers and deletes counted. Commits at or below the low-water mark may be
+    /// forgotten; no live snapshot asks about those.
+    pub fn newest_commit(&self, key: &Key) -> Result<Option<Timestamp>, StoreError> {
+        let lower = key::version_prefix(key);
+        let mut upper = lower.clone();
+        key::end_of_prefix(&mut upper);
+        match self.engine.first(Family::Versions, &lower, &upper)? {
+            Some((version, _)) => Ok(Some(key::split_version(&version)?.1)),
+            None => Ok(None),
+        }
+    }
+
+    /// When any key of a range was last written, likewise.
+    pub fn newest_commit_in(&self, range: &KeyRange) -> Result<Option<Timestamp>, StoreError> {
+        if range.is_empty() {
+            return Ok(None);
+        }
+        let (lower, upper) = key::version_bounds(range);
+        let mut cursor = self.engine.cursor(Family::Versions, &lower, &upper)?;
+        let mut newest = None;
+        let mut prefix = Vec::new();
+        cursor.seek(&lower)?;
+        while let Some((version, _)) = cursor.entry() {
+            let (found, commit_ts) = key::split_version(version)?;
+            newest = newest.max(Some(commit_ts));
+            replace(&mut prefix, found);
+            skip_versions(&mut cursor, &mut prefix)?;
+        }
+        Ok(newest)
+    }
+
+    /// The hash of what a snapshot shows in these slots, from `from` on (`None`: from the start) and over at most
+    /// `versions_max` versions; with the key at which to go on. Replicas of a shard that stand beyond the same
+    /// snapshot must agree, whatever each has already collected.
+    pub fn hash_content(
+        &self,
+        slots: &Slots,
+        snapshot_ts: Timestamp,
+        from: Option<&Key>,
+        versions_max: usize,
+    ) -> Result<(ContentHash, Option<Key>), ReadError> {
+        self.check_reached(snapshot_ts)?;
+        let (mut lower, upper) = key::all_versions();
+        if let Some(from) = from {
+            lower = key::version_prefix(from);
+        }
+        let cursor = self.engine.cursor(Family::Versions, &lower, &upper).map_err(StoreError::from)?;
+        self.check_kept(snapshot_ts)?;
+        let ownership = self.ownership();
+        let mut walk = Forward::new(cursor, snapshot_ts, &lower)?;
+        let mut hash = ContentHash::default();
+        while let Some(shown) = walk.next()? {
+            if walk.examined > versions_max {
+                let rest = key::parse_prefix(&walk.prefix).map_err(StoreError::from)?;
+                return Ok((hash, Some(rest)));
+            }
+            let is_row = shown.kind == Kind::Put
+                && slots.contains(shown.slot)
+                && ownership.shows(shown.slot, snapshot_ts);
+            if is_row {
+                let value = walk.cursor.value();
+                let inner = xxhash_rust::xxh3::xxh3_64_with_seed(&value, shown.commit_ts.0);
+                let row = xxhash_rust::xxh3::xxh3_64_with_seed(&walk.prefix, inner);
+                hash = hash.and(ContentHash { count: 1, sum: row });
+            }
+        }
+        Ok((hash, None))
+    }
+}
+
+/// What one batch of a scan may cost.
+struct Budget {
+    rows: usize,
+    bytes: usize,
+    versions: usize,
+}
+
+fn scan_forward<C: Cursor>(
+    cursor: C,
+    range: &KeyRange,
+    lower: &[u8],
+    snapshot_ts: Timestamp,
+    ownership: &Ownership,
+    budget: Budget,
+) -> Result<ScanBatch, StoreError> {
+    let mut walk = Forward::new(cursor, snapshot_ts, lower)?;
+    let mut batch = ScanBatch::default();
+    let mut bytes = 0;
+    while let Some(shown) = walk.next()? {
+        let is_full = batch.rows.len() == budget.rows || bytes >= budget.bytes;
+        if is_full || walk.examined > budget.versions {
+            let next = key::parse_prefix(&walk.prefix)?;
+            batch.rest = Some(KeyRange::new(next, range.end.clone()));
+            break;
+        }
+        if shown.kind == Kind::Put && ownership.shows(shown.slot, snapshot_ts) {
+            let key = key::parse_prefix(&walk.prefix)?;
+            let value = walk.cursor.value().slice(VERSION_HEADER..);
+            bytes += key.0.len() + value.len();
+            batch.rows.push((key, value));
+        }
+    }
+    Ok(batch)
+}
+
+fn scan_reverse<C: Cursor>(
+    cursor: C,
+    range: &KeyRange,
+    upper: &[u8],
+    snapshot_ts: Timestamp,
+    ownership: &Ownership,
+    budget: Budget,
+) -> Result<ScanBatch, StoreError> {
+    let mut walk = Reverse::new(cursor, snapshot_ts, upper)?;
+    let mut batch = ScanBatch::default();
+    let mut bytes = 0;
+    while let Some((shown, record)) = walk.next()? {
+        let key = key::parse_prefix(&walk.prefix)?;
+        let is_full = batch.rows.len() == budget.rows || bytes >= budget.bytes;
+        if is_full || walk.examined > budget.versions {
+            batch.rest = Some(KeyRange::new(range.start.clone(), key.successor()));
+            break;
+        }
+        if shown.kind == Kind::Put && ownership.shows(shown.slot, snapshot_ts) {
+            let value = record.slice(VERSION_HEADER..);
+            bytes += key.0.len() + value.len();
+            batch.rows.push((key, value));
+        }
+    }
+    Ok(batch)
+}
+
+fn replace(buffer: &mut Vec<u8>, with: &[u8]) {
+    buffer.clear();
+    buffer.extend_from_slice(with);
+}
+
+/// Moves a cursor that stands on a version of `prefix` to the first version of the next key. Leaves `prefix` as
+/// it was.
+pub(crate) fn skip_versions<C: Cursor>(cursor: &mut C, prefix: &mut [u8]) -> Result<(), StoreError> {
+    for _ in 0..STEPS_BEFORE_SEEK {
+        cursor.next()?;
+        match cursor.entry() {
+            Some((version, _)) if key::split_version(version)?.0 == &*prefix => {}
+            _ => return Ok(()),
+        }
+    }
+    key::end_of_prefix(prefix);
+    cursor.seek(prefix)?;
+    let last = prefix.last_mut().expect("a prefix has a tag and a terminator");
+    *last -= 1;
+    Ok(())
+}
+
+/// Walks the keys upwards, stopping at the version of each that a snapshot shows (deletes included, lock markers
+/// never). The cursor stands on that version.
+struct Forward<C> {
+    cursor: C,
+    snapshot_ts: Timestamp,
+    /// The prefix of the key that was found last.
+    prefix: Vec<u8>,
+    is_on_found: bool,
+    examined: usize,
+}
+
+impl<C: Cursor> Forward<C> {
+    fn new(mut cursor: C, snapshot_ts: Timestamp, lower: &[u8]) -> Result<Self, StoreError> {
+        cursor.seek(lower)?;
+        Ok(Forward { cursor, snapshot_ts, prefix: Vec::new(), is_on_found: false, examined: 0 })
+    }
+
+    fn next(&mut self) -> Result<Option<Shown>, StoreError> {
+        if self.is_on_found {
+            self.is_on_found = false;
+            skip_versions(&mut self.cursor, &mut self.prefix)?;
+        }
+        let mut newer = 0;
+        loop {
+            let Some((version, record)) = self.cursor.entry() else { return Ok(None) };
+            let (prefix, commit_ts) = key::split_version(version)?;
+            self.examined += 1;
+            if commit_ts > self.snapshot_ts {
+                newer += 1;
+                if newer <= STEPS_BEFORE_SEEK {
+                    self.cursor.next()?;
+                } else {
+                    replace(&mut self.prefix, prefix);
+                    key::push_ts(&mut self.prefix, self.snapshot_ts);
+                    self.cursor.seek(&self.prefix)?;
+                    newer = 0;
+                }
+                continue;
+            }
+            let (kind, slot) = record::version_header(record)?;
+            if kind == Kind::Lock {
+                self.cursor.next()?;
+                continue;
+            }
+            replace(&mut self.prefix, prefix);
+            self.is_on_found = true;
+            return Ok(Some(Shown { commit_ts, kind, slot }));
+        }
+    }
+}
+
+/// Walks the keys downwards. Going back, the versions of a key come oldest first, so the one that a snapshot shows
+/// is the last that is not too new.
+struct Reverse<C> {
+    cursor: C,
+    snapshot_ts: Timestamp,
+    prefix: Vec<u8>,
+    examined: usize,
+}
+
+impl<C: Cursor> Reverse<C> {
+    fn new(mut cursor: C, snapshot_ts: Timestamp, upper: &[u8]) -> Result<Self, StoreError> {
+        cursor.seek_back(upper)?;
+        Ok(Reverse { cursor, snapshot_ts, prefix: Vec::new(), examined: 0 })
+    }
+
+    fn next(&mut self) -> Result<Option<(Shown, Bytes)>, StoreError> {
+        loop {
+            let Some((version, _)) = self.cursor.entry() else { return Ok(None) };
+            let prefix = key::split_version(version)?.0;
+            replace(&mut self.prefix, prefix);
+            if let Some(found) = self.newest_of_key()? {
+                return Ok(Some(found));
+            }
+        }
+    }
+
+    /// The version of the current key that the snapshot shows. Leaves the cursor on the key before it.
+    fn newest_of_key(&mut self) -> Result<Option<(Shown, Bytes)>, StoreError> {
+        let mut best = None;
+        for _ in 0..STEPS_BEFORE_SEEK {
+            let Some((version, record)) = self.cursor.entry() else { return Ok(best) };
+            let (prefix, commit_ts) = key::split_version(version)?;
+            if prefix != self.prefix {
+                return Ok(best);
+            }
+            self.examined += 1;
+            if commit_ts > self.snapshot_ts {
+                self.cursor.seek_back(&self.prefix)?;
+                return Ok(best);
+            }
+            let (kind, slot) = record::version_header(record)?;
+            if kind != Kind::Lock {
+                best = Some((Shown { commit_ts, kind, slot }, self.cursor.value()));
+            }
+            self.cursor.prev()?;
+        }
+        // A long history: come at it from its new end instead.
+        let mut from = self.prefix.clone();
+        key::push_ts(&mut from, self.snapshot_ts);
+        self.cursor.seek(&from)?;
+        while let Some((version, record)) = self.cursor.entry() {
+            let (prefix, commit_ts) = key::split_version(version)?;
+            if prefix != self.prefix {
+                break;
+            }
+            self.examined += 1;
+            let (kind, slot) = record::version_header(record)?;
+            if kind != Kind::Lock {
+                best = Some((Shown { commit_ts, kind, slot }, self.cursor.value()));
+                break;
+            }
+            self.cursor.next()?;
+        }
+        self.cursor.seek_back(&self.prefix)?;
+        Ok(best)
+    }
+}
