@@ -268,8 +268,10 @@ impl<E: Engine> Reader<E> {
         let ownership = self.ownership();
         let mut walk = Forward::new(cursor, snapshot_ts, &lower)?;
         let mut hash = ContentHash::default();
+        // Asked after each key, not before it: a call that begins with a long history still gets past it.
+        let mut is_spent = false;
         while let Some(shown) = walk.next()? {
-            if walk.examined > versions_max {
+            if is_spent {
                 let rest = key::parse_prefix(&walk.prefix).map_err(StoreError::from)?;
                 return Ok((hash, Some(rest)));
             }
@@ -282,6 +284,7 @@ impl<E: Engine> Reader<E> {
                 let row = xxhash_rust::xxh3::xxh3_64_with_seed(&walk.prefix, inner);
                 hash = hash.and(ContentHash { count: 1, sum: row });
             }
+            is_spent = walk.examined >= versions_max;
         }
         Ok((hash, None))
     }
@@ -292,6 +295,13 @@ struct Budget {
     rows: usize,
     bytes: usize,
     versions: usize,
+}
+
+impl Budget {
+    /// Asked after each key, not before it: a batch that begins with a long history still gets past it.
+    fn is_spent(&self, rows: usize, bytes: usize, versions: usize) -> bool {
+        rows >= self.rows || bytes >= self.bytes || versions >= self.versions
+    }
 }
 
 fn scan_forward<C: Cursor>(
@@ -305,9 +315,9 @@ fn scan_forward<C: Cursor>(
     let mut walk = Forward::new(cursor, snapshot_ts, lower)?;
     let mut batch = ScanBatch::default();
     let mut bytes = 0;
+    let mut is_spent = false;
     while let Some(shown) = walk.next()? {
-        let is_full = batch.rows.len() == budget.rows || bytes >= budget.bytes;
-        if is_full || walk.examined > budget.versions {
+        if is_spent {
             let next = key::parse_prefix(&walk.prefix)?;
             batch.rest = Some(KeyRange::new(next, range.end.clone()));
             break;
@@ -318,6 +328,7 @@ fn scan_forward<C: Cursor>(
             bytes += key.0.len() + value.len();
             batch.rows.push((key, value));
         }
+        is_spent = budget.is_spent(batch.rows.len(), bytes, walk.examined);
     }
     Ok(batch)
 }
@@ -333,10 +344,10 @@ fn scan_reverse<C: Cursor>(
     let mut walk = Reverse::new(cursor, snapshot_ts, upper)?;
     let mut batch = ScanBatch::default();
     let mut bytes = 0;
+    let mut is_spent = false;
     while let Some((shown, record)) = walk.next()? {
         let key = key::parse_prefix(&walk.prefix)?;
-        let is_full = batch.rows.len() == budget.rows || bytes >= budget.bytes;
-        if is_full || walk.examined > budget.versions {
+        if is_spent {
             batch.rest = Some(KeyRange::new(range.start.clone(), key.successor()));
             break;
         }
@@ -345,6 +356,7 @@ fn scan_reverse<C: Cursor>(
             bytes += key.0.len() + value.len();
             batch.rows.push((key, value));
         }
+        is_spent = budget.is_spent(batch.rows.len(), bytes, walk.examined);
     }
     Ok(batch)
 }

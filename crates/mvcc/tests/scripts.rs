@@ -30,8 +30,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 ///
 /// ```text
 ///   open [without=RULE] [slots=A..B] [epoch=N]      a fresh store
-///   prepare TXN k=v k=- k=^ [epoch=N] [in=SECONDS]  put, delete, lock; the deadline is 10 s after TXN's begin
-///   apply #N TS [TXN:COMMIT_TS] [k=v...]            one entry; with writes inline, without a prepared one
+///   prepare TXN k=v k=gone k=lock [epoch=N] [in=SECONDS]  put, delete, lock; the deadline is 10 s after TXN's begin
+///   apply N TS [TXN@COMMIT_TS] [k=v...]            one entry; with writes inline, without a prepared one
 /// ```
 ///
 /// Timestamps are written in milliseconds; `TXN` numbers are sequences of transactions that begin at 0 ms.
@@ -55,15 +55,15 @@ fn millis(ts: Timestamp) -> u64 {
     ts.millis()
 }
 
-/// `k=v` puts, `k=-` deletes, `k=^` locks. The slot of a key is its first byte.
+/// `k=v` puts, `k=gone` deletes, `k=lock` locks. The slot of a key is its first byte.
 fn mutations(args: &mut ArgumentConsumer<'_>) -> Vec<Mutation> {
     let mut mutations = Vec::new();
     while let Some((key, value)) = args.next_key() {
         let slot = Slot(u16::from(key.bytes().next().unwrap_or(0)));
         let key = Key::new(key.as_bytes().to_vec());
         mutations.push(match value {
-            "-" => Mutation::delete(key, slot),
-            "^" => Mutation::lock(key, slot),
+            "gone" => Mutation::delete(key, slot),
+            "lock" => Mutation::lock(key, slot),
             value => Mutation::put(key, slot, value.as_bytes().to_vec()),
         });
     }
@@ -108,14 +108,14 @@ impl Runner {
         let digest_of = args.take_key("digest-of").map(str::to_owned);
         let mut commits = Vec::new();
         if let Some(commit) = args.next_pos() {
-            let (id, commit_ts) = commit.split_once(':').ok_or("a commit is tN:TS")?;
+            let (id, commit_ts) = commit.split_once('@').ok_or("a commit is tN@TS")?;
             let id = txn(id)?;
             let mutations = mutations(args);
             let is_prepared = args.next_pos() == Some("prepared");
             let writes = if is_prepared {
                 let digest = match digest_of {
                     Some(other) => {
-                        let (key, value) = other.split_once(':').ok_or("digest-of=k:v")?;
+                        let (key, value) = other.split_once('@').ok_or("digest-of=k@v")?;
                         let slot = Slot(u16::from(key.bytes().next().unwrap_or(0)));
                         let key = Key::new(key.as_bytes().to_vec());
                         WriteDigest::of(&[Mutation::put(key, slot, value.as_bytes().to_vec())])
