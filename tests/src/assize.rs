@@ -38,6 +38,18 @@ impl Assize {
     /// # Panics
     /// If it does not answer in time.
     pub fn start_with(data: Option<&Path>, arguments: &[&str]) -> Self {
+        Self::try_start(data, arguments, &[]).unwrap_or_else(|log| panic!("assize did not start:\n{log}"))
+    }
+
+    /// Starts a cluster with further arguments and environment; what it logged if it ends before it answers.
+    ///
+    /// # Panics
+    /// If it neither answers nor ends in time.
+    pub fn try_start(
+        data: Option<&Path>,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self, String> {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let url_file = directory.path().join("url");
         let log = std::fs::File::create(directory.path().join("log")).expect("a log file can be made");
@@ -46,22 +58,24 @@ impl Assize {
         if let Some(data) = data {
             command.arg("--data").arg(data);
         }
+        command.envs(environment.iter().copied());
         let mut child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file handle can be cloned"))
             .stderr(log)
             .spawn()
             .expect("assize can be started");
+        let mut ended = false;
         wait_for("assize to write its URL", || {
-            if let Some(status) = child.try_wait().expect("the child can be asked") {
-                let log = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
-                panic!("assize ended with {status}:\n{log}");
-            }
-            std::fs::read_to_string(&url_file).is_ok_and(|url| url.ends_with('\n'))
+            ended = child.try_wait().expect("the child can be asked").is_some();
+            ended || std::fs::read_to_string(&url_file).is_ok_and(|url| url.ends_with('\n'))
         });
+        if ended {
+            return Err(std::fs::read_to_string(directory.path().join("log")).unwrap_or_default());
+        }
         let url = std::fs::read_to_string(&url_file).expect("the URL file was just read");
         let port = url.trim().trim_end_matches('/').rsplit(':').next().and_then(|p| p.parse().ok());
-        Assize { child, port: port.unwrap_or_else(|| panic!("{url} has no port")), directory }
+        Ok(Assize { child, port: port.unwrap_or_else(|| panic!("{url} has no port")), directory })
     }
 
     /// The MySQL port on 127.0.0.1.
