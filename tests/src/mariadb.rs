@@ -48,6 +48,11 @@ impl MariaDb {
         server
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its socket.
     pub fn socket(&self) -> String {
         self.directory.path().join("sock").display().to_string()
