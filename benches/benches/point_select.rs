@@ -18,14 +18,8 @@ const ROUNDS: usize = 5;
 fn main() {
     let assize = Assize::start();
     let mariadb = MariaDb::start();
-    let local = || OptsBuilder::new().user(Some("root"));
-    let mut ours = Peer::new(
-        "assize",
-        assize.pid(),
-        local().ip_or_hostname(Some("127.0.0.1")).tcp_port(assize.port()).prefer_socket(false).into(),
-    );
-    // The same transport for both: MariaDB is asked over its socket only where it has no port.
-    let mut theirs = Peer::new("mariadb", mariadb.pid(), local().socket(Some(mariadb.socket())).into());
+    let mut ours = Peer::new("assize", assize.pid(), assize.port());
+    let mut theirs = Peer::new("mariadb", mariadb.pid(), mariadb.port());
 
     let mut figures: [Vec<(f64, f64)>; 2] = Default::default();
     for round in 0..=ROUNDS {
@@ -59,7 +53,13 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(name: &'static str, pid: u32, opts: Opts) -> Self {
+    fn new(name: &'static str, pid: u32, port: u16) -> Self {
+        let opts: Opts = OptsBuilder::new()
+            .ip_or_hostname(Some("127.0.0.1"))
+            .tcp_port(port)
+            .user(Some("root"))
+            .prefer_socket(false)
+            .into();
         let mut connection = None;
         wait_for("a connection", || {
             connection = Conn::new(opts.clone()).ok();

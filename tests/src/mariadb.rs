@@ -3,9 +3,10 @@
 use crate::{run_ok, wait_for};
 use std::process::{Child, Command, Stdio};
 
-/// A running `mariadbd` with an empty data directory of its own, reached through a private socket.
+/// A running `mariadbd` with an empty data directory of its own, reached through a private socket or a free port.
 pub struct MariaDb {
     child: Child,
+    port: u16,
     directory: tempfile::TempDir,
 }
 
@@ -24,6 +25,7 @@ impl MariaDb {
                 .arg(format!("--datadir={}", data.display())),
             b"",
         );
+        let port = free_port();
         let log = std::fs::File::create(directory.path().join("log")).expect("a log file can be made");
         let child = Command::new("mariadbd")
             .arg("--no-defaults")
@@ -41,7 +43,7 @@ impl MariaDb {
             .stderr(log)
             .spawn()
             .expect("mariadbd can be started: ./justw test installs it");
-        let server = MariaDb { child, directory };
+        let server = MariaDb { child, port, directory };
         wait_for("mariadbd to answer", || {
             crate::run(server.client("mariadb").args(["--execute", "SELECT 1"]), b"").status.success()
         });
@@ -51,6 +53,11 @@ impl MariaDb {
     /// The process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its socket.
@@ -70,6 +77,12 @@ impl MariaDb {
     pub fn query(&self, statement: &str) -> String {
         run_ok(self.client("mariadb").args(["--batch", "--skip-column-names", "--raw"]), statement.as_bytes())
     }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback has free ports");
+    listener.local_addr().expect("a bound socket has an address").port()
 }
 
 /// mariadbd refuses to run as root unless told to.
