@@ -21,7 +21,10 @@ pub enum AdjudicatorError {
     /// Refused for now; nothing was proposed.
     #[error("the adjudicator is overloaded: {0}")]
     Overloaded(String),
-    /// The node can write no more (full disk, failed fsync).
+    /// The disk is full: refused, and nothing was proposed. Goes on once there is space.
+    #[error("the disk is full: {0}")]
+    DiskFull(String),
+    /// The node can write no more (failed fsync, damaged data).
     #[error("the adjudicator has stopped: {0}")]
     Stopped(String),
 }
