@@ -33,11 +33,7 @@ impl MariaDb {
             .arg(format!("--datadir={}", data.display()))
             .arg(format!("--socket={}", directory.path().join("sock").display()))
             .arg(format!("--pid-file={}", directory.path().join("pid").display()))
-            .args([
-                "--skip-networking",
-                "--innodb-flush-log-at-trx-commit=0",
-                "--character-set-server=utf8mb4",
-            ])
+            .args(["--bind-address=127.0.0.1", &format!("--port={port}"), "--character-set-server=utf8mb4"])
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file handle can be cloned"))
             .stderr(log)
