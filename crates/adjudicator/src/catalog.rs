@@ -144,10 +144,8 @@ impl Catalog {
         let low = u128::from(self.counter(wanted.table).max(wanted.at_least).max(1));
         let steps = low.saturating_sub(offset).div_ceil(increment);
         let first = offset + steps * increment;
-        let last = first + u128::from(wanted.count.max(1) - 1) * increment;
-        if last >= u128::from(u64::MAX) {
-            return None;
-        }
+        let span = u128::from(wanted.count.max(1) - 1).checked_mul(increment)?;
+        let last = first.checked_add(span).filter(|last| *last < u128::from(u64::MAX))?;
         self.counters.insert(wanted.table, last as u64 + 1);
         Some(first as u64)
     }

@@ -1,0 +1,393 @@
+//! Properties of the whole machine: against a naive twin, across checkpoints, and under bytes that nobody wrote.
+
+use assize_adjudicator::command::*;
+use assize_adjudicator::*;
+use assize_codec::Reader;
+use assize_model::*;
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const SEED: u64 = 99;
+const TABLE: TableId = TableId(7);
+
+fn key(n: u8) -> Key {
+    Key::new(vec![n])
+}
+
+/// A transaction as the generator draws it.
+#[derive(Clone, Debug)]
+struct Draw {
+    back: u8,
+    reads: Vec<u8>,
+    writes: Vec<u8>,
+    range: Option<(u8, u8)>,
+    resend: bool,
+}
+
+fn draw() -> impl Strategy<Value = Draw> {
+    let keys = || prop::collection::vec(0u8..24, 0..3);
+    (0u8..12, keys(), keys(), prop::option::weighted(0.2, (0u8..24, 1u8..6)), prop::bool::weighted(0.1))
+        .prop_map(|(back, reads, writes, range, resend)| Draw { back, reads, writes, range, resend })
+}
+
+fn start(options: Options, window_log2: u8) -> Adjudicator {
+    let mut state = Adjudicator::new(options);
+    let mut bootstrap = Bootstrap::new(1, SEED, Timestamp::from_millis(1000), Placement::even(3, NodeId(1)));
+    bootstrap.window_log2 = window_log2;
+    bootstrap.range_keys_max = 20;
+    state.apply(LogIndex(1), &Command::Bootstrap(bootstrap));
+    state.apply(LogIndex(2), &Command::GrantFrontend { frontend: FrontendId(1), nonce: 1 });
+    state.apply(LogIndex(3), &Command::TrackRanges(TABLE));
+    state
+}
+
+fn footprint(sequence: u64, snapshot_ts: Timestamp, draw: &Draw) -> Footprint {
+    let mutations: Vec<Mutation> =
+        draw.writes.iter().map(|n| Mutation::put(key(*n), Slot(u16::from(*n) * 2700), vec![*n])).collect();
+    let written = draw
+        .writes
+        .iter()
+        .map(|n| WrittenKey { hash: key(*n).hash(SEED), ordered: Some((TABLE, key(*n))) })
+        .collect();
+    let ranges = draw
+        .range
+        .iter()
+        .map(|(from, len)| TableRange { table: TABLE, range: KeyRange::new(key(*from), key(from + len)) })
+        .collect();
+    Footprint {
+        txn: TxnId::new(snapshot_ts, DeadlineClass::Bulk, FrontendId(1), FrontendEpoch(1), sequence),
+        groups: vec![AccessGroup {
+            snapshot_ts,
+            checked: draw.reads.iter().chain(&draw.writes).map(|n| key(*n).hash(SEED)).collect(),
+            ranges,
+        }],
+        schemas: vec![(TABLE, SchemaVersion(1))],
+        auto_increments: Vec::new(),
+        body: CommitBody::Inline { mutations, written },
+        catalog_change: None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// The naive twin keeps every commit for ever and compares everything with everything.
+    #[test]
+    fn decisions_agree_with_a_twin_that_forgets_nothing(
+        batches in prop::collection::vec(prop::collection::vec(draw(), 0..6), 1..25),
+        window_log2 in prop_oneof![Just(1u8), Just(10)],
+    ) {
+        let mut state = start(Options::default(), window_log2);
+        let mut restored: Option<Adjudicator> = None;
+        let mut boundaries = vec![state.begin().snapshot_ts];
+        let mut commits: Vec<(u8, Timestamp)> = Vec::new();
+        let mut seen: Vec<(Footprint, Decision)> = Vec::new();
+        let mut last_commit_ts = Timestamp::ZERO;
+        for (n, draws) in batches.iter().enumerate() {
+            let sent: Vec<Footprint> = draws
+                .iter()
+                .enumerate()
+                .map(|(i, draw)| match seen.get(usize::from(draw.back)) {
+                    Some((footprint, _)) if draw.resend => footprint.clone(),
+                    _ => {
+                        let back = usize::from(draw.back).min(boundaries.len() - 1);
+                        let snapshot = boundaries[boundaries.len() - 1 - back];
+                        footprint((n * 100 + i) as u64, snapshot, draw)
+                    }
+                })
+                .collect();
+            let command = Command::Batch(Batch::new(Timestamp::from_millis(1000 + n as u64), &sent));
+            let decoded = Command::decode(&command.encode().into()).unwrap();
+            prop_assert_eq!(&decoded, &command);
+            let applied = state.apply(LogIndex(n as u64 + 10), &command);
+            if let Some(restored) = &mut restored {
+                prop_assert_eq!(&restored.apply(LogIndex(n as u64 + 10), &decoded), &applied);
+            }
+            if n % 5 == 4 {
+                restored = Some(Adjudicator::decode_checkpoint(Options::default(), &state.encode_checkpoint()).unwrap());
+            }
+            let mut streamed: BTreeMap<TxnId, usize> = BTreeMap::new();
+            for (shard, entry) in &applied.stream {
+                for commit in &entry.commits {
+                    let ShardWrites::Inline(mutations) = &commit.writes else { panic!("all are inline") };
+                    *streamed.entry(commit.txn).or_default() += mutations.len();
+                    for mutation in mutations {
+                        prop_assert_eq!(state.placement().shard_of(mutation.slot), *shard);
+                    }
+                }
+            }
+            for (footprint, decision) in sent.iter().zip(&applied.decisions) {
+                if let Some((_, before)) = seen.iter().find(|(f, _)| f.txn == footprint.txn) {
+                    prop_assert_eq!(before, decision, "a decision never changes");
+                    continue;
+                }
+                let group = &footprint.groups[0];
+                let CommitBody::Inline { mutations, .. } = &footprint.body else { panic!("all are inline") };
+                let lost = commits.iter().any(|(k, commit_ts)| {
+                    *commit_ts > group.snapshot_ts
+                        && (group.checked.contains(&key(*k).hash(SEED))
+                            || group.ranges.iter().any(|r| r.range.contains(&key(*k))))
+                });
+                match decision {
+                    Decision::Commit { commit_ts } => {
+                        prop_assert!(!lost, "{footprint:?} committed over a later commit");
+                        prop_assert!(*commit_ts > last_commit_ts && *commit_ts > *boundaries.last().unwrap());
+                        last_commit_ts = *commit_ts;
+                        prop_assert_eq!(streamed.get(&footprint.txn).copied().unwrap_or(0), mutations.len());
+                        commits.extend(mutations.iter().map(|m| (m.key.0[0], *commit_ts)));
+                    }
+                    Decision::Abort { reason: AbortReason::Conflict(_) } => prop_assert!(lost),
+                    // Only a small window, and few kept range keys, forget.
+                    Decision::Abort { reason: AbortReason::NeedRefresh { keys, ranges } } => {
+                        prop_assert!(window_log2 == 1 || keys.is_empty());
+                        prop_assert!(!keys.is_empty() || !ranges.is_empty());
+                        continue;
+                    }
+                    other => prop_assert!(false, "{other:?}"),
+                }
+                seen.push((footprint.clone(), decision.clone()));
+            }
+            boundaries.push(state.begin().snapshot_ts);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_decoding_panic(bytes: Vec<u8>, kind in 0u8..20) {
+        let mut entry = vec![1, kind];
+        entry.extend_from_slice(&bytes);
+        for bytes in [Bytes::from(bytes), Bytes::from(entry)] {
+            if let Ok(command) = Command::decode(&bytes) {
+                let mut state = start(Options::default(), 4);
+                state.apply(LogIndex(10), &command);
+            }
+            let _ = EncodedFootprint::from_bytes(bytes.clone());
+            let _ = flat::read_stream_entry(&mut Reader::new(&bytes));
+            let _ = Adjudicator::decode_checkpoint(Options::default(), &bytes);
+        }
+    }
+
+    /// Flipping bytes of real entries reaches deeper than random bytes do.
+    #[test]
+    fn no_damaged_entry_makes_decoding_or_apply_panic(
+        draws in prop::collection::vec(draw(), 0..4),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        prepared: bool,
+    ) {
+        let mut state = start(Options::default(), 4);
+        let snapshot = state.begin().snapshot_ts;
+        let mut footprints: Vec<Footprint> =
+            draws.iter().enumerate().map(|(i, draw)| footprint(i as u64, snapshot, draw)).collect();
+        for footprint in &mut footprints {
+            footprint.catalog_change = Some(CatalogChange {
+                expects: vec![("a".into(), 0)],
+                objects: vec![("a".into(), Some("b".into()))],
+                fences: vec![Fence { table: TABLE, min_version: SchemaVersion(1) }],
+                counters: vec![(TABLE, 5)],
+            });
+            footprint.auto_increments = vec![(TABLE, 9)];
+            if prepared {
+                let written = footprint.body.written().to_vec();
+                let receipts = vec![Receipt { shard: ShardId(1), epoch: Epoch(1), digest: WriteDigest::default() }];
+                footprint.body = CommitBody::Prepared { receipts, written };
+            }
+        }
+        let batch = Batch::new(Timestamp::from_millis(2000), &footprints);
+        for (view, footprint) in batch.views().zip(&footprints) {
+            prop_assert_eq!(&view.to_footprint(), footprint);
+        }
+        let mut bytes = Command::Batch(batch).encode();
+        for (at, value) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let Ok(command) = Command::decode(&bytes.into()) {
+            state.apply(LogIndex(10), &command);
+            let checkpoint = state.encode_checkpoint();
+            let restored = Adjudicator::decode_checkpoint(Options::default(), &checkpoint).unwrap();
+            prop_assert_eq!(restored.state_hash(), state.state_hash());
+        }
+    }
+
+    #[test]
+    fn stream_entries_read_back(
+        after: u64, index: u64, closed: u64, epoch: Option<u64>, low_water: Option<u64>,
+        slots: Option<Vec<(u16, u16)>>, keys in prop::collection::vec(any::<Vec<u8>>(), 0..5),
+    ) {
+        let txn = TxnId::new(Timestamp::ZERO, DeadlineClass::Xa, FrontendId(1), FrontendEpoch(2), 3);
+        let inline = keys
+            .iter()
+            .flat_map(|k| {
+                let key = Key::new(k.clone());
+                [Mutation::put(key.clone(), Slot(1), k.clone()), Mutation::delete(key.clone(), Slot(2)), Mutation::lock(key, Slot(3))]
+            })
+            .collect();
+        let entry = StreamEntry {
+            after: LogIndex(after),
+            position: Position { index: LogIndex(index), closed_ts: Timestamp(closed) },
+            commits: vec![
+                ShardCommit { txn, commit_ts: Timestamp(5), writes: ShardWrites::Inline(inline) },
+                ShardCommit {
+                    txn,
+                    commit_ts: Timestamp(6),
+                    writes: ShardWrites::Prepared { epoch: Epoch(7), digest: WriteDigest { count: 8, sum: 9 } },
+                },
+            ],
+            epoch: epoch.map(Epoch),
+            slots: slots.map(|s| s.into_iter().map(|(a, b)| (Slot(a), Slot(b))).collect()),
+            low_water: low_water.map(Timestamp),
+        };
+        let mut bytes = Vec::new();
+        flat::put_stream_entry(&mut bytes, &entry);
+        let mut reader = Reader::new(&bytes);
+        prop_assert_eq!(flat::read_stream_entry(&mut reader).unwrap(), entry);
+        prop_assert!(reader.is_done());
+    }
+}
+
+/// One of every kind of entry.
+fn samples() -> Vec<Command> {
+    let replicas = BTreeMap::from([(ReplicaId(1), NodeId(2))]);
+    vec![
+        Command::Bootstrap(Bootstrap::new(1, 2, Timestamp(3), Placement::even(2, NodeId(4)))),
+        Command::Batch(Batch::new(
+            Timestamp(5),
+            [&footprint(
+                6,
+                Timestamp(7),
+                &Draw { back: 0, reads: vec![1], writes: vec![2], range: Some((3, 1)), resend: false },
+            )],
+        )),
+        Command::RaiseCeiling { ceiling: Timestamp(8), close: Timestamp(9) },
+        Command::GrantFrontend { frontend: FrontendId(10), nonce: 11 },
+        Command::FenceFrontend { frontend: FrontendId(12), epoch: FrontendEpoch(13) },
+        Command::RaiseLowWater {
+            reports: vec![SnapshotReport {
+                frontend: FrontendId(14),
+                epoch: FrontendEpoch(15),
+                oldest: Timestamp(16),
+            }],
+        },
+        Command::Resolve(TxnId::new(
+            Timestamp(0),
+            DeadlineClass::Bulk,
+            FrontendId(17),
+            FrontendEpoch(18),
+            19,
+        )),
+        Command::AllocateIds(AllocateIds {
+            table: TableId(20),
+            count: 21,
+            at_least: 22,
+            increment: 23,
+            offset: 24,
+        }),
+        Command::ChangePlacement(PlacementChange {
+            expected: Epoch(25),
+            shards: vec![(ShardId(26), Some(replicas)), (ShardId(27), None)],
+            slots: vec![(Slot(28), Slot(29), ShardId(30))],
+            raise: vec![ShardId(31)],
+        }),
+        Command::RegisterReplica { shard: ShardId(32), replica: ReplicaId(33) },
+        Command::ReportDurable {
+            reports: vec![DurableReport {
+                shard: ShardId(34),
+                replica: ReplicaId(35),
+                durable: Position { index: LogIndex(36), closed_ts: Timestamp(37) },
+            }],
+        },
+        Command::Uncount { shard: ShardId(38), replica: ReplicaId(39) },
+        Command::TrackRanges(TableId(40)),
+        Command::RaiseClusterVersion(1),
+        Command::AcknowledgeOutcomes {
+            acknowledged: vec![Acknowledgement {
+                frontend: FrontendId(41),
+                epoch: FrontendEpoch(42),
+                below: 43,
+            }],
+        },
+    ]
+}
+
+/// Bytes in a log outlive the program that wrote them: this file is never regenerated, only added to.
+#[test]
+fn entries_written_by_the_first_version_are_still_read() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/entries_v1.hex");
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let expected = samples();
+    let stored = std::fs::read_to_string(path).unwrap_or_else(|e| {
+        let lines: Vec<String> = expected.iter().map(|command| hex(&command.encode())).collect();
+        panic!("{path}: {e}; the entries as they are encoded now:\n{}", lines.join("\n"))
+    });
+    let lines: Vec<&str> = stored.lines().collect();
+    assert_eq!(lines.len(), expected.len());
+    for (line, command) in lines.iter().zip(&expected) {
+        let bytes: Vec<u8> =
+            (0..line.len()).step_by(2).map(|i| u8::from_str_radix(&line[i..i + 2], 16).unwrap()).collect();
+        assert_eq!(&Command::decode(&bytes.into()).unwrap(), command);
+        assert_eq!(*line, hex(&command.encode()));
+    }
+}
+
+#[test]
+fn an_entry_of_a_newer_program_is_not_read() {
+    let newer = Command::RaiseClusterVersion(NEWEST_CLUSTER_VERSION + 1).encode();
+    assert!(Command::decode(&newer.into()).is_err());
+    assert!(Command::decode(&Bytes::from_static(&[2, 3, 0, 0])).is_err());
+    assert!(Command::decode(&Bytes::from_static(&[1, 200])).is_err());
+}
+
+#[test]
+fn writes_without_a_body_are_refused_before_they_reach_the_log() {
+    let mut broken = footprint(
+        1,
+        Timestamp(7),
+        &Draw { back: 0, reads: vec![], writes: vec![2], range: None, resend: false },
+    );
+    assert!(EncodedFootprint::new(&broken).is_ok());
+    broken.body = CommitBody::Prepared { receipts: vec![], written: broken.body.written().to_vec() };
+    assert!(EncodedFootprint::new(&broken).is_err());
+}
+
+#[test]
+fn a_new_leader_starts_above_everything_that_the_old_one_closed() {
+    let mut state = start(Options::default(), 4);
+    let mut old = Sequencer::new(Options::default());
+    assert_eq!(old.next_base(2000, 1), None, "nothing before an entry of its own term");
+    assert_eq!(old.close(2000, &state), None);
+    state.apply(LogIndex(4), &Sequencer::first_entry(2000));
+    old.took_over(&state);
+    // The clock may close up to the ceiling and no further.
+    let first = old.close(3000, &state).unwrap();
+    assert_eq!(first.position.closed_ts, Timestamp::from_millis(3000));
+    let last = old.close(99_000, &state).unwrap();
+    assert_eq!(last.position.closed_ts, state.ceiling());
+    // The next leader has a clock that is behind.
+    state.apply(LogIndex(5), &Sequencer::first_entry(1500));
+    let mut new = Sequencer::new(Options::default());
+    new.took_over(&state);
+    assert!(new.next_base(1500, 1).unwrap() > last.position.closed_ts);
+}
+
+#[test]
+fn a_leader_closes_nothing_above_the_base_of_an_entry_on_its_way() {
+    let mut state = start(Options::default(), 4);
+    state.apply(LogIndex(4), &Sequencer::first_entry(2000));
+    let mut leader = Sequencer::new(Options::default());
+    leader.took_over(&state);
+    let floor = state.ceiling();
+    state.apply(LogIndex(5), &Sequencer::first_entry(20_000));
+    let base = leader.next_base(9000, 10).unwrap();
+    assert!(base > floor);
+    assert_eq!(leader.close(9500, &state).unwrap().position.closed_ts, Timestamp(base.0 - 1));
+    let none: [&Footprint; 0] = [];
+    state.apply(LogIndex(6), &Command::Batch(Batch::new(base, none)));
+    leader.batch_applied(&state);
+    assert!(leader.close(9500, &state).unwrap().position.closed_ts > base);
+
+    let mut careless =
+        Sequencer::new(Options { disabled_rules: Rules::only(Rule::ClosedBound), ..Options::default() });
+    careless.took_over(&state);
+    let base = careless.next_base(30_000, 1).unwrap();
+    assert!(careless.close(31_000, &state).unwrap().position.closed_ts > base, "the control breaks the rule");
+}
