@@ -1,1 +1,47 @@
-//! replica (being laid).
+//! The mind of one shard replica.
+//!
+//! A replica consumes its shard's decision stream, votes on prepares, says when a read may go ahead, fetches intents that
+//! it missed, deletes what nobody needs any more, serves checkpoints to learners and is rebuilt from one when it
+//! must. It is one value with one door: [`Replica::step`] takes an event and the time, changes the store that it owns,
+//! and names effects for its hands to carry out.
+//!
+//! ```text
+//!                     StreamForgotten · un-counted · content differs
+//!                  ┌───────────────────────────────────────────────────────────────┐
+//!                  │                                                               ▼
+//!   resume ──▶ Following ◀── CheckpointArrived ── Copying ◀── Registering ◀── RaisingEpoch ◀── copy (lost its disk)
+//!                  │                                              ▲
+//!                  ▼                                              └───────────────────────────── copy (new learner)
+//!               Halted: nobody has an intent that the stream commits, or the store failed
+//! ```
+//!
+//! ```text
+//!   decision stream ──Streamed──▶ ┌─────────┐ ──Vote──────────▶ frontends
+//!   frontends ──PreparesAsked───▶ │ Replica │ ──FetchIntent───▶ siblings
+//!   siblings ──IntentAnswered───▶ │  step   │ ──ReportDurable─▶ adjudicator
+//!   clock ─────Tick─────────────▶ └─────────┘ ──Subscribe─────▶ decision stream
+//! ```
+//!
+//! # Invariants
+//!
+//! * A position is reached only with everything below it: a missing intent holds the stream up.
+//! * *Unreachable* is not *no sibling has it*: only when every sibling has said no, and this replica still counts after
+//!   that, does it halt.
+//! * Before it forgets intents its shard's epoch is raised; before its checkpoint is taken it is registered.
+//! * An intent is deleted only if its decision is durable here and on everybody who counts, as of an entry at or after
+//!   that decision: who registers later takes a later checkpoint.
+//! * A replica that cannot tell does not vote: it stays silent, and the majority is found among the others.
+//!
+//! **Absent on purpose:** no addresses, no timers of its own, no threads, no files. This crate does not know how often it
+//! is ticked, nor how its effects travel; every effect may be lost and is asked again.
+//!
+//! Where to read next: [`Event`] and [`Effect`], then `replica.rs`, then the scripts under `tests/scripts`.
+
+mod event;
+mod following;
+mod options;
+mod replica;
+
+pub use event::*;
+pub use options::*;
+pub use replica::Replica;

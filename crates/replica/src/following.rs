@@ -1,0 +1,499 @@
+//! The ordinary phase: a store that follows its shard's decision stream.
+
+use crate::{Alarm, Effect, IntentAnswer, Options, ReadRefusal, RequestId, Rule, Standings};
+use assize_model::{Epoch, Key, LogIndex, Position, ReplicaId, StreamEntry, Timestamp, TxnId, WriteDigest};
+use assize_mvcc::{Applied, Engine, MissingIntent, MvccStore, Prepare, StoreError};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a replica goes from here.
+pub(crate) enum Next {
+    Stay,
+    Rebuild,
+    Halt(Alarm),
+}
+
+/// An intent that the stream commits and this replica lacks.
+struct Fetch {
+    missing: MissingIntent,
+    decided: LogIndex,
+    /// Siblings that do not have it.
+    without: BTreeSet<ReplicaId>,
+    asked_at: Timestamp,
+    /// Set once all siblings have said no: standings as of at least this entry tell whether that breaks a promise.
+    confirming: Option<LogIndex>,
+    /// The latest entry as of which a sibling that said no knew the standings.
+    as_of: LogIndex,
+}
+
+/// A store that follows its stream, and everybody who waits for it.
+pub(crate) struct Following<E> {
+    pub store: MvccStore<E>,
+    /// Entries that arrived and are not applied: the first lacks an intent.
+    entries: VecDeque<Arc<StreamEntry>>,
+    fetches: BTreeMap<TxnId, Fetch>,
+    /// Whether entries came that could not be kept.
+    has_turned_away: bool,
+    /// Set while the stream is to go on after the store's position, and has not yet.
+    resuming_since: Option<Timestamp>,
+    /// Reads of snapshots that the position has not reached.
+    reads: BTreeMap<(Timestamp, RequestId), Option<Epoch>>,
+    /// Prepares of an epoch that the position has not reached.
+    prepares: Vec<(RequestId, Prepare)>,
+    /// Learners that wait for the position to pass their registration.
+    learners: BTreeMap<ReplicaId, LogIndex>,
+    /// Until when each earlier epoch held, as far as this process has seen it end.
+    past_epochs: BTreeMap<Epoch, Timestamp>,
+    flushed_at: Timestamp,
+    flushed: Position,
+    reported: LogIndex,
+    asked_standings_at: Timestamp,
+    collecting: Collecting,
+}
+
+/// A walk over all versions for what can be dropped.
+enum Collecting {
+    /// Done for this low-water mark.
+    Idle(Timestamp),
+    /// On its way for this mark.
+    Running(Timestamp, Option<Key>),
+}
+
+type Effects<E> = Vec<Effect<<E as Engine>::Checkpoint>>;
+
+fn has_passed(now: Timestamp, since: Timestamp, limit: Duration) -> bool {
+    now >= since.later(limit)
+}
+
+/// Everybody but this replica.
+pub(crate) fn siblings(standings: &Standings, me: ReplicaId) -> impl Iterator<Item = ReplicaId> + '_ {
+    standings.replicas.keys().copied().filter(move |replica| *replica != me)
+}
+
+impl<E: Engine> Following<E> {
+    pub fn new(now: Timestamp, store: MvccStore<E>, effects: &mut Effects<E>) -> Result<Self, StoreError> {
+        let durable = store.durable_position()?;
+        effects.push(Effect::Subscribe { after: store.position() });
+        Ok(Following {
+            entries: VecDeque::new(),
+            fetches: BTreeMap::new(),
+            has_turned_away: false,
+            resuming_since: Some(now),
+            reads: BTreeMap::new(),
+            prepares: Vec::new(),
+            learners: BTreeMap::new(),
+            past_epochs: BTreeMap::new(),
+            flushed_at: now,
+            flushed: durable,
+            reported: LogIndex(0),
+            asked_standings_at: Timestamp::ZERO,
+            collecting: Collecting::Idle(Timestamp::ZERO),
+            store,
+        })
+    }
+
+    // The stream.
+
+    pub fn take_in(
+        &mut self,
+        now: Timestamp,
+        entry: Arc<StreamEntry>,
+        standings: &Standings,
+        options: &Options,
+        effects: &mut Effects<E>,
+    ) -> Result<(), StoreError> {
+        if self.entries.len() >= options.entries_max {
+            // The stream will come again from the position once the intent is here.
+            self.has_turned_away = true;
+            return Ok(());
+        }
+        self.entries.push_back(entry);
+        self.apply_entries(now, standings, options, effects)
+    }
+
+    fn apply_entries(
+        &mut self,
+        now: Timestamp,
+        standings: &Standings,
+        options: &Options,
+        effects: &mut Effects<E>,
+    ) -> Result<(), StoreError> {
+        let before = self.store.position();
+        while self.fetches.is_empty()
+            && let Some(entry) = self.entries.front().cloned()
+        {
+            let epoch = self.store.epoch();
+            match self.store.apply(&entry)? {
+                Applied::Done(position) => {
+                    self.entries.pop_front();
+                    self.resuming_since = None;
+                    if self.store.epoch() != epoch {
+                        self.past_epochs.insert(epoch, position.closed_ts);
+                    }
+                }
+                Applied::Already(_) => drop(self.entries.pop_front()),
+                Applied::Gap { position } => {
+                    self.entries.clear();
+                    self.resume(now, position, options, effects);
+                }
+                Applied::NeedFetch(missing) => {
+                    let decided = entry.position.index;
+                    self.fetch(now, decided, missing, standings, options, effects);
+                }
+            }
+        }
+        if self.store.position() != before {
+            self.progressed(options, effects)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the stream from the position on, unless that was asked a moment ago.
+    fn resume(&mut self, now: Timestamp, after: Position, options: &Options, effects: &mut Effects<E>) {
+        if self.resuming_since.is_none_or(|since| has_passed(now, since, options.retry_after)) {
+            self.resuming_since = Some(now);
+            effects.push(Effect::Subscribe { after });
+        }
+    }
+
+    pub fn stream_lost(&mut self, now: Timestamp, effects: &mut Effects<E>) {
+        self.resuming_since = Some(now);
+        effects.push(Effect::Subscribe { after: self.store.position() });
+    }
+
+    /// The position has moved: some who waited need wait no longer.
+    fn progressed(&mut self, options: &Options, effects: &mut Effects<E>) -> Result<(), StoreError> {
+        let closed_ts = self.store.position().closed_ts;
+        let later = self.reads.split_off(&(closed_ts.next(), RequestId(0)));
+        for ((snapshot_ts, request), epoch) in std::mem::replace(&mut self.reads, later) {
+            self.read(request, snapshot_ts, epoch, options, effects);
+        }
+        let waiting = std::mem::take(&mut self.prepares);
+        self.prepare(waiting, options, effects)?;
+        let index = self.store.position().index;
+        let ready: Vec<ReplicaId> =
+            self.learners.iter().filter(|(_, at)| **at <= index).map(|(to, _)| *to).collect();
+        for to in ready {
+            self.learners.remove(&to);
+            effects.push(Effect::SendCheckpoint { to, checkpoint: self.store.engine().checkpoint()? });
+        }
+        Ok(())
+    }
+
+    // Prepares and reads.
+
+    pub fn prepare(
+        &mut self,
+        asked: Vec<(RequestId, Prepare)>,
+        options: &Options,
+        effects: &mut Effects<E>,
+    ) -> Result<(), StoreError> {
+        let checks_epoch = options.store.keeps(assize_mvcc::Rule::EpochCheck);
+        let Position { closed_ts, .. } = self.store.position();
+        let mut requests = Vec::with_capacity(asked.len());
+        let mut prepares = Vec::with_capacity(asked.len());
+        for (request, prepare) in asked {
+            if prepare.epoch > self.store.epoch() && checks_epoch {
+                // This replica is behind. A No would abort the transaction; silence lets the majority be found among
+                // the others, and perhaps the stream catches up in time.
+                let is_late = closed_ts > prepare.txn.deadline();
+                if self.prepares.len() < options.waiting_max && !is_late {
+                    self.prepares.push((request, prepare));
+                }
+            } else {
+                requests.push(request);
+                prepares.push(prepare);
+            }
+        }
+        let votes = self.store.prepare(&prepares)?;
+        for ((request, prepare), vote) in requests.into_iter().zip(&prepares).zip(votes) {
+            effects.push(Effect::Vote { request, txn: prepare.txn, vote });
+        }
+        Ok(())
+    }
+
+    pub fn read(
+        &mut self,
+        request: RequestId,
+        snapshot_ts: Timestamp,
+        epoch: Option<Epoch>,
+        options: &Options,
+        effects: &mut Effects<E>,
+    ) {
+        match self.admits(snapshot_ts, epoch, options) {
+            Ok(true) => effects.push(Effect::AdmitRead { request }),
+            Ok(false) if self.reads.len() < options.waiting_max => {
+                self.reads.insert((snapshot_ts, request), epoch);
+            }
+            Ok(false) => effects.push(Effect::RefuseRead { request, refusal: ReadRefusal::Unavailable }),
+            Err(refusal) => effects.push(Effect::RefuseRead { request, refusal }),
+        }
+    }
+
+    /// Whether a read may go ahead; false: not yet.
+    pub fn admits(
+        &self,
+        snapshot_ts: Timestamp,
+        epoch: Option<Epoch>,
+        options: &Options,
+    ) -> Result<bool, ReadRefusal> {
+        let current = self.store.epoch();
+        if let Some(asked) = epoch {
+            if asked > current {
+                return Ok(false);
+            }
+            // What was begun under an old placement may finish below the move: this shard still has what it had.
+            let may_finish = || self.past_epochs.get(&asked).is_some_and(|until| snapshot_ts < *until);
+            if asked < current && !may_finish() {
+                return Err(ReadRefusal::StaleEpoch { current });
+            }
+        }
+        let low_water = self.store.low_water();
+        if snapshot_ts < low_water && options.store.keeps(assize_mvcc::Rule::LowWater) {
+            return Err(ReadRefusal::SnapshotTooOld { low_water });
+        }
+        let is_reached = snapshot_ts <= self.store.position().closed_ts;
+        Ok(is_reached || !options.store.keeps(assize_mvcc::Rule::ClosedTimestamp))
+    }
+
+    pub fn cancel(&mut self, request: RequestId) {
+        self.reads.retain(|(_, waiting), _| *waiting != request);
+        self.prepares.retain(|(waiting, _)| *waiting != request);
+    }
+
+    /// Everybody who waits for a read.
+    pub fn waiting_reads(&self) -> impl Iterator<Item = RequestId> + '_ {
+        self.reads.keys().map(|(_, request)| *request)
+    }
+
+    // Intents that were missed.
+
+    fn fetch(
+        &mut self,
+        now: Timestamp,
+        decided: LogIndex,
+        missing: Vec<MissingIntent>,
+        standings: &Standings,
+        options: &Options,
+        effects: &mut Effects<E>,
+    ) {
+        for missing in missing {
+            let fetch = Fetch {
+                missing,
+                decided,
+                without: BTreeSet::new(),
+                asked_at: now,
+                confirming: None,
+                as_of: LogIndex(0),
+            };
+            self.fetches.insert(missing.txn, fetch);
+            ask_siblings(&self.fetches[&missing.txn], standings, options, effects);
+        }
+        if siblings(standings, options.replica).next().is_none() {
+            // Nobody to ask, or nobody known yet.
+            self.confirm_if_all_said_no(standings, options, effects);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub fn intent_answered(
+        &mut self,
+        now: Timestamp,
+        from: ReplicaId,
+        txn: TxnId,
+        answer: IntentAnswer,
+        standings: &Standings,
+        options: &Options,
+        effects: &mut Effects<E>,
+    ) -> Result<(), StoreError> {
+        let Some(fetch) = self.fetches.get_mut(&txn) else { return Ok(()) };
+        match answer {
+            IntentAnswer::Has(intent) if WriteDigest::of(&intent.mutations) == fetch.missing.digest => {
+                self.store.install_intent(txn, &intent)?;
+                self.fetches.remove(&txn);
+                if self.fetches.is_empty() {
+                    self.apply_entries(now, standings, options, effects)?;
+                    if self.fetches.is_empty() && std::mem::take(&mut self.has_turned_away) {
+                        self.stream_lost(now, effects);
+                    }
+                }
+                return Ok(());
+            }
+            // Other writes under the same id are as good as none.
+            IntentAnswer::Has(_) => drop(fetch.without.insert(from)),
+            IntentAnswer::HasNot { as_of } => {
+                fetch.without.insert(from);
+                fetch.as_of = fetch.as_of.max(as_of);
+            }
+            IntentAnswer::CannotSay if options.keeps(Rule::UnreachableIsNotNo) => {}
+            IntentAnswer::CannotSay => drop(fetch.without.insert(from)),
+        }
+        self.confirm_if_all_said_no(standings, options, effects);
+        Ok(())
+    }
+
+    fn confirm_if_all_said_no(&mut self, standings: &Standings, options: &Options, effects: &mut Effects<E>) {
+        let mut asks = false;
+        for fetch in self.fetches.values_mut() {
+            let has_asked_all =
+                siblings(standings, options.replica).all(|sibling| fetch.without.contains(&sibling));
+            if has_asked_all && fetch.confirming.is_none() {
+                fetch.confirming = Some(fetch.as_of.max(fetch.decided));
+                asks = true;
+            }
+        }
+        if asks {
+            effects.push(Effect::AskStandings);
+        }
+    }
+
+    pub fn standings_reported(
+        &mut self,
+        standings: &Standings,
+        options: &Options,
+        effects: &mut Effects<E>,
+    ) -> Next {
+        let Some(mine) = standings.replicas.get(&options.replica) else { return Next::Stay };
+        if !mine.counts {
+            // The log and the intents that this replica needs may be gone.
+            return Next::Rebuild;
+        }
+        for (txn, fetch) in &mut self.fetches {
+            let Some(as_of) = fetch.confirming else {
+                continue;
+            };
+            if standings.as_of < as_of {
+                // Too old a look to tell; the next tick asks for another.
+                continue;
+            }
+            if siblings(standings, options.replica).all(|sibling| fetch.without.contains(&sibling)) {
+                return Next::Halt(Alarm::BrokenPromise { txn: *txn, decided: fetch.decided });
+            } else {
+                fetch.confirming = None;
+                ask_siblings(fetch, standings, options, effects);
+            }
+        }
+        Next::Stay
+    }
+
+    pub fn answer_intent(&self, txn: TxnId, standings: &Standings) -> Result<IntentAnswer, StoreError> {
+        Ok(match self.store.intent(txn)? {
+            Some(intent) => IntentAnswer::Has(intent),
+            // Without standings there is no telling whether an intent was deleted because the one who asks no
+            // longer counts.
+            None if standings.replicas.is_empty() => IntentAnswer::CannotSay,
+            None => IntentAnswer::HasNot { as_of: standings.as_of },
+        })
+    }
+
+    // Learners.
+
+    pub fn checkpoint_asked(
+        &mut self,
+        from: ReplicaId,
+        at_least: LogIndex,
+        effects: &mut Effects<E>,
+    ) -> Result<(), StoreError> {
+        if self.store.position().index < at_least {
+            self.learners.insert(from, at_least);
+            return Ok(());
+        }
+        effects.push(Effect::SendCheckpoint { to: from, checkpoint: self.store.engine().checkpoint()? });
+        Ok(())
+    }
+
+    // Time.
+
+    pub fn tick(
+        &mut self,
+        now: Timestamp,
+        standings: &Standings,
+        options: &Options,
+        effects: &mut Effects<E>,
+    ) -> Result<(), StoreError> {
+        if let Some(since) = self.resuming_since
+            && has_passed(now, since, options.retry_after)
+            && self.fetches.is_empty()
+        {
+            self.stream_lost(now, effects);
+        }
+        for fetch in self.fetches.values_mut() {
+            if has_passed(now, fetch.asked_at, options.retry_after) {
+                fetch.asked_at = now;
+                if fetch.confirming.is_some() {
+                    effects.push(Effect::AskStandings);
+                } else {
+                    ask_siblings(fetch, standings, options, effects);
+                }
+            }
+        }
+        self.flush_if_due(now, options)?;
+        self.report_durable(effects)?;
+        self.collect(now, standings, options, effects)
+    }
+
+    fn flush_if_due(&mut self, now: Timestamp, options: &Options) -> Result<(), StoreError> {
+        let position = self.store.position();
+        let is_far = position.index.0.saturating_sub(self.flushed.index.0) >= options.flush_after_entries;
+        let is_old = has_passed(now, self.flushed_at, options.flush_after);
+        if position != self.flushed && (is_far || is_old) {
+            self.flushed = self.store.flush()?;
+            self.flushed_at = now;
+        }
+        Ok(())
+    }
+
+    fn report_durable(&mut self, effects: &mut Effects<E>) -> Result<(), StoreError> {
+        let durable = self.store.durable_position()?;
+        if durable.index > self.reported {
+            self.reported = durable.index;
+            effects.push(Effect::ReportDurable { durable });
+        }
+        Ok(())
+    }
+
+    fn collect(
+        &mut self,
+        now: Timestamp,
+        standings: &Standings,
+        options: &Options,
+        effects: &mut Effects<E>,
+    ) -> Result<(), StoreError> {
+        if self.store.intents().next().is_some()
+            && has_passed(now, self.asked_standings_at, options.flush_after)
+        {
+            self.asked_standings_at = now;
+            effects.push(Effect::AskStandings);
+        }
+        self.store.collect_intents(Some(passed_everywhere(standings, options)))?;
+        let low_water = self.store.low_water();
+        if matches!(self.collecting, Collecting::Idle(done) if done < low_water) {
+            self.collecting = Collecting::Running(low_water, None);
+        }
+        if let Collecting::Running(mark, from) = &self.collecting {
+            let collected = self.store.collect_versions(from.as_ref(), options.collect_versions_max)?;
+            self.collecting = match collected.next {
+                Some(next) => Collecting::Running(*mark, Some(next)),
+                None => Collecting::Idle(*mark),
+            };
+        }
+        Ok(())
+    }
+}
+
+/// The entry up to which no sibling that counts, and none that may come, needs an intent.
+fn passed_everywhere(standings: &Standings, options: &Options) -> LogIndex {
+    let others = standings.replicas.iter().filter(|(replica, _)| **replica != options.replica);
+    let slowest = others.filter(|(_, standing)| standing.counts).map(|(_, s)| s.durable).min();
+    let slowest = slowest.unwrap_or(LogIndex(u64::MAX));
+    if options.keeps(Rule::StandingsAsOf) { slowest.min(standings.as_of) } else { slowest }
+}
+
+fn ask_siblings<C>(fetch: &Fetch, standings: &Standings, options: &Options, effects: &mut Vec<Effect<C>>) {
+    for from in siblings(standings, options.replica) {
+        if !fetch.without.contains(&from) {
+            effects.push(Effect::FetchIntent { from, txn: fetch.missing.txn });
+        }
+    }
+}

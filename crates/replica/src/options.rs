@@ -1,0 +1,68 @@
+//! What a replica is told when it starts.
+
+use assize_model::{ReplicaId, ShardId};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What a replica is told when it starts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Its shard.
+    pub shard: ShardId,
+    /// Its number within the shard.
+    pub replica: ReplicaId,
+    /// What its store is opened with.
+    pub store: assize_mvcc::Options,
+    /// The position is made durable at least this often, if it has moved.
+    pub flush_after: Duration,
+    /// And whenever so many entries have been applied since.
+    pub flush_after_entries: u64,
+    /// What got no answer is asked again after this long.
+    pub retry_after: Duration,
+    /// A checkpoint that has not arrived after this long is asked of another sibling.
+    pub copy_retry_after: Duration,
+    /// How many versions one tick looks at for what can be dropped.
+    pub collect_versions_max: usize,
+    /// How many reads and how many prepares may wait.
+    pub waiting_max: usize,
+    /// How many stream entries are kept while an intent is being fetched.
+    pub entries_max: usize,
+    /// Rules that this replica ignores. Only negative controls name any.
+    pub disabled_rules: BTreeSet<Rule>,
+}
+
+impl Options {
+    /// The ordinary options of this replica.
+    pub fn new(shard: ShardId, replica: ReplicaId) -> Self {
+        Options {
+            shard,
+            replica,
+            store: assize_mvcc::Options::default(),
+            flush_after: Duration::from_secs(5),
+            flush_after_entries: 50_000,
+            retry_after: Duration::from_millis(500),
+            copy_retry_after: Duration::from_secs(600),
+            collect_versions_max: 10_000,
+            waiting_max: 10_000,
+            entries_max: 4_096,
+            disabled_rules: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn keeps(&self, rule: Rule) -> bool {
+        !self.disabled_rules.contains(&rule)
+    }
+}
+
+/// A rule whose absence a negative control can show. Those of the store are in [`assize_mvcc::Rule`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Rule {
+    /// Before a replica forgets its intents, its shard's epoch is raised.
+    EpochBeforeForgetting,
+    /// A learner is registered before its checkpoint is taken.
+    RegisterBeforeCheckpoint,
+    /// A sibling that cannot be asked has not said no.
+    UnreachableIsNotNo,
+    /// Intents are deleted only up to the entry as of which the replicas' standings are known.
+    StandingsAsOf,
+}

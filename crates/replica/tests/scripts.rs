@@ -1,0 +1,303 @@
+//! Runs the golden scripts of `tests/scripts`. `UPDATE_GOLDENFILES=1` rewrites them; read the diff.
+
+use assize_model::{
+    DeadlineClass, Epoch, FrontendEpoch, FrontendId, Key, LogIndex, Mutation, Position, ReplicaId,
+    ShardCommit, ShardId, ShardWrites, Slot, StreamEntry, Timestamp, TxnId, Vote, WriteDigest,
+};
+use assize_mvcc::{Engine as _, Intent, MemoryCheckpoint, MemoryEngine, MvccStore, Prepare};
+use assize_replica::{Effect, Event, IntentAnswer, Options, Replica, RequestId, Rule, Standing, Standings};
+use goldenscript::{ArgumentConsumer, Command, Context};
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+#[test]
+fn scripts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    let mut scripts: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    scripts.sort();
+    assert!(!scripts.is_empty());
+    for script in scripts {
+        let mut runner = Runner::default();
+        goldenscript::run(&mut runner, &script).unwrap_or_else(|e| panic!("{}: {e}", script.display()));
+    }
+}
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Replica 1 of a shard, seen by its effects. The words of the scripts:
+///
+/// ```text
+///   resume [without=RULE]                   a fresh replica that follows; copy [promised=yes]: one that begins with nothing
+///   entry N TS [tX@TS [k=v...] [prepared]]  one entry of the stream; `prepared` commits the writes as an intent
+///   prepare REQ tX k=v... [epoch=N]         read REQ TS [epoch=N]
+///   answer rN tX has k=v | has-not | cannot-say
+///   standings N r1=DURABLE r2=uncounted     as of entry N
+///   tick MS                                 moves the time there
+/// ```
+#[derive(Default)]
+struct Runner {
+    replica: Option<Replica<MemoryEngine>>,
+    options: Option<Options>,
+    now: Timestamp,
+}
+
+fn txn(text: &str) -> Result<TxnId> {
+    let sequence: u64 = text.strip_prefix('t').ok_or("a transaction is tN")?.parse()?;
+    Ok(TxnId::new(Timestamp::ZERO, DeadlineClass::Normal, FrontendId(1), FrontendEpoch(1), sequence))
+}
+
+fn ts(text: &str) -> Result<Timestamp> {
+    Ok(Timestamp::from_millis(text.parse()?))
+}
+
+fn replica(text: &str) -> Result<ReplicaId> {
+    Ok(ReplicaId(text.strip_prefix('r').ok_or("a replica is rN")?.parse()?))
+}
+
+fn pos<'a>(args: &mut ArgumentConsumer<'a>, what: &'static str) -> Result<&'a str> {
+    args.next_pos().ok_or_else(|| what.into())
+}
+
+fn mutations(args: &mut ArgumentConsumer<'_>) -> Vec<Mutation> {
+    let mut mutations = Vec::new();
+    while let Some((key, value)) = args.next_key() {
+        let slot = Slot(u16::from(key.bytes().next().unwrap_or(0)));
+        mutations.push(Mutation::put(Key::new(key.as_bytes().to_vec()), slot, value.as_bytes().to_vec()));
+    }
+    mutations
+}
+
+fn entry(args: &mut ArgumentConsumer<'_>) -> Result<StreamEntry> {
+    let index = LogIndex(pos(args, "index")?.parse()?);
+    let closed_ts = ts(pos(args, "timestamp")?)?;
+    let after = match args.take_key("after") {
+        Some(after) => LogIndex(after.parse()?),
+        None => LogIndex(index.0 - 1),
+    };
+    let epoch = args.take_key("epoch").map(|e| e.parse().map(Epoch)).transpose()?;
+    let low_water = args.take_key("low-water").map(ts).transpose()?;
+    let mut commits = Vec::new();
+    if let Some(commit) = args.next_pos() {
+        let (id, commit_ts) = commit.split_once('@').ok_or("a commit is tN@TS")?;
+        let mutations = mutations(args);
+        let writes = if args.next_pos() == Some("prepared") {
+            ShardWrites::Prepared { epoch: Epoch(1), digest: WriteDigest::of(&mutations) }
+        } else {
+            ShardWrites::Inline(mutations)
+        };
+        commits.push(ShardCommit { txn: txn(id)?, commit_ts: ts(commit_ts)?, writes });
+    }
+    let position = Position { index, closed_ts };
+    Ok(StreamEntry { after, position, commits, epoch, slots: None, low_water })
+}
+
+fn answer(args: &mut ArgumentConsumer<'_>) -> Result<IntentAnswer> {
+    Ok(match pos(args, "answer")? {
+        "has" => IntentAnswer::Has(Intent { epoch: Epoch(1), mutations: mutations(args) }),
+        "has-not" => {
+            let as_of = LogIndex(args.take_key("as-of").unwrap_or("0").parse()?);
+            IntentAnswer::HasNot { as_of }
+        }
+        "cannot-say" => IntentAnswer::CannotSay,
+        other => return Err(format!("no answer {other}").into()),
+    })
+}
+
+fn standings(args: &mut ArgumentConsumer<'_>) -> Result<Standings> {
+    let mut standings = Standings { as_of: LogIndex(pos(args, "as of")?.parse()?), ..Standings::default() };
+    while let Some((who, how)) = args.next_key() {
+        let standing = match how {
+            "uncounted" => Standing { durable: LogIndex(0), counts: false },
+            durable => Standing { durable: LogIndex(durable.parse()?), counts: true },
+        };
+        standings.replicas.insert(replica(who)?, standing);
+    }
+    Ok(standings)
+}
+
+/// An engine that a sibling at this position would have sent.
+fn checkpoint(index: u64, mutations: Vec<Mutation>) -> Result<MemoryEngine> {
+    let mut store = MvccStore::open(MemoryEngine::new(), assize_mvcc::Options::default())?;
+    let at = Timestamp::from_millis(index * 10);
+    let commit = ShardCommit { txn: txn("t99")?, commit_ts: at, writes: ShardWrites::Inline(mutations) };
+    store.apply(&StreamEntry {
+        after: LogIndex(0),
+        position: Position { index: LogIndex(index), closed_ts: at },
+        commits: vec![commit],
+        epoch: None,
+        slots: None,
+        low_water: None,
+    })?;
+    Ok(MemoryEngine::from_checkpoint(&store.engine().checkpoint()?))
+}
+
+fn show(effect: &Effect<MemoryCheckpoint>) -> String {
+    let id = |txn: &TxnId| format!("t{}", txn.sequence());
+    match effect {
+        Effect::Subscribe { after } => format!("subscribe after {:?}", after.index),
+        Effect::Vote { request, txn, vote: Vote::Yes } => format!("{} {}: yes", request.0, id(txn)),
+        Effect::Vote { request, txn, vote: Vote::No(why) } => {
+            format!("{} {}: no, {why}", request.0, id(txn))
+        }
+        Effect::AdmitRead { request } => format!("{}: admitted", request.0),
+        Effect::RefuseRead { request, refusal } => format!("{}: refused, {refusal}", request.0),
+        Effect::FetchIntent { from, txn } => format!("ask {from} for {}", id(txn)),
+        Effect::AnswerIntent { to, txn, answer } => {
+            let answer = match answer {
+                IntentAnswer::Has(intent) => format!("has {} writes", intent.mutations.len()),
+                IntentAnswer::HasNot { as_of } => format!("has not, as of {as_of:?}"),
+                IntentAnswer::CannotSay => "cannot say".to_owned(),
+            };
+            format!("tell {to} about {}: {answer}", id(txn))
+        }
+        Effect::AskStandings => "ask for the standings".to_owned(),
+        Effect::ReportDurable { durable } => format!("report durable {:?}", durable.index),
+        Effect::RaiseEpoch => "raise the epoch".to_owned(),
+        Effect::Register => "register".to_owned(),
+        Effect::AskCheckpoint { from, at_least } => {
+            format!("ask {from} for a checkpoint at or after {at_least:?}")
+        }
+        Effect::SendCheckpoint { to, .. } => format!("send {to} a checkpoint"),
+        Effect::Halt(alarm) => format!("HALT: {}", alarm.to_string().replace("1.1.", "t")),
+    }
+}
+
+impl Runner {
+    fn begin(&mut self, args: &mut ArgumentConsumer<'_>) -> Result<Options> {
+        let mut options = Options::new(ShardId(1), ReplicaId(1));
+        options.entries_max = 3;
+        if let Some(rule) = args.take_key("without") {
+            options.disabled_rules.insert(match rule {
+                "epoch-before-forgetting" => Rule::EpochBeforeForgetting,
+                "register-before-checkpoint" => Rule::RegisterBeforeCheckpoint,
+                "unreachable-is-not-no" => Rule::UnreachableIsNotNo,
+                "standings-as-of" => Rule::StandingsAsOf,
+                other => return Err(format!("no rule {other}").into()),
+            });
+        }
+        self.now = Timestamp::ZERO;
+        self.options = Some(options.clone());
+        Ok(options)
+    }
+
+    fn event(&mut self, name: &str, args: &mut ArgumentConsumer<'_>) -> Result<Event<MemoryEngine>> {
+        Ok(match name {
+            "entry" => Event::Streamed(Arc::new(entry(args)?)),
+            "stream-lost" => Event::StreamLost,
+            "stream-forgotten" => Event::StreamForgotten,
+            "prepare" => {
+                let request = RequestId(pos(args, "request")?.parse()?);
+                let txn = txn(pos(args, "transaction")?)?;
+                let epoch = Epoch(args.take_key("epoch").unwrap_or("1").parse()?);
+                let mutations = mutations(args);
+                Event::PreparesAsked(vec![(request, Prepare { txn, epoch, mutations })])
+            }
+            "forget" => Event::ForgetAsked(txn(pos(args, "transaction")?)?),
+            "read" => Event::ReadAsked {
+                request: RequestId(pos(args, "request")?.parse()?),
+                snapshot_ts: ts(pos(args, "snapshot")?)?,
+                epoch: args.take_key("epoch").map(|e| e.parse().map(Epoch)).transpose()?,
+            },
+            "cancel" => Event::Cancelled(RequestId(pos(args, "request")?.parse()?)),
+            "asked" => Event::IntentAsked {
+                from: replica(pos(args, "replica")?)?,
+                txn: txn(pos(args, "transaction")?)?,
+            },
+            "answer" => Event::IntentAnswered {
+                from: replica(pos(args, "replica")?)?,
+                txn: txn(pos(args, "transaction")?)?,
+                answer: answer(args)?,
+            },
+            "standings" => Event::StandingsReported(standings(args)?),
+            "epoch-raised" => Event::EpochRaised,
+            "registered" => Event::Registered { index: LogIndex(pos(args, "index")?.parse()?) },
+            "checkpoint-asked" => Event::CheckpointAsked {
+                from: replica(pos(args, "replica")?)?,
+                at_least: LogIndex(pos(args, "index")?.parse()?),
+            },
+            "checkpoint-arrived" => {
+                let index = pos(args, "index")?.parse()?;
+                Event::CheckpointArrived(checkpoint(index, mutations(args))?)
+            }
+            "checkpoint-failed" => Event::CheckpointFailed { from: replica(pos(args, "replica")?)? },
+            "content-differs" => Event::ContentDiffers,
+            "tick" => {
+                self.now = ts(pos(args, "time")?)?;
+                Event::Tick
+            }
+            name => return Err(format!("no command {name}").into()),
+        })
+    }
+
+    /// What the scripts look at beside effects.
+    fn look(&mut self, name: &str, args: &mut ArgumentConsumer<'_>) -> Result<Option<String>> {
+        let Some(store) = self.replica.as_ref().and_then(Replica::store) else { return Ok(None) };
+        Ok(Some(match name {
+            "get" => {
+                let key = Key::new(pos(args, "key")?.as_bytes().to_vec());
+                let at = store.position().closed_ts;
+                match store.get(&key, at)? {
+                    Some(value) => format!("{key:?}={}", String::from_utf8_lossy(&value)),
+                    None => format!("{key:?} is not there"),
+                }
+            }
+            "intents" => {
+                let held: Vec<_> = store
+                    .intents()
+                    .map(|(id, is_decided)| {
+                        format!("t{} {}", id.sequence(), if is_decided { "decided" } else { "undecided" })
+                    })
+                    .collect();
+                if held.is_empty() { "none".to_owned() } else { held.join(", ") }
+            }
+            "position" => format!("{:?}", store.position().index),
+            _ => return Ok(None),
+        }))
+    }
+}
+
+impl goldenscript::Runner for Runner {
+    type Command = Command;
+
+    fn run(&mut self, command: &Command, _: &Context) -> Result<String> {
+        let mut args = command.consume_args();
+        let mut effects = Vec::new();
+        match command.name.as_str() {
+            "resume" => {
+                let options = self.begin(&mut args)?;
+                self.replica = Some(Replica::resume(self.now, MemoryEngine::new(), options, &mut effects));
+            }
+            "copy" => {
+                let had_intents = args.take_key("promised") == Some("yes");
+                let options = self.begin(&mut args)?;
+                self.replica = Some(Replica::copy(self.now, had_intents, options, &mut effects));
+            }
+            "crash" => {
+                let replica = self.replica.take().ok_or("no replica")?;
+                let engine = replica.store().ok_or("no store")?.engine().crashed();
+                let options = self.options.clone().ok_or("no options")?;
+                self.replica = Some(Replica::resume(self.now, engine, options, &mut effects));
+            }
+            "disk-full" => {
+                self.replica.as_ref().and_then(Replica::store).ok_or("no store")?.engine().set_full(true);
+            }
+            name => {
+                if let Some(out) = self.look(name, &mut args)? {
+                    args.reject_next()?;
+                    return Ok(out);
+                }
+                let event = self.event(name, &mut args)?;
+                let replica = self.replica.as_mut().ok_or("no replica: resume or copy first")?;
+                replica.step(self.now, event, &mut effects);
+            }
+        }
+        args.reject_next()?;
+        let mut out = String::new();
+        for effect in &effects {
+            writeln!(out, "{}", show(effect))?;
+        }
+        Ok(out)
+    }
+}
