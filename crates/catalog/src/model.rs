@@ -2,6 +2,7 @@
 
 use assize_model::{CatalogVersion, DatabaseId, IndexId, SchemaVersion, TableId};
 use assize_values::{Collation, SqlType, Value};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,6 +21,28 @@ pub struct Catalog {
     pub dropped: Vec<Arc<Dropped>>,
     /// Global system variables that were set (SET GLOBAL / SET PERSIST).
     pub globals: BTreeMap<Arc<str>, Value>,
+    /// The numbers that the next new objects get.
+    pub next_ids: NextIds,
+    /// The version at which each stored object was last put, by object key: what a change may expect.
+    pub object_versions: Arc<BTreeMap<Bytes, u64>>,
+}
+
+/// The numbers that the next new objects get. They only rise: an id is never given twice, not even after the
+/// object is gone, because keys and stored rows outlive it in the recycle bin and in old snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextIds {
+    /// For CREATE DATABASE.
+    pub database: DatabaseId,
+    /// For CREATE TABLE, and for everything that rewrites a table.
+    pub table: TableId,
+    /// For DROP and TRUNCATE: the number in the recycle bin.
+    pub dropped: u64,
+}
+
+impl Default for NextIds {
+    fn default() -> Self {
+        NextIds { database: DatabaseId(1), table: TableId(1), dropped: 1 }
+    }
 }
 
 /// A database.
