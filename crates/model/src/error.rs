@@ -225,6 +225,7 @@ error_codes! {
     InvalidJsonPathArrayCell = 3165 "42000" Never, "A JSON path that is no array cell.";
     InvalidArgumentForLogarithm = 3020 "2201E" Never, "A logarithm of what has none.";
     CollationMixThree = 1270 "HY000" Never, "Collations that cannot be compared, three.";
+    WrongValue = 1525 "HY000" Never, "A constant that is not of the type it is compared with.";
     UnknownLocale = 1649 "HY000" Never, "No such locale.";
     InvalidBitwiseOperands = 3513 "HY000" Never, "Binary operands of bit operations must be equally long.";
     InvalidTypeForJson = 3146 "22032" Never, "Not a type that JSON functions take.";

@@ -41,6 +41,8 @@ pub struct EvalContext {
     pub uuid: UuidState,
     /// Facts about session and server that functions tell.
     pub environment: Environment,
+    /// Regular expressions compiled lately.
+    pub(crate) regexes: Vec<(String, regex::Regex)>,
     /// The warnings kept.
     pub warnings: Vec<Warning>,
     /// How many warnings there were, those not kept included.
@@ -136,6 +138,7 @@ impl Default for EvalContext {
             rand_by_seed: BTreeMap::new(),
             uuid: UuidState::default(),
             environment: Environment::default(),
+            regexes: Vec::new(),
             warnings: Vec::new(),
             warning_count: 0,
         }

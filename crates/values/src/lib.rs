@@ -3,16 +3,25 @@
 //!
 //! Where to read next: [`Value`] and [`SqlType`].
 
+mod arg;
 mod context;
 mod sql_mode;
 mod time_zone;
 mod types;
 mod value;
 
+pub mod collation;
+pub mod compare;
+pub mod convert;
 pub mod decimal;
+pub mod format;
 pub mod json;
+pub mod number;
+pub mod ops;
 pub mod temporal;
 
+pub use arg::{ArgType, literal_type};
+pub use compare::Comparison;
 pub use context::{Environment, EvalContext, RandState, UuidState};
 pub use decimal::Decimal;
 pub use json::Json;
