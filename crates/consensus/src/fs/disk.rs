@@ -81,6 +81,11 @@ impl FileSystem for Disk {
     fn sync_directory(&self) -> io::Result<()> {
         fs::File::open(&self.directory)?.sync_all()
     }
+
+    fn free(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.directory)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
 }
 
 struct DiskFile(fs::File);

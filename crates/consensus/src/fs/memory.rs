@@ -227,6 +227,11 @@ impl FileSystem for Memory {
         state.files.retain(|id, _| named.contains(id));
         Ok(())
     }
+
+    fn free(&self) -> io::Result<u64> {
+        let state = self.lock();
+        Ok(state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used())))
+    }
 }
 
 struct MemoryFile {

@@ -28,6 +28,8 @@ pub trait FileSystem: Send + Sync + 'static {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renames and removals durable.
     fn sync_directory(&self) -> io::Result<()>;
+    /// Bytes that the disk has left for us.
+    fn free(&self) -> io::Result<u64>;
 }
 
 /// One file.

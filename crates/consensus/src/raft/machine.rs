@@ -24,93 +24,101 @@ use std::sync::{Arc, Mutex, RwLock};
 /// A checkpoint as openraft passes it round.
 pub type Image = Arc<Vec<u8>>;
 
-/// The checkpoints of one node on disk.
+/// The checkpoints of one node on disk: `base-<index>.ckpt` and `candidate-<index>.ckpt`.
 #[derive(Clone)]
 pub struct CheckpointFiles {
     fs: Arc<dyn FileSystem>,
     /// Serialises building, promoting and installing.
-    indexes: Arc<Mutex<Vec<u64>>>,
+    indexes: Arc<Mutex<Indexes>>,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Indexes {
+    base: Option<u64>,
+    candidate: Option<u64>,
 }
 
 impl CheckpointFiles {
-    /// Finds the checkpoints in a directory, and removes what a crash left half-written.
+    /// Finds the base in a directory, and removes everything else that looks like a checkpoint: candidates are
+    /// soon taken again, and older bases are left over from a crash.
     pub fn open(fs: Arc<dyn FileSystem>) -> io::Result<CheckpointFiles> {
-        let mut indexes = Vec::new();
-        for name in fs.list()? {
-            if let Some(rest) = name.strip_prefix("checkpoint-") {
-                match rest.strip_suffix(".bin").and_then(|digits| digits.parse().ok()) {
-                    Some(index) => indexes.push(index),
-                    None => fs.remove(&name)?,
-                }
+        let index_of = |name: &str| name.strip_prefix("base-")?.strip_suffix(".ckpt")?.parse::<u64>().ok();
+        let names = fs.list()?;
+        let base = names.iter().filter_map(|name| index_of(name)).max();
+        for name in names.iter().filter(|name| name.starts_with("base-") || name.starts_with("candidate-")) {
+            if index_of(name) != base {
+                fs.remove(name)?;
             }
         }
-        indexes.sort_unstable();
+        fs.sync_directory()?;
+        let indexes = Indexes { base, candidate: None };
         Ok(CheckpointFiles { fs, indexes: Arc::new(Mutex::new(indexes)) })
     }
 
-    fn name(index: u64) -> String {
-        format!("checkpoint-{index:020}.bin")
+    fn base_name(index: u64) -> String {
+        format!("base-{index:020}.ckpt")
     }
 
-    fn indexes(&self) -> std::sync::MutexGuard<'_, Vec<u64>> {
+    fn candidate_name(index: u64) -> String {
+        format!("candidate-{index:020}.ckpt")
+    }
+
+    fn indexes(&self) -> std::sync::MutexGuard<'_, Indexes> {
         self.indexes.lock().expect("no panic happens under this lock")
     }
 
-    /// The oldest checkpoint, from which a restart begins; `None` if there is none.
+    /// The checkpoint from which a restart begins; `None` if it begins with the first entry.
     pub fn base(&self) -> io::Result<Option<Checkpoint>> {
-        let Some(index) = self.indexes().first().copied() else { return Ok(None) };
-        let bytes = read_all(&*self.fs, &Self::name(index))?;
-        let decoded = Checkpoint::decode(&bytes);
-        decoded.map(Some).map_err(|error| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", Self::name(index)))
-        })
+        let Some(index) = self.indexes().base else { return Ok(None) };
+        self.read(&Self::base_name(index)).map(Some)
     }
 
-    /// The index of the oldest checkpoint.
-    pub fn base_index(&self) -> Option<u64> {
-        self.indexes().first().copied()
+    /// The newest checkpoint, whether a restart may begin with it or not.
+    fn newest(&self) -> io::Result<Option<Checkpoint>> {
+        let Some(index) = self.indexes().candidate else { return self.base() };
+        self.read(&Self::candidate_name(index)).map(Some)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Checkpoint> {
+        let decoded = Checkpoint::decode(&read_all(&*self.fs, name)?);
+        decoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{name}: {error}")))
     }
 
     /// The index of the checkpoint that waits to become the base.
     pub fn candidate_index(&self) -> Option<u64> {
-        let indexes = self.indexes();
-        (indexes.len() > 1).then(|| *indexes.last().expect("more than one"))
+        self.indexes().candidate
     }
 
-    /// Writes a checkpoint durably. It is a candidate, or the base if it is the first.
+    /// Writes a candidate durably. It takes the place of one that waits.
     fn add(&self, index: u64, bytes: &[u8]) -> io::Result<()> {
-        write_atomically(&*self.fs, &Self::name(index), bytes)?;
+        write_atomically(&*self.fs, &Self::candidate_name(index), bytes)?;
         let mut indexes = self.indexes();
-        if !indexes.contains(&index) {
-            indexes.push(index);
-            indexes.sort_unstable();
+        if let Some(before) = indexes.candidate.replace(index)
+            && before != index
+        {
+            self.fs.remove(&Self::candidate_name(before))?;
         }
         Ok(())
     }
 
-    /// Makes the newest checkpoint at or below `durable` the base by removing older ones, durably, so that
-    /// entries up to the answered index may be purged. `None` if nothing changes.
-    pub fn promote(&self, durable: u64) -> io::Result<Option<u64>> {
+    /// Makes the candidate the base, durably, so that entries up to it may be purged.
+    pub fn promote(&self) -> io::Result<Option<u64>> {
         let mut indexes = self.indexes();
-        let Some(at) = indexes.iter().rposition(|index| *index <= durable).filter(|at| *at > 0) else {
-            return Ok(None);
-        };
-        for index in indexes.drain(..at) {
-            self.fs.remove(&Self::name(index))?;
-        }
+        let Some(index) = indexes.candidate.take() else { return Ok(None) };
+        self.fs.rename(&Self::candidate_name(index), &Self::base_name(index))?;
         self.fs.sync_directory()?;
-        Ok(indexes.first().copied())
+        if let Some(before) = indexes.base.replace(index)
+            && before != index
+        {
+            self.fs.remove(&Self::base_name(before))?;
+        }
+        Ok(Some(index))
     }
 
-    /// Removes all others.
-    fn replace_all(&self, index: u64, bytes: &[u8]) -> io::Result<()> {
+    /// Replaces all by a base that came from another node.
+    fn install(&self, index: u64, bytes: &[u8]) -> io::Result<()> {
         self.add(index, bytes)?;
-        let mut indexes = self.indexes();
-        for other in indexes.iter().filter(|other| **other != index) {
-            self.fs.remove(&Self::name(*other))?;
-        }
-        indexes.retain(|other| *other == index);
-        self.fs.sync_directory()
+        self.promote().map(|_| ())
     }
 }
 
@@ -231,17 +239,14 @@ impl<M: Mind> RaftStateMachine<Types> for Machine<M> {
             ));
         }
         let index = checkpoint.last.map_or(0, |last| last.index);
-        self.files.replace_all(index, &snapshot)?;
+        self.files.install(index, &snapshot)?;
         self.restore(checkpoint)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types, Image>>, io::Error> {
-        Ok(match self.files.base()? {
-            Some(base) => {
-                let bytes = base.encode();
-                Some(snapshot_of(&base, bytes))
-            }
-            None => None,
-        })
+        Ok(self.files.newest()?.map(|newest| {
+            let bytes = newest.encode();
+            snapshot_of(&newest, bytes)
+        }))
     }
 }

@@ -1,0 +1,465 @@
+//! The leader's own task: it turns what frontends ask for into log entries, and log entries into answers.
+//!
+//! ```text
+//!   commits ──▶ queue ──▶ batch (everything queued) ──▶ entry ──▶ flushed, applied ──▶ answers
+//!                             ▲                           │
+//!                             └── at most 2 entries on their way; no timer
+//! ```
+//!
+//! A commit that finds fewer than two batches on their way is proposed at once, alone or with whatever arrived
+//! with it. Under load commits gather while two batches are being flushed, so batches grow by themselves.
+//!
+//! Twice a second the leader does its housekeeping: it raises the ceiling, lets idle time pass in the log,
+//! moves the low-water mark, reports durable positions, fences silent frontends, takes checkpoints and purges the
+//! log.
+
+use crate::locks::LockTable;
+use crate::node::{Node, Shared};
+use crate::raft::Proposal;
+use crate::state::Answer;
+use assize_adjudicator::command::{Acknowledgement, DurableReport, SnapshotReport};
+use assize_adjudicator::{Batch, Command, EncodedFootprint, Reply, Sequencer};
+use assize_model::{
+    Decision, FrontendEpoch, FrontendId, LogIndex, Position, ReplicaId, ShardId, Timestamp, TxnId,
+};
+use assize_ports::AdjudicatorError;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot};
+
+/// Batches on their way.
+const IN_FLIGHT_MAX: usize = 2;
+/// Bytes of footprints in one entry, unless a single one is larger.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+/// How often the housekeeping is done.
+const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// The low-water mark moves in steps no smaller than this, because each is an entry.
+const LOW_WATER_STEP: Duration = Duration::from_secs(5);
+/// While transactions wait for their deadlines, idle time is closed in steps of this size…
+const CLOSE_STEP_BUSY: Duration = Duration::from_secs(1);
+/// … and in steps of this size otherwise.
+const CLOSE_STEP_IDLE: Duration = Duration::from_secs(30);
+/// For this long after the last batch time counts as waited for: an intent without a decision may lie about.
+const BUSY_FOR: Duration = Duration::from_secs(15);
+
+/// What a decision is awaited through.
+pub type CommitReply = oneshot::Sender<Result<Decision, AdjudicatorError>>;
+/// What an answer to any other entry is awaited through.
+pub type CommandReply = oneshot::Sender<Result<Reply, AdjudicatorError>>;
+
+/// What reaches the leader's task.
+pub enum Event {
+    /// A footprint to decide.
+    Commit(EncodedFootprint, CommitReply),
+    /// An entry of another kind.
+    Propose(Command, CommandReply),
+    /// A replica has persisted the stream to here.
+    Durable(ShardId, ReplicaId, Position),
+    /// A frontend has heard these outcomes.
+    Acknowledged(Vec<TxnId>),
+    /// A frontend's oldest snapshot.
+    Oldest(FrontendId, FrontendEpoch, Timestamp),
+    /// Answer what is on its way and end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// What came back from the log.
+struct Landed {
+    answer: Result<Answer, AdjudicatorError>,
+    waiting: Waiting,
+}
+
+enum Waiting {
+    Batch(Vec<(EncodedFootprint, CommitReply)>),
+    Command(CommandReply),
+    /// The leader itself: nobody waits.
+    Nobody,
+}
+
+type Flight = Pin<Box<dyn Future<Output = Landed> + Send>>;
+
+/// What the leader knows of a frontend between two reports.
+struct FrontendReport {
+    epoch: FrontendEpoch,
+    oldest: Timestamp,
+    /// How long it has been silent, as far as this process was awake to hear it.
+    silent: Duration,
+}
+
+/// Sequence numbers of one frontend's life: decided, and not yet acknowledged.
+#[derive(Default)]
+struct Unacknowledged {
+    outstanding: BTreeSet<u64>,
+    /// One above the highest number seen.
+    next: u64,
+    /// What the log says already.
+    below: u64,
+}
+
+/// The leader's task.
+pub struct Leader {
+    node: Arc<Node>,
+    shared: Arc<Shared>,
+    events: mpsc::Receiver<Event>,
+    sequencer: Sequencer,
+    queue: VecDeque<(EncodedFootprint, CommitReply)>,
+    flights: FuturesUnordered<Flight>,
+    batches_in_flight: usize,
+    frontends: BTreeMap<FrontendId, FrontendReport>,
+    unacknowledged: BTreeMap<(FrontendId, FrontendEpoch), Unacknowledged>,
+    durable: BTreeMap<(ShardId, ReplicaId), Position>,
+    last_batch: Instant,
+    last_tick: Instant,
+    /// Bytes applied when the last checkpoint was asked for.
+    checkpointed_bytes: u64,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+impl Leader {
+    /// A leader whose term has begun: an entry of it has been applied.
+    pub fn new(
+        node: Arc<Node>,
+        shared: Arc<Shared>,
+        events: mpsc::Receiver<Event>,
+        sequencer: Sequencer,
+    ) -> Self {
+        let now = Instant::now();
+        // Frontends of an earlier term get a lease from now on; those that are gone are fenced when it ends.
+        let living = |(id, frontend): (FrontendId, &assize_adjudicator::outcomes::Frontend)| {
+            let (epoch, oldest) = (frontend.epoch, frontend.oldest_snapshot);
+            frontend.nonce.map(|_| (id, FrontendReport { epoch, oldest, silent: Duration::ZERO }))
+        };
+        let frontends = node.read().core.frontends().filter_map(living).collect();
+        Leader {
+            node,
+            shared,
+            events,
+            sequencer,
+            queue: VecDeque::new(),
+            flights: FuturesUnordered::new(),
+            batches_in_flight: 0,
+            frontends,
+            unacknowledged: BTreeMap::new(),
+            durable: BTreeMap::new(),
+            last_batch: now,
+            last_tick: now,
+            checkpointed_bytes: 0,
+            stopping: None,
+        }
+    }
+
+    /// Runs until it is stopped or the node fails.
+    pub async fn run(mut self) {
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // Answers first: they make room for the next batch.
+                biased;
+                Some(landed) = self.flights.next() => self.land(landed),
+                event = self.events.recv(), if self.stopping.is_none() => match event {
+                    Some(event) => self.take(event).await,
+                    None => return,
+                },
+                _ = housekeeping.tick() => self.keep_house().await,
+            }
+            // Take everything that has arrived: it goes into one entry.
+            while self.stopping.is_none()
+                && self.queue.len() < self.shared.options.queue_max
+                && let Ok(event) = self.events.try_recv()
+            {
+                self.take(event).await;
+            }
+            self.propose_batches().await;
+            if self.flights.is_empty()
+                && self.queue.is_empty()
+                && let Some(stopped) = self.stopping.take()
+            {
+                // Whoever asked may have gone.
+                let _ = stopped.send(());
+                return;
+            }
+        }
+    }
+
+    async fn take(&mut self, event: Event) {
+        match event {
+            Event::Commit(footprint, reply) => self.queue.push_back((footprint, reply)),
+            Event::Propose(command, reply) => self.propose(command, Waiting::Command(reply)).await,
+            Event::Durable(shard, replica, position) => {
+                let known = self.durable.entry((shard, replica)).or_default();
+                *known = position.max(*known);
+            }
+            Event::Acknowledged(txns) => {
+                for txn in txns {
+                    let life = (txn.frontend(), txn.frontend_epoch());
+                    if let Some(unacknowledged) = self.unacknowledged.get_mut(&life) {
+                        unacknowledged.outstanding.remove(&txn.sequence());
+                    }
+                }
+            }
+            Event::Oldest(frontend, epoch, oldest) => {
+                self.frontends.insert(frontend, FrontendReport { epoch, oldest, silent: Duration::ZERO });
+            }
+            Event::Stop(stopped) => self.stopping = Some(stopped),
+        }
+    }
+
+    /// Turns what is queued into entries while fewer than two are on their way.
+    async fn propose_batches(&mut self) {
+        while self.batches_in_flight < IN_FLIGHT_MAX && !self.queue.is_empty() {
+            let mut batch: Vec<(EncodedFootprint, CommitReply)> = Vec::new();
+            let mut bytes = 0;
+            while let Some((footprint, _)) = self.queue.front() {
+                let len = footprint.bytes().len();
+                let is_full = batch.len() >= assize_adjudicator::sequencer::BATCH_MAX
+                    || !batch.is_empty() && bytes + len > BATCH_BYTES_MAX;
+                if is_full {
+                    break;
+                }
+                bytes += len;
+                batch.push(self.queue.pop_front().expect("it has a front"));
+            }
+            let Some(base) = self.sequencer.next_base(wall_millis(), batch.len()) else {
+                let refused = AdjudicatorError::Unreachable("this node is not the leader".into());
+                batch.into_iter().for_each(|(_, reply)| drop(reply.send(Err(refused.clone()))));
+                continue;
+            };
+            for (footprint, _) in &batch {
+                let txn = footprint.view().txn();
+                let life = (txn.frontend(), txn.frontend_epoch());
+                let unacknowledged = self.unacknowledged.entry(life).or_default();
+                unacknowledged.outstanding.insert(txn.sequence());
+                unacknowledged.next = unacknowledged.next.max(txn.sequence() + 1);
+            }
+            let footprints = batch.iter().map(|(footprint, _)| footprint);
+            let command = Command::Batch(Batch::of_encoded(base, Timestamp::ZERO, footprints));
+            self.batches_in_flight += 1;
+            self.last_batch = Instant::now();
+            self.propose(command, Waiting::Batch(batch)).await;
+        }
+    }
+
+    /// Hands an entry to Raft; entries enter the log in the order of these calls.
+    async fn propose(&mut self, command: Command, waiting: Waiting) {
+        let proposal = Proposal(command.encode().into());
+        let (responder, receiver) = openraft::impls::ProgressResponder::complete_only();
+        let handed_over = self.node.raft.client_write_ff(proposal, Some(responder)).await;
+        let node = self.node.clone();
+        self.flights.push(Box::pin(async move {
+            let answer = match handed_over {
+                Ok(()) => match receiver.await {
+                    Ok(Ok(response)) => Ok(unwrap_answer(response.data)),
+                    // Refused before it was appended.
+                    Ok(Err(openraft::errors::ClientWriteError::ForwardToLeader(_))) => {
+                        Err(AdjudicatorError::Unreachable("this node is not the leader".into()))
+                    }
+                    // It may be in the log, or may yet be: only the outcome can tell.
+                    Ok(Err(_)) | Err(_) => Err(AdjudicatorError::ReplyLost),
+                },
+                Err(fatal) => Err(AdjudicatorError::Stopped(node.describe(&fatal))),
+            };
+            Landed { answer, waiting }
+        }));
+    }
+
+    /// Answers those who waited for an entry.
+    fn land(&mut self, landed: Landed) {
+        match landed.waiting {
+            Waiting::Batch(batch) => {
+                self.batches_in_flight -= 1;
+                let state = self.node.read();
+                self.sequencer.batch_applied(&state.core);
+                match landed.answer {
+                    Ok(answer) => {
+                        assert_eq!(answer.decisions.len(), batch.len(), "one decision for each footprint");
+                        for ((footprint, reply), mut decision) in batch.into_iter().zip(answer.decisions) {
+                            state.explainer.complete(&mut decision, &footprint.view());
+                            // A client that is gone asks for the outcome if it cares.
+                            let _ = reply.send(Ok(decision));
+                        }
+                    }
+                    Err(error) => {
+                        batch.into_iter().for_each(|(_, reply)| drop(reply.send(Err(error.clone()))));
+                    }
+                }
+            }
+            Waiting::Command(reply) => {
+                let _ = reply.send(landed.answer.map(|answer| answer.reply));
+            }
+            Waiting::Nobody => {}
+        }
+    }
+
+    async fn keep_house(&mut self) {
+        // A process that was stopped for a while has not listened for a while.
+        let awake = self.last_tick.elapsed().min(2 * HOUSEKEEPING);
+        self.last_tick = Instant::now();
+        self.shared.look_at_the_disk();
+        if let Some(why) = self.node.failure() {
+            self.shared.fail(&why);
+            return;
+        }
+        if self.stopping.is_some() {
+            return;
+        }
+        if let Err(error) = self.node.promote().await {
+            self.shared.fail(&format!("cannot promote a checkpoint: {error}"));
+            return;
+        }
+        if self.shared.room().is_err() {
+            // The log is kept for what must be written.
+            return;
+        }
+        let mut commands = Vec::new();
+        let bytes_applied;
+        let node = self.node.clone();
+        {
+            let state = node.read();
+            commands.extend(self.sequencer.raise_ceiling(wall_millis(), &state.core));
+            let held = state.core.outcomes_held() > 0 || self.last_batch.elapsed() < BUSY_FOR;
+            let step = if held { CLOSE_STEP_BUSY } else { CLOSE_STEP_IDLE };
+            let now = Timestamp::from_millis(wall_millis());
+            if self.batches_in_flight == 0 && now > state.core.begin().snapshot_ts.later(step) {
+                commands.push(Command::RaiseCeiling { ceiling: now.later(CEILING_AHEAD), close: now });
+            }
+            self.report_durable(&state.core, &mut commands);
+            self.report_oldest(&state.core, awake, &mut commands);
+            self.shared.note_retained(state.bytes_applied.saturating_sub(self.node.base_bytes()));
+            bytes_applied = state.bytes_applied;
+        }
+        if bytes_applied.saturating_sub(self.checkpointed_bytes) >= self.shared.options.checkpoint_bytes
+            && self.node.files.candidate_index().is_none()
+        {
+            self.checkpointed_bytes = bytes_applied;
+            // A failure of Raft shows in the node's own failure.
+            let _ = self.node.raft.trigger().snapshot().await;
+        }
+        self.acknowledge(&mut commands);
+        for command in commands {
+            self.propose(command, Waiting::Nobody).await;
+        }
+    }
+
+    fn report_durable(&mut self, core: &assize_adjudicator::Adjudicator, commands: &mut Vec<Command>) {
+        let mut reports = Vec::new();
+        for ((shard, replica), durable) in &self.durable {
+            let known = core.replicas().get(&(*shard, *replica)).map_or(LogIndex(0), |r| r.durable.index);
+            if durable.index > known {
+                reports.push(DurableReport { shard: *shard, replica: *replica, durable: *durable });
+            }
+        }
+        if !reports.is_empty() {
+            commands.push(Command::ReportDurable { reports });
+        }
+    }
+
+    fn report_oldest(
+        &mut self,
+        core: &assize_adjudicator::Adjudicator,
+        awake: Duration,
+        commands: &mut Vec<Command>,
+    ) {
+        let mut fenced = Vec::new();
+        for (frontend, report) in &mut self.frontends {
+            report.silent += awake;
+            if report.silent > self.shared.options.lease {
+                fenced.push((*frontend, report.epoch));
+            }
+        }
+        for (frontend, epoch) in fenced {
+            self.frontends.remove(&frontend);
+            self.shared.locks().release_frontend(frontend, epoch);
+            tracing::warn!(%frontend, %epoch, "a frontend fell silent and is fenced");
+            commands.push(Command::FenceFrontend { frontend, epoch });
+        }
+        let due = core.low_water().later(LOW_WATER_STEP);
+        if !self.frontends.is_empty() && self.frontends.values().all(|report| report.oldest >= due) {
+            let report = |(frontend, report): (&FrontendId, &FrontendReport)| SnapshotReport {
+                frontend: *frontend,
+                epoch: report.epoch,
+                oldest: report.oldest,
+            };
+            let reports = self.frontends.iter().map(report).collect();
+            commands.push(Command::RaiseLowWater { reports });
+        }
+    }
+
+    fn acknowledge(&mut self, commands: &mut Vec<Command>) {
+        let mut acknowledged = Vec::new();
+        for ((frontend, epoch), numbers) in &mut self.unacknowledged {
+            let below = numbers.outstanding.first().copied().unwrap_or(numbers.next);
+            if below > numbers.below {
+                numbers.below = below;
+                acknowledged.push(Acknowledgement { frontend: *frontend, epoch: *epoch, below });
+            }
+        }
+        if !acknowledged.is_empty() {
+            commands.push(Command::AcknowledgeOutcomes { acknowledged });
+        }
+        let state = self.node.read();
+        self.unacknowledged.retain(|(frontend, epoch), _| state.core.frontend_epoch(*frontend) == *epoch);
+    }
+}
+
+/// How far ahead of the clock the ceiling goes when idle time is closed.
+const CEILING_AHEAD: Duration = Duration::from_secs(3);
+
+/// The wall clock. Timestamps follow it when they can; no safety depends on it.
+pub fn wall_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+fn unwrap_answer(reply: crate::raft::AnyReply) -> Answer {
+    let reply = reply.expect("commands are answered");
+    *reply.downcast::<Answer>().expect("this node's mind answers with answers")
+}
+
+/// The advisory locks, and who is told when a wait ends.
+#[derive(Default)]
+pub struct Locks {
+    pub table: LockTable,
+    waiters: BTreeMap<crate::locks::Ticket, oneshot::Sender<crate::locks::Settled>>,
+}
+
+impl Locks {
+    /// Somebody to tell about a ticket.
+    pub fn wait(&mut self, ticket: crate::locks::Ticket) -> oneshot::Receiver<crate::locks::Settled> {
+        let (tell, told) = oneshot::channel();
+        self.waiters.insert(ticket, tell);
+        told
+    }
+
+    /// Gives up a wait.
+    pub fn cancel(&mut self, owner: TxnId, ticket: crate::locks::Ticket) -> bool {
+        self.waiters.remove(&ticket);
+        let waited = self.table.cancel(owner, ticket);
+        self.settle();
+        waited
+    }
+
+    /// Gives back everything of an owner.
+    pub fn release(&mut self, owner: TxnId) {
+        self.table.release(owner);
+        self.settle();
+    }
+
+    /// Gives back everything of a frontend.
+    pub fn release_frontend(&mut self, frontend: FrontendId, epoch: FrontendEpoch) {
+        self.table.release_frontend(frontend, epoch);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        for (ticket, how) in self.table.take_settled() {
+            if let Some(waiter) = self.waiters.remove(&ticket) {
+                // One that went away gives back what it got when its transaction ends.
+                let _ = waiter.send(how);
+            }
+        }
+    }
+}

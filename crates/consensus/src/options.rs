@@ -1,0 +1,59 @@
+//! What an adjudicator node is started with.
+
+use crate::wal;
+use assize_model::{NodeId, Placement};
+use std::time::Duration;
+
+/// What an adjudicator node is started with. The defaults are right for a server; tests make things smaller.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This node.
+    pub node: NodeId,
+    /// Where everything lies, should the cluster be new.
+    pub placement: Placement,
+    /// The conflict window of a new cluster has `1 << window_log2` buckets of 64 bytes.
+    pub window_log2: u8,
+    /// Sizes of the log.
+    pub wal: wal::Options,
+    /// A checkpoint is taken once so many bytes of commands have been applied since the one before.
+    pub checkpoint_bytes: u64,
+    /// Commits are refused while replicas that count lag so many bytes of commands behind in persisting.
+    pub retained_bytes_max: u64,
+    /// Commits are refused while the log can write less than this without new space from the disk…
+    pub headroom_min: u64,
+    /// … or while the disk has less than this left. Shards need space too.
+    pub free_min: u64,
+    /// At most so many commits wait for their place in an entry; more are told to come again.
+    pub queue_max: usize,
+    /// A frontend that reported once and then fell silent for this long is fenced.
+    pub lease: Duration,
+}
+
+impl Options {
+    /// Ordinary sizes.
+    pub fn new(node: NodeId, placement: Placement) -> Self {
+        Options {
+            node,
+            placement,
+            window_log2: 18,
+            wal: wal::Options::default(),
+            checkpoint_bytes: 64 << 20,
+            retained_bytes_max: 1 << 30,
+            headroom_min: 1 << 20,
+            free_min: 32 << 20,
+            queue_max: 64 << 10,
+            lease: Duration::from_secs(30),
+        }
+    }
+
+    /// Sizes for a cluster in memory, which should not cost much of it.
+    pub fn small(node: NodeId, placement: Placement) -> Self {
+        Options {
+            window_log2: 14,
+            wal: wal::Options { segment_size: 2 << 20, cache_max: 4 << 20 },
+            checkpoint_bytes: 8 << 20,
+            headroom_min: 64 << 10,
+            ..Options::new(node, placement)
+        }
+    }
+}
