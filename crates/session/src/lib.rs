@@ -1,1 +1,34 @@
-//! session (being laid).
+//! One client's session: its transaction, and the statements that run in it.
+//!
+//! A session is a mind: plain `async fn` over ports. It reads no clock but [`assize_ports::Clock`], spawns nothing
+//! and knows neither sockets nor disks.
+//!
+//! ```text
+//!   Session ── one per connection
+//!     │ statement
+//!     ├─▶ QueryEngine::execute(statement, &mut StatementContext)     what a statement means
+//!     │        │ get, scan, write
+//!     │        ▼
+//!     └─▶ Txn ── one per transaction
+//!           ├─ writes    own writes by key, with marks          (buffer.rs)
+//!           ├─ locked    rows read by locking reads, as they were when the reservation was granted
+//!           ├─ reads     what the commit must find unchanged
+//!           ├─ scan      k-way merge of shards, locked rows and own writes  (scan.rs)
+//!           └─ commit    footprint → coordinator → decision      (commit.rs)
+//! ```
+//!
+//! Invariants:
+//! - Every read of a statement uses one snapshot; at REPEATABLE READ and above every statement does.
+//! - A key that was read under a reservation keeps the value it had when the reservation was granted, for the rest
+//!   of the transaction: no update can be computed from an older value and still pass the check at commit.
+//! - A failed statement undoes its own writes and nothing else.
+//! - A commit is answered with what is known, never with a guess.
+
+mod buffer;
+mod scan;
+mod services;
+mod txn;
+
+pub use buffer::WriteBuffer;
+pub use services::{Limits, Services, SnapshotGuard, Snapshots};
+pub use txn::{Isolation, Txn, TxnOptions};

@@ -1,0 +1,389 @@
+//! What all sessions of a frontend share.
+
+use assize_catalog::Catalog;
+use assize_model::{
+    CatalogVersion, DeadlineClass, Epoch, Key, KeyHash, Placement, ShardId, SqlError, TableId, Timestamp,
+    TxnId,
+};
+use assize_ports::{
+    AdjudicatorClient, AdjudicatorError, Begun, Clock, IdRange, QueryEngine, Registered, ServerView, Shard,
+    ShardError,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Bounds of what one session may use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Encoded writes up to which a commit rides in the log entry; 0 prepares every commit.
+    pub inline_bytes_max: usize,
+    /// Bytes of writes that one transaction may buffer.
+    pub transaction_bytes_max: usize,
+    /// Bytes of writes from which a transaction gets the bulk deadline.
+    pub bulk_bytes_min: usize,
+    /// How often an autocommit statement that lost a conflict is run again.
+    pub retries_max: u32,
+    /// Key ranges a footprint may hold before they are widened into one per table.
+    pub ranges_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            inline_bytes_max: 16 << 10,
+            transaction_bytes_max: 1 << 30,
+            bulk_bytes_min: 4 << 20,
+            retries_max: 20,
+            ranges_max: 256,
+        }
+    }
+}
+
+/// What all sessions of a frontend share.
+pub struct Services {
+    /// Decides.
+    pub adjudicator: Arc<dyn AdjudicatorClient>,
+    /// Every shard that a placement can name.
+    pub shards: BTreeMap<ShardId, Arc<dyn Shard>>,
+    /// Plans and runs statements.
+    pub query: Arc<dyn QueryEngine>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Other connections, status, user locks.
+    pub server: Arc<dyn ServerView>,
+    /// Who this frontend is.
+    pub identity: Registered,
+    /// Bounds.
+    pub limits: Limits,
+    /// Live snapshots, for the low-water mark.
+    pub snapshots: Arc<Snapshots>,
+    sequence: AtomicU64,
+    placement: Mutex<Arc<Placement>>,
+    catalogs: Mutex<Catalogs>,
+    time: Mutex<TimeBase>,
+    tracked: Mutex<BTreeSet<TableId>>,
+    ids: Mutex<BTreeMap<TableId, IdBlock>>,
+}
+
+/// The newest catalog and those that running transactions still plan with.
+#[derive(Default)]
+struct Catalogs {
+    by_version: BTreeMap<CatalogVersion, Arc<Catalog>>,
+}
+
+/// Catalog versions that are kept besides the newest one.
+const CATALOGS_KEPT: usize = 32;
+
+/// The adjudicator's time as last heard, and when that was by our monotonic clock.
+#[derive(Clone, Copy, Default)]
+struct TimeBase {
+    heard: Timestamp,
+    at_micros: u64,
+}
+
+/// AUTO_INCREMENT values that were taken from the adjudicator and not yet given out.
+#[derive(Clone, Copy)]
+struct IdBlock {
+    next: u64,
+    left: u64,
+    increment: u64,
+    offset: u64,
+    /// How many values the next request takes beyond what it needs.
+    ahead: u64,
+}
+
+/// Most AUTO_INCREMENT values taken ahead of need.
+const IDS_AHEAD_MAX: u64 = 1024;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that holds one of these locks can leave its value half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Services {
+    /// Everything a frontend's sessions share. `placement` is the adjudicator's at start.
+    #[allow(clippy::too_many_arguments)] // One argument per port; a builder would say the same in more words.
+    pub fn new(
+        adjudicator: Arc<dyn AdjudicatorClient>,
+        shards: BTreeMap<ShardId, Arc<dyn Shard>>,
+        query: Arc<dyn QueryEngine>,
+        clock: Arc<dyn Clock>,
+        server: Arc<dyn ServerView>,
+        identity: Registered,
+        placement: Arc<Placement>,
+        limits: Limits,
+    ) -> Self {
+        Services {
+            adjudicator,
+            shards,
+            query,
+            clock,
+            server,
+            identity,
+            limits,
+            snapshots: Arc::default(),
+            sequence: AtomicU64::new(1),
+            placement: Mutex::new(placement),
+            catalogs: Mutex::default(),
+            time: Mutex::default(),
+            tracked: Mutex::default(),
+            ids: Mutex::default(),
+        }
+    }
+
+    /// A new transaction id that begins now, by the adjudicator's time plus what has elapsed since.
+    pub fn next_txn_id(&self, class: DeadlineClass) -> TxnId {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        TxnId::new(self.now(), class, self.identity.frontend, self.identity.epoch, sequence)
+    }
+
+    /// The adjudicator's time, as far as this frontend can know it without asking.
+    pub fn now(&self) -> Timestamp {
+        let base = *lock(&self.time);
+        let elapsed = self.clock.monotonic_micros().saturating_sub(base.at_micros);
+        base.heard.later(std::time::Duration::from_micros(elapsed))
+    }
+
+    /// The keyed hash by which the adjudicator knows a key.
+    pub fn hash(&self, key: &Key) -> KeyHash {
+        key.hash(self.identity.hash_seed)
+    }
+
+    /// A snapshot that sees everything acknowledged so far, kept from garbage collection while the guard lives.
+    pub async fn begin(&self) -> Result<(Begun, SnapshotGuard), SqlError> {
+        let mut guard = Snapshots::enter_pending(&self.snapshots);
+        let begun = self.adjudicator.begin().await.map_err(adjudicator_error)?;
+        self.heard(begun.snapshot_ts);
+        guard.settle(begun.snapshot_ts);
+        Ok((begun, guard))
+    }
+
+    /// Notes a timestamp that came from the adjudicator.
+    pub fn heard(&self, ts: Timestamp) {
+        let at_micros = self.clock.monotonic_micros();
+        let mut time = lock(&self.time);
+        if ts > time.heard {
+            *time = TimeBase { heard: ts, at_micros };
+        }
+    }
+
+    /// The placement by which this frontend routes.
+    pub fn placement(&self) -> Arc<Placement> {
+        lock(&self.placement).clone()
+    }
+
+    /// Asks for the newest placement, after a shard has said that ours is old.
+    pub async fn refresh_placement(&self) -> Result<Arc<Placement>, SqlError> {
+        let newest = self.adjudicator.placement().await.map_err(adjudicator_error)?;
+        let mut held = lock(&self.placement);
+        if newest.epoch > held.epoch {
+            *held = newest;
+        }
+        Ok(held.clone())
+    }
+
+    /// A shard by id, and the epoch by which we route to it.
+    pub fn shard(&self, placement: &Placement, id: ShardId) -> Result<(&Arc<dyn Shard>, Epoch), SqlError> {
+        let epoch = placement.shard_epoch(id);
+        match (self.shards.get(&id), epoch) {
+            (Some(shard), Some(epoch)) => Ok((shard, epoch)),
+            _ => Err(shard_error(ShardError::Unreachable(id, "this frontend knows no way to it".to_owned()))),
+        }
+    }
+
+    /// The catalog at this version, or a newer one if the adjudicator has moved on meanwhile: compare the version.
+    pub async fn catalog(&self, version: CatalogVersion) -> Result<Arc<Catalog>, SqlError> {
+        let base = {
+            let held = lock(&self.catalogs);
+            if let Some(catalog) = held.by_version.get(&version) {
+                return Ok(catalog.clone());
+            }
+            held.by_version.range(..version).next_back().map(|(_, catalog)| catalog.clone())
+        };
+        let base = base.unwrap_or_default();
+        let objects = self.adjudicator.catalog(base.version, version).await.map_err(adjudicator_error)?;
+        let built = Arc::new(
+            base.apply_objects(objects.version, objects.complete, &objects.objects)
+                .map_err(|e| SqlError::internal(format_args!("the catalog cannot be read: {e}")))?,
+        );
+        let mut held = lock(&self.catalogs);
+        held.by_version.insert(built.version, built.clone());
+        while held.by_version.len() > CATALOGS_KEPT {
+            held.by_version.pop_first();
+        }
+        Ok(built)
+    }
+
+    /// Whether the adjudicator tracks this table's ranges, as far as we know.
+    pub fn is_tracked(&self, table: TableId) -> bool {
+        lock(&self.tracked).contains(&table)
+    }
+
+    /// Notes that the adjudicator tracks this table's ranges.
+    pub fn note_tracked(&self, table: TableId) {
+        lock(&self.tracked).insert(table);
+    }
+
+    /// Switches range tracking of a table on, if it is not.
+    pub async fn track_ranges(&self, table: TableId) -> Result<(), SqlError> {
+        if !self.is_tracked(table) {
+            self.adjudicator.track_ranges(table).await.map_err(adjudicator_error)?;
+            self.note_tracked(table);
+        }
+        Ok(())
+    }
+
+    /// `count` contiguous AUTO_INCREMENT values. Asks the adjudicator when the block taken ahead does not suffice;
+    /// takes more ahead the more often it is asked.
+    pub async fn allocate_ids(
+        &self,
+        table: TableId,
+        count: u64,
+        increment: u64,
+        offset: u64,
+    ) -> Result<IdRange, SqlError> {
+        let ahead = {
+            let mut blocks = lock(&self.ids);
+            match blocks.get_mut(&table) {
+                Some(block) if block.increment == increment && block.offset == offset => {
+                    if block.left >= count {
+                        let first = block.next;
+                        block.next = first.saturating_add(count.saturating_mul(increment));
+                        block.left -= count;
+                        return Ok(IdRange { first, count, increment });
+                    }
+                    (block.ahead * 2).clamp(1, IDS_AHEAD_MAX)
+                }
+                _ => 0,
+            }
+        };
+        // The first request takes exactly what it needs, so that a table filled by hand has no gaps.
+        let wanted = count.saturating_add(ahead);
+        let range = self
+            .adjudicator
+            .allocate_ids(table, wanted, 1, increment, offset)
+            .await
+            .map_err(adjudicator_error)?;
+        let block = IdBlock {
+            next: range.first.saturating_add(count.saturating_mul(increment)),
+            left: range.count.saturating_sub(count),
+            increment,
+            offset,
+            ahead,
+        };
+        lock(&self.ids).insert(table, block);
+        Ok(IdRange { first: range.first, count, increment })
+    }
+
+    /// An explicit value was stored: values at or below it are not given out any more.
+    pub fn note_explicit_id(&self, table: TableId, id: u64) {
+        let mut blocks = lock(&self.ids);
+        if let Some(block) = blocks.get_mut(&table)
+            && block.left > 0
+            && id >= block.next
+        {
+            let skipped = (id - block.next) / block.increment.max(1) + 1;
+            let skipped = skipped.min(block.left);
+            block.next += skipped * block.increment;
+            block.left -= skipped;
+        }
+    }
+
+    /// Forgets the values taken ahead (the counter was set by ALTER TABLE or TRUNCATE).
+    pub fn forget_ids(&self, table: TableId) {
+        lock(&self.ids).remove(&table);
+    }
+
+    /// The next AUTO_INCREMENT value that this frontend would give out.
+    pub async fn next_id(&self, table: TableId) -> Result<u64, SqlError> {
+        if let Some(block) = lock(&self.ids).get(&table)
+            && block.left > 0
+        {
+            return Ok(block.next);
+        }
+        self.adjudicator.next_id(table).await.map_err(adjudicator_error)
+    }
+}
+
+/// Snapshots in use, counted; the oldest is what the low-water mark must not pass.
+#[derive(Default)]
+pub struct Snapshots {
+    live: Mutex<Live>,
+}
+
+#[derive(Default)]
+struct Live {
+    counts: BTreeMap<Timestamp, usize>,
+    /// The newest snapshot ever handed out here: one that is being asked for cannot be older.
+    newest: Timestamp,
+}
+
+impl Snapshots {
+    /// The oldest snapshot in use, those being asked for included.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        lock(&self.live).counts.keys().next().copied()
+    }
+
+    /// Holds the place of a snapshot that is being asked for.
+    fn enter_pending(this: &Arc<Self>) -> SnapshotGuard {
+        let mut live = lock(&this.live);
+        let floor = live.newest;
+        *live.counts.entry(floor).or_default() += 1;
+        SnapshotGuard { snapshots: this.clone(), at: floor }
+    }
+
+    fn leave(&self, at: Timestamp) {
+        let mut live = lock(&self.live);
+        if let Some(count) = live.counts.get_mut(&at) {
+            *count -= 1;
+            if *count == 0 {
+                live.counts.remove(&at);
+            }
+        }
+    }
+}
+
+/// Keeps a snapshot readable until it is dropped.
+pub struct SnapshotGuard {
+    snapshots: Arc<Snapshots>,
+    at: Timestamp,
+}
+
+impl SnapshotGuard {
+    /// The snapshot asked for has come.
+    fn settle(&mut self, at: Timestamp) {
+        {
+            let mut live = lock(&self.snapshots.live);
+            *live.counts.entry(at).or_default() += 1;
+            live.newest = live.newest.max(at);
+        }
+        self.snapshots.leave(std::mem::replace(&mut self.at, at));
+    }
+}
+
+impl Drop for SnapshotGuard {
+    fn drop(&mut self) {
+        self.snapshots.leave(self.at);
+    }
+}
+
+/// What a client is told when the adjudicator could not be asked.
+pub(crate) fn adjudicator_error(error: AdjudicatorError) -> SqlError {
+    use assize_model::ErrorCode;
+    let code = match error {
+        AdjudicatorError::DiskFull(_) => ErrorCode::DiskFull,
+        _ => ErrorCode::ClusterUnavailable,
+    };
+    SqlError::new(code, error.to_string())
+}
+
+/// What a client is told when a shard could not answer.
+pub(crate) fn shard_error(error: ShardError) -> SqlError {
+    use assize_model::ErrorCode;
+    let code = match error {
+        ShardError::SnapshotTooOld(_) => ErrorCode::SnapshotTooOldError,
+        _ => ErrorCode::ClusterUnavailable,
+    };
+    SqlError::new(code, error.to_string())
+}

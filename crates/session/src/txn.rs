@@ -1,0 +1,944 @@
+//! One transaction: its snapshot, its reads and writes, and what its commit must find unchanged.
+
+use crate::buffer::WriteBuffer;
+use crate::scan::{Cursor, FetchError};
+use crate::services::{Services, SnapshotGuard, adjudicator_error, shard_error};
+use assize_catalog::{Catalog, key};
+use assize_model::{
+    AccessGroup, CatalogChange, CommitBody, DeadlineClass, ErrorCode, Footprint, IndexId, Key, KeyHash,
+    KeyRange, Mutation, MutationOp, SchemaVersion, ShardId, Slot, SqlError, TableId, TableRange, Timestamp,
+    TxnId, WrittenKey,
+};
+use assize_ports::{
+    Begun, BoxFuture, Direction, IdRange, LockMode, LockStrength, LockWait, Mark, ReadIntent, ReadView,
+    Reserved, Rows, ScanRequest, ScanShards, ShardError, Transaction,
+};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a transaction checks at commit; see `docs/isolation.md`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Isolation {
+    /// A snapshot per statement.
+    ReadCommitted,
+    /// One snapshot: snapshot isolation.
+    #[default]
+    RepeatableRead,
+    /// One snapshot, and everything read is checked: strict serializability.
+    Serializable,
+}
+
+impl Isolation {
+    /// As `@@transaction_isolation` prints it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Isolation::ReadCommitted => "READ-COMMITTED",
+            Isolation::RepeatableRead => "REPEATABLE-READ",
+            Isolation::Serializable => "SERIALIZABLE",
+        }
+    }
+}
+
+/// What a transaction is begun with.
+#[derive(Clone, Copy, Debug)]
+pub struct TxnOptions {
+    /// What its commit checks.
+    pub isolation: Isolation,
+    /// Writes are refused with 1792.
+    pub read_only: bool,
+    /// `innodb_lock_wait_timeout`.
+    pub lock_wait: Duration,
+    /// `auto_increment_increment` and `auto_increment_offset`.
+    pub auto_increment: (u64, u64),
+}
+
+impl Default for TxnOptions {
+    fn default() -> Self {
+        TxnOptions {
+            isolation: Isolation::default(),
+            read_only: false,
+            lock_wait: Duration::from_secs(50),
+            auto_increment: (1, 1),
+        }
+    }
+}
+
+/// A row held by a locking read, as it was when the reservation was granted.
+#[derive(Clone, Debug)]
+struct Locked {
+    table: TableId,
+    slot: Slot,
+    ts: Timestamp,
+    value: Option<Bytes>,
+    exclusive: bool,
+}
+
+/// A point key whose value was read and must not have changed at commit.
+#[derive(Clone, Copy, Debug)]
+struct Checked {
+    table: TableId,
+    ts: Timestamp,
+}
+
+/// Scans in progress that are remembered between pages.
+const CURSORS_MAX: usize = 16;
+/// How often a read is routed again when shards say that the placement is old.
+const REROUTES_MAX: u32 = 8;
+/// How often a locking scan looks again for rows that appeared while it waited.
+const LOCK_ROUNDS_MAX: u32 = 16;
+/// Most rows that one round of a locking scan reserves.
+const LOCK_PAGE_MAX: usize = 1024;
+
+/// One transaction.
+pub struct Txn {
+    services: Arc<Services>,
+    options: TxnOptions,
+    begun: Begun,
+    catalog: Arc<Catalog>,
+    /// Keep every snapshot that the footprint mentions above the low-water mark.
+    guards: Vec<SnapshotGuard>,
+    /// Whether anything was read at the present snapshot.
+    has_read: bool,
+    writes: WriteBuffer,
+    locked: BTreeMap<Key, Locked>,
+    checked: BTreeMap<Key, Checked>,
+    ranges: Vec<(Timestamp, TableRange)>,
+    schemas: BTreeMap<TableId, SchemaVersion>,
+    explicit_ids: BTreeMap<TableId, u64>,
+    /// In whose name reservations are held.
+    owner: Option<TxnId>,
+    cursors: Vec<Cursor>,
+}
+
+impl Txn {
+    /// Begins at the newest snapshot, with exactly the catalog of that snapshot.
+    pub async fn begin(services: Arc<Services>, options: TxnOptions) -> Result<Self, SqlError> {
+        let (begun, guard, catalog) = newest_view(&services).await?;
+        Ok(Txn {
+            services,
+            options,
+            begun,
+            catalog,
+            guards: vec![guard],
+            has_read: false,
+            writes: WriteBuffer::default(),
+            locked: BTreeMap::new(),
+            checked: BTreeMap::new(),
+            ranges: Vec::new(),
+            schemas: BTreeMap::new(),
+            explicit_ids: BTreeMap::new(),
+            owner: None,
+            cursors: Vec::new(),
+        })
+    }
+
+    /// A statement begins. At READ COMMITTED it gets a snapshot of its own.
+    pub async fn begin_statement(&mut self, first: bool) -> Result<(), SqlError> {
+        self.writes.begin_statement();
+        self.cursors.clear();
+        if self.options.isolation == Isolation::ReadCommitted && !first {
+            self.renew_snapshot().await?;
+        }
+        Ok(())
+    }
+
+    async fn renew_snapshot(&mut self) -> Result<(), SqlError> {
+        let (begun, guard, catalog) = newest_view(&self.services).await?;
+        // Snapshots that nothing in the footprint mentions may be forgotten.
+        if self.writes.is_empty()
+            && self.locked.is_empty()
+            && self.checked.is_empty()
+            && self.ranges.is_empty()
+        {
+            self.guards.clear();
+        }
+        self.adopt(begun, guard, catalog);
+        Ok(())
+    }
+
+    fn adopt(&mut self, begun: Begun, guard: SnapshotGuard, catalog: Arc<Catalog>) {
+        self.begun = begun;
+        self.catalog = catalog;
+        self.guards.push(guard);
+        self.has_read = false;
+        self.cursors.clear();
+    }
+
+    /// The catalog at the snapshot.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// What it was begun with.
+    pub fn options(&self) -> &TxnOptions {
+        &self.options
+    }
+
+    /// Whether its commit has anything to decide: a transaction that wrote nothing is never adjudicated.
+    pub fn is_read_only(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// The table and key behind a hash of the footprint, for explaining a conflict.
+    pub fn key_of(&self, hash: KeyHash) -> Option<(TableId, Key)> {
+        let services = &self.services;
+        let written = self.writes.iter().map(|(key, write)| (key, write.table));
+        let locked = self.locked.iter().map(|(key, locked)| (key, locked.table));
+        let checked = self.checked.iter().map(|(key, checked)| (key, checked.table));
+        written
+            .chain(locked)
+            .chain(checked)
+            .find(|(key, _)| services.hash(key) == hash)
+            .map(|(key, table)| (table, key.clone()))
+    }
+
+    /// The table behind a range of the footprint.
+    pub fn tables_of_ranges(&self) -> impl Iterator<Item = TableId> {
+        self.ranges.iter().map(|(_, range)| range.table)
+    }
+
+    /// Gives back what locking reads have reserved.
+    pub fn release(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            self.services.adjudicator.release(owner);
+        }
+    }
+
+    /// Everything the commit needs: the mutations with their tables, the groups of checks, and how long it may take.
+    pub(crate) fn take_intentions(&mut self) -> Intentions {
+        let mut groups: BTreeMap<Timestamp, AccessGroup> = BTreeMap::new();
+        let group = |groups: &mut BTreeMap<Timestamp, AccessGroup>, ts: Timestamp, hash: KeyHash| {
+            let group =
+                groups.entry(ts).or_insert_with(|| AccessGroup { snapshot_ts: ts, ..AccessGroup::default() });
+            group.checked.push(hash);
+        };
+        let mut mutations = Vec::with_capacity(self.writes.len());
+        let mut tables = Vec::with_capacity(self.writes.len());
+        let mut hashes = Vec::with_capacity(self.writes.len());
+        for (key, locked) in &self.locked {
+            if self.writes.get(key).is_some() {
+                continue;
+            }
+            let hash = self.services.hash(key);
+            group(&mut groups, locked.ts, hash);
+            if locked.exclusive {
+                mutations.push(Mutation::lock(key.clone(), locked.slot));
+                tables.push(locked.table);
+                hashes.push(hash);
+            }
+        }
+        for (key, checked) in &self.checked {
+            if self.writes.get(key).is_none() && !self.locked.contains_key(key) {
+                group(&mut groups, checked.ts, self.services.hash(key));
+            }
+        }
+        for (ts, range) in coalesce(std::mem::take(&mut self.ranges), self.services.limits.ranges_max) {
+            let group =
+                groups.entry(ts).or_insert_with(|| AccessGroup { snapshot_ts: ts, ..AccessGroup::default() });
+            group.ranges.push(range);
+        }
+        for (key, write) in self.writes.iter() {
+            let hash = self.services.hash(key);
+            group(&mut groups, write.first_ts, hash);
+            mutations.push(Mutation { key: key.clone(), slot: write.slot, op: write.op.clone() });
+            tables.push(write.table);
+            hashes.push(hash);
+        }
+        Intentions {
+            groups: groups.into_values().collect(),
+            mutations,
+            tables,
+            hashes,
+            schemas: self.schemas.iter().map(|(table, version)| (*table, *version)).collect(),
+            auto_increments: self.explicit_ids.iter().map(|(table, id)| (*table, *id)).collect(),
+            catalog_change: None,
+        }
+    }
+
+    /// The services it runs on.
+    pub(crate) fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    fn must_record(&self, intent: ReadIntent) -> bool {
+        match intent {
+            ReadIntent::Check | ReadIntent::Share(_) | ReadIntent::Update(_) if !is_optimistic(intent) => {
+                true
+            }
+            // What only reads is serializable at its snapshot without any check.
+            _ => self.options.isolation == Isolation::Serializable && !self.options.read_only,
+        }
+    }
+
+    fn record_point(&mut self, table: TableId, key: &Key) {
+        let ts = self.begun.snapshot_ts;
+        if self.writes.get(key).is_none() {
+            self.checked.entry(key.clone()).or_insert(Checked { table, ts });
+        }
+    }
+
+    fn record_range(&mut self, table: TableId, range: KeyRange, ts: Timestamp) {
+        if range.is_empty() {
+            return;
+        }
+        if let Some((last_ts, last)) = self.ranges.last_mut()
+            && *last_ts == ts
+            && last.table == table
+        {
+            // Pages of one scan follow one another.
+            if last.range.end == range.start {
+                last.range.end = range.end;
+                return;
+            }
+            if range.end == last.range.start {
+                last.range.start = range.start;
+                return;
+            }
+            if last.range.start <= range.start && range.end <= last.range.end {
+                return;
+            }
+        }
+        self.ranges.push((ts, TableRange { table, range }));
+    }
+
+    /// What the transaction itself makes of a key, if it does: own write, or the row as it was when it was locked.
+    fn own_value(&self, key: &Key) -> Option<Option<Bytes>> {
+        if let Some(write) = self.writes.get(key) {
+            match &write.op {
+                MutationOp::Put(value) => return Some(Some(value.clone())),
+                MutationOp::Delete => return Some(None),
+                MutationOp::Lock => {}
+            }
+        }
+        self.locked.get(key).map(|locked| locked.value.clone())
+    }
+
+    /// Values of keys at a snapshot, own writes not considered; one request per shard.
+    async fn fetch(&self, keys: &[(Slot, Key)], ts: Timestamp) -> Result<Vec<Option<Bytes>>, SqlError> {
+        for _ in 0..REROUTES_MAX {
+            match self.fetch_once(keys, ts).await {
+                Err(FetchError::Reroute) => drop(self.services.refresh_placement().await?),
+                Err(FetchError::Failed(error)) => return Err(error),
+                Ok(values) => return Ok(values),
+            }
+        }
+        Err(moved_too_often())
+    }
+
+    async fn fetch_once(
+        &self,
+        keys: &[(Slot, Key)],
+        ts: Timestamp,
+    ) -> Result<Vec<Option<Bytes>>, FetchError> {
+        let placement = self.services.placement();
+        let failed = |e| match e {
+            ShardError::StaleEpoch { .. } => FetchError::Reroute,
+            other => FetchError::Failed(shard_error(other)),
+        };
+        if let [(slot, key)] = keys {
+            let (shard, epoch) =
+                self.services.shard(&placement, placement.shard_of(*slot)).map_err(FetchError::Failed)?;
+            let value = shard.get(ReadView { snapshot_ts: ts, epoch }, key).await.map_err(failed)?;
+            return Ok(vec![value]);
+        }
+        let mut by_shard: BTreeMap<ShardId, Vec<usize>> = BTreeMap::new();
+        for (n, (slot, _)) in keys.iter().enumerate() {
+            by_shard.entry(placement.shard_of(*slot)).or_default().push(n);
+        }
+        let requests = by_shard.into_iter().map(|(id, places)| {
+            let placement = &placement;
+            async move {
+                let (shard, epoch) = self.services.shard(placement, id).map_err(FetchError::Failed)?;
+                let wanted: Vec<Key> = places.iter().map(|n| keys[*n].1.clone()).collect();
+                let values =
+                    shard.get_many(ReadView { snapshot_ts: ts, epoch }, &wanted).await.map_err(failed)?;
+                Ok((places, values))
+            }
+        });
+        let mut out = vec![None; keys.len()];
+        for answer in futures_util::future::join_all(requests).await {
+            let (places, values): (Vec<usize>, Vec<Option<Bytes>>) = answer?;
+            for (place, value) in places.into_iter().zip(values) {
+                out[place] = value;
+            }
+        }
+        Ok(out)
+    }
+
+    async fn read_many(
+        &mut self,
+        table: TableId,
+        keys: &[(Slot, Key)],
+        intent: ReadIntent,
+    ) -> Result<Vec<Option<Bytes>>, SqlError> {
+        if let Some((strength, wait)) = self.locking(intent) {
+            return self.lock_keys(table, keys, strength, wait).await;
+        }
+        self.has_read = true;
+        if self.must_record(intent) {
+            for (_, key) in keys {
+                if self.own_value(key).is_none() {
+                    self.record_point(table, key);
+                }
+            }
+        }
+        let mut out: Vec<Option<Option<Bytes>>> = keys.iter().map(|(_, key)| self.own_value(key)).collect();
+        let wanted: Vec<(Slot, Key)> =
+            keys.iter().zip(&out).filter(|(_, own)| own.is_none()).map(|(key, _)| key.clone()).collect();
+        if !wanted.is_empty() {
+            let mut fetched = self.fetch(&wanted, self.begun.snapshot_ts).await?.into_iter();
+            for place in out.iter_mut().filter(|own| own.is_none()) {
+                *place = fetched.next();
+            }
+        }
+        Ok(out.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    /// Whether the read reserves what it finds, how strongly and how it waits.
+    fn locking(&self, intent: ReadIntent) -> Option<(LockStrength, LockWait)> {
+        let (strength, mode) = match intent {
+            ReadIntent::Plain | ReadIntent::Check => return None,
+            ReadIntent::Share(mode) => (LockStrength::Shared, mode),
+            ReadIntent::Update(mode) => (LockStrength::Exclusive, mode),
+        };
+        Some((strength, mode.with_timeout(self.options.lock_wait)?))
+    }
+
+    /// Reserves keys, then reads them at a snapshot taken after the grant. With SKIP LOCKED, keys that others hold
+    /// come back as `None`.
+    async fn lock_keys(
+        &mut self,
+        table: TableId,
+        keys: &[(Slot, Key)],
+        strength: LockStrength,
+        wait: LockWait,
+    ) -> Result<Vec<Option<Bytes>>, SqlError> {
+        let exclusive = strength == LockStrength::Exclusive;
+        let is_held = |locked: Option<&Locked>| locked.is_some_and(|l| l.exclusive || !exclusive);
+        let missing: Vec<(Slot, Key)> =
+            keys.iter().filter(|(_, key)| !is_held(self.locked.get(key))).cloned().collect();
+        if !missing.is_empty() {
+            let (begun, granted) = self.reserve(&missing, strength, wait).await?;
+            let held: Vec<(Slot, Key)> =
+                missing.into_iter().filter(|(_, key)| granted.contains(&self.services.hash(key))).collect();
+            let values = self.fetch(&held, begun.snapshot_ts).await?;
+            for ((slot, key), value) in held.into_iter().zip(values) {
+                let ts = begun.snapshot_ts;
+                self.locked.insert(key, Locked { table, slot, ts, value, exclusive });
+            }
+        }
+        Ok(keys
+            .iter()
+            .map(|(_, key)| if self.locked.contains_key(key) { self.own_value(key).flatten() } else { None })
+            .collect())
+    }
+
+    /// Reserves keys and takes a snapshot after the grant, kept alive with the transaction's others.
+    async fn reserve(
+        &mut self,
+        keys: &[(Slot, Key)],
+        strength: LockStrength,
+        wait: LockWait,
+    ) -> Result<(Begun, Vec<KeyHash>), SqlError> {
+        let owner = *self.owner.get_or_insert_with(|| self.services.next_txn_id(DeadlineClass::Normal));
+        let hashes: Vec<KeyHash> = keys.iter().map(|(_, key)| self.services.hash(key)).collect();
+        let reserved = self
+            .services
+            .adjudicator
+            .reserve(owner, &hashes, strength, wait)
+            .await
+            .map_err(adjudicator_error)?;
+        let granted = match reserved {
+            Reserved::Granted { keys, .. } => keys,
+            Reserved::Busy => {
+                let text =
+                    "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.";
+                return Err(SqlError::new(ErrorCode::LockNowait, text));
+            }
+            Reserved::TimedOut => {
+                let text = "Lock wait timeout exceeded; try restarting transaction";
+                return Err(SqlError::new(ErrorCode::LockWaitTimeout, text));
+            }
+            Reserved::Deadlock => {
+                let text = "Deadlock found when trying to get lock; try restarting transaction";
+                return Err(SqlError::new(ErrorCode::Deadlock, text));
+            }
+        };
+        // The guard must exist before the snapshot does, so the snapshot that came with the grant is not used.
+        let (begun, guard, catalog) = newest_view(&self.services).await?;
+        if !self.has_read && self.is_read_only() && self.locked.is_empty() {
+            // Nothing was seen at the old snapshot: the whole transaction moves to the new one.
+            self.adopt(begun, guard, catalog);
+        } else {
+            self.guards.push(guard);
+        }
+        Ok((begun, granted))
+    }
+
+    async fn scan_page(&mut self, request: ScanRequest) -> Result<Rows, SqlError> {
+        if let Some((strength, wait)) = self.locking(request.intent) {
+            return self.lock_scan(request, strength, wait).await;
+        }
+        self.has_read = true;
+        let ts = self.begun.snapshot_ts;
+        let whole = request.intent != ReadIntent::Plain;
+        let rows = self.scan_at(&request, ts, whole).await?;
+        if self.must_record(request.intent) {
+            self.record_range(request.table, scanned(&request, &rows), ts);
+        }
+        Ok(rows)
+    }
+
+    /// A page of a scan at a snapshot, merged over shards, locked rows and own writes. With `whole`, the writes of
+    /// the running statement are seen as well.
+    async fn scan_at(&mut self, request: &ScanRequest, ts: Timestamp, whole: bool) -> Result<Rows, SqlError> {
+        let mut cursor = self.take_cursor(request, ts);
+        let mut rows = Vec::new();
+        let mut reroutes = 0;
+        loop {
+            while cursor.needs_rows() {
+                match cursor.fetch(&self.services, request.limit - rows.len()).await {
+                    Ok(()) => {}
+                    Err(FetchError::Failed(error)) => return Err(error),
+                    Err(FetchError::Reroute) => {
+                        reroutes += 1;
+                        if reroutes > REROUTES_MAX {
+                            return Err(moved_too_often());
+                        }
+                        let placement = self.services.refresh_placement().await?;
+                        let next = cursor.next.clone();
+                        cursor = Cursor::new(&placement, request.shards, next, request.direction, ts);
+                    }
+                }
+            }
+            if self.merge(&mut cursor, request, whole, &mut rows) {
+                break;
+            }
+        }
+        let rest = (!cursor.next.is_empty()).then(|| cursor.next.clone());
+        if rest.is_some() && self.cursors.len() < CURSORS_MAX {
+            self.cursors.push(cursor);
+        }
+        Ok(Rows { rows, rest })
+    }
+
+    fn take_cursor(&mut self, request: &ScanRequest, ts: Timestamp) -> Cursor {
+        let kept = self.cursors.iter().position(|c| {
+            c.snapshot_ts == ts
+                && c.shards == request.shards
+                && c.direction == request.direction
+                && c.next == request.range
+        });
+        match kept {
+            Some(at) => self.cursors.swap_remove(at),
+            None => Cursor::new(
+                &self.services.placement(),
+                request.shards,
+                request.range.clone(),
+                request.direction,
+                ts,
+            ),
+        }
+    }
+
+    /// Moves rows from the cursor, and from the transaction itself, to the page. True once the page is complete;
+    /// false if a shard has to be asked first.
+    fn merge(
+        &self,
+        cursor: &mut Cursor,
+        request: &ScanRequest,
+        whole: bool,
+        rows: &mut Vec<(Key, Bytes)>,
+    ) -> bool {
+        let reverse = request.direction == Direction::Reverse;
+        let range = cursor.next.clone();
+        let on_these_shards = |slot: Slot| match request.shards {
+            ScanShards::All => true,
+            ScanShards::Slot(only) => {
+                slot == only
+                    || self.services.placement().shard_of(only) == self.services.placement().shard_of(slot)
+            }
+        };
+        let written =
+            self.writes.range(&range).filter_map(|(key, write)| match self.writes.seen(write, whole) {
+                Some(MutationOp::Put(value)) if on_these_shards(write.slot) => {
+                    Some((key, Some(value.clone())))
+                }
+                Some(MutationOp::Delete) => Some((key, None)),
+                _ => None,
+            });
+        let locked = (!range.is_empty())
+            .then(|| {
+                self.locked.range::<Key, _>((
+                    std::ops::Bound::Included(&range.start),
+                    std::ops::Bound::Excluded(&range.end),
+                ))
+            })
+            .into_iter()
+            .flatten()
+            .filter(|(_, locked)| on_these_shards(locked.slot))
+            .map(|(key, locked)| (key, locked.value.clone()));
+        let mut own: Vec<Box<dyn Iterator<Item = (&Key, Option<Bytes>)> + '_>> = if reverse {
+            vec![Box::new(written.rev()), Box::new(locked.rev())]
+        } else {
+            vec![Box::new(written), Box::new(locked)]
+        };
+        let mut locked = own.pop().into_iter().flatten().peekable();
+        let mut written = own.pop().into_iter().flatten().peekable();
+        let before = |a: &Key, b: &Key| if reverse { a > b } else { a < b };
+        loop {
+            if rows.len() >= request.limit {
+                return true;
+            }
+            if cursor.needs_rows() {
+                return false;
+            }
+            // The least key of the three sources; on a tie the transaction's own value wins.
+            let mut next = cursor.peek().cloned();
+            for candidate in [written.peek().map(|w| w.0), locked.peek().map(|l| l.0)].into_iter().flatten() {
+                if next.as_ref().is_none_or(|key| before(candidate, key)) {
+                    next = Some(candidate.clone());
+                }
+            }
+            let Some(key) = next else {
+                cursor.next.start = cursor.next.end.clone();
+                return true;
+            };
+            let stored = if cursor.peek() == Some(&key) { cursor.pop().map(|row| row.1) } else { None };
+            let mut value = stored;
+            if locked.peek().is_some_and(|l| *l.0 == key) {
+                value = locked.next().and_then(|l| l.1);
+            }
+            if written.peek().is_some_and(|w| *w.0 == key) {
+                value = written.next().and_then(|w| w.1);
+            }
+            cursor.emitted(&key);
+            if let Some(value) = value {
+                rows.push((key, value));
+            }
+        }
+    }
+
+    /// A locking scan: finds keys, reserves them, and looks again at a snapshot taken after the grant, until every
+    /// row it sees is reserved. Then the range is checked from that snapshot, so that a wait for another
+    /// transaction does not become a conflict with it.
+    async fn lock_scan(
+        &mut self,
+        request: ScanRequest,
+        strength: LockStrength,
+        wait: LockWait,
+    ) -> Result<Rows, SqlError> {
+        let exclusive = strength == LockStrength::Exclusive;
+        let skips = wait == LockWait::SkipLocked;
+        if key::index_of(&request.range.start) != Some(IndexId(0)) {
+            return self.scan_entries(request, skips).await;
+        }
+        let request = ScanRequest { limit: request.limit.min(LOCK_PAGE_MAX), ..request };
+        let (mut begun, guard, catalog) = newest_view(&self.services).await?;
+        if !self.has_read && self.is_read_only() && self.locked.is_empty() {
+            self.adopt(begun, guard, catalog);
+        } else {
+            self.guards.push(guard);
+        }
+        let mut busy: Vec<Key> = Vec::new();
+        for _ in 0..LOCK_ROUNDS_MAX {
+            let ts = begun.snapshot_ts;
+            // Rows that others hold are passed over, so a page of SKIP LOCKED may have to look further.
+            let looked = ScanRequest { limit: request.limit + busy.len(), ..request.clone() };
+            self.cursors.clear();
+            let mut page = self.scan_at(&looked, ts, true).await?;
+            page.rows.retain(|(key, _)| !busy.contains(key));
+            let unreserved = page
+                .rows
+                .iter()
+                .filter(|(key, _)| !self.locked.get(key).is_some_and(|l| l.exclusive || !exclusive))
+                .map(|(key, value)| Ok((self.slot_of_row(request.table, key, value)?, key.clone())))
+                .collect::<Result<Vec<(Slot, Key)>, SqlError>>()?;
+            if unreserved.is_empty() {
+                if !skips {
+                    self.services.track_ranges(request.table).await?;
+                    self.record_range(request.table, scanned(&request, &page), ts);
+                }
+                self.has_read = true;
+                return Ok(page);
+            }
+            let (after, granted) = self.reserve(&unreserved, strength, wait).await?;
+            let (held, refused): (Vec<_>, Vec<_>) =
+                unreserved.into_iter().partition(|(_, key)| granted.contains(&self.services.hash(key)));
+            busy.extend(refused.into_iter().map(|(_, key)| key));
+            let values = self.fetch(&held, after.snapshot_ts).await?;
+            for ((slot, key), value) in held.into_iter().zip(values) {
+                let ts = after.snapshot_ts;
+                self.locked.insert(key, Locked { table: request.table, slot, ts, value, exclusive });
+            }
+            begun = after;
+        }
+        let text = "rows kept appearing in the locked range; try restarting transaction";
+        Err(SqlError::new(ErrorCode::LockWaitTimeout, text))
+    }
+
+    /// A scan of index entries for a locking read: entries are not reserved, the rows they lead to will be. The
+    /// range is checked, so that no row can join it unseen.
+    async fn scan_entries(&mut self, request: ScanRequest, skips: bool) -> Result<Rows, SqlError> {
+        if self.cursors.is_empty() {
+            let (begun, guard, catalog) = newest_view(&self.services).await?;
+            if !self.has_read && self.is_read_only() && self.locked.is_empty() {
+                self.adopt(begun, guard, catalog);
+            }
+        }
+        self.has_read = true;
+        let ts = self.begun.snapshot_ts;
+        let rows = self.scan_at(&request, ts, true).await?;
+        if !skips {
+            self.services.track_ranges(request.table).await?;
+            self.record_range(request.table, scanned(&request, &rows), ts);
+        }
+        Ok(rows)
+    }
+
+    /// The slot of a row that a scan found.
+    fn slot_of_row(&self, table: TableId, key: &Key, value: &Bytes) -> Result<Slot, SqlError> {
+        let Some(table) = self.catalog.tables.get(&table) else {
+            return Err(SqlError::internal(format_args!(
+                "{table} is not in the catalog that planned with it"
+            )));
+        };
+        let row = key::decode_row(table, value).map_err(|e| {
+            SqlError::new(ErrorCode::CrashedOnUsage, format!("a row of {} cannot be read: {e}", table.name))
+        })?;
+        Ok(table.row_slot(&row, key))
+    }
+}
+
+/// What a transaction wants to commit.
+pub(crate) struct Intentions {
+    pub(crate) groups: Vec<AccessGroup>,
+    pub(crate) mutations: Vec<Mutation>,
+    /// The table of each mutation.
+    pub(crate) tables: Vec<TableId>,
+    /// The hash of each mutation's key.
+    pub(crate) hashes: Vec<KeyHash>,
+    pub(crate) schemas: Vec<(TableId, SchemaVersion)>,
+    pub(crate) auto_increments: Vec<(TableId, u64)>,
+    pub(crate) catalog_change: Option<CatalogChange>,
+}
+
+impl Intentions {
+    /// Bytes of keys and values.
+    pub(crate) fn bytes(&self) -> usize {
+        self.mutations.iter().map(Mutation::size).sum()
+    }
+
+    /// What the conflict window records; ordered keys for the tables whose ranges are tracked.
+    pub(crate) fn written(&self, services: &Services) -> Vec<WrittenKey> {
+        let mut tracked: BTreeMap<TableId, bool> = BTreeMap::new();
+        self.mutations
+            .iter()
+            .zip(&self.tables)
+            .zip(&self.hashes)
+            .map(|((mutation, table), hash)| {
+                let ordered = *tracked.entry(*table).or_insert_with(|| services.is_tracked(*table));
+                WrittenKey { hash: *hash, ordered: ordered.then(|| (*table, mutation.key.clone())) }
+            })
+            .collect()
+    }
+
+    /// The footprint under this id.
+    pub(crate) fn footprint(&self, txn: TxnId, body: CommitBody) -> Footprint {
+        Footprint {
+            txn,
+            groups: self.groups.clone(),
+            schemas: self.schemas.clone(),
+            auto_increments: self.auto_increments.clone(),
+            body,
+            catalog_change: self.catalog_change.clone(),
+        }
+    }
+}
+
+impl Drop for Txn {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// A snapshot and exactly its catalog.
+async fn newest_view(services: &Services) -> Result<(Begun, SnapshotGuard, Arc<Catalog>), SqlError> {
+    loop {
+        let (begun, guard) = services.begin().await?;
+        let catalog = services.catalog(begun.catalog_version).await?;
+        if catalog.version == begun.catalog_version {
+            return Ok((begun, guard, catalog));
+        }
+        // A schema change came between the two questions: ask again, so that plan and snapshot belong together.
+    }
+}
+
+fn is_optimistic(intent: ReadIntent) -> bool {
+    matches!(intent, ReadIntent::Share(LockMode::Optimistic) | ReadIntent::Update(LockMode::Optimistic))
+}
+
+/// The part of the request's range that a page has covered.
+fn scanned(request: &ScanRequest, rows: &Rows) -> KeyRange {
+    match (&rows.rest, request.direction) {
+        (None, _) => request.range.clone(),
+        (Some(rest), Direction::Forward) => KeyRange::new(request.range.start.clone(), rest.start.clone()),
+        (Some(rest), Direction::Reverse) => KeyRange::new(rest.end.clone(), request.range.end.clone()),
+    }
+}
+
+/// Ranges of a footprint, widened to one per table and snapshot when there are many. A widened range may abort too
+/// often, never too rarely.
+fn coalesce(mut ranges: Vec<(Timestamp, TableRange)>, max: usize) -> Vec<(Timestamp, TableRange)> {
+    ranges.sort_by(|a, b| (a.0, a.1.table, &a.1.range).cmp(&(b.0, b.1.table, &b.1.range)));
+    let joins = |a: &(Timestamp, TableRange), b: &(Timestamp, TableRange), widen: bool| {
+        a.0 == b.0 && a.1.table == b.1.table && (widen || b.1.range.start <= a.1.range.end)
+    };
+    for widen in [false, true] {
+        let mut joined: Vec<(Timestamp, TableRange)> = Vec::with_capacity(ranges.len());
+        for next in ranges {
+            match joined.last_mut() {
+                Some(last) if joins(last, &next, widen) => {
+                    if last.1.range.end < next.1.range.end {
+                        last.1.range.end = next.1.range.end;
+                    }
+                }
+                _ => joined.push(next),
+            }
+        }
+        ranges = joined;
+        if ranges.len() <= max {
+            break;
+        }
+    }
+    ranges
+}
+
+fn moved_too_often() -> SqlError {
+    SqlError::new(
+        ErrorCode::ClusterUnavailable,
+        "the placement of shards changed too often during the statement",
+    )
+}
+
+impl Transaction for Txn {
+    fn snapshot_ts(&self) -> Timestamp {
+        self.begun.snapshot_ts
+    }
+
+    fn get<'a>(
+        &'a mut self,
+        table: TableId,
+        slot: Slot,
+        key: &'a Key,
+        intent: ReadIntent,
+    ) -> BoxFuture<'a, Result<Option<Bytes>, SqlError>> {
+        Box::pin(async move {
+            // The short way of nearly every read.
+            if self.locking(intent).is_none() {
+                if let Some(own) = self.own_value(key) {
+                    return Ok(own);
+                }
+                self.has_read = true;
+                if self.must_record(intent) {
+                    self.record_point(table, key);
+                }
+                let placement = self.services.placement();
+                let (shard, epoch) = self.services.shard(&placement, placement.shard_of(slot))?;
+                let view = ReadView { snapshot_ts: self.begun.snapshot_ts, epoch };
+                match shard.get(view, key).await {
+                    Ok(value) => return Ok(value),
+                    Err(ShardError::StaleEpoch { .. }) => {}
+                    Err(error) => return Err(shard_error(error)),
+                }
+                self.services.refresh_placement().await?;
+            }
+            let mut values = self.read_many(table, &[(slot, key.clone())], intent).await?;
+            Ok(values.pop().flatten())
+        })
+    }
+
+    fn get_many<'a>(
+        &'a mut self,
+        table: TableId,
+        keys: &'a [(Slot, Key)],
+        intent: ReadIntent,
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, SqlError>> {
+        Box::pin(self.read_many(table, keys, intent))
+    }
+
+    fn scan(&mut self, request: ScanRequest) -> BoxFuture<'_, Result<Rows, SqlError>> {
+        Box::pin(self.scan_page(request))
+    }
+
+    fn write(&mut self, table: TableId, mutation: Mutation) -> Result<(), SqlError> {
+        if self.options.read_only {
+            return Err(SqlError::new(
+                ErrorCode::ReadOnlyTransaction,
+                "Cannot execute statement in a READ ONLY transaction.",
+            ));
+        }
+        let ts = self.locked.get(&mutation.key).map_or(self.begun.snapshot_ts, |locked| locked.ts);
+        let mark = self.writes.mark();
+        self.writes.write(table, mutation, ts);
+        let (bytes, max) = (self.writes.bytes(), self.services.limits.transaction_bytes_max);
+        if bytes > max {
+            self.writes.undo_to(mark);
+            return Err(SqlError::new(
+                ErrorCode::TransactionTooBig,
+                format!(
+                    "the transaction's writes would take {bytes} bytes, more than the limit of {max} \
+                     (frontend.transaction_bytes_max); write less at a time"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_range(&mut self, table: TableId, range: KeyRange) {
+        let ts = self.begun.snapshot_ts;
+        self.record_range(table, range, ts);
+    }
+
+    fn use_table(&mut self, table: TableId, version: SchemaVersion) {
+        // The oldest version the transaction has planned with is what a fence must compare.
+        self.schemas.entry(table).and_modify(|held| *held = (*held).min(version)).or_insert(version);
+    }
+
+    fn allocate_ids(&mut self, table: TableId, count: u64) -> BoxFuture<'_, Result<IdRange, SqlError>> {
+        let (increment, offset) = self.options.auto_increment;
+        Box::pin(async move { self.services.allocate_ids(table, count, increment, offset).await })
+    }
+
+    fn note_explicit_id(&mut self, table: TableId, id: u64) {
+        let highest = self.explicit_ids.entry(table).or_default();
+        *highest = (*highest).max(id);
+        self.services.note_explicit_id(table, id);
+    }
+
+    fn next_id(&mut self, table: TableId) -> BoxFuture<'_, Result<u64, SqlError>> {
+        Box::pin(async move { self.services.next_id(table).await })
+    }
+
+    fn mark(&mut self) -> Mark {
+        Mark(self.writes.mark())
+    }
+
+    fn undo_to(&mut self, mark: Mark) {
+        self.writes.undo_to(mark.0);
+    }
+
+    fn buffered(&self) -> usize {
+        self.writes.bytes()
+    }
+
+    fn shards_of(&self, shards: ScanShards) -> Vec<ShardId> {
+        let placement = self.services.placement();
+        match shards {
+            ScanShards::All => placement.shards.keys().copied().collect(),
+            ScanShards::Slot(slot) => vec![placement.shard_of(slot)],
+        }
+    }
+}
