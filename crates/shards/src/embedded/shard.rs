@@ -1,0 +1,242 @@
+//! The shard as frontends see it: reads on any thread, prepares through the replica's task.
+
+use super::engine::RocksEngine;
+use super::replica::{Event, Progress, Replica};
+use super::{Options, Setup};
+use assize_model::{
+    Epoch, Key, KeyRange, Mutation, Receipt, ShardId, Timestamp, TxnId, Vote, VoteRefusal, WriteDigest,
+};
+use assize_mvcc::{MvccStore, Prepare, ReadError, Reader, StoreError};
+use assize_ports::{
+    BoxFuture, DecisionSource, DecisionStream, Direction, ReadView, ScanPage, Shard, ShardError,
+};
+use bytes::Bytes;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// Prepares that wait for their turn; more are refused.
+const PREPARES_MAX: usize = 1024;
+
+/// One shard, of which this process holds a replica.
+pub struct Embedded {
+    shard: ShardId,
+    reader: Reader<RocksEngine>,
+    progress: watch::Receiver<Progress>,
+    events: mpsc::Sender<Event>,
+    read_wait_max: Duration,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Numbers for operators.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stats {
+    /// Snapshots up to here can be read.
+    pub closed_ts: Timestamp,
+    /// Snapshots from here on can be read.
+    pub low_water: Timestamp,
+}
+
+impl Embedded {
+    pub(super) fn start(
+        setup: Setup,
+        store: MvccStore<RocksEngine>,
+        stream: Box<dyn DecisionStream>,
+        source: Arc<dyn DecisionSource>,
+        options: Options,
+    ) -> Arc<Embedded> {
+        let shard = setup.shard;
+        let reader = store.reader();
+        let (events, receiver) = mpsc::channel(PREPARES_MAX);
+        let read_wait_max = options.read_wait_max;
+        let (replica, progress) = Replica::new(setup, store, stream, source, receiver, options);
+        let task = Mutex::new(Some(tokio::spawn(replica.run())));
+        Arc::new(Embedded { shard, reader, progress, events, read_wait_max, task })
+    }
+
+    /// Completes with the reason when the replica can go on no more: the process should stop.
+    pub async fn failed(&self) -> String {
+        let mut progress = self.progress.clone();
+        match progress.wait_for(|progress| progress.failure.is_some()).await {
+            Ok(progress) => progress.failure.clone().expect("waited for").to_string(),
+            // The task has ended: it was asked to.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Persists what was applied and ends. Reads go on as long as the value lives; prepares do not.
+    pub async fn shutdown(&self) {
+        // An error means that the task has ended by itself.
+        let _ = self.events.send(Event::Stop).await;
+        let task = self.task.lock().expect("no panic happens under this lock").take();
+        if let Some(task) = task {
+            let _ = task.await;
+        }
+    }
+
+    /// Numbers for operators.
+    pub fn stats(&self) -> Stats {
+        Stats { closed_ts: self.reader.closed_ts(), low_water: self.reader.low_water() }
+    }
+
+    /// Waits until the stream has come so far.
+    async fn reach(&self, ts: Timestamp) -> Result<(), ShardError> {
+        if self.reader.closed_ts() < ts {
+            let mut progress = self.progress.clone();
+            let arrived = progress.wait_for(|now| now.closed_ts >= ts || now.failure.is_some());
+            match tokio::time::timeout(self.read_wait_max, arrived).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => return Err(self.stopped("it is shutting down")),
+                Err(_) => {
+                    let why = format!("it has reached {}, not {ts}", self.reader.closed_ts());
+                    return Err(ShardError::Unreachable(self.shard, why));
+                }
+            }
+        }
+        match &self.progress.borrow().failure {
+            Some(why) => Err(self.stopped(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for the snapshot and checks how the caller routed.
+    async fn admit(&self, view: ReadView) -> Result<(), ShardError> {
+        self.reach(view.snapshot_ts).await?;
+        self.check_epoch(view.epoch)
+    }
+
+    fn check_epoch(&self, asked: Epoch) -> Result<(), ShardError> {
+        let current = self.progress.borrow().epoch;
+        if asked != current {
+            return Err(ShardError::StaleEpoch { shard: self.shard, asked, current });
+        }
+        Ok(())
+    }
+
+    fn stopped(&self, why: &str) -> ShardError {
+        ShardError::Stopped(self.shard, why.to_owned())
+    }
+
+    fn read_error(&self, error: ReadError) -> ShardError {
+        match error {
+            ReadError::SnapshotTooOld { snapshot_ts, .. } => ShardError::SnapshotTooOld(snapshot_ts),
+            ReadError::NotReached { .. } => ShardError::Unreachable(self.shard, error.to_string()),
+            ReadError::Store(error) => self.store_error(&error),
+        }
+    }
+
+    fn store_error(&self, error: &StoreError) -> ShardError {
+        // The task may not have met the error yet: tell it, so that the replica stops as a whole.
+        let _ = self.events.try_send(Event::ReadFailed(error.to_string()));
+        self.stopped(&error.to_string())
+    }
+
+    async fn vote(&self, prepare: Prepare) -> Result<Vote, ShardError> {
+        let (reply, vote) = oneshot::channel();
+        match self.events.try_send(Event::Prepare(prepare, reply)) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => return Ok(Vote::No(VoteRefusal::Overloaded)),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.stopped("it is shutting down")),
+        }
+        match vote.await {
+            Ok(Ok(vote)) => Ok(vote),
+            Ok(Err(why)) => Err(self.stopped(&why)),
+            Err(_) => Err(self.stopped("it is shutting down")),
+        }
+    }
+}
+
+impl Shard for Embedded {
+    fn id(&self) -> ShardId {
+        self.shard
+    }
+
+    fn get<'a>(&'a self, view: ReadView, key: &'a Key) -> BoxFuture<'a, Result<Option<Bytes>, ShardError>> {
+        Box::pin(async move {
+            self.admit(view).await?;
+            self.reader.get(key, view.snapshot_ts).map_err(|error| self.read_error(error))
+        })
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        view: ReadView,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, ShardError>> {
+        Box::pin(async move {
+            self.admit(view).await?;
+            let get = |key| self.reader.get(key, view.snapshot_ts).map_err(|error| self.read_error(error));
+            keys.iter().map(get).collect()
+        })
+    }
+
+    fn scan<'a>(
+        &'a self,
+        view: ReadView,
+        range: &'a KeyRange,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<ScanPage, ShardError>> {
+        Box::pin(async move {
+            self.admit(view).await?;
+            let direction = match direction {
+                Direction::Forward => assize_mvcc::Direction::Forward,
+                Direction::Reverse => assize_mvcc::Direction::Reverse,
+            };
+            let batch = self.reader.scan(range, view.snapshot_ts, direction, limit);
+            let batch = batch.map_err(|error| self.read_error(error))?;
+            Ok(ScanPage { rows: batch.rows, rest: batch.rest })
+        })
+    }
+
+    fn newest_commits<'a>(
+        &'a self,
+        keys: &'a [Key],
+        at_least: Timestamp,
+    ) -> BoxFuture<'a, Result<(Timestamp, Vec<Option<Timestamp>>), ShardError>> {
+        Box::pin(async move {
+            self.reach(at_least).await?;
+            // Taken first: what is committed meanwhile lies above it and is seen or not, both are right.
+            let closed_ts = self.reader.closed_ts();
+            let newest = |key| self.reader.newest_commit(key).map_err(|error| self.store_error(&error));
+            Ok((closed_ts, keys.iter().map(newest).collect::<Result<_, _>>()?))
+        })
+    }
+
+    fn newest_commit_in<'a>(
+        &'a self,
+        range: &'a KeyRange,
+        at_least: Timestamp,
+    ) -> BoxFuture<'a, Result<(Timestamp, Option<Timestamp>), ShardError>> {
+        Box::pin(async move {
+            self.reach(at_least).await?;
+            let closed_ts = self.reader.closed_ts();
+            let newest = self.reader.newest_commit_in(range).map_err(|error| self.store_error(&error))?;
+            Ok((closed_ts, newest))
+        })
+    }
+
+    fn prepare(
+        &self,
+        txn: TxnId,
+        epoch: Epoch,
+        mutations: Vec<Mutation>,
+    ) -> BoxFuture<'_, Result<Receipt, ShardError>> {
+        Box::pin(async move {
+            let digest = WriteDigest::of(&mutations);
+            match self.vote(Prepare { txn, epoch, mutations }).await? {
+                Vote::Yes => Ok(Receipt { shard: self.shard, epoch, digest }),
+                Vote::No(VoteRefusal::StaleEpoch { current }) => {
+                    Err(ShardError::StaleEpoch { shard: self.shard, asked: epoch, current })
+                }
+                Vote::No(refusal) => Err(ShardError::PrepareRefused(self.shard, refusal.to_string())),
+            }
+        })
+    }
+
+    fn forget(&self, txn: TxnId) {
+        // Only a hint: the deadline does the same.
+        let _ = self.events.try_send(Event::Forget(txn));
+    }
+}

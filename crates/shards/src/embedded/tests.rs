@@ -1,0 +1,241 @@
+//! One shard against a source that says what the test says.
+
+use super::*;
+use assize_model::*;
+use assize_ports::{BoxFuture, DecisionStream, Direction, ReadView, Shard, ShardError};
+use std::sync::Mutex;
+use tokio::sync::watch;
+
+const SHARD: ShardId = ShardId(1);
+
+/// A decision stream in memory.
+struct Source {
+    entries: Mutex<Vec<Arc<StreamEntry>>>,
+    published: watch::Sender<usize>,
+    durable: Mutex<Position>,
+}
+
+struct Reading {
+    source: Arc<Source>,
+    after: LogIndex,
+    published: watch::Receiver<usize>,
+}
+
+impl DecisionStream for Reading {
+    fn next(&mut self) -> BoxFuture<'_, Result<Vec<Arc<StreamEntry>>, StreamError>> {
+        Box::pin(async {
+            loop {
+                self.published.borrow_and_update();
+                let entries: Vec<Arc<StreamEntry>> = {
+                    let all = self.source.entries.lock().unwrap();
+                    all.iter().filter(|entry| entry.position.index > self.after).cloned().collect()
+                };
+                if let Some(last) = entries.last() {
+                    self.after = last.position.index;
+                    return Ok(entries);
+                }
+                if self.published.changed().await.is_err() {
+                    return Err(StreamError::Ended("the test is over".into()));
+                }
+            }
+        })
+    }
+}
+
+/// The source as it is handed to a shard.
+struct Handed(Arc<Source>);
+
+impl DecisionSource for Handed {
+    fn subscribe(
+        &self,
+        _shard: ShardId,
+        from: Position,
+    ) -> BoxFuture<'_, Result<Box<dyn DecisionStream>, StreamError>> {
+        let published = self.0.published.subscribe();
+        let reading = Reading { source: self.0.clone(), after: from.index, published };
+        Box::pin(std::future::ready(Ok(Box::new(reading) as Box<dyn DecisionStream>)))
+    }
+
+    fn report_durable(&self, _shard: ShardId, _replica: ReplicaId, durable: Position) {
+        *self.0.durable.lock().unwrap() = durable;
+    }
+}
+
+impl Source {
+    fn new() -> Arc<Source> {
+        let (entries, durable) = (Mutex::default(), Mutex::default());
+        Arc::new(Source { entries, published: watch::Sender::new(0), durable })
+    }
+
+    /// Adds an entry with these commits; its closed timestamp is ten times its index.
+    fn publish(&self, commits: Vec<ShardCommit>) {
+        self.publish_with(commits, |_| {});
+    }
+
+    fn publish_with(&self, commits: Vec<ShardCommit>, change: impl FnOnce(&mut StreamEntry)) {
+        let mut entries = self.entries.lock().unwrap();
+        let index = entries.len() as u64 + 1;
+        let position = Position { index: LogIndex(index), closed_ts: Timestamp(index * 10) };
+        let after = LogIndex(index - 1);
+        let mut entry = StreamEntry { after, position, commits, epoch: None, slots: None, low_water: None };
+        change(&mut entry);
+        entries.push(Arc::new(entry));
+        self.published.send_replace(entries.len());
+    }
+}
+
+fn txn(n: u64) -> TxnId {
+    let begun = Timestamp::from_millis(1000);
+    TxnId::new(begun, DeadlineClass::Normal, FrontendId(1), FrontendEpoch(1), n)
+}
+
+fn put(key: &'static str, value: &'static str) -> Mutation {
+    Mutation::put(Key::from(key), Slot(7), value.as_bytes().to_vec())
+}
+
+fn inline(n: u64, commit_ts: u64, mutations: Vec<Mutation>) -> ShardCommit {
+    ShardCommit { txn: txn(n), commit_ts: Timestamp(commit_ts), writes: ShardWrites::Inline(mutations) }
+}
+
+fn at(snapshot_ts: u64) -> ReadView {
+    ReadView { snapshot_ts: Timestamp(snapshot_ts), epoch: Epoch(1) }
+}
+
+async fn start(
+    directory: Option<&std::path::Path>,
+    source: &Arc<Source>,
+) -> Result<Arc<Embedded>, OpenError> {
+    let rocks =
+        assize_rocks::Options { cache_bytes: 1 << 20, write_buffer_bytes: 4 << 20, background_jobs: 2 };
+    let options = Options { rocks, read_wait_max: Duration::from_millis(200), ..Options::default() };
+    let slots = vec![(Slot(0), Slot(u16::MAX))];
+    let setup = Setup { shard: SHARD, replica: ReplicaId(1), epoch: Epoch(1), slots };
+    let source = Arc::new(Handed(source.clone()));
+    Ok(open(directory.map(Into::into), vec![setup], source, options).await?.remove(0))
+}
+
+async fn value(shard: &Embedded, key: &'static str, snapshot_ts: u64) -> Option<String> {
+    let value = shard.get(at(snapshot_ts), &Key::from(key)).await.unwrap();
+    value.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_read_waits_for_its_snapshot_and_sees_exactly_that() {
+    let source = Source::new();
+    let shard = start(None, &source).await.unwrap();
+    source.publish(vec![inline(1, 5, vec![put("a", "old"), put("b", "1")])]);
+    let later = async {
+        tokio::task::yield_now().await;
+        source.publish(vec![inline(2, 15, vec![put("a", "new")])]);
+    };
+    let (read, ()) = tokio::join!(value(&shard, "a", 20), later);
+    assert_eq!(read.as_deref(), Some("new"));
+    assert_eq!(value(&shard, "a", 10).await.as_deref(), Some("old"));
+
+    let range = KeyRange::new(Key::from("a"), Key::from("z"));
+    let page = shard.scan(at(20), &range, Direction::Reverse, 10).await.unwrap();
+    let keys: Vec<Key> = page.rows.into_iter().map(|(key, _)| key).collect();
+    assert_eq!((keys, page.rest), (vec![Key::from("b"), Key::from("a")], None));
+
+    let (closed_ts, newest) =
+        shard.newest_commits(&[Key::from("a"), Key::from("zz")], Timestamp(20)).await.unwrap();
+    assert_eq!((closed_ts, newest), (Timestamp(20), vec![Some(Timestamp(15)), None]));
+    let refused = shard.get(at(1000), &Key::from("a")).await.unwrap_err();
+    assert!(matches!(refused, ShardError::Unreachable(SHARD, _)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_read_routed_by_another_epoch_is_refused() {
+    let source = Source::new();
+    let shard = start(None, &source).await.unwrap();
+    source.publish_with(Vec::new(), |entry| entry.epoch = Some(Epoch(2)));
+    let refused = shard.get(at(10), &Key::from("a")).await.unwrap_err();
+    assert_eq!(refused, ShardError::StaleEpoch { shard: SHARD, asked: Epoch(1), current: Epoch(2) });
+}
+
+#[tokio::test]
+async fn a_snapshot_below_the_low_water_mark_is_refused() {
+    let source = Source::new();
+    let shard = start(None, &source).await.unwrap();
+    source.publish(Vec::new());
+    source.publish_with(Vec::new(), |entry| entry.low_water = Some(Timestamp(15)));
+    assert_eq!(value(&shard, "a", 20).await, None);
+    let refused = shard.get(at(10), &Key::from("a")).await.unwrap_err();
+    assert_eq!(refused, ShardError::SnapshotTooOld(Timestamp(10)));
+}
+
+#[tokio::test]
+async fn what_was_prepared_and_what_was_flushed_survive_and_the_stream_brings_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = Source::new();
+    let receipt = {
+        let shard = start(Some(directory.path()), &source).await.unwrap();
+        source.publish(vec![inline(1, 5, vec![put("a", "1")])]);
+        assert_eq!(value(&shard, "a", 10).await.as_deref(), Some("1"));
+        let receipt = shard.prepare(txn(2), Epoch(1), vec![put("a", "2"), put("b", "2")]).await.unwrap();
+        let other = shard.prepare(txn(2), Epoch(1), vec![put("a", "3")]).await.unwrap_err();
+        assert!(matches!(other, ShardError::PrepareRefused(SHARD, _)), "{other}");
+        let stale = shard.prepare(txn(3), Epoch(9), vec![put("a", "3")]).await.unwrap_err();
+        assert!(matches!(stale, ShardError::StaleEpoch { current: Epoch(1), .. }), "{stale}");
+        // An intent is invisible.
+        source.publish(Vec::new());
+        assert_eq!(value(&shard, "b", 20).await, None);
+        shard.shutdown().await;
+        receipt
+    };
+    let writes = ShardWrites::Prepared { epoch: receipt.epoch, digest: receipt.digest };
+    source.publish(vec![ShardCommit { txn: txn(2), commit_ts: Timestamp(25), writes }]);
+    let shard = start(Some(directory.path()), &source).await.unwrap();
+    assert_eq!(value(&shard, "a", 30).await.as_deref(), Some("2"));
+    assert_eq!(value(&shard, "b", 30).await.as_deref(), Some("2"));
+    assert_eq!(value(&shard, "a", 20).await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_decision_that_names_an_intent_which_nobody_has_stops_the_shard_loudly() {
+    let source = Source::new();
+    let shard = start(None, &source).await.unwrap();
+    let writes = ShardWrites::Prepared { epoch: Epoch(1), digest: WriteDigest { count: 1, sum: 2 } };
+    source.publish(vec![ShardCommit { txn: txn(1), commit_ts: Timestamp(5), writes }]);
+    assert!(shard.failed().await.contains("intent"));
+    let refused = shard.get(at(10), &Key::from("a")).await.unwrap_err();
+    assert!(matches!(refused, ShardError::Stopped(SHARD, _)), "{refused}");
+    let refused = shard.prepare(txn(2), Epoch(1), vec![put("a", "1")]).await.unwrap_err();
+    assert!(matches!(refused, ShardError::Stopped(SHARD, _)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_gap_in_the_stream_stops_the_shard_loudly() {
+    let source = Source::new();
+    let shard = start(None, &source).await.unwrap();
+    source.publish_with(Vec::new(), |entry| entry.after = LogIndex(7));
+    assert!(shard.failed().await.contains("follow"));
+}
+
+#[tokio::test]
+async fn a_directory_has_one_owner() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = Source::new();
+    let _shard = start(Some(directory.path()), &source).await.unwrap();
+    let again = start(Some(directory.path()), &source).await.map(|_| ());
+    assert!(matches!(again, Err(OpenError::InUse(_))), "{again:?}");
+}
+
+#[tokio::test]
+async fn what_was_flushed_is_reported_as_durable() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = Source::new();
+    let shard = start(Some(directory.path()), &source).await.unwrap();
+    source.publish(vec![inline(1, 5, vec![put("a", "1")])]);
+    assert_eq!(value(&shard, "a", 10).await.as_deref(), Some("1"));
+    assert_eq!(*source.durable.lock().unwrap(), Position::default());
+    shard.shutdown().await;
+    drop(shard);
+    let shard = start(Some(directory.path()), &source).await.unwrap();
+    // The first round of housekeeping tells where the replica stands.
+    while *source.durable.lock().unwrap() == Position::default() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(source.durable.lock().unwrap().index, LogIndex(1));
+    drop(shard);
+}
