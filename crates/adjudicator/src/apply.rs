@@ -29,6 +29,19 @@ struct AtBatch {
     memo: SnapshotMemo,
 }
 
+/// Why a footprint does not commit.
+struct Objection {
+    reason: AbortReason,
+    /// Whether the refusal becomes the transaction's outcome.
+    is_recorded: bool,
+}
+
+impl Objection {
+    fn unrecorded(reason: AbortReason) -> Self {
+        Objection { reason, is_recorded: false }
+    }
+}
+
 impl Adjudicator {
     /// Applies the log entry at `index`. A pure function of the state and the entry: every replica arrives at
     /// the same decisions and the same state.
@@ -177,7 +190,6 @@ impl Adjudicator {
     }
 
     fn apply_batch(&mut self, batch: &Batch, applied: &mut Applied) {
-        let views: Vec<FootprintView<'_>> = batch.views().collect();
         // Above everything closed, whatever the leader's clock said.
         let base = if self.is_on(Rule::ClosedBound) {
             batch.base_ts.max(self.last_ts.next())
@@ -188,38 +200,46 @@ impl Adjudicator {
         self.window.make_room_for(number);
         let mut at = AtBatch { number, base, memo: SnapshotMemo::new() };
         let mut commits: Vec<Vec<ShardCommit>> = vec![Vec::new(); self.placement().shards.len()];
-        applied.decisions.reserve(views.len());
+        applied.decisions.reserve_exact(batch.len());
 
-        for view in views.iter().take(PREFETCH_AHEAD) {
-            self.prefetch(view);
+        // A few footprints are looked at ahead of time, so that their memory is there when their turn comes.
+        let mut ahead = batch.views();
+        let mut ring: [Option<FootprintView<'_>>; PREFETCH_AHEAD] = [None; PREFETCH_AHEAD];
+        for place in &mut ring {
+            *place = ahead.next();
+            place.iter().for_each(|view| self.prefetch(view));
         }
-        for (i, view) in views.iter().enumerate() {
-            if let Some(ahead) = views.get(i + PREFETCH_AHEAD) {
-                self.prefetch(ahead);
+        for i in 0..batch.len() {
+            let view = ring[i % PREFETCH_AHEAD].take().expect("as many footprints as the batch says");
+            if let Some(next) = ahead.next() {
+                self.prefetch(&next);
+                ring[i % PREFETCH_AHEAD] = Some(next);
+            }
+            // First of all: what has been decided stays decided, whatever has changed since.
+            if let Some(decision) = self.decided_before(view.txn()) {
+                applied.decisions.push(decision);
+                continue;
             }
             let commit_ts = base.plus(i as u64);
-            let decision = self.decide(&mut at, view, commit_ts);
-            if let Ok(decision) = &decision
-                && decision.is_commit()
-            {
-                self.commit(&at, view);
-                if self.options.stream {
-                    self.route(batch, view, commit_ts, &mut commits);
+            match self.objection(&mut at, &view) {
+                None => {
+                    self.commit(&at, &view, commit_ts);
+                    if self.options.stream {
+                        self.route(batch, &view, commit_ts, &mut commits);
+                    }
+                    applied.decisions.push(Decision::Commit { commit_ts });
+                }
+                Some(Objection { reason, is_recorded }) => {
+                    if is_recorded {
+                        self.remember_abort(view.txn(), &reason);
+                    }
+                    applied.decisions.push(Decision::Abort { reason });
                 }
             }
-            let decision = match decision {
-                // Fresh: from now on it never changes.
-                Ok(decision) => {
-                    self.remember(view.txn(), &decision);
-                    decision
-                }
-                Err(answered) => answered,
-            };
-            applied.decisions.push(decision);
         }
 
         self.ranges.end_batch(number);
-        let end = base.plus((views.len() as u64).saturating_sub(1)).max(self.last_ts);
+        let end = base.plus((batch.len() as u64).saturating_sub(1)).max(self.last_ts);
         if end > self.last_ts {
             self.timeline.record(end, number, self.applied);
         }
@@ -237,54 +257,44 @@ impl Adjudicator {
     #[inline]
     fn prefetch(&self, footprint: &FootprintView<'_>) {
         self.outcomes.prefetch(footprint.txn());
+        // Written keys are checked, too, nearly always.
         footprint.checked().for_each(|hash| self.window.prefetch(hash));
-        footprint.written().for_each(|hash| self.window.prefetch(hash));
     }
 
-    /// Decides about one footprint: `Ok` is a decision made here and now, `Err` an answer that is not to be
-    /// recorded (because it has been before, or because it must not be).
+    /// The decision that was made about this id, if one was.
     #[inline]
-    fn decide(
-        &self,
-        at: &mut AtBatch,
-        footprint: &FootprintView<'_>,
-        commit_ts: Timestamp,
-    ) -> Result<Decision, Decision> {
+    fn decided_before(&self, txn: TxnId) -> Option<Decision> {
+        if self.is_on(Rule::Deduplication) { self.outcomes.get(txn) } else { None }
+    }
+
+    /// The first reason why a footprint that has no decision yet cannot commit.
+    #[inline]
+    fn objection(&self, at: &mut AtBatch, footprint: &FootprintView<'_>) -> Option<Objection> {
         let txn = footprint.txn();
-        // First of all: what has been decided stays decided, whatever has changed since.
-        if self.is_on(Rule::Deduplication)
-            && let Some(decision) = self.outcomes.get(txn)
-        {
-            return Err(decision);
-        }
-        let unrecorded = |reason| Err(Decision::Abort { reason });
         let epoch = self.frontends.epoch(txn.frontend());
         if self.is_on(Rule::FrontendEpoch) && txn.frontend_epoch() != epoch {
-            // Epochs only rise, so this answer repeats itself without a record.
-            return unrecorded(AbortReason::FrontendFenced { current: epoch });
+            // Epochs only rise and deadlines only pass: these two answers repeat themselves without a record.
+            return Some(Objection::unrecorded(AbortReason::FrontendFenced { current: epoch }));
         }
         if self.is_on(Rule::R1) && txn.deadline() < at.base {
-            return unrecorded(AbortReason::DeadlinePassed);
+            return Some(Objection::unrecorded(AbortReason::DeadlinePassed));
         }
         if self.outcomes.is_full() {
-            return unrecorded(AbortReason::OutcomesFull);
+            return Some(Objection::unrecorded(AbortReason::OutcomesFull));
         }
-        match self.objection(at, footprint) {
-            None => Ok(Decision::Commit { commit_ts }),
-            Some(reason @ AbortReason::NeedRefresh { .. }) => unrecorded(reason),
-            Some(AbortReason::FromTheFuture) if txn.begun() > at.base.later(FUTURE_RECORDED) => {
-                unrecorded(AbortReason::FromTheFuture)
-            }
-            Some(reason) => Ok(Decision::Abort { reason }),
+        if self.is_on(Rule::Future) && txn.begun() > at.base.later(FUTURE_TOLERANCE) {
+            let is_recorded = txn.begun() <= at.base.later(FUTURE_RECORDED);
+            return Some(Objection { reason: AbortReason::FromTheFuture, is_recorded });
         }
+        if let Some(reason) = self.object_to_circumstances(at, footprint) {
+            return Some(Objection { reason, is_recorded: true });
+        }
+        self.conflict(at, footprint)
     }
 
-    /// The first reason why a footprint that is heard for the first time cannot commit.
+    /// Snapshots, receipts, schemas, catalog: everything but conflicts.
     #[inline]
-    fn objection(&self, at: &mut AtBatch, footprint: &FootprintView<'_>) -> Option<AbortReason> {
-        if self.is_on(Rule::Future) && footprint.txn().begun() > at.base.later(FUTURE_TOLERANCE) {
-            return Some(AbortReason::FromTheFuture);
-        }
+    fn object_to_circumstances(&self, at: &AtBatch, footprint: &FootprintView<'_>) -> Option<AbortReason> {
         for group in footprint.groups() {
             if group.snapshot_ts >= at.base {
                 return Some(AbortReason::FromTheFuture);
@@ -320,7 +330,7 @@ impl Adjudicator {
         {
             return Some(AbortReason::CatalogChanged { object });
         }
-        self.conflict(at, footprint)
+        None
     }
 
     fn object_to_receipts(&self, footprint: &FootprintView<'_>) -> Option<AbortReason> {
@@ -339,7 +349,8 @@ impl Adjudicator {
 
     /// First committer wins. A conflict is certain and comes before what the window no longer knows.
     #[inline]
-    fn conflict(&self, at: &mut AtBatch, footprint: &FootprintView<'_>) -> Option<AbortReason> {
+    fn conflict(&self, at: &mut AtBatch, footprint: &FootprintView<'_>) -> Option<Objection> {
+        let lost = |conflict| Some(Objection { reason: AbortReason::Conflict(conflict), is_recorded: true });
         let mut forgotten_keys = Vec::new();
         let mut forgotten_ranges = Vec::new();
         for group in footprint.groups() {
@@ -348,12 +359,7 @@ impl Adjudicator {
                 match self.window.last_commit(hash, snapshot) {
                     LastCommit::AtOrBefore => {}
                     LastCommit::After(batch) if self.is_on(Rule::FirstCommitterWins) => {
-                        return Some(AbortReason::Conflict(Conflict {
-                            key: Some(hash),
-                            range: None,
-                            batch,
-                            winner: None,
-                        }));
+                        return lost(Conflict { key: Some(hash), range: None, batch, winner: None });
                     }
                     LastCommit::Forgotten if self.is_on(Rule::WindowMarks) => forgotten_keys.push(hash),
                     LastCommit::After(_) | LastCommit::Forgotten => {}
@@ -370,8 +376,7 @@ impl Adjudicator {
                         LastCommit::AtOrBefore => {}
                         LastCommit::After(batch) => {
                             let batch = batch.min(at.number);
-                            let conflict = Conflict { key: None, range: Some(place), batch, winner: None };
-                            return Some(AbortReason::Conflict(conflict));
+                            return lost(Conflict { key: None, range: Some(place), batch, winner: None });
                         }
                         LastCommit::Forgotten => forgotten_ranges.push(place),
                     }
@@ -381,12 +386,18 @@ impl Adjudicator {
         if forgotten_keys.is_empty() && forgotten_ranges.is_empty() {
             return None;
         }
-        Some(AbortReason::NeedRefresh { keys: forgotten_keys, ranges: forgotten_ranges })
+        // Not recorded: the same id comes again when the shards have been asked.
+        let reason = AbortReason::NeedRefresh { keys: forgotten_keys, ranges: forgotten_ranges };
+        Some(Objection::unrecorded(reason))
     }
 
     /// Takes a commit into the state.
     #[inline]
-    fn commit(&mut self, at: &AtBatch, footprint: &FootprintView<'_>) {
+    fn commit(&mut self, at: &AtBatch, footprint: &FootprintView<'_>, commit_ts: Timestamp) {
+        self.chain = mix(self.chain, footprint.txn(), commit_ts.0);
+        if self.is_on(Rule::Deduplication) {
+            self.outcomes.insert_commit(footprint.txn(), commit_ts);
+        }
         for hash in footprint.written() {
             self.window.record(hash, at.number);
         }
@@ -422,7 +433,8 @@ impl Adjudicator {
                     writes.push(mutation);
                 }
                 _ => {
-                    shard.push(ShardCommit { txn, commit_ts, writes: ShardWrites::Inline(vec![mutation]) });
+                    let writes = ShardWrites::Inline(vec![mutation]);
+                    shard.push(ShardCommit { txn, commit_ts, writes });
                 }
             }
         }
@@ -433,11 +445,10 @@ impl Adjudicator {
         }
     }
 
-    #[inline]
-    fn remember(&mut self, txn: TxnId, decision: &Decision) {
-        self.chain = mix(self.chain, txn, decision);
+    fn remember_abort(&mut self, txn: TxnId, reason: &AbortReason) {
+        self.chain = mix(self.chain, txn, u64::MAX);
         if self.is_on(Rule::Deduplication) {
-            self.outcomes.insert(txn, decision);
+            self.outcomes.insert_abort(txn, reason);
         }
     }
 
@@ -459,9 +470,8 @@ impl Adjudicator {
         if self.outcomes.is_full() {
             return Reply::OutcomesFull;
         }
-        let decision = Decision::Abort { reason: AbortReason::Resolved };
-        self.remember(txn, &decision);
-        Reply::Outcome(Known::Decided(decision))
+        self.remember_abort(txn, &AbortReason::Resolved);
+        Reply::Outcome(Known::Decided(Decision::Abort { reason: AbortReason::Resolved }))
     }
 
     fn raise_low_water(&mut self, applied: &mut Applied) {
@@ -512,11 +522,7 @@ impl Adjudicator {
 
 /// One step of the chain over all decisions, by which replicas compare what they decided.
 #[inline]
-fn mix(chain: u64, txn: TxnId, decision: &Decision) -> u64 {
-    let decided = match decision {
-        Decision::Commit { commit_ts } => commit_ts.0,
-        Decision::Abort { .. } => u64::MAX,
-    };
+fn mix(chain: u64, txn: TxnId, decided: u64) -> u64 {
     let id = (txn.0 as u64) ^ ((txn.0 >> 64) as u64).rotate_left(32);
     (chain.rotate_left(5) ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         ^ decided.wrapping_mul(0xd6e8_feb8_6659_fd93)

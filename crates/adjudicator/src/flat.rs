@@ -61,6 +61,20 @@ pub fn read_mutation(reader: &mut Reader<'_>) -> Read<Mutation> {
     Ok(Mutation { key, slot, op })
 }
 
+/// As [`read_mutation`], with a reader over a part of `whole`, whose memory is shared.
+pub(crate) fn read_mutation_within(reader: &mut Reader<'_>, whole: &bytes::Bytes) -> Read<Mutation> {
+    let slot = Slot(reader.u16()?);
+    let tag = reader.u8()?;
+    let key = Key(whole.slice_ref(reader.bytes()?));
+    let op = match tag {
+        1 => MutationOp::Put(whole.slice_ref(reader.bytes()?)),
+        2 => MutationOp::Delete,
+        3 => MutationOp::Lock,
+        other => return Err(reader.bad("mutation", other.into())),
+    };
+    Ok(Mutation { key, slot, op })
+}
+
 /// Moves past a mutation; returns its slot.
 pub(crate) fn skip_mutation(reader: &mut Reader<'_>) -> Read<Slot> {
     let slot = Slot(reader.u16()?);

@@ -366,18 +366,9 @@ impl<'a> FootprintView<'a> {
     }
 
     /// The mutations of an inline commit, sharing the memory of `whole`, in which this view lies.
-    pub(crate) fn mutations(&self, whole: &Bytes) -> impl Iterator<Item = Mutation> + use<'a> {
-        let body = if self.prepared { &[] } else { self.body };
-        let body = if body.is_empty() { Bytes::new() } else { whole.slice_ref(body) };
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            // The reader borrows `body`, which moves with this closure: so it is made anew at each step.
-            let rest = body.slice(at..);
-            let mut reader = Reader::over(&rest);
-            let mutation = flat::read_mutation(&mut reader).ok()?;
-            at += reader.at();
-            Some(mutation)
-        })
+    pub(crate) fn mutations<'b>(&self, whole: &'b Bytes) -> impl Iterator<Item = Mutation> + use<'a, 'b> {
+        let mut reader = Reader::new(if self.prepared { &[] } else { self.body });
+        std::iter::from_fn(move || flat::read_mutation_within(&mut reader, whole).ok())
     }
 
     /// The catalog change, if it is one.

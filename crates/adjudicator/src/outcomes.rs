@@ -37,19 +37,30 @@ struct Generation {
 }
 
 impl Generation {
-    fn new() -> Self {
-        Generation { places: vec![FREE; 64], len: 0, reasons: Vec::new() }
+    /// An empty table that takes in `expected` outcomes before it has to grow.
+    fn for_about(expected: usize, spare: &mut Vec<Vec<Place>>) -> Self {
+        let size = (expected * 2 + 1).next_power_of_two().max(64);
+        let places = match spare.iter().position(|places| places.len() == size) {
+            Some(at) => {
+                let mut places = spare.swap_remove(at);
+                places.fill(FREE);
+                places
+            }
+            None => vec![FREE; size],
+        };
+        Generation { places, len: 0, reasons: Vec::new() }
     }
 
-    /// Where the search for an id begins. Eight neighbouring ids share a neighbourhood, because they are
-    /// often decided in one batch.
+    fn is_crowded(len: usize, places: usize) -> bool {
+        len * 2 >= places
+    }
+
+    /// Where the search for an id begins.
     #[inline]
     fn start(&self, txn: TxnId) -> usize {
-        let sequence = txn.sequence();
-        let rest = (sequence >> 3) ^ (txn.0 >> 36) as u64;
-        let hash = rest.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let hash = (hash ^ hash >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 29;
-        ((hash << 3 | sequence & 7) as usize) & (self.places.len() - 1)
+        let hash =
+            (txn.0 as u64 ^ ((txn.0 >> 64) as u64).rotate_left(20)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (hash ^ hash >> 32) as usize & (self.places.len() - 1)
     }
 
     /// The place that holds this id, or the free place where it would go.
@@ -83,36 +94,29 @@ impl Generation {
         }
     }
 
-    fn insert(&mut self, txn: TxnId, decision: &Decision) {
-        if self.len * 2 >= self.places.len() {
-            let old = std::mem::take(&mut self.places);
-            self.places = vec![FREE; old.len() * 2];
-            for place in old.into_iter().filter(|place| place.value != 0) {
-                let at = self.place_of(id_of(&place));
-                self.places[at] = place;
-            }
+    #[inline]
+    fn insert(&mut self, txn: TxnId, value: u64) {
+        if Self::is_crowded(self.len, self.places.len()) {
+            self.grow();
         }
-        let value = match decision {
-            Decision::Commit { commit_ts } => {
-                assert!(commit_ts.0 != 0 && commit_ts.0 & ABORTED == 0, "a timestamp has 63 bits");
-                commit_ts.0
-            }
-            Decision::Abort { reason } => {
-                self.reasons.push(reason.clone());
-                ABORTED | (self.reasons.len() as u64 - 1)
-            }
-        };
         let at = self.place_of(txn);
         assert_eq!(self.places[at].value, 0, "a decision never changes");
         self.places[at] = Place { low: txn.0 as u64, high: (txn.0 >> 64) as u64, value };
         self.len += 1;
     }
 
-    fn into_outcomes(self) -> impl Iterator<Item = (TxnId, Decision)> {
-        let places = self.places.clone();
-        places
-            .into_iter()
-            .filter_map(move |place| self.decision(place.value).map(|decision| (id_of(&place), decision)))
+    #[cold]
+    fn grow(&mut self) {
+        let old = std::mem::take(&mut self.places);
+        self.places = vec![FREE; old.len() * 2];
+        for place in old.into_iter().filter(|place| place.value != 0) {
+            let at = self.place_of(id_of(&place));
+            self.places[at] = place;
+        }
+    }
+
+    fn outcomes(&self) -> impl Iterator<Item = (TxnId, Decision)> + '_ {
+        self.places.iter().filter_map(|place| Some((id_of(place), self.decision(place.value)?)))
     }
 }
 
@@ -133,19 +137,34 @@ pub enum Known {
 }
 
 /// See the module's page.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Outcomes {
-    generations: BTreeMap<u64, Generation>,
+    /// The numbers of the generations, rising; few at any time.
+    numbers: Vec<u64>,
+    /// The generations, in the order of their numbers.
+    generations: Vec<Generation>,
     /// Past their deadline, not acknowledged.
     late: BTreeMap<TxnId, Decision>,
     len: usize,
     max: usize,
+    /// Memory of generations left behind, for new ones: pages that the system has given already.
+    spare: Vec<Vec<Place>>,
 }
+
+/// So many tables left behind are kept for new generations.
+const SPARE_MAX: usize = 4;
 
 impl Outcomes {
     /// Will hold at most `max` outcomes.
     pub fn new(max: usize) -> Self {
-        Outcomes { generations: BTreeMap::new(), late: BTreeMap::new(), len: 0, max }
+        Outcomes {
+            numbers: Vec::new(),
+            generations: Vec::new(),
+            late: BTreeMap::new(),
+            len: 0,
+            max,
+            spare: Vec::new(),
+        }
     }
 
     /// How many outcomes are held.
@@ -164,14 +183,22 @@ impl Outcomes {
         self.len >= self.max
     }
 
-    fn generation_of(txn: TxnId) -> u64 {
+    fn number_of(txn: TxnId) -> u64 {
         txn.deadline().millis() >> GENERATION_MILLIS_LOG2
+    }
+
+    #[inline]
+    fn generation_of(&self, txn: TxnId) -> Option<&Generation> {
+        let number = Self::number_of(txn);
+        // Most ask for one of the last few.
+        let at = self.numbers.iter().rposition(|n| *n <= number)?;
+        (self.numbers[at] == number).then(|| &self.generations[at])
     }
 
     /// Asks the processor to fetch what a lookup of this id will need.
     #[inline]
     pub fn prefetch(&self, txn: TxnId) {
-        if let Some(generation) = self.generations.get(&Self::generation_of(txn)) {
+        if let Some(generation) = self.generation_of(txn) {
             prefetch(&generation.places[generation.start(txn)]);
         }
     }
@@ -179,20 +206,46 @@ impl Outcomes {
     /// What was decided, if it is held.
     #[inline]
     pub fn get(&self, txn: TxnId) -> Option<Decision> {
-        let young =
-            self.generations.get(&Self::generation_of(txn)).and_then(|generation| generation.get(txn));
+        let young = self.generation_of(txn).and_then(|generation| generation.get(txn));
         if young.is_some() || self.late.is_empty() { young } else { self.late.get(&txn).cloned() }
     }
 
-    /// Takes in what was just decided.
+    #[inline]
+    fn generation_for(&mut self, txn: TxnId) -> &mut Generation {
+        let number = Self::number_of(txn);
+        let at = self.numbers.iter().rposition(|n| *n <= number);
+        match at {
+            Some(at) if self.numbers[at] == number => &mut self.generations[at],
+            _ => {
+                let at = at.map_or(0, |before| before + 1);
+                // About as many as in the one before.
+                let expected = at.checked_sub(1).map_or(0, |before| self.generations[before].len);
+                self.numbers.insert(at, number);
+                self.generations.insert(at, Generation::for_about(expected, &mut self.spare));
+                &mut self.generations[at]
+            }
+        }
+    }
+
+    /// Takes in a commit that was just decided.
     ///
     /// # Panics
     /// If the id is there already: a decision never changes.
-    pub fn insert(&mut self, txn: TxnId, decision: &Decision) {
-        self.generations
-            .entry(Self::generation_of(txn))
-            .or_insert_with(Generation::new)
-            .insert(txn, decision);
+    #[inline]
+    pub fn insert_commit(&mut self, txn: TxnId, commit_ts: Timestamp) {
+        assert!(commit_ts.0 != 0 && commit_ts.0 & ABORTED == 0, "a timestamp has 63 bits");
+        self.generation_for(txn).insert(txn, commit_ts.0);
+        self.len += 1;
+    }
+
+    /// Takes in a refusal that was just decided.
+    ///
+    /// # Panics
+    /// If the id is there already: a decision never changes.
+    pub fn insert_abort(&mut self, txn: TxnId, reason: &AbortReason) {
+        let generation = self.generation_for(txn);
+        generation.reasons.push(reason.clone());
+        generation.insert(txn, ABORTED | (generation.reasons.len() as u64 - 1));
         self.len += 1;
     }
 
@@ -200,16 +253,20 @@ impl Outcomes {
     pub fn expire(&mut self, now: Timestamp, is_needed: impl Fn(TxnId) -> bool) -> Vec<(TxnId, Decision)> {
         let mut gone = Vec::new();
         let current = now.millis() >> GENERATION_MILLIS_LOG2;
-        while let Some(first) = self.generations.first_entry()
-            && *first.key() < current
-        {
-            for (txn, decision) in first.remove().into_outcomes() {
+        while self.numbers.first().is_some_and(|number| *number < current) {
+            self.numbers.remove(0);
+            let old = self.generations.remove(0);
+            for (txn, decision) in old.outcomes() {
                 if is_needed(txn) {
                     self.late.insert(txn, decision);
                 } else {
                     gone.push((txn, decision));
                 }
             }
+            if self.spare.len() == SPARE_MAX {
+                self.spare.remove(0);
+            }
+            self.spare.push(old.places);
         }
         self.len -= gone.len();
         gone
@@ -230,7 +287,7 @@ impl Outcomes {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.put_u64(self.max as u64);
         out.put_varint(self.generations.len() as u64);
-        for (number, generation) in &self.generations {
+        for (number, generation) in self.numbers.iter().zip(&self.generations) {
             out.put_u64(*number);
             out.put_varint(generation.reasons.len() as u64);
             generation.reasons.iter().for_each(|reason| flat::put_reason(out, reason));
@@ -267,11 +324,15 @@ impl Outcomes {
                 generation.len += usize::from(place.value != 0);
                 generation.places.push(place);
             }
-            if !count.is_power_of_two() || generation.len * 2 > count {
+            if !count.is_power_of_two() || generation.len >= count {
                 return Err(reader.bad("outcome table size", count as u64));
             }
+            if outcomes.numbers.last().is_some_and(|last| *last >= number) {
+                return Err(reader.bad("generation after the last", number));
+            }
             outcomes.len += generation.len;
-            outcomes.generations.insert(number, generation);
+            outcomes.numbers.push(number);
+            outcomes.generations.push(generation);
         }
         for _ in 0..reader.count(17)? {
             let txn = flat::read_txn(reader)?;

@@ -25,32 +25,71 @@
 use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::{BatchNumber, KeyHash};
 
-const ENTRIES: usize = 7;
-
 /// The smallest and the largest window, as the binary logarithm of its number of buckets.
 pub const BUCKETS_LOG2: std::ops::RangeInclusive<u8> = 1..=28;
 
+/// Lane 0 of `tags` is the mark, lane 0 of `batches` is unused; an entry has one lane in both.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Bucket {
-    mark: u32,
-    tags: [u32; ENTRIES],
-    spare: u32,
-    batches: [u32; ENTRIES],
+    tags: [u32; 8],
+    batches: [u32; 8],
 }
 
 impl Bucket {
-    const EMPTY: Bucket = Bucket { mark: 0, tags: [0; ENTRIES], spare: 0, batches: [0; ENTRIES] };
+    const EMPTY: Bucket = Bucket { tags: [0; 8], batches: [0; 8] };
+    const ENTRY_LANES: u32 = 0b1111_1110;
 
-    /// Where this tag is.
+    #[inline]
+    fn mark(&self) -> u32 {
+        self.tags[0]
+    }
+
+    #[inline]
+    fn raise_mark(&mut self, to: u32) {
+        self.tags[0] = self.tags[0].max(to);
+    }
+
+    /// The lane that holds this tag.
     #[inline]
     fn find(&self, tag: u32) -> Option<usize> {
-        // Without branches over all seven, so that the compiler compares them at once.
-        let mut found = 0u32;
-        for i in 0..ENTRIES {
-            found |= u32::from(self.tags[i] == tag && self.batches[i] != 0) << i;
-        }
+        let free = equal_lanes(&self.batches, 0);
+        let found = equal_lanes(&self.tags, tag) & !free & Self::ENTRY_LANES;
         (found != 0).then(|| found.trailing_zeros() as usize)
+    }
+
+    /// A free lane, or the one with the oldest batch.
+    #[inline]
+    fn oldest(&self) -> usize {
+        let free = equal_lanes(&self.batches, 0) & Self::ENTRY_LANES;
+        if free != 0 {
+            return free.trailing_zeros() as usize;
+        }
+        (1..8).min_by_key(|lane| self.batches[*lane]).expect("there are seven")
+    }
+}
+
+/// Which of the lanes are equal to `value`, as bits.
+#[inline]
+fn equal_lanes(lanes: &[u32; 8], value: u32) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{
+            _mm_castsi128_ps, _mm_cmpeq_epi32, _mm_movemask_ps, _mm_set1_epi32, _mm_setr_epi32,
+        };
+        let l = lanes.map(|lane| lane as i32);
+        // SAFETY: SSE2 is part of x86-64.
+        #[allow(unused_unsafe)]
+        unsafe {
+            let value = _mm_set1_epi32(value as i32);
+            let low = _mm_cmpeq_epi32(_mm_setr_epi32(l[0], l[1], l[2], l[3]), value);
+            let high = _mm_cmpeq_epi32(_mm_setr_epi32(l[4], l[5], l[6], l[7]), value);
+            (_mm_movemask_ps(_mm_castsi128_ps(low)) | _mm_movemask_ps(_mm_castsi128_ps(high)) << 4) as u32
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        (0..8).fold(0, |bits, i| bits | u32::from(lanes[i] == value) << i)
     }
 }
 
@@ -129,7 +168,7 @@ impl Window {
                 LastCommit::After(BatchNumber(self.base + u64::from(bucket.batches[i])))
             }
             Some(_) => LastCommit::AtOrBefore,
-            None if bucket.mark > snapshot => LastCommit::Forgotten,
+            None if bucket.mark() > snapshot => LastCommit::Forgotten,
             None => LastCommit::AtOrBefore,
         }
     }
@@ -145,14 +184,9 @@ impl Window {
         let i = match bucket.find(tag) {
             Some(i) => i,
             None => {
-                let mut oldest = 0;
-                for i in 1..ENTRIES {
-                    if bucket.batches[i] < bucket.batches[oldest] {
-                        oldest = i;
-                    }
-                }
-                // A free place has batch 0 and raises nothing.
-                bucket.mark = bucket.mark.max(bucket.batches[oldest]);
+                let oldest = bucket.oldest();
+                // A free lane has batch 0 and raises nothing.
+                bucket.raise_mark(bucket.batches[oldest]);
                 oldest
             }
         };
@@ -171,16 +205,16 @@ impl Window {
             .expect("batches follow one another, so the base is raised in time");
         self.base += u64::from(delta);
         for bucket in &mut self.buckets {
-            for i in 0..ENTRIES {
+            for i in 1..8 {
                 if bucket.batches[i] <= delta {
-                    bucket.mark = bucket.mark.max(bucket.batches[i]);
+                    bucket.raise_mark(bucket.batches[i]);
                     bucket.batches[i] = 0;
                     bucket.tags[i] = 0;
                 } else {
                     bucket.batches[i] -= delta;
                 }
             }
-            bucket.mark = bucket.mark.saturating_sub(delta).max(1);
+            bucket.tags[0] = bucket.mark().saturating_sub(delta).max(1);
         }
     }
 
@@ -198,9 +232,8 @@ impl Window {
         for chunk in self.buckets.chunks(Self::CHUNK) {
             body.clear();
             for bucket in chunk {
-                body.put_u32(bucket.mark);
                 bucket.tags.iter().for_each(|tag| body.put_u32(*tag));
-                bucket.batches.iter().for_each(|batch| body.put_u32(*batch));
+                bucket.batches[1..].iter().for_each(|batch| body.put_u32(*batch));
             }
             envelope::seal_into(out, Self::TAG, 1, &body);
         }
@@ -230,11 +263,10 @@ impl Window {
             let (_, body) = envelope::open_next(reader, Self::TAG, 1)?;
             let mut body = Reader::new(body);
             for bucket in chunk {
-                bucket.mark = body.u32()?;
                 for tag in &mut bucket.tags {
                     *tag = body.u32()?;
                 }
-                for batch in &mut bucket.batches {
+                for batch in &mut bucket.batches[1..] {
                     *batch = body.u32()?;
                 }
             }
@@ -324,7 +356,7 @@ mod tests {
                         // It may forget only when it had to: something of this bucket is gone, or the base rose.
                         let others: BTreeMap<u64, u64> =
                             commits.iter().filter(|(k, _)| k % 4 == key % 4).copied().collect();
-                        prop_assert!(others.len() > ENTRIES || window.base > 0);
+                        prop_assert!(others.len() > 7 || window.base > 0);
                     }
                 }
                 if commit {
