@@ -33,6 +33,8 @@ mod options;
 mod raft;
 mod state;
 mod streams;
+#[cfg(test)]
+mod tests;
 pub mod wal;
 
 pub use adjudicator::{Adjudicator, OpenError, Stats};

@@ -161,6 +161,7 @@ impl LockTable {
     }
 
     /// Whether nobody holds anything.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.owners.is_empty() && self.keys.is_empty()
     }

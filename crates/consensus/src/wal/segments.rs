@@ -172,6 +172,7 @@ impl Segments {
     }
 
     /// How many segments hold something.
+    #[cfg(test)]
     pub fn live(&self) -> usize {
         self.live.len()
     }

@@ -1,0 +1,428 @@
+//! A whole node on a directory that can lose power, sync badly and fill up.
+
+use crate::fs::{Crash, FileSystem, Memory};
+use crate::{Adjudicator, Options, wal};
+use assize_model::*;
+use assize_ports::{
+    AdjudicatorClient, AdjudicatorError, DecisionSource, LockStrength, LockWait, Registered,
+    Reserved, StreamError,
+};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+const SHARDS: u32 = 2;
+
+fn options() -> Options {
+    let placement = Placement::even(SHARDS, NodeId(1));
+    Options {
+        window_log2: 10,
+        wal: wal::Options { segment_size: 64 << 10, cache_max: 16 << 10 },
+        checkpoint_bytes: 20 << 10,
+        headroom_min: 8 << 10,
+        free_min: 0,
+        ..Options::new(NodeId(1), placement)
+    }
+}
+
+async fn open(fs: &Memory) -> Adjudicator {
+    Adjudicator::open_on(Arc::new(fs.clone()), options()).await.unwrap()
+}
+
+/// Cuts the power under a running node, and gives it back.
+async fn cut_power(node: Adjudicator, fs: &Memory, crash: Crash) {
+    fs.die_after(0);
+    node.shutdown().await;
+    drop(node);
+    fs.crash(crash);
+}
+
+/// A client: it numbers its transactions.
+struct Frontend {
+    registered: Registered,
+    next: u64,
+}
+
+impl Frontend {
+    async fn register(node: &Adjudicator) -> Frontend {
+        Frontend { registered: node.register("frontend-1").await.unwrap(), next: 1 }
+    }
+
+    async fn txn(&mut self, node: &Adjudicator) -> TxnId {
+        let begun = node.begin().await.unwrap().snapshot_ts;
+        let Registered { frontend, epoch, .. } = self.registered;
+        self.next += 1;
+        TxnId::new(begun, DeadlineClass::Normal, frontend, epoch, self.next - 1)
+    }
+
+    /// A footprint that writes one key at a snapshot taken now.
+    async fn put(&mut self, node: &Adjudicator, key: &'static str, value: Vec<u8>) -> Footprint {
+        let txn = self.txn(node).await;
+        let snapshot_ts = node.begin().await.unwrap().snapshot_ts;
+        let key = Key::from(key);
+        let hash = key.hash(self.registered.hash_seed);
+        let mutation = Mutation::put(key.clone(), Slot::of(&key.0), value);
+        Footprint {
+            txn,
+            groups: vec![AccessGroup { snapshot_ts, checked: vec![hash], ranges: Vec::new() }],
+            schemas: Vec::new(),
+            auto_increments: Vec::new(),
+            body: CommitBody::Inline {
+                mutations: vec![mutation],
+                written: vec![WrittenKey { hash, ordered: None }],
+            },
+            catalog_change: None,
+        }
+    }
+
+    async fn commit(&mut self, node: &Adjudicator, key: &'static str) -> (TxnId, Decision) {
+        let footprint = self.put(node, key, b"v".to_vec()).await;
+        (footprint.txn, node.commit(footprint).await.unwrap())
+    }
+}
+
+/// Everything that a shard is told after a position, up to what has been applied.
+async fn read_stream(node: &Adjudicator, shard: ShardId, from: Position) -> Vec<Arc<StreamEntry>> {
+    let mut stream = DecisionSource::subscribe(node, shard, from).await.unwrap();
+    let mut all: Vec<Arc<StreamEntry>> = Vec::new();
+    let closed_ts = node.stats().closed_ts;
+    while all.last().map_or(from.closed_ts, |entry| entry.position.closed_ts) < closed_ts {
+        all.extend(stream.next().await.unwrap());
+    }
+    let mut after = from.index;
+    for entry in &all {
+        assert_eq!(entry.after, after, "the stream has a gap");
+        after = entry.position.index;
+    }
+    all
+}
+
+fn commits(entries: &[Arc<StreamEntry>]) -> Vec<TxnId> {
+    entries.iter().flat_map(|entry| &entry.commits).map(|commit| commit.txn).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_committer_wins_and_the_loser_learns_who_won() {
+    let node = open(&Memory::new()).await;
+    let mut frontend = Frontend::register(&node).await;
+    let first = frontend.put(&node, "k", b"1".to_vec()).await;
+    let second = frontend.put(&node, "k", b"2".to_vec()).await;
+    let winner = first.txn;
+    let Decision::Commit { commit_ts } = node.commit(first.clone()).await.unwrap() else { panic!() };
+    assert!(node.begin().await.unwrap().snapshot_ts >= commit_ts, "what was acknowledged is seen");
+    let lost = node.commit(second.clone()).await.unwrap();
+    let Decision::Abort { reason: AbortReason::Conflict(conflict) } = &lost else { panic!("{lost:?}") };
+    assert_eq!(conflict.winner, Some(Winner { txn: winner, commit_ts }));
+    // The same id again is answered, not adjudicated.
+    assert_eq!(node.commit(first).await.unwrap(), Decision::Commit { commit_ts });
+    assert_eq!(node.outcome(winner, false).await.unwrap(), Outcome::Committed(commit_ts));
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_sessions_commit_together_and_every_commit_has_a_timestamp_of_its_own() {
+    let node = open(&Memory::new()).await;
+    let mut frontend = Frontend::register(&node).await;
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let mut waiting = Vec::new();
+    for round in 0..50 {
+        let footprint = frontend.put(&node, keys[round % keys.len()], vec![0; 100]).await;
+        let node = node.clone();
+        waiting.push(tokio::spawn(async move { (footprint.txn, node.commit(footprint).await.unwrap()) }));
+    }
+    let mut timestamps = std::collections::BTreeSet::new();
+    let mut committed = Vec::new();
+    for waiting in waiting {
+        if let (txn, Decision::Commit { commit_ts }) = waiting.await.unwrap() {
+            assert!(timestamps.insert(commit_ts));
+            committed.push(txn);
+        }
+    }
+    assert!(committed.len() >= keys.len());
+    let mut streamed = Vec::new();
+    for shard in 1..=SHARDS {
+        streamed.extend(commits(&read_stream(&node, ShardId(shard), Position::default()).await));
+    }
+    streamed.sort();
+    committed.sort();
+    assert_eq!(streamed, committed);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_when_the_power_goes_and_comes_back() {
+    let fs = Memory::new();
+    let mut acknowledged = Vec::new();
+    for life in 0..4_u64 {
+        let node = open(&fs).await;
+        let mut frontend = Frontend::register(&node).await;
+        assert_eq!(frontend.registered.epoch, FrontendEpoch(life as u32 + 1), "an epoch is never reused");
+        for (txn, commit_ts) in &acknowledged {
+            assert_eq!(node.outcome(*txn, false).await.unwrap(), Outcome::Committed(*commit_ts));
+        }
+        for key in ["a", "b", "c", "d", "e"] {
+            match frontend.commit(&node, key).await {
+                (txn, Decision::Commit { commit_ts }) => acknowledged.push((txn, commit_ts)),
+                (_, abort) => panic!("{abort:?}"),
+            }
+        }
+        cut_power(node, &fs, Crash::Toss(life)).await;
+    }
+    let node = open(&fs).await;
+    // No replica ever persisted anything, so the whole stream is still there.
+    let mut streamed = Vec::new();
+    for shard in 1..=SHARDS {
+        streamed.extend(commits(&read_stream(&node, ShardId(shard), Position::default()).await));
+    }
+    streamed.sort();
+    let mut expected: Vec<TxnId> = acknowledged.iter().map(|(txn, _)| *txn).collect();
+    expected.sort();
+    assert_eq!(streamed, expected);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_forgotten_once_every_replica_has_persisted_it_and_not_before() {
+    let fs = Memory::new();
+    let node = open(&fs).await;
+    let mut frontend = Frontend::register(&node).await;
+    let mut positions = vec![Position::default()];
+    let mut commit_some = async |node: &Adjudicator, frontend: &mut Frontend| {
+        for _ in 0..50 {
+            let footprint = frontend.put(node, "k", vec![7; 1000]).await;
+            assert!(node.commit(footprint).await.unwrap().is_commit());
+        }
+        let entries = read_stream(node, ShardId(1), *positions.last().unwrap()).await;
+        positions.push(entries.last().unwrap().position);
+        positions[positions.len() - 1]
+    };
+    let first = commit_some(&node, &mut frontend).await;
+    // A checkpoint is due, but one replica has persisted nothing.
+    node.report_durable(ShardId(1), ReplicaId(1), first);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(!read_stream(&node, ShardId(2), Position::default()).await.is_empty());
+    assert!(fs.list().unwrap().iter().all(|name| !name.starts_with("base-")));
+
+    node.report_durable(ShardId(2), ReplicaId(1), first);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while fs.list().unwrap().iter().all(|name| !name.starts_with("base-")) {
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", fs.list().unwrap());
+        let second = commit_some(&node, &mut frontend).await;
+        node.report_durable(ShardId(1), ReplicaId(1), second);
+        node.report_durable(ShardId(2), ReplicaId(1), second);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let forgotten = DecisionSource::subscribe(&node, ShardId(2), Position::default()).await.map(|_| ());
+    assert!(matches!(forgotten, Err(StreamError::Forgotten { .. })), "{forgotten:?}");
+    let last = commit_some(&node, &mut frontend).await;
+    let stats = node.stats();
+    cut_power(node, &fs, Crash::LoseUnsynced).await;
+
+    let node = open(&fs).await;
+    assert!(node.stats().applied >= stats.applied);
+    // A replica that stands where it has persisted gets what comes after, without a gap.
+    let (txn, decision) = frontend_again(&node).await;
+    assert!(decision.is_commit());
+    let slot = Slot::of(b"k");
+    let shard = Placement::even(SHARDS, NodeId(1)).shard_of(slot);
+    assert_eq!(commits(&read_stream(&node, shard, last).await), [txn]);
+    node.shutdown().await;
+}
+
+async fn frontend_again(node: &Adjudicator) -> (TxnId, Decision) {
+    Frontend::register(node).await.commit(node, "k").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failed_sync_nothing_is_acknowledged_any_more_and_nothing_acknowledged_is_lost() {
+    let fs = Memory::new();
+    let node = open(&fs).await;
+    let mut frontend = Frontend::register(&node).await;
+    let (kept, decision) = frontend.commit(&node, "kept").await;
+    assert!(decision.is_commit());
+    let doubtful = frontend.put(&node, "doubtful", b"v".to_vec()).await;
+    fs.fail_syncs(1);
+    let lost = node.commit(doubtful).await.unwrap_err();
+    assert_eq!(lost, AdjudicatorError::ReplyLost, "what may have been written is not called a failure");
+    assert!(node.failed().await.contains("sync"));
+    let refused = node.commit(frontend_footprint(&frontend)).await.unwrap_err();
+    assert!(matches!(refused, AdjudicatorError::Stopped(_)), "{refused}");
+    cut_power(node, &fs, Crash::LoseUnsynced).await;
+    let node = open(&fs).await;
+    assert!(matches!(node.outcome(kept, false).await.unwrap(), Outcome::Committed(_)));
+    node.shutdown().await;
+}
+
+/// A footprint that needs no node.
+fn frontend_footprint(frontend: &Frontend) -> Footprint {
+    let Registered { frontend, epoch, hash_seed } = frontend.registered;
+    let txn = TxnId::new(Timestamp::from_millis(1), DeadlineClass::Normal, frontend, epoch, 1000);
+    let hash = Key::from("x").hash(hash_seed);
+    Footprint {
+        txn,
+        groups: Vec::new(),
+        schemas: Vec::new(),
+        auto_increments: Vec::new(),
+        body: CommitBody::Inline {
+            mutations: vec![Mutation::delete(Key::from("x"), Slot(1))],
+            written: vec![WrittenKey { hash, ordered: None }],
+        },
+        catalog_change: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_commits_and_takes_them_again_when_there_is_space() {
+    let fs = Memory::new();
+    let node = open(&fs).await;
+    let mut frontend = Frontend::register(&node).await;
+    let used: u64 = 3 * (64 << 10);
+    fs.set_capacity(Some(used));
+    let mut committed = 0;
+    let refused = loop {
+        let footprint = frontend.put(&node, "k", vec![7; 4000]).await;
+        match node.commit(footprint).await {
+            Ok(decision) => {
+                assert!(decision.is_commit());
+                committed += 1;
+            }
+            Err(error) => break error,
+        }
+        assert!(committed < 200);
+    };
+    assert!(matches!(refused, AdjudicatorError::DiskFull(_)), "{refused}");
+    assert!(committed > 5);
+    assert!(node.begin().await.is_ok(), "reads go on");
+    fs.set_capacity(None);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let footprint = frontend.put(&node, "k", b"again".to_vec()).await;
+        match node.commit(footprint).await {
+            Ok(decision) => break assert!(decision.is_commit()),
+            Err(AdjudicatorError::DiskFull(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(other) => panic!("{other}"),
+        }
+        assert!(tokio::time::Instant::now() < deadline);
+    }
+    cut_power(node, &fs, Crash::LoseUnsynced).await;
+    open(&fs).await.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undecided_outcome_can_be_resolved_and_then_never_commits() {
+    let node = open(&Memory::new()).await;
+    let mut frontend = Frontend::register(&node).await;
+    let footprint = frontend.put(&node, "k", b"v".to_vec()).await;
+    let txn = footprint.txn;
+    assert_eq!(node.outcome(txn, false).await.unwrap(), Outcome::Undecided);
+    assert_eq!(node.outcome(txn, true).await.unwrap(), Outcome::Aborted(AbortReason::Resolved));
+    let late = node.commit(footprint).await.unwrap();
+    assert_eq!(late, Decision::Abort { reason: AbortReason::Resolved });
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_catalog_and_placement_survive_a_restart() {
+    let fs = Memory::new();
+    let node = open(&fs).await;
+    let mut frontend = Frontend::register(&node).await;
+    let ids = node.allocate_ids(TableId(1), 10, 1, 1, 1).await.unwrap();
+    assert_eq!((ids.first, ids.count), (1, 10));
+    let mut change = frontend.put(&node, "unused", Vec::new()).await;
+    change.catalog_change = Some(CatalogChange {
+        expects: vec![(Bytes::from_static(b"db/shop"), 0)],
+        objects: vec![(Bytes::from_static(b"db/shop"), Some(Bytes::from_static(b"definition")))],
+        ..CatalogChange::default()
+    });
+    assert!(node.commit(change).await.unwrap().is_commit());
+    let begun = node.begin().await.unwrap();
+    cut_power(node, &fs, Crash::LoseUnsynced).await;
+
+    let node = open(&fs).await;
+    assert_eq!(node.next_id(TableId(1)).await.unwrap(), 11);
+    let catalog = node.catalog(CatalogVersion(0), begun.catalog_version).await.unwrap();
+    assert_eq!(catalog.version, begun.catalog_version);
+    let definition = Some(Bytes::from_static(b"definition"));
+    assert!(catalog.objects.iter().any(|(name, _, bytes)| name == "db/shop" && *bytes == definition));
+    assert_eq!(*node.placement().await.unwrap(), Placement::even(SHARDS, NodeId(1)));
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reservation_waits_times_out_and_is_granted_with_a_fresh_snapshot() {
+    let node = open(&Memory::new()).await;
+    let mut frontend = Frontend::register(&node).await;
+    let (first, second) = (frontend.txn(&node).await, frontend.txn(&node).await);
+    let keys = [KeyHash(1), KeyHash(2)];
+    let patient = LockWait::Timeout(Duration::from_secs(60));
+    let brief = LockWait::Timeout(Duration::from_millis(20));
+    let exclusive = LockStrength::Exclusive;
+    assert!(matches!(
+        node.reserve(first, &keys, exclusive, patient).await.unwrap(),
+        Reserved::Granted { keys, .. } if keys.len() == 2
+    ));
+    assert_eq!(node.reserve(second, &keys, exclusive, LockWait::NoWait).await.unwrap(), Reserved::Busy);
+    assert!(matches!(
+        node.reserve(second, &[KeyHash(2), KeyHash(3)], exclusive, LockWait::SkipLocked).await.unwrap(),
+        Reserved::Granted { keys, .. } if keys == [KeyHash(3)]
+    ));
+    assert_eq!(node.reserve(second, &keys, exclusive, brief).await.unwrap(), Reserved::TimedOut);
+    assert_eq!(
+        {
+            let waits = node.reserve(second, &keys, exclusive, patient);
+            let circle = async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                node.reserve(first, &[KeyHash(3)], exclusive, patient).await.unwrap()
+            };
+            tokio::select! { _ = waits => panic!("granted to two"), victim = circle => victim }
+        },
+        Reserved::Deadlock
+    );
+    let (granted, commit_ts) = tokio::join!(node.reserve(second, &keys, exclusive, patient), async {
+        let (_, decision) = frontend.commit(&node, "k").await;
+        node.release(first);
+        match decision {
+            Decision::Commit { commit_ts } => commit_ts,
+            abort => panic!("{abort:?}"),
+        }
+    });
+    let Reserved::Granted { begun, .. } = granted.unwrap() else { panic!() };
+    assert!(begun.snapshot_ts >= commit_ts);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_low_water_mark_follows_the_oldest_snapshot_that_is_reported() {
+    let node = open(&Memory::new()).await;
+    let mut frontend = Frontend::register(&node).await;
+    let Registered { frontend: id, epoch, .. } = frontend.registered;
+    let before = node.stats().low_water;
+    let oldest = before.later(Duration::from_secs(6));
+    node.report_oldest_snapshot(id, epoch, Some(oldest));
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while node.stats().low_water == before {
+        assert!(tokio::time::Instant::now() < deadline);
+        // The mark never passes what is closed.
+        frontend.commit(&node, "k").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(node.stats().low_water <= oldest);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_has_one_owner() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = Some(directory.path().to_owned());
+    let node = Adjudicator::open(path.clone(), options()).await.unwrap();
+    let again = Adjudicator::open(path.clone(), options()).await.err().expect("it is in use");
+    assert!(matches!(again, crate::OpenError::InUse(_)), "{again}");
+    let mut frontend = Frontend::register(&node).await;
+    let (txn, decision) = frontend.commit(&node, "k").await;
+    assert!(decision.is_commit());
+    node.shutdown().await;
+    drop(node);
+    let node = Adjudicator::open(path, options()).await.unwrap();
+    assert!(matches!(node.outcome(txn, false).await.unwrap(), Outcome::Committed(_)));
+    node.shutdown().await;
+}
