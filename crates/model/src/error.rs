@@ -158,6 +158,9 @@ error_codes! {
     KeyReferenceDoesNotMatch = 1240 "HY000" Never, "Key reference and table reference differ.";
     OperandColumns = 1241 "21000" Never, "An operand with the wrong number of columns.";
     SubqueryReturnsMoreRows = 1242 "21000" Never, "A scalar subquery returned more than one row.";
+    NoOpenCursor = 1421 "HY000" Never, "FETCH from a prepared statement that has no open cursor.";
+    TooManyStatements = 1461 "42000" Later, "More prepared statements than a connection may have.";
+    AccountLocked = 3118 "HY000" Never, "The account is locked.";
     UnknownStatement = 1243 "HY000" Never, "No such prepared statement.";
     AutoConvertCharset = 1253 "42000" Never, "A collation that does not belong to the character set.";
     TableReferenceNotUsable = 1247 "42S22" Never, "A reference that cannot be used here.";
