@@ -28,7 +28,9 @@ mod buffer;
 mod scan;
 mod services;
 mod txn;
+mod variables;
 
 pub use buffer::WriteBuffer;
 pub use services::{Limits, Services, SnapshotGuard, Snapshots};
 pub use txn::{Isolation, Txn, TxnOptions};
+pub use variables::{Definition, GlobalVariables, SessionVariables, find as find_variable};
