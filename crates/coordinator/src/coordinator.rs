@@ -24,8 +24,8 @@ pub struct Coordinator {
     sent: u32,
     /// How many of those were certainly not proposed.
     turned_away: u32,
-    /// The newer commit that a shard knows of, while the adjudicator is asked whether it is our own.
-    lost_to: Option<Conflict>,
+    /// What it seems to have lost to, while the log is asked whether it has.
+    doubt: Option<AbortReason>,
     recommits: u32,
     refreshes: u32,
 }
@@ -96,7 +96,7 @@ impl Coordinator {
             sent_at: None,
             sent: 0,
             turned_away: 0,
-            lost_to: None,
+            doubt: None,
             recommits: 0,
             refreshes: 0,
         }
@@ -335,6 +335,7 @@ impl Coordinator {
                 self.ask_newest(effects);
                 return self.set_timer(effects);
             }
+            reason @ AbortReason::NeedRefresh { .. } => return self.lost(reason, effects),
             // Not recorded either. Under another id a straggling copy of this one could commit as well, so it stays
             // this one until the timer fires.
             AbortReason::OutcomesFull => return self.stage = Stage::Deciding,
@@ -351,7 +352,7 @@ impl Coordinator {
             }
             reason => {
                 // Resolved on our own request, because of this.
-                let reason = self.lost_to.take().map_or(reason, AbortReason::Conflict);
+                let reason = self.doubt.take().unwrap_or(reason);
                 self.end(Answer::Aborted(reason), effects);
             }
         }
@@ -363,7 +364,7 @@ impl Coordinator {
         self.sent_at = None;
         self.sent = 0;
         self.turned_away = 0;
-        self.lost_to = None;
+        self.doubt = None;
         if reroutes && matches!(self.mode, Mode::Prepared(_)) {
             self.stage = Stage::Rerouting { since: now };
             effects.push(Effect::AskPlacement);
@@ -421,25 +422,25 @@ impl Coordinator {
                 batch: BatchNumber(0),
                 winner: None,
             };
-            return self.lost(conflict, effects);
+            return self.lost(AbortReason::Conflict(conflict), effects);
         }
         self.rebase(keys, ranges);
         self.send(now, effects);
     }
 
-    /// A shard knows of a newer commit.
-    fn lost(&mut self, conflict: Conflict, effects: &mut Vec<Effect>) {
+    /// It seems to have lost, but no decision says so.
+    fn lost(&mut self, reason: AbortReason, effects: &mut Vec<Effect>) {
         if self.sent > 1 {
-            // It may be our own: a copy that was sent earlier, or with other baselines, may have committed in the
-            // meantime. The log has the last word.
-            self.lost_to = Some(conflict);
+            // A copy that was sent earlier, or with other baselines, may have committed in the meantime: the newer
+            // commit that a shard knows of may be our own. The log has the last word.
+            self.doubt = Some(reason);
             self.stage = Stage::Asking;
             effects.push(Effect::AskOutcome { txn: self.txn, resolve: true });
             return self.set_timer(effects);
         }
         // The only copy was answered with NeedRefresh, and what the window has forgotten it never knows again.
         self.hint_abort(effects);
-        self.end(Answer::Aborted(AbortReason::Conflict(conflict)), effects);
+        self.end(Answer::Aborted(reason), effects);
     }
 
     /// The oldest snapshot at which a key was checked; `Some` so that it compares with "never written".
