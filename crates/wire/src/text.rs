@@ -1,0 +1,434 @@
+//! Values as text and as bytes of the binary protocol, and the character sets of both directions.
+
+use crate::bytes::{put_lenenc_bytes, put_u16, put_u32};
+use assize_model::SqlError;
+use assize_ports::ResultColumn;
+use assize_values::{Date, DateTime, Decimal, IntType, IntWidth, SqlType, Time, Value, number};
+use std::borrow::Cow;
+
+/// The byte that stands for NULL in a text row.
+const NULL: u8 = 0xfb;
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+
+/// A character set at the edge: how a client's text is read (`character_set_client`) and how results are
+/// written (`character_set_results`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ResultCharset {
+    /// utf8mb4.
+    #[default]
+    Utf8mb4,
+    /// utf8mb3: the same bytes; what it lacks becomes `?`.
+    Utf8mb3,
+    /// latin1, which is Windows-1252.
+    Latin1,
+    /// ascii.
+    Ascii,
+    /// binary, or `character_set_results = NULL`: bytes as they are.
+    Binary,
+}
+
+/// What Windows-1252 has in 0x80 to 0x9f.
+const CP1252: [char; 32] = [
+    '\u{20ac}', '\u{81}', '\u{201a}', '\u{192}', '\u{201e}', '\u{2026}', '\u{2020}', '\u{2021}', '\u{2c6}',
+    '\u{2030}', '\u{160}', '\u{2039}', '\u{152}', '\u{8d}', '\u{17d}', '\u{8f}', '\u{90}', '\u{2018}',
+    '\u{2019}', '\u{201c}', '\u{201d}', '\u{2022}', '\u{2013}', '\u{2014}', '\u{2dc}', '\u{2122}', '\u{161}',
+    '\u{203a}', '\u{153}', '\u{9d}', '\u{17e}', '\u{178}',
+];
+
+impl ResultCharset {
+    /// Most bytes of one character.
+    pub(crate) fn bytes_per_char(self) -> u32 {
+        match self {
+            ResultCharset::Utf8mb4 => 4,
+            ResultCharset::Utf8mb3 => 3,
+            ResultCharset::Latin1 | ResultCharset::Ascii | ResultCharset::Binary => 1,
+        }
+    }
+
+    /// A client's bytes as UTF-8. Only latin1 needs work: bytes of the other sets stay what they are, and the
+    /// parser deals with what is no text.
+    pub fn decode(self, bytes: &[u8]) -> Cow<'_, [u8]> {
+        if self != ResultCharset::Latin1 || bytes.is_ascii() {
+            return Cow::Borrowed(bytes);
+        }
+        let mut out = String::with_capacity(bytes.len() + bytes.len() / 2);
+        for byte in bytes {
+            out.push(match byte {
+                0x80..=0x9f => CP1252[usize::from(byte - 0x80)],
+                _ => char::from(*byte),
+            });
+        }
+        Cow::Owned(out.into_bytes())
+    }
+
+    /// Text as the client wants it; what the set lacks becomes `?`.
+    pub(crate) fn encode(self, text: &str) -> Cow<'_, [u8]> {
+        let convert = |known: &dyn Fn(char) -> Option<u8>| -> Cow<'_, [u8]> {
+            Cow::Owned(text.chars().map(|c| known(c).unwrap_or(b'?')).collect())
+        };
+        match self {
+            ResultCharset::Utf8mb4 | ResultCharset::Binary => Cow::Borrowed(text.as_bytes()),
+            _ if text.is_ascii() => Cow::Borrowed(text.as_bytes()),
+            ResultCharset::Utf8mb3 => {
+                if text.bytes().all(|b| b < 0xf0) {
+                    return Cow::Borrowed(text.as_bytes());
+                }
+                let narrow = |c: char| if c.len_utf8() > 3 { '?' } else { c };
+                Cow::Owned(text.chars().map(narrow).collect::<String>().into_bytes())
+            }
+            ResultCharset::Latin1 => convert(&|c| match u32::from(c) {
+                code @ (0..=0x7f | 0xa0..=0xff) => Some(code as u8),
+                _ => CP1252.iter().position(|known| *known == c).map(|at| at as u8 + 0x80),
+            }),
+            ResultCharset::Ascii => convert(&|c| u8::try_from(c).ok().filter(u8::is_ascii)),
+        }
+    }
+}
+
+/// Appends a value of a text row.
+pub(crate) fn put_text_cell(out: &mut Vec<u8>, value: &Value, sql_type: &SqlType, charset: ResultCharset) {
+    match value {
+        Value::Null => out.push(NULL),
+        Value::Text(text) => put_lenenc_bytes(out, &charset.encode(text.as_str())),
+        Value::Bytes(bytes) => put_lenenc_bytes(out, bytes),
+        Value::Enum(_, label) | Value::Set(_, label) => put_lenenc_bytes(out, &charset.encode(label)),
+        _ => with_length(out, |out| put_text(out, value, sql_type)),
+    }
+}
+
+/// Appends what `put` appends, behind its length. Nearly everything is shorter than 251 bytes.
+fn with_length(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    out.push(0);
+    put(out);
+    let length = out.len() - at - 1;
+    if length <= 0xfa {
+        out[at] = length as u8;
+    } else {
+        let body = out.split_off(at + 1);
+        out.truncate(at);
+        put_lenenc_bytes(out, &body);
+    }
+}
+
+/// Appends a value's text. Numbers follow their type: places of DECIMAL, digits of FLOAT(M,D), ZEROFILL.
+pub(crate) fn put_text(out: &mut Vec<u8>, value: &Value, sql_type: &SqlType) {
+    match value {
+        Value::Null => {}
+        Value::Int(n) => {
+            let at = out.len();
+            out.extend_from_slice(itoa::Buffer::new().format(*n).as_bytes());
+            pad_number(out, at, sql_type);
+        }
+        Value::UInt(n) => {
+            let at = out.len();
+            out.extend_from_slice(itoa::Buffer::new().format(*n).as_bytes());
+            pad_number(out, at, sql_type);
+        }
+        Value::Float(n) => match fixed_places(sql_type) {
+            Some(places) => number::write_fixed(f64::from(*n), places, out),
+            None => number::write_f32(*n, out),
+        },
+        Value::Double(n) => match (fixed_places(sql_type), sql_type) {
+            (Some(places), _) => number::write_fixed(*n, places, out),
+            (None, SqlType::Float { .. }) => number::write_f32(*n as f32, out),
+            (None, _) => number::write_f64(*n, out),
+        },
+        Value::Decimal(n) => match sql_type {
+            SqlType::Decimal { scale, .. } => n.write(*scale, out),
+            _ => n.write(n.scale(), out),
+        },
+        Value::Text(text) => out.extend_from_slice(text.as_bytes()),
+        Value::Bytes(bytes) => out.extend_from_slice(bytes),
+        Value::Date(date) => date.write(out),
+        Value::Time(time) => time.write(places_of(sql_type, time.micros), out),
+        Value::DateTime(at) => match sql_type {
+            SqlType::Date => at.date.write(out),
+            _ => at.write(places_of(sql_type, at.micros), out),
+        },
+        Value::Timestamp(micros) => {
+            let at = stored_timestamp(*micros);
+            at.write(places_of(sql_type, at.micros), out);
+        }
+        Value::Bit(bits) => put_bits(out, *bits, sql_type),
+        Value::Enum(_, label) | Value::Set(_, label) => out.extend_from_slice(label.as_bytes()),
+        Value::Json(json) => json.write(out),
+    }
+}
+
+/// Zeros to the display width of a ZEROFILL column, four digits of a YEAR, zeros behind the point of an
+/// integer in a DECIMAL column.
+fn pad_number(out: &mut Vec<u8>, at: usize, sql_type: &SqlType) {
+    let width = match sql_type {
+        SqlType::Int(int) if int.zerofill => display_width(*int),
+        SqlType::Year => 4,
+        SqlType::Decimal { scale, .. } if *scale > 0 => {
+            out.push(b'.');
+            out.extend(std::iter::repeat_n(b'0', usize::from(*scale)));
+            return;
+        }
+        _ => return,
+    };
+    let digits = out.len() - at;
+    if digits < width {
+        out.splice(at..at, std::iter::repeat_n(b'0', width - digits));
+    }
+}
+
+/// The display width of an integer type, as written or as MySQL assumes it.
+pub(crate) fn display_width(int: IntType) -> usize {
+    let natural = match (int.width, int.unsigned) {
+        (IntWidth::Tiny, false) => 4,
+        (IntWidth::Tiny, true) => 3,
+        (IntWidth::Small, false) => 6,
+        (IntWidth::Small, true) => 5,
+        (IntWidth::Medium, false) => 9,
+        (IntWidth::Medium, true) => 8,
+        (IntWidth::Int, false) => 11,
+        (IntWidth::Int, true) => 10,
+        (IntWidth::Big, _) => 20,
+    };
+    int.display.map_or(natural, usize::from)
+}
+
+fn fixed_places(sql_type: &SqlType) -> Option<u8> {
+    match sql_type {
+        SqlType::Float { digits, .. } | SqlType::Double { digits, .. } => digits.map(|(_, places)| places),
+        _ => None,
+    }
+}
+
+/// Places of a temporal type; where the type does not say, six if there are any microseconds.
+fn places_of(sql_type: &SqlType, micros: i64) -> u8 {
+    match sql_type {
+        SqlType::Time { fsp } | SqlType::DateTime { fsp } | SqlType::Timestamp { fsp } => *fsp,
+        _ if micros % MICROS_PER_SECOND != 0 => 6,
+        _ => 0,
+    }
+}
+
+/// TIMESTAMP as stored, shown in UTC. Sessions show their own zone, and hand over DATETIME values.
+fn stored_timestamp(micros: i64) -> DateTime {
+    if micros == i64::MIN { DateTime::default() } else { DateTime::from_micros(micros).unwrap_or_default() }
+}
+
+fn put_bits(out: &mut Vec<u8>, bits: u64, sql_type: &SqlType) {
+    let length = match sql_type {
+        SqlType::Bit { length } => usize::from(*length).div_ceil(8).clamp(1, 8),
+        _ => 8,
+    };
+    out.extend_from_slice(&bits.to_be_bytes()[8 - length..]);
+}
+
+/// Appends a value of a binary row; the value is not NULL.
+pub(crate) fn put_binary_cell(
+    out: &mut Vec<u8>,
+    value: &Value,
+    column: &ResultColumn,
+    charset: ResultCharset,
+) -> Result<(), SqlError> {
+    match &column.sql_type {
+        SqlType::Int(int) => {
+            let bytes = integer(value, column)?.to_le_bytes();
+            let width = match int.width {
+                IntWidth::Tiny => 1,
+                IntWidth::Small => 2,
+                IntWidth::Medium | IntWidth::Int => 4,
+                IntWidth::Big => 8,
+            };
+            out.extend_from_slice(&bytes[..width]);
+        }
+        SqlType::Year => out.extend_from_slice(&integer(value, column)?.to_le_bytes()[..2]),
+        SqlType::Float { .. } => out.extend_from_slice(&(float(value, column)? as f32).to_le_bytes()),
+        SqlType::Double { .. } => out.extend_from_slice(&float(value, column)?.to_le_bytes()),
+        SqlType::Date => match value {
+            Value::Date(date) => put_binary_date(out, DateTime { date: *date, micros: 0 }, true),
+            Value::DateTime(at) => put_binary_date(out, DateTime { date: at.date, micros: 0 }, true),
+            _ => return Err(mistyped(value, column)),
+        },
+        SqlType::DateTime { .. } | SqlType::Timestamp { .. } => match value {
+            Value::Date(date) => put_binary_date(out, DateTime { date: *date, micros: 0 }, false),
+            Value::DateTime(at) => put_binary_date(out, *at, false),
+            Value::Timestamp(micros) => put_binary_date(out, stored_timestamp(*micros), false),
+            _ => return Err(mistyped(value, column)),
+        },
+        SqlType::Time { .. } => match value {
+            Value::Time(time) => put_binary_time(out, *time),
+            _ => return Err(mistyped(value, column)),
+        },
+        sql_type => put_text_cell(out, value, sql_type, charset),
+    }
+    Ok(())
+}
+
+/// The low 64 bits of an integer value.
+fn integer(value: &Value, column: &ResultColumn) -> Result<u64, SqlError> {
+    match value {
+        Value::Int(n) => Ok(*n as u64),
+        Value::UInt(n) | Value::Bit(n) => Ok(*n),
+        Value::Enum(index, _) => Ok(u64::from(*index)),
+        Value::Set(bits, _) => Ok(*bits),
+        Value::Decimal(n) => Ok(n.to_i128() as u64),
+        _ => Err(mistyped(value, column)),
+    }
+}
+
+fn float(value: &Value, column: &ResultColumn) -> Result<f64, SqlError> {
+    match value {
+        Value::Int(n) => Ok(*n as f64),
+        Value::UInt(n) => Ok(*n as f64),
+        Value::Float(n) => Ok(f64::from(*n)),
+        Value::Double(n) => Ok(*n),
+        Value::Decimal(n) => Ok(Decimal::to_f64(n)),
+        _ => Err(mistyped(value, column)),
+    }
+}
+
+/// A value that does not have its column's type would be misread by the client: a defect of ours.
+fn mistyped(value: &Value, column: &ResultColumn) -> SqlError {
+    SqlError::internal(format_args!("column '{}' is {:?} and holds {value:?}", column.name, column.sql_type))
+}
+
+fn put_binary_date(out: &mut Vec<u8>, at: DateTime, date_only: bool) {
+    let (seconds, micros) = (at.micros / MICROS_PER_SECOND, at.micros % MICROS_PER_SECOND);
+    let length = match (at.date.is_zero(), seconds, micros) {
+        (true, 0, 0) => 0,
+        (_, 0, 0) => 4,
+        (_, _, 0) => 7,
+        _ => 11,
+    };
+    debug_assert!(!date_only || length <= 4);
+    out.push(length);
+    if length == 0 {
+        return;
+    }
+    let Date { year, month, day } = at.date;
+    put_u16(out, year);
+    out.extend_from_slice(&[month, day]);
+    if length >= 7 {
+        out.extend_from_slice(&[(seconds / 3600) as u8, (seconds / 60 % 60) as u8, (seconds % 60) as u8]);
+    }
+    if length == 11 {
+        put_u32(out, micros as u32);
+    }
+}
+
+fn put_binary_time(out: &mut Vec<u8>, time: Time) {
+    let size = time.micros.unsigned_abs() as i64;
+    let micros = size % MICROS_PER_SECOND;
+    if size == 0 {
+        return out.push(0);
+    }
+    out.push(if micros == 0 { 8 } else { 12 });
+    out.push(u8::from(time.micros < 0));
+    put_u32(out, (size / MICROS_PER_DAY) as u32);
+    let seconds = size % MICROS_PER_DAY / MICROS_PER_SECOND;
+    out.extend_from_slice(&[(seconds / 3600) as u8, (seconds / 60 % 60) as u8, (seconds % 60) as u8]);
+    if micros != 0 {
+        put_u32(out, micros as u32);
+    }
+}
+
+/// Appends a default value of COM_FIELD_LIST.
+pub(crate) fn put_default(out: &mut Vec<u8>, default: Option<&str>) {
+    match default {
+        Some(text) => put_lenenc_bytes(out, text.as_bytes()),
+        None => out.push(NULL),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assize_values::Collation;
+
+    fn text_of(value: Value, sql_type: SqlType) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_text_cell(&mut out, &value, &sql_type, ResultCharset::Utf8mb4);
+        out
+    }
+
+    fn binary_of(value: Value, sql_type: SqlType) -> Vec<u8> {
+        let column = crate::column::plain("c", sql_type);
+        let mut out = Vec::new();
+        put_binary_cell(&mut out, &value, &column, ResultCharset::Utf8mb4).unwrap();
+        out
+    }
+
+    const DATE: Date = Date { year: 2026, month: 11, day: 20 };
+
+    #[test]
+    fn text_follows_the_type() {
+        let padded = SqlType::Int(IntType {
+            width: IntWidth::Int,
+            unsigned: true,
+            zerofill: true,
+            display: Some(5),
+        });
+        assert_eq!(text_of(Value::UInt(42), padded), b"\x0500042");
+        assert_eq!(text_of(Value::UInt(0), SqlType::Year), b"\x040000");
+        let decimal = SqlType::Decimal { precision: 10, scale: 2, unsigned: false };
+        assert_eq!(text_of(Value::Int(7), decimal.clone()), b"\x047.00");
+        assert_eq!(text_of(Value::Decimal(Decimal::parse("-1.5").unwrap()), decimal), b"\x05-1.50");
+        assert_eq!(text_of(Value::Null, SqlType::INT), b"\xfb");
+        assert_eq!(text_of(Value::Bit(5), SqlType::Bit { length: 9 }), b"\x02\x00\x05");
+        assert_eq!(text_of(Value::Float(0.1), SqlType::Float { unsigned: false, digits: None }), b"\x030.1");
+        let fixed = SqlType::Double { unsigned: false, digits: Some((8, 3)) };
+        assert_eq!(text_of(Value::Double(2.5), fixed), b"\x052.500");
+        let at = DateTime { date: DATE, micros: 3_661_500_000 };
+        assert_eq!(text_of(Value::DateTime(at), SqlType::DateTime { fsp: 1 }), b"\x152026-11-20 01:01:01.5");
+        assert_eq!(text_of(Value::Timestamp(i64::MIN), SqlType::Timestamp { fsp: 0 }), b"\x130000-00-00 00:00:00");
+    }
+
+    #[test]
+    fn long_text_has_a_long_length() {
+        let json = assize_values::Json::String("x".repeat(300));
+        let cell = text_of(Value::Json(json.into()), SqlType::Json);
+        assert_eq!(&cell[..4], &[0xfc, 46, 1, b'"']);
+        assert_eq!(cell.len(), 3 + 302);
+    }
+
+    #[test]
+    fn binary_values_have_the_width_of_their_column() {
+        let tiny =
+            SqlType::Int(IntType { width: IntWidth::Tiny, unsigned: false, zerofill: false, display: Some(1) });
+        assert_eq!(binary_of(Value::Int(-1), tiny), [0xff]);
+        assert_eq!(binary_of(Value::Int(258), SqlType::INT), [2, 1, 0, 0]);
+        assert_eq!(binary_of(Value::UInt(u64::MAX), SqlType::BIGINT_UNSIGNED), [0xff; 8]);
+        assert_eq!(binary_of(Value::UInt(2026), SqlType::Year), [0xea, 7]);
+        assert_eq!(binary_of(Value::Double(1.5), SqlType::DOUBLE), 1.5f64.to_le_bytes());
+        let text = SqlType::VarChar { length: 5, collation: Collation::UTF8MB4_0900_AI_CI };
+        assert_eq!(binary_of(Value::text("abc"), text), b"\x03abc");
+    }
+
+    #[test]
+    fn binary_times_are_as_short_as_they_can_be() {
+        let datetime = SqlType::DateTime { fsp: 6 };
+        assert_eq!(binary_of(Value::DateTime(DateTime::default()), datetime.clone()), [0]);
+        let at = |micros| Value::DateTime(DateTime { date: DATE, micros });
+        assert_eq!(binary_of(at(0), datetime.clone()), [4, 0xea, 7, 11, 20]);
+        assert_eq!(binary_of(at(3_661_000_000), datetime.clone()), [7, 0xea, 7, 11, 20, 1, 1, 1]);
+        assert_eq!(binary_of(at(1), datetime), [11, 0xea, 7, 11, 20, 0, 0, 0, 1, 0, 0, 0]);
+        let time = SqlType::Time { fsp: 0 };
+        assert_eq!(binary_of(Value::Time(Time { micros: 0 }), time.clone()), [0]);
+        let minus = Time { micros: -(25 * 3600 + 61) * MICROS_PER_SECOND };
+        assert_eq!(binary_of(Value::Time(minus), time), [8, 1, 1, 0, 0, 0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_mistyped_value_is_told_and_not_sent() {
+        let column = crate::column::plain("c", SqlType::INT);
+        let error = put_binary_cell(&mut Vec::new(), &Value::text("x"), &column, ResultCharset::Utf8mb4);
+        assert!(error.unwrap_err().message.contains("column 'c'"));
+    }
+
+    #[test]
+    fn character_sets_are_converted_at_the_edge() {
+        assert_eq!(&*ResultCharset::Latin1.encode("né€☃"), b"n\xe9\x80?");
+        assert_eq!(&*ResultCharset::Latin1.decode(b"n\xe9\x80"), "né€".as_bytes());
+        assert_eq!(&*ResultCharset::Ascii.encode("né"), b"n?");
+        assert_eq!(&*ResultCharset::Utf8mb3.encode("é😀"), "é?".as_bytes());
+        assert_eq!(&*ResultCharset::Utf8mb4.encode("😀"), "😀".as_bytes());
+    }
+}
