@@ -293,6 +293,7 @@ error_codes! {
     WrongTypeColumn = 3110 "HY000" Never, "Not possible for a generated column of this kind.";
     GeneratedColumnRefersAutoIncrement = 3109 "HY000" Never, "A generated column cannot refer to an AUTO_INCREMENT column.";
     GeneratedColumnNonPrior = 3107 "HY000" Never, "A generated column can refer only to generated columns defined before it.";
+    TruncateForeignKey = 1701 "42000" Never, "TRUNCATE of a table that foreign keys refer to.";
     WarnTooFewRecords = 1261 "01000" Never, "A line of a data file lacks columns.";
     TooManyRecords = 1262 "01000" Never, "A line of a data file has more columns than wanted.";
 }
