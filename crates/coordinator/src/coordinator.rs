@@ -133,6 +133,12 @@ impl Coordinator {
             (Event::Decided { txn, decision }, Stage::Deciding | Stage::Asking) if txn == self.txn => {
                 self.decided(now, decision, effects);
             }
+            // A late answer to an earlier copy may be the decision itself. NeedRefresh is what is being seen to.
+            (Event::Decided { txn, decision }, Stage::Refreshing { .. })
+                if txn == self.txn && !is_need_refresh(&decision) =>
+            {
+                self.decided(now, decision, effects);
+            }
             (Event::ReplyLost { txn }, Stage::Deciding) if txn == self.txn => {
                 if !self.options.keeps(Rule::SameIdAfterLostReply) {
                     self.recommit(now, false, effects);
@@ -550,4 +556,8 @@ impl Coordinator {
 
 fn group_at(groups: &mut BTreeMap<Timestamp, AccessGroup>, snapshot_ts: Timestamp) -> &mut AccessGroup {
     groups.entry(snapshot_ts).or_insert_with(|| AccessGroup { snapshot_ts, ..AccessGroup::default() })
+}
+
+fn is_need_refresh(decision: &Decision) -> bool {
+    matches!(decision, Decision::Abort { reason: AbortReason::NeedRefresh { .. } })
 }
