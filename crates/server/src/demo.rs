@@ -26,16 +26,12 @@ pub async fn run(options: DemoOptions) -> Result<(), Failure> {
     if let Some(port) = options.port {
         config.mysql.listen.set_port(port);
     }
-    let strict = options.port.is_some();
-    let mysql = bind_from(config.mysql.listen, strict).await?;
-    let http = bind_from(config.http.listen, options.port == Some(0)).await.or_else(|e| {
-        // A port asked for as "any" means the same for HTTP.
-        if options.port == Some(0) { Err(e) } else { Err(e) }
-    });
-    let http = match http {
-        Ok(listener) => listener,
-        Err(_) => tokio::net::TcpListener::bind((config.http.listen.ip(), 0)).await?,
-    };
+    let mysql = bind_from(config.mysql.listen, options.port.is_some()).await?;
+    // Whoever asks for any free port runs several of us.
+    if options.port == Some(0) {
+        config.http.listen.set_port(0);
+    }
+    let http = bind_from(config.http.listen, false).await?;
     let node = node::start(&config, mysql, http).await?;
     greet(&node, &options)?;
     if let Some(path) = &options.url_file {

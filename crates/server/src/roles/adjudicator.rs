@@ -1,0 +1,52 @@
+//! The adjudicator role: the replicated log, `apply`, and the decision streams.
+
+use crate::config::Config;
+use crate::node::DataDirError;
+use assize_consensus::{Adjudicator, OpenError, Options};
+use assize_model::{NodeId, Placement};
+
+/// Keys per bucket of the conflict window.
+const KEYS_PER_BUCKET: u64 = 7;
+
+/// Opens the adjudicator in the node's data directory, or in memory, and recovers it.
+pub async fn open(config: &Config) -> anyhow::Result<Adjudicator> {
+    let node = NodeId(config.node.id);
+    let placement = Placement::even(config.shard.count, node);
+    let mut options = match &config.node.data {
+        Some(_) => Options::new(node, placement),
+        None => Options::small(node, placement),
+    };
+    options.window_log2 = window_log2(config.adjudicator.window_keys);
+    let directory = config.node.data.as_ref().map(|data| data.join("adjudicator"));
+    let adjudicator = Adjudicator::open(directory, options).await.map_err(|e| match e {
+        OpenError::InUse(text) => anyhow::Error::from(DataDirError::InUse(text)),
+        OpenError::Failed(e) => anyhow::Error::from(DataDirError::Unusable(e.to_string())),
+    })?;
+    let stats = adjudicator.stats();
+    tracing::info!(applied = %stats.applied, closed_ts = %stats.closed_ts, "adjudicator leads");
+    Ok(adjudicator)
+}
+
+/// The logarithm of the number of buckets that hold so many keys.
+fn window_log2(keys: u64) -> u8 {
+    let buckets = keys.div_ceil(KEYS_PER_BUCKET).next_power_of_two().clamp(1 << 8, 1 << 28);
+    buckets.trailing_zeros() as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::window_log2;
+
+    #[test]
+    fn a_window_has_room_for_its_keys() {
+        for keys in [0, 1, 7 << 8, (7 << 8) + 1, 1 << 20, u64::MAX] {
+            let log2 = window_log2(keys);
+            assert!((8..=28).contains(&log2));
+            assert!(log2 == 28 || capacity(log2) >= keys, "{keys} keys in 2^{log2} buckets");
+        }
+    }
+
+    fn capacity(log2: u8) -> u64 {
+        super::KEYS_PER_BUCKET << log2
+    }
+}
