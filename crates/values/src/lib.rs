@@ -10,15 +10,21 @@ mod time_zone;
 mod types;
 mod value;
 
+pub mod aggregate;
+pub mod cast;
 pub mod collation;
 pub mod compare;
 pub mod convert;
 pub mod decimal;
 pub mod format;
 pub mod json;
+pub mod key;
 pub mod number;
 pub mod ops;
+pub mod store;
+pub mod stored;
 pub mod temporal;
+pub mod unify;
 
 pub use arg::{ArgType, literal_type};
 pub use compare::Comparison;
