@@ -29,6 +29,7 @@
 use crate::{Column, Index, IndexPart, RowError, Table, row};
 use assize_codec::{Put, Reader, order};
 use assize_model::{IndexId, Key, KeyRange, Slot, TableId};
+use assize_values::key::encode_key;
 use assize_values::{SqlType, Value};
 use bytes::Bytes;
 
@@ -84,24 +85,12 @@ pub fn index_of(key: &Key) -> Option<IndexId> {
 /// Appends one column of an index: the mark for NULL and the value, cut to the part's prefix length, inverted
 /// if the part is descending.
 pub fn put_part(out: &mut Vec<u8>, value: &Value, sql_type: &SqlType, part: &IndexPart) {
-    let put = |out: &mut Vec<u8>| match part.prefix {
-        Some(length) => match crate::shim::key::prefix(value, length) {
-            Some(cut) => put_value(out, &cut, sql_type),
-            None => put_value(out, value, sql_type),
-        },
-        None => put_value(out, value, sql_type),
-    };
-    if part.descending { order::put_descending(out, put) } else { put(out) }
+    encode_key(value, sql_type, part.descending, part.prefix, out);
 }
 
 /// Appends a whole value in ascending order, NULL marked: the encoding that slots are the hash of.
 pub fn put_value(out: &mut Vec<u8>, value: &Value, sql_type: &SqlType) {
-    if value.is_null() {
-        order::put_null(out);
-    } else {
-        order::put_not_null(out);
-        crate::shim::key::put(out, value, sql_type);
-    }
+    encode_key(value, sql_type, false, None, out);
 }
 
 /// The slot of a row whose sharding column, of this type, has this value.
@@ -251,3 +240,38 @@ pub fn row_of_entry(key: &Key, value: &[u8]) -> Result<(Slot, Key), RowError> {
 pub fn decode_row(table: &Table, value: &Bytes) -> Result<Vec<Value>, RowError> {
     row::RowReader::new(value)?.row(table)
 }
+
+/// The slot at which a stored key of a table lives, found from the key and its value alone: what it takes to
+/// delete everything that a table left behind.
+pub fn slot_of_stored(table: &Table, key: &Key, value: &Bytes) -> Result<Slot, RowError> {
+    let primary = |ordinal: usize| -> Result<Slot, RowError> {
+        let value = row::RowReader::new(value)?.value(table, ordinal)?;
+        Ok(slot_of_value(&value, &table.columns[ordinal].sql_type))
+    };
+    match index_of(key) {
+        Some(IndexId(0)) => match table.sharding_column {
+            Some(ordinal) => primary(ordinal),
+            None => Ok(Slot::of(&key.0[PREFIX_LEN..])),
+        },
+        Some(id) => {
+            let unique = table.indexes.iter().any(|i| i.id == id && i.unique);
+            let mut r = Reader::new(value);
+            let version = r.u8()?;
+            if version != POINTER_VERSION {
+                return Err(RowError::Version { found: version, newest: POINTER_VERSION });
+            }
+            let row_slot = Slot(r.u16()?);
+            let at = r.varint()?;
+            let end = if at == 0 { key.0.len() } else { at as usize };
+            match key.0.get(PREFIX_LEN..end) {
+                Some(columns) if unique => Ok(Slot::of(columns)),
+                Some(_) => Ok(row_slot),
+                None => Err(RowError::Pointer { at }),
+            }
+        }
+        None => Err(RowError::Pointer { at: 4 }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

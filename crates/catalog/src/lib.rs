@@ -29,7 +29,6 @@ mod objects;
 mod payload;
 mod privilege;
 pub mod row;
-mod shim;
 
 pub use change::*;
 pub use lookup::*;

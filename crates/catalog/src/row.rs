@@ -16,7 +16,7 @@
 
 use crate::Table;
 use assize_codec::{DecodeError, Put, Reader};
-use assize_values::{SqlType, Value};
+use assize_values::{SqlType, Value, stored};
 use bytes::Bytes;
 
 const VERSION: u8 = 1;
@@ -72,7 +72,7 @@ pub fn encode(table: &Table, values: &[Value]) -> Bytes {
         if value.is_null() {
             nulls[i / 8] |= 1 << (i % 8);
         } else {
-            crate::shim::row::put(&mut payload, value, &column.sql_type);
+            stored::encode_value(value, &column.sql_type, &mut payload);
         }
         ends.push(payload.len());
     }
@@ -165,7 +165,11 @@ impl<'a> RowReader<'a> {
     }
 
     fn decode(&self, bytes: &'a [u8], sql_type: &SqlType) -> Result<Value, RowError> {
-        Ok(crate::shim::row::read(&self.whole.slice_ref(bytes), sql_type)?)
+        let own = self.whole.slice_ref(bytes);
+        let mut reader = Reader::over(&own);
+        let value = stored::decode_value(sql_type, &mut reader)?;
+        reader.finish()?;
+        Ok(value)
     }
 
     fn place(&self, column_id: u32) -> Result<Option<usize>, RowError> {
@@ -189,3 +193,6 @@ impl<'a> RowReader<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
