@@ -158,6 +158,10 @@ error_codes! {
     KeyReferenceDoesNotMatch = 1240 "HY000" Never, "Key reference and table reference differ.";
     OperandColumns = 1241 "21000" Never, "An operand with the wrong number of columns.";
     SubqueryReturnsMoreRows = 1242 "21000" Never, "A scalar subquery returned more than one row.";
+    TooManyRows = 1172 "42000" Never, "SELECT … INTO variables found more than one row.";
+    NoData = 1329 "02000" Never, "SELECT … INTO variables found no row.";
+    NotPreparable = 1295 "HY000" Never, "A statement that cannot be prepared.";
+    TransactionInProgress = 1568 "25001" Never, "The characteristics of a running transaction cannot be changed.";
     NoOpenCursor = 1421 "HY000" Never, "FETCH from a prepared statement that has no open cursor.";
     TooManyStatements = 1461 "42000" Later, "More prepared statements than a connection may have.";
     AccountLocked = 3118 "HY000" Never, "The account is locked.";
