@@ -25,12 +25,15 @@
 //! - A commit is answered with what is known, never with a guess.
 
 mod buffer;
+mod commit;
+mod explain;
 mod scan;
 mod services;
 mod txn;
 mod variables;
 
 pub use buffer::WriteBuffer;
+pub use commit::{CommitFailure, Committed};
 pub use services::{Limits, Services, SnapshotGuard, Snapshots};
 pub use txn::{Isolation, Txn, TxnOptions};
 pub use variables::{Definition, GlobalVariables, SessionVariables, find as find_variable};

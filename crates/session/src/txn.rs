@@ -4,10 +4,10 @@ use crate::buffer::WriteBuffer;
 use crate::scan::{Cursor, FetchError};
 use crate::services::{Services, SnapshotGuard, adjudicator_error, shard_error};
 use assize_catalog::{Catalog, key};
+use assize_coordinator::{Request, Write};
 use assize_model::{
-    AccessGroup, CatalogChange, CommitBody, DeadlineClass, ErrorCode, Footprint, IndexId, Key, KeyHash,
-    KeyRange, Mutation, MutationOp, SchemaVersion, ShardId, Slot, SqlError, TableId, TableRange, Timestamp,
-    TxnId, WrittenKey,
+    AccessGroup, DeadlineClass, ErrorCode, IndexId, Key, KeyHash, KeyRange, Mutation, MutationOp,
+    SchemaVersion, ShardId, Slot, SqlError, TableId, TableRange, Timestamp, TxnId,
 };
 use assize_ports::{
     Begun, BoxFuture, Direction, IdRange, LockMode, LockStrength, LockWait, Mark, ReadIntent, ReadView,
@@ -206,55 +206,54 @@ impl Txn {
         }
     }
 
-    /// Everything the commit needs: the mutations with their tables, the groups of checks, and how long it may take.
-    pub(crate) fn take_intentions(&mut self) -> Intentions {
+    /// Everything the commit needs, under whatever id it will be made.
+    pub(crate) fn take_request(&mut self) -> Request {
+        let services = self.services.clone();
         let mut groups: BTreeMap<Timestamp, AccessGroup> = BTreeMap::new();
-        let group = |groups: &mut BTreeMap<Timestamp, AccessGroup>, ts: Timestamp, hash: KeyHash| {
-            let group =
-                groups.entry(ts).or_insert_with(|| AccessGroup { snapshot_ts: ts, ..AccessGroup::default() });
-            group.checked.push(hash);
-        };
-        let mut mutations = Vec::with_capacity(self.writes.len());
-        let mut tables = Vec::with_capacity(self.writes.len());
-        let mut hashes = Vec::with_capacity(self.writes.len());
+        let mut request = Request::default();
         for (key, locked) in &self.locked {
             if self.writes.get(key).is_some() {
                 continue;
             }
-            let hash = self.services.hash(key);
-            group(&mut groups, locked.ts, hash);
+            let hash = services.hash(key);
+            group_at(&mut groups, locked.ts).checked.push(hash);
             if locked.exclusive {
-                mutations.push(Mutation::lock(key.clone(), locked.slot));
-                tables.push(locked.table);
-                hashes.push(hash);
+                let mutation = Mutation::lock(key.clone(), locked.slot);
+                request.writes.push(Write { mutation, hash, table: locked.table });
             }
         }
         for (key, checked) in &self.checked {
             if self.writes.get(key).is_none() && !self.locked.contains_key(key) {
-                group(&mut groups, checked.ts, self.services.hash(key));
+                group_at(&mut groups, checked.ts).checked.push(services.hash(key));
             }
         }
-        for (ts, range) in coalesce(std::mem::take(&mut self.ranges), self.services.limits.ranges_max) {
-            let group =
-                groups.entry(ts).or_insert_with(|| AccessGroup { snapshot_ts: ts, ..AccessGroup::default() });
-            group.ranges.push(range);
+        for (ts, range) in coalesce(std::mem::take(&mut self.ranges), services.limits.ranges_max) {
+            group_at(&mut groups, ts).ranges.push(range);
         }
         for (key, write) in self.writes.iter() {
-            let hash = self.services.hash(key);
-            group(&mut groups, write.first_ts, hash);
-            mutations.push(Mutation { key: key.clone(), slot: write.slot, op: write.op.clone() });
-            tables.push(write.table);
-            hashes.push(hash);
+            let hash = services.hash(key);
+            group_at(&mut groups, write.first_ts).checked.push(hash);
+            let mutation = Mutation { key: key.clone(), slot: write.slot, op: write.op.clone() };
+            request.writes.push(Write { mutation, hash, table: write.table });
         }
-        Intentions {
-            groups: groups.into_values().collect(),
-            mutations,
-            tables,
-            hashes,
-            schemas: self.schemas.iter().map(|(table, version)| (*table, *version)).collect(),
-            auto_increments: self.explicit_ids.iter().map(|(table, id)| (*table, *id)).collect(),
-            catalog_change: None,
-        }
+        request.ordered_tables =
+            request.writes.iter().map(|w| w.table).filter(|t| services.is_tracked(*t)).collect();
+        request.groups = groups.into_values().collect();
+        request.schemas = self.schemas.iter().map(|(table, version)| (*table, *version)).collect();
+        request.auto_increments = self.explicit_ids.iter().map(|(table, id)| (*table, *id)).collect();
+        request
+    }
+
+    /// Every key of the footprint by its hash.
+    pub(crate) fn keys_by_hash(&self) -> BTreeMap<KeyHash, Key> {
+        let keys =
+            self.writes.iter().map(|(key, _)| key).chain(self.locked.keys()).chain(self.checked.keys());
+        keys.map(|key| (self.services.hash(key), key.clone())).collect()
+    }
+
+    /// The value this transaction has given a row, or held it with, if that is known.
+    pub(crate) fn own_row(&self, key: &Key) -> Option<Bytes> {
+        self.own_value(key).flatten()
     }
 
     /// The services it runs on.
@@ -712,50 +711,9 @@ impl Txn {
     }
 }
 
-/// What a transaction wants to commit.
-pub(crate) struct Intentions {
-    pub(crate) groups: Vec<AccessGroup>,
-    pub(crate) mutations: Vec<Mutation>,
-    /// The table of each mutation.
-    pub(crate) tables: Vec<TableId>,
-    /// The hash of each mutation's key.
-    pub(crate) hashes: Vec<KeyHash>,
-    pub(crate) schemas: Vec<(TableId, SchemaVersion)>,
-    pub(crate) auto_increments: Vec<(TableId, u64)>,
-    pub(crate) catalog_change: Option<CatalogChange>,
-}
-
-impl Intentions {
-    /// Bytes of keys and values.
-    pub(crate) fn bytes(&self) -> usize {
-        self.mutations.iter().map(Mutation::size).sum()
-    }
-
-    /// What the conflict window records; ordered keys for the tables whose ranges are tracked.
-    pub(crate) fn written(&self, services: &Services) -> Vec<WrittenKey> {
-        let mut tracked: BTreeMap<TableId, bool> = BTreeMap::new();
-        self.mutations
-            .iter()
-            .zip(&self.tables)
-            .zip(&self.hashes)
-            .map(|((mutation, table), hash)| {
-                let ordered = *tracked.entry(*table).or_insert_with(|| services.is_tracked(*table));
-                WrittenKey { hash: *hash, ordered: ordered.then(|| (*table, mutation.key.clone())) }
-            })
-            .collect()
-    }
-
-    /// The footprint under this id.
-    pub(crate) fn footprint(&self, txn: TxnId, body: CommitBody) -> Footprint {
-        Footprint {
-            txn,
-            groups: self.groups.clone(),
-            schemas: self.schemas.clone(),
-            auto_increments: self.auto_increments.clone(),
-            body,
-            catalog_change: self.catalog_change.clone(),
-        }
-    }
+/// The group of accesses made at a snapshot.
+fn group_at(groups: &mut BTreeMap<Timestamp, AccessGroup>, ts: Timestamp) -> &mut AccessGroup {
+    groups.entry(ts).or_insert_with(|| AccessGroup { snapshot_ts: ts, ..AccessGroup::default() })
 }
 
 impl Drop for Txn {

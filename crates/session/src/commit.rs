@@ -1,0 +1,324 @@
+//! The commit of a transaction: what the coordinator asks for is done here, over the ports.
+
+use crate::explain;
+use crate::services::{Services, adjudicator_error, shard_error};
+use crate::txn::Txn;
+use assize_coordinator::{Answer, Coordinator, Effect, Event, Newest, NotProposed, Options, Request, Voter};
+use assize_model::{
+    AbortReason, AccessGroup, CatalogChange, DeadlineClass, ErrorCode, Key, KeyHash, Mutation, Outcome,
+    SqlError, Timestamp, TxnId, Vote, VoteRefusal,
+};
+use assize_ports::{AdjudicatorError, BoxFuture, ShardError};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a commit came to.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Committed {
+    /// Nothing was written: there was nothing to decide.
+    Nothing,
+    /// It committed.
+    At(TxnId, Timestamp),
+}
+
+/// Why a transaction did not commit, or what is not known about it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CommitFailure {
+    /// What the client is told.
+    pub error: SqlError,
+    /// Whether the same statements may succeed if they run again at a new snapshot.
+    pub is_retryable: bool,
+}
+
+impl From<SqlError> for CommitFailure {
+    fn from(error: SqlError) -> Self {
+        CommitFailure { error, is_retryable: false }
+    }
+}
+
+/// What the driver hears besides what the coordinator wants to know.
+enum Heard {
+    Coordinator(Event),
+    /// The adjudicator turned a footprint away; nothing was proposed.
+    TurnedAway(TxnId, AdjudicatorError),
+}
+
+impl Txn {
+    /// Commits: with a catalog change if there is one. Whatever happens, reservations are given back.
+    ///
+    /// # Errors
+    /// 1213 with who won if it lost; 1412 if a table has changed; an error that says that nobody knows if nobody
+    /// knows.
+    pub async fn commit(&mut self, change: Option<CatalogChange>) -> Result<Committed, CommitFailure> {
+        if self.is_read_only() && change.is_none() {
+            self.release();
+            return Ok(Committed::Nothing);
+        }
+        let services = self.services().clone();
+        for table in self.tables_of_ranges().collect::<std::collections::BTreeSet<_>>() {
+            services.track_ranges(table).await?;
+        }
+        let mut request = self.take_request();
+        request.catalog_change = change;
+        let bytes: usize = request.writes.iter().map(|write| write.mutation.size()).sum();
+        let class =
+            if bytes >= services.limits.bulk_bytes_min { DeadlineClass::Bulk } else { DeadlineClass::Normal };
+        let inline = bytes <= services.limits.inline_bytes_max && services.limits.inline_bytes_max > 0
+            || request.writes.is_empty();
+        let answer = drive(self, &services, request, class, inline).await;
+        self.release();
+        self.conclude(&services, answer)
+    }
+
+    fn conclude(&self, services: &Services, ended: Ended) -> Result<Committed, CommitFailure> {
+        match ended.answer {
+            Answer::Committed { txn, commit_ts } => {
+                services.heard(commit_ts);
+                Ok(Committed::At(txn, commit_ts))
+            }
+            Answer::Aborted(reason) => {
+                if let AbortReason::RangeKeysMissing { table } = reason {
+                    services.note_tracked(table);
+                }
+                Err(CommitFailure {
+                    error: explain::abort(self, services, &ended.groups, ended.txn, &reason),
+                    is_retryable: reason.is_retryable(),
+                })
+            }
+            Answer::NotProposed(why) => Err(match (ended.turned_away, why) {
+                (Some(error), _) => adjudicator_error(error).into(),
+                (None, why @ NotProposed::Refused { .. }) => {
+                    CommitFailure { error: not_proposed(&why), is_retryable: true }
+                }
+                (None, why) => not_proposed(&why).into(),
+            }),
+            Answer::Unknown { txn } => Err(SqlError::new(
+                ErrorCode::OutcomeUnknown,
+                format!(
+                    "the outcome of transaction {txn} could not be found out in the time allowed: it may have been \
+                     committed; ask again before repeating it"
+                ),
+            )
+            .into()),
+        }
+    }
+}
+
+fn not_proposed(why: &NotProposed) -> SqlError {
+    let code = match why {
+        NotProposed::Refused { .. } => ErrorCode::Deadlock,
+        NotProposed::Cancelled => ErrorCode::QueryInterrupted,
+        NotProposed::NoMajority { .. } | NotProposed::Unreachable => ErrorCode::ClusterUnavailable,
+    };
+    SqlError::new(code, format!("the transaction was rolled back: {why}"))
+}
+
+/// How a commit ended, with what it takes to explain it.
+struct Ended {
+    answer: Answer,
+    txn: TxnId,
+    /// The groups of the footprint that was sent last: conflicts name places in them.
+    groups: Vec<AccessGroup>,
+    turned_away: Option<AdjudicatorError>,
+}
+
+type Pending<'a> = FuturesUnordered<BoxFuture<'a, Heard>>;
+
+/// Carries out what the coordinator asks for until it has an answer.
+async fn drive(
+    txn: &Txn,
+    services: &Services,
+    request: Request,
+    class: DeadlineClass,
+    inline: bool,
+) -> Ended {
+    let mut options = Options { counts_replicas: false, ..Options::default() };
+    if class == DeadlineClass::Bulk {
+        // What takes long to write takes long to prepare, and its deadline is later too.
+        options.prepare_within = class.limit() / 2;
+        options.unknown_after = class.limit() + options.unknown_after;
+        options.retry_after = options.prepare_within / 4;
+    }
+    let mut effects = Vec::new();
+    let id = services.next_txn_id(class);
+    let mut coordinator = if inline {
+        Coordinator::commit_inline(services.now(), id, request, options, &mut effects)
+    } else {
+        let placement = services.placement();
+        Coordinator::commit_prepared(services.now(), id, request, &placement, options, &mut effects)
+    };
+    let mut driver = Driver { txn, services, class, groups: Vec::new(), places: BTreeMap::new() };
+    let mut turned_away = None;
+    let mut pending: Pending<'_> = FuturesUnordered::new();
+    loop {
+        let mut events = Vec::new();
+        for effect in effects.drain(..) {
+            if let Effect::Answer(answer) = effect {
+                return Ended { answer, txn: coordinator.txn(), groups: driver.groups, turned_away };
+            }
+            driver.perform(effect, &mut pending, &mut events);
+        }
+        if events.is_empty() {
+            match pending.next().await {
+                Some(Heard::Coordinator(event)) => events.push(event),
+                Some(Heard::TurnedAway(txn, error)) => {
+                    // A full disk or a stopped node does not mend itself while a client waits.
+                    let is_final =
+                        matches!(error, AdjudicatorError::DiskFull(_) | AdjudicatorError::Stopped(_));
+                    turned_away = Some(error);
+                    events.push(Event::NotProposed { txn });
+                    if is_final {
+                        events.push(Event::Cancelled);
+                    }
+                }
+                // A coordinator that waits has set a timer; without one there is nothing to wait for.
+                None => events.push(Event::Cancelled),
+            }
+        }
+        for event in events {
+            coordinator.step(services.now(), event, &mut effects);
+        }
+    }
+}
+
+struct Driver<'a> {
+    txn: &'a Txn,
+    services: &'a Services,
+    class: DeadlineClass,
+    groups: Vec<AccessGroup>,
+    /// Keys of the footprint by hash, once somebody has asked.
+    places: BTreeMap<KeyHash, Key>,
+}
+
+impl<'a> Driver<'a> {
+    /// Starts what an effect asks for; what can be answered at once goes to `events`.
+    fn perform(&mut self, effect: Effect, pending: &mut Pending<'a>, events: &mut Vec<Event>) {
+        let services = self.services;
+        match effect {
+            Effect::SendCommit { footprint } => {
+                self.groups.clone_from(&footprint.groups);
+                let txn = footprint.txn;
+                pending.push(Box::pin(async move {
+                    match services.adjudicator.commit(*footprint).await {
+                        Ok(decision) => Heard::Coordinator(Event::Decided { txn, decision }),
+                        Err(AdjudicatorError::ReplyLost) => Heard::Coordinator(Event::ReplyLost { txn }),
+                        Err(error) => Heard::TurnedAway(txn, error),
+                    }
+                }));
+            }
+            Effect::SendPrepare { to, txn, epoch, mutations } => {
+                pending.push(Box::pin(prepare(services, to, txn, epoch, mutations)));
+            }
+            Effect::HintAbort { to, txn } => {
+                if let Some(shard) = services.shards.get(&to.shard) {
+                    shard.forget(txn);
+                }
+            }
+            Effect::AskOutcome { txn, resolve } => pending.push(Box::pin(async move {
+                // Who cannot be asked has not answered: the coordinator's timer asks again.
+                let outcome = services.adjudicator.outcome(txn, resolve).await.unwrap_or(Outcome::Unknown);
+                Heard::Coordinator(Event::OutcomeAnswered { txn, outcome })
+            })),
+            Effect::DrawTxn => events.push(Event::TxnDrawn(services.next_txn_id(self.class))),
+            Effect::AskPlacement => pending.push(Box::pin(async move {
+                Heard::Coordinator(match services.refresh_placement().await {
+                    Ok(placement) => Event::PlacementArrived(placement),
+                    Err(_) => Event::AskFailed,
+                })
+            })),
+            Effect::AskNewest { txn, keys, ranges, at_least } => {
+                let keys = self.keys_of(keys);
+                let ranges = ranges
+                    .into_iter()
+                    .filter_map(|at| {
+                        let group = self.groups.get(at.0 as usize)?;
+                        Some((at, group.ranges.get(at.1 as usize)?.range.clone()))
+                    })
+                    .collect();
+                pending.push(Box::pin(async move {
+                    Heard::Coordinator(match ask_newest(services, keys, ranges, at_least).await {
+                        Ok((keys, ranges)) => Event::NewestAnswered { txn, keys, ranges },
+                        Err(_) => Event::AskFailed,
+                    })
+                }));
+            }
+            Effect::SetTimer { timer, after } => {
+                let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+                let sleep = services.clock.sleep(micros);
+                pending.push(Box::pin(async move {
+                    sleep.await;
+                    Heard::Coordinator(Event::TimerFired(timer))
+                }));
+            }
+            Effect::Acknowledge { txn } => services.adjudicator.acknowledge(vec![txn]),
+            Effect::Answer(_) => {}
+        }
+    }
+
+    /// The keys behind hashes that the adjudicator named.
+    fn keys_of(&mut self, hashes: Vec<KeyHash>) -> Vec<(KeyHash, Key)> {
+        if self.places.is_empty() {
+            self.places = self.txn.keys_by_hash();
+        }
+        hashes.into_iter().filter_map(|hash| Some((hash, self.places.get(&hash)?.clone()))).collect()
+    }
+}
+
+async fn prepare(
+    services: &Services,
+    to: Voter,
+    txn: TxnId,
+    epoch: assize_model::Epoch,
+    mutations: Arc<Vec<Mutation>>,
+) -> Heard {
+    let Some(shard) = services.shards.get(&to.shard) else {
+        return Heard::Coordinator(Event::AskFailed);
+    };
+    let mutations = Arc::unwrap_or_clone(mutations);
+    let vote = match shard.prepare(txn, epoch, mutations).await {
+        Ok(_) => Vote::Yes,
+        Err(ShardError::StaleEpoch { current, .. }) => Vote::No(VoteRefusal::StaleEpoch { current }),
+        Err(_) => Vote::No(VoteRefusal::Overloaded),
+    };
+    Heard::Coordinator(Event::Voted { voter: to, txn, vote })
+}
+
+type NewestKeys = Vec<(KeyHash, Newest)>;
+type NewestRanges = Vec<((u32, u32), Newest)>;
+
+/// Asks every shard about these keys and ranges: it is simpler than routing, rare, and right at any placement.
+async fn ask_newest(
+    services: &Services,
+    keys: Vec<(KeyHash, Key)>,
+    ranges: Vec<((u32, u32), assize_model::KeyRange)>,
+    at_least: Timestamp,
+) -> Result<(NewestKeys, NewestRanges), SqlError> {
+    let placement = services.placement();
+    let wanted: Vec<Key> = keys.iter().map(|(_, key)| key.clone()).collect();
+    let mut by_key: Vec<Option<Newest>> = vec![None; keys.len()];
+    let mut by_range: Vec<Option<Newest>> = vec![None; ranges.len()];
+    let join = |held: &mut Option<Newest>, newest: Option<Timestamp>, as_of: Timestamp| {
+        *held = Some(match *held {
+            None => Newest { newest, as_of },
+            Some(h) => Newest { newest: h.newest.max(newest), as_of: h.as_of.min(as_of) },
+        });
+    };
+    for id in placement.shards.keys() {
+        let (shard, _) = services.shard(&placement, *id)?;
+        if !wanted.is_empty() {
+            let (as_of, newest) = shard.newest_commits(&wanted, at_least).await.map_err(shard_error)?;
+            for (held, newest) in by_key.iter_mut().zip(newest) {
+                join(held, newest, as_of);
+            }
+        }
+        for (held, (_, range)) in by_range.iter_mut().zip(&ranges) {
+            let (as_of, newest) = shard.newest_commit_in(range, at_least).await.map_err(shard_error)?;
+            join(held, newest, as_of);
+        }
+    }
+    let keys = keys.into_iter().zip(by_key).filter_map(|((hash, _), newest)| Some((hash, newest?))).collect();
+    let ranges =
+        ranges.into_iter().zip(by_range).filter_map(|((at, _), newest)| Some((at, newest?))).collect();
+    Ok((keys, ranges))
+}
