@@ -1,0 +1,514 @@
+//! Evaluation of resolved expressions over one row.
+//!
+//! [`eval`] never waits. An expression that needs a subquery's rows stops with [`Stop::Wait`]; [`eval_async`]
+//! gets them, remembers them, and evaluates again, so that CASE, AND and OR stay lazy and a subquery that is
+//! asked twice with the same outer values runs once.
+
+use super::*;
+use assize_model::{ErrorCode, SqlError};
+use assize_values::Value;
+use std::cmp::Ordering;
+
+/// Evaluates an expression that may have to wait.
+pub async fn eval_async(expr: &Expr, row: &[Value], rt: &mut Runtime<'_>) -> Result<Value, SqlError> {
+    let warnings = {
+        let context = rt.context.eval();
+        (context.warnings.len(), context.warning_count)
+    };
+    loop {
+        rt.rewind();
+        match eval(expr, row, rt) {
+            Ok(value) => {
+                rt.forget_answers();
+                return Ok(value);
+            }
+            Err(Stop::Error(error)) => {
+                rt.forget_answers();
+                return Err(error);
+            }
+            Err(Stop::Wait(pending)) => {
+                // What was evaluated so far will be evaluated again, and would warn again.
+                let context = rt.context.eval();
+                context.warnings.truncate(warnings.0);
+                context.warning_count = warnings.1;
+                rt.provide(*pending).await?;
+            }
+        }
+    }
+}
+
+/// SQL's three truth values of a value.
+pub fn truth(value: &Value, rt: &mut Runtime<'_>) -> Result<Option<bool>, SqlError> {
+    Ok(match value {
+        Value::Null => None,
+        Value::Int(n) => Some(*n != 0),
+        Value::UInt(n) => Some(*n != 0),
+        other => truth_of(other, rt.context.eval())?,
+    })
+}
+
+/// Whether a condition holds for a row.
+pub fn is_true(expr: &Expr, row: &[Value], rt: &mut Runtime<'_>) -> Result<bool, Stop> {
+    let value = eval(expr, row, rt)?;
+    Ok(truth(&value, rt)? == Some(true))
+}
+
+fn boolean(value: Option<bool>) -> Value {
+    match value {
+        None => Value::Null,
+        Some(b) => Value::Int(i64::from(b)),
+    }
+}
+
+/// Evaluates an expression.
+pub fn eval(expr: &Expr, row: &[Value], rt: &mut Runtime<'_>) -> Result<Value, Stop> {
+    Ok(match &expr.kind {
+        ExprKind::Literal(value) => value.clone(),
+        ExprKind::Slot(slot) => match row.get(*slot) {
+            // Stored timestamps are UTC; statements see them in the session's time zone.
+            Some(Value::Timestamp(stored)) => local(Value::Timestamp(*stored), rt.context.eval()),
+            Some(value) => value.clone(),
+            None => return Err(SqlError::internal(format!("slot {slot} of a row of {}", row.len())).into()),
+        },
+        ExprKind::Outer(at) => match rt.outer.get(*at) {
+            Some(value) => value.clone(),
+            None => return Err(SqlError::internal(format!("outer value {at}")).into()),
+        },
+        ExprKind::Param(at) => match rt.params.get(*at) {
+            Some(value) => value.clone(),
+            None => return Err(SqlError::internal(format!("parameter {at}")).into()),
+        },
+        ExprKind::Column(id) => return Err(SqlError::internal(format!("unresolved column {id:?}")).into()),
+        ExprKind::Neg(inner) => {
+            let value = eval(inner, row, rt)?;
+            negate_value(value, &expr.sql_type, rt.context.eval())?
+        }
+        ExprKind::BitNot(inner) => {
+            let value = eval(inner, row, rt)?;
+            bit_not_value(value, rt.context.eval())?
+        }
+        ExprKind::Not(inner) => {
+            let value = eval(inner, row, rt)?;
+            boolean(truth(&value, rt)?.map(|b| !b))
+        }
+        ExprKind::Arith(op, left, right) => {
+            let left = eval(left, row, rt)?;
+            let right = eval(right, row, rt)?;
+            arith_values(*op, &left, &right, &expr.sql_type, rt.context.eval())?
+        }
+        ExprKind::And(parts) => {
+            let mut unknown = false;
+            for part in parts {
+                let value = eval(part, row, rt)?;
+                match truth(&value, rt)? {
+                    Some(true) => {}
+                    Some(false) => return Ok(Value::Int(0)),
+                    None => unknown = true,
+                }
+            }
+            if unknown { Value::Null } else { Value::Int(1) }
+        }
+        ExprKind::Or(parts) => {
+            let mut unknown = false;
+            for part in parts {
+                let value = eval(part, row, rt)?;
+                match truth(&value, rt)? {
+                    Some(true) => return Ok(Value::Int(1)),
+                    Some(false) => {}
+                    None => unknown = true,
+                }
+            }
+            if unknown { Value::Null } else { Value::Int(0) }
+        }
+        ExprKind::Xor(left, right) => {
+            let left = eval(left, row, rt)?;
+            let right = eval(right, row, rt)?;
+            match (truth(&left, rt)?, truth(&right, rt)?) {
+                (Some(a), Some(b)) => boolean(Some(a != b)),
+                _ => Value::Null,
+            }
+        }
+        ExprKind::Compare(op, how, left, right) => {
+            let left = eval(left, row, rt)?;
+            let right = eval(right, row, rt)?;
+            boolean(compare_op(*op, how, &left, &right, rt)?)
+        }
+        ExprKind::RowCompare(op, how, left, right) => {
+            let left = eval_all(left, row, rt)?;
+            let right = eval_all(right, row, rt)?;
+            boolean(compare_rows(*op, how, &left, &right, rt)?)
+        }
+        ExprKind::IsNull(inner, negated) => {
+            let value = eval(inner, row, rt)?;
+            boolean(Some(is_null_for(inner, &value) != *negated))
+        }
+        ExprKind::IsTruth(inner, want, negated) => {
+            let value = eval(inner, row, rt)?;
+            boolean(Some((truth(&value, rt)? == Some(*want)) != *negated))
+        }
+        ExprKind::InList(value, list, negated) => {
+            let value = eval(value, row, rt)?;
+            if value.is_null() {
+                return Ok(Value::Null);
+            }
+            let mut unknown = false;
+            for (how, item) in list {
+                let item = eval(item, row, rt)?;
+                match compare_op(CompareOp::Eq, how, &value, &item, rt)? {
+                    Some(true) => return Ok(boolean(Some(!negated))),
+                    Some(false) => {}
+                    None => unknown = true,
+                }
+            }
+            if unknown { Value::Null } else { boolean(Some(*negated)) }
+        }
+        ExprKind::InRows(left, rows, negated) => {
+            let left = eval_all(left, row, rt)?;
+            let mut unknown = false;
+            for (how, right) in rows {
+                let right = eval_all(right, row, rt)?;
+                match compare_rows(CompareOp::Eq, how, &left, &right, rt)? {
+                    Some(true) => return Ok(boolean(Some(!negated))),
+                    Some(false) => {}
+                    None => unknown = true,
+                }
+            }
+            if unknown { Value::Null } else { boolean(Some(*negated)) }
+        }
+        ExprKind::Between(parts, negated) => {
+            let (value, low_how, low, high_how, high) = &**parts;
+            let value = eval(value, row, rt)?;
+            let low = eval(low, row, rt)?;
+            let high = eval(high, row, rt)?;
+            let above = compare_op(CompareOp::Ge, low_how, &value, &low, rt)?;
+            let below = compare_op(CompareOp::Le, high_how, &value, &high, rt)?;
+            let between = match (above, below) {
+                (Some(false), _) | (_, Some(false)) => Some(false),
+                (Some(true), Some(true)) => Some(true),
+                _ => None,
+            };
+            boolean(between.map(|b| b != *negated))
+        }
+        ExprKind::Like(value, pattern, escape, collation, negated) => {
+            let value_type = &value.sql_type;
+            let value = eval(value, row, rt)?;
+            let pattern = eval(pattern, row, rt)?;
+            if value.is_null() || pattern.is_null() {
+                return Ok(Value::Null);
+            }
+            let matched = like_values(&value, value_type, &pattern, *escape, *collation);
+            boolean(Some(matched != *negated))
+        }
+        ExprKind::Case(branches, otherwise) => {
+            for (when, then) in branches {
+                let value = eval(when, row, rt)?;
+                if truth(&value, rt)? == Some(true) {
+                    let value = eval(then, row, rt)?;
+                    return Ok(to_type(value, &then.sql_type, &expr.sql_type, rt.context.eval())?);
+                }
+            }
+            match otherwise {
+                Some(otherwise) => {
+                    let value = eval(otherwise, row, rt)?;
+                    to_type(value, &otherwise.sql_type, &expr.sql_type, rt.context.eval())?
+                }
+                None => Value::Null,
+            }
+        }
+        ExprKind::Cast(inner, target) => {
+            let value = eval(inner, row, rt)?;
+            cast_value(value, &inner.sql_type, target, &expr.sql_type, rt.context.eval())?
+        }
+        ExprKind::Collate(inner) => eval(inner, row, rt)?,
+        ExprKind::Call(function, args) => {
+            let args = eval_all(args, row, rt)?;
+            call_function(function, &args, &expr.sql_type, rt)?
+        }
+        ExprKind::Session(function, args) => session(*function, args, row, rt)?,
+        ExprKind::Subquery(subquery) => subquery_value(subquery, row, rt)?,
+        ExprKind::UserVariable(name) => rt.context.user_variable(name),
+        ExprKind::Assign(name, inner) => {
+            let value = eval(inner, row, rt)?;
+            rt.context.set_user_variable(name, value.clone());
+            value
+        }
+        ExprKind::SystemVariable(name, scope) => rt.context.system_variable(name, *scope)?,
+        ExprKind::Row(parts) => {
+            return Err(SqlError::new(
+                ErrorCode::OperandColumns,
+                format!("Operand should contain 1 column(s), not {}", parts.len()),
+            )
+            .into());
+        }
+    })
+}
+
+fn eval_all(exprs: &[Expr], row: &[Value], rt: &mut Runtime<'_>) -> Result<Row, Stop> {
+    exprs.iter().map(|e| eval(e, row, rt)).collect()
+}
+
+fn compare_op(
+    op: CompareOp,
+    how: &Comparison,
+    left: &Value,
+    right: &Value,
+    rt: &mut Runtime<'_>,
+) -> Result<Option<bool>, SqlError> {
+    if left.is_null() || right.is_null() {
+        return Ok(match op {
+            CompareOp::NullSafeEq => Some(left.is_null() && right.is_null()),
+            _ => None,
+        });
+    }
+    let Some(ordering) = compare_values(how, left, right, rt.context.eval())? else {
+        return Ok(None);
+    };
+    Ok(Some(satisfies(op, ordering)))
+}
+
+fn satisfies(op: CompareOp, ordering: Ordering) -> bool {
+    match op {
+        CompareOp::Eq | CompareOp::NullSafeEq => ordering.is_eq(),
+        CompareOp::Ne => ordering.is_ne(),
+        CompareOp::Lt => ordering.is_lt(),
+        CompareOp::Le => ordering.is_le(),
+        CompareOp::Gt => ordering.is_gt(),
+        CompareOp::Ge => ordering.is_ge(),
+    }
+}
+
+/// Rows compare like their columns, first difference first.
+fn compare_rows(
+    op: CompareOp,
+    how: &[Comparison],
+    left: &[Value],
+    right: &[Value],
+    rt: &mut Runtime<'_>,
+) -> Result<Option<bool>, SqlError> {
+    match op {
+        CompareOp::Eq | CompareOp::NullSafeEq | CompareOp::Ne => {
+            let each = if op == CompareOp::Ne { CompareOp::Eq } else { op };
+            let mut all = Some(true);
+            for ((how, a), b) in how.iter().zip(left).zip(right) {
+                match compare_op(each, how, a, b, rt)? {
+                    Some(true) => {}
+                    Some(false) => {
+                        all = Some(false);
+                        break;
+                    }
+                    None => all = None,
+                }
+            }
+            Ok(if op == CompareOp::Ne { all.map(|b| !b) } else { all })
+        }
+        _ => {
+            for ((how, a), b) in how.iter().zip(left).zip(right) {
+                if a.is_null() || b.is_null() {
+                    return Ok(None);
+                }
+                match compare_values(how, a, b, rt.context.eval())? {
+                    None => return Ok(None),
+                    Some(Ordering::Equal) => {}
+                    Some(ordering) => return Ok(Some(satisfies(op, ordering))),
+                }
+            }
+            Ok(Some(satisfies(op, Ordering::Equal)))
+        }
+    }
+}
+
+/// The rows of a subquery for this row, or a request for them.
+fn rows_of(
+    subquery: &Subquery,
+    exists: bool,
+    single: bool,
+    row: &[Value],
+    rt: &mut Runtime<'_>,
+) -> Result<Arc<SubqueryRows>, Stop> {
+    let args = eval_all(&subquery.args, row, rt)?;
+    match rt.remembered(&subquery.plan, &args) {
+        Some(rows) => Ok(rows),
+        None => Err(Stop::Wait(Box::new(runtime::Pending::Subquery {
+            plan: subquery.plan.clone(),
+            args,
+            exists,
+            single,
+        }))),
+    }
+}
+
+fn subquery_value(subquery: &Subquery, row: &[Value], rt: &mut Runtime<'_>) -> Result<Value, Stop> {
+    Ok(match &subquery.usage {
+        SubqueryUse::Scalar => {
+            let rows = rows_of(subquery, false, true, row, rt)?;
+            rows.rows.first().and_then(|r| r.first()).cloned().unwrap_or(Value::Null)
+        }
+        SubqueryUse::Exists => {
+            let rows = rows_of(subquery, true, false, row, rt)?;
+            boolean(Some(!rows.rows.is_empty()))
+        }
+        SubqueryUse::In { left, compare, negated } => {
+            let left = eval_all(left, row, rt)?;
+            let rows = rows_of(subquery, false, false, row, rt)?;
+            boolean(member(&left, &rows, compare, rt)?.map(|b| b != *negated))
+        }
+        SubqueryUse::Row { left, op, compare } => {
+            let left = eval_all(left, row, rt)?;
+            let rows = rows_of(subquery, false, true, row, rt)?;
+            match rows.rows.first() {
+                Some(right) => boolean(compare_rows(*op, compare, &left, right, rt)?),
+                None => boolean(compare_rows(*op, compare, &left, &vec![Value::Null; left.len()], rt)?),
+            }
+        }
+        SubqueryUse::Quantified { left, op, compare, all } => {
+            let left = eval(left, row, rt)?;
+            let rows = rows_of(subquery, false, false, row, rt)?;
+            let mut unknown = false;
+            for right in &rows.rows {
+                match compare_op(*op, compare, &left, &right[0], rt)? {
+                    Some(holds) if holds != *all => return Ok(boolean(Some(!all))),
+                    Some(_) => {}
+                    None => unknown = true,
+                }
+            }
+            if unknown { Value::Null } else { boolean(Some(*all)) }
+        }
+    })
+}
+
+/// Whether a row is among a subquery's rows; unknown if only NULLs stand in the way.
+fn member(
+    left: &[Value],
+    rows: &SubqueryRows,
+    how: &[Comparison],
+    rt: &mut Runtime<'_>,
+) -> Result<Option<bool>, SqlError> {
+    if rows.rows.is_empty() {
+        return Ok(Some(false));
+    }
+    // Many rows that compare by keys: look them up.
+    if rows.rows.len() > 8 && how.iter().all(is_hashable) && !left.iter().any(Value::is_null) {
+        let key = |values: &[Value], rt: &mut Runtime<'_>| -> Result<Option<Vec<u8>>, SqlError> {
+            let mut out = Vec::new();
+            for (how, value) in how.iter().zip(values) {
+                if value.is_null() || !put_hash_key(&mut out, how, value, rt.context.eval())? {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(out))
+        };
+        if rows.members.get().is_none() {
+            let mut members = std::collections::HashSet::with_capacity(rows.rows.len());
+            let mut has_null = false;
+            let mut complete = true;
+            for row in &rows.rows {
+                if row.iter().any(Value::is_null) {
+                    has_null = true;
+                    continue;
+                }
+                match key(row, rt)? {
+                    Some(key) => {
+                        members.insert(key);
+                    }
+                    None => complete = false,
+                }
+            }
+            let _ = rows.members.set(complete.then_some((members, has_null)));
+        }
+        if let Some((members, has_null)) = rows.members.get().expect("just set")
+            && let Some(key) = key(left, rt)?
+        {
+            let hit = members.contains(&key);
+            if hit && how.iter().all(hash_decides) {
+                return Ok(Some(true));
+            }
+            if !hit && !has_null {
+                return Ok(Some(false));
+            }
+            if !hit && left.len() == 1 {
+                return Ok(None);
+            }
+        }
+    }
+    let mut unknown = false;
+    for right in &rows.rows {
+        match compare_rows(CompareOp::Eq, how, left, right, rt)? {
+            Some(true) => return Ok(Some(true)),
+            Some(false) => {}
+            None => unknown = true,
+        }
+    }
+    Ok(if unknown { None } else { Some(false) })
+}
+
+fn session(
+    function: SessionFunction,
+    args: &[Expr],
+    row: &[Value],
+    rt: &mut Runtime<'_>,
+) -> Result<Value, Stop> {
+    if function == SessionFunction::Benchmark {
+        let count = to_f64(&eval(&args[0], row, rt)?);
+        if count < 0.0 {
+            return Ok(Value::Null);
+        }
+        for n in 0..count as u64 {
+            if n % 1024 == 0 {
+                rt.context.check_killed()?;
+            }
+            eval(&args[1], row, rt)?;
+        }
+        return Ok(Value::Int(0));
+    }
+    let args = eval_all(args, row, rt)?;
+    let name = |rt: &Runtime<'_>| -> Result<String, SqlError> {
+        let _ = rt;
+        match args.first() {
+            Some(Value::Null) | None => {
+                Err(SqlError::new(ErrorCode::ErrorInUserLock, "Incorrect user-level lock name 'NULL'."))
+            }
+            Some(value) => {
+                let name = to_text(value);
+                if name.is_empty() || name.chars().count() > 64 {
+                    return Err(SqlError::new(
+                        ErrorCode::ErrorInUserLock,
+                        format!("Incorrect user-level lock name '{name}'."),
+                    ));
+                }
+                Ok(name)
+            }
+        }
+    };
+    let connection = rt.context.connection_id();
+    Ok(match function {
+        SessionFunction::GetLock => {
+            name(rt)?;
+            match rt.next_answer() {
+                Some(answer) => answer,
+                None => return Err(Stop::Wait(Box::new(runtime::Pending::Session(function, args)))),
+            }
+        }
+        SessionFunction::ReleaseLock => {
+            let name = name(rt)?;
+            match rt.context.server().release_lock(connection, &name) {
+                Some(released) => Value::Int(i64::from(released)),
+                None => Value::Null,
+            }
+        }
+        SessionFunction::ReleaseAllLocks => {
+            Value::Int(rt.context.server().release_all_locks(connection) as i64)
+        }
+        SessionFunction::IsFreeLock => {
+            let name = name(rt)?;
+            Value::Int(i64::from(rt.context.server().lock_holder(&name).is_none()))
+        }
+        SessionFunction::IsUsedLock => {
+            let name = name(rt)?;
+            match rt.context.server().lock_holder(&name) {
+                Some(holder) => Value::Int(i64::from(holder)),
+                None => Value::Null,
+            }
+        }
+        SessionFunction::Benchmark => Value::Null,
+    })
+}

@@ -1,0 +1,221 @@
+//! Functions: the way from names to the functions of `values`, CAST, and forms with a syntax of their own.
+
+use super::kernel::*;
+use super::*;
+use assize_model::ErrorCode;
+use assize_values::{BlobSize, EvalContext};
+use sqlparser::ast::{DataType, ExactNumberInfo};
+
+/// What CAST casts to, besides the type of the expression.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CastTo {
+    /// The expression's type.
+    Type,
+    /// CONVERT(… USING charset): characters that the character set lacks become `?`.
+    Charset(assize_values::collation::Charset),
+}
+
+/// `CAST(expr AS data_type)`; `charset` is what follows CHAR.
+pub fn cast(
+    expr: Expr,
+    data_type: &DataType,
+    charset: Option<&str>,
+    ctx: &mut EvalContext,
+) -> Result<Expr, SqlError> {
+    let sql_type = cast_type(&expr, data_type, charset, ctx)?;
+    let nullable = expr.nullable || !(sql_type.is_numeric() || sql_type.is_string());
+    let mut cast = Expr::new(ExprKind::Cast(Box::new(expr), CastTo::Type), sql_type, nullable);
+    if is_text(&cast.sql_type) {
+        cast.coercibility = Coercibility::Implicit;
+    }
+    Ok(cast)
+}
+
+fn cast_type(
+    expr: &Expr,
+    data_type: &DataType,
+    charset: Option<&str>,
+    ctx: &EvalContext,
+) -> Result<SqlType, SqlError> {
+    let fsp = |n: &Option<u64>| -> Result<u8, SqlError> {
+        match n.unwrap_or(0) {
+            n @ 0..=6 => Ok(n as u8),
+            n => Err(SqlError::new(
+                ErrorCode::PrecisionTooBig,
+                format!("Too-big precision {n} specified for 'CAST'. Maximum is 6."),
+            )),
+        }
+    };
+    let text = |length: Option<u64>| -> Result<SqlType, SqlError> {
+        let collation = match charset {
+            Some(name) => assize_values::collation::Charset::find(name)?.default_collation(),
+            None => ctx.connection_collation,
+        };
+        let length = length.unwrap_or_else(|| u64::from(expr.sql_type.char_length().min(16_000_000)));
+        Ok(SqlType::string(length, collation))
+    };
+    Ok(match data_type {
+        DataType::Signed | DataType::SignedInteger | DataType::Integer(_) | DataType::Int(_) | DataType::BigInt(_) => {
+            SqlType::BIGINT
+        }
+        DataType::Unsigned
+        | DataType::UnsignedInteger
+        | DataType::IntegerUnsigned(_)
+        | DataType::IntUnsigned(_)
+        | DataType::BigIntUnsigned(_) => SqlType::BIGINT_UNSIGNED,
+        DataType::Char(length)
+        | DataType::Character(length)
+        | DataType::Varchar(length)
+        | DataType::CharVarying(length)
+        | DataType::Nvarchar(length) => match length {
+            Some(sqlparser::ast::CharacterLength::IntegerLength { length, .. }) => text(Some(*length))?,
+            _ => text(None)?,
+        },
+        DataType::Binary(Some(length)) => SqlType::Binary { length: (*length).min(u32::MAX.into()) as u32 },
+        DataType::Binary(None) | DataType::Varbinary(None) => {
+            let length = expr.sql_type.char_length();
+            if length > 65_535 { SqlType::Blob { size: BlobSize::Long } } else { SqlType::VarBinary { length: length * 4 } }
+        }
+        DataType::Date => SqlType::Date,
+        DataType::Time(n, _) => SqlType::Time { fsp: fsp(n)? },
+        DataType::Datetime(n) | DataType::Timestamp(n, _) => SqlType::DateTime { fsp: fsp(n)? },
+        DataType::Decimal(info) | DataType::Numeric(info) | DataType::Dec(info) => {
+            let (precision, scale) = match info {
+                ExactNumberInfo::None => (10, 0),
+                ExactNumberInfo::Precision(p) => (*p, 0),
+                ExactNumberInfo::PrecisionAndScale(p, s) => (*p, *s),
+            };
+            if precision > 65 {
+                return Err(SqlError::new(
+                    ErrorCode::PrecisionTooBig,
+                    format!("Too-big precision {precision} specified for 'CAST'. Maximum is 65."),
+                ));
+            }
+            if !(0..=30).contains(&scale) {
+                return Err(SqlError::new(
+                    ErrorCode::MScaleTooBig,
+                    format!("Too big scale {scale} specified for column 'CAST'. Maximum is 30."),
+                ));
+            }
+            if scale as u64 > precision.max(1) {
+                return Err(SqlError::new(
+                    ErrorCode::ScaleLargerThanPrecision,
+                    "For float(M,D), double(M,D) or decimal(M,D), M must be >= D (column 'CAST').",
+                ));
+            }
+            let precision = if precision == 0 { 10 } else { precision };
+            SqlType::Decimal { precision: precision as u8, scale: scale as u8, unsigned: false }
+        }
+        DataType::Float(ExactNumberInfo::Precision(25..=53)) => SqlType::DOUBLE,
+        DataType::Float(_) => SqlType::Float { unsigned: false, digits: None },
+        DataType::Double(_) | DataType::DoublePrecision | DataType::Real => SqlType::DOUBLE,
+        DataType::JSON => SqlType::Json,
+        DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("year") => SqlType::Year,
+        other => return Err(unsupported(format!("CAST to {other}"))),
+    })
+}
+
+/// The value of a cast.
+pub fn cast_value(
+    value: Value,
+    from: &SqlType,
+    target: &CastTo,
+    to: &SqlType,
+    ctx: &mut EvalContext,
+) -> Result<Value, SqlError> {
+    let value = local(value, ctx);
+    match target {
+        CastTo::Type => assize_values::cast::cast(&value, from, to, ctx),
+        CastTo::Charset(charset) => {
+            let Some(text) = assize_values::convert::to_text(&value, from) else { return Ok(Value::Null) };
+            if *charset == assize_values::collation::Charset::Binary {
+                return Ok(Value::Bytes(text.bytes().clone()));
+            }
+            if text.chars().all(|c| charset.has(c)) {
+                return Ok(Value::Text(text));
+            }
+            let replaced: String = text.chars().map(|c| if charset.has(c) { c } else { '?' }).collect();
+            Ok(Value::text(replaced))
+        }
+    }
+}
+
+/// `CONVERT(expr USING charset)`.
+pub fn convert_using(expr: Expr, charset: &str) -> Result<Expr, SqlError> {
+    let charset = assize_values::collation::Charset::find(charset.trim_matches(['`', '\'', '"']))?;
+    let length = u64::from(expr.sql_type.char_length());
+    let nullable = expr.nullable;
+    let sql_type = SqlType::string(length, charset.default_collation());
+    let mut converted = Expr::new(ExprKind::Cast(Box::new(expr), CastTo::Charset(charset)), sql_type, nullable);
+    converted.coercibility = Coercibility::Implicit;
+    Ok(converted)
+}
+
+/// A function of `values`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Function(pub &'static str);
+
+impl Function {
+    /// Whether it may answer differently for the same arguments.
+    pub fn is_volatile(&self) -> bool {
+        false
+    }
+
+    /// Whether it waits.
+    pub fn waits(&self) -> bool {
+        false
+    }
+}
+
+/// Whether there is a function of this name.
+pub fn function_exists(_name: &str) -> bool {
+    false
+}
+
+/// A call of a function.
+pub fn function(name: &str, args: Vec<Expr>, _ctx: &mut EvalContext) -> Result<Expr, SqlError> {
+    let _ = args;
+    Err(unsupported(name))
+}
+
+/// The value of a call.
+pub fn call_function(
+    function: &Function,
+    _args: &[Value],
+    _sql_type: &SqlType,
+    _rt: &mut Runtime<'_>,
+) -> Result<Value, SqlError> {
+    Err(unsupported(function.0))
+}
+
+/// EXTRACT.
+pub fn extract(unit: &str, expr: Expr, ctx: &mut EvalContext) -> Result<Expr, SqlError> {
+    function(unit, vec![expr], ctx)
+}
+
+/// TRIM.
+pub fn trim(side: &str, what: Option<Expr>, expr: Expr, ctx: &mut EvalContext) -> Result<Expr, SqlError> {
+    let _ = what;
+    function(side, vec![expr], ctx)
+}
+
+/// `date ± INTERVAL amount unit`.
+pub fn interval_add(
+    date: Expr,
+    amount: Expr,
+    unit: &str,
+    _subtract: bool,
+    ctx: &mut EvalContext,
+) -> Result<Expr, SqlError> {
+    function(unit, vec![date, amount], ctx)
+}
+
+/// TIMESTAMPDIFF.
+pub fn timestamp_diff(unit: &str, from: Expr, to: Expr, ctx: &mut EvalContext) -> Result<Expr, SqlError> {
+    function(unit, vec![from, to], ctx)
+}
+
+/// `DATE '…'` and its kin.
+pub fn temporal_literal(kind: &str, text: &str, ctx: &mut EvalContext) -> Result<Expr, SqlError> {
+    function(kind, vec![text_literal(text, ctx)], ctx)
+}

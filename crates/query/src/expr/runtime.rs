@@ -1,0 +1,260 @@
+//! What a running statement carries along: the session, parameters, outer values, subquery results, memory.
+
+use super::{Row, SessionFunction};
+use crate::plan::{CteRows, SubPlan};
+use assize_model::{ErrorCode, SqlError};
+use assize_ports::StatementContext;
+use assize_values::Value;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Correlated subqueries remember this many results each.
+const MEMO_MAX: usize = 4096;
+
+/// Memory that sorting, grouping, joining and materialising may take, unless the session says otherwise.
+pub const MEMORY_DEFAULT: usize = 256 << 20;
+
+/// Why an evaluation stopped.
+#[derive(Debug)]
+pub enum Stop {
+    /// It failed.
+    Error(SqlError),
+    /// It needs an answer that takes waiting.
+    Wait(Box<Pending>),
+}
+
+impl From<SqlError> for Stop {
+    fn from(error: SqlError) -> Self {
+        Stop::Error(error)
+    }
+}
+
+/// What an evaluation waits for.
+#[derive(Debug)]
+pub enum Pending {
+    /// The rows of a subquery for these outer values.
+    Subquery {
+        /// The subquery.
+        plan: Arc<SubPlan>,
+        /// Its outer values.
+        args: Vec<Value>,
+        /// Only whether there is a row matters.
+        exists: bool,
+        /// A second row is error 1242.
+        single: bool,
+    },
+    /// A server function.
+    Session(SessionFunction, Vec<Value>),
+}
+
+/// Rows of a subquery, kept for as long as they may be asked for again.
+#[derive(Debug, Default)]
+pub struct SubqueryRows {
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// For membership tests: keys of the rows without NULL, and whether there are rows with NULL; `None` if
+    /// some row has no key.
+    pub members: std::sync::OnceLock<Option<(HashSet<Vec<u8>>, bool)>>,
+}
+
+/// Memory accounting of one statement.
+#[derive(Debug)]
+pub struct Budget {
+    limit: usize,
+    used: usize,
+}
+
+impl Budget {
+    /// A budget of so many bytes.
+    pub fn new(limit: usize) -> Self {
+        Budget { limit, used: 0 }
+    }
+
+    /// Takes memory for a row that is kept.
+    pub fn take_row(&mut self, row: &[Value]) -> Result<(), SqlError> {
+        self.take(row_size(row))
+    }
+
+    /// Takes memory; error 1041 with the figures if there is none left.
+    pub fn take(&mut self, bytes: usize) -> Result<(), SqlError> {
+        self.used += bytes;
+        if self.used > self.limit {
+            return Err(SqlError::new(
+                ErrorCode::OutOfMemory,
+                format!(
+                    "Out of memory: the statement needs more than {} bytes to sort, group, join or keep rows \
+                     (limit {} bytes)",
+                    self.used, self.limit
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Gives memory back.
+    pub fn give(&mut self, bytes: usize) {
+        self.used = self.used.saturating_sub(bytes);
+    }
+
+    /// Bytes taken.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+}
+
+/// Roughly what a row takes.
+pub fn row_size(row: &[Value]) -> usize {
+    let inline = std::mem::size_of_val(row) + 24;
+    row.iter().fold(inline, |n, v| {
+        n + match v {
+            Value::Text(t) => t.len(),
+            Value::Bytes(b) => b.len(),
+            Value::Json(_) => 64,
+            _ => 0,
+        }
+    })
+}
+
+/// A statement while it runs.
+pub struct Runtime<'c> {
+    /// The session.
+    pub context: &'c mut dyn StatementContext,
+    /// Values of `?`.
+    pub params: &'c [Value],
+    /// Values that the enclosing query hands to the running subquery.
+    pub outer: Arc<[Value]>,
+    /// Memory.
+    pub budget: Budget,
+    /// Rows of common table expressions that several places read.
+    pub ctes: HashMap<u32, Arc<CteRows>>,
+    /// Rows of the step before, by name of the recursive common table expression that runs.
+    pub recursion: Vec<(Arc<str>, Arc<Vec<Row>>)>,
+    memo: HashMap<usize, HashMap<Vec<u8>, Arc<SubqueryRows>>>,
+    answers: Vec<Value>,
+    cursor: usize,
+}
+
+impl<'c> Runtime<'c> {
+    /// A runtime for one execution.
+    pub fn new(context: &'c mut dyn StatementContext, params: &'c [Value]) -> Self {
+        Runtime {
+            context,
+            params,
+            outer: Arc::new([]),
+            budget: Budget::new(MEMORY_DEFAULT),
+            ctes: HashMap::new(),
+            recursion: Vec::new(),
+            memo: HashMap::new(),
+            answers: Vec::new(),
+            cursor: 0,
+        }
+    }
+
+    /// The remembered rows of a subquery.
+    pub(super) fn remembered(&self, plan: &Arc<SubPlan>, args: &[Value]) -> Option<Arc<SubqueryRows>> {
+        let of_plan = self.memo.get(&(Arc::as_ptr(plan) as usize))?;
+        of_plan.get(&exact_key(args)).cloned()
+    }
+
+    /// Forgets what depended on the rows of a recursive step.
+    pub(crate) fn forget_step(&mut self) {
+        self.memo.clear();
+        if self.recursion.is_empty() {
+            return;
+        }
+        // Within an outer recursion, tables computed from its rows must be computed again.
+        self.ctes.clear();
+    }
+
+    /// The next answer of a waiting function, if it is there already.
+    pub(super) fn next_answer(&mut self) -> Option<Value> {
+        let answer = self.answers.get(self.cursor).cloned();
+        self.cursor += usize::from(answer.is_some());
+        answer
+    }
+
+    /// An evaluation begins or begins again.
+    pub(super) fn rewind(&mut self) {
+        self.cursor = 0;
+    }
+
+    /// An evaluation is over.
+    pub(super) fn forget_answers(&mut self) {
+        self.answers.clear();
+        self.cursor = 0;
+    }
+
+    /// Gets what an evaluation waits for.
+    pub(super) async fn provide(&mut self, pending: Pending) -> Result<(), SqlError> {
+        match pending {
+            Pending::Subquery { plan, args, exists, single } => {
+                let key = exact_key(&args);
+                let rows = crate::exec::subquery_rows(&plan, args, exists, single, self).await?;
+                let of_plan = self.memo.entry(Arc::as_ptr(&plan) as usize).or_default();
+                if of_plan.len() >= MEMO_MAX {
+                    of_plan.clear();
+                }
+                of_plan.insert(key, Arc::new(SubqueryRows { rows, ..SubqueryRows::default() }));
+            }
+            Pending::Session(SessionFunction::GetLock, args) => {
+                let name = args.first().map(super::to_text).unwrap_or_default();
+                let timeout = args.get(1).map_or(0.0, super::to_f64);
+                let connection = self.context.connection_id();
+                let micros = if timeout < 0.0 { i64::MAX } else { (timeout * 1e6).min(3e14) as i64 };
+                let granted = self.context.server().get_lock(connection, &name, micros).await;
+                self.context.check_killed()?;
+                self.answers.push(match granted {
+                    Some(granted) => Value::Int(i64::from(granted)),
+                    None => Value::Null,
+                });
+            }
+            Pending::Session(function, _) => {
+                return Err(SqlError::internal(format!("{function:?} does not wait")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that are equal exactly if the values are the same, bit for bit.
+pub fn exact_key(values: &[Value]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(values.len() * 9);
+    for value in values {
+        match value {
+            Value::Null => out.push(0),
+            Value::Int(n) => {
+                out.push(1);
+                out.extend_from_slice(&n.to_le_bytes());
+            }
+            Value::UInt(n) => {
+                out.push(2);
+                out.extend_from_slice(&n.to_le_bytes());
+            }
+            Value::Float(n) => {
+                out.push(3);
+                out.extend_from_slice(&n.to_bits().to_le_bytes());
+            }
+            Value::Double(n) => {
+                out.push(4);
+                out.extend_from_slice(&n.to_bits().to_le_bytes());
+            }
+            Value::Text(text) => {
+                out.push(5);
+                out.extend_from_slice(&(text.len() as u64).to_le_bytes());
+                out.extend_from_slice(text.as_bytes());
+            }
+            Value::Bytes(bytes) => {
+                out.push(6);
+                out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+                out.extend_from_slice(bytes);
+            }
+            other => {
+                let text = format!("{other:?}");
+                out.push(7);
+                out.extend_from_slice(&(text.len() as u64).to_le_bytes());
+                out.extend_from_slice(text.as_bytes());
+            }
+        }
+    }
+    out
+}
