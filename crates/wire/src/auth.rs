@@ -172,12 +172,18 @@ impl Exchange {
                 None => self.refused(response),
             };
         }
+        self.nonce = fresh_nonce();
         self.switch()
     }
 
-    /// Begins by asking for a response to a fresh nonce, whatever came before.
+    /// The nonce that the client saw last.
+    pub fn nonce(&self) -> [u8; NONCE] {
+        self.nonce
+    }
+
+    /// Begins by asking for a response to the nonce that the client knows already. This is how
+    /// COM_CHANGE_USER goes: some clients answer any request there with their old nonce.
     pub fn switch(&mut self) -> Step {
-        self.nonce = fresh_nonce();
         let mut payload = vec![0xfe];
         payload.extend_from_slice(self.plugin.name().as_bytes());
         payload.push(0);
@@ -230,7 +236,9 @@ impl Exchange {
         match self.plugin {
             Plugin::Native if native_matches(verifier, &self.nonce, response) => Step::Accepted(Vec::new()),
             Plugin::Native => Step::Refused { using_password: true },
-            Plugin::CachingSha2 if sha2_matches(verifier, &self.nonce, response) => Step::Accepted(vec![1, 3]),
+            Plugin::CachingSha2 if sha2_matches(verifier, &self.nonce, response) => {
+                Step::Accepted(vec![1, 3])
+            }
             Plugin::CachingSha2 if self.secure || response.len() != SHA256 => {
                 self.awaiting = Awaiting::FullPassword;
                 Step::Ask(vec![1, 4])

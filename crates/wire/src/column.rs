@@ -102,7 +102,13 @@ fn type_shape(sql_type: &SqlType, results: Results, from_table: bool) -> Shape {
     };
     let text = |code: u8, chars: u32, collation: Collation, flags: u16| {
         if collation == Collation::BINARY {
-            return Shape { code, collation: binary, length: chars, flags: flags | flag::BINARY, decimals: 0 };
+            return Shape {
+                code,
+                collation: binary,
+                length: chars,
+                flags: flags | flag::BINARY,
+                decimals: 0,
+            };
         }
         // With `character_set_results = NULL` the column's own collation is named.
         let (shown, width) = match results.charset {

@@ -21,7 +21,9 @@ use crate::listener::{Admission, Closing, Control, Peer, too_many};
 use crate::packet::{Front, Output, PacketBuffer};
 use crate::params::{ExecuteHead, ParamError, ParamType, decode_execute, skip_query_attributes};
 use crate::protocol::{capability as cap, command, status};
-use crate::result::{CursorRows, DefinitionCache, FilePart, FileRequest, HIGH_WATER, ResultWriter, RowFormat, put_error};
+use crate::result::{
+    CursorRows, DefinitionCache, FilePart, FileRequest, HIGH_WATER, ResultWriter, RowFormat, put_error,
+};
 use assize_model::{ErrorCode, SqlError};
 use assize_values::Collation;
 use bytes::Bytes;
@@ -256,7 +258,9 @@ where
     packets.expect(1);
     let first = loop {
         match packets.next() {
-            Front::Packet { payload, seq } => break First { payload: packets.bytes()[payload].to_vec(), seq },
+            Front::Packet { payload, seq } => {
+                break First { payload: packets.bytes()[payload].to_vec(), seq };
+            }
             Front::Incomplete => {}
             Front::TooLarge { .. } | Front::OutOfOrder { .. } => {
                 return Err(refuse_handshake(stream.as_mut(), 2).await);
@@ -400,7 +404,7 @@ fn access_denied(user: &str, host: &str, using_password: bool) -> SqlError {
 /// Drives an [`Exchange`]. The outer error is the transport's.
 async fn authenticate(
     io: &mut Io,
-    session: &SessionState,
+    session: &mut SessionState,
     login: &Login,
     account: Option<Account>,
     user: &str,
@@ -416,7 +420,7 @@ async fn authenticate(
     let secure = session.client.tls.is_some();
     let mut exchange = Exchange::new(account, session.nonce, secure);
     let mut answer = Vec::new();
-    // The greeting's nonce is not used twice: COM_CHANGE_USER gets a fresh one wherever the client allows it.
+    // What comes with COM_CHANGE_USER may be made for any plugin: ask for what the account needs.
     let mut step = if change_user && can_switch {
         exchange.switch()
     } else {
@@ -425,6 +429,7 @@ async fn authenticate(
     loop {
         step = match step {
             Step::Ask(payload) => {
+                session.nonce = exchange.nonce();
                 io.writer.output.packet(&payload);
                 io.send().await?;
                 answer = io.packet().await?;
@@ -554,8 +559,14 @@ impl<H: Handler> Connection<'_, H> {
                         let Connection { io, session, handler, config, .. } = &mut self;
                         let payload = &io.packets.bytes()[payload];
                         let (reader, writer) = (&mut io.reader, &mut io.writer);
-                        let running =
-                            Running { reader, writer, session, handler: *handler, interrupt: &*interrupt, config };
+                        let running = Running {
+                            reader,
+                            writer,
+                            session,
+                            handler: *handler,
+                            interrupt: &*interrupt,
+                            config,
+                        };
                         running.command(payload).await
                     };
                     self.take_look_ahead();
@@ -845,9 +856,7 @@ impl<H: Handler> Running<'_, H> {
             let limit = self.config.statements_max;
             return self.fail(&SqlError::new(
                 ErrorCode::TooManyStatements,
-                format!(
-                    "Can't create more than max_prepared_stmt_count statements (current value: {limit})"
-                ),
+                format!("Can't create more than max_prepared_stmt_count statements (current value: {limit})"),
             ));
         }
         let text = self.handler.client_charset().decode(body);

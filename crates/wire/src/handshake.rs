@@ -106,8 +106,8 @@ pub(crate) fn decode_change_user(payload: &[u8], capabilities: u32) -> Result<Lo
     let auth = cursor.take(length)?.to_vec();
     let database = Some(cursor.nul_or_rest().to_vec()).filter(|name| !name.is_empty());
     let collation = if cursor.is_empty() { 0 } else { cursor.u16()? };
-    let plugin = (capabilities & cap::PLUGIN_AUTH != 0 && !cursor.is_empty())
-        .then(|| cursor.nul_or_rest().to_vec());
+    let plugin =
+        (capabilities & cap::PLUGIN_AUTH != 0 && !cursor.is_empty()).then(|| cursor.nul_or_rest().to_vec());
     let attributes = if capabilities & cap::CONNECT_ATTRS != 0 && !cursor.is_empty() {
         attributes(&mut cursor)?
     } else {

@@ -47,9 +47,7 @@ pub use auth::{Account, PasswordKey, Plugin, native_verifier, sha2_verifier};
 pub use column::charset_of_collation;
 pub use config::Config;
 pub use connection::{ConnectionError, serve_connection};
-pub use handler::{
-    ClientInfo, Completion, FieldDefault, Handler, Interrupt, Prepared, StateChange, TlsInfo,
-};
+pub use handler::{ClientInfo, Completion, FieldDefault, Handler, Interrupt, Prepared, StateChange, TlsInfo};
 pub use listener::{Admission, Closing, Control, Listener, Peer};
 pub use protocol::{capability, status};
 pub use result::ResultWriter;

@@ -157,10 +157,18 @@ impl Listener {
         }
         drop(socket);
         self.close_all(Closing::Draining);
-        let all_ended = async { while let Some(ended) = tasks.join_next().await { report(ended) } };
+        let all_ended = async {
+            while let Some(ended) = tasks.join_next().await {
+                report(ended)
+            }
+        };
         if tokio::time::timeout(self.config.drain_timeout + LAST_WORDS, all_ended).await.is_err() {
             self.close_all(Closing::Killed);
-            let all_ended = async { while let Some(ended) = tasks.join_next().await { report(ended) } };
+            let all_ended = async {
+                while let Some(ended) = tasks.join_next().await {
+                    report(ended)
+                }
+            };
             let _ = tokio::time::timeout(LAST_WORDS, all_ended).await;
         }
         tasks.shutdown().await;
@@ -197,7 +205,8 @@ impl Listener {
             let _place = Place { listener: &listener, id };
             let _ = stream.set_nodelay(true);
             let config = listener.config.clone();
-            if let Err(error) = serve_connection(stream, id, peer, admission, handler, &config, control).await {
+            if let Err(error) = serve_connection(stream, id, peer, admission, handler, &config, control).await
+            {
                 if matches!(error, crate::ConnectionError::TooMany) {
                     listener.refused.fetch_add(1, Ordering::Relaxed);
                 }

@@ -186,7 +186,11 @@ impl Output {
 
     /// Forgets what has been sent.
     pub fn clear(&mut self) {
-        if self.bytes.capacity() > KEPT_CAPACITY { self.bytes = Vec::new() } else { self.bytes.clear() }
+        if self.bytes.capacity() > KEPT_CAPACITY {
+            self.bytes = Vec::new()
+        } else {
+            self.bytes.clear()
+        }
         self.open = 0;
     }
 

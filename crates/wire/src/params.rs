@@ -181,10 +181,7 @@ pub(crate) fn decode_value(
                 None => string_value(code::STRING, Bytes::copy_from_slice(text), charset),
             }
         }
-        code::VARCHAR
-        | code::BIT
-        | code::JSON..=code::STRING
-        | code::GEOMETRY => {
+        code::VARCHAR | code::BIT | code::JSON..=code::STRING | code::GEOMETRY => {
             string_value(param_type.code, Bytes::copy_from_slice(cursor.lenenc_bytes()?), charset)
         }
         _ => return Err(ParamError::Malformed),
@@ -226,7 +223,8 @@ fn decode_date(cursor: &mut Cursor<'_>) -> Result<DateTime, ParamError> {
     let Date { year, month, day } = at.date;
     // Zero parts are a matter of the SQL mode; parts that no calendar has are an error at once.
     let days = if month == 0 { 31 } else { temporal::days_in_month(year, month.min(12)) };
-    if year > 9999 || month > 12 || day > days || hour > 23 || minute > 59 || second > 59 || micros > 999_999 {
+    if year > 9999 || month > 12 || day > days || hour > 23 || minute > 59 || second > 59 || micros > 999_999
+    {
         return Err(ParamError::Sql(SqlError::new(
             ErrorCode::TruncatedWrongValue,
             format!(
@@ -251,7 +249,8 @@ fn decode_time(cursor: &mut Cursor<'_>) -> Result<Time, ParamError> {
     let days = cursor.u32()?;
     let [hour, minute, second] = cursor.array()?;
     let micros = if length == 12 { cursor.u32()? } else { 0 };
-    let seconds = i64::from(days) * 86_400 + i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
+    let seconds =
+        i64::from(days) * 86_400 + i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
     let size = seconds * 1_000_000 + i64::from(micros.min(999_999));
     let (time, _) = Time { micros: if negative { -size } else { size } }.clipped();
     Ok(time)

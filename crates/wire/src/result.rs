@@ -115,10 +115,7 @@ impl ResultWriter {
             half,
             write_timeout,
             capabilities: cap::PROTOCOL_41,
-            results: Results {
-                charset: ResultCharset::Utf8mb4,
-                collation: Collation::UTF8MB4_0900_AI_CI,
-            },
+            results: Results { charset: ResultCharset::Utf8mb4, collation: Collation::UTF8MB4_0900_AI_CI },
             format: RowFormat::Text,
             stage: Stage::Fresh,
             columns: Vec::new(),

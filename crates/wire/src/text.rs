@@ -360,12 +360,8 @@ mod tests {
 
     #[test]
     fn text_follows_the_type() {
-        let padded = SqlType::Int(IntType {
-            width: IntWidth::Int,
-            unsigned: true,
-            zerofill: true,
-            display: Some(5),
-        });
+        let padded =
+            SqlType::Int(IntType { width: IntWidth::Int, unsigned: true, zerofill: true, display: Some(5) });
         assert_eq!(text_of(Value::UInt(42), padded), b"\x0500042");
         assert_eq!(text_of(Value::UInt(0), SqlType::Year), b"\x040000");
         let decimal = SqlType::Decimal { precision: 10, scale: 2, unsigned: false };
@@ -378,7 +374,10 @@ mod tests {
         assert_eq!(text_of(Value::Double(2.5), fixed), b"\x052.500");
         let at = DateTime { date: DATE, micros: 3_661_500_000 };
         assert_eq!(text_of(Value::DateTime(at), SqlType::DateTime { fsp: 1 }), b"\x152026-11-20 01:01:01.5");
-        assert_eq!(text_of(Value::Timestamp(i64::MIN), SqlType::Timestamp { fsp: 0 }), b"\x130000-00-00 00:00:00");
+        assert_eq!(
+            text_of(Value::Timestamp(i64::MIN), SqlType::Timestamp { fsp: 0 }),
+            b"\x130000-00-00 00:00:00"
+        );
     }
 
     #[test]
@@ -391,8 +390,12 @@ mod tests {
 
     #[test]
     fn binary_values_have_the_width_of_their_column() {
-        let tiny =
-            SqlType::Int(IntType { width: IntWidth::Tiny, unsigned: false, zerofill: false, display: Some(1) });
+        let tiny = SqlType::Int(IntType {
+            width: IntWidth::Tiny,
+            unsigned: false,
+            zerofill: false,
+            display: Some(1),
+        });
         assert_eq!(binary_of(Value::Int(-1), tiny), [0xff]);
         assert_eq!(binary_of(Value::Int(258), SqlType::INT), [2, 1, 0, 0]);
         assert_eq!(binary_of(Value::UInt(u64::MAX), SqlType::BIGINT_UNSIGNED), [0xff; 8]);

@@ -27,7 +27,7 @@ impl Interrupt for Seen {
     }
 }
 
-/// Accounts: `root` (no password), `sha` / `native` (password `secret`), `locked`, `tls`; and statements:
+/// Accounts: `root` and `plain` (no password), `sha` / `native` (password `secret`), `locked`, `tls`; and statements:
 ///
 /// | text | answer |
 /// |---|---|
@@ -84,7 +84,8 @@ impl Echo {
                 rows(writer, &[column("big", varchar(1 << 24))], [vec![value]]).await?
             }
             ["select", "rows", count] => {
-                let many = (0..number(count)? as i64).map(|n| vec![Value::Int(n), Value::text(format!("row {n}"))]);
+                let many =
+                    (0..number(count)? as i64).map(|n| vec![Value::Int(n), Value::text(format!("row {n}"))]);
                 rows(writer, &[column("n", SqlType::BIGINT), column("t", varchar(20))], many).await?
             }
             ["select", "params"] => {
@@ -96,7 +97,9 @@ impl Echo {
                 let value = Value::text(text[6..].trim());
                 rows(writer, &[column(text[6..].trim(), varchar(200))], [vec![value]]).await?
             }
-            ["fail", ..] => return Err(SqlError::new(ErrorCode::ParseError, "You have an error in your SQL syntax")),
+            ["fail", ..] => {
+                return Err(SqlError::new(ErrorCode::ParseError, "You have an error in your SQL syntax"));
+            }
             ["midway"] => {
                 writer.columns(&[column("n", SqlType::BIGINT)])?;
                 writer.row(&[Value::Int(1)])?;
@@ -261,7 +264,7 @@ impl Handler for Echo {
             administrator: user == "root",
         };
         Ok(match user {
-            "root" | "locked" | "tls" => Some(account(Plugin::CachingSha2, Vec::new())),
+            "root" | "locked" | "tls" | "plain" => Some(account(Plugin::CachingSha2, Vec::new())),
             "sha" => Some(account(Plugin::CachingSha2, sha2_verifier(b"secret"))),
             "native" => Some(account(Plugin::Native, native_verifier(b"secret"))),
             _ => None,
@@ -301,8 +304,11 @@ impl Handler for Echo {
 
     async fn query(&mut self, text: &[u8], writer: &mut ResultWriter) -> Result<(), SqlError> {
         let text = String::from_utf8_lossy(text).into_owned();
-        let parts: Vec<&str> =
-            if self.multi { text.split(';').filter(|part| !part.trim().is_empty()).collect() } else { vec![&text] };
+        let parts: Vec<&str> = if self.multi {
+            text.split(';').filter(|part| !part.trim().is_empty()).collect()
+        } else {
+            vec![&text]
+        };
         for (i, part) in parts.iter().enumerate() {
             self.statement(part.trim(), &[], writer, i + 1 < parts.len()).await?;
         }
