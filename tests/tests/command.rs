@@ -1,0 +1,139 @@
+//! The `assize` command as a person at a shell meets it.
+
+use assize_tests::{Assize, root, run, run_ok};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+fn assize(arguments: &[&str]) -> std::process::Output {
+    run(Command::new(Assize::binary()).args(arguments).current_dir(root()), b"")
+}
+
+fn stderr(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn an_unknown_setting_is_refused_with_the_nearest_known_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("node.toml");
+    std::fs::write(&file, "[mysql]\nlisten_on = \"127.0.0.1:1\"\n").unwrap();
+    let output = assize(&["start", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    assert!(stderr(&output).contains("did you mean `mysql.listen`"), "{}", stderr(&output));
+}
+
+#[test]
+fn wrong_usage_has_its_own_exit_code() {
+    assert_eq!(assize(&["strat"]).status.code(), Some(64));
+    assert_eq!(assize(&["--help"]).status.code(), Some(0));
+    assert_eq!(assize(&["--version"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_server_that_does_not_answer_has_its_own_exit_code() {
+    let output = assize(&["sql", "--url", "mysql://root@127.0.0.1:1", "--execute", "SELECT 1"]);
+    assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
+}
+
+#[test]
+fn the_configuration_says_where_each_value_came_from() {
+    let mut command = Command::new(Assize::binary());
+    command.args(["config", "show", "--origin", "--config", "cluster/single.toml", "--set", "shard.count=2"]);
+    command.env("ASSIZE_MYSQL__MAX_CONNECTIONS", "7").current_dir(root());
+    let shown = run_ok(&mut command, b"");
+    let line = |key: &str| {
+        shown
+            .lines()
+            .find(|l| l.starts_with(&format!("{key} = ")))
+            .unwrap_or_else(|| panic!("{key} in\n{shown}"))
+    };
+    assert!(line("mysql.max_connections").starts_with("mysql.max_connections = 7"), "{shown}");
+    assert!(line("mysql.max_connections").contains("environment"), "{shown}");
+    assert!(line("node.data").contains("single.toml"), "{shown}");
+    assert!(line("shard.count").ends_with("# command line"), "{shown}");
+    assert!(line("frontend.retries_max").ends_with("# default"), "{shown}");
+}
+
+#[test]
+fn the_small_client_prints_tables_and_json() {
+    let server = Assize::start();
+    let url = format!("mysql://root@127.0.0.1:{}", server.port());
+    let table = run_ok(
+        Command::new(Assize::binary()).args([
+            "sql",
+            "--url",
+            &url,
+            "--execute",
+            "SELECT 1 AS one, NULL AS none",
+        ]),
+        b"",
+    );
+    assert!(table.contains("| one | none |") && table.contains("| 1   | NULL |"), "{table}");
+    let json = run_ok(
+        Command::new(Assize::binary()).args(["sql", "--url", &url, "--output", "json"]),
+        b"CREATE DATABASE d;\nCREATE TABLE d.t (id INT PRIMARY KEY, v TEXT);\nINSERT INTO d.t VALUES (1, 'x');\nSELECT * FROM d.t;\n",
+    );
+    assert_eq!(json.trim(), r#"{"id":"1","v":"x"}"#);
+    let wrong = run(Command::new(Assize::binary()).args(["sql", "--url", &url, "--execute", "SELEC 1"]), b"");
+    assert!(!wrong.status.success());
+    assert!(stderr(&wrong).contains("1064"), "{}", stderr(&wrong));
+}
+
+#[test]
+fn the_built_in_workloads_run_and_report() {
+    let server = Assize::start();
+    let url = format!("mysql://root@127.0.0.1:{}", server.port());
+    for workload in ["transfer", "point", "insert"] {
+        let line = run_ok(
+            Command::new(Assize::binary()).args([
+                "bench",
+                workload,
+                "--url",
+                &url,
+                "--connections",
+                "4",
+                "--seconds",
+                "1",
+                "--rows",
+                "100",
+                "--json",
+            ]),
+            b"",
+        );
+        let report: serde_json::Value = serde_json::from_str(line.trim()).unwrap();
+        assert_eq!(report["workload"], workload);
+        assert_eq!(report["errors"], 0);
+        assert!(report["done"].as_u64().unwrap() > 0, "{line}");
+    }
+}
+
+fn http_get(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let status = text.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, text.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+#[test]
+fn health_and_metrics_are_served() {
+    let server = Assize::start_with(None, &["--json"]);
+    let greeting = server.log();
+    let line =
+        greeting.lines().find(|l| l.starts_with('{')).unwrap_or_else(|| panic!("no JSON line in {greeting}"));
+    let json: serde_json::Value = serde_json::from_str(line).unwrap();
+    let http = json["http"].as_str().unwrap();
+    assert_eq!(http_get(http, "/livez").0, 200);
+    let (status, ready) = http_get(http, "/readyz?verbose");
+    assert_eq!(status, 200, "{ready}");
+    for check in ["[+] frontend", "[+] adjudicator", "[+] shards", "ready"] {
+        assert!(ready.contains(check), "{ready}");
+    }
+    server.query("SELECT 1");
+    let (status, metrics) = http_get(http, "/metrics");
+    assert_eq!(status, 200);
+    assert!(metrics.contains("frontend_statements_total"), "{metrics}");
+    assert!(metrics.contains("adjudicator_applied_index"), "{metrics}");
+}
