@@ -20,6 +20,9 @@ pub mod exec;
 pub mod expr;
 pub mod plan;
 
+#[doc(hidden)]
+pub mod testing;
+
 mod cache;
 mod engine;
 

@@ -435,7 +435,9 @@ pub fn seekable(column: &SqlType, comparand: &SqlType, how: &Comparison) -> Opti
 
 /// A comparand of a temporal column as a key.
 pub fn temporal_key(value: &Value, sql_type: &SqlType, ctx: &mut EvalContext) -> KeyValue {
-    let mut quiet = EvalContext { time_zone: ctx.time_zone, now_micros: ctx.now_micros, ..EvalContext::default() };
+    let mut quiet = EvalContext::default();
+    quiet.time_zone = ctx.time_zone;
+    quiet.now_micros = ctx.now_micros;
     let any = DateRules { invalid: true, ..DateRules::ANY };
     if let SqlType::Time { fsp } = sql_type {
         return match convert::to_time(value, &mut quiet) {

@@ -1,0 +1,686 @@
+//! A session and a store in memory, for tests of this crate: one transaction that is always open, four
+//! pretended shards, a catalog that changes at once.
+
+use crate::Engine;
+use assize_catalog::{Catalog, ChangeBuilder, Database, User};
+use assize_model::{
+    CatalogChange, ErrorCode, Key, Mutation, MutationOp, SchemaVersion, ShardId, Slot, SqlError, TableId,
+    Timestamp, Warning,
+};
+use assize_ports::*;
+use assize_sql::{ParseOptions, Statement, parse_next};
+use assize_values::{EvalContext, SqlMode, Value};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+/// Runs a future that never really waits.
+///
+/// # Panics
+/// If it does not make progress for very long: nothing in these tests waits for anybody.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..10_000_000u64 {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+    panic!("the future waits for somebody");
+}
+
+/// What all sessions of a test share.
+#[derive(Debug, Default)]
+struct World {
+    catalog: Arc<Catalog>,
+    rows: BTreeMap<Key, Bytes>,
+    counters: BTreeMap<TableId, u64>,
+    undo: Vec<(Key, Option<Bytes>)>,
+    versions: u64,
+    locks: BTreeMap<String, u32>,
+    reads: Reads,
+}
+
+/// How much a statement has read, for tests of access paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// Keys looked up.
+    pub keys: u64,
+    /// Pages scanned.
+    pub pages: u64,
+    /// Keys and values scanned.
+    pub scanned: u64,
+}
+
+type Shared = Arc<Mutex<World>>;
+
+fn lock(world: &Shared) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// A session of a test.
+pub struct Session {
+    world: Shared,
+    engine: Arc<Engine>,
+    context: MemoryContext,
+}
+
+/// What a statement answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Result columns.
+    pub columns: Vec<ResultColumn>,
+    /// Rows as values.
+    pub rows: Vec<Vec<Value>>,
+    /// What it did.
+    pub executed: Executed,
+    /// Its warnings.
+    pub warnings: Vec<Warning>,
+}
+
+impl Answer {
+    /// Rows as text, NULL as `NULL`.
+    pub fn texts(&self) -> Vec<Vec<String>> {
+        let text = |value: &Value, column: &ResultColumn| match value {
+            Value::Null => "NULL".to_string(),
+            value => {
+                let mut out = Vec::new();
+                assize_values::format::write_text(value, &column.sql_type, &mut out);
+                String::from_utf8_lossy(&out).into_owned()
+            }
+        };
+        self.rows.iter().map(|row| row.iter().zip(&self.columns).map(|(v, c)| text(v, c)).collect()).collect()
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Session::new()
+    }
+}
+
+impl Session {
+    /// A session on an empty store that has the database `test`, which is selected.
+    pub fn new() -> Self {
+        Session::with_engine(Arc::new(Engine::new()))
+    }
+
+    /// Likewise, with this engine.
+    pub fn with_engine(engine: Arc<Engine>) -> Self {
+        let world: Shared = Arc::default();
+        let base = Catalog::default();
+        let mut change = ChangeBuilder::new(&base);
+        let id = change.take_database_id();
+        change.put_database(&Database {
+            id,
+            name: "test".into(),
+            collation: assize_values::Collation::UTF8MB4_0900_AI_CI,
+            tables: BTreeMap::new(),
+        });
+        let change = change.finish();
+        apply_change(&mut lock(&world), &change);
+        let context = MemoryContext::new(world.clone());
+        Session { world, engine, context }
+    }
+
+    /// Runs one statement.
+    pub fn run(&mut self, sql: &str) -> Result<Answer, SqlError> {
+        self.run_with(sql, &[])
+    }
+
+    /// Runs one statement with values for its `?`.
+    pub fn run_with(&mut self, sql: &str, params: &[Value]) -> Result<Answer, SqlError> {
+        let mode = self.context.eval.sql_mode.to_string();
+        let options = ParseOptions::from_sql_mode(&mode);
+        let next = parse_next(sql.as_bytes(), 0, &options)?;
+        let Some(parsed) = next.parsed else {
+            return Err(SqlError::new(ErrorCode::EmptyQuery, "Query was empty"));
+        };
+        let now = self.context.eval.now_micros;
+        self.context.eval.begin_statement(now);
+        self.context.catalog = lock(&self.world).catalog.clone();
+        lock(&self.world).reads = Reads::default();
+        if let Some(done) = self.own(&parsed.statement) {
+            return done;
+        }
+        let digest = assize_sql::normalise(sql.as_bytes(), &options).hash;
+        let mut sink = MemorySink::default();
+        let engine = self.engine.clone();
+        let executed =
+            block_on(engine.execute(&parsed.statement, digest, params, &mut self.context, &mut sink));
+        let warnings = std::mem::take(&mut self.context.eval.warnings);
+        self.context.previous = warnings.clone();
+        let executed = executed?;
+        match &executed {
+            Executed::Rows { found, .. } => self.context.found = *found,
+            Executed::Affected { changed, insert_id, .. } => {
+                self.context.rows_changed = *changed as i64;
+                if *insert_id != 0 {
+                    self.context.last_id = *insert_id;
+                }
+            }
+        }
+        self.sync();
+        Ok(Answer { columns: sink.columns, rows: sink.rows, executed, warnings })
+    }
+
+    /// Statements that belong to sessions: the few of them that tests need.
+    fn own(&mut self, statement: &Statement) -> Option<Result<Answer, SqlError>> {
+        use assize_sql::{SetItem, ValueExpr};
+        let done = Answer {
+            columns: Vec::new(),
+            rows: Vec::new(),
+            executed: Executed::Affected { changed: 0, matched: 0, insert_id: 0, info: String::new() },
+            warnings: Vec::new(),
+        };
+        match statement {
+            Statement::Use(name) => {
+                self.context.database = Some(name.as_str().into());
+                self.sync();
+                Some(Ok(done))
+            }
+            Statement::Set(items) => {
+                for item in items {
+                    let (name, value, user) = match item {
+                        SetItem::UserVariable { name, value } => (name, value.clone(), true),
+                        SetItem::Variable { name, value: ValueExpr::Expr(value), .. } => {
+                            (name, value.clone(), false)
+                        }
+                        _ => continue,
+                    };
+                    let value = match self.evaluate(&value) {
+                        Ok(value) => value,
+                        Err(error) => return Some(Err(error)),
+                    };
+                    if user {
+                        self.context.variables.insert(name.to_ascii_lowercase(), value);
+                        continue;
+                    }
+                    if name == "sql_mode" {
+                        match SqlMode::parse(&crate::expr::to_text(&value)) {
+                            Ok(mode) => self.context.eval.sql_mode = mode,
+                            Err(error) => return Some(Err(error)),
+                        }
+                    }
+                    if name == "time_zone" {
+                        match assize_values::TimeZone::parse(&crate::expr::to_text(&value)) {
+                            Ok(zone) => self.context.eval.time_zone = zone,
+                            Err(error) => return Some(Err(error)),
+                        }
+                    }
+                    if name == "group_concat_max_len" {
+                        self.context.eval.group_concat_max_len = crate::expr::to_f64(&value) as u64;
+                    }
+                    self.context.system.insert(name.clone(), value);
+                }
+                Some(Ok(done))
+            }
+            _ => None,
+        }
+    }
+
+    fn evaluate(&mut self, expr: &sqlparser::ast::Expr) -> Result<Value, SqlError> {
+        use crate::bind::{Binder, NoVirtualTables, Place, Scope};
+        if let sqlparser::ast::Expr::Identifier(word) = expr
+            && !word.value.starts_with('@')
+        {
+            return Ok(Value::text(word.value.as_str()));
+        }
+        let bound = {
+            let mut binder = Binder::new(&mut self.context, &NoVirtualTables, Some(&[]));
+            let scope = Scope::new(Vec::new(), None);
+            binder.expr(expr, Place::plain(&scope, "field list"))?
+        };
+        let mut rt = crate::expr::Runtime::new(&mut self.context, &[]);
+        block_on(crate::expr::eval_async(&bound, &[], &mut rt))
+    }
+
+    fn sync(&mut self) {
+        let context = &mut self.context;
+        let environment = &mut context.eval.environment;
+        environment.database = context.database.clone();
+        environment.found_rows = context.found;
+        environment.row_count = context.rows_changed;
+        environment.last_insert_id = context.last_id;
+    }
+
+    /// How much the last statement read.
+    pub fn reads(&self) -> Reads {
+        lock(&self.world).reads
+    }
+
+    /// The catalog.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        lock(&self.world).catalog.clone()
+    }
+
+    /// The session as statements see it.
+    pub fn context(&mut self) -> &mut MemoryContext {
+        &mut self.context
+    }
+
+    /// How many keys are stored.
+    pub fn stored(&self) -> usize {
+        lock(&self.world).rows.len()
+    }
+}
+
+fn apply_change(world: &mut World, change: &CatalogChange) {
+    world.versions += 1;
+    let version = world.versions;
+    let objects: Vec<(Bytes, u64, Option<Bytes>)> =
+        change.objects.iter().map(|(key, body)| (key.clone(), version, body.clone())).collect();
+    let next = world
+        .catalog
+        .apply_objects(assize_model::CatalogVersion(version), false, &objects)
+        .expect("objects that this crate encoded");
+    world.catalog = Arc::new(next);
+    for (table, next) in &change.counters {
+        world.counters.insert(*table, *next);
+    }
+}
+
+/// Keeps what a statement answers.
+#[derive(Debug, Default)]
+pub struct MemorySink {
+    /// Result columns.
+    pub columns: Vec<ResultColumn>,
+    /// Rows.
+    pub rows: Vec<Vec<Value>>,
+}
+
+impl ResultSink for MemorySink {
+    fn columns(&mut self, columns: &[ResultColumn]) -> Result<(), SqlError> {
+        self.columns = columns.to_vec();
+        Ok(())
+    }
+
+    fn row(&mut self, row: &[Value]) -> Result<(), SqlError> {
+        if row.len() != self.columns.len() {
+            return Err(SqlError::internal(format!("{} values for {} columns", row.len(), self.columns.len())));
+        }
+        self.rows.push(row.to_vec());
+        Ok(())
+    }
+
+    fn ready(&mut self) -> BoxFuture<'_, Result<(), SqlError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// A session over the store in memory.
+pub struct MemoryContext {
+    world: Shared,
+    catalog: Arc<Catalog>,
+    /// The selected database.
+    pub database: Option<Arc<str>>,
+    user: Arc<User>,
+    /// Modes, time, warnings.
+    pub eval: EvalContext,
+    variables: BTreeMap<String, Value>,
+    system: BTreeMap<String, Value>,
+    previous: Vec<Warning>,
+    found: u64,
+    rows_changed: i64,
+    last_id: u64,
+    transaction: MemoryTransaction,
+    server: MemoryServer,
+}
+
+impl MemoryContext {
+    fn new(world: Shared) -> Self {
+        let mut eval = EvalContext { now_micros: 1_795_168_800_000_000, ..EvalContext::default() };
+        eval.time_zone = assize_values::TimeZone::parse("+00:00").expect("a time zone");
+        eval.environment.version = "8.4.0-assize".into();
+        eval.environment.user = "root@localhost".into();
+        eval.environment.current_user = "root@%".into();
+        eval.environment.database = Some("test".into());
+        eval.environment.connection_id = 1;
+        let catalog = lock(&world).catalog.clone();
+        MemoryContext {
+            catalog,
+            database: Some("test".into()),
+            user: Arc::new(User {
+                name: "root".into(),
+                host: "%".into(),
+                plugin: "caching_sha2_password".into(),
+                verifier: Vec::new(),
+                locked: false,
+                require_tls: false,
+                global: vec!["ALL PRIVILEGES".into()],
+                databases: BTreeMap::new(),
+                tables: BTreeMap::new(),
+                grant_option: Vec::new(),
+            }),
+            eval,
+            variables: BTreeMap::new(),
+            system: BTreeMap::new(),
+            previous: Vec::new(),
+            found: 0,
+            rows_changed: -1,
+            last_id: 0,
+            transaction: MemoryTransaction { world: world.clone() },
+            server: MemoryServer { world: world.clone() },
+            world,
+        }
+    }
+}
+
+impl StatementContext for MemoryContext {
+    fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.clone()
+    }
+
+    fn database(&self) -> Option<Arc<str>> {
+        self.database.clone()
+    }
+
+    fn user(&self) -> Arc<User> {
+        self.user.clone()
+    }
+
+    fn connection_id(&self) -> u32 {
+        1
+    }
+
+    fn eval(&mut self) -> &mut EvalContext {
+        &mut self.eval
+    }
+
+    fn system_variable(&self, name: &str, _global: Option<bool>) -> Result<Value, SqlError> {
+        if let Some(value) = self.system.get(name) {
+            return Ok(value.clone());
+        }
+        Ok(match name {
+            "sql_mode" => Value::text(self.eval.sql_mode.to_string()),
+            "autocommit" | "foreign_key_checks" | "unique_checks" => Value::Int(1),
+            "cte_max_recursion_depth" => Value::UInt(1000),
+            "sql_select_limit" => Value::UInt(u64::MAX),
+            "auto_increment_increment" | "auto_increment_offset" => Value::UInt(1),
+            "version" => Value::text("8.4.0-assize"),
+            "version_comment" => Value::text("Assize"),
+            "max_allowed_packet" => Value::UInt(67_108_864),
+            "tx_isolation" | "transaction_isolation" => Value::text("REPEATABLE-READ"),
+            "character_set_client" | "character_set_connection" | "character_set_results" => {
+                Value::text("utf8mb4")
+            }
+            "collation_connection" => Value::text("utf8mb4_0900_ai_ci"),
+            "time_zone" => Value::text(self.eval.time_zone.to_string()),
+            _ => {
+                return Err(SqlError::new(
+                    ErrorCode::UnknownSystemVariable,
+                    format!("Unknown system variable '{name}'"),
+                ));
+            }
+        })
+    }
+
+    fn system_variables(&self, _global: bool) -> Vec<(Arc<str>, Value)> {
+        ["autocommit", "sql_mode", "version"]
+            .into_iter()
+            .filter_map(|name| Some((name.into(), self.system_variable(name, None).ok()?)))
+            .collect()
+    }
+
+    fn user_variable(&self, name: &str) -> Value {
+        self.variables.get(name).cloned().unwrap_or(Value::Null)
+    }
+
+    fn set_user_variable(&mut self, name: &str, value: Value) {
+        self.variables.insert(name.to_ascii_lowercase(), value);
+    }
+
+    fn last_insert_id(&self) -> u64 {
+        self.last_id
+    }
+
+    fn set_last_insert_id(&mut self, id: u64) {
+        self.last_id = id;
+        self.eval.environment.last_insert_id = id;
+    }
+
+    fn found_rows(&self) -> u64 {
+        self.found
+    }
+
+    fn row_count(&self) -> i64 {
+        self.rows_changed
+    }
+
+    fn previous_warnings(&self) -> Vec<Warning> {
+        self.previous.clone()
+    }
+
+    fn isolation(&self) -> &'static str {
+        "REPEATABLE-READ"
+    }
+
+    fn check_killed(&self) -> Result<(), SqlError> {
+        Ok(())
+    }
+
+    fn transaction(&mut self) -> &mut dyn Transaction {
+        &mut self.transaction
+    }
+
+    fn begin_internal(&mut self) -> BoxFuture<'_, Result<Box<dyn InternalTransaction>, SqlError>> {
+        let world = self.world.clone();
+        Box::pin(async move {
+            let catalog = lock(&world).catalog.clone();
+            let transaction = MemoryTransaction { world: world.clone() };
+            Ok(Box::new(MemoryInternal { world, catalog, transaction }) as Box<dyn InternalTransaction>)
+        })
+    }
+
+    fn refresh_catalog(&mut self) -> BoxFuture<'_, Result<Arc<Catalog>, SqlError>> {
+        self.catalog = lock(&self.world).catalog.clone();
+        let catalog = self.catalog.clone();
+        Box::pin(async move { Ok(catalog) })
+    }
+
+    fn server(&self) -> &dyn ServerView {
+        &self.server
+    }
+}
+
+struct MemoryInternal {
+    world: Shared,
+    catalog: Arc<Catalog>,
+    transaction: MemoryTransaction,
+}
+
+impl InternalTransaction for MemoryInternal {
+    fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.clone()
+    }
+
+    fn transaction(&mut self) -> &mut dyn Transaction {
+        &mut self.transaction
+    }
+
+    fn commit(self: Box<Self>, change: Option<CatalogChange>) -> BoxFuture<'static, Result<Timestamp, SqlError>> {
+        Box::pin(async move {
+            if let Some(change) = change {
+                apply_change(&mut lock(&self.world), &change);
+            }
+            Ok(Timestamp::default())
+        })
+    }
+}
+
+struct MemoryTransaction {
+    world: Shared,
+}
+
+impl Transaction for MemoryTransaction {
+    fn snapshot_ts(&self) -> Timestamp {
+        Timestamp::default()
+    }
+
+    fn get<'a>(
+        &'a mut self,
+        _table: TableId,
+        _slot: Slot,
+        key: &'a Key,
+        _intent: ReadIntent,
+    ) -> BoxFuture<'a, Result<Option<Bytes>, SqlError>> {
+        let mut world = lock(&self.world);
+        world.reads.keys += 1;
+        let found = world.rows.get(key).cloned();
+        Box::pin(async move { Ok(found) })
+    }
+
+    fn get_many<'a>(
+        &'a mut self,
+        _table: TableId,
+        keys: &'a [(Slot, Key)],
+        _intent: ReadIntent,
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, SqlError>> {
+        let mut world = lock(&self.world);
+        world.reads.keys += keys.len() as u64;
+        let found = keys.iter().map(|(_, key)| world.rows.get(key).cloned()).collect();
+        Box::pin(async move { Ok(found) })
+    }
+
+    fn scan(&mut self, request: ScanRequest) -> BoxFuture<'_, Result<Rows, SqlError>> {
+        let mut world = lock(&self.world);
+        world.reads.pages += 1;
+        let assize_model::KeyRange { start, end } = request.range;
+        if start >= end {
+            return Box::pin(async { Ok(Rows::default()) });
+        }
+        let limit = request.limit.max(1);
+        let range = world.rows.range(start.clone()..end.clone());
+        let copy = |(k, v): (&Key, &Bytes)| (k.clone(), v.clone());
+        let rows: Vec<(Key, Bytes)> = match request.direction {
+            Direction::Forward => range.take(limit).map(copy).collect(),
+            Direction::Reverse => range.rev().take(limit).map(copy).collect(),
+        };
+        world.reads.scanned += rows.len() as u64;
+        let rest = (rows.len() == limit).then(|| {
+            let last = &rows[rows.len() - 1].0;
+            match request.direction {
+                Direction::Forward => assize_model::KeyRange::new(last.successor(), end),
+                Direction::Reverse => assize_model::KeyRange::new(start, last.clone()),
+            }
+        });
+        Box::pin(async move { Ok(Rows { rows, rest }) })
+    }
+
+    fn write(&mut self, _table: TableId, mutation: Mutation) -> Result<(), SqlError> {
+        let mut world = lock(&self.world);
+        let before = match mutation.op {
+            MutationOp::Put(value) => world.rows.insert(mutation.key.clone(), value),
+            MutationOp::Delete => world.rows.remove(&mutation.key),
+            MutationOp::Lock => return Ok(()),
+        };
+        world.undo.push((mutation.key, before));
+        Ok(())
+    }
+
+    fn check_range(&mut self, _table: TableId, _range: assize_model::KeyRange) {}
+
+    fn use_table(&mut self, _table: TableId, _version: SchemaVersion) {}
+
+    fn allocate_ids(&mut self, table: TableId, count: u64) -> BoxFuture<'_, Result<IdRange, SqlError>> {
+        let mut world = lock(&self.world);
+        let next = world.counters.entry(table).or_insert(1);
+        let first = *next;
+        *next += count;
+        Box::pin(async move { Ok(IdRange { first, count, increment: 1 }) })
+    }
+
+    fn note_explicit_id(&mut self, table: TableId, id: u64) {
+        let mut world = lock(&self.world);
+        let next = world.counters.entry(table).or_insert(1);
+        *next = (*next).max(id.saturating_add(1));
+    }
+
+    fn next_id(&mut self, table: TableId) -> BoxFuture<'_, Result<u64, SqlError>> {
+        let next = lock(&self.world).counters.get(&table).copied().unwrap_or(1);
+        Box::pin(async move { Ok(next) })
+    }
+
+    fn mark(&mut self) -> Mark {
+        Mark(lock(&self.world).undo.len() as u64)
+    }
+
+    fn undo_to(&mut self, mark: Mark) {
+        let mut world = lock(&self.world);
+        while world.undo.len() as u64 > mark.0 {
+            if let Some((key, before)) = world.undo.pop() {
+                match before {
+                    Some(value) => world.rows.insert(key, value),
+                    None => world.rows.remove(&key),
+                };
+            }
+        }
+    }
+
+    fn buffered(&self) -> usize {
+        0
+    }
+
+    fn shards_of(&self, shards: ScanShards) -> Vec<ShardId> {
+        match shards {
+            ScanShards::All => (1..=4).map(ShardId).collect(),
+            ScanShards::Slot(slot) => vec![ShardId(u32::from(slot.0) / 16_384 + 1)],
+        }
+    }
+}
+
+struct MemoryServer {
+    world: Shared,
+}
+
+impl ServerView for MemoryServer {
+    fn processes(&self) -> Vec<ProcessInfo> {
+        Vec::new()
+    }
+
+    fn kill(&self, _connection: u32, _query_only: bool) -> bool {
+        false
+    }
+
+    fn status(&self, _connection: u32) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn get_lock<'a>(
+        &'a self,
+        connection: u32,
+        name: &'a str,
+        _timeout_micros: i64,
+    ) -> BoxFuture<'a, Option<bool>> {
+        let mut world = lock(&self.world);
+        let holder = *world.locks.entry(name.to_string()).or_insert(connection);
+        Box::pin(async move { Some(holder == connection) })
+    }
+
+    fn release_lock(&self, connection: u32, name: &str) -> Option<bool> {
+        let mut world = lock(&self.world);
+        let holder = *world.locks.get(name)?;
+        if holder == connection {
+            world.locks.remove(name);
+        }
+        Some(holder == connection)
+    }
+
+    fn release_all_locks(&self, connection: u32) -> u64 {
+        let mut world = lock(&self.world);
+        let before = world.locks.len();
+        world.locks.retain(|_, holder| *holder != connection);
+        (before - world.locks.len()) as u64
+    }
+
+    fn lock_holder(&self, name: &str) -> Option<u32> {
+        lock(&self.world).locks.get(name).copied()
+    }
+
+    fn digests(&self) -> Vec<(String, u64, u64, u64, u64)> {
+        Vec::new()
+    }
+}
