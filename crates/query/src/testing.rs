@@ -332,7 +332,8 @@ pub struct MemoryContext {
 
 impl MemoryContext {
     fn new(world: Shared) -> Self {
-        let mut eval = EvalContext { now_micros: 1_795_168_800_000_000, ..EvalContext::default() };
+        let mut eval = EvalContext::default();
+        eval.now_micros = 1_795_168_800_000_000;
         eval.time_zone = assize_values::TimeZone::parse("+00:00").expect("a time zone");
         eval.environment.version = "8.4.0-assize".into();
         eval.environment.user = "root@localhost".into();
