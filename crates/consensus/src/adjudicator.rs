@@ -16,7 +16,7 @@ use assize_model::{
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, DecisionSource, DecisionStream,
-    IdRange, LockStrength, LockWait, Registered, Reserved, StreamError,
+    IdRange, LockStrength, LockWait, Registered, ReplicaStanding, Reserved, ShardStandings, StreamError,
 };
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -467,6 +467,18 @@ impl DecisionSource for Adjudicator {
     ) -> BoxFuture<'_, Result<Box<dyn DecisionStream>, StreamError>> {
         let subscription = Adjudicator::subscribe(self, shard, from);
         Box::pin(std::future::ready(subscription.map(|s| Box::new(s) as Box<dyn DecisionStream>)))
+    }
+
+    fn standings(&self, shard: ShardId) -> BoxFuture<'_, Result<ShardStandings, StreamError>> {
+        let state = self.inner.node.read();
+        let replicas = state.core.replicas().iter().filter(|((of, _), _)| *of == shard);
+        let replicas = replicas.map(|((_, replica), state)| ReplicaStanding {
+            replica: *replica,
+            durable: state.durable.index,
+            counts: state.counts,
+        });
+        let standings = ShardStandings { as_of: state.core.applied(), replicas: replicas.collect() };
+        Box::pin(std::future::ready(Ok(standings)))
     }
 
     fn report_durable(&self, shard: ShardId, replica: ReplicaId, durable: Position) {

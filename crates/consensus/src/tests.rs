@@ -4,8 +4,8 @@ use crate::fs::{Crash, FileSystem, Memory};
 use crate::{Adjudicator, Options, wal};
 use assize_model::*;
 use assize_ports::{
-    AdjudicatorClient, AdjudicatorError, DecisionSource, LockStrength, LockWait, Registered,
-    Reserved, StreamError,
+    AdjudicatorClient, AdjudicatorError, DecisionSource, LockStrength, LockWait, Registered, Reserved,
+    StreamError,
 };
 use bytes::Bytes;
 use std::sync::Arc;

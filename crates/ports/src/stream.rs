@@ -28,6 +28,26 @@ pub enum StreamError {
     Ended(String),
 }
 
+/// How one replica stands, as the adjudicator's state has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReplicaStanding {
+    /// The replica.
+    pub replica: ReplicaId,
+    /// It will never again need an entry at or before this.
+    pub durable: LogIndex,
+    /// Whether the log and intents are kept for it.
+    pub counts: bool,
+}
+
+/// How all replicas of a shard stand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShardStandings {
+    /// The log entry as of which this is so.
+    pub as_of: LogIndex,
+    /// All of them.
+    pub replicas: Vec<ReplicaStanding>,
+}
+
 /// Where the decision streams of all shards come from.
 pub trait DecisionSource: Send + Sync {
     /// The entries of a shard after a position, without a gap, for ever.
@@ -36,6 +56,9 @@ pub trait DecisionSource: Send + Sync {
         shard: ShardId,
         from: Position,
     ) -> BoxFuture<'_, Result<Box<dyn DecisionStream>, StreamError>>;
+
+    /// How the replicas of a shard stand now.
+    fn standings(&self, shard: ShardId) -> BoxFuture<'_, Result<ShardStandings, StreamError>>;
 
     /// A replica will never again ask for entries at or before this position.
     fn report_durable(&self, shard: ShardId, replica: ReplicaId, durable: Position);

@@ -1,9 +1,9 @@
 //! Implementations of [`assize_ports::Shard`].
 //!
 //! ```text
-//!   session ──Shard──▶ embedded::Embedded ──▶ mvcc::Reader ─────────┐
-//!                           │ prepare                              ▼
-//!   DecisionSource ──▶ one task per shard ──▶ mvcc::MvccStore ──▶ engine ──▶ rocks
+//!   session ──Shard──▶ embedded::Embedded ──▶ mvcc::Reader ──────────────┐
+//!                           │ prepare                                   ▼
+//!   DecisionSource ──▶ one task per shard ──▶ replica (the mind) ──▶ mvcc on rocks
 //! ```
 //!
 //! Invariants:

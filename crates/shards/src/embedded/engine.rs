@@ -27,17 +27,6 @@ impl RocksEngine {
             Family::Intents => &self.intents,
         }
     }
-
-    /// Bytes of versions that are only in memory.
-    pub fn unflushed_bytes(&self) -> u64 {
-        self.versions.unflushed_bytes()
-    }
-
-    /// A handle with which another thread can flush the versions.
-    pub fn flusher(&self) -> impl FnOnce() -> Result<(), EngineError> + Send + 'static {
-        let versions = self.versions.clone();
-        move || versions.flush().map_err(engine_error)
-    }
 }
 
 pub fn engine_error(error: RocksError) -> EngineError {

@@ -9,7 +9,6 @@ mod tests;
 pub use shard::Embedded;
 
 use assize_model::{Epoch, ReplicaId, ShardId, Slot};
-use assize_mvcc::{MvccStore, Slots};
 use assize_ports::{DecisionSource, StreamError};
 use assize_rocks::{Location, RocksError, Store};
 use std::path::PathBuf;
@@ -45,10 +44,8 @@ pub struct Options {
     pub rocks: assize_rocks::Options,
     /// Versions that were applied are flushed this often, so that the log can be forgotten.
     pub flush_interval: Duration,
-    /// They are flushed sooner when so many bytes wait.
-    pub flush_bytes: u64,
-    /// Reads that wait longer than this for the stream give up.
-    pub read_wait_max: Duration,
+    /// Prepares without an answer, and reads that wait longer than this give up.
+    pub wait_max: Duration,
 }
 
 impl Default for Options {
@@ -56,8 +53,7 @@ impl Default for Options {
         Options {
             rocks: assize_rocks::Options::default(),
             flush_interval: Duration::from_secs(10),
-            flush_bytes: 32 << 20,
-            read_wait_max: Duration::from_secs(10),
+            wait_max: Duration::from_secs(10),
         }
     }
 }
@@ -99,27 +95,11 @@ pub async fn open(
         })?;
     let mut shards = Vec::with_capacity(setups.len());
     for setup in setups {
-        let (shard, store, checkpoints) =
-            (setup.shard, store.clone(), checkpoints.join(setup.shard.to_string()));
-        let opened = {
-            let setup = setup.clone();
-            blocking(move || {
-                let family = |name: String| store.family(&name).expect("the families were named at opening");
-                let (versions, intents) = (family(versions_of(setup.shard)), family(intents_of(setup.shard)));
-                let engine = engine::RocksEngine::new(versions, intents, checkpoints);
-                let options = assize_mvcc::Options {
-                    epoch: setup.epoch,
-                    slots: Slots::new(setup.slots),
-                    ..assize_mvcc::Options::default()
-                };
-                MvccStore::open(engine, options)
-            })
-            .await
-        };
-        let mvcc = opened.map_err(|error| OpenError::Shard { shard, reason: error.to_string() })?;
-        // What is there after opening has survived a crash already.
-        let stream = source.subscribe(shard, mvcc.position()).await?;
-        shards.push(Embedded::start(setup, mvcc, stream, source.clone(), options.clone()));
+        let shard = setup.shard;
+        let family = |name: String| store.family(&name).expect("the families were named at opening");
+        let (versions, intents) = (family(versions_of(shard)), family(intents_of(shard)));
+        let engine = engine::RocksEngine::new(versions, intents, checkpoints.join(shard.to_string()));
+        shards.push(Embedded::start(setup, engine, source.clone(), &options).await?);
     }
     Ok(shards)
 }

@@ -1,33 +1,38 @@
-//! The task that owns a replica's store: it follows the stream, votes, flushes and collects.
+//! The hands of a replica: one task that feeds its mind and carries out what it asks for.
+//!
+//! The mind (`assize-replica`) decides everything; it was simulated with three replicas before it met a disk.
+//! Here it has no siblings yet, so what only a sibling could give (an intent, a checkpoint) ends the replica.
 
 use super::engine::RocksEngine;
-use super::{Options, Setup, blocking};
-use assize_model::{Epoch, LogIndex, Position, StreamEntry, Timestamp, TxnId, Vote};
-use assize_mvcc::{Applied, EngineError, MvccStore, Prepare, StoreError};
-use assize_ports::{DecisionSource, DecisionStream, StreamError};
+use super::{Options, Setup};
+use assize_model::{Epoch, Position, Timestamp, TxnId, Vote};
+use assize_mvcc::{Prepare, Slots};
+use assize_ports::{DecisionSource, DecisionStream, ShardStandings, StreamError};
+use assize_replica::{Effect, ReadRefusal, RequestId, Standing, Standings};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Prepares that share one sync.
 const PREPARES_PER_WRITE: usize = 64;
-/// How often the replica looks after itself.
-const HOUSEKEEPING: Duration = Duration::from_millis(200);
-/// Versions that one round of collecting looks at.
-const COLLECT_STEP: usize = 4096;
-/// A pass over all versions begins no sooner than this after the one before ended.
-const COLLECT_PAUSE: Duration = Duration::from_secs(20);
-/// A replica that applied nothing is still flushed when its durable position is so many entries behind.
-const LAG_MAX: u64 = 10_000;
-/// A full disk is tried again after this long.
-const FULL_PAUSE: Duration = Duration::from_millis(500);
+/// How often the mind is told that time has passed.
+const TICK: Duration = Duration::from_millis(250);
+/// A stream that cannot be reached is tried again after this long.
+const RESUBSCRIBE: Duration = Duration::from_millis(250);
+
+type Mind = assize_replica::Replica<RocksEngine>;
+type MindEvent = assize_replica::Event<RocksEngine>;
 
 /// What reaches the task, besides the stream.
 pub enum Event {
-    /// Vote.
-    Prepare(Prepare, oneshot::Sender<Result<Vote, String>>),
+    /// Vote. Silence is an answer too: the replica cannot tell.
+    Prepare(Prepare, oneshot::Sender<Vote>),
     /// A hint that a transaction will never commit.
     Forget(TxnId),
+    /// Say when a read may go ahead.
+    Admit(Timestamp, Option<Epoch>, oneshot::Sender<Result<(), ReadRefusal>>),
     /// A reader met an error that ends the replica.
     ReadFailed(String),
     /// Flush and end.
@@ -37,30 +42,27 @@ pub enum Event {
 /// How far the replica is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Progress {
-    pub closed_ts: Timestamp,
+    /// The epoch at the position.
     pub epoch: Epoch,
+    /// Why it has ended, if it has failed.
     pub failure: Option<Arc<str>>,
 }
 
 /// The task.
 pub struct Replica {
     setup: Setup,
-    store: MvccStore<RocksEngine>,
+    mind: Mind,
+    /// What the mind asked for and is not done yet.
+    effects: Vec<Effect<PathBuf>>,
     stream: Box<dyn DecisionStream>,
+    /// Where the stream will go on, so that asking again for the same costs nothing.
+    streamed: Position,
     source: Arc<dyn DecisionSource>,
     events: mpsc::Receiver<Event>,
     progress: watch::Sender<Progress>,
-    options: Options,
-    /// Whether commits were applied since the last flush.
-    dirty: bool,
-    flushed: Instant,
-    reported: Position,
-    /// Whether commits were applied since the last pass of collecting began.
-    written: bool,
-    collecting: Option<Option<assize_model::Key>>,
-    collected: Instant,
-    collected_low_water: Timestamp,
-    was_full: bool,
+    votes: BTreeMap<RequestId, oneshot::Sender<Vote>>,
+    reads: BTreeMap<RequestId, oneshot::Sender<Result<(), ReadRefusal>>>,
+    next_request: u64,
 }
 
 /// Why the task ends.
@@ -69,42 +71,52 @@ enum End {
     Failed(String),
 }
 
-impl From<StoreError> for End {
-    fn from(error: StoreError) -> Self {
-        End::Failed(error.to_string())
-    }
-}
-
 impl Replica {
-    pub fn new(
+    /// Opens the mind on an engine and resumes its stream. The reader can be used at once.
+    pub async fn open(
         setup: Setup,
-        store: MvccStore<RocksEngine>,
-        stream: Box<dyn DecisionStream>,
+        engine: RocksEngine,
         source: Arc<dyn DecisionSource>,
         events: mpsc::Receiver<Event>,
-        options: Options,
-    ) -> (Replica, watch::Receiver<Progress>) {
-        let now = Progress { closed_ts: store.position().closed_ts, epoch: store.epoch(), failure: None };
-        let (progress, watched) = watch::channel(now);
-        let now = Instant::now();
+        options: &Options,
+    ) -> Result<(Replica, watch::Receiver<Progress>), super::OpenError> {
+        let shard = setup.shard;
+        let mind_options = assize_replica::Options {
+            store: assize_mvcc::Options {
+                epoch: setup.epoch,
+                slots: Slots::new(setup.slots.clone()),
+                ..assize_mvcc::Options::default()
+            },
+            flush_after: options.flush_interval,
+            ..assize_replica::Options::new(shard, setup.replica)
+        };
+        let mut effects = Vec::new();
+        let mind = in_place(|| Mind::resume(now(), engine, mind_options, &mut effects));
+        let (Some(position), Some(store)) = (mind.position(), mind.store()) else {
+            let reason = mind.alarm().map_or_else(String::new, ToString::to_string);
+            return Err(super::OpenError::Shard { shard, reason });
+        };
+        let (progress, watched) = watch::channel(Progress { epoch: store.epoch(), failure: None });
+        let stream = source.subscribe(shard, position).await?;
         let replica = Replica {
             setup,
-            store,
+            mind,
+            effects,
             stream,
+            streamed: position,
             source,
             events,
             progress,
-            options,
-            dirty: false,
-            flushed: now,
-            reported: Position::default(),
-            written: true,
-            collecting: None,
-            collected: now,
-            collected_low_water: Timestamp::ZERO,
-            was_full: false,
+            votes: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            next_request: 0,
         };
-        (replica, watched)
+        Ok((replica, watched))
+    }
+
+    /// The reading half of the store.
+    pub fn reader(&self) -> assize_mvcc::Reader<RocksEngine> {
+        self.mind.reader().expect("a mind that was just opened has a store")
     }
 
     /// Runs until it is stopped or fails.
@@ -112,7 +124,9 @@ impl Replica {
         let shard = self.setup.shard;
         match self.follow().await {
             End::Stop => {
-                if let Err(error) = self.flush().await {
+                if let Some(store) = self.mind.store()
+                    && let Err(error) = in_place(|| assize_mvcc::Engine::flush(store.engine()))
+                {
                     // Nothing is lost: the stream brings it again.
                     tracing::warn!(%shard, %error, "the last flush failed");
                 }
@@ -120,33 +134,52 @@ impl Replica {
             End::Failed(why) => {
                 tracing::error!(%shard, why, "the replica stops");
                 self.progress.send_modify(|progress| progress.failure = Some(why.as_str().into()));
-                self.refuse_everything(&why).await;
+                // Whoever waits learns of it by the end of the channels.
             }
         }
     }
 
     async fn follow(&mut self) -> End {
-        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
-        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut is_over = false;
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut has_ended = false;
         loop {
+            if let Err(end) = self.carry_out().await {
+                return end;
+            }
             let step = tokio::select! {
-                entries = self.stream.next(), if !is_over => match entries {
-                    Ok(entries) => self.apply(&entries).await,
-                    Err(StreamError::Ended(why)) => {
-                        // The adjudicator in this process stops; so shall we, but its reason is the better one.
-                        tracing::debug!(shard = %self.setup.shard, why, "the stream has ended");
-                        is_over = true;
+                entries = self.stream.next(), if !has_ended => match entries {
+                    Ok(entries) => {
+                        for entry in entries {
+                            self.streamed = entry.position;
+                            self.step(MindEvent::Streamed(entry));
+                        }
+                        self.publish();
                         Ok(())
                     }
-                    Err(StreamError::Unreachable(_)) => self.resubscribe().await,
+                    // The adjudicator of this process stops, and its reason is the better one.
+                    Err(StreamError::Ended(why)) => {
+                        tracing::debug!(shard = %self.setup.shard, why, "the stream has ended");
+                        has_ended = true;
+                        Ok(())
+                    }
+                    Err(StreamError::Unreachable(_)) => {
+                        tokio::time::sleep(RESUBSCRIBE).await;
+                        self.streamed = Position::default();
+                        self.step(MindEvent::StreamLost);
+                        Ok(())
+                    }
                     Err(error) => Err(End::Failed(error.to_string())),
                 },
                 event = self.events.recv() => match event {
-                    Some(event) => self.take(event).await,
+                    Some(event) => self.take(event),
                     None => Err(End::Stop),
                 },
-                _ = housekeeping.tick() => self.keep_house().await,
+                _ = ticks.tick() => {
+                    in_place(|| self.step(MindEvent::Tick));
+                    self.drop_those_who_left();
+                    Ok(())
+                }
             };
             if let Err(end) = step {
                 return end;
@@ -154,206 +187,139 @@ impl Replica {
         }
     }
 
-    async fn resubscribe(&mut self) -> Result<(), End> {
-        tokio::time::sleep(FULL_PAUSE).await;
-        match self.source.subscribe(self.setup.shard, self.store.position()).await {
-            Ok(stream) => self.stream = stream,
-            Err(StreamError::Unreachable(_)) => {}
-            Err(error) => return Err(End::Failed(error.to_string())),
-        }
-        Ok(())
+    fn step(&mut self, event: MindEvent) {
+        self.mind.step(now(), event, &mut self.effects);
     }
 
-    async fn apply(&mut self, entries: &[Arc<StreamEntry>]) -> Result<(), End> {
-        for entry in entries {
-            self.apply_one(entry).await?;
-        }
-        let (closed_ts, epoch) = (self.store.position().closed_ts, self.store.epoch());
-        self.progress.send_modify(|progress| {
-            progress.closed_ts = closed_ts;
-            progress.epoch = epoch;
-        });
-        Ok(())
-    }
-
-    async fn apply_one(&mut self, entry: &StreamEntry) -> Result<(), End> {
-        loop {
-            match self.store.apply(entry) {
-                Ok(Applied::Done(_)) => {
-                    self.was_full = false;
-                    self.dirty |= !entry.commits.is_empty();
-                    self.written |= !entry.commits.is_empty();
-                    return Ok(());
-                }
-                Ok(Applied::Already(_)) => return Ok(()),
-                Ok(Applied::Gap { position }) => {
-                    let why = format!("entry {} does not follow {}", entry.position.index, position.index);
-                    return Err(End::Failed(why));
-                }
-                Ok(Applied::NeedFetch(missing)) => {
-                    // This replica has no siblings that could have it: a broken promise.
-                    let why =
-                        format!("the decision about {} names an intent that is not here", missing[0].txn);
-                    return Err(End::Failed(why));
-                }
-                Err(StoreError::Engine(EngineError::Full { reason })) => {
-                    // Nothing of the entry is visible, and it will come to be applied once there is space;
-                    // until then this shard falls behind and reads at newer snapshots wait.
-                    if !self.was_full {
-                        self.was_full = true;
-                        tracing::error!(shard = %self.setup.shard, reason, "the disk is full: waiting for space");
-                    }
-                    tokio::time::sleep(FULL_PAUSE).await;
-                }
-                Err(error) => return Err(error.into()),
-            }
+    /// Shows the epoch to readers; the store itself shows them its position.
+    fn publish(&self) {
+        if let Some(epoch) = self.mind.store().map(assize_mvcc::MvccStore::epoch) {
+            self.progress.send_if_modified(|progress| std::mem::replace(&mut progress.epoch, epoch) != epoch);
         }
     }
 
-    async fn take(&mut self, event: Event) -> Result<(), End> {
+    fn take(&mut self, event: Event) -> Result<(), End> {
         let mut prepares = Vec::new();
-        let mut replies = Vec::new();
+        let mut end = Ok(());
         let mut next = Some(event);
         while let Some(event) = next {
             match event {
                 Event::Prepare(prepare, reply) => {
-                    prepares.push(prepare);
-                    replies.push(reply);
+                    let request = self.draw();
+                    self.votes.insert(request, reply);
+                    prepares.push((request, prepare));
                 }
-                Event::Forget(txn) => self.store.forget(txn)?,
-                Event::ReadFailed(why) => return Err(End::Failed(why)),
-                Event::Stop => {
-                    self.vote(prepares, replies)?;
-                    return Err(End::Stop);
+                Event::Forget(txn) => self.step(MindEvent::ForgetAsked(txn)),
+                Event::Admit(snapshot_ts, epoch, reply) => {
+                    let request = self.draw();
+                    self.reads.insert(request, reply);
+                    self.step(MindEvent::ReadAsked { request, snapshot_ts, epoch });
                 }
+                Event::ReadFailed(why) => end = Err(End::Failed(why)),
+                Event::Stop => end = Err(End::Stop),
             }
             // Prepares that have arrived together share one sync.
-            next = if prepares.len() < PREPARES_PER_WRITE { self.events.try_recv().ok() } else { None };
+            let goes_on = end.is_ok() && prepares.len() < PREPARES_PER_WRITE;
+            next = if goes_on { self.events.try_recv().ok() } else { None };
         }
-        self.vote(prepares, replies)
+        if !prepares.is_empty() {
+            in_place(|| self.step(MindEvent::PreparesAsked(prepares)));
+        }
+        end
     }
 
-    fn vote(
-        &mut self,
-        prepares: Vec<Prepare>,
-        replies: Vec<oneshot::Sender<Result<Vote, String>>>,
-    ) -> Result<(), End> {
-        if prepares.is_empty() {
-            return Ok(());
+    fn draw(&mut self) -> RequestId {
+        self.next_request += 1;
+        RequestId(self.next_request)
+    }
+
+    /// Tells the mind of requests for which nobody waits any more.
+    fn drop_those_who_left(&mut self) {
+        let mut gone: Vec<RequestId> = Vec::new();
+        gone.extend(self.votes.extract_if(.., |_, reply| reply.is_closed()).map(|(request, _)| request));
+        gone.extend(self.reads.extract_if(.., |_, reply| reply.is_closed()).map(|(request, _)| request));
+        gone.into_iter().for_each(|request| self.step(MindEvent::Cancelled(request)));
+    }
+
+    async fn carry_out(&mut self) -> Result<(), End> {
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                self.carry_out_one(effect).await?;
+            }
         }
-        match self.store.prepare(&prepares) {
-            Ok(votes) => {
-                for (reply, vote) in replies.into_iter().zip(votes) {
+        Ok(())
+    }
+
+    async fn carry_out_one(&mut self, effect: Effect<PathBuf>) -> Result<(), End> {
+        match effect {
+            Effect::Subscribe { after } => {
+                if after.index != self.streamed.index {
+                    match self.source.subscribe(self.setup.shard, after).await {
+                        Ok(stream) => {
+                            self.stream = stream;
+                            self.streamed = after;
+                        }
+                        // The mind asks again.
+                        Err(StreamError::Unreachable(_)) => {}
+                        Err(error) => return Err(End::Failed(error.to_string())),
+                    }
+                }
+            }
+            Effect::Vote { request, vote, .. } => {
+                if let Some(reply) = self.votes.remove(&request) {
                     // A coordinator that went away is done with the transaction.
-                    let _ = reply.send(Ok(vote));
+                    let _ = reply.send(vote);
                 }
-                Ok(())
             }
-            Err(StoreError::Engine(EngineError::Full { reason })) => {
-                // No vote is a No: the transactions abort, and others may find space.
-                for reply in replies {
-                    let _ = reply.send(Err(format!("the disk is full: {reason}")));
+            Effect::AdmitRead { request } => {
+                if let Some(reply) = self.reads.remove(&request) {
+                    let _ = reply.send(Ok(()));
                 }
-                Ok(())
             }
-            Err(error) => {
-                for reply in replies {
-                    let _ = reply.send(Err(error.to_string()));
+            Effect::RefuseRead { request, refusal } => {
+                if let Some(reply) = self.reads.remove(&request) {
+                    let _ = reply.send(Err(refusal));
                 }
-                Err(error.into())
             }
-        }
-    }
-
-    async fn keep_house(&mut self) -> Result<(), End> {
-        let lag = self.store.position().index.0.saturating_sub(self.reported.index.0);
-        let bytes = self.store.engine().unflushed_bytes();
-        let is_due = self.dirty
-            && (self.flushed.elapsed() >= self.options.flush_interval || bytes >= self.options.flush_bytes);
-        if is_due || lag >= LAG_MAX {
-            match self.flush().await {
-                Ok(()) => {}
-                Err(StoreError::Engine(EngineError::Full { reason })) => {
-                    self.flushed = Instant::now();
-                    tracing::error!(shard = %self.setup.shard, reason, "the disk is full: cannot persist");
+            Effect::AskStandings => {
+                if let Ok(standings) = self.source.standings(self.setup.shard).await {
+                    self.step(MindEvent::StandingsReported(standings_of(standings)));
                 }
-                Err(error) => return Err(error.into()),
             }
-        }
-        self.report()?;
-        self.collect()
-    }
-
-    /// Persists what was applied up to now, without holding up other tasks.
-    async fn flush(&mut self) -> Result<(), StoreError> {
-        self.dirty = false;
-        self.flushed = Instant::now();
-        let flush = self.store.engine().flusher();
-        blocking(flush).await?;
-        Ok(())
-    }
-
-    /// Tells how far this replica would be after a crash. RocksDB also flushes by itself, so this looks.
-    fn report(&mut self) -> Result<(), End> {
-        let durable = self.store.durable_position()?;
-        if durable.index > self.reported.index {
-            self.reported = durable;
-            self.source.report_durable(self.setup.shard, self.setup.replica, durable);
+            Effect::ReportDurable { durable } => {
+                self.source.report_durable(self.setup.shard, self.setup.replica, durable);
+            }
+            Effect::Halt(alarm) => return Err(End::Failed(alarm.to_string())),
+            // Siblings on other nodes are out of reach for a process of its own.
+            Effect::FetchIntent { from, .. } | Effect::AskCheckpoint { from, .. } => {
+                let why = format!("replica {from} has what is missing here, and cannot be reached");
+                return Err(End::Failed(why));
+            }
+            Effect::RaiseEpoch | Effect::Register => {
+                return Err(End::Failed("it must be rebuilt from a sibling, and there is none".into()));
+            }
+            Effect::AnswerIntent { .. } | Effect::SendCheckpoint { .. } => {}
         }
         Ok(())
-    }
-
-    /// Drops a little of what nobody can need any more.
-    fn collect(&mut self) -> Result<(), End> {
-        self.tolerate_full(|store| store.collect_intents(no_siblings()).map(|_| ()))?;
-        let low_water = self.store.low_water();
-        if self.collecting.is_none()
-            && self.written
-            && low_water > self.collected_low_water
-            && self.collected.elapsed() >= COLLECT_PAUSE
-        {
-            self.written = false;
-            self.collected_low_water = low_water;
-            self.collecting = Some(None);
-        }
-        if let Some(from) = self.collecting.take() {
-            let mut next = None;
-            self.tolerate_full(|store| {
-                next = store.collect_versions(from.as_ref(), COLLECT_STEP)?.next;
-                Ok(())
-            })?;
-            match next {
-                Some(key) => self.collecting = Some(Some(key)),
-                None => self.collected = Instant::now(),
-            }
-        }
-        Ok(())
-    }
-
-    /// Collecting on a full disk can wait.
-    fn tolerate_full(
-        &mut self,
-        work: impl FnOnce(&mut MvccStore<RocksEngine>) -> Result<(), StoreError>,
-    ) -> Result<(), End> {
-        match work(&mut self.store) {
-            Ok(()) | Err(StoreError::Engine(EngineError::Full { .. })) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// A failed replica answers every vote with its failure until it is dropped.
-    async fn refuse_everything(&mut self, why: &str) {
-        while let Some(event) = self.events.recv().await {
-            match event {
-                Event::Prepare(_, reply) => drop(reply.send(Err(why.to_owned()))),
-                Event::Stop => return,
-                Event::Forget(_) | Event::ReadFailed(_) => {}
-            }
-        }
     }
 }
 
-/// A shard of one replica has no sibling whose durable position could hold intents back.
-fn no_siblings() -> Option<LogIndex> {
-    None
+fn standings_of(standings: ShardStandings) -> Standings {
+    let standing =
+        |s: assize_ports::ReplicaStanding| (s.replica, Standing { durable: s.durable, counts: s.counts });
+    Standings { as_of: standings.as_of, replicas: standings.replicas.into_iter().map(standing).collect() }
+}
+
+/// The mind's time: only differences matter to it.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(since.as_millis() as u64)
+}
+
+/// Runs something that may wait for the disk without holding up other tasks of this thread.
+fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }

@@ -2,22 +2,21 @@
 
 use super::engine::RocksEngine;
 use super::replica::{Event, Progress, Replica};
-use super::{Options, Setup};
+use super::{OpenError, Options, Setup};
 use assize_model::{
     Epoch, Key, KeyRange, Mutation, Receipt, ShardId, Timestamp, TxnId, Vote, VoteRefusal, WriteDigest,
 };
-use assize_mvcc::{MvccStore, Prepare, ReadError, Reader, StoreError};
-use assize_ports::{
-    BoxFuture, DecisionSource, DecisionStream, Direction, ReadView, ScanPage, Shard, ShardError,
-};
+use assize_mvcc::{Prepare, ReadError, Reader, StoreError};
+use assize_ports::{BoxFuture, DecisionSource, Direction, ReadView, ScanPage, Shard, ShardError};
+use assize_replica::ReadRefusal;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// Prepares that wait for their turn; more are refused.
-const PREPARES_MAX: usize = 1024;
+/// Prepares and other requests that wait for their turn; more prepares are refused.
+const EVENTS_MAX: usize = 1024;
 
 /// One shard, of which this process holds a replica.
 pub struct Embedded {
@@ -25,7 +24,7 @@ pub struct Embedded {
     reader: Reader<RocksEngine>,
     progress: watch::Receiver<Progress>,
     events: mpsc::Sender<Event>,
-    read_wait_max: Duration,
+    wait_max: Duration,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -39,20 +38,18 @@ pub struct Stats {
 }
 
 impl Embedded {
-    pub(super) fn start(
+    pub(super) async fn start(
         setup: Setup,
-        store: MvccStore<RocksEngine>,
-        stream: Box<dyn DecisionStream>,
+        engine: RocksEngine,
         source: Arc<dyn DecisionSource>,
-        options: Options,
-    ) -> Arc<Embedded> {
+        options: &Options,
+    ) -> Result<Arc<Embedded>, OpenError> {
         let shard = setup.shard;
-        let reader = store.reader();
-        let (events, receiver) = mpsc::channel(PREPARES_MAX);
-        let read_wait_max = options.read_wait_max;
-        let (replica, progress) = Replica::new(setup, store, stream, source, receiver, options);
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let (replica, progress) = Replica::open(setup, engine, source, receiver, options).await?;
+        let reader = replica.reader();
         let task = Mutex::new(Some(tokio::spawn(replica.run())));
-        Arc::new(Embedded { shard, reader, progress, events, read_wait_max, task })
+        Ok(Arc::new(Embedded { shard, reader, progress, events, wait_max: options.wait_max, task }))
     }
 
     /// Completes with the reason when the replica can go on no more: the process should stop.
@@ -80,38 +77,45 @@ impl Embedded {
         Stats { closed_ts: self.reader.closed_ts(), low_water: self.reader.low_water() }
     }
 
-    /// Waits until the stream has come so far.
-    async fn reach(&self, ts: Timestamp) -> Result<(), ShardError> {
-        if self.reader.closed_ts() < ts {
-            let mut progress = self.progress.clone();
-            let arrived = progress.wait_for(|now| now.closed_ts >= ts || now.failure.is_some());
-            match tokio::time::timeout(self.read_wait_max, arrived).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(_)) => return Err(self.stopped("it is shutting down")),
-                Err(_) => {
-                    let why = format!("it has reached {}, not {ts}", self.reader.closed_ts());
-                    return Err(ShardError::Unreachable(self.shard, why));
-                }
+    /// Waits until a read at this snapshot, routed by this epoch, may go ahead.
+    async fn admit(&self, snapshot_ts: Timestamp, epoch: Option<Epoch>) -> Result<(), ShardError> {
+        {
+            let progress = self.progress.borrow();
+            if let Some(why) = &progress.failure {
+                return Err(self.stopped(why));
+            }
+            // Nearly always so; what is left to check the reader checks itself.
+            if self.reader.closed_ts() >= snapshot_ts && epoch.is_none_or(|asked| asked == progress.epoch) {
+                return Ok(());
             }
         }
+        let (reply, admitted) = oneshot::channel();
+        let asked = self.events.send(Event::Admit(snapshot_ts, epoch, reply)).await;
+        asked.map_err(|_| self.ended())?;
+        match tokio::time::timeout(self.wait_max, admitted).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(ReadRefusal::StaleEpoch { current }))) => {
+                let asked = epoch.unwrap_or(current);
+                Err(ShardError::StaleEpoch { shard: self.shard, asked, current })
+            }
+            Ok(Ok(Err(ReadRefusal::SnapshotTooOld { .. }))) => Err(ShardError::SnapshotTooOld(snapshot_ts)),
+            Ok(Ok(Err(refusal @ ReadRefusal::Unavailable))) => {
+                Err(ShardError::Unreachable(self.shard, refusal.to_string()))
+            }
+            Ok(Err(_)) => Err(self.ended()),
+            Err(_) => {
+                let why = format!("it has reached {}, not {snapshot_ts}", self.reader.closed_ts());
+                Err(ShardError::Unreachable(self.shard, why))
+            }
+        }
+    }
+
+    /// The task is gone: say why.
+    fn ended(&self) -> ShardError {
         match &self.progress.borrow().failure {
-            Some(why) => Err(self.stopped(why)),
-            None => Ok(()),
+            Some(why) => self.stopped(why),
+            None => self.stopped("it is shutting down"),
         }
-    }
-
-    /// Waits for the snapshot and checks how the caller routed.
-    async fn admit(&self, view: ReadView) -> Result<(), ShardError> {
-        self.reach(view.snapshot_ts).await?;
-        self.check_epoch(view.epoch)
-    }
-
-    fn check_epoch(&self, asked: Epoch) -> Result<(), ShardError> {
-        let current = self.progress.borrow().epoch;
-        if asked != current {
-            return Err(ShardError::StaleEpoch { shard: self.shard, asked, current });
-        }
-        Ok(())
     }
 
     fn stopped(&self, why: &str) -> ShardError {
@@ -137,12 +141,12 @@ impl Embedded {
         match self.events.try_send(Event::Prepare(prepare, reply)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => return Ok(Vote::No(VoteRefusal::Overloaded)),
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.stopped("it is shutting down")),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.ended()),
         }
-        match vote.await {
+        match tokio::time::timeout(self.wait_max, vote).await {
             Ok(Ok(vote)) => Ok(vote),
-            Ok(Err(why)) => Err(self.stopped(&why)),
-            Err(_) => Err(self.stopped("it is shutting down")),
+            Ok(Err(_)) => Err(self.ended()),
+            Err(_) => Err(ShardError::Unreachable(self.shard, "it does not vote".into())),
         }
     }
 }
@@ -154,7 +158,7 @@ impl Shard for Embedded {
 
     fn get<'a>(&'a self, view: ReadView, key: &'a Key) -> BoxFuture<'a, Result<Option<Bytes>, ShardError>> {
         Box::pin(async move {
-            self.admit(view).await?;
+            self.admit(view.snapshot_ts, Some(view.epoch)).await?;
             self.reader.get(key, view.snapshot_ts).map_err(|error| self.read_error(error))
         })
     }
@@ -165,7 +169,7 @@ impl Shard for Embedded {
         keys: &'a [Key],
     ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, ShardError>> {
         Box::pin(async move {
-            self.admit(view).await?;
+            self.admit(view.snapshot_ts, Some(view.epoch)).await?;
             let get = |key| self.reader.get(key, view.snapshot_ts).map_err(|error| self.read_error(error));
             keys.iter().map(get).collect()
         })
@@ -179,7 +183,7 @@ impl Shard for Embedded {
         limit: usize,
     ) -> BoxFuture<'a, Result<ScanPage, ShardError>> {
         Box::pin(async move {
-            self.admit(view).await?;
+            self.admit(view.snapshot_ts, Some(view.epoch)).await?;
             let direction = match direction {
                 Direction::Forward => assize_mvcc::Direction::Forward,
                 Direction::Reverse => assize_mvcc::Direction::Reverse,
@@ -196,7 +200,7 @@ impl Shard for Embedded {
         at_least: Timestamp,
     ) -> BoxFuture<'a, Result<(Timestamp, Vec<Option<Timestamp>>), ShardError>> {
         Box::pin(async move {
-            self.reach(at_least).await?;
+            self.admit(at_least, None).await?;
             // Taken first: what is committed meanwhile lies above it and is seen or not, both are right.
             let closed_ts = self.reader.closed_ts();
             let newest = |key| self.reader.newest_commit(key).map_err(|error| self.store_error(&error));
@@ -210,7 +214,7 @@ impl Shard for Embedded {
         at_least: Timestamp,
     ) -> BoxFuture<'a, Result<(Timestamp, Option<Timestamp>), ShardError>> {
         Box::pin(async move {
-            self.reach(at_least).await?;
+            self.admit(at_least, None).await?;
             let closed_ts = self.reader.closed_ts();
             let newest = self.reader.newest_commit_in(range).map_err(|error| self.store_error(&error))?;
             Ok((closed_ts, newest))
