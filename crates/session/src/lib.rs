@@ -25,15 +25,25 @@
 //! - A commit is answered with what is known, never with a guess.
 
 mod buffer;
+mod cache;
 mod commit;
 mod explain;
+mod kill;
+mod privilege;
 mod scan;
 mod services;
+mod session;
+mod set;
+mod state;
 mod txn;
 mod variables;
 
 pub use buffer::WriteBuffer;
+pub use cache::{CachedStatement, DigestStatistics, Digests, StatementCache};
 pub use commit::{CommitFailure, Committed};
+pub use kill::KillSwitch;
 pub use services::{Limits, Services, SnapshotGuard, Snapshots};
+pub use session::{Done, Prepared, Session, status};
+pub use state::{Change, Login, Shared};
 pub use txn::{Isolation, Txn, TxnOptions};
 pub use variables::{Definition, GlobalVariables, SessionVariables, find as find_variable};

@@ -12,7 +12,16 @@ use std::ops::ControlFlow;
 /// Refuses with 1142 or 1044 what the user has no privilege for.
 pub(crate) fn check(statement: &Statement, user: &User, database: Option<&str>) -> Result<(), SqlError> {
     let all = [
-        "SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX", "REFERENCES", "CREATE VIEW",
+        "SELECT",
+        "INSERT",
+        "UPDATE",
+        "DELETE",
+        "CREATE",
+        "DROP",
+        "ALTER",
+        "INDEX",
+        "REFERENCES",
+        "CREATE VIEW",
     ];
     if all.iter().all(|privilege| user.may(privilege, None, None)) {
         return Ok(());
@@ -68,11 +77,12 @@ pub(crate) fn check(statement: &Statement, user: &User, database: Option<&str>) 
         Statement::DropDatabase { name, .. } | Statement::UndropDatabase { name, .. } => {
             check.database("DROP", name)
         }
-        Statement::CreateTable(create) if create.temporary => match create.name.database.as_deref().or(database)
-        {
-            Some(name) => check.database("CREATE TEMPORARY TABLES", name),
-            None => Ok(()),
-        },
+        Statement::CreateTable(create) if create.temporary => {
+            match create.name.database.as_deref().or(database) {
+                Some(name) => check.database("CREATE TEMPORARY TABLES", name),
+                None => Ok(()),
+            }
+        }
         Statement::CreateTable(create) => {
             check.table("CREATE", &create.name)?;
             if let Some(like) = &create.like {
@@ -113,8 +123,13 @@ pub(crate) fn check(statement: &Statement, user: &User, database: Option<&str>) 
             ShowWhat::Columns { table, .. } | ShowWhat::Indexes { table } | ShowWhat::CreateTable(table) => {
                 check.sees(table)
             }
-            ShowWhat::Tables { database: Some(name), .. } | ShowWhat::TableStatus { database: Some(name) } => {
-                if user.sees_database(name) { Ok(()) } else { Err(check.database_denied(name)) }
+            ShowWhat::Tables { database: Some(name), .. }
+            | ShowWhat::TableStatus { database: Some(name) } => {
+                if user.sees_database(name) {
+                    Ok(())
+                } else {
+                    Err(check.database_denied(name))
+                }
             }
             _ => Ok(()),
         },
@@ -160,7 +175,9 @@ impl Check<'_> {
         }
         Err(SqlError::new(
             ErrorCode::SpecificAccessDenied,
-            format!("Access denied; you need (at least one of) the {privilege} privilege(s) for this operation"),
+            format!(
+                "Access denied; you need (at least one of) the {privilege} privilege(s) for this operation"
+            ),
         ))
     }
 

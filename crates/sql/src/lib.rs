@@ -34,6 +34,6 @@ pub use literal::*;
 pub use options::ParseOptions;
 pub use parser::{
     CHAIN_MAX, NESTING_MAX, Next, parse, parse_data_type, parse_expression, parse_next, parse_one,
-    parse_query, split_statements,
+    parse_query, split_statements, syntax_error,
 };
 pub use sqlparser;

@@ -152,7 +152,7 @@ fn has_more(text: &[u8], mut from: usize, options: &ParseOptions) -> bool {
 }
 
 /// MySQL's error 1064 for the token at this byte.
-pub(crate) fn syntax_error(text: &[u8], at: usize) -> SqlError {
+pub fn syntax_error(text: &[u8], at: usize) -> SqlError {
     near(
         "You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version for the right syntax to use",
         text,

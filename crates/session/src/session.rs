@@ -1,0 +1,1050 @@
+//! One client's session: statements in, results out.
+
+use crate::cache::{CachedStatement, mix, mix_bytes};
+use crate::privilege;
+use crate::services::Services;
+use crate::set::{Capture, number};
+use crate::state::{Change, Login, Shared, State, plain};
+use assize_model::{ErrorCode, Retry, SqlError, Warning, WarningLevel};
+use assize_ports::{BoxFuture, Executed, Mark, ResultColumn, ResultSink, StatementContext, Transaction};
+use assize_sql::{
+    Class, Completion, Literal, ParseOptions, Parsed, PrepareSource, SelectInto, ShowWhat, Statement,
+    classify, commits_implicitly,
+};
+use assize_values::{Decimal, SqlMode, Value};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+/// Status flags, as the protocol numbers them.
+pub mod status {
+    /// A transaction is open.
+    pub const IN_TRANSACTION: u16 = 1;
+    /// `autocommit = 1`.
+    pub const AUTOCOMMIT: u16 = 1 << 1;
+    /// NO_BACKSLASH_ESCAPES.
+    pub const NO_BACKSLASH_ESCAPES: u16 = 1 << 9;
+    /// The transaction is read only.
+    pub const IN_READ_ONLY_TRANSACTION: u16 = 1 << 13;
+    /// Session state has changed.
+    pub const SESSION_STATE_CHANGED: u16 = 1 << 14;
+}
+
+/// Prepared statements of one session.
+const PREPARED_MAX: usize = 16_382;
+/// Longest wait between two attempts of an autocommit statement.
+const BACKOFF_MICROS_MAX: u64 = 50_000;
+
+/// The end of one statement.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Done {
+    /// What it did.
+    pub executed: Executed,
+    /// How many warnings it has, cut to what the protocol can say.
+    pub warnings: u16,
+    /// Status flags after it.
+    pub status: u16,
+    /// Session state changes, for clients that track them.
+    pub changes: Vec<Change>,
+    /// Where the text goes on with another statement; `None`: this was the last.
+    pub next: Option<usize>,
+    /// COMMIT RELEASE and ROLLBACK RELEASE: the connection is to be closed.
+    pub release: bool,
+}
+
+/// A prepared statement as the client is told of it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Prepared {
+    /// Its number, never 0.
+    pub id: u32,
+    /// How many `?` it has.
+    pub params: u16,
+    /// Its result columns; empty if it returns none.
+    pub columns: Vec<ResultColumn>,
+    /// Warnings of preparing it.
+    pub warnings: u16,
+}
+
+struct PreparedStatement {
+    cached: Arc<CachedStatement>,
+    hash: u64,
+}
+
+/// One client's session. Calls come one at a time.
+pub struct Session {
+    pub(crate) state: State,
+    prepared: BTreeMap<u32, Arc<PreparedStatement>>,
+    named: BTreeMap<String, Arc<PreparedStatement>>,
+    next_prepared: u32,
+    release: bool,
+}
+
+/// A statement ready to run.
+struct Ready {
+    cached: Arc<CachedStatement>,
+    params: Vec<Value>,
+    hash: u64,
+}
+
+impl Session {
+    /// A session for somebody who has logged in. Nothing is asked of anybody yet; see [`Session::select_database`].
+    pub fn new(services: Arc<Services>, shared: Arc<Shared>, login: Login) -> Self {
+        Session {
+            state: State::new(services, shared, login),
+            prepared: BTreeMap::new(),
+            named: BTreeMap::new(),
+            next_prepared: 1,
+            release: false,
+        }
+    }
+
+    // -- facts ----------------------------------------------------------------------------------------------
+
+    /// Status flags as of now.
+    pub fn status(&self) -> u16 {
+        let state = &self.state;
+        let mut flags = 0;
+        if state.explicit || (state.txn.is_some() && state.in_transaction()) {
+            flags |= status::IN_TRANSACTION;
+            if state.explicit_read_only == Some(true)
+                || state.txn.as_ref().is_some_and(|txn| txn.options().read_only)
+            {
+                flags |= status::IN_READ_ONLY_TRANSACTION;
+            }
+        }
+        if state.variables.is_on("autocommit") {
+            flags |= status::AUTOCOMMIT;
+        }
+        if state.eval.sql_mode.contains(SqlMode::NO_BACKSLASH_ESCAPES) {
+            flags |= status::NO_BACKSLASH_ESCAPES;
+        }
+        flags
+    }
+
+    /// The selected database.
+    pub fn database(&self) -> Option<Arc<str>> {
+        self.state.database.clone()
+    }
+
+    /// A system variable of the session as text (`wait_timeout`, `character_set_client`, …); `None` if it is NULL or
+    /// unknown.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        match self.state.system_variable(name, None) {
+            Ok(Value::Null) | Err(_) => None,
+            Ok(value) => Some(plain(&value)),
+        }
+    }
+
+    /// CONNECTION_ID().
+    pub fn connection(&self) -> u32 {
+        self.state.login.connection
+    }
+
+    /// Warnings of the statement before.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.state.warnings
+    }
+
+    /// What LOAD DATA LOCAL and other hands of the same connection need: the engine's view of this session.
+    pub fn context(&mut self) -> &mut dyn StatementContext {
+        &mut self.state
+    }
+
+    // -- texts ----------------------------------------------------------------------------------------------
+
+    /// Runs the statement that begins at `from`, and says where the next one begins. `None`: nothing but blanks was
+    /// left, which is an error (1065) only for a text that holds nothing at all.
+    pub async fn run_next(
+        &mut self,
+        text: &[u8],
+        from: usize,
+        sink: &mut dyn ResultSink,
+    ) -> Result<Option<Done>, SqlError> {
+        self.begin_statement()?;
+        let begun = self.state.services.clock.monotonic_micros();
+        let (ready, next, span) = match self.read(text, from) {
+            Ok(Some(read)) => read,
+            Ok(None) if from == 0 => {
+                let error = SqlError::new(ErrorCode::EmptyQuery, "Query was empty");
+                self.end_statement(&None, Err(&error));
+                return Err(error);
+            }
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                self.end_statement(&None, Err(&error));
+                return Err(error);
+            }
+        };
+        let statement = &ready.cached.parsed.statement;
+        let key = self.plan_key(ready.hash, &ready.params);
+        let result = self.run(statement, key, &ready.params, sink).await;
+        self.count(&text[span], begun, &result);
+        self.end_statement(&Some(statement), result.as_ref().map(drop));
+        let executed = result?;
+        Ok(Some(self.done(executed, next)))
+    }
+
+    /// Runs a text of one statement.
+    pub async fn run_text(&mut self, text: &str, sink: &mut dyn ResultSink) -> Result<Done, SqlError> {
+        let mut from = 0;
+        loop {
+            match self.run_next(text.as_bytes(), from, sink).await? {
+                Some(Done { next: Some(next), .. }) => from = next,
+                Some(done) => return Ok(done),
+                None => return Err(SqlError::new(ErrorCode::EmptyQuery, "Query was empty")),
+            }
+        }
+    }
+
+    /// Reads the next statement: from the cache if one that differs in literals alone has been parsed before.
+    #[allow(clippy::type_complexity)] // A statement, where the text goes on, and the statement's bytes.
+    fn read(
+        &self,
+        text: &[u8],
+        from: usize,
+    ) -> Result<Option<(Ready, Option<usize>, std::ops::Range<usize>)>, SqlError> {
+        let options = self.state.parse;
+        let modes = options_hash(&options);
+        if from == 0
+            && let Some(lifted) = assize_sql::lift(text, &options)
+        {
+            let hash = mix(lifted.hash, modes);
+            let statements = &self.state.shared.statements;
+            let cached = statements.get(hash, &lifted.text).or_else(|| {
+                let next = assize_sql::parse_next(&lifted.text, 0, &options).ok()?;
+                let parsed = next.parsed.filter(|p| p.placeholders as usize == lifted.literals.len())?;
+                (!next.more).then(|| statements.put(hash, lifted.text, parsed))
+            });
+            if let Some(cached) = cached
+                && let Some(params) = lifted.literals.into_iter().map(literal_value).collect()
+            {
+                return Ok(Some((Ready { cached, params, hash }, None, 0..text.len())));
+            }
+        }
+        let next = assize_sql::parse_next(text, from, &options)?;
+        let Some(parsed) = next.parsed else {
+            return if next.more { self.read(text, next.next) } else { Ok(None) };
+        };
+        let span = parsed.span.clone();
+        if parsed.placeholders > 0 {
+            let within = memchr_placeholder(&text[span.clone()]);
+            return Err(assize_sql::syntax_error(text, span.start + within));
+        }
+        let hash = mix(mix_bytes(modes, &text[span.clone()]), 1);
+        let cached = Arc::new(CachedStatement { text: Vec::new(), parsed });
+        Ok(Some((Ready { cached, params: Vec::new(), hash }, next.more.then_some(next.next), span)))
+    }
+
+    /// What identifies a plan: the statement, the classes of its parameters, and everything of the session that
+    /// changes its meaning.
+    fn plan_key(&self, hash: u64, params: &[Value]) -> u64 {
+        let key = mix(hash, self.state.fingerprint);
+        params.iter().fold(key, |key, value| {
+            let class = match value {
+                Value::Null => 1,
+                Value::Int(_) => 2,
+                Value::UInt(_) => 3,
+                Value::Float(_) => 4,
+                Value::Double(_) => 5,
+                Value::Decimal(decimal) => 64 + u64::from(decimal.scale()),
+                Value::Text(_) => 6,
+                Value::Bytes(_) => 7,
+                Value::Date(_) => 8,
+                Value::Time(_) => 9,
+                Value::DateTime(_) => 10,
+                Value::Timestamp(_) => 11,
+                Value::Bit(_) => 12,
+                Value::Enum(..) => 13,
+                Value::Set(..) => 14,
+                Value::Json(_) => 15,
+            };
+            mix(key, class)
+        })
+    }
+
+    fn begin_statement(&mut self) -> Result<(), SqlError> {
+        let state = &mut self.state;
+        if state.login.kill.is_killed() {
+            return Err(state.interrupted());
+        }
+        state.login.kill.begin_statement();
+        state.changes.clear();
+        state.eval.warnings.clear();
+        state.eval.warning_count = 0;
+        state.stop_at_micros = None;
+        let clock = &state.services.clock;
+        let set = state.variables.get("timestamp", None).unwrap_or(Value::Null);
+        state.eval.now_micros = match plain(&set).parse::<f64>() {
+            Ok(seconds) if seconds > 0.0 => (seconds * 1e6) as i64,
+            _ => clock.now_micros(),
+        };
+        state.eval.sysdate_micros = None;
+        Ok(())
+    }
+
+    /// Keeps what SHOW WARNINGS, ROW_COUNT() and the like will tell of the statement.
+    fn end_statement(&mut self, statement: &Option<&Statement>, result: Result<(), &SqlError>) {
+        let state = &mut self.state;
+        if let Some(id) = state.eval.environment.last_insert_id_set.take() {
+            state.last_insert_id = id;
+            state.eval.environment.last_insert_id = id;
+        }
+        if let Err(error) = result {
+            state.row_count = -1;
+            state.eval.environment.row_count = -1;
+            state.eval.warning_count += 1;
+            state.eval.warnings.push(Warning {
+                level: WarningLevel::Error,
+                code: error.code,
+                message: error.message.clone(),
+            });
+        }
+        if statement.is_some_and(tells_diagnostics) && result.is_ok() {
+            return;
+        }
+        state.warnings = std::mem::take(&mut state.eval.warnings);
+        state.warning_count = state.eval.warning_count;
+    }
+
+    fn done(&mut self, executed: Executed, next: Option<usize>) -> Done {
+        Done {
+            warnings: self.state.warning_count.min(u64::from(u16::MAX)) as u16,
+            status: self.status(),
+            changes: std::mem::take(&mut self.state.changes),
+            executed,
+            next,
+            release: std::mem::take(&mut self.release),
+        }
+    }
+
+    fn count(&self, text: &[u8], begun: u64, result: &Result<Executed, SqlError>) {
+        let micros = self.state.services.clock.monotonic_micros().saturating_sub(begun);
+        let rows = match result {
+            Ok(Executed::Rows { count, .. }) => *count,
+            Ok(Executed::Affected { changed, .. }) => *changed,
+            Err(_) => 0,
+        };
+        let digest = assize_sql::normalise(text, &self.state.parse);
+        self.state.shared.digests.record(digest, micros, rows, result.is_err());
+    }
+
+    // -- statements -----------------------------------------------------------------------------------------
+
+    /// Runs one statement, whatever it is.
+    async fn run(
+        &mut self,
+        statement: &Statement,
+        key: u64,
+        params: &[Value],
+        sink: &mut dyn ResultSink,
+    ) -> Result<Executed, SqlError> {
+        privilege::check(statement, &self.state.user, self.state.database.as_deref())?;
+        let executed = match statement {
+            Statement::Set(items) => {
+                if commits_implicitly(statement) {
+                    self.commit().await?;
+                }
+                self.set(items, params).await?;
+                nothing()
+            }
+            Statement::Begin { read_only, consistent_snapshot } => {
+                self.begin(*read_only, *consistent_snapshot).await?;
+                nothing()
+            }
+            Statement::Commit(completion) => {
+                self.commit().await?;
+                self.complete(*completion).await?;
+                nothing()
+            }
+            Statement::Rollback(completion) => {
+                self.state.rollback();
+                self.complete(*completion).await?;
+                nothing()
+            }
+            Statement::Savepoint(name) => {
+                self.savepoint(name);
+                nothing()
+            }
+            Statement::RollbackTo(name) => {
+                self.rollback_to(name)?;
+                nothing()
+            }
+            Statement::ReleaseSavepoint(name) => {
+                let at = self.find_savepoint(name)?;
+                self.state.savepoints.truncate(at);
+                nothing()
+            }
+            // Sessions of a cluster lock rows, by transactions. A table lock would be a promise that only this frontend
+            // keeps, so the statement does what tools rely on: it ends the transaction before it.
+            Statement::LockTables(_) => {
+                self.commit().await?;
+                self.state.locked_tables = true;
+                nothing()
+            }
+            Statement::UnlockTables => {
+                if std::mem::take(&mut self.state.locked_tables) {
+                    self.commit().await?;
+                }
+                nothing()
+            }
+            Statement::Use(name) => {
+                self.use_database(name).await?;
+                nothing()
+            }
+            Statement::Kill { query_only, connection } => {
+                self.kill(*query_only, connection, params).await?;
+                nothing()
+            }
+            Statement::Prepare { name, source } => {
+                self.prepare_named(name, source).await?;
+                nothing()
+            }
+            Statement::Execute { name, using } => return self.execute_named(name, using, sink).await,
+            Statement::Deallocate(name) => {
+                if self.named.remove(&name.to_lowercase()).is_none() {
+                    return Err(unknown_statement(name, "DEALLOCATE PREPARE"));
+                }
+                nothing()
+            }
+            Statement::Flush { read_lock, .. } => {
+                self.commit().await?;
+                // FLUSH TABLES WITH READ LOCK comes before a backup, which reads at one snapshot anyway.
+                self.state.locked_tables |= read_lock;
+                nothing()
+            }
+            Statement::Call { name, .. } => {
+                let database = name.database.clone().or(self.state.database.as_deref().map(str::to_owned));
+                let database = database.unwrap_or_default();
+                return Err(SqlError::new(
+                    ErrorCode::SavepointDoesNotExist,
+                    format!("PROCEDURE {database}.{} does not exist", name.name),
+                ));
+            }
+            Statement::Unsupported { feature, .. } => return Err(SqlError::not_supported(feature)),
+            Statement::ExplainConnection(_) => {
+                return Err(SqlError::not_supported("EXPLAIN FOR CONNECTION"));
+            }
+            Statement::Query(query) if query.into.is_some() => {
+                let into = query.into.as_ref();
+                return self.run_into(statement, into, key, params).await;
+            }
+            _ => return self.run_in_transaction(statement, key, params, sink).await,
+        };
+        self.state.row_count = 0;
+        self.state.eval.environment.row_count = 0;
+        Ok(executed)
+    }
+
+    /// Runs a statement of our own making, without parameters and without rows.
+    pub(crate) async fn run_inner(&mut self, statement: &Statement) -> Result<Executed, SqlError> {
+        let mut capture = Capture::default();
+        self.run_in_transaction(statement, 0, &[], &mut capture).await
+    }
+
+    /// Runs a statement by the engine: in the running transaction, or in one of its own that is retried when it
+    /// loses.
+    pub(crate) async fn run_in_transaction(
+        &mut self,
+        statement: &Statement,
+        key: u64,
+        params: &[Value],
+        sink: &mut dyn ResultSink,
+    ) -> Result<Executed, SqlError> {
+        if commits_implicitly(statement) {
+            self.commit().await?;
+        }
+        let class = classify(statement);
+        if self.state.in_transaction() && class != Class::Ddl {
+            let result = self.run_once(statement, key, params, sink).await;
+            if result.as_ref().is_err_and(|error| ends_transaction(error.code)) {
+                self.state.rollback();
+            }
+            self.note_result(&result);
+            return result;
+        }
+        let mut attempt = 0;
+        loop {
+            let mut watch = Watch { sink, touched: false };
+            let (result, retryable) = match self.run_once(statement, key, params, &mut watch).await {
+                Ok(executed) => match self.state.commit().await {
+                    Ok(()) => (Ok(executed), false),
+                    Err(failure) => (Err(failure.error), failure.is_retryable),
+                },
+                Err(error) => {
+                    self.state.rollback();
+                    let lost = error.code.retry() == Retry::Transaction
+                        && !matches!(error.code, ErrorCode::LockWaitTimeout | ErrorCode::LockNowait);
+                    (Err(error), lost)
+                }
+            };
+            let stopped = self.state.login.kill.stops_statement();
+            if !retryable || watch.touched || stopped || attempt >= self.state.services.limits.retries_max {
+                self.note_result(&result);
+                return result;
+            }
+            attempt += 1;
+            self.back_off(attempt).await;
+            self.state.eval.warnings.clear();
+            self.state.eval.warning_count = 0;
+        }
+    }
+
+    /// Waits a random time that grows with the attempts, so that losers do not meet again.
+    async fn back_off(&self, attempt: u32) {
+        let clock = &self.state.services.clock;
+        let most = (100u64 << attempt.min(10)).min(BACKOFF_MICROS_MAX);
+        clock.sleep(clock.random() % most).await;
+    }
+
+    /// One attempt: the statement's own writes are undone if it fails.
+    async fn run_once(
+        &mut self,
+        statement: &Statement,
+        key: u64,
+        params: &[Value],
+        sink: &mut dyn ResultSink,
+    ) -> Result<Executed, SqlError> {
+        let class = classify(statement);
+        self.state.enter_transaction().await?;
+        let mark = self.state.txn.as_mut().map(|txn| {
+            (txn.mark(), txn.options().read_only && class != Class::Read && assize_sql::writes(statement))
+        });
+        if let Some((_, true)) = mark {
+            return Err(SqlError::new(
+                ErrorCode::ReadOnlyTransaction,
+                "Cannot execute statement in a READ ONLY transaction.",
+            ));
+        }
+        self.prepare_context(statement, class);
+        let result = self.race(statement, class, key, params, sink).await;
+        if result.is_err()
+            && let (Some(txn), Some((mark, _))) = (self.state.txn.as_mut(), mark)
+        {
+            txn.undo_to(mark);
+        }
+        result
+    }
+
+    fn prepare_context(&mut self, statement: &Statement, class: Class) {
+        let state = &mut self.state;
+        state.eval.writing = matches!(class, Class::Write | Class::Ddl);
+        state.eval.ignore = match statement {
+            Statement::Insert(insert) => insert.ignore,
+            Statement::Update(update) => update.ignore,
+            Statement::Delete(delete) => delete.ignore,
+            Statement::LoadData(load) => load.ignore || load.local,
+            _ => false,
+        };
+        state.eval.rand_by_seed.clear();
+        let environment = &mut state.eval.environment;
+        environment.last_insert_id = state.last_insert_id;
+        environment.last_insert_id_set = None;
+        environment.found_rows = state.found_rows;
+        environment.row_count = state.row_count;
+        if class == Class::Read {
+            let limit = state.variables.int("max_execution_time");
+            state.stop_at_micros =
+                (limit > 0).then(|| state.services.clock.monotonic_micros() + limit as u64 * 1000);
+        }
+    }
+
+    /// The engine's work, unless KILL comes first. A schema change is not stopped midway: only it knows whether it has
+    /// been committed.
+    async fn race(
+        &mut self,
+        statement: &Statement,
+        class: Class,
+        key: u64,
+        params: &[Value],
+        sink: &mut dyn ResultSink,
+    ) -> Result<Executed, SqlError> {
+        let query = self.state.services.query.clone();
+        let switch = self.state.login.kill.clone();
+        let outcome = {
+            let mut work = query.execute(statement, key, params, &mut self.state, sink);
+            poll_fn(|context| {
+                if let Poll::Ready(result) = work.as_mut().poll(context) {
+                    return Poll::Ready(Some(result));
+                }
+                if class != Class::Ddl && switch.poll_stop(context).is_ready() {
+                    return Poll::Ready(None);
+                }
+                Poll::Pending
+            })
+            .await
+        };
+        outcome.unwrap_or_else(|| Err(self.state.interrupted()))
+    }
+
+    /// What ROW_COUNT(), FOUND_ROWS() and LAST_INSERT_ID() tell from now on.
+    fn note_result(&mut self, result: &Result<Executed, SqlError>) {
+        let state = &mut self.state;
+        match result {
+            Ok(Executed::Rows { found, .. }) => {
+                state.row_count = -1;
+                state.found_rows = *found;
+            }
+            Ok(Executed::Affected { changed, insert_id, .. }) => {
+                state.row_count = i64::try_from(*changed).unwrap_or(i64::MAX);
+                if *insert_id != 0 && state.eval.environment.last_insert_id_set.is_none() {
+                    state.last_insert_id = *insert_id;
+                }
+            }
+            Err(_) => state.row_count = -1,
+        }
+    }
+
+    /// SELECT … INTO.
+    async fn run_into(
+        &mut self,
+        statement: &Statement,
+        into: Option<&SelectInto>,
+        key: u64,
+        params: &[Value],
+    ) -> Result<Executed, SqlError> {
+        let Some(SelectInto::Variables(names)) = into else {
+            return Err(SqlError::not_supported("SELECT INTO OUTFILE"));
+        };
+        let Statement::Query(query) = statement else {
+            return Err(SqlError::internal("INTO belongs to a query"));
+        };
+        let plain_query = assize_sql::Query { node: query.node.clone(), into: None };
+        let plain_query = Statement::Query(Box::new(plain_query));
+        let mut capture = Capture::default();
+        self.run_in_transaction(&plain_query, key, params, &mut capture).await?;
+        if capture.columns.len() != names.len() {
+            return Err(SqlError::new(
+                ErrorCode::WrongNumberOfColumnsInSelect,
+                "The used SELECT statements have a different number of columns",
+            ));
+        }
+        let mut rows = capture.rows.into_iter();
+        let (row, second) = (rows.next(), rows.next());
+        if second.is_some() {
+            return Err(SqlError::new(ErrorCode::TooManyRows, "Result consisted of more than one row"));
+        }
+        let changed = match row {
+            Some(row) => {
+                for (name, value) in names.iter().zip(row) {
+                    self.state.set_user_variable(name, value);
+                }
+                1
+            }
+            None => {
+                let text = "No data - zero rows fetched, selected, or processed";
+                self.warn(WarningLevel::Warning, ErrorCode::NoData, text);
+                0
+            }
+        };
+        self.state.row_count = changed as i64;
+        Ok(Executed::Affected { changed, matched: changed, insert_id: 0, info: String::new() })
+    }
+
+    // -- transactions -----------------------------------------------------------------------------------------
+
+    async fn commit(&mut self) -> Result<(), SqlError> {
+        self.state.commit().await.map_err(|failure| failure.error)
+    }
+
+    async fn begin(&mut self, read_only: Option<bool>, consistent_snapshot: bool) -> Result<(), SqlError> {
+        self.commit().await?;
+        self.state.explicit = true;
+        self.state.explicit_read_only = read_only;
+        if consistent_snapshot {
+            let entered = self.state.enter_transaction().await;
+            if entered.is_err() {
+                self.state.rollback();
+            }
+            entered?;
+        }
+        Ok(())
+    }
+
+    /// AND CHAIN and RELEASE after COMMIT and ROLLBACK, said or by `completion_type`.
+    async fn complete(&mut self, completion: Completion) -> Result<(), SqlError> {
+        let kind = self.state.variables.text("completion_type");
+        let release = completion.release.unwrap_or(kind == "RELEASE" && completion.chain != Some(true));
+        let chain = completion.chain.unwrap_or(kind == "CHAIN" && !release);
+        if chain {
+            self.begin(None, false).await?;
+        }
+        self.release = release;
+        Ok(())
+    }
+
+    fn savepoint(&mut self, name: &str) {
+        if !self.state.in_transaction() {
+            return;
+        }
+        self.state.savepoints.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        // What has not begun has written nothing: its mark is the beginning.
+        let mark = self.state.txn.as_mut().map_or(Mark(0), |txn| txn.mark());
+        self.state.savepoints.push((name.to_owned(), mark));
+    }
+
+    fn find_savepoint(&self, name: &str) -> Result<usize, SqlError> {
+        self.state.savepoints.iter().position(|(known, _)| known.eq_ignore_ascii_case(name)).ok_or_else(
+            || SqlError::new(ErrorCode::SavepointDoesNotExist, format!("SAVEPOINT {name} does not exist")),
+        )
+    }
+
+    fn rollback_to(&mut self, name: &str) -> Result<(), SqlError> {
+        let at = self.find_savepoint(name)?;
+        let mark = self.state.savepoints[at].1;
+        self.state.savepoints.truncate(at + 1);
+        if let Some(txn) = &mut self.state.txn {
+            txn.undo_to(mark);
+        }
+        Ok(())
+    }
+
+    // -- the connection's own statements ----------------------------------------------------------------------
+
+    /// USE, COM_INIT_DB, and the database of the login.
+    pub async fn select_database(&mut self, name: &str) -> Result<(), SqlError> {
+        self.begin_statement()?;
+        let result = self.use_database(name).await;
+        self.end_statement(&None, result.as_ref().map(drop));
+        result
+    }
+
+    async fn use_database(&mut self, name: &str) -> Result<(), SqlError> {
+        if name.is_empty() {
+            return Err(SqlError::new(ErrorCode::NoDatabase, "No database selected"));
+        }
+        let catalog = match &self.state.txn {
+            Some(txn) => txn.catalog().clone(),
+            None => self.state.load_newest_catalog().await?,
+        };
+        // Who may not use it does not learn whether it exists.
+        privilege::check_use(&self.state.user, name)?;
+        let database = catalog.require_database(name)?;
+        self.state.database = Some(database.name.clone());
+        let collation = database.collation;
+        let text = Value::text(collation.name());
+        self.state.variables.set("collation_database", Some(&text))?;
+        let text = Value::text(collation.charset().name());
+        self.state.variables.set("character_set_database", Some(&text))?;
+        self.state.changes.push(Change::Database(name.to_owned()));
+        self.state.sync();
+        Ok(())
+    }
+
+    async fn kill(
+        &mut self,
+        query_only: bool,
+        connection: &assize_sql::sqlparser::ast::Expr,
+        params: &[Value],
+    ) -> Result<(), SqlError> {
+        let value = self.evaluate(connection, params).await?;
+        let unknown =
+            || SqlError::new(ErrorCode::UnknownThread, format!("Unknown thread id: {}", plain(&value)));
+        let id: u32 = plain(&value).parse().map_err(|_| unknown())?;
+        self.kill_connection(id, query_only, unknown)
+    }
+
+    /// COM_PROCESS_KILL.
+    pub fn process_kill(&mut self, id: u32) -> Result<(), SqlError> {
+        self.kill_connection(id, false, || {
+            SqlError::new(ErrorCode::UnknownThread, format!("Unknown thread id: {id}"))
+        })
+    }
+
+    fn kill_connection(
+        &self,
+        id: u32,
+        query_only: bool,
+        unknown: impl Fn() -> SqlError,
+    ) -> Result<(), SqlError> {
+        let server = &self.state.services.server;
+        let process = server.processes().into_iter().find(|process| process.id == id).ok_or_else(&unknown)?;
+        let own = *process.user == *self.state.user.name;
+        if !own && !self.state.user.is_administrator() {
+            return Err(SqlError::new(ErrorCode::KillDenied, format!("You are not owner of thread {id}")));
+        }
+        if server.kill(id, query_only) { Ok(()) } else { Err(unknown()) }
+    }
+
+    // -- prepared statements ------------------------------------------------------------------------------------
+
+    /// COM_STMT_PREPARE.
+    pub async fn prepare(&mut self, text: &[u8]) -> Result<Prepared, SqlError> {
+        self.begin_statement()?;
+        let result = self.prepare_statement(text).await;
+        self.end_statement(&None, result.as_ref().map(drop));
+        let (statement, columns) = result?;
+        if self.prepared.len() >= PREPARED_MAX {
+            return Err(SqlError::new(
+                ErrorCode::TooManyStatements,
+                format!(
+                    "Can't create more than max_prepared_stmt_count statements (current value: {PREPARED_MAX})"
+                ),
+            ));
+        }
+        while self.next_prepared == 0 || self.prepared.contains_key(&self.next_prepared) {
+            self.next_prepared = self.next_prepared.wrapping_add(1);
+        }
+        let id = self.next_prepared;
+        self.next_prepared = id.wrapping_add(1);
+        let params = u16::try_from(statement.cached.parsed.placeholders).unwrap_or(u16::MAX);
+        self.prepared.insert(id, Arc::new(statement));
+        let warnings = self.state.warning_count.min(u64::from(u16::MAX)) as u16;
+        Ok(Prepared { id, params, columns, warnings })
+    }
+
+    async fn prepare_statement(
+        &mut self,
+        text: &[u8],
+    ) -> Result<(PreparedStatement, Vec<ResultColumn>), SqlError> {
+        let options = self.state.parse;
+        let parsed: Parsed = assize_sql::parse_one(text, &options)?;
+        if !assize_sql::is_preparable(&parsed.statement) {
+            return Err(SqlError::new(
+                ErrorCode::NotPreparable,
+                "This command is not supported in the prepared statement protocol yet",
+            ));
+        }
+        if parsed.placeholders > u32::from(u16::MAX) {
+            return Err(SqlError::new(
+                ErrorCode::WrongArguments,
+                format!("Prepared statement contains too many placeholders ({})", parsed.placeholders),
+            ));
+        }
+        privilege::check(&parsed.statement, &self.state.user, self.state.database.as_deref())?;
+        let hash = mix(mix_bytes(options_hash(&options), text), 2);
+        let columns = if assize_sql::returns_rows(&parsed.statement) && engine_runs(&parsed.statement) {
+            self.describe(&parsed.statement).await?
+        } else {
+            Vec::new()
+        };
+        let cached = Arc::new(CachedStatement { text: text.to_vec(), parsed });
+        Ok((PreparedStatement { cached, hash }, columns))
+    }
+
+    /// The result columns of a statement. Looks at the catalog only: no transaction is left behind.
+    async fn describe(&mut self, statement: &Statement) -> Result<Vec<ResultColumn>, SqlError> {
+        let began = self.state.txn.is_none();
+        self.state.enter_transaction().await?;
+        let query = self.state.services.query.clone();
+        let described = query.describe(statement, &mut self.state).await;
+        if began {
+            self.state.txn = None;
+        }
+        Ok(described?.columns)
+    }
+
+    /// The columns of a table, for COM_FIELD_LIST.
+    pub async fn field_list(&mut self, table: &str) -> Result<Vec<ResultColumn>, SqlError> {
+        self.begin_statement()?;
+        let text = format!("SELECT * FROM `{}`", table.replace('`', "``"));
+        let parsed = assize_sql::parse_one(&text, &ParseOptions::default())?;
+        privilege::check(&parsed.statement, &self.state.user, self.state.database.as_deref())?;
+        self.describe(&parsed.statement).await
+    }
+
+    /// How many parameters a prepared statement has; error 1243 if there is none of this number.
+    pub fn param_count(&self, id: u32) -> Result<u16, SqlError> {
+        let statement = self.prepared.get(&id).ok_or_else(|| unknown_id(id))?;
+        Ok(u16::try_from(statement.cached.parsed.placeholders).unwrap_or(u16::MAX))
+    }
+
+    /// COM_STMT_EXECUTE.
+    pub async fn execute(
+        &mut self,
+        id: u32,
+        params: &[Value],
+        sink: &mut dyn ResultSink,
+    ) -> Result<Done, SqlError> {
+        self.begin_statement()?;
+        let begun = self.state.services.clock.monotonic_micros();
+        let Some(statement) = self.prepared.get(&id).cloned() else {
+            let error = unknown_id(id);
+            self.end_statement(&None, Err(&error));
+            return Err(error);
+        };
+        let result = self.run_prepared(&statement, params, sink).await;
+        self.count(&statement.cached.text, begun, &result);
+        self.end_statement(&Some(&statement.cached.parsed.statement), result.as_ref().map(drop));
+        let executed = result?;
+        Ok(self.done(executed, None))
+    }
+
+    async fn run_prepared(
+        &mut self,
+        prepared: &PreparedStatement,
+        params: &[Value],
+        sink: &mut dyn ResultSink,
+    ) -> Result<Executed, SqlError> {
+        let parsed = &prepared.cached.parsed;
+        if params.len() != parsed.placeholders as usize {
+            return Err(SqlError::new(
+                ErrorCode::WrongArguments,
+                "Incorrect arguments to mysqld_stmt_execute",
+            ));
+        }
+        let key = self.plan_key(prepared.hash, params);
+        self.run(&parsed.statement, key, params, sink).await
+    }
+
+    /// COM_STMT_CLOSE. Closing what is not there is no error.
+    pub fn close_statement(&mut self, id: u32) {
+        self.prepared.remove(&id);
+    }
+
+    async fn prepare_named(&mut self, name: &str, source: &PrepareSource) -> Result<(), SqlError> {
+        let text = match source {
+            PrepareSource::Text(text) => text.clone(),
+            PrepareSource::Variable(variable) => plain(&self.state.user_variable(variable)),
+        };
+        let name = name.to_lowercase();
+        // A statement of this name is gone even if the new one cannot be prepared.
+        self.named.remove(&name);
+        let (statement, _) = self.prepare_statement(text.as_bytes()).await?;
+        self.named.insert(name, Arc::new(statement));
+        Ok(())
+    }
+
+    fn execute_named<'a>(
+        &'a mut self,
+        name: &'a str,
+        using: &'a [String],
+        sink: &'a mut dyn ResultSink,
+    ) -> BoxFuture<'a, Result<Executed, SqlError>> {
+        Box::pin(async move {
+            let Some(statement) = self.named.get(&name.to_lowercase()).cloned() else {
+                return Err(unknown_statement(name, "EXECUTE"));
+            };
+            if using.len() != statement.cached.parsed.placeholders as usize {
+                return Err(SqlError::new(ErrorCode::WrongArguments, "Incorrect arguments to EXECUTE"));
+            }
+            let params: Vec<Value> = using.iter().map(|name| self.state.user_variable(name)).collect();
+            self.run_prepared(&statement, &params, sink).await
+        })
+    }
+
+    // -- the end --------------------------------------------------------------------------------------------
+
+    /// COM_RESET_CONNECTION: a new session of the same user in the same database.
+    pub async fn reset(&mut self) {
+        let mut login = self.state.login.clone();
+        login.database = self.state.database.clone();
+        self.replace(login);
+    }
+
+    /// COM_CHANGE_USER, after somebody has authenticated again.
+    pub async fn change_user(&mut self, login: Login) {
+        self.replace(login);
+    }
+
+    fn replace(&mut self, login: Login) {
+        self.state.rollback();
+        self.state.services.server.release_all_locks(self.state.login.connection);
+        let (services, shared) = (self.state.services.clone(), self.state.shared.clone());
+        let catalog = self.state.catalog.clone();
+        *self = Session::new(services, shared, login);
+        self.state.adopt_catalog(catalog);
+    }
+
+    /// The connection ends: rolls back, gives up reservations and user locks.
+    pub async fn disconnect(&mut self) {
+        self.state.rollback();
+        self.prepared.clear();
+        self.named.clear();
+        self.state.services.server.release_all_locks(self.state.login.connection);
+    }
+}
+
+/// Notes whether anything has reached the client: what has cannot be run again.
+struct Watch<'a> {
+    sink: &'a mut dyn ResultSink,
+    touched: bool,
+}
+
+impl ResultSink for Watch<'_> {
+    fn columns(&mut self, columns: &[ResultColumn]) -> Result<(), SqlError> {
+        self.touched = true;
+        self.sink.columns(columns)
+    }
+
+    fn row(&mut self, row: &[Value]) -> Result<(), SqlError> {
+        self.sink.row(row)
+    }
+
+    fn ready(&mut self) -> BoxFuture<'_, Result<(), SqlError>> {
+        self.sink.ready()
+    }
+}
+
+fn nothing() -> Executed {
+    Executed::Affected { changed: 0, matched: 0, insert_id: 0, info: String::new() }
+}
+
+/// Errors after which nothing of the transaction is left.
+fn ends_transaction(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::Deadlock
+            | ErrorCode::TableDefinitionChanged
+            | ErrorCode::SnapshotTooOldError
+            | ErrorCode::TransactionRollbackDuringCommit
+            | ErrorCode::OutcomeUnknown
+    )
+}
+
+/// Statements that tell of the statement before and so leave its diagnostics alone.
+fn tells_diagnostics(statement: &Statement) -> bool {
+    matches!(statement, Statement::Show(show) if matches!(
+        show.what,
+        ShowWhat::Warnings { .. } | ShowWhat::Errors { .. } | ShowWhat::CountWarnings | ShowWhat::CountErrors
+    ))
+}
+
+/// Whether the engine runs it, rather than the session.
+fn engine_runs(statement: &Statement) -> bool {
+    !matches!(
+        statement,
+        Statement::Call { .. } | Statement::ExplainConnection(_) | Statement::Unsupported { .. }
+    )
+}
+
+fn unknown_id(id: u32) -> SqlError {
+    SqlError::new(
+        ErrorCode::UnknownStatement,
+        format!("Unknown prepared statement handler ({id}) given to mysqld_stmt_execute"),
+    )
+}
+
+fn unknown_statement(name: &str, verb: &str) -> SqlError {
+    SqlError::new(
+        ErrorCode::UnknownStatement,
+        format!("Unknown prepared statement handler ({name}) given to {verb}"),
+    )
+}
+
+fn options_hash(options: &ParseOptions) -> u64 {
+    u64::from(options.ansi_quotes)
+        | u64::from(options.no_backslash_escapes) << 1
+        | u64::from(options.pipes_as_concat) << 2
+        | u64::from(options.high_not_precedence) << 3
+}
+
+/// The value of a lifted literal; `None` if it is beyond every numeric type, so that the text is parsed as it is.
+fn literal_value(literal: Literal) -> Option<Value> {
+    Some(match literal {
+        Literal::Integer(digits) => match number(&digits) {
+            Value::Null => return None,
+            value => value,
+        },
+        Literal::Decimal(digits) => Value::Decimal(Decimal::parse(&digits)?),
+        Literal::Double(number) => Value::Double(number),
+        Literal::Text(text) => Value::text(text),
+        Literal::Binary(bytes) => Value::Bytes(Bytes::from(bytes)),
+    })
+}
+
+/// Where the first `?` outside of strings lies, near enough for an error message.
+fn memchr_placeholder(statement: &[u8]) -> usize {
+    statement.iter().position(|b| *b == b'?').unwrap_or(0)
+}

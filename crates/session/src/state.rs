@@ -1,0 +1,473 @@
+//! What a session is between and during statements, and what the query engine may ask of it.
+
+use crate::cache::{Digests, StatementCache, mix, mix_bytes};
+use crate::kill::KillSwitch;
+use crate::services::Services;
+use crate::txn::{Isolation, Txn, TxnOptions};
+use crate::variables::{GlobalVariables, SessionVariables};
+use assize_catalog::{Catalog, User};
+use assize_model::{CatalogChange, CatalogVersion, ErrorCode, SqlError, Timestamp, Warning, WarningLevel};
+use assize_ports::{BoxFuture, InternalTransaction, Mark, ServerView, StatementContext, Transaction};
+use assize_sql::ParseOptions;
+use assize_values::{Collation, EvalContext, RandState, TimeZone, UuidState, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What the sessions of a process remember together, besides [`Services`].
+pub struct Shared {
+    /// Global system variables.
+    pub globals: Arc<GlobalVariables>,
+    /// Parsed statements.
+    pub statements: StatementCache,
+    /// Statistics by digest.
+    pub digests: Digests,
+    /// The catalog whose globals were taken over last, and their names.
+    applied: Mutex<(CatalogVersion, BTreeSet<Arc<str>>)>,
+}
+
+impl Shared {
+    /// With these globals and nothing remembered.
+    pub fn new(globals: Arc<GlobalVariables>) -> Self {
+        Shared {
+            globals,
+            statements: StatementCache::default(),
+            digests: Digests::default(),
+            applied: Mutex::default(),
+        }
+    }
+
+    /// Takes over what SET GLOBAL said on any frontend.
+    pub fn apply_globals(&self, catalog: &Catalog) {
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        if catalog.version <= applied.0 {
+            return;
+        }
+        applied.0 = catalog.version;
+        // A value that this version does not take is left as it is: another version wrote it.
+        for name in applied.1.iter().filter(|name| !catalog.globals.contains_key(*name)) {
+            let _ = self.globals.set(name, None);
+        }
+        for (name, value) in &catalog.globals {
+            let _ = self.globals.set(name, Some(value));
+        }
+        applied.1 = catalog.globals.keys().cloned().collect();
+    }
+}
+
+/// Who has logged in.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// CONNECTION_ID().
+    pub connection: u32,
+    /// The account.
+    pub user: Arc<User>,
+    /// The name that the client gave.
+    pub client_name: Arc<str>,
+    /// Where it comes from.
+    pub client_host: Arc<str>,
+    /// The database to select.
+    pub database: Option<Arc<str>>,
+    /// The collation of the handshake: sets the character sets of client, connection and results.
+    pub collation: Option<Collation>,
+    /// By which other connections stop this one.
+    pub kill: Arc<KillSwitch>,
+}
+
+/// A change of session state that clients can track.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A system variable and its new value.
+    Variable(String, String),
+    /// The selected database.
+    Database(String),
+}
+
+/// What a session is; the engine sees it as a [`StatementContext`].
+pub(crate) struct State {
+    pub(crate) services: Arc<Services>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) login: Login,
+    pub(crate) user: Arc<User>,
+    pub(crate) database: Option<Arc<str>>,
+    pub(crate) variables: SessionVariables,
+    pub(crate) user_variables: BTreeMap<String, Value>,
+    pub(crate) eval: EvalContext,
+    pub(crate) parse: ParseOptions,
+    /// Of everything that changes what a statement means.
+    pub(crate) fingerprint: u64,
+    pub(crate) last_insert_id: u64,
+    pub(crate) found_rows: u64,
+    pub(crate) row_count: i64,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) warning_count: u64,
+    /// The transaction, once something has been read in it.
+    pub(crate) txn: Option<Txn>,
+    /// BEGIN has been said.
+    pub(crate) explicit: bool,
+    /// START TRANSACTION READ ONLY, or READ WRITE.
+    pub(crate) explicit_read_only: Option<bool>,
+    pub(crate) savepoints: Vec<(String, Mark)>,
+    /// SET TRANSACTION without a scope: for the next transaction only.
+    pub(crate) next_isolation: Option<Isolation>,
+    pub(crate) next_read_only: Option<bool>,
+    /// Shown instead of the transaction's catalog for the rest of a DDL statement.
+    pub(crate) newest_catalog: Option<Arc<Catalog>>,
+    /// The catalog seen last.
+    pub(crate) catalog: Arc<Catalog>,
+    /// When `max_execution_time` ends the statement, by the monotonic clock.
+    pub(crate) stop_at_micros: Option<u64>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) locked_tables: bool,
+}
+
+impl State {
+    pub(crate) fn new(services: Arc<Services>, shared: Arc<Shared>, login: Login) -> Self {
+        let variables = SessionVariables::new(shared.globals.clone());
+        let clock = services.clock.clone();
+        let mut eval = EvalContext::default();
+        eval.rand = RandState::new(clock.random(), clock.random());
+        eval.uuid = UuidState {
+            node: clock.random() & 0xffff_ffff_ffff,
+            sequence: clock.random() as u16 & 0x3fff,
+            count: 0,
+            short_base: (clock.random() & 0xff) << 56 | (clock.now_micros() as u64 / 1_000_000) << 24,
+        };
+        let mut state = State {
+            user: login.user.clone(),
+            database: login.database.clone(),
+            services,
+            shared,
+            login,
+            variables,
+            user_variables: BTreeMap::new(),
+            eval,
+            parse: ParseOptions::default(),
+            fingerprint: 0,
+            last_insert_id: 0,
+            found_rows: 0,
+            row_count: 0,
+            warnings: Vec::new(),
+            warning_count: 0,
+            txn: None,
+            explicit: false,
+            explicit_read_only: None,
+            savepoints: Vec::new(),
+            next_isolation: None,
+            next_read_only: None,
+            newest_catalog: None,
+            catalog: Arc::default(),
+            stop_at_micros: None,
+            changes: Vec::new(),
+            locked_tables: false,
+        };
+        if let Some(collation) = state.login.collation {
+            // A collation that we do not know leaves the defaults, as MySQL does.
+            let names = (collation.charset().name(), collation.name());
+            if collation.exists() {
+                let _ = state.variables.set_names(Some(names.0), Some(names.1));
+            }
+        }
+        state.sync();
+        state
+    }
+
+    /// Takes over what variables and database say to evaluation, parsing and plans.
+    pub(crate) fn sync(&mut self) {
+        let v = &self.variables;
+        let eval = &mut self.eval;
+        eval.sql_mode = v.sql_mode();
+        eval.time_zone = TimeZone::find(&v.text("time_zone")).unwrap_or(TimeZone::System);
+        eval.div_precision_increment = v.int("div_precision_increment") as u8;
+        eval.group_concat_max_len = v.int("group_concat_max_len") as u64;
+        eval.max_allowed_packet = v.int("max_allowed_packet") as u64;
+        eval.max_error_count = v.int("max_error_count") as usize;
+        eval.default_week_format = v.int("default_week_format") as u8;
+        eval.connection_collation =
+            Collation::find(&v.text("collation_connection")).unwrap_or(Collation::UTF8MB4_0900_AI_CI);
+        self.parse = ParseOptions::from_sql_mode(&v.text("sql_mode"));
+        let mut fingerprint = mix(eval.sql_mode.0, u64::from(eval.connection_collation.0));
+        for name in ["time_zone", "sql_select_limit", "foreign_key_checks", "div_precision_increment"] {
+            fingerprint = mix_bytes(fingerprint, v.text(name).as_bytes());
+        }
+        if let Some(database) = &self.database {
+            fingerprint = mix_bytes(fingerprint, database.as_bytes());
+        }
+        self.fingerprint = fingerprint;
+        let environment = &mut eval.environment;
+        environment.connection_id = self.login.connection;
+        environment.user = format!("{}@{}", self.login.client_name, self.login.client_host).into();
+        environment.current_user = format!("{}@{}", self.user.name, self.user.host).into();
+        environment.database = self.database.clone();
+        environment.version = v.get("version", None).map_or_else(|_| "".into(), |value| plain(&value).into());
+    }
+
+    /// Whether statements do not end their transaction themselves.
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.explicit || !self.variables.is_on("autocommit")
+    }
+
+    /// What a transaction that begins now begins with.
+    fn txn_options(&mut self) -> TxnOptions {
+        let isolation = match self.next_isolation.take() {
+            Some(isolation) => isolation,
+            None => isolation_of(&self.variables.text("transaction_isolation")),
+        };
+        let read_only = self
+            .explicit_read_only
+            .or(self.next_read_only.take())
+            .unwrap_or_else(|| self.variables.is_on("transaction_read_only"));
+        let v = &self.variables;
+        let step = |name: &str| v.int(name).max(1) as u64;
+        TxnOptions {
+            isolation,
+            read_only,
+            lock_wait: Duration::from_secs(v.int("innodb_lock_wait_timeout").max(0) as u64),
+            auto_increment: (step("auto_increment_increment"), step("auto_increment_offset")),
+        }
+    }
+
+    /// A statement begins: in the running transaction, or in one that begins with it.
+    pub(crate) async fn enter_transaction(&mut self) -> Result<(), SqlError> {
+        self.newest_catalog = None;
+        match &mut self.txn {
+            Some(txn) => txn.begin_statement(false).await?,
+            None => {
+                let options = self.txn_options();
+                let mut txn = Txn::begin(self.services.clone(), options).await?;
+                txn.begin_statement(true).await?;
+                self.txn = Some(txn);
+            }
+        }
+        self.note_catalog();
+        Ok(())
+    }
+
+    /// Takes over globals and privileges of the catalog that is now seen.
+    pub(crate) fn note_catalog(&mut self) {
+        let seen = match &self.txn {
+            Some(txn) => txn.catalog().clone(),
+            None => return,
+        };
+        self.adopt_catalog(seen);
+    }
+
+    pub(crate) fn adopt_catalog(&mut self, seen: Arc<Catalog>) {
+        if seen.version == self.catalog.version {
+            return;
+        }
+        self.shared.apply_globals(&seen);
+        let account = (self.user.name.clone(), self.user.host.clone());
+        if let Some(user) = seen.users.get(&account) {
+            self.user = user.clone();
+        }
+        self.catalog = seen;
+    }
+
+    /// Commits what runs, if anything does. The transaction is over, whatever comes of it.
+    pub(crate) async fn commit(&mut self) -> Result<(), crate::commit::CommitFailure> {
+        self.explicit = false;
+        self.explicit_read_only = None;
+        self.savepoints.clear();
+        let Some(mut txn) = self.txn.take() else { return Ok(()) };
+        txn.commit(None).await.map(drop)
+    }
+
+    /// Ends the transaction without a trace.
+    pub(crate) fn rollback(&mut self) {
+        self.explicit = false;
+        self.explicit_read_only = None;
+        self.savepoints.clear();
+        // Dropping it gives back its reservations.
+        self.txn = None;
+    }
+
+    /// The newest catalog, by a snapshot of its own.
+    pub(crate) async fn load_newest_catalog(&mut self) -> Result<Arc<Catalog>, SqlError> {
+        let txn = Txn::begin(self.services.clone(), TxnOptions::default()).await?;
+        let catalog = txn.catalog().clone();
+        self.adopt_catalog(catalog.clone());
+        Ok(catalog)
+    }
+
+    /// The error that a stopped statement ends with.
+    pub(crate) fn interrupted(&self) -> SqlError {
+        if self.login.kill.is_killed() {
+            return SqlError::new(ErrorCode::ConnectionKilled, "Connection was killed");
+        }
+        SqlError::new(ErrorCode::QueryInterrupted, "Query execution was interrupted")
+    }
+
+    pub(crate) fn error_count(&self) -> u64 {
+        self.warnings.iter().filter(|w| w.level == WarningLevel::Error).count() as u64
+    }
+}
+
+/// The isolation level behind a value of `transaction_isolation`.
+pub(crate) fn isolation_of(text: &str) -> Isolation {
+    match text {
+        "SERIALIZABLE" => Isolation::Serializable,
+        "READ-COMMITTED" | "READ-UNCOMMITTED" => Isolation::ReadCommitted,
+        _ => Isolation::RepeatableRead,
+    }
+}
+
+/// A value as the text that a name or word has.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Text(text) => text.as_str().to_owned(),
+        other => {
+            let sql_type = assize_values::literal_type(other, Collation::UTF8MB4_0900_AI_CI);
+            assize_values::format::to_string(other, &sql_type)
+        }
+    }
+}
+
+/// A transaction that the engine begins and ends itself.
+struct Internal {
+    txn: Txn,
+}
+
+impl InternalTransaction for Internal {
+    fn catalog(&self) -> Arc<Catalog> {
+        self.txn.catalog().clone()
+    }
+
+    fn transaction(&mut self) -> &mut dyn Transaction {
+        &mut self.txn
+    }
+
+    fn commit(
+        mut self: Box<Self>,
+        change: Option<CatalogChange>,
+    ) -> BoxFuture<'static, Result<Timestamp, SqlError>> {
+        Box::pin(async move {
+            let read_at = self.txn.snapshot_ts();
+            match self.txn.commit(change).await {
+                Ok(crate::commit::Committed::At(_, commit_ts)) => Ok(commit_ts),
+                Ok(crate::commit::Committed::Nothing) => Ok(read_at),
+                Err(failure) => Err(failure.error),
+            }
+        })
+    }
+}
+
+impl StatementContext for State {
+    fn catalog(&self) -> Arc<Catalog> {
+        if let Some(newest) = &self.newest_catalog {
+            return newest.clone();
+        }
+        self.txn.as_ref().map_or_else(|| self.catalog.clone(), |txn| txn.catalog().clone())
+    }
+
+    fn database(&self) -> Option<Arc<str>> {
+        self.database.clone()
+    }
+
+    fn user(&self) -> Arc<User> {
+        self.user.clone()
+    }
+
+    fn connection_id(&self) -> u32 {
+        self.login.connection
+    }
+
+    fn eval(&mut self) -> &mut EvalContext {
+        &mut self.eval
+    }
+
+    fn system_variable(&self, name: &str, global: Option<bool>) -> Result<Value, SqlError> {
+        let session = global != Some(true);
+        match name {
+            "warning_count" if session => Ok(Value::Int(self.warning_count as i64)),
+            "error_count" if session => Ok(Value::Int(self.error_count() as i64)),
+            "last_insert_id" | "identity" if session => Ok(Value::UInt(self.last_insert_id)),
+            "pseudo_thread_id" if session => Ok(Value::Int(i64::from(self.login.connection))),
+            "timestamp" if session && self.variables.get(name, None)? == Value::Int(0) => {
+                Ok(Value::Double(self.eval.now_micros as f64 / 1e6))
+            }
+            _ => self.variables.get(name, global),
+        }
+    }
+
+    fn system_variables(&self, global: bool) -> Vec<(Arc<str>, Value)> {
+        self.variables.show(global)
+    }
+
+    fn user_variable(&self, name: &str) -> Value {
+        self.user_variables.get(&name.to_lowercase()).cloned().unwrap_or(Value::Null)
+    }
+
+    fn set_user_variable(&mut self, name: &str, value: Value) {
+        self.user_variables.insert(name.to_lowercase(), value);
+    }
+
+    fn last_insert_id(&self) -> u64 {
+        self.last_insert_id
+    }
+
+    fn set_last_insert_id(&mut self, id: u64) {
+        self.last_insert_id = id;
+        self.eval.environment.last_insert_id = id;
+    }
+
+    fn found_rows(&self) -> u64 {
+        self.found_rows
+    }
+
+    fn row_count(&self) -> i64 {
+        self.row_count
+    }
+
+    fn previous_warnings(&self) -> Vec<Warning> {
+        self.warnings.clone()
+    }
+
+    fn isolation(&self) -> &'static str {
+        match &self.txn {
+            Some(txn) => txn.options().isolation.name(),
+            None => isolation_of(&self.variables.text("transaction_isolation")).name(),
+        }
+    }
+
+    fn check_killed(&self) -> Result<(), SqlError> {
+        if self.login.kill.stops_statement() {
+            return Err(self.interrupted());
+        }
+        match self.stop_at_micros {
+            Some(stop) if self.services.clock.monotonic_micros() >= stop => Err(SqlError::new(
+                ErrorCode::QueryTimeout,
+                "Query execution was interrupted, maximum statement execution time exceeded",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn transaction(&mut self) -> &mut dyn Transaction {
+        // Every statement that reaches the engine has entered a transaction, and only the end of the statement ends
+        // it.
+        self.txn.as_mut().expect("a statement runs in a transaction")
+    }
+
+    fn begin_internal(&mut self) -> BoxFuture<'_, Result<Box<dyn InternalTransaction>, SqlError>> {
+        Box::pin(async move {
+            let options = TxnOptions { lock_wait: Duration::from_secs(50), ..TxnOptions::default() };
+            let mut txn = Txn::begin(self.services.clone(), options).await?;
+            txn.begin_statement(true).await?;
+            Ok(Box::new(Internal { txn }) as Box<dyn InternalTransaction>)
+        })
+    }
+
+    fn refresh_catalog(&mut self) -> BoxFuture<'_, Result<Arc<Catalog>, SqlError>> {
+        Box::pin(async move {
+            let catalog = self.load_newest_catalog().await?;
+            self.newest_catalog = Some(catalog.clone());
+            Ok(catalog)
+        })
+    }
+
+    fn server(&self) -> &dyn ServerView {
+        &*self.services.server
+    }
+}
