@@ -494,6 +494,9 @@ impl Binder<'_> {
             });
             types.push(sql_type);
         }
+        let (mut left, mut right) = (left, right);
+        retype(&mut left, &types);
+        retype(&mut right, &types);
         Ok(plain(Body::SetOperation(Box::new(SetOperation { op, all, left, right, types })), columns))
     }
 
@@ -661,6 +664,15 @@ impl Binder<'_> {
                     let bound = self.expr(expr, field_place)?;
                     items.push((bound, item_name(expr), false));
                 }
+                // The parser hands on the text of an expression, which names its column but is no alias.
+                SelectItem::ExprWithAliases { expr, aliases } => {
+                    let bound = self.expr(expr, field_place)?;
+                    let name = match aliases.first() {
+                        Some(text) => text.value.as_str().into(),
+                        None => item_name(expr),
+                    };
+                    items.push((bound, name, false));
+                }
                 SelectItem::ExprWithAlias { expr, alias } => {
                     let bound = self.expr(expr, field_place)?;
                     items.push((bound, alias.value.as_str().into(), true));
@@ -767,14 +779,14 @@ impl Binder<'_> {
             let full = self.modes().contains(SqlMode::ONLY_FULL_GROUP_BY);
             let keys = gather.groups;
             for (at, (expr, _, _)) in items.iter_mut().enumerate() {
-                substitute_groups(expr, &keys);
+                substitute_groups(expr, &keys, rollup);
                 if full {
                     let checked = self.check_grouped(expr, &keys, &gather.aggregates, &scope, &block, &filter, rollup);
                     checked.map_err(|name| not_grouped(at + 1, "SELECT list", &name, keys.is_empty()))?;
                 }
             }
             for (at, key) in order.iter_mut().enumerate() {
-                substitute_groups(&mut key.expr, &keys);
+                substitute_groups(&mut key.expr, &keys, rollup);
                 if full && !keys.is_empty() {
                     let checked =
                         self.check_grouped(&key.expr, &keys, &gather.aggregates, &scope, &block, &filter, rollup);
@@ -782,7 +794,7 @@ impl Binder<'_> {
                 }
             }
             for condition in &mut having {
-                substitute_groups(condition, &keys);
+                substitute_groups(condition, &keys, rollup);
                 if full {
                     let checked =
                         self.check_grouped(condition, &keys, &gather.aggregates, &scope, &block, &filter, rollup);
@@ -797,7 +809,7 @@ impl Binder<'_> {
             }
             for window in &mut windows {
                 for expr in window_exprs(window) {
-                    substitute_groups(expr, &keys);
+                    substitute_groups(expr, &keys, rollup);
                 }
             }
             grouping = Some(Grouping {
@@ -1368,6 +1380,18 @@ fn plain(body: Body, columns: Vec<OutputColumn>) -> Query {
     Query { body, columns, order: Vec::new(), limit: None, offset: None, calc_found_rows: false }
 }
 
+/// Operations within an operation convert straight to its types, not first to types of their own.
+fn retype(query: &mut Query, types: &[SqlType]) {
+    if let Body::SetOperation(operation) = &mut query.body {
+        operation.types = types.to_vec();
+        retype(&mut operation.left, types);
+        retype(&mut operation.right, types);
+        for (column, sql_type) in query.columns.iter_mut().zip(types) {
+            column.result.sql_type = sql_type.clone();
+        }
+    }
+}
+
 fn scope_column(output: &OutputColumn) -> ScopeColumn {
     ScopeColumn {
         id: output.id,
@@ -1478,14 +1502,14 @@ fn apply_locks(tables: &mut [BoundTable], locks: &[ast::LockClause]) -> Result<(
 }
 
 /// Replaces parts that are group expressions by the columns of their values.
-fn substitute_groups(expr: &mut Expr, keys: &[(Expr, ColumnId)]) {
+fn substitute_groups(expr: &mut Expr, keys: &[(Expr, ColumnId)], rollup: bool) {
     if let Some((group, id)) = keys.iter().find(|(group, _)| group == expr) {
-        let mut column = Expr::column(*id, group.sql_type.clone(), group.nullable);
+        let mut column = Expr::column(*id, group.sql_type.clone(), group.nullable || rollup);
         column.coercibility = group.coercibility;
         *expr = column;
         return;
     }
-    expr.children_mut(&mut |child| substitute_groups(child, keys));
+    expr.children_mut(&mut |child| substitute_groups(child, keys, rollup));
 }
 
 /// How many of the groups before the `at`-th are gathered already.

@@ -74,6 +74,7 @@ fn derivation(expr: &Expr) -> Derivation {
 
 /// `left op right`.
 pub fn arithmetic(op: ArithOp, left: Expr, right: Expr, ctx: &mut EvalContext) -> Result<Expr, SqlError> {
+    let (left, right) = (hex_number(left), hex_number(right));
     let sql_type = match op.arith() {
         Ok(arith) => ops::arith_type(arith, &left.sql_type, &right.sql_type, ctx)?,
         Err(_) => SqlType::BIGINT_UNSIGNED,
@@ -81,6 +82,17 @@ pub fn arithmetic(op: ArithOp, left: Expr, right: Expr, ctx: &mut EvalContext) -
     let divides = matches!(op, ArithOp::Div | ArithOp::IntDiv | ArithOp::Mod);
     let nullable = divides || left.nullable || right.nullable;
     Ok(Expr::new(ExprKind::Arith(op, Box::new(left), Box::new(right)), sql_type, nullable))
+}
+
+/// A hexadecimal or bit literal is a number where numbers are wanted.
+fn hex_number(expr: Expr) -> Expr {
+    match expr.as_literal() {
+        Some(Value::Bytes(bytes)) if bytes.len() <= 8 => {
+            let number = bytes.iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
+            Expr::literal(Value::UInt(number), SqlType::BIGINT_UNSIGNED)
+        }
+        _ => expr,
+    }
 }
 
 /// The value of [`arithmetic`].
@@ -128,6 +140,11 @@ pub fn comparison_of(left: &Expr, right: &Expr, operation: &str) -> Result<Compa
 
 /// A comparison.
 pub fn compare(op: CompareOp, left: Expr, right: Expr, _ctx: &mut EvalContext) -> Result<Expr, SqlError> {
+    let (left, right) = match (left.sql_type.is_numeric(), right.sql_type.is_numeric()) {
+        (true, false) => (left, hex_number(right)),
+        (false, true) => (hex_number(left), right),
+        _ => (left, right),
+    };
     let how = comparison_of(&left, &right, op.symbol())?;
     for (column, constant) in [(&left, &right), (&right, &left)] {
         if let (ExprKind::Column(_), Some(value)) = (&column.kind, constant.as_literal()) {

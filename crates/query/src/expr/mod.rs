@@ -502,21 +502,9 @@ pub fn boolean_type() -> SqlType {
     SqlType::BOOL
 }
 
-/// Whether the type is text with a collation.
+/// Whether the type is a string of any kind: it has a collation, be it that of bytes.
 pub fn is_text(sql_type: &SqlType) -> bool {
-    collation_of(sql_type).is_some()
-}
-
-/// The collation of a text type.
-pub fn collation_of(sql_type: &SqlType) -> Option<Collation> {
-    match sql_type {
-        SqlType::Char { collation, .. }
-        | SqlType::VarChar { collation, .. }
-        | SqlType::Text { collation, .. }
-        | SqlType::Enum { collation, .. }
-        | SqlType::Set { collation, .. } => Some(*collation),
-        _ => None,
-    }
+    sql_type.text_collation().is_some()
 }
 
 /// Error 1235 for an expression.
