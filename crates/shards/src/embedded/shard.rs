@@ -55,10 +55,14 @@ impl Embedded {
     /// Completes with the reason when the replica can go on no more: the process should stop.
     pub async fn failed(&self) -> String {
         let mut progress = self.progress.clone();
-        match progress.wait_for(|progress| progress.failure.is_some()).await {
-            Ok(progress) => progress.failure.clone().expect("waited for").to_string(),
-            // The task has ended: it was asked to.
-            Err(_) => std::future::pending().await,
+        let failure = match progress.wait_for(|progress| progress.failure.is_some()).await {
+            Ok(progress) => progress.failure.clone(),
+            Err(_) => None,
+        };
+        match failure {
+            Some(why) => why.to_string(),
+            // The task has ended because it was asked to.
+            None => std::future::pending().await,
         }
     }
 
