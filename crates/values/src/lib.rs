@@ -17,6 +17,7 @@ pub mod compare;
 pub mod convert;
 pub mod decimal;
 pub mod format;
+pub mod functions;
 pub mod json;
 pub mod key;
 pub mod number;
