@@ -500,7 +500,7 @@ impl Binder<'_> {
         Ok(plain(Body::SetOperation(Box::new(SetOperation { op, all, left, right, types })), columns))
     }
 
-    fn cte(
+    pub(crate) fn cte(
         &mut self,
         cte: &ast::Cte,
         recursive: bool,

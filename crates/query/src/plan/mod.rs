@@ -15,7 +15,7 @@ mod select;
 
 pub use access::{Access, KeyPart, Scan};
 pub use explain::{ExplainRow, explain, tree};
-pub use select::{Planned, plan_query, plan_rows, subquery};
+pub use select::{Planned, RowsPlan, RowsTable, plan_query, plan_rows, subquery};
 
 use crate::bind::{Aggregate, OutputColumn, SetOp, VirtualTable, WindowCall};
 use crate::expr::{ColumnId, Comparison, Expr, Layout};
