@@ -1,0 +1,529 @@
+//! Sessions over ports in memory.
+
+mod support;
+
+use assize_model::{AbortReason, CommitBody, DeadlineClass, ErrorCode, TableId};
+use assize_session::{KillSwitch, Limits, status};
+use assize_values::Value;
+use std::sync::Arc;
+use support::*;
+
+#[test]
+fn own_writes_are_read_and_others_see_them_after_commit() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, 'one'), (5, 'five')");
+    a.sql("BEGIN");
+    a.sql("INSERT INTO stock VALUES (3, 'three')");
+    a.sql("UPDATE stock SET v = 'ONE' WHERE id = 1");
+    a.sql("DELETE FROM stock WHERE id = 5");
+    assert_eq!(a.table(), "1=ONE 3=three");
+    assert_eq!(b.table(), "1=one 5=five");
+    a.sql("COMMIT");
+    assert_eq!(b.table(), "1=ONE 3=three");
+}
+
+#[test]
+fn a_failed_statement_undoes_its_own_writes_and_nothing_else() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("BEGIN");
+    a.sql("INSERT INTO stock VALUES (1, 'one')");
+    assert_eq!(a.errno("INSERT INTO stock VALUES (2, 'two'), (3, 'boom')"), 1406);
+    assert_eq!(a.table(), "1=one");
+    a.sql("COMMIT");
+    assert_eq!(a.table(), "1=one");
+    assert_eq!(a.errno("INSERT INTO stock VALUES (4, 'four'), (5, 'boom')"), 1406);
+    assert_eq!(a.table(), "1=one");
+}
+
+#[test]
+fn savepoints_undo_to_their_moment() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("BEGIN");
+    a.sql("SAVEPOINT before_all");
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    a.sql("SAVEPOINT `s1`");
+    a.sql("INSERT INTO stock VALUES (2, 'b')");
+    a.sql("SAVEPOINT s2");
+    a.sql("UPDATE stock SET v = 'c' WHERE id = 1");
+    a.sql("ROLLBACK TO SAVEPOINT S1");
+    assert_eq!(a.table(), "1=a");
+    assert_eq!(a.errno("ROLLBACK TO s2"), 1305);
+    a.sql("RELEASE SAVEPOINT s1");
+    assert_eq!(a.fails("RELEASE SAVEPOINT s1").message, "SAVEPOINT s1 does not exist");
+    a.sql("ROLLBACK TO before_all");
+    assert_eq!(a.table(), "");
+    a.sql("COMMIT");
+    assert_eq!(a.errno("ROLLBACK TO before_all"), 1305);
+    a.sql("SAVEPOINT outside");
+    assert_eq!(a.errno("ROLLBACK TO outside"), 1305);
+}
+
+#[test]
+fn repeatable_read_keeps_its_snapshot_and_read_committed_does_not() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, 'old')");
+    a.sql("BEGIN");
+    assert_eq!(a.table(), "1=old");
+    b.sql("UPDATE stock SET v = 'new' WHERE id = 1");
+    assert_eq!(a.table(), "1=old");
+    a.sql("COMMIT");
+    a.sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
+    a.sql("BEGIN");
+    assert_eq!(a.table(), "1=new");
+    b.sql("UPDATE stock SET v = 'newer' WHERE id = 1");
+    assert_eq!(a.table(), "1=newer");
+    a.sql("COMMIT");
+    // For one transaction only.
+    a.sql("BEGIN");
+    assert_eq!(a.table(), "1=newer");
+    b.sql("UPDATE stock SET v = 'newest' WHERE id = 1");
+    assert_eq!(a.table(), "1=newer");
+}
+
+#[test]
+fn read_committed_checks_each_key_from_the_statement_that_first_wrote_it() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, 'a'), (2, 'b')");
+    a.sql("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
+    a.sql("BEGIN");
+    a.sql("UPDATE stock SET v = 'x' WHERE id = 1");
+    b.sql("UPDATE stock SET v = 'y' WHERE id = 2");
+    a.sql("UPDATE stock SET v = 'z' WHERE id = 2");
+    a.sql("COMMIT");
+    let groups = house.world(|w| w.footprints.last().unwrap().groups.clone());
+    assert_eq!(groups.len(), 2);
+    assert!(groups[0].snapshot_ts < groups[1].snapshot_ts);
+    assert_eq!((groups[0].checked.len(), groups[1].checked.len()), (1, 1));
+    assert_eq!(a.table(), "1=x 2=z");
+}
+
+#[test]
+fn a_transaction_that_lost_is_told_to_whom_and_is_never_retried() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (42, 'a')");
+    a.sql("BEGIN");
+    a.sql("UPDATE stock SET v = 'mine' WHERE id = 42");
+    b.sql("UPDATE stock SET v = 'theirs' WHERE id = 42");
+    let before = house.world(|w| w.footprints.len());
+    let error = a.fails("COMMIT");
+    assert_eq!((error.code.errno(), error.code.sqlstate()), (1213, "40001"));
+    assert!(error.message.starts_with("conflict c-"), "{}", error.message);
+    assert!(error.message.contains("on shop.stock PRIMARY (42): lost to transaction 9.1.17, committed "));
+    assert!(error.message.ends_with("retry the transaction"));
+    assert_eq!(house.world(|w| w.footprints.len()), before + 1);
+    assert_eq!(a.session.status() & status::IN_TRANSACTION, 0);
+    assert_eq!(a.table(), "42=theirs");
+}
+
+#[test]
+fn an_autocommit_statement_is_run_again_until_it_wins_or_gives_up() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    house.world(|w| w.rival = Some((row_key(1).1, 3)));
+    a.sql("UPDATE stock SET v = 'b' WHERE id = 1");
+    assert_eq!(a.table(), "1=b");
+    assert_eq!(house.world(|w| w.footprints.len()), 5);
+    house.world(|w| w.rival = Some((row_key(1).1, u32::MAX)));
+    assert_eq!(a.errno("UPDATE stock SET v = 'c' WHERE id = 1"), 1213);
+    let tries = Limits::default().retries_max as usize + 1;
+    assert_eq!(house.world(|w| w.footprints.len()), 5 + tries);
+    // Every attempt had an id of its own.
+    let ids: std::collections::BTreeSet<_> = house.world(|w| w.footprints.iter().map(|f| f.txn).collect());
+    assert_eq!(ids.len(), 5 + tries);
+}
+
+#[test]
+fn a_lost_reply_is_resolved_before_the_client_is_answered() {
+    let house = House::new();
+    let mut a = house.session();
+    house.world(|w| w.mishaps.push_back(Mishap::ReplyLost));
+    a.sql("INSERT INTO stock VALUES (1, 'once')");
+    assert_eq!(a.table(), "1=once");
+    let (first, second) = house.world(|w| (w.footprints[0].txn, w.footprints[1].txn));
+    assert_eq!(first, second, "the same id is asked about, no statement runs twice");
+    assert!(house.world(|w| w.acknowledged.contains(&first)));
+}
+
+#[test]
+fn a_schema_change_asks_to_retry() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("BEGIN");
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    house.world(|w| w.mishaps.push_back(Mishap::Abort(AbortReason::SchemaChanged { table: TABLE })));
+    let error = a.fails("COMMIT");
+    assert_eq!(error.code, ErrorCode::TableDefinitionChanged);
+    assert_eq!(a.table(), "");
+    // As an autocommit statement it is simply run again.
+    house.world(|w| w.mishaps.push_back(Mishap::Abort(AbortReason::SchemaChanged { table: TABLE })));
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    assert_eq!(a.table(), "1=a");
+}
+
+#[test]
+fn what_the_window_forgot_is_asked_of_the_shards() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    a.sql("BEGIN");
+    a.sql("UPDATE stock SET v = 'b' WHERE id = 1");
+    let hash = row_key(1).1.hash(SEED);
+    let forgotten = AbortReason::NeedRefresh { keys: vec![hash], ranges: Vec::new() };
+    house.world(|w| {
+        w.mishaps.push_back(Mishap::Abort(forgotten));
+    });
+    a.sql("COMMIT");
+    // The same id, with the shards' word as the key's new baseline.
+    let last = house.world(|w| w.footprints[w.footprints.len() - 2..].to_vec());
+    assert_eq!(last[0].txn, last[1].txn);
+    let baseline = last[1].groups.iter().find(|g| g.checked.contains(&hash)).unwrap().snapshot_ts;
+    assert!(baseline >= last[0].groups[0].snapshot_ts);
+    assert_eq!(a.table(), "1=b");
+}
+
+#[test]
+fn locked_rows_are_read_as_of_the_grant_so_that_no_update_is_lost() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, '10'), (2, 'x')");
+    a.sql("BEGIN");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 2")), "2=x");
+    b.sql("UPDATE stock SET v = '20' WHERE id = 1");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1")), "1=10");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1 FOR UPDATE")), "1=20");
+    // From now on the transaction sees the version that it locked.
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1")), "1=20");
+    assert_eq!(a.table(), "1=20 2=x");
+    a.sql("UPDATE stock SET v = '30' WHERE id = 1");
+    a.sql("COMMIT");
+    assert_eq!(b.table(), "1=30 2=x");
+}
+
+#[test]
+fn reservations_are_respected_and_given_back() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, 'a'), (2, 'b')");
+    a.sql("BEGIN");
+    a.sql("SELECT * FROM stock WHERE id = 1 FOR UPDATE");
+    assert_eq!(b.errno("SELECT * FROM stock WHERE id = 1 FOR UPDATE NOWAIT"), 3572);
+    assert_eq!(b.errno("SELECT * FROM stock WHERE id = 1 FOR UPDATE"), 1205);
+    a.sql("UPDATE stock SET v = 'c' WHERE id = 2");
+    a.sql("COMMIT");
+    // The row that was locked and not written travels as a lock marker.
+    let body = house.world(|w| w.footprints.last().unwrap().body.clone());
+    let CommitBody::Inline { mutations, .. } = body else { panic!("inline") };
+    assert_eq!(mutations.len(), 2);
+    assert!(house.world(|w| w.reserved.is_empty()));
+    b.sql("SELECT * FROM stock WHERE id = 1 FOR UPDATE NOWAIT");
+    assert!(house.world(|w| w.reserved.is_empty()), "an autocommit statement keeps nothing");
+}
+
+#[test]
+fn a_read_only_transaction_reads_and_is_never_adjudicated() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("START TRANSACTION READ ONLY");
+    assert_ne!(a.session.status() & status::IN_READ_ONLY_TRANSACTION, 0);
+    a.sql("SELECT * FROM stock");
+    assert_eq!(a.errno("INSERT INTO stock VALUES (1, 'a')"), 1792);
+    a.sql("COMMIT");
+    assert!(house.world(|w| w.footprints.is_empty()));
+    a.sql("SET SESSION TRANSACTION READ ONLY");
+    assert_eq!(a.errno("INSERT INTO stock VALUES (1, 'a')"), 1792);
+}
+
+#[test]
+fn serializable_puts_what_was_read_into_the_footprint() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, 'a'), (2, 'b')");
+    a.sql("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+    a.sql("BEGIN");
+    a.sql("SELECT * FROM stock WHERE id = 1");
+    a.sql("UPDATE stock SET v = 'x' WHERE id = 2");
+    b.sql("UPDATE stock SET v = 'y' WHERE id = 1");
+    assert_eq!(a.errno("COMMIT"), 1213, "write skew");
+    a.sql("BEGIN");
+    a.table();
+    a.sql("UPDATE stock SET v = 'z' WHERE id = 2");
+    b.sql("INSERT INTO stock VALUES (7, 'phantom')");
+    assert_eq!(a.errno("COMMIT"), 1213, "phantom");
+    assert!(house.world(|w| w.tracked.contains(&TABLE)));
+    // Reading alone decides nothing.
+    let before = house.world(|w| w.footprints.len());
+    a.sql("BEGIN");
+    a.table();
+    a.sql("COMMIT");
+    assert_eq!(house.world(|w| w.footprints.len()), before);
+}
+
+#[test]
+fn large_writes_are_prepared_and_too_large_ones_are_refused_with_figures() {
+    let limits = Limits { inline_bytes_max: 64, transaction_bytes_max: 2000, ..Limits::default() };
+    let house = House::with_limits(limits);
+    let mut a = house.session();
+    a.sql("BEGIN");
+    for id in 0..8 {
+        a.sql(&format!("INSERT INTO stock VALUES ({id}, 'twelve bytes')"));
+    }
+    a.sql("COMMIT");
+    let footprint = house.world(|w| w.footprints.last().unwrap().clone());
+    let CommitBody::Prepared { receipts, written } = &footprint.body else { panic!("prepared") };
+    assert_eq!(written.len(), 8);
+    assert_eq!(receipts.iter().map(|r| r.digest.count).sum::<u32>(), 8);
+    assert_eq!(footprint.txn.class(), DeadlineClass::Normal);
+    assert_eq!(a.table().split(' ').count(), 16);
+    a.sql("BEGIN");
+    let error = (100..200)
+        .find_map(|id| a.try_sql(&format!("INSERT INTO stock VALUES ({id}, 'twelve bytes')")).err())
+        .unwrap();
+    assert_eq!(error.code.errno(), 1197);
+    assert!(error.message.contains("2000"), "{}", error.message);
+}
+
+#[test]
+fn autocommit_off_opens_transactions_by_itself() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("SET @@session.autocommit = OFF");
+    assert_eq!(a.session.status() & (status::AUTOCOMMIT | status::IN_TRANSACTION), 0);
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    assert_ne!(a.session.status() & status::IN_TRANSACTION, 0);
+    assert_eq!(b.table(), "");
+    a.sql("SET autocommit = 1");
+    assert_eq!(b.table(), "1=a");
+}
+
+#[test]
+fn schema_changes_commit_what_runs() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("BEGIN");
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    a.sql("CREATE DATABASE other");
+    assert_eq!(a.session.status() & status::IN_TRANSACTION, 0);
+    a.sql("ROLLBACK");
+    assert_eq!(b.table(), "1=a");
+    b.sql("USE other");
+    assert_eq!(b.session.database().as_deref(), Some("other"));
+    assert_eq!(b.errno("USE nowhere"), 1049);
+}
+
+#[test]
+fn commit_and_chain_and_release() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("BEGIN");
+    a.sql("COMMIT AND CHAIN");
+    assert_ne!(a.session.status() & status::IN_TRANSACTION, 0);
+    let done = run(a.session.run_text("ROLLBACK RELEASE", &mut Sink::default())).unwrap();
+    assert!(done.release);
+    assert_eq!(done.status & status::IN_TRANSACTION, 0);
+}
+
+#[test]
+fn several_statements_in_one_text_stop_at_the_first_error() {
+    let house = House::new();
+    let mut a = house.session();
+    let text = b"INSERT INTO stock VALUES (1, 'a'); SELECT * FROM stock; nonsense; SELECT 1";
+    let first = run(a.session.run_next(text, 0, &mut Sink::default())).unwrap().unwrap();
+    let next = first.next.expect("more results follow");
+    let mut sink = Sink::default();
+    let second = run(a.session.run_next(text, next, &mut sink)).unwrap().unwrap();
+    assert_eq!(show(&sink.rows), "1=a");
+    let third = run(a.session.run_next(text, second.next.unwrap(), &mut sink)).unwrap_err();
+    assert_eq!(third.code, ErrorCode::ParseError);
+    assert!(third.message.ends_with("near 'nonsense; SELECT 1' at line 1"), "{}", third.message);
+    assert_eq!(a.errno(""), 1065);
+    assert_eq!(a.errno("  -- nothing\n"), 1065);
+    a.sql("SELECT 1; -- the end");
+}
+
+#[test]
+fn prepared_statements_live_until_they_are_closed() {
+    let house = House::new();
+    let mut a = house.session();
+    let insert = run(a.session.prepare(b"INSERT INTO stock VALUES (?, ?)")).unwrap();
+    assert_eq!((insert.params, insert.columns.len()), (2, 0));
+    let params = [Value::Int(1), Value::text("a")];
+    run(a.session.execute(insert.id, &params, &mut Sink::default())).unwrap();
+    let select = run(a.session.prepare(b"SELECT * FROM stock WHERE id = ?")).unwrap();
+    assert_eq!((select.params, select.columns.len()), (1, 2));
+    let mut sink = Sink::default();
+    run(a.session.execute(select.id, &[Value::Int(1)], &mut sink)).unwrap();
+    assert_eq!(show(&sink.rows), "1=a");
+    let wrong = run(a.session.execute(select.id, &[], &mut sink)).unwrap_err();
+    assert_eq!(wrong.code.errno(), 1210);
+    a.session.close_statement(select.id);
+    let gone = run(a.session.execute(select.id, &[Value::Int(1)], &mut sink)).unwrap_err();
+    assert_eq!(gone.code.errno(), 1243);
+    let refused = run(a.session.prepare(b"PREPARE x FROM 'SELECT 1'")).unwrap_err();
+    assert_eq!(refused.code.errno(), 1295);
+    assert_eq!(run(a.session.prepare(b"SELECT 1; SELECT 2")).unwrap_err().code.errno(), 1064);
+    run(a.session.reset());
+    assert_eq!(a.session.param_count(insert.id).unwrap_err().code.errno(), 1243);
+}
+
+#[test]
+fn statements_prepared_by_name_take_user_variables() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("SET @sql = 'INSERT INTO stock VALUES (?, ?)'");
+    a.sql("PREPARE ins FROM @sql");
+    a.sql("SET @id = 7, @v = 'seven'");
+    a.sql("EXECUTE INS USING @id, @V");
+    assert_eq!(a.table(), "7=seven");
+    assert_eq!(a.errno("EXECUTE ins USING @id"), 1210);
+    a.sql("DEALLOCATE PREPARE ins");
+    assert_eq!(a.errno("EXECUTE ins USING @id, @v"), 1243);
+}
+
+#[test]
+fn variables_are_set_in_every_form() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("SET @@SESSION.sql_mode = CONCAT(@@sql_mode, ',PIPES_AS_CONCAT'), @@SESSION.wait_timeout = 2147");
+    assert!(a.session.variable("sql_mode").unwrap().contains("PIPES_AS_CONCAT"));
+    assert_eq!(a.session.variable("wait_timeout").as_deref(), Some("2147"));
+    a.sql("SET sql_mode=(SELECT CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')),time_zone='+00:00',NAMES utf8mb4 COLLATE utf8mb4_unicode_ci;");
+    assert_ne!(a.session.status() & status::NO_BACKSLASH_ESCAPES, 0);
+    assert_eq!(a.session.variable("collation_connection").as_deref(), Some("utf8mb4_unicode_ci"));
+    assert_eq!(a.session.variable("time_zone").as_deref(), Some("+00:00"));
+    a.sql("SET character_set_results = NULL");
+    assert_eq!(a.session.variable("character_set_results"), None);
+    a.sql("SET @a = 5, @b = 'x', @c = @a");
+    assert_eq!(
+        a.sql("SELECT @a, @b, @c, @nothing"),
+        [[Value::Int(5), Value::text("x"), Value::Int(5), Value::Null]]
+    );
+    assert_eq!(a.errno("SET nonsense = 1"), 1193);
+    assert_eq!(a.errno("SET autocommit = 'perhaps'"), 1231);
+    assert_eq!(a.errno("SET SESSION max_connections = 5"), 1229);
+    assert_eq!(a.errno("SET GLOBAL last_insert_id = 5"), 1228);
+    assert_eq!(a.errno("SET version = 'x'"), 1238);
+    a.sql("SET GLOBAL wait_timeout = 99");
+    assert_eq!(b.session.variable("wait_timeout").as_deref(), Some("28800"));
+    assert_eq!(b.sql("SELECT @@wait_timeout"), [[Value::Int(28800)]]);
+    let mut c = house.session();
+    assert_eq!(c.sql("SELECT @@wait_timeout"), [[Value::Int(99)]]);
+    // Another process reads it from the catalog.
+    let other = House::new();
+    let (version, objects) = house.world(|w| (w.catalog_version, w.objects.clone()));
+    other.world(|w| (w.catalog_version, w.objects) = (version, objects));
+    other.session().sql("SELECT 1");
+    assert_eq!(other.session().sql("SELECT @@wait_timeout"), [[Value::Int(99)]]);
+    assert_eq!(a.errno("BEGIN; SET TRANSACTION READ ONLY"), 1568);
+}
+
+#[test]
+fn session_facts_follow_the_statements() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("INSERT INTO stock VALUES (1, 'a'), (2, 'b')");
+    assert_eq!(a.sql("SELECT ROW_COUNT()"), [[Value::Int(2)]]);
+    a.table();
+    assert_eq!(a.sql("SELECT FOUND_ROWS()"), [[Value::UInt(2)]]);
+    assert_eq!(a.errno("INSERT INTO stock VALUES (1, 'again')"), 1062);
+    assert_eq!(a.sql("SHOW WARNINGS"), [[Value::Int(1062)]]);
+    assert_eq!(a.sql("SHOW WARNINGS"), [[Value::Int(1062)]], "telling of it does not forget it");
+    assert_eq!(a.sql("SELECT @@warning_count, @@error_count"), [[Value::Int(1), Value::Int(1)]]);
+    a.sql("SET last_insert_id = 77");
+    assert_eq!(a.sql("SELECT LAST_INSERT_ID()"), [[Value::UInt(77)]]);
+    a.sql("SELECT v FROM stock WHERE id = 1 INTO @id, @v");
+    assert_eq!(a.sql("SELECT @v"), [[Value::text("a")]]);
+    assert_eq!(a.errno("SELECT v FROM stock INTO @id, @v"), 1172);
+    assert_eq!(a.errno("SELECT v FROM stock WHERE id = 1 INTO @v"), 1222);
+    a.sql("SELECT v FROM stock WHERE id = 99 INTO @id, @v");
+    assert_eq!(a.sql("SHOW WARNINGS"), [[Value::Int(1329)]]);
+    let digests = house.shared.digests.list();
+    assert!(
+        digests.iter().any(|d| d.text == "SELECT v FROM stock WHERE id = ? INTO @id, @v" && d.count == 2)
+    );
+}
+
+#[test]
+fn statements_that_differ_in_literals_share_a_tree() {
+    let house = House::new();
+    let mut a = house.session();
+    for id in 0..20 {
+        a.sql(&format!("INSERT INTO stock VALUES ({id}, 'v{id}')"));
+        assert_eq!(show(&a.sql(&format!("SELECT * FROM stock WHERE id = {id}"))), format!("{id}=v{id}"));
+    }
+    assert_eq!(house.shared.statements.len(), 2);
+}
+
+#[test]
+fn a_killed_statement_stops_and_a_killed_connection_runs_nothing_more() {
+    let house = House::new();
+    let switch = Arc::new(KillSwitch::default());
+    let mut a = house.session_of(2, switch.clone());
+    let mut b = house.session();
+    b.sql("KILL QUERY 2");
+    b.sql("KILL 2");
+    assert_eq!(*house.cluster.killed.lock().unwrap(), [(2, true), (2, false)]);
+    assert_eq!(b.errno("KILL 99"), 1094);
+    a.sql("SELECT 1");
+    switch.kill_query();
+    a.sql("SELECT 1");
+    a.sql("BEGIN");
+    switch.kill();
+    assert_eq!(a.errno("SELECT 1"), 1927);
+    run(a.session.disconnect());
+}
+
+#[test]
+fn what_is_not_supported_says_so() {
+    let house = House::new();
+    let mut a = house.session();
+    for (text, feature) in [
+        ("XA START 'a'", "XA"),
+        ("CREATE PROCEDURE p() SELECT 1", "CREATE PROCEDURE"),
+        ("HANDLER t OPEN", "HANDLER"),
+    ] {
+        let error = a.fails(text);
+        assert_eq!(error.code.errno(), 1235);
+        assert!(error.message.contains(feature), "{}", error.message);
+    }
+    assert_eq!(a.fails("CALL p(1)").message, "PROCEDURE shop.p does not exist");
+    assert_eq!(a.errno("SELECT ?"), 1064);
+}
+
+#[test]
+fn leaving_rolls_back() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("BEGIN");
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    a.sql("SET @x = 1");
+    run(a.session.reset());
+    assert_eq!(a.session.status(), status::AUTOCOMMIT);
+    assert_eq!(a.session.database().as_deref(), Some("shop"));
+    assert_eq!(a.sql("SELECT @x"), [[Value::Null]]);
+    assert_eq!(a.table(), "");
+    a.sql("BEGIN");
+    a.sql("SELECT * FROM stock WHERE id = 1 FOR UPDATE");
+    assert!(!house.world(|w| w.reserved.is_empty()));
+    run(a.session.disconnect());
+    assert!(house.world(|w| w.reserved.is_empty()));
+    assert_eq!(house.services.snapshots.oldest(), None, "no snapshot is held back");
+}
+
+#[test]
+fn unreachable_is_not_a_guess() {
+    let house = House::new();
+    let mut a = house.session();
+    house.world(|w| w.mishaps.extend([Mishap::Unreachable, Mishap::Unreachable]));
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    let ids: Vec<_> = house.world(|w| w.footprints.iter().map(|f| f.txn).collect());
+    assert!(ids.iter().all(|id| *id == ids[0]));
+    assert_eq!(a.table(), "1=a");
+    assert_ne!(TABLE, TableId(0));
+}
