@@ -222,7 +222,7 @@ pub fn eval(expr: &Expr, row: &[Value], rt: &mut Runtime<'_>) -> Result<Value, S
         ExprKind::Collate(inner) => eval(inner, row, rt)?,
         ExprKind::Call(function, args) => {
             let args = eval_all(args, row, rt)?;
-            call_function(function, &args, &expr.sql_type, rt)?
+            call_function(function, &args, rt)?
         }
         ExprKind::Session(function, args) => session(*function, args, row, rt)?,
         ExprKind::Subquery(subquery) => subquery_value(subquery, row, rt)?,

@@ -3,7 +3,7 @@
 use super::kernel::*;
 use super::*;
 use assize_model::ErrorCode;
-use assize_values::{BlobSize, EvalContext};
+use assize_values::{BlobSize, EvalContext, functions, temporal};
 use sqlparser::ast::{DataType, ExactNumberInfo};
 
 /// What CAST casts to, besides the type of the expression.
@@ -151,52 +151,76 @@ pub fn convert_using(expr: Expr, charset: &str) -> Result<Expr, SqlError> {
     Ok(converted)
 }
 
-/// A function of `values`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Function(pub &'static str);
+/// A function of `values`, typed.
+#[derive(Clone, Debug)]
+pub struct Function(Arc<functions::Bound>);
+
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.function.name == other.0.function.name
+            && self.0.arg_types == other.0.arg_types
+            && self.0.result_type == other.0.result_type
+    }
+}
 
 impl Function {
     /// Whether it may answer differently for the same arguments.
     pub fn is_volatile(&self) -> bool {
-        false
+        !self.0.function.deterministic
     }
 
-    /// Whether it waits.
-    pub fn waits(&self) -> bool {
-        false
+    /// Its name, in capitals.
+    pub fn name(&self) -> &'static str {
+        self.0.function.name
     }
 }
 
 /// Whether there is a function of this name.
-pub fn function_exists(_name: &str) -> bool {
-    false
+pub fn function_exists(name: &str) -> bool {
+    functions::function(name).is_some()
 }
 
 /// A call of a function.
-pub fn function(name: &str, args: Vec<Expr>, _ctx: &mut EvalContext) -> Result<Expr, SqlError> {
-    let _ = args;
-    Err(unsupported(name))
+pub fn function(name: &str, args: Vec<Expr>, ctx: &mut EvalContext) -> Result<Expr, SqlError> {
+    let types: Vec<assize_values::ArgType> = args.iter().map(arg_type).collect();
+    let bound = functions::bind(name, &types, ctx)?;
+    // Functions tell NULL for arguments that they cannot make sense of, except those that choose among them.
+    let nullable = match bound.function.name {
+        "COALESCE" | "IFNULL" => args.iter().all(|a| a.nullable),
+        "CONCAT" | "LENGTH" | "CHAR_LENGTH" | "UPPER" | "LOWER" => args.iter().any(|a| a.nullable),
+        _ => !args.is_empty(),
+    };
+    let sql_type = bound.result_type.clone();
+    let coercibility = bound.coercibility;
+    Ok(Expr { kind: ExprKind::Call(Function(Arc::new(bound)), args), sql_type, nullable, coercibility })
 }
 
 /// The value of a call.
+#[inline]
 pub fn call_function(
     function: &Function,
-    _args: &[Value],
-    _sql_type: &SqlType,
-    _rt: &mut Runtime<'_>,
+    args: &[Value],
+    rt: &mut Runtime<'_>,
 ) -> Result<Value, SqlError> {
-    Err(unsupported(function.0))
+    function.0.eval(rt.context.eval(), args)
 }
 
 /// EXTRACT.
 pub fn extract(unit: &str, expr: Expr, ctx: &mut EvalContext) -> Result<Expr, SqlError> {
-    function(unit, vec![expr], ctx)
+    let unit = text_literal(unit, ctx);
+    function("EXTRACT", vec![unit, expr], ctx)
 }
 
 /// TRIM.
 pub fn trim(side: &str, what: Option<Expr>, expr: Expr, ctx: &mut EvalContext) -> Result<Expr, SqlError> {
-    let _ = what;
-    function(side, vec![expr], ctx)
+    let name = match side {
+        "LEADING" => "LTRIM",
+        "TRAILING" => "RTRIM",
+        _ => "TRIM",
+    };
+    let mut args = vec![expr];
+    args.extend(what);
+    function(name, args, ctx)
 }
 
 /// `date ± INTERVAL amount unit`.
@@ -204,18 +228,38 @@ pub fn interval_add(
     date: Expr,
     amount: Expr,
     unit: &str,
-    _subtract: bool,
+    subtract: bool,
     ctx: &mut EvalContext,
 ) -> Result<Expr, SqlError> {
-    function(unit, vec![date, amount], ctx)
+    let unit = text_literal(unit, ctx);
+    function(if subtract { "DATE_SUB" } else { "DATE_ADD" }, vec![date, amount, unit], ctx)
 }
 
 /// TIMESTAMPDIFF.
 pub fn timestamp_diff(unit: &str, from: Expr, to: Expr, ctx: &mut EvalContext) -> Result<Expr, SqlError> {
-    function(unit, vec![from, to], ctx)
+    let unit = text_literal(unit, ctx);
+    function("TIMESTAMPDIFF", vec![unit, from, to], ctx)
 }
 
 /// `DATE '…'` and its kin.
 pub fn temporal_literal(kind: &str, text: &str, ctx: &mut EvalContext) -> Result<Expr, SqlError> {
-    function(kind, vec![text_literal(text, ctx)], ctx)
+    let rules = temporal::DateRules::of_mode(ctx.sql_mode);
+    let wrong = || {
+        SqlError::new(assize_model::ErrorCode::WrongValue, format!("Incorrect {kind} value: '{text}'"))
+    };
+    let (value, sql_type) = match kind {
+        "TIME" => {
+            let parsed = temporal::parse_time(text).filter(|p| !p.truncated).ok_or_else(wrong)?;
+            (Value::Time(parsed.value), SqlType::Time { fsp: parsed.fsp })
+        }
+        _ => {
+            let parsed = temporal::parse_datetime(text, rules).filter(|p| !p.truncated).ok_or_else(wrong)?;
+            if kind == "DATE" {
+                (Value::Date(parsed.value.date), SqlType::Date)
+            } else {
+                (Value::DateTime(parsed.value), SqlType::DateTime { fsp: parsed.fsp })
+            }
+        }
+    };
+    Ok(Expr::literal(value, sql_type))
 }

@@ -444,7 +444,6 @@ impl Expr {
         self.any(&mut |e| match &e.kind {
             ExprKind::Subquery(_) => true,
             ExprKind::Session(function, _) => function.waits(),
-            ExprKind::Call(function, _) => function.waits(),
             _ => false,
         })
     }
