@@ -1,0 +1,93 @@
+//! What happened, as clients saw it and as the world's own eye did.
+
+use assize_model::*;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a statement read.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// At which snapshot.
+    pub snapshot_ts: Timestamp,
+    /// The keys that could have been seen.
+    pub range: KeyRange,
+    /// What was seen.
+    pub rows: Vec<(Key, Bytes)>,
+    /// Whether the footprint says that it must not have changed by the commit.
+    pub is_checked: bool,
+}
+
+/// What a client was told in the end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// It is committed.
+    Committed(TxnId, Timestamp),
+    /// It is not, and never will be.
+    Aborted,
+    /// Nobody could say in time.
+    Unknown,
+}
+
+/// A transaction from its client's side.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    /// Its kind, for messages.
+    pub kind: &'static str,
+    /// When its client asked for a snapshot.
+    pub asked_at: u64,
+    /// Ids under which it tried to commit.
+    pub ids: Vec<TxnId>,
+    /// Its statements' reads.
+    pub reads: Vec<Observed>,
+    /// Its writes, each with the snapshot at which it was first made.
+    pub writes: Vec<(Timestamp, Mutation)>,
+    /// The schema version that it planned with.
+    pub schema: Option<(TableId, SchemaVersion)>,
+    /// What the client was told, and when. `None`: its frontend died first.
+    pub told: Option<(u64, Told)>,
+}
+
+/// What happened in a run.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Every transaction that began.
+    pub txns: Vec<Transaction>,
+    /// The replicated log. Entry `i` has the index `i + 1`.
+    pub log: Vec<Bytes>,
+    /// Snapshots that were issued, with the length of the log then.
+    pub issued: Vec<(usize, Timestamp)>,
+    /// Timestamps that were closed without the log, with the length of the log then.
+    pub closed: Vec<(usize, Timestamp)>,
+    /// Who voted Yes.
+    pub yes: BTreeMap<(TxnId, ShardId), BTreeSet<ReplicaId>>,
+    /// The running hash of decisions after each entry, as the first node had it.
+    pub chains: BTreeMap<LogIndex, u64>,
+    /// Snapshots that clients hold, with the life of their frontend.
+    pub live: BTreeMap<(usize, usize), (FrontendEpoch, Timestamp)>,
+    /// What was seen to be wrong while it happened.
+    pub seen: Vec<Violation>,
+}
+
+/// An invariant that does not hold.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{invariant}: {what}")]
+pub struct Violation {
+    /// Which.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+impl Violation {
+    /// A violation.
+    pub fn new(invariant: &'static str, what: impl Into<String>) -> Self {
+        Violation { invariant, what: what.into() }
+    }
+}
+
+impl History {
+    /// Notes what was seen to be wrong.
+    pub fn wrong(&mut self, invariant: &'static str, what: impl Into<String>) {
+        self.seen.push(Violation::new(invariant, what));
+    }
+}

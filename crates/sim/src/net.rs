@@ -1,0 +1,301 @@
+//! Virtual time, and messages that may be lost, late, doubled or out of order.
+
+use crate::random::Random;
+use crate::scenario::Faults;
+use assize_adjudicator::command::{Acknowledgement, SnapshotReport};
+use assize_adjudicator::{Begin, EncodedFootprint};
+use assize_coordinator::{Newest, Timer, Voter};
+use assize_model::*;
+use assize_mvcc::{MemoryCheckpoint, Prepare};
+use assize_replica::{IntentAnswer, ReadRefusal, RequestId, Standings};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem::discriminant;
+use std::sync::Arc;
+
+/// A process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Actor {
+    /// A node of the adjudicator.
+    Adjudicator(usize),
+    /// A frontend.
+    Frontend(usize),
+    /// A replica, by its place among all replicas of all shards.
+    Replica(usize),
+}
+
+/// What a read asks for on one shard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// One key.
+    Key(Key),
+    /// A range.
+    Range(KeyRange),
+}
+
+/// Who waits for an answer: a frontend's client, and which of its questions this is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Asker {
+    /// The frontend.
+    pub frontend: usize,
+    /// The client.
+    pub client: usize,
+    /// Its question; answers to earlier ones are ignored.
+    pub question: u64,
+}
+
+/// What one process says to another.
+#[derive(Clone, Debug)]
+pub enum Message {
+    // To a node of the adjudicator.
+    /// A frontend begins a life.
+    Grant { frontend: usize, nonce: u64 },
+    /// A snapshot, please.
+    Begin(Asker),
+    /// A footprint to decide.
+    Commit(Asker, EncodedFootprint),
+    /// What became of it?
+    AskOutcome(Asker, TxnId, bool),
+    /// Where does everything lie?
+    AskPlacement(Asker),
+    /// A frontend's oldest snapshot.
+    Report(SnapshotReport),
+    /// Outcomes that a frontend no longer asks for.
+    Acknowledge(Acknowledgement),
+    /// A replica wants the stream; the number names the subscription.
+    Subscribe { replica: usize, subscription: u64, after: Position },
+    /// How do the replicas stand?
+    AskStandings { replica: usize },
+    /// How far a replica is durable.
+    Durable { replica: usize, durable: Position },
+    /// A replica is about to forget intents.
+    RaiseEpoch { replica: usize },
+    /// A replica is about to copy a checkpoint.
+    Register { replica: usize },
+
+    // From a node of the adjudicator.
+    /// A frontend's new life.
+    Granted { epoch: FrontendEpoch, nonce: u64, now: Timestamp },
+    /// A snapshot, the registers' schema version at it, and the placement.
+    Begun(Asker, Begin, SchemaVersion, Arc<Placement>),
+    /// What was decided.
+    Decided(Asker, TxnId, Decision),
+    /// It was not proposed.
+    TurnedAway(Asker, TxnId),
+    /// This node does not lead.
+    NotLeader(Asker),
+    /// What became of it.
+    OutcomeIs(Asker, TxnId, Outcome),
+    /// Where everything lies.
+    PlacementIs(Asker, Arc<Placement>),
+    /// An entry of a subscription.
+    Streamed { subscription: u64, entry: Arc<StreamEntry> },
+    /// The subscription broke.
+    StreamLost { subscription: u64 },
+    /// The log no longer goes back so far.
+    StreamForgotten { subscription: u64 },
+    /// How the replicas stand.
+    StandingsAre(Standings),
+    /// The shard's epoch has been raised, as asked.
+    EpochRaised,
+    /// The replica has been registered.
+    Registered { index: LogIndex },
+
+    // Between frontends and replicas.
+    /// A promise, please.
+    Prepare(Asker, Prepare),
+    /// The vote.
+    Vote(Asker, TxnId, Voter, Vote),
+    /// It will never commit.
+    HintAbort(TxnId),
+    /// A read of a part of a statement.
+    Read { asker: Asker, part: usize, asked: Asked, snapshot_ts: Timestamp, epoch: Epoch },
+    /// What the snapshot shows.
+    Rows { asker: Asker, part: usize, rows: Result<Vec<(Key, Bytes)>, ReadRefusal> },
+    /// When was it last committed?
+    AskNewest { asker: Asker, part: usize, asked: Asked, at_least: Timestamp, epoch: Epoch },
+    /// Then.
+    NewestIs { asker: Asker, part: usize, newest: Option<Newest> },
+
+    // Between replicas.
+    /// A sibling's intent.
+    AskIntent { from: usize, txn: TxnId },
+    /// The answer.
+    IntentIs { from: usize, txn: TxnId, answer: IntentAnswer },
+    /// A sibling's checkpoint.
+    AskCheckpoint { from: usize, at_least: LogIndex },
+    /// The copy has arrived.
+    CheckpointIs { checkpoint: MemoryCheckpoint },
+}
+
+/// What happens at some moment.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A message arrives.
+    Delivered { to: Actor, message: Message },
+    /// A node of the adjudicator has made its oldest proposal durable on a majority, if it still leads that term.
+    Flushed { node: usize, term: u64 },
+    /// A node's own clock strikes.
+    Tick(Actor),
+    /// A coordinator's timer.
+    TimerFired { asker: Asker, life: u64, timer: Timer },
+    /// A client has waited long enough for an answer, or begins its next transaction.
+    ClientDue { asker: Asker, life: u64 },
+    /// Somebody comes back.
+    Restart(Actor),
+    /// The nodes of the adjudicator notice that nobody leads.
+    Elect,
+    /// A leader that was replaced hears of it.
+    Deposed { node: usize, term: u64 },
+    /// Two processes hear each other again.
+    Rejoin(Actor, Actor),
+    /// The next stroke of fate.
+    Stroke,
+    /// No more faults.
+    Heal,
+}
+
+/// The time, what is going to happen, and how messages travel.
+pub struct Net {
+    /// Virtual milliseconds since the beginning.
+    pub now: u64,
+    /// All randomness of the run.
+    pub random: Random,
+    /// How hostile the network is, now.
+    pub faults: Faults,
+    queue: BTreeMap<(u64, u64), Event>,
+    sequence: u64,
+    cut: BTreeMap<(Actor, Actor), u32>,
+    /// When the last message of a subscription arrives: those keep their order.
+    arrivals: BTreeMap<u64, u64>,
+    broken: BTreeSet<u64>,
+    /// A hash over everything that happened.
+    pub trace: u64,
+    /// How many messages have been sent.
+    pub effects: u64,
+}
+
+impl Net {
+    /// A network at time zero.
+    pub fn new(seed: u64, faults: Faults) -> Self {
+        Net {
+            now: 0,
+            random: Random::new(seed),
+            faults,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            cut: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            trace: seed,
+            effects: 0,
+        }
+    }
+
+    /// Lets something happen after so many milliseconds.
+    pub fn after(&mut self, millis: u64, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((self.now + millis, self.sequence), event);
+    }
+
+    /// What happens next, at its time.
+    pub fn next(&mut self, until: u64) -> Option<Event> {
+        let first = self.queue.first_entry()?;
+        if first.key().0 > until {
+            return None;
+        }
+        let ((at, sequence), event) = first.remove_entry();
+        self.now = at;
+        let mut hasher = DefaultHasher::new();
+        (self.trace, at, sequence, discriminant(&event)).hash(&mut hasher);
+        if let Event::Delivered { to, message } = &event {
+            (to, discriminant(message)).hash(&mut hasher);
+        }
+        self.trace = hasher.finish();
+        Some(event)
+    }
+
+    /// Sends a message, which may be lost, doubled or late.
+    pub fn send(&mut self, from: Actor, to: Actor, message: Message) {
+        self.effects += 1;
+        if self.is_cut(from, to) || self.random.chance(self.faults.loss) {
+            return;
+        }
+        // A connection does not double a commit, and a coordinator may rely on that when it was turned away; that it
+        // sends one twice itself is another matter.
+        let may_double = !matches!(message, Message::Commit(..) | Message::CheckpointIs { .. });
+        if may_double && self.random.chance(self.faults.duplicate) {
+            let delay = self.delay();
+            self.after(delay, Event::Delivered { to, message: message.clone() });
+        }
+        let delay = self.delay();
+        self.after(delay, Event::Delivered { to, message });
+    }
+
+    /// Sends an entry of a subscription: in order, or the subscription breaks.
+    pub fn stream(&mut self, from: Actor, to: Actor, subscription: u64, entry: Arc<StreamEntry>) {
+        self.effects += 1;
+        if self.broken.contains(&subscription) {
+            return;
+        }
+        if self.is_cut(from, to) || self.random.chance(self.faults.loss / 8) {
+            return self.break_stream(to, subscription);
+        }
+        let delay = self.delay();
+        let arrival = self.arrivals.get(&subscription).copied().unwrap_or(0).max(self.now + delay);
+        self.arrivals.insert(subscription, arrival);
+        self.after(
+            arrival - self.now,
+            Event::Delivered { to, message: Message::Streamed { subscription, entry } },
+        );
+    }
+
+    /// A subscription ends; the subscriber hears of it in a while.
+    pub fn break_stream(&mut self, to: Actor, subscription: u64) {
+        if self.broken.insert(subscription) {
+            let delay = self.random.between(50, 600);
+            self.after(delay, Event::Delivered { to, message: Message::StreamLost { subscription } });
+        }
+    }
+
+    fn delay(&mut self) -> u64 {
+        if self.random.chance(self.faults.straggle) {
+            self.random.between(1, self.faults.straggle_millis)
+        } else {
+            self.random.between(1, 8)
+        }
+    }
+
+    /// Whether messages between the two are lost.
+    pub fn is_cut(&self, a: Actor, b: Actor) -> bool {
+        self.cut.contains_key(&(a.min(b), a.max(b)))
+    }
+
+    /// From now on messages between the two are lost, until as many rejoins.
+    pub fn cut(&mut self, a: Actor, b: Actor) {
+        *self.cut.entry((a.min(b), a.max(b))).or_default() += 1;
+    }
+
+    /// Undoes one cut.
+    pub fn rejoin(&mut self, a: Actor, b: Actor) {
+        if let Some(count) = self.cut.get_mut(&(a.min(b), a.max(b))) {
+            *count -= 1;
+            if *count == 0 {
+                self.cut.remove(&(a.min(b), a.max(b)));
+            }
+        }
+    }
+
+    /// Everybody hears everybody, and nothing is lost any more.
+    pub fn heal(&mut self) {
+        self.cut.clear();
+        self.faults = Faults::none();
+    }
+
+    /// A request's number for a replica.
+    pub fn request(&mut self) -> RequestId {
+        self.sequence += 1;
+        RequestId(self.sequence)
+    }
+}

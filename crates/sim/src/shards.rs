@@ -1,0 +1,379 @@
+//! The hands of every shard replica: a disk, messages, a clock that ticks.
+
+use crate::adjudicators::EPOCH_MILLIS;
+use crate::history::History;
+use crate::net::{Actor, Asked, Asker, Event, Message, Net};
+use crate::scenario::Scenario;
+use assize_coordinator::{Newest, Voter};
+use assize_model::*;
+use assize_mvcc::{Direction, MemoryCheckpoint, MemoryEngine, Slots};
+use assize_replica::{Effect, Event as Heard, Options, ReadRefusal, Replica, RequestId};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Replicas a shard.
+pub const REPLICAS: usize = 3;
+
+/// Which replica of which shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The shard.
+    pub shard: ShardId,
+    /// The replica.
+    pub replica: ReplicaId,
+}
+
+impl Place {
+    /// The place of a replica among all.
+    pub fn of(at: usize) -> Place {
+        Place { shard: ShardId((at / REPLICAS) as u32 + 1), replica: ReplicaId((at % REPLICAS) as u8 + 1) }
+    }
+
+    /// The other way round.
+    pub fn at(shard: ShardId, replica: ReplicaId) -> usize {
+        (shard.0 as usize - 1) * REPLICAS + usize::from(replica.0) - 1
+    }
+}
+
+/// Somebody outside who waits for a replica.
+enum Waiting {
+    Prepare(Asker),
+    Read { asker: Asker, part: usize, asked: Asked, snapshot_ts: Timestamp },
+    Newest { asker: Asker, part: usize, asked: Asked },
+}
+
+struct Host {
+    disk: MemoryEngine,
+    replica: Option<Replica<MemoryEngine>>,
+    subscription: u64,
+    /// The node of the adjudicator that it asks.
+    node: usize,
+    waiting: BTreeMap<RequestId, Waiting>,
+    /// Whether its disk was lost and it is not whole again.
+    is_bereft: bool,
+}
+
+/// All replicas of all shards.
+pub struct Shards {
+    hosts: Vec<Host>,
+    shards: u32,
+    without_in_store: std::collections::BTreeSet<assize_mvcc::Rule>,
+    without_in_replica: std::collections::BTreeSet<assize_replica::Rule>,
+    next_subscription: u64,
+}
+
+fn clock(net: &Net) -> Timestamp {
+    Timestamp::from_millis(EPOCH_MILLIS + net.now)
+}
+
+impl Shards {
+    /// Empty replicas that begin to follow their streams.
+    pub fn new(scenario: &Scenario, net: &mut Net, history: &mut History) -> Self {
+        let count = scenario.shards as usize * REPLICAS;
+        let mut all = Shards {
+            hosts: (0..count)
+                .map(|_| Host {
+                    disk: MemoryEngine::new(),
+                    replica: None,
+                    subscription: 0,
+                    node: 0,
+                    waiting: BTreeMap::new(),
+                    is_bereft: false,
+                })
+                .collect(),
+            shards: scenario.shards,
+            without_in_store: scenario.without_in_store.clone(),
+            without_in_replica: scenario.without_in_replica.clone(),
+            next_subscription: 0,
+        };
+        for at in 0..count {
+            net.after(2 + at as u64, Event::Tick(Actor::Replica(at)));
+            all.restart(at, net, history);
+        }
+        all
+    }
+
+    /// How many replicas there are.
+    pub fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Whether this replica runs.
+    pub fn is_up(&self, at: usize) -> bool {
+        self.hosts[at].replica.is_some()
+    }
+
+    /// The replica, if it runs.
+    pub fn replica(&self, at: usize) -> Option<&Replica<MemoryEngine>> {
+        self.hosts[at].replica.as_ref()
+    }
+
+    /// Whether a sibling of this replica, or itself, is not whole.
+    pub fn is_shard_bereft(&self, at: usize) -> bool {
+        let shard = at / REPLICAS;
+        self.hosts[shard * REPLICAS..(shard + 1) * REPLICAS].iter().any(|host| host.is_bereft)
+    }
+
+    fn options(&self, at: usize) -> Options {
+        let Place { shard, replica } = Place::of(at);
+        let placement = Placement::even(self.shards, NodeId(1));
+        let mut options = Options::new(shard, replica);
+        options.store.slots = Slots::new(placement.slots_of(shard));
+        options.store.disabled_rules = self.without_in_store.clone();
+        options.disabled_rules = self.without_in_replica.clone();
+        options.flush_after = Duration::from_millis(1_500);
+        options.copy_retry_after = Duration::from_millis(2_000);
+        options
+    }
+
+    /// A replica stops. What was not flushed or synced is gone.
+    pub fn crash(&mut self, at: usize, net: &mut Net, down_for: u64) {
+        let host = &mut self.hosts[at];
+        if host.replica.take().is_none() {
+            return;
+        }
+        host.waiting.clear();
+        let kept = net.random.below(host.disk.unsynced_writes() as u64 + 1) as usize;
+        host.disk = host.disk.crashed_keeping(kept);
+        net.after(down_for, Event::Restart(Actor::Replica(at)));
+    }
+
+    /// A replica stops, and its disk with it.
+    pub fn lose_disk(&mut self, at: usize, net: &mut Net, down_for: u64) {
+        self.crash(at, net, down_for);
+        self.hosts[at].is_bereft = true;
+    }
+
+    /// A replica comes back.
+    pub fn restart(&mut self, at: usize, net: &mut Net, history: &mut History) {
+        if self.hosts[at].replica.is_some() {
+            return;
+        }
+        let options = self.options(at);
+        let mut effects = Vec::new();
+        let host = &mut self.hosts[at];
+        host.replica = Some(if host.is_bereft {
+            host.disk = MemoryEngine::new();
+            Replica::copy(clock(net), true, options, &mut effects)
+        } else {
+            Replica::resume(clock(net), host.disk.clone(), options, &mut effects)
+        });
+        self.carry_out(at, effects, net, history);
+    }
+
+    /// A replica's clock strikes.
+    pub fn tick(&mut self, at: usize, net: &mut Net, history: &mut History) {
+        net.after(150, Event::Tick(Actor::Replica(at)));
+        self.step(at, Heard::Tick, net, history);
+    }
+
+    fn step(&mut self, at: usize, heard: Heard<MemoryEngine>, net: &mut Net, history: &mut History) {
+        let mut effects = Vec::new();
+        let Some(replica) = &mut self.hosts[at].replica else { return };
+        replica.step(clock(net), heard, &mut effects);
+        self.carry_out(at, effects, net, history);
+    }
+
+    /// A message for a replica.
+    pub fn receive(&mut self, at: usize, message: Message, net: &mut Net, history: &mut History) {
+        if self.hosts[at].replica.is_none() {
+            return;
+        }
+        let subscribed = self.hosts[at].subscription;
+        let heard = match message {
+            Message::Streamed { subscription, entry } if subscription == subscribed => Heard::Streamed(entry),
+            Message::StreamLost { subscription } if subscription == subscribed => Heard::StreamLost,
+            Message::StreamForgotten { subscription } if subscription == subscribed => Heard::StreamForgotten,
+            Message::StandingsAre(standings) => Heard::StandingsReported(standings),
+            Message::EpochRaised => Heard::EpochRaised,
+            Message::Registered { index } => Heard::Registered { index },
+            Message::Prepare(asker, prepare) => {
+                let request = net.request();
+                self.hosts[at].waiting.insert(request, Waiting::Prepare(asker));
+                Heard::PreparesAsked(vec![(request, prepare)])
+            }
+            Message::HintAbort(txn) => Heard::ForgetAsked(txn),
+            Message::Read { asker, part, asked, snapshot_ts, epoch } => {
+                let request = net.request();
+                let waiting = Waiting::Read { asker, part, asked, snapshot_ts };
+                self.hosts[at].waiting.insert(request, waiting);
+                Heard::ReadAsked { request, snapshot_ts, epoch: Some(epoch) }
+            }
+            Message::AskNewest { asker, part, asked, at_least, epoch } => {
+                let request = net.request();
+                self.hosts[at].waiting.insert(request, Waiting::Newest { asker, part, asked });
+                Heard::ReadAsked { request, snapshot_ts: at_least, epoch: Some(epoch) }
+            }
+            Message::AskIntent { from, txn } => Heard::IntentAsked { from: Place::of(from).replica, txn },
+            Message::IntentIs { from, txn, answer } => {
+                Heard::IntentAnswered { from: Place::of(from).replica, txn, answer }
+            }
+            Message::AskCheckpoint { from, at_least } => {
+                Heard::CheckpointAsked { from: Place::of(from).replica, at_least }
+            }
+            Message::CheckpointIs { checkpoint } => return self.copied(at, &checkpoint, net, history),
+            _ => return,
+        };
+        self.step(at, heard, net, history);
+    }
+
+    fn copied(&mut self, at: usize, checkpoint: &MemoryCheckpoint, net: &mut Net, history: &mut History) {
+        let host = &mut self.hosts[at];
+        if !host.replica.as_ref().is_some_and(Replica::is_rebuilding) {
+            return;
+        }
+        let engine = MemoryEngine::from_checkpoint(checkpoint);
+        self.step(at, Heard::CheckpointArrived(engine.clone()), net, history);
+        let host = &mut self.hosts[at];
+        if host.replica.as_ref().is_some_and(|replica| replica.store().is_some()) {
+            host.disk = engine;
+            host.is_bereft = false;
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        at: usize,
+        effects: Vec<Effect<MemoryCheckpoint>>,
+        net: &mut Net,
+        history: &mut History,
+    ) {
+        let Place { shard, .. } = Place::of(at);
+        let from = Actor::Replica(at);
+        for effect in effects {
+            // Half of the time another node: what got no answer may get one elsewhere.
+            if net.random.chance(500) {
+                self.hosts[at].node = net.random.below(3) as usize;
+            }
+            let node = Actor::Adjudicator(self.hosts[at].node);
+            match effect {
+                Effect::Subscribe { after } => {
+                    self.next_subscription += 1;
+                    let subscription = self.next_subscription;
+                    self.hosts[at].subscription = subscription;
+                    net.send(from, node, Message::Subscribe { replica: at, subscription, after });
+                }
+                Effect::Vote { request, txn, vote } => self.vote(at, request, txn, vote, net, history),
+                Effect::AdmitRead { request } => self.read(at, request, net),
+                Effect::RefuseRead { request, refusal } => self.refuse(at, request, refusal, net),
+                Effect::FetchIntent { from: sibling, txn } => {
+                    let to = Actor::Replica(Place::at(shard, sibling));
+                    net.send(from, to, Message::AskIntent { from: at, txn });
+                }
+                Effect::AnswerIntent { to, txn, answer } => {
+                    let to = Actor::Replica(Place::at(shard, to));
+                    net.send(from, to, Message::IntentIs { from: at, txn, answer });
+                }
+                Effect::AskStandings => net.send(from, node, Message::AskStandings { replica: at }),
+                Effect::ReportDurable { durable } => {
+                    net.send(from, node, Message::Durable { replica: at, durable });
+                }
+                Effect::RaiseEpoch => net.send(from, node, Message::RaiseEpoch { replica: at }),
+                Effect::Register => net.send(from, node, Message::Register { replica: at }),
+                Effect::AskCheckpoint { from: sibling, at_least } => {
+                    let to = Actor::Replica(Place::at(shard, sibling));
+                    net.send(from, to, Message::AskCheckpoint { from: at, at_least });
+                }
+                Effect::SendCheckpoint { to, checkpoint } => {
+                    let to = Actor::Replica(Place::at(shard, to));
+                    net.send(from, to, Message::CheckpointIs { checkpoint });
+                }
+                Effect::Halt(alarm) => {
+                    let invariant = "no_intent_deleted_before_its_version_is_durable_everywhere";
+                    history.wrong(invariant, format!("{:?} halted: {alarm}", Place::of(at)));
+                }
+            }
+        }
+    }
+
+    fn vote(
+        &mut self,
+        at: usize,
+        request: RequestId,
+        txn: TxnId,
+        vote: Vote,
+        net: &mut Net,
+        history: &mut History,
+    ) {
+        let Place { shard, replica } = Place::of(at);
+        if vote.is_yes() {
+            history.yes.entry((txn, shard)).or_default().insert(replica);
+            let closed_ts =
+                self.hosts[at].replica.as_ref().and_then(Replica::position).unwrap_or_default().closed_ts;
+            if closed_ts > txn.deadline() {
+                let what =
+                    format!("{shard}/{replica} promised {txn} at {closed_ts}, past {}", txn.deadline());
+                history.wrong("every_prepare_past_its_deadline_is_refused", what);
+            }
+        }
+        if let Some(Waiting::Prepare(asker)) = self.hosts[at].waiting.remove(&request) {
+            let voter = Voter { shard, replica: Some(replica) };
+            let to = Actor::Frontend(asker.frontend);
+            net.send(Actor::Replica(at), to, Message::Vote(asker, txn, voter, vote));
+        }
+    }
+
+    fn read(&mut self, at: usize, request: RequestId, net: &mut Net) {
+        let host = &mut self.hosts[at];
+        let Some(waiting) = host.waiting.remove(&request) else { return };
+        let Some(reader) = host.replica.as_ref().and_then(Replica::reader) else { return };
+        let answer = match waiting {
+            Waiting::Prepare(_) => return,
+            Waiting::Read { asker, part, asked, snapshot_ts } => {
+                let rows = match asked {
+                    Asked::Key(key) => reader
+                        .get(&key, snapshot_ts)
+                        .map(|value| value.map(|value| (key, value)).into_iter().collect()),
+                    Asked::Range(range) => scan(&reader, range, snapshot_ts),
+                };
+                let rows = rows.map_err(|_| ReadRefusal::Unavailable);
+                (asker, Message::Rows { asker, part, rows })
+            }
+            Waiting::Newest { asker, part, asked } => {
+                let newest = match asked {
+                    Asked::Key(key) => reader.newest_commit(&key),
+                    Asked::Range(range) => reader.newest_commit_in(&range),
+                };
+                let newest = newest.ok().map(|newest| Newest { newest, as_of: reader.closed_ts() });
+                (asker, Message::NewestIs { asker, part, newest })
+            }
+        };
+        net.send(Actor::Replica(at), Actor::Frontend(answer.0.frontend), answer.1);
+    }
+
+    fn refuse(&mut self, at: usize, request: RequestId, refusal: ReadRefusal, net: &mut Net) {
+        let answer = match self.hosts[at].waiting.remove(&request) {
+            Some(Waiting::Read { asker, part, .. }) => {
+                (asker, Message::Rows { asker, part, rows: Err(refusal) })
+            }
+            Some(Waiting::Newest { asker, part, .. }) => {
+                (asker, Message::NewestIs { asker, part, newest: None })
+            }
+            Some(Waiting::Prepare(_)) | None => return,
+        };
+        net.send(Actor::Replica(at), Actor::Frontend(answer.0.frontend), answer.1);
+    }
+
+    /// Everything that a replica shows at a snapshot.
+    pub fn everything(&self, at: usize, snapshot_ts: Timestamp) -> Result<Vec<(Key, Bytes)>, String> {
+        let reader = self.replica(at).and_then(Replica::reader).ok_or("it does not follow its stream")?;
+        let range = KeyRange::new(Key::default(), Key::new(vec![0xff; 8]));
+        scan(&reader, range, snapshot_ts).map_err(|error| error.to_string())
+    }
+}
+
+fn scan(
+    reader: &assize_mvcc::Reader<MemoryEngine>,
+    range: KeyRange,
+    snapshot_ts: Timestamp,
+) -> Result<Vec<(Key, Bytes)>, assize_mvcc::ReadError> {
+    let mut rows = Vec::new();
+    let mut rest = Some(range);
+    while let Some(range) = rest {
+        let batch = reader.scan(&range, snapshot_ts, Direction::Forward, 7)?;
+        rows.extend(batch.rows);
+        rest = batch.rest;
+    }
+    Ok(rows)
+}

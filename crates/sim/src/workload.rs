@@ -1,0 +1,321 @@
+//! What clients do, and what must hold of the data whatever they do.
+//!
+//! Every table keeps a promise that only isolation can keep: the accounts' sum, pairs of which one is always on,
+//! ranges of at most three rows, children that have a parent.
+
+use crate::net::Asked;
+use crate::random::Random;
+use crate::scenario::Mix;
+use assize_adjudicator::Adjudicator;
+use assize_model::*;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// Accounts `a0`…, of which the sum never changes.
+pub const ACCOUNTS: TableId = TableId(1);
+/// Registers `r0`…, whose schema changes.
+pub const REGISTERS: TableId = TableId(2);
+/// Pairs `s0x`, `s0y`…, of which at least one is on.
+pub const PAIRS: TableId = TableId(3);
+/// Guards `g0` and what depends on them, `h0`.
+pub const GUARDS: TableId = TableId(4);
+/// Groups `p0/…` of at most three rows.
+pub const GROUPS: TableId = TableId(5);
+/// Parents `q0`….
+pub const PARENTS: TableId = TableId(6);
+/// Children `c0/…` of parent `q0`.
+pub const CHILDREN: TableId = TableId(7);
+/// Tables whose ranges are tracked.
+pub const TRACKED: [TableId; 2] = [GROUPS, CHILDREN];
+
+/// The catalog object that holds the registers' schema version.
+pub const REGISTERS_OBJECT: &str = "registers";
+
+const ACCOUNT_COUNT: u64 = 8;
+const FIRST_BALANCE: i64 = 100;
+const GROUP_MAX: usize = 3;
+
+/// The registers' schema version in a state.
+pub fn schema_version(state: &Adjudicator) -> SchemaVersion {
+    let object = state.catalog_object(REGISTERS_OBJECT.as_bytes()).and_then(|object| object.bytes);
+    let version = object.and_then(|bytes| String::from_utf8_lossy(&bytes).parse().ok());
+    SchemaVersion(version.unwrap_or(1))
+}
+
+/// The table of a key.
+pub fn table_of(key: &Key) -> TableId {
+    match key.0.first() {
+        Some(b'a') => ACCOUNTS,
+        Some(b'r') => REGISTERS,
+        Some(b's') => PAIRS,
+        Some(b'g' | b'h') => GUARDS,
+        Some(b'p') => GROUPS,
+        Some(b'q') => PARENTS,
+        _ => CHILDREN,
+    }
+}
+
+/// Where a key lies.
+pub fn slot_of(key: &Key) -> Slot {
+    Slot::of(&key.0)
+}
+
+fn key(text: String) -> Key {
+    Key::new(text.into_bytes())
+}
+
+/// One thing that a statement reads.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// What.
+    pub asked: Asked,
+    /// Whether it must not have changed by the commit.
+    pub is_checked: bool,
+}
+
+impl Read {
+    fn key(text: String, is_checked: bool) -> Self {
+        Read { asked: Asked::Key(key(text)), is_checked }
+    }
+
+    fn prefix(text: String, is_checked: bool) -> Self {
+        Read { asked: Asked::Range(KeyRange::prefix(text.as_bytes())), is_checked }
+    }
+}
+
+/// A transaction before it runs.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its statements, each of which reads at one snapshot. All but the last write nothing, except at READ COMMITTED.
+    pub statements: Vec<Vec<Read>>,
+}
+
+/// What a transaction does.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the variants are named after what they do")]
+pub enum Kind {
+    Transfer { from: u64, to: u64, amount: i64 },
+    Audit,
+    Register { n: u64 },
+    SwitchOff { pair: u64, side: &'static str },
+    SwitchOn { pair: u64, side: &'static str },
+    Lock { n: u64 },
+    Insert { group: u64, id: u64 },
+    Remove { group: u64 },
+    InsertChild { parent: u64, id: u64 },
+    InsertParent { parent: u64 },
+    DeleteParent { parent: u64 },
+    DeleteChildren { parent: u64 },
+    ChangeSchema,
+    TwoStatements { first: u64, second: u64 },
+}
+
+impl Kind {
+    /// A name for messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Transfer { .. } => "transfer",
+            Kind::Audit => "audit",
+            Kind::Register { .. } => "register",
+            Kind::SwitchOff { .. } => "switch off",
+            Kind::SwitchOn { .. } => "switch on",
+            Kind::Lock { .. } => "lock",
+            Kind::Insert { .. } => "insert into group",
+            Kind::Remove { .. } => "remove from group",
+            Kind::InsertChild { .. } => "insert child",
+            Kind::InsertParent { .. } => "insert parent",
+            Kind::DeleteParent { .. } => "delete parent",
+            Kind::DeleteChildren { .. } => "delete children",
+            Kind::ChangeSchema => "change schema",
+            Kind::TwoStatements { .. } => "two statements",
+        }
+    }
+}
+
+impl Plan {
+    /// Draws a transaction; `id` is different for each.
+    pub fn draw(random: &mut Random, mix: &Mix, id: u64) -> Plan {
+        let weights = [
+            mix.transfer,
+            mix.audit,
+            mix.register,
+            mix.skew,
+            mix.lock,
+            mix.phantom,
+            mix.foreign_key,
+            mix.schema_change,
+            mix.read_committed,
+        ];
+        let mut at = random.below(weights.iter().sum());
+        let drawn = weights.iter().position(|weight| {
+            let is_it = at < *weight;
+            at = at.saturating_sub(*weight);
+            is_it
+        });
+        let two = random.below(2);
+        let side = *random.pick(&["x", "y"]);
+        let kind = match drawn.expect("a number below the sum falls somewhere") {
+            0 => {
+                let from = random.below(ACCOUNT_COUNT);
+                let to = (from + 1 + random.below(ACCOUNT_COUNT - 1)) % ACCOUNT_COUNT;
+                Kind::Transfer { from, to, amount: random.between(1, 20) as i64 }
+            }
+            1 => Kind::Audit,
+            2 => Kind::Register { n: random.below(4) },
+            3 if random.chance(600) => Kind::SwitchOff { pair: two, side },
+            3 => Kind::SwitchOn { pair: two, side },
+            4 => Kind::Lock { n: two },
+            5 if random.chance(700) => Kind::Insert { group: two, id },
+            5 => Kind::Remove { group: two },
+            6 => match random.below(4) {
+                0 => Kind::InsertParent { parent: two },
+                1 => Kind::DeleteParent { parent: two },
+                2 => Kind::DeleteChildren { parent: two },
+                _ => Kind::InsertChild { parent: two, id },
+            },
+            7 => Kind::ChangeSchema,
+            _ => {
+                let first = random.below(ACCOUNT_COUNT);
+                Kind::TwoStatements {
+                    first,
+                    second: (first + 1 + random.below(ACCOUNT_COUNT - 1)) % ACCOUNT_COUNT,
+                }
+            }
+        };
+        let statements = match &kind {
+            Kind::Transfer { from, to, .. } => {
+                vec![vec![Read::key(format!("a{from}"), false), Read::key(format!("a{to}"), false)]]
+            }
+            Kind::Audit => vec![vec![Read::prefix("a".into(), false)]; 2],
+            Kind::Register { n } => vec![vec![Read::key(format!("r{n}"), false)]],
+            Kind::SwitchOff { pair, .. } | Kind::SwitchOn { pair, .. } => {
+                vec![vec![Read::key(format!("s{pair}x"), true), Read::key(format!("s{pair}y"), true)]]
+            }
+            Kind::Lock { n } => {
+                vec![vec![Read::key(format!("g{n}"), false), Read::key(format!("h{n}"), false)]]
+            }
+            Kind::Insert { group, .. } | Kind::Remove { group } => {
+                vec![vec![Read::prefix(format!("p{group}/"), true)]]
+            }
+            Kind::InsertChild { parent, .. } => vec![vec![Read::key(format!("q{parent}"), true)]],
+            Kind::InsertParent { parent } => vec![vec![Read::key(format!("q{parent}"), false)]],
+            Kind::DeleteParent { parent } => {
+                vec![vec![Read::key(format!("q{parent}"), false), Read::prefix(format!("c{parent}/"), true)]]
+            }
+            Kind::DeleteChildren { parent } => vec![vec![Read::prefix(format!("c{parent}/"), false)]],
+            Kind::ChangeSchema => vec![vec![]],
+            Kind::TwoStatements { first, second } => {
+                vec![
+                    vec![Read::key(format!("a{first}"), false)],
+                    vec![Read::key(format!("a{second}"), false)],
+                ]
+            }
+        };
+        Plan { kind, statements }
+    }
+
+    /// Whether each statement takes a snapshot of its own.
+    pub fn is_read_committed(&self) -> bool {
+        matches!(self.kind, Kind::TwoStatements { .. })
+    }
+
+    /// Whether it plans with the registers' schema.
+    pub fn uses_registers(&self) -> bool {
+        matches!(self.kind, Kind::Register { .. } | Kind::ChangeSchema)
+    }
+
+    /// What it writes, each with the statement that does, once it has read everything. `rows` are by statement.
+    pub fn writes(&self, id: u64, rows: &[BTreeMap<Key, Bytes>]) -> Vec<(usize, Mutation)> {
+        let put = |statement: usize, text: String, value: String| {
+            let key = key(text);
+            let slot = slot_of(&key);
+            (statement, Mutation::put(key, slot, value.into_bytes()))
+        };
+        let delete = |key: &Key| (0, Mutation::delete(key.clone(), slot_of(key)));
+        let balance_at = |statement: usize, n: &u64| balance(rows[statement].get(&key(format!("a{n}"))));
+        match &self.kind {
+            Kind::Transfer { from, to, amount } => vec![
+                put(0, format!("a{from}"), format!("{} {id}", balance_at(0, from) - amount)),
+                put(0, format!("a{to}"), format!("{} {id}", balance_at(0, to) + amount)),
+            ],
+            Kind::TwoStatements { first, second } => vec![
+                put(0, format!("a{first}"), format!("{} {id}", balance_at(0, first) - 1)),
+                put(1, format!("a{second}"), format!("{} {id}", balance_at(1, second) + 1)),
+            ],
+            Kind::Audit => vec![],
+            Kind::Register { n } => vec![put(0, format!("r{n}"), format!("{id}"))],
+            Kind::SwitchOff { pair, side } => {
+                let are_on = ["x", "y"].iter().all(|s| is_on(rows[0].get(&key(format!("s{pair}{s}")))));
+                if are_on { vec![put(0, format!("s{pair}{side}"), format!("off {id}"))] } else { vec![] }
+            }
+            Kind::SwitchOn { pair, side } => vec![put(0, format!("s{pair}{side}"), format!("on {id}"))],
+            Kind::Lock { n } => {
+                let guard = key(format!("g{n}"));
+                let slot = slot_of(&guard);
+                if id % 4 == 0 {
+                    return vec![put(0, format!("g{n}"), format!("{id}"))];
+                }
+                vec![(0, Mutation::lock(guard, slot)), put(0, format!("h{n}"), format!("{id}"))]
+            }
+            Kind::Insert { group, id } => {
+                if rows[0].len() >= GROUP_MAX {
+                    return vec![];
+                }
+                vec![put(0, format!("p{group}/{id}"), format!("{id}"))]
+            }
+            Kind::Remove { .. } => rows[0].keys().take(2).map(delete).collect(),
+            Kind::InsertChild { parent, id } => {
+                if rows[0].is_empty() {
+                    vec![]
+                } else {
+                    vec![put(0, format!("c{parent}/{id}"), format!("{id}"))]
+                }
+            }
+            Kind::InsertParent { parent } => vec![put(0, format!("q{parent}"), format!("{id}"))],
+            Kind::DeleteParent { parent } => {
+                let parent = key(format!("q{parent}"));
+                let has_children = rows[0].keys().any(|key| *key != parent);
+                if has_children || !rows[0].contains_key(&parent) { vec![] } else { vec![delete(&parent)] }
+            }
+            Kind::DeleteChildren { .. } => rows[0].keys().map(delete).collect(),
+            // A schema change touches no rows of ours, but somebody must carry the commit: a marker.
+            Kind::ChangeSchema => vec![put(0, "r9".into(), format!("{id}"))],
+        }
+    }
+}
+
+fn balance(value: Option<&Bytes>) -> i64 {
+    let text = value.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
+    text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(FIRST_BALANCE)
+}
+
+fn is_on(value: Option<&Bytes>) -> bool {
+    value.is_none_or(|bytes| bytes.starts_with(b"on"))
+}
+
+/// What must hold of the data after every commit; the first thing that does not.
+pub fn broken_promise(data: &BTreeMap<Key, Bytes>) -> Option<String> {
+    let sum: i64 = (0..ACCOUNT_COUNT).map(|n| balance(data.get(&key(format!("a{n}"))))).sum();
+    if sum != FIRST_BALANCE * ACCOUNT_COUNT as i64 {
+        return Some(format!("the accounts' sum is {sum}"));
+    }
+    for n in 0..2 {
+        if ["x", "y"].iter().all(|side| !is_on(data.get(&key(format!("s{n}{side}"))))) {
+            return Some(format!("both sides of pair {n} are off"));
+        }
+        let group = KeyRange::prefix(format!("p{n}/").as_bytes());
+        let count = data.range(group.start..group.end).count();
+        if count > GROUP_MAX {
+            return Some(format!("group {n} has {count} rows"));
+        }
+        let children = KeyRange::prefix(format!("c{n}/").as_bytes());
+        if data.range(children.start..children.end).next().is_some()
+            && !data.contains_key(&key(format!("q{n}")))
+        {
+            return Some(format!("parent {n} is gone, its children are not"));
+        }
+    }
+    None
+}
