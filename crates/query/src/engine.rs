@@ -6,7 +6,9 @@ use crate::exec::{Operator, open};
 use crate::expr::{Row, Runtime, local};
 use crate::plan::{Planned, explain, plan_query, tree};
 use assize_model::{ErrorCode, SqlError};
-use assize_ports::{BoxFuture, ColumnFlags, Described, Executed, QueryEngine, ResultColumn, ResultSink, StatementContext};
+use assize_ports::{
+    BoxFuture, ColumnFlags, Described, Executed, QueryEngine, ResultColumn, ResultSink, StatementContext,
+};
 use assize_sql::{ExplainFormat, Query, SelectInto, Statement};
 use assize_values::{Collation, SqlType, Value};
 use std::sync::Arc;
@@ -75,7 +77,9 @@ impl Engine {
         check_privileges(&cached.planned, context)?;
         match &query.into {
             None => run(&cached.planned, params, context, sink).await,
-            Some(SelectInto::Variables(names)) => into_variables(&cached.planned, names, params, context).await,
+            Some(SelectInto::Variables(names)) => {
+                into_variables(&cached.planned, names, params, context).await
+            }
             Some(_) => Err(SqlError::not_supported("SELECT ... INTO OUTFILE")),
         }
     }
@@ -134,7 +138,8 @@ fn json(planned: &Planned, context: &mut dyn StatementContext) -> String {
         .into_iter()
         .map(|row| {
             let mut members = vec![("select_type".to_string(), string(row.select_type))];
-            let mut add = |name: &str, value: Option<Json>| members.extend(value.map(|v| (name.to_string(), v)));
+            let mut add =
+                |name: &str, value: Option<Json>| members.extend(value.map(|v| (name.to_string(), v)));
             add("id", row.id.map(|n| Json::Int(n as i64)));
             add("table_name", row.table.map(Json::String));
             add("shards", row.partitions.map(Json::String));
@@ -384,17 +389,9 @@ async fn do_exprs(
 }
 
 impl Engine {
-    /// An engine without virtual tables.
+    /// An engine with the tables of the system's databases.
     pub fn new() -> Self {
-        Engine::with_virtual_tables(Arc::new(crate::bind::NoVirtualTables))
-    }
-
-    async fn describe_other(
-        &self,
-        _statement: &Statement,
-        _context: &mut dyn StatementContext,
-    ) -> Result<Vec<ResultColumn>, SqlError> {
-        Ok(Vec::new())
+        Engine::with_virtual_tables(Arc::new(crate::infoschema::SystemTables))
     }
 
     async fn explain_other(
@@ -406,15 +403,5 @@ impl Engine {
         _sink: &mut dyn ResultSink,
     ) -> Result<Executed, SqlError> {
         Err(SqlError::not_supported("EXPLAIN of this statement"))
-    }
-
-    async fn execute_other(
-        &self,
-        _statement: &Statement,
-        _params: &[Value],
-        _context: &mut dyn StatementContext,
-        _sink: &mut dyn ResultSink,
-    ) -> Result<Executed, SqlError> {
-        Err(SqlError::not_supported("this statement"))
     }
 }

@@ -15,15 +15,23 @@
 //!
 //! Where to read next: [`Engine`], then [`bind`] (meaning), [`plan`] (steps), [`exec`] (running), [`expr`].
 
+pub mod acl;
 pub mod bind;
+pub mod check_table;
+pub mod constraints;
+pub mod ddl;
+pub mod dml;
 pub mod exec;
 pub mod expr;
+pub mod infoschema;
 pub mod plan;
+pub mod show;
 
 #[doc(hidden)]
 pub mod testing;
 
 mod cache;
 mod engine;
+mod statement;
 
 pub use engine::Engine;

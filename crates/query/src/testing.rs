@@ -300,7 +300,11 @@ impl ResultSink for MemorySink {
 
     fn row(&mut self, row: &[Value]) -> Result<(), SqlError> {
         if row.len() != self.columns.len() {
-            return Err(SqlError::internal(format!("{} values for {} columns", row.len(), self.columns.len())));
+            return Err(SqlError::internal(format!(
+                "{} values for {} columns",
+                row.len(),
+                self.columns.len()
+            )));
         }
         self.rows.push(row.to_vec());
         Ok(())
@@ -502,7 +506,10 @@ impl InternalTransaction for MemoryInternal {
         &mut self.transaction
     }
 
-    fn commit(self: Box<Self>, change: Option<CatalogChange>) -> BoxFuture<'static, Result<Timestamp, SqlError>> {
+    fn commit(
+        self: Box<Self>,
+        change: Option<CatalogChange>,
+    ) -> BoxFuture<'static, Result<Timestamp, SqlError>> {
         Box::pin(async move {
             if let Some(change) = change {
                 apply_change(&mut lock(&self.world), &change);

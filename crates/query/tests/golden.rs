@@ -23,11 +23,8 @@ fn answer(session: &mut Session, sql: &str) -> String {
             );
         }
         Ok(answer) => {
-            let mut rows: Vec<String> = answer
-                .texts()
-                .into_iter()
-                .map(|row| row.join(" | ").replace('\n', "\\n"))
-                .collect();
+            let mut rows: Vec<String> =
+                answer.texts().into_iter().map(|row| row.join(" | ").replace('\n', "\\n")).collect();
             if sql.contains("/* any order */") {
                 rows.sort();
             }
@@ -80,7 +77,8 @@ fn check(path: &PathBuf) -> Result<(), String> {
             (None, None) => break,
             (a, b) if a == b => {}
             (a, b) => {
-                let _ = writeln!(report, "  expected {:?}\n       got {:?}", a.unwrap_or(""), b.unwrap_or(""));
+                let _ =
+                    writeln!(report, "  expected {:?}\n       got {:?}", a.unwrap_or(""), b.unwrap_or(""));
                 shown += 1;
                 if shown == 20 {
                     break;

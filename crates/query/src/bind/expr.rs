@@ -296,8 +296,9 @@ impl Binder<'_> {
                 let value = self.expr(expr, place)?;
                 let pattern = self.expr(pattern, place)?;
                 let escape = match escape_char {
-                    None => (!self.modes().contains(assize_values::SqlMode::NO_BACKSLASH_ESCAPES))
-                        .then_some('\\'),
+                    None => {
+                        (!self.modes().contains(assize_values::SqlMode::NO_BACKSLASH_ESCAPES)).then_some('\\')
+                    }
                     Some(text) => {
                         let text = text.value.clone().into_string().unwrap_or_default();
                         let mut chars = text.chars();
@@ -319,7 +320,9 @@ impl Binder<'_> {
                 let matched = function("REGEXP_LIKE", vec![value, pattern], self.context.eval())?;
                 if *negated { negate(matched) } else { matched }
             }
-            E::AnyOp { left, compare_op, right, .. } => self.quantified(left, compare_op, right, false, place)?,
+            E::AnyOp { left, compare_op, right, .. } => {
+                self.quantified(left, compare_op, right, false, place)?
+            }
             E::AllOp { left, compare_op, right } => self.quantified(left, compare_op, right, true, place)?,
             E::Convert { expr, charset: Some(charset), .. } => {
                 let inner = self.expr(expr, place)?;
@@ -657,7 +660,10 @@ impl Binder<'_> {
             }
             B::Assignment => {
                 let ast::Expr::Identifier(name) = left else {
-                    return Err(SqlError::new(ErrorCode::ParseError, "the left side of := is a user variable"));
+                    return Err(SqlError::new(
+                        ErrorCode::ParseError,
+                        "the left side of := is a user variable",
+                    ));
                 };
                 let value = self.expr(right, place)?;
                 self.uses_variables = true;
@@ -722,17 +728,11 @@ impl Binder<'_> {
                     return Err(operand_columns(a.len(), Some(b.len())));
                 }
                 let how = self.comparisons(&a, &b)?;
-                let nullable =
-                    op != CompareOp::NullSafeEq && a.iter().chain(&b).any(|e| e.nullable);
+                let nullable = op != CompareOp::NullSafeEq && a.iter().chain(&b).any(|e| e.nullable);
                 Ok(Expr::boolean(ExprKind::RowCompare(op, how, a, b), nullable))
             }
             (ExprKind::Row(row), _) | (_, ExprKind::Row(row)) => Err(operand_columns(row.len(), None)),
-            (a, b) => compare(
-                op,
-                Expr { kind: a, ..left },
-                Expr { kind: b, ..right },
-                self.context.eval(),
-            ),
+            (a, b) => compare(op, Expr { kind: a, ..left }, Expr { kind: b, ..right }, self.context.eval()),
         }
     }
 
@@ -1161,9 +1161,10 @@ impl Binder<'_> {
                 ast::FunctionArgumentClause::OrderBy(keys) => {
                     for key in keys {
                         let expr = match ordinal(&key.expr) {
-                            Some(n) => args.get(n.wrapping_sub(1)).cloned().ok_or_else(|| {
-                                scope::unknown_column(&n.to_string(), "order clause")
-                            })?,
+                            Some(n) => args
+                                .get(n.wrapping_sub(1))
+                                .cloned()
+                                .ok_or_else(|| scope::unknown_column(&n.to_string(), "order clause"))?,
                             None => self.expr(&key.expr, Place { clause: "order clause", ..place })?,
                         };
                         order.push(SortKey { expr, descending: key.options.asc == Some(false) });
@@ -1189,7 +1190,10 @@ impl Binder<'_> {
         let refused = || {
             SqlError::new(
                 ErrorCode::WindowMisuse,
-                format!("You cannot use the window function '{}' in this context.'", name.to_ascii_lowercase()),
+                format!(
+                    "You cannot use the window function '{}' in this context.'",
+                    name.to_ascii_lowercase()
+                ),
             )
         };
         let gather = place.gather.filter(|_| place.windows).ok_or_else(refused)?;
@@ -1508,10 +1512,7 @@ fn wrong_parameter_count(name: &str) -> SqlError {
 }
 
 fn no_function(database: &str, name: &str) -> SqlError {
-    SqlError::new(
-        ErrorCode::SavepointDoesNotExist,
-        format!("FUNCTION {database}.{name} does not exist"),
-    )
+    SqlError::new(ErrorCode::SavepointDoesNotExist, format!("FUNCTION {database}.{name} does not exist"))
 }
 
 /// Literals `DATE '…'`, `TIME '…'`, `TIMESTAMP '…'`.

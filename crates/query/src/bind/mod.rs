@@ -12,10 +12,10 @@ mod expr;
 mod scope;
 mod select;
 
-pub(crate) use expr::{object_parts, ordinal};
 pub use expr::{
     Aggregate, AggregateFunction, Frame, FrameBound, Gather, Place, SortKey, WindowCall, WindowFunction,
 };
+pub(crate) use expr::{object_parts, ordinal};
 pub use scope::{Scope, ScopeColumn, ScopeTable, column_flags, unknown_column};
 pub use select::*;
 

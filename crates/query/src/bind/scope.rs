@@ -191,7 +191,8 @@ impl ScopeTable {
 
 /// Key membership and other flags of a stored column, as result metadata tells them.
 pub fn column_flags(table: &Table, column: &assize_catalog::Column) -> ColumnFlags {
-    let first_of = |index: &&assize_catalog::Index| index.parts.first().is_some_and(|p| p.column == column.id);
+    let first_of =
+        |index: &&assize_catalog::Index| index.parts.first().is_some_and(|p| p.column == column.id);
     let secondary = || table.indexes.iter().filter(|i| i.id.0 != 0);
     let primary = table
         .indexes

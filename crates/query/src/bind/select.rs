@@ -366,7 +366,10 @@ impl Binder<'_> {
                 parts.extend(table.schema_name.as_deref());
                 parts.extend(table.table_name.as_deref());
                 let name = ast::ObjectName(
-                    parts.iter().map(|p| ast::ObjectNamePart::Identifier(ast::Ident::with_quote('`', *p))).collect(),
+                    parts
+                        .iter()
+                        .map(|p| ast::ObjectNamePart::Identifier(ast::Ident::with_quote('`', *p)))
+                        .collect(),
                 );
                 self.table_query(&name, parent)
             }
@@ -781,23 +784,38 @@ impl Binder<'_> {
             for (at, (expr, _, _)) in items.iter_mut().enumerate() {
                 substitute_groups(expr, &keys, rollup);
                 if full {
-                    let checked = self.check_grouped(expr, &keys, &gather.aggregates, &scope, &block, &filter, rollup);
+                    let checked =
+                        self.check_grouped(expr, &keys, &gather.aggregates, &scope, &block, &filter, rollup);
                     checked.map_err(|name| not_grouped(at + 1, "SELECT list", &name, keys.is_empty()))?;
                 }
             }
             for (at, key) in order.iter_mut().enumerate() {
                 substitute_groups(&mut key.expr, &keys, rollup);
                 if full && !keys.is_empty() {
-                    let checked =
-                        self.check_grouped(&key.expr, &keys, &gather.aggregates, &scope, &block, &filter, rollup);
+                    let checked = self.check_grouped(
+                        &key.expr,
+                        &keys,
+                        &gather.aggregates,
+                        &scope,
+                        &block,
+                        &filter,
+                        rollup,
+                    );
                     checked.map_err(|name| not_grouped(at + 1, "ORDER BY clause", &name, false))?;
                 }
             }
             for condition in &mut having {
                 substitute_groups(condition, &keys, rollup);
                 if full {
-                    let checked =
-                        self.check_grouped(condition, &keys, &gather.aggregates, &scope, &block, &filter, rollup);
+                    let checked = self.check_grouped(
+                        condition,
+                        &keys,
+                        &gather.aggregates,
+                        &scope,
+                        &block,
+                        &filter,
+                        rollup,
+                    );
                     checked.map_err(|name| {
                         if keys.is_empty() {
                             not_grouped(1, "HAVING clause", &name, true)
@@ -852,9 +870,9 @@ impl Binder<'_> {
             for (at, key) in order.iter().enumerate() {
                 let mut used = Vec::new();
                 key.expr.columns(&mut used);
-                let missing = used.iter().find(|id| !projection.iter().any(|(e, known)| {
-                    known == *id || e.as_column() == Some(**id)
-                }));
+                let missing = used.iter().find(|id| {
+                    !projection.iter().any(|(e, known)| known == *id || e.as_column() == Some(**id))
+                });
                 if let (Some(id), true) = (missing, full) {
                     let name = scope.by_id_anywhere(*id).map(|(t, c)| full_name(t, c)).unwrap_or_default();
                     return Err(SqlError::new(
@@ -977,7 +995,9 @@ impl Binder<'_> {
             let right_first = scope.tables.len();
             let right = self.factor(&join.relation, block, scope)?;
             let (kind, constraint) = match &join.join_operator {
-                JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::CrossJoin(c) => (Kind::Inner, c),
+                JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::CrossJoin(c) => {
+                    (Kind::Inner, c)
+                }
                 JoinOperator::StraightJoin(c) => (Kind::Straight, c),
                 JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => (Kind::Left, c),
                 JoinOperator::Right(c) | JoinOperator::RightOuter(c) => (Kind::Right, c),
@@ -994,20 +1014,23 @@ impl Binder<'_> {
                     split_and(bound, &mut on);
                 }
                 JoinConstraint::Using(names) => {
-                    shared = names.iter().map(|n| object_parts(n).last().copied().unwrap_or("").into()).collect();
+                    shared =
+                        names.iter().map(|n| object_parts(n).last().copied().unwrap_or("").into()).collect();
                 }
                 JoinConstraint::Natural => {
                     let left_names: Vec<Arc<str>> = scope.tables[first..right_first]
                         .iter()
-                        .flat_map(|t| t.columns.iter().filter(|c| !c.merged && !c.invisible).map(|c| c.name.clone()))
+                        .flat_map(|t| {
+                            t.columns.iter().filter(|c| !c.merged && !c.invisible).map(|c| c.name.clone())
+                        })
                         .collect();
                     shared = left_names
                         .into_iter()
                         .filter(|name| {
                             scope.tables[right_first..].iter().any(|t| {
-                                t.columns.iter().any(|c| {
-                                    !c.merged && !c.invisible && c.name.eq_ignore_ascii_case(name)
-                                })
+                                t.columns
+                                    .iter()
+                                    .any(|c| !c.merged && !c.invisible && c.name.eq_ignore_ascii_case(name))
                             })
                         })
                         .collect();
@@ -1026,7 +1049,9 @@ impl Binder<'_> {
             }
             match kind {
                 Kind::Left => scope.tables[right_first..].iter_mut().for_each(ScopeTable::make_nullable),
-                Kind::Right => scope.tables[first..right_first].iter_mut().for_each(ScopeTable::make_nullable),
+                Kind::Right => {
+                    scope.tables[first..right_first].iter_mut().for_each(ScopeTable::make_nullable)
+                }
                 _ => {}
             }
             let (a, b) = if kind == Kind::Right { (right, left) } else { (left, right) };
@@ -1085,14 +1110,13 @@ impl Binder<'_> {
         } else {
             let mut order = scope.star.clone();
             let later = scope.tables[..right_first].iter().flat_map(|t| &t.columns);
-            let missing: Vec<ColumnId> = later
-                .filter(|c| !c.merged && !c.invisible && !order.contains(&c.id))
-                .map(|c| c.id)
-                .collect();
+            let missing: Vec<ColumnId> =
+                later.filter(|c| !c.merged && !c.invisible && !order.contains(&c.id)).map(|c| c.id).collect();
             order.extend(missing);
             order
         };
-        let before: Vec<ColumnId> = scope.tables[..first].iter().flat_map(|t| t.columns.iter().map(|c| c.id)).collect();
+        let before: Vec<ColumnId> =
+            scope.tables[..first].iter().flat_map(|t| t.columns.iter().map(|c| c.id)).collect();
         let right: Vec<ColumnId> = scope.tables[right_first..]
             .iter()
             .flat_map(|t| t.columns.iter().filter(|c| !c.merged && !c.invisible).map(|c| c.id))
@@ -1105,8 +1129,7 @@ impl Binder<'_> {
             }
         }
         let is_merged = |id: &ColumnId| merged.iter().any(|(kept, gone)| kept == id || gone == id);
-        let mut star: Vec<ColumnId> =
-            visible_left.iter().filter(|id| before.contains(id)).copied().collect();
+        let mut star: Vec<ColumnId> = visible_left.iter().filter(|id| before.contains(id)).copied().collect();
         star.extend(merged.iter().map(|(kept, _)| *kept));
         star.extend(visible_left.iter().filter(|id| !before.contains(id) && !is_merged(id)).copied());
         star.extend(right.iter().filter(|id| !is_merged(id)).copied());
@@ -1408,7 +1431,9 @@ fn scope_column(output: &OutputColumn) -> ScopeColumn {
 /// Metadata of an output column; `origin` is the column it shows unchanged.
 fn result_column(name: &str, expr: &Expr, origin: Option<(&ScopeTable, &ScopeColumn)>) -> ResultColumn {
     let (database, table, org_table, org_name, flags) = match origin {
-        Some((t, c)) => (t.database.clone(), t.alias.clone(), t.org_name.clone(), c.org_name.clone(), c.flags),
+        Some((t, c)) => {
+            (t.database.clone(), t.alias.clone(), t.org_name.clone(), c.org_name.clone(), c.flags)
+        }
         None => ("".into(), "".into(), "".into(), "".into(), ColumnFlags::default()),
     };
     ResultColumn {
@@ -1429,7 +1454,9 @@ fn item_name(expr: &ast::Expr) -> Arc<str> {
         ast::Expr::Identifier(ident) => ident.value.as_str().into(),
         ast::Expr::CompoundIdentifier(parts) => parts.last().map_or("", |p| p.value.as_str()).into(),
         ast::Expr::Value(value) => match &value.value {
-            ast::Value::SingleQuotedString(text) | ast::Value::DoubleQuotedString(text) => text.as_str().into(),
+            ast::Value::SingleQuotedString(text) | ast::Value::DoubleQuotedString(text) => {
+                text.as_str().into()
+            }
             ast::Value::Placeholder(_) => "?".into(),
             other => other.to_string().into(),
         },
@@ -1526,7 +1553,10 @@ fn window_exprs(window: &mut WindowCall) -> Vec<&mut Expr> {
         all.extend(aggregate.args.iter_mut());
     }
     for bound in [&mut window.frame.start, &mut window.frame.end] {
-        if let super::FrameBound::Moved(e) | super::FrameBound::Preceding(e) | super::FrameBound::Following(e) = bound {
+        if let super::FrameBound::Moved(e)
+        | super::FrameBound::Preceding(e)
+        | super::FrameBound::Following(e) = bound
+        {
             all.push(e);
         }
     }
@@ -1581,7 +1611,9 @@ fn dependent_columns(
                         let inner: Vec<Option<usize>> = grouping
                             .keys
                             .iter()
-                            .map(|(_, id)| select.projection.iter().position(|(e, _)| e.as_column() == Some(*id)))
+                            .map(|(_, id)| {
+                                select.projection.iter().position(|(e, _)| e.as_column() == Some(*id))
+                            })
                             .collect();
                         if inner.iter().all(|at| at.is_some_and(|at| known.contains(&table.columns[at]))) {
                             known.extend(table.columns.iter().copied());

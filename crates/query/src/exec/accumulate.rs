@@ -112,7 +112,8 @@ impl Accumulator {
                     Some(best) => {
                         let rule = &plan.compare[0];
                         let order = compare::sort_order(&args[0], best, rule);
-                        let want = if plan.call.function == F::Min { Ordering::Less } else { Ordering::Greater };
+                        let want =
+                            if plan.call.function == F::Min { Ordering::Less } else { Ordering::Greater };
                         order == want
                     }
                 };
@@ -289,11 +290,7 @@ fn average(total: &Value, count: u64, sql_type: &SqlType, ctx: &mut EvalContext)
 }
 
 /// Joins the parts; cut at group_concat_max_len with warning 1260.
-fn concat(
-    parts: &[(Row, String)],
-    plan: &AggregatePlan,
-    ctx: &mut EvalContext,
-) -> Result<Value, SqlError> {
+fn concat(parts: &[(Row, String)], plan: &AggregatePlan, ctx: &mut EvalContext) -> Result<Value, SqlError> {
     let limit = ctx.group_concat_max_len as usize;
     let mut out = String::new();
     for (n, (_, text)) in parts.iter().enumerate() {

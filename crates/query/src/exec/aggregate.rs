@@ -152,10 +152,7 @@ impl Groups<'_> {
 }
 
 impl Operator for Groups<'_> {
-    fn next<'a>(
-        &'a mut self,
-        rt: &'a mut Runtime<'_>,
-    ) -> BoxFuture<'a, Result<Option<Vec<Row>>, SqlError>> {
+    fn next<'a>(&'a mut self, rt: &'a mut Runtime<'_>) -> BoxFuture<'a, Result<Option<Vec<Row>>, SqlError>> {
         Box::pin(async move {
             if self.rows.is_none() {
                 let rows = if self.rollup { self.rolled_up(rt).await? } else { self.hashed(rt).await? };

@@ -30,10 +30,7 @@ pub const BATCH: usize = 1024;
 /// A step of a plan while it runs.
 pub trait Operator: Send {
     /// The next rows; `None` when there are no more. Batches may be empty.
-    fn next<'a>(
-        &'a mut self,
-        rt: &'a mut Runtime<'_>,
-    ) -> BoxFuture<'a, Result<Option<Vec<Row>>, SqlError>>;
+    fn next<'a>(&'a mut self, rt: &'a mut Runtime<'_>) -> BoxFuture<'a, Result<Option<Vec<Row>>, SqlError>>;
 
     /// Rows skipped and not handed up by a LIMIT that counts them.
     fn found(&self) -> Option<u64> {
@@ -110,10 +107,7 @@ pub fn open(node: &Node) -> Box<dyn Operator + '_> {
 }
 
 /// All rows of a step, kept; they count against the budget.
-pub async fn collect(
-    operator: &mut (dyn Operator + '_),
-    rt: &mut Runtime<'_>,
-) -> Result<Vec<Row>, SqlError> {
+pub async fn collect(operator: &mut (dyn Operator + '_), rt: &mut Runtime<'_>) -> Result<Vec<Row>, SqlError> {
     let mut all = Vec::new();
     while let Some(batch) = operator.next(rt).await? {
         rt.context.check_killed()?;

@@ -130,7 +130,11 @@ pub fn key_value(value: &Value, sql_type: &SqlType, ctx: &mut EvalContext) -> Ke
 
 /// A literal as a value of a column's type, as far as that does not depend on the session.
 pub fn literal_key(value: &Value, sql_type: &SqlType) -> KeyValue {
-    if sql_type.is_temporal() { KeyValue::Unknown } else { key_value(value, sql_type, &mut EvalContext::default()) }
+    if sql_type.is_temporal() {
+        KeyValue::Unknown
+    } else {
+        key_value(value, sql_type, &mut EvalContext::default())
+    }
 }
 
 fn integer_key(value: &Value, low: i128, high: i128, unsigned: bool) -> KeyValue {
@@ -332,7 +336,14 @@ fn is_within(scan: &Scan, bound: Option<&(Scalar, bool)>, beside: Ordering) -> b
 }
 
 /// The keys of one prefix between two bounds.
-fn range_of(scan: &Scan, index: &Index, prefix: &[Value], low: &Bound, high: &Bound, ranged: bool) -> KeyRange {
+fn range_of(
+    scan: &Scan,
+    index: &Index,
+    prefix: &[Value],
+    low: &Bound,
+    high: &Bound,
+    ranged: bool,
+) -> KeyRange {
     let table = &scan.table;
     let seek = table.index_seek(index, prefix);
     let whole = KeyRange::prefix(&seek);
@@ -445,8 +456,7 @@ impl<'p> Reader<'p> {
                 if index.is_primary() {
                     return Ok(Some(rows_at(self.scan, batch, first_intent(self.scan), rt).await?));
                 }
-                let entries =
-                    rt.context.transaction().get_many(table.id, &batch, ReadIntent::Plain).await?;
+                let entries = rt.context.transaction().get_many(table.id, &batch, ReadIntent::Plain).await?;
                 let mut rows = Vec::with_capacity(batch.len());
                 for ((_, key), entry) in batch.iter().zip(entries) {
                     if let Some(entry) = entry {
@@ -591,10 +601,7 @@ impl<'p> ScanOperator<'p> {
 }
 
 impl Operator for ScanOperator<'_> {
-    fn next<'a>(
-        &'a mut self,
-        rt: &'a mut Runtime<'_>,
-    ) -> BoxFuture<'a, Result<Option<Vec<Row>>, SqlError>> {
+    fn next<'a>(&'a mut self, rt: &'a mut Runtime<'_>) -> BoxFuture<'a, Result<Option<Vec<Row>>, SqlError>> {
         Box::pin(async move {
             if self.reader.is_none() {
                 let scan = self.scan;

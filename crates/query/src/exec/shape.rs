@@ -237,8 +237,11 @@ impl Operator for Limit<'_> {
                 self.found += rows.len() as u64;
                 let passed = skip.min(rows.len() as u64);
                 skip -= passed;
-                let taken: Vec<Row> =
-                    rows.into_iter().skip(passed as usize).take(want.min(usize::MAX as u64) as usize).collect();
+                let taken: Vec<Row> = rows
+                    .into_iter()
+                    .skip(passed as usize)
+                    .take(want.min(usize::MAX as u64) as usize)
+                    .collect();
                 want -= taken.len() as u64;
                 if !taken.is_empty() {
                     self.state = Some((skip, want));

@@ -121,11 +121,8 @@ fn page(rows: &[Row], at: &mut usize, columns: &[usize]) -> Option<Vec<Row>> {
     if rest.is_empty() {
         return None;
     }
-    let batch: Vec<Row> = rest
-        .iter()
-        .take(BATCH)
-        .map(|row| columns.iter().map(|c| row[*c].clone()).collect())
-        .collect();
+    let batch: Vec<Row> =
+        rest.iter().take(BATCH).map(|row| columns.iter().map(|c| row[*c].clone()).collect()).collect();
     *at += batch.len();
     Some(batch)
 }
@@ -161,22 +158,20 @@ async fn recurse(
     };
     let compare: Vec<_> = types.iter().map(type_comparison).collect();
     let mut seen: HashSet<Vec<u8>> = HashSet::new();
-    let mut keep = |rows: Vec<Row>,
-                    from: &crate::plan::SubPlan,
-                    rt: &mut Runtime<'_>|
-     -> Result<Vec<Row>, SqlError> {
-        let mut kept = Vec::with_capacity(rows.len());
-        for mut row in rows {
-            for ((value, column), to) in row.iter_mut().zip(&from.columns).zip(types) {
-                let taken = std::mem::replace(value, assize_values::Value::Null);
-                *value = fit(taken, &column.result.sql_type, to, rt)?;
+    let mut keep =
+        |rows: Vec<Row>, from: &crate::plan::SubPlan, rt: &mut Runtime<'_>| -> Result<Vec<Row>, SqlError> {
+            let mut kept = Vec::with_capacity(rows.len());
+            for mut row in rows {
+                for ((value, column), to) in row.iter_mut().zip(&from.columns).zip(types) {
+                    let taken = std::mem::replace(value, assize_values::Value::Null);
+                    *value = fit(taken, &column.result.sql_type, to, rt)?;
+                }
+                if all || seen.insert(distinct_key(&row, &compare, rt.context.eval())?) {
+                    kept.push(row);
+                }
             }
-            if all || seen.insert(distinct_key(&row, &compare, rt.context.eval())?) {
-                kept.push(row);
-            }
-        }
-        Ok(kept)
-    };
+            Ok(kept)
+        };
     let mut operator = open(&seed.root);
     let rows = collect(&mut *operator, rt).await?;
     let mut last = keep(rows, seed, rt)?;

@@ -19,10 +19,7 @@ pub struct Windows<'p> {
 }
 
 impl Operator for Windows<'_> {
-    fn next<'a>(
-        &'a mut self,
-        rt: &'a mut Runtime<'_>,
-    ) -> BoxFuture<'a, Result<Option<Vec<Row>>, SqlError>> {
+    fn next<'a>(&'a mut self, rt: &'a mut Runtime<'_>) -> BoxFuture<'a, Result<Option<Vec<Row>>, SqlError>> {
         Box::pin(async move {
             if self.rows.is_none() {
                 let mut rows = collect(&mut *self.input, rt).await?;
@@ -128,7 +125,13 @@ async fn evaluate(
             (0..n)
                 .map(|i| {
                     let in_larger = larger * (size + 1);
-                    uint(1 + if i < in_larger { i / (size + 1) } else { larger + (i - in_larger) / size.max(1) })
+                    uint(
+                        1 + if i < in_larger {
+                            i / (size + 1)
+                        } else {
+                            larger + (i - in_larger) / size.max(1)
+                        },
+                    )
                 })
                 .collect()
         }
@@ -136,7 +139,9 @@ async fn evaluate(
             let name = if plan.call.function == WindowFunction::Lag { "lag" } else { "lead" };
             let offset = match plan.args.len() {
                 1 => 1,
-                _ => count(plan, 1, &partition.rows[0], name, rt).await?.ok_or_else(|| wrong_arguments(name))?,
+                _ => count(plan, 1, &partition.rows[0], name, rt)
+                    .await?
+                    .ok_or_else(|| wrong_arguments(name))?,
             };
             let mut out = Vec::with_capacity(n);
             for i in 0..n {
@@ -272,7 +277,11 @@ async fn frames(
         let start = match &frame.start {
             FrameBound::Unbounded => 0,
             FrameBound::CurrentRow => {
-                if frame.rows { i } else { first[i] }
+                if frame.rows {
+                    i
+                } else {
+                    first[i]
+                }
             }
             FrameBound::Preceding(_) => i.saturating_sub(distances[0].unwrap_or(0)),
             FrameBound::Following(_) => i.saturating_add(distances[0].unwrap_or(0)).min(n),
@@ -281,7 +290,11 @@ async fn frames(
         let end = match &frame.end {
             FrameBound::Unbounded => n,
             FrameBound::CurrentRow => {
-                if frame.rows { i + 1 } else { after[i] }
+                if frame.rows {
+                    i + 1
+                } else {
+                    after[i]
+                }
             }
             FrameBound::Preceding(_) => (i + 1).saturating_sub(distances[1].unwrap_or(0)),
             FrameBound::Following(_) => i.saturating_add(distances[1].unwrap_or(0)).saturating_add(1).min(n),

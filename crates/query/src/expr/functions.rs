@@ -55,9 +55,11 @@ fn cast_type(
         Ok(SqlType::string(length, collation))
     };
     Ok(match data_type {
-        DataType::Signed | DataType::SignedInteger | DataType::Integer(_) | DataType::Int(_) | DataType::BigInt(_) => {
-            SqlType::BIGINT
-        }
+        DataType::Signed
+        | DataType::SignedInteger
+        | DataType::Integer(_)
+        | DataType::Int(_)
+        | DataType::BigInt(_) => SqlType::BIGINT,
         DataType::Unsigned
         | DataType::UnsignedInteger
         | DataType::IntegerUnsigned(_)
@@ -74,7 +76,11 @@ fn cast_type(
         DataType::Binary(Some(length)) => SqlType::Binary { length: (*length).min(u32::MAX.into()) as u32 },
         DataType::Binary(None) | DataType::Varbinary(None) => {
             let length = expr.sql_type.char_length();
-            if length > 65_535 { SqlType::Blob { size: BlobSize::Long } } else { SqlType::VarBinary { length: length * 4 } }
+            if length > 65_535 {
+                SqlType::Blob { size: BlobSize::Long }
+            } else {
+                SqlType::VarBinary { length: length * 4 }
+            }
         }
         DataType::Date => SqlType::Date,
         DataType::Time(n, _) => SqlType::Time { fsp: fsp(n)? },
@@ -146,7 +152,8 @@ pub fn convert_using(expr: Expr, charset: &str) -> Result<Expr, SqlError> {
     let length = u64::from(expr.sql_type.char_length());
     let nullable = expr.nullable;
     let sql_type = SqlType::string(length, charset.default_collation());
-    let mut converted = Expr::new(ExprKind::Cast(Box::new(expr), CastTo::Charset(charset)), sql_type, nullable);
+    let mut converted =
+        Expr::new(ExprKind::Cast(Box::new(expr), CastTo::Charset(charset)), sql_type, nullable);
     converted.coercibility = Coercibility::Implicit;
     Ok(converted)
 }
@@ -197,11 +204,7 @@ pub fn function(name: &str, args: Vec<Expr>, ctx: &mut EvalContext) -> Result<Ex
 
 /// The value of a call.
 #[inline]
-pub fn call_function(
-    function: &Function,
-    args: &[Value],
-    rt: &mut Runtime<'_>,
-) -> Result<Value, SqlError> {
+pub fn call_function(function: &Function, args: &[Value], rt: &mut Runtime<'_>) -> Result<Value, SqlError> {
     function.0.eval(rt.context.eval(), args)
 }
 
@@ -244,9 +247,8 @@ pub fn timestamp_diff(unit: &str, from: Expr, to: Expr, ctx: &mut EvalContext) -
 /// `DATE '…'` and its kin.
 pub fn temporal_literal(kind: &str, text: &str, ctx: &mut EvalContext) -> Result<Expr, SqlError> {
     let rules = temporal::DateRules::of_mode(ctx.sql_mode);
-    let wrong = || {
-        SqlError::new(assize_model::ErrorCode::WrongValue, format!("Incorrect {kind} value: '{text}'"))
-    };
+    let wrong =
+        || SqlError::new(assize_model::ErrorCode::WrongValue, format!("Incorrect {kind} value: '{text}'"));
     let (value, sql_type) = match kind {
         "TIME" => {
             let parsed = temporal::parse_time(text).filter(|p| !p.truncated).ok_or_else(wrong)?;

@@ -197,8 +197,7 @@ pub fn between(
 
 /// `value [NOT] LIKE pattern`.
 pub fn like(value: Expr, pattern: Expr, escape: Option<char>, negated: bool) -> Result<Expr, SqlError> {
-    let collation =
-        collation::aggregate_for_comparison(&[derivation(&value), derivation(&pattern)], "like")?;
+    let collation = collation::aggregate_for_comparison(&[derivation(&value), derivation(&pattern)], "like")?;
     let nullable = value.nullable || pattern.nullable;
     Ok(Expr::boolean(
         ExprKind::Like(Box::new(value), Box::new(pattern), escape, collation, negated),
@@ -252,12 +251,7 @@ pub fn coerce_to(expr: &mut Expr, sql_type: &SqlType) {
 
 /// A value of one type as a value of a type that [`common_type`] found.
 #[inline]
-pub fn to_type(
-    value: Value,
-    from: &SqlType,
-    to: &SqlType,
-    ctx: &mut EvalContext,
-) -> Result<Value, SqlError> {
+pub fn to_type(value: Value, from: &SqlType, to: &SqlType, ctx: &mut EvalContext) -> Result<Value, SqlError> {
     if value.is_null() || from == to {
         return Ok(value);
     }
@@ -272,7 +266,9 @@ pub fn to_type(
         SqlType::Double { .. } => convert::to_f64(&value, ctx)?.map_or(Value::Null, Value::Double),
         SqlType::Char { .. } | SqlType::VarChar { .. } | SqlType::Text { .. } => match value {
             Value::Text(_) => value,
-            Value::Timestamp(_) => convert::to_text(&local(value, ctx), from).map_or(Value::Null, Value::Text),
+            Value::Timestamp(_) => {
+                convert::to_text(&local(value, ctx), from).map_or(Value::Null, Value::Text)
+            }
             value => convert::to_text(&value, from).map_or(Value::Null, Value::Text),
         },
         SqlType::Binary { .. } | SqlType::VarBinary { .. } | SqlType::Blob { .. } => {
@@ -431,7 +427,10 @@ pub fn seekable(column: &SqlType, comparand: &SqlType, how: &Comparison) -> Opti
         (T::Decimal { .. }, Comparison::Decimal | Comparison::Double) => false,
         (T::Double { .. }, Comparison::Double) => false,
         (T::Float { .. }, Comparison::Double) => false,
-        (T::Char { collation, .. } | T::VarChar { collation, .. } | T::Text { collation, .. }, Comparison::Text(by)) => {
+        (
+            T::Char { collation, .. } | T::VarChar { collation, .. } | T::Text { collation, .. },
+            Comparison::Text(by),
+        ) => {
             if collation != by {
                 return None;
             }
@@ -514,8 +513,10 @@ pub fn literal(value: &sqlparser::ast::Value, ctx: &mut EvalContext) -> Result<E
         }
         V::HexStringLiteral(digits) => {
             let even = if digits.len() % 2 == 1 { format!("0{digits}") } else { digits.clone() };
-            let bytes: Option<Vec<u8>> =
-                (0..even.len()).step_by(2).map(|i| u8::from_str_radix(even.get(i..i + 2)?, 16).ok()).collect();
+            let bytes: Option<Vec<u8>> = (0..even.len())
+                .step_by(2)
+                .map(|i| u8::from_str_radix(even.get(i..i + 2)?, 16).ok())
+                .collect();
             binary(bytes, digits)?
         }
         V::SingleQuotedByteStringLiteral(bits) => {
@@ -532,7 +533,10 @@ pub fn literal(value: &sqlparser::ast::Value, ctx: &mut EvalContext) -> Result<E
 
 fn binary(bytes: Option<Vec<u8>>, written: &str) -> Result<Expr, SqlError> {
     let Some(bytes) = bytes else {
-        return Err(SqlError::new(ErrorCode::ParseError, format!("'{written}' is no hexadecimal or bit string")));
+        return Err(SqlError::new(
+            ErrorCode::ParseError,
+            format!("'{written}' is no hexadecimal or bit string"),
+        ));
     };
     let length = bytes.len() as u32;
     Ok(Expr::literal(Value::Bytes(bytes.into()), SqlType::VarBinary { length }))
@@ -675,7 +679,14 @@ pub fn aggregate_type(
                 let (precision, scale) = t.decimal_digits();
                 let more = ctx.div_precision_increment;
                 let scale = (scale + more).min(Decimal::MAX_SCALE);
-                (SqlType::Decimal { precision: (precision + more).clamp(scale, 65), scale, unsigned: false }, true)
+                (
+                    SqlType::Decimal {
+                        precision: (precision + more).clamp(scale, 65),
+                        scale,
+                        unsigned: false,
+                    },
+                    true,
+                )
             }
             _ => (SqlType::DOUBLE, true),
         },

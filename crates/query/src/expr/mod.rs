@@ -432,7 +432,9 @@ impl Expr {
     /// the rows are read: no columns, nothing volatile.
     pub fn is_constant(&self) -> bool {
         !self.any(&mut |e| match &e.kind {
-            ExprKind::Column(_) | ExprKind::Slot(_) | ExprKind::UserVariable(_) | ExprKind::Assign(..) => true,
+            ExprKind::Column(_) | ExprKind::Slot(_) | ExprKind::UserVariable(_) | ExprKind::Assign(..) => {
+                true
+            }
             ExprKind::Call(function, _) => function.is_volatile(),
             ExprKind::Session(..) => true,
             _ => false,

@@ -346,7 +346,12 @@ fn mentions_only(condition: &Expr, column: ColumnId) -> bool {
 }
 
 /// The names of indexes that some condition could use, for EXPLAIN.
-pub fn possible(table: &BoundTable, stored: &Table, conditions: &[Expr], bound: &dyn Fn(ColumnId) -> bool) -> Vec<Arc<str>> {
+pub fn possible(
+    table: &BoundTable,
+    stored: &Table,
+    conditions: &[Expr],
+    bound: &dyn Fn(ColumnId) -> bool,
+) -> Vec<Arc<str>> {
     let (found, _) = choices(table, stored, conditions, bound);
     let mut at: Vec<usize> = found.iter().map(|c| c.index).collect();
     at.sort_unstable();
@@ -394,10 +399,8 @@ pub fn ordered(
         }
         next += 1;
         if index.unique && next == parts.len() && parts.len() == index.parts.len() {
-            let nullable = index
-                .parts
-                .iter()
-                .any(|p| stored.column_by_id(p.column).is_none_or(|c| c.nullable));
+            let nullable =
+                index.parts.iter().any(|p| stored.column_by_id(p.column).is_none_or(|c| c.nullable));
             // One row per key: what else this table has orders nothing more.
             if !nullable && wanted.iter().all(|(c, _)| table.columns.contains(c)) {
                 break;
@@ -406,4 +409,3 @@ pub fn ordered(
     }
     Some(reverse.unwrap_or(false))
 }
-

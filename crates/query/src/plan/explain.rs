@@ -207,7 +207,9 @@ impl Lines<'_> {
                 extra.push("Using where".into());
                 self.node(input, id, select_type, extra);
             }
-            NodeKind::Project { input, .. } | NodeKind::Limit { input, .. } | NodeKind::Window { input, .. } => {
+            NodeKind::Project { input, .. }
+            | NodeKind::Limit { input, .. }
+            | NodeKind::Window { input, .. } => {
                 self.node(input, id, select_type, extra);
             }
             NodeKind::One | NodeKind::Values(_) => self.rows.push(ExplainRow {
@@ -238,7 +240,9 @@ impl Lines<'_> {
             Access::Points { parts, .. } => {
                 ("range", parts.len(), parts.iter().map(|p| p.values.len() as f64).product())
             }
-            Access::Range { parts, lower: None, upper: None, .. } if single(parts) => ("ref", parts.len(), 10.0),
+            Access::Range { parts, lower: None, upper: None, .. } if single(parts) => {
+                ("ref", parts.len(), 10.0)
+            }
             Access::Range { parts, lower, upper, .. } => {
                 ("range", parts.len() + usize::from(lower.is_some() || upper.is_some()), 100.0)
             }
@@ -275,9 +279,8 @@ impl Lines<'_> {
             table: Some(scan.alias.to_string()),
             partitions: Some(shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
             access: Some(access),
-            possible_keys: (!scan.possible.is_empty()).then(|| {
-                scan.possible.iter().map(|n| n.to_string()).collect::<Vec<_>>().join(",")
-            }),
+            possible_keys: (!scan.possible.is_empty())
+                .then(|| scan.possible.iter().map(|n| n.to_string()).collect::<Vec<_>>().join(",")),
             key_len: (key.is_some() && key_len > 0).then(|| key_len.to_string()),
             key,
             refs: (!scan.refs.is_empty() && !matches!(access, "range")).then(|| scan.refs.join(",")),
@@ -334,7 +337,13 @@ fn key_bytes(sql_type: &assize_values::SqlType, prefix: Option<u32>) -> u32 {
         T::Timestamp { .. } => 4,
         T::Year => 1,
         T::Bit { length } => u32::from(*length).div_ceil(8),
-        T::Enum { labels, .. } => if labels.len() > 255 { 2 } else { 1 },
+        T::Enum { labels, .. } => {
+            if labels.len() > 255 {
+                2
+            } else {
+                1
+            }
+        }
         T::Set { labels, .. } => (labels.len() as u32).div_ceil(8),
         T::Text { .. } => prefix.unwrap_or(0) * 4 + 2,
         T::VarChar { length, .. } => prefix.unwrap_or(*length) * 4 + 2,
@@ -411,7 +420,14 @@ fn scan_title(scan: &Scan) -> String {
 
 fn write_tree(node: &Node, depth: usize, out: &mut String) {
     use std::fmt::Write;
-    let _ = writeln!(out, "{:indent$}-> {}  (rows={})", "", title(node), node.rows.ceil() as u64, indent = depth * 4);
+    let _ = writeln!(
+        out,
+        "{:indent$}-> {}  (rows={})",
+        "",
+        title(node),
+        node.rows.ceil() as u64,
+        indent = depth * 4
+    );
     for input in inputs(node) {
         write_tree(input, depth + 1, out);
     }

@@ -161,14 +161,16 @@ impl Planner<'_, '_> {
             let scalars = conditions.into_iter().map(|c| self.scalar(c, &layout)).collect();
             let columns = node.columns.clone();
             let rows = node.rows;
-            node = Node { kind: NodeKind::Filter { input: Box::new(node), conditions: scalars }, columns, rows };
+            node =
+                Node { kind: NodeKind::Filter { input: Box::new(node), conditions: scalars }, columns, rows };
         }
         if !gates.is_empty() {
             let layout = node.layout();
             let scalars = gates.into_iter().map(|c| self.scalar(c, &layout)).collect();
             let columns = node.columns.clone();
             let rows = node.rows;
-            node = Node { kind: NodeKind::Gate { input: Box::new(node), conditions: scalars }, columns, rows };
+            node =
+                Node { kind: NodeKind::Gate { input: Box::new(node), conditions: scalars }, columns, rows };
         }
         Ok(node)
     }
@@ -306,7 +308,8 @@ impl Planner<'_, '_> {
                                 let mut used = Vec::new();
                                 c.columns(&mut used);
                                 let own = self.columns_of(&joins.tables[*t]);
-                                used.iter().any(|u| own.contains(u)) && used.iter().any(|u| placed.contains(u))
+                                used.iter().any(|u| own.contains(u))
+                                    && used.iter().any(|u| placed.contains(u))
                             });
                         let cost = self.table_cost(*t, conditions, placed, in_tree, joins);
                         if linked { cost } else { cost * TABLE_ROWS }
@@ -437,7 +440,8 @@ impl Planner<'_, '_> {
             }
         }
         let _ = alone;
-        let (scan, rows) = self.scan(&table, chosen, conditions, joins.needed, reverse, possible, &Layout::default());
+        let (scan, rows) =
+            self.scan(&table, chosen, conditions, joins.needed, reverse, possible, &Layout::default());
         let columns = scan_columns(&table, &scan);
         Ok(Node { kind: NodeKind::Scan(Box::new(scan)), columns, rows })
     }
@@ -550,7 +554,10 @@ impl Planner<'_, '_> {
             let mut used = Vec::new();
             e.columns(&mut used);
             used.iter().any(|u| own.contains(u))
-                && used.iter().all(|u| own.contains(u) || !(in_tree.contains(u) || left_columns.contains(u) || right_columns.contains(u)))
+                && used.iter().all(|u| {
+                    own.contains(u)
+                        || !(in_tree.contains(u) || left_columns.contains(u) || right_columns.contains(u))
+                })
         };
         let (down, rest): (Vec<Expr>, Vec<Expr>) =
             std::mem::take(conditions).into_iter().partition(|c| within(c, &left_columns));
@@ -650,7 +657,8 @@ impl Planner<'_, '_> {
                     condition.columns(&mut used);
                     needed.extend(used);
                 }
-                let (scan, _) = self.scan(&table, Some(choice), local, &needed, false, possible, &outer_layout);
+                let (scan, _) =
+                    self.scan(&table, Some(choice), local, &needed, false, possible, &outer_layout);
                 let right_columns = scan_columns(&table, &scan);
                 let right_width = right_columns.len();
                 let rows = (left.rows * rows).max(left.rows.min(1.0));
@@ -675,7 +683,8 @@ impl Planner<'_, '_> {
         let (local, rest): (Vec<Expr>, Vec<Expr>) = std::mem::take(conditions).into_iter().partition(|c| {
             let mut used = Vec::new();
             c.columns(&mut used);
-            used.iter().any(|u| own.contains(u)) && used.iter().all(|u| own.contains(u) || !in_tree.contains(u))
+            used.iter().any(|u| own.contains(u))
+                && used.iter().all(|u| own.contains(u) || !in_tree.contains(u))
         });
         *conditions = rest;
         let mut needed = joins.needed.clone();
@@ -719,7 +728,8 @@ impl Planner<'_, '_> {
         for condition in std::mem::take(conditions) {
             let mut used = Vec::new();
             condition.columns(&mut used);
-            let ready = used.iter().all(|u| left_has.contains(u) || right_has.contains(u) || !in_tree.contains(u));
+            let ready =
+                used.iter().all(|u| left_has.contains(u) || right_has.contains(u) || !in_tree.contains(u));
             if !ready && !outer {
                 conditions.push(condition);
                 continue;
@@ -748,11 +758,7 @@ impl Planner<'_, '_> {
         let right_width = right.columns.len();
         let mut columns = left.columns.clone();
         columns.extend(right.columns.iter().copied());
-        let rows = if keys.is_empty() {
-            left.rows * right.rows
-        } else {
-            left.rows.max(right.rows)
-        };
+        let rows = if keys.is_empty() { left.rows * right.rows } else { left.rows.max(right.rows) };
         let method = if keys.is_empty() {
             JoinMethod::Nested(Box::new(right))
         } else {
@@ -769,7 +775,13 @@ impl Planner<'_, '_> {
         let layout = Layout::of(&columns);
         let scalars = rest.into_iter().map(|c| self.scalar(c, &layout)).collect();
         Ok(Node {
-            kind: NodeKind::Join { left: Box::new(left), method, right_width, left_outer: outer, conditions: scalars },
+            kind: NodeKind::Join {
+                left: Box::new(left),
+                method,
+                right_width,
+                left_outer: outer,
+                conditions: scalars,
+            },
             columns,
             rows,
         })

@@ -1,9 +1,7 @@
 //! Queries: joins, then groups, windows, order, limit; set operations; common table expressions.
 
 use super::joins::{Joins, Prepared};
-use super::{
-    AggregatePlan, CtePlan, Node, NodeKind, OrderKey, Scalar, SubPlan, WindowPlan,
-};
+use super::{AggregatePlan, CtePlan, Node, NodeKind, OrderKey, Scalar, SubPlan, WindowPlan};
 use crate::bind::{
     Binder, Body, BoundTable, Cte, CteBody, FrameBound, Query, Select, SetOperation, SortKey, Source,
     WindowFunction,
@@ -64,7 +62,10 @@ pub fn plan_query(query: Query, binder: &mut Binder<'_>) -> Result<Planned, SqlE
 pub fn subquery(mut query: Query, exists: bool, binder: &mut Binder<'_>) -> Result<SubPlan, SqlError> {
     if exists && let Body::Select(select) = &mut query.body {
         select.order.clear();
-        if select.grouping.is_none() && query.limit.is_none() && select.windows.is_empty() && select.having.is_empty()
+        if select.grouping.is_none()
+            && query.limit.is_none()
+            && select.windows.is_empty()
+            && select.having.is_empty()
         {
             select.distinct = false;
             select.projection.clear();
@@ -177,8 +178,10 @@ impl Planner<'_, '_> {
             }
             Body::SetOperation(operation) => self.set_operation(*operation)?,
             Body::Values(rows) => {
-                let rows: Vec<Vec<Scalar>> =
-                    rows.into_iter().map(|row| row.into_iter().map(|e| self.scalar(e, &empty)).collect()).collect();
+                let rows: Vec<Vec<Scalar>> = rows
+                    .into_iter()
+                    .map(|row| row.into_iter().map(|e| self.scalar(e, &empty)).collect())
+                    .collect();
                 let count = rows.len() as f64;
                 Node { kind: NodeKind::Values(rows), columns: Vec::new(), rows: count }
             }
@@ -622,9 +625,9 @@ fn extreme(select: &Select) -> Option<(Vec<(ColumnId, bool)>, bool)> {
     let column = aggregate.args.first()?.as_column()?;
     let ordinal = table.columns.iter().position(|c| *c == column)?;
     let id = stored.columns[ordinal].id;
-    let indexed = stored.readable_indexes().any(|i| {
-        !i.invisible && i.parts.iter().any(|p| p.column == id && p.prefix.is_none())
-    });
+    let indexed = stored
+        .readable_indexes()
+        .any(|i| !i.invisible && i.parts.iter().any(|p| p.column == id && p.prefix.is_none()));
     indexed.then(|| (vec![(column, descending)], true))
 }
 

@@ -1,0 +1,240 @@
+//! DROP, TRUNCATE and RENAME TABLE.
+
+use super::recycle::throw_away;
+use super::{commit_change, done, table_exists};
+use crate::dml::database_of;
+use assize_catalog::{Catalog, DropCause, Table};
+use assize_model::{ErrorCode, SchemaVersion, SqlError};
+use assize_ports::{Executed, StatementContext};
+use assize_sql::TableName;
+use std::sync::Arc;
+
+/// Runs DROP TABLE: all of the tables or none.
+pub async fn drop_tables(
+    names: &[TableName],
+    if_exists: bool,
+    temporary: bool,
+    context: &mut dyn StatementContext,
+) -> Result<Executed, SqlError> {
+    let mut targets: Vec<(Arc<str>, &str)> = Vec::with_capacity(names.len());
+    for name in names {
+        let database = database_of(name, context)?;
+        if targets.iter().any(|(d, n)| *d == database && *n == name.name) {
+            return Err(SqlError::new(
+                ErrorCode::NonUniqueTable,
+                format!("Not unique table/alias: '{}'", name.name),
+            ));
+        }
+        crate::acl::require_table_name(context, "DROP", &database, &name.name)?;
+        targets.push((database, &name.name));
+    }
+    // There are no temporary tables, so none has this name.
+    if temporary {
+        let list: Vec<String> = targets.iter().map(|(d, n)| format!("{d}.{n}")).collect();
+        return unknown_tables(&list, if_exists, context);
+    }
+    let now = context.eval().now_micros;
+    let fk_checks = crate::constraints::foreign_key_checks(context);
+    let unknown = commit_change(context, |catalog, change| {
+        let mut unknown = Vec::new();
+        let mut dropped = 0;
+        for (database, name) in &targets {
+            let Some(table) = catalog.table(database, name) else {
+                unknown.push(format!("{database}.{name}"));
+                continue;
+            };
+            if fk_checks {
+                let elsewhere = |child: &Table| {
+                    child.id != table.id
+                        && !targets.iter().any(|(d, n)| *child.database == **d && *child.name == **n)
+                };
+                if let Some((child, key)) =
+                    catalog.children_of(database, name).find(|(child, _)| elsewhere(child))
+                {
+                    return Err(referenced(table, &key.name, child));
+                }
+            }
+            let holder = catalog.require_database(database)?;
+            change.expect_database(database).remove_table(database, name);
+            throw_away(holder, vec![table.clone()], DropCause::DropTable, now, change);
+            dropped += 1;
+        }
+        if !unknown.is_empty() && !if_exists {
+            return Err(unknown_error(&unknown));
+        }
+        if dropped == 0 {
+            // Nothing to commit, but the names are still to be reported.
+            return Ok(None);
+        }
+        Ok(Some(unknown))
+    })
+    .await?;
+    match unknown {
+        Some(unknown) => unknown_tables(&unknown, true, context),
+        None => {
+            let list: Vec<String> = targets.iter().map(|(d, n)| format!("{d}.{n}")).collect();
+            unknown_tables(&list, true, context)
+        }
+    }
+}
+
+fn unknown_tables(
+    unknown: &[String],
+    if_exists: bool,
+    context: &mut dyn StatementContext,
+) -> Result<Executed, SqlError> {
+    if !if_exists {
+        return Err(unknown_error(unknown));
+    }
+    for name in unknown {
+        context.eval().note(ErrorCode::UnknownTable, format!("Unknown table '{name}'"));
+    }
+    Ok(done())
+}
+
+fn unknown_error(unknown: &[String]) -> SqlError {
+    SqlError::new(ErrorCode::UnknownTable, format!("Unknown table '{}'", unknown.join(",")))
+}
+
+/// Error 3730.
+pub(crate) fn referenced(table: &Table, key: &str, child: &Table) -> SqlError {
+    SqlError::new(
+        ErrorCode::ForeignKeyCannotDropParent,
+        format!(
+            "Cannot drop table '{}' referenced by a foreign key constraint '{key}' on table '{}'.",
+            table.name, child.name
+        ),
+    )
+}
+
+/// Runs TRUNCATE TABLE: the table gets a new, empty id; the old one goes into the recycle bin with its rows.
+pub async fn truncate(name: &TableName, context: &mut dyn StatementContext) -> Result<Executed, SqlError> {
+    let database = database_of(name, context)?;
+    crate::acl::require_table_name(context, "DROP", &database, &name.name)?;
+    super::database::refuse_virtual(&database, context)?;
+    let now = context.eval().now_micros;
+    let fk_checks = crate::constraints::foreign_key_checks(context);
+    commit_change(context, |catalog, change| {
+        let table = catalog.require_table(&database, &name.name)?;
+        if fk_checks
+            && let Some((child, key)) =
+                catalog.children_of(&database, &name.name).find(|(child, _)| child.id != table.id)
+        {
+            return Err(SqlError::new(
+                ErrorCode::TruncateForeignKey,
+                format!(
+                    "Cannot truncate a table referenced in a foreign key constraint (`{}`.`{}`, CONSTRAINT `{}`)",
+                    child.database, child.name, key.name
+                ),
+            ));
+        }
+        let holder = catalog.require_database(&database)?;
+        let mut empty = Table { id: change.take_table_id(), created_micros: now, ..(**table).clone() };
+        for column in &mut empty.columns {
+            column.added_value = None;
+        }
+        change.put_table(&empty);
+        throw_away(holder, vec![table.clone()], DropCause::Truncate, now, change);
+        Ok(Some(()))
+    })
+    .await?;
+    Ok(done())
+}
+
+/// Runs RENAME TABLE: the renames happen one after the other, all or none.
+pub async fn rename(
+    renames: &[(TableName, TableName)],
+    context: &mut dyn StatementContext,
+) -> Result<Executed, SqlError> {
+    let mut list: Vec<(Arc<str>, &str, Arc<str>, &str)> = Vec::with_capacity(renames.len());
+    for (from, to) in renames {
+        let (from_database, to_database) = (database_of(from, context)?, database_of(to, context)?);
+        crate::acl::require_table_name(context, "ALTER", &from_database, &from.name)?;
+        crate::acl::require_table_name(context, "CREATE", &to_database, &to.name)?;
+        super::define::check_name(&to.name, ErrorCode::WrongTableName, "table")?;
+        super::database::refuse_virtual(&to_database, context)?;
+        list.push((from_database, &from.name, to_database, &to.name));
+    }
+    commit_change(context, |catalog, change| {
+        // Renames may chain and swap, so they are played on a copy first.
+        let mut after: Catalog = catalog.clone();
+        for (from_database, from, to_database, to) in &list {
+            let table = after.require_table(from_database, from)?.clone();
+            after.require_database(to_database)?;
+            if after.table(to_database, to).is_some() {
+                return Err(table_exists(to));
+            }
+            rename_in(&mut after, &table, to_database, to);
+        }
+        let changed: Vec<(&Arc<Table>, &Arc<Table>)> = after
+            .tables
+            .iter()
+            .filter_map(|(id, new)| catalog.tables.get(id).map(|old| (old, new)))
+            .filter(|(old, new)| old != new)
+            .collect();
+        for (old, _) in &changed {
+            change.remove_table(&old.database, &old.name);
+        }
+        change.expect_no_other_ddl();
+        for (_, new) in &changed {
+            let newer = Table { version: SchemaVersion(new.version.0 + 1), ..(***new).clone() };
+            change.put_table(&newer).fence(&newer);
+        }
+        for (_, new) in &changed {
+            for key in &new.foreign_keys {
+                change.expect_table(&key.parent_database, &key.parent_table);
+            }
+        }
+        Ok(Some(()))
+    })
+    .await?;
+    Ok(done())
+}
+
+/// Renames one table within a catalog: its own generated names follow, and so do the foreign keys that refer to
+/// it.
+pub(crate) fn rename_in(catalog: &mut Catalog, table: &Arc<Table>, to_database: &Arc<str>, to: &str) {
+    let (from_database, from) = (table.database.clone(), table.name.clone());
+    let mut renamed = (**table).clone();
+    rename_draft(&mut renamed, to_database, to);
+    if let Some(holder) = catalog.databases.get_mut(&from_database) {
+        Arc::make_mut(holder).tables.remove(&from);
+    }
+    if let Some(holder) = catalog.databases.get_mut(to_database) {
+        Arc::make_mut(holder).tables.insert(to.into(), table.id);
+    }
+    catalog.tables.insert(table.id, Arc::new(renamed));
+    for child in catalog.tables.values_mut() {
+        let refers =
+            |k: &assize_catalog::ForeignKey| k.parent_database == from_database && k.parent_table == from;
+        if child.foreign_keys.iter().any(refers) {
+            for key in Arc::make_mut(child).foreign_keys.iter_mut().filter(|k| refers(k)) {
+                key.parent_database = to_database.clone();
+                key.parent_table = to.into();
+            }
+        }
+    }
+}
+
+/// Gives a definition its new name; constraint names that were made from the old one follow.
+pub(crate) fn rename_draft(table: &mut Table, to_database: &Arc<str>, to: &str) {
+    let old = table.name.clone();
+    let follow = |name: &mut Arc<str>, infix: &str| {
+        let prefix = format!("{old}{infix}");
+        if let Some(number) = name.strip_prefix(&prefix).filter(|n| n.parse::<u32>().is_ok()) {
+            *name = format!("{to}{infix}{number}").into();
+        }
+    };
+    for key in &mut table.foreign_keys {
+        follow(&mut key.name, "_ibfk_");
+        if key.parent_database == table.database && key.parent_table == old {
+            key.parent_database = to_database.clone();
+            key.parent_table = to.into();
+        }
+    }
+    for check in &mut table.checks {
+        follow(&mut check.name, "_chk_");
+    }
+    table.database = to_database.clone();
+    table.name = to.into();
+}

@@ -1,0 +1,92 @@
+//! DELETE.
+
+use super::update::{Rows, target_positions};
+use super::writer::Writers;
+use super::{Statement, ignored};
+use crate::bind::Binder;
+use crate::constraints::foreign;
+use crate::expr::Runtime;
+use crate::infoschema::SystemTables;
+use crate::plan::plan_rows;
+use assize_model::{ErrorCode, Key, SqlError};
+use assize_ports::{Executed, LockMode, ReadIntent, StatementContext};
+use assize_sql::Delete;
+use assize_values::Value;
+use std::collections::BTreeSet;
+
+/// Runs DELETE.
+pub async fn delete(
+    delete: &Delete,
+    params: &[Value],
+    context: &mut dyn StatementContext,
+) -> Result<Executed, SqlError> {
+    let mut rt = Runtime::new(context, params);
+    let statement = Statement::begin(delete.ignore, &mut rt);
+    let result = run(delete, &mut rt).await;
+    statement.end(result, &mut rt)
+}
+
+async fn run(delete: &Delete, rt: &mut Runtime<'_>) -> Result<Executed, SqlError> {
+    let (plan, targets) = {
+        let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
+        super::bind_with(delete.with.as_ref(), &mut binder)?;
+        let (select, scope) = binder.rows_of(&delete.from, delete.selection.as_ref(), &delete.order_by)?;
+        let targets = if delete.targets.is_empty() {
+            vec![0]
+        } else {
+            target_positions(&delete.targets, &scope, "MULTI DELETE")?
+        };
+        let limit = delete.limit.as_ref().map(|l| super::update::limit_expr(l, &mut binder)).transpose()?;
+        let intent = ReadIntent::Update(LockMode::Optimistic);
+        let plan = plan_rows(select, limit, &targets, intent, &[], &mut binder)?;
+        (plan, targets)
+    };
+    for at in &targets {
+        let table = plan.tables[*at].table.as_ref().ok_or_else(|| not_updatable(&plan.tables[*at].alias))?;
+        crate::acl::require_table(rt.context, "DELETE", table)?;
+    }
+    let mut writers = Writers::default();
+    let mut gone: BTreeSet<Key> = BTreeSet::new();
+    let mut deleted = 0;
+    // A row that is deleted behind the scan does not come again, so rows need not be kept for one table.
+    let mut rows = Rows::open(&plan, targets.len() == 1 && plan.tables.len() == 1, rt).await?;
+    while let Some(batch) = rows.next(rt).await? {
+        rt.context.check_killed()?;
+        for row in batch {
+            for at in &targets {
+                let Some(old) = super::update::stored_row(&plan.tables[*at], &row) else { continue };
+                if targets.len() > 1 || plan.tables.len() > 1 {
+                    if !gone.insert(old.key.clone()) {
+                        continue;
+                    }
+                }
+                let Some(table) = &plan.tables[*at].table else { continue };
+                let writer = writers.of(table, rt)?;
+                // A cascade may have been quicker.
+                if !writer.children.is_empty() {
+                    let slot = table.row_slot(&old.row, &old.key);
+                    if writer.fetch(&old.key, slot, rt).await?.is_none() {
+                        continue;
+                    }
+                }
+                let mark = rt.context.transaction().mark();
+                match foreign::delete_row(&writer, &old, 0, &mut writers, rt).await {
+                    Ok(()) => deleted += 1,
+                    Err(error) => {
+                        ignored(error, delete.ignore, rt)?;
+                        rt.context.transaction().undo_to(mark);
+                    }
+                }
+            }
+        }
+    }
+    Ok(Executed::Affected { changed: deleted, matched: deleted, insert_id: 0, info: String::new() })
+}
+
+/// Error 1288.
+pub(super) fn not_updatable(alias: &str) -> SqlError {
+    SqlError::new(
+        ErrorCode::NotUpdatableView,
+        format!("The target table {alias} of the DELETE is not updatable"),
+    )
+}

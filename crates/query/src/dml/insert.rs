@@ -1,0 +1,739 @@
+//! INSERT and REPLACE.
+
+use super::writer::{Stored, Writer, Writers, cannot_be_null, implicit_default};
+use super::{Statement, ignored, target_table};
+use crate::bind::{Binder, Place, Scope, ScopeTable};
+use crate::constraints::foreign;
+use crate::exec::{collect, open};
+use crate::expr::{ColumnId, Expr, Layout, Row, Runtime, eval_async};
+use crate::infoschema::SystemTables;
+use crate::plan::plan_query;
+use assize_catalog::{Table, same_name};
+use assize_model::{ErrorCode, Key, Slot, SqlError, WarningLevel};
+use assize_ports::{Executed, StatementContext};
+use assize_sql::{Assignment, Insert, InsertSource, ValueExpr};
+use assize_values::{IntType, IntWidth, SqlMode, SqlType, Value};
+use std::sync::Arc;
+
+/// Runs INSERT or REPLACE.
+pub async fn insert(
+    insert: &Insert,
+    params: &[Value],
+    context: &mut dyn StatementContext,
+) -> Result<Executed, SqlError> {
+    let table = target_table(&insert.table, context)?;
+    crate::acl::require_table(context, "INSERT", &table)?;
+    if insert.replace {
+        crate::acl::require_table(context, "DELETE", &table)?;
+    }
+    if !insert.on_duplicate.is_empty() {
+        crate::acl::require_table(context, "UPDATE", &table)?;
+    }
+    if !insert.partitions.is_empty() {
+        return Err(SqlError::not_supported("INSERT … PARTITION"));
+    }
+    let mut rt = Runtime::new(context, params);
+    let statement = Statement::begin(insert.ignore, &mut rt);
+    let result = run(insert, &table, &statement, &mut rt).await;
+    statement.end(result, &mut rt)
+}
+
+async fn run(
+    insert: &Insert,
+    table: &Arc<Table>,
+    statement: &Statement,
+    rt: &mut Runtime<'_>,
+) -> Result<Executed, SqlError> {
+    let mut inserter = Inserter::new(insert, table, rt)?;
+    let multiple = match &insert.source {
+        InsertSource::Values(rows) => {
+            inserter.check_counts(rows)?;
+            inserter.planned = rows.len() as u64;
+            let compiled = inserter.bind_rows(rows, rt)?;
+            for row in compiled {
+                rt.context.check_killed()?;
+                inserter.values_row(row, rt).await?;
+            }
+            rows.len() > 1
+        }
+        InsertSource::Query(query) => {
+            let planned = {
+                let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
+                let bound = binder.query(query, None)?;
+                plan_query(bound, &mut binder)?
+            };
+            if planned.plan.columns.len() != inserter.targets.len() {
+                return Err(count_mismatch(1));
+            }
+            for source in &planned.tables {
+                rt.context.transaction().use_table(source.id, source.version);
+            }
+            let types: Vec<SqlType> =
+                planned.plan.columns.iter().map(|c| c.result.sql_type.clone()).collect();
+            let mut operator = open(&planned.plan.root);
+            // A statement that reads the table it fills must not meet its own rows.
+            let reads_itself = planned.tables.iter().any(|t| t.id == table.id);
+            let mut kept = if reads_itself { Some(collect(&mut *operator, rt).await?) } else { None };
+            loop {
+                let page = match &mut kept {
+                    Some(rows) if rows.is_empty() => break,
+                    Some(rows) => std::mem::take(rows),
+                    None => match operator.next(rt).await? {
+                        Some(page) => page,
+                        None => break,
+                    },
+                };
+                rt.context.check_killed()?;
+                inserter.planned = inserter.row_number + page.len() as u64;
+                for values in page {
+                    inserter.query_row(values, &types, rt).await?;
+                }
+            }
+            true
+        }
+    };
+    let warnings = statement.warnings(rt);
+    Ok(inserter.finish(multiple, warnings, rt))
+}
+
+/// One cell of a VALUES row, bound.
+enum Cell {
+    Default,
+    Expr(Expr),
+    /// `DEFAULT` within an expression is bound as a column's default.
+    Missing,
+}
+
+/// What ON DUPLICATE KEY UPDATE assigns: column and expression over (old row, new row).
+struct OnDuplicate {
+    assignments: Vec<(usize, Option<Expr>)>,
+}
+
+/// Inserts rows one after the other.
+pub(crate) struct Inserter {
+    writer: Arc<Writer>,
+    writers: Writers,
+    table: Arc<Table>,
+    /// Ordinals of the columns that are given values.
+    targets: Vec<usize>,
+    replace: bool,
+    ignore: bool,
+    on_duplicate: Option<OnDuplicate>,
+    /// How many rows will still come, as far as is known: ids are taken for all of them at once.
+    pub(crate) planned: u64,
+    ids: IdSource,
+    row_number: u64,
+    inserted: u64,
+    replaced: u64,
+    updated: u64,
+    unchanged: u64,
+    skipped: u64,
+    insert_id: u64,
+    /// The id of the last row that was given one, or was updated.
+    explicit_id: u64,
+}
+
+/// AUTO_INCREMENT values of one statement.
+#[derive(Default)]
+struct IdSource {
+    next: u64,
+    left: u64,
+    step: u64,
+    /// The greatest value given explicitly so far: generated ones go on behind it.
+    floor: u64,
+}
+
+impl IdSource {
+    async fn take(&mut self, table: &Table, wanted: u64, rt: &mut Runtime<'_>) -> Result<u64, SqlError> {
+        loop {
+            if self.left == 0 {
+                let mut count = wanted.max(1);
+                if self.floor >= self.next && self.step > 0 {
+                    count = count.saturating_add((self.floor - self.next) / self.step + 1);
+                }
+                let range = rt.context.transaction().allocate_ids(table.id, count).await?;
+                self.next = range.first;
+                self.left = range.count;
+                self.step = range.increment.max(1);
+            }
+            if self.next <= self.floor && self.floor != 0 {
+                // Values up to the floor are taken; skip them, as far as this run of values goes.
+                let skip = ((self.floor - self.next) / self.step + 1).min(self.left);
+                self.next = self.next.saturating_add(skip * self.step);
+                self.left -= skip;
+                continue;
+            }
+            let id = self.next;
+            self.next = self.next.saturating_add(self.step);
+            self.left -= 1;
+            return Ok(id);
+        }
+    }
+}
+
+impl Inserter {
+    fn new(insert: &Insert, table: &Arc<Table>, rt: &mut Runtime<'_>) -> Result<Self, SqlError> {
+        let targets = target_columns(table, insert.columns.as_deref())?;
+        let mut inserter = Inserter::into_columns(table, targets, insert.replace, insert.ignore, rt)?;
+        if !insert.on_duplicate.is_empty() {
+            inserter.on_duplicate = Some(bind_on_duplicate(insert, table, &inserter.writer, rt)?);
+        }
+        Ok(inserter)
+    }
+
+    /// An inserter of rows that have values for these columns.
+    pub(crate) fn into_columns(
+        table: &Arc<Table>,
+        targets: Vec<usize>,
+        replace: bool,
+        ignore: bool,
+        rt: &mut Runtime<'_>,
+    ) -> Result<Self, SqlError> {
+        let mut writers = Writers::default();
+        let writer = writers.of(table, rt)?;
+        Ok(Inserter {
+            writer,
+            writers,
+            table: table.clone(),
+            targets,
+            replace,
+            ignore,
+            on_duplicate: None,
+            planned: 0,
+            ids: IdSource::default(),
+            row_number: 0,
+            inserted: 0,
+            replaced: 0,
+            updated: 0,
+            unchanged: 0,
+            skipped: 0,
+            insert_id: 0,
+            explicit_id: 0,
+        })
+    }
+
+    fn check_counts(&self, rows: &[Vec<ValueExpr>]) -> Result<(), SqlError> {
+        for (i, row) in rows.iter().enumerate() {
+            // An empty row stands for all defaults, but only beside an empty or absent column list.
+            let all_defaults = row.is_empty() && (rows.len() == 1 || rows.iter().all(Vec::is_empty));
+            if row.len() != self.targets.len() && !all_defaults {
+                return Err(count_mismatch(i + 1));
+            }
+        }
+        Ok(())
+    }
+
+    fn bind_rows(&self, rows: &[Vec<ValueExpr>], rt: &mut Runtime<'_>) -> Result<Vec<Vec<Cell>>, SqlError> {
+        // Columns named before may be mentioned: INSERT INTO t SET a = 1, b = a + 1.
+        let scope = Scope::of_table(&self.table, &self.table.name);
+        let ids: Vec<ColumnId> = scope.all_columns().map(|(_, c)| c.id).collect();
+        let layout = Layout::of(&ids);
+        let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
+        let mut out = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut cells = Vec::with_capacity(self.targets.len());
+            for value in row {
+                cells.push(match value {
+                    ValueExpr::Default => Cell::Default,
+                    ValueExpr::Expr(ast) => {
+                        let mut bound = binder.expr(ast, Place::plain(&scope, "field list"))?;
+                        let mut outer = Vec::new();
+                        bound.resolve(&layout, &mut outer);
+                        Cell::Expr(bound)
+                    }
+                });
+            }
+            if row.is_empty() {
+                cells.resize_with(self.targets.len(), || Cell::Missing);
+            }
+            out.push(cells);
+        }
+        Ok(out)
+    }
+
+    async fn values_row(&mut self, cells: Vec<Cell>, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
+        self.row_number += 1;
+        let mut row: Row = self.blank_row();
+        let mut given = vec![false; self.table.columns.len()];
+        let targets = self.targets.clone();
+        // Constant defaults first, so that an expression that mentions a column not yet assigned sees them.
+        for (ordinal, cell) in row.iter_mut().enumerate() {
+            if let Some(assize_catalog::DefaultValue::Constant(value)) = &self.table.columns[ordinal].default
+            {
+                *cell = value.clone();
+            }
+        }
+        for (ordinal, cell) in targets.into_iter().zip(cells) {
+            match cell {
+                Cell::Default | Cell::Missing => {}
+                Cell::Expr(expr) => {
+                    if self.table.columns[ordinal].generated.is_some() {
+                        return Err(generated_value(&self.table, ordinal));
+                    }
+                    let value = eval_async(&expr, &row, rt).await?;
+                    let from = expr.sql_type;
+                    match self.assign(ordinal, &value, &from, rt) {
+                        Ok(value) => row[ordinal] = value,
+                        Err(error) => {
+                            ignored(error, self.ignore, rt)?;
+                            row[ordinal] = implicit_default(&self.table.columns[ordinal].sql_type);
+                        }
+                    }
+                    given[ordinal] = true;
+                }
+            }
+        }
+        self.complete_row(row, &given, rt).await
+    }
+
+    /// Inserts a row whose values come from a query or a file.
+    pub(crate) async fn query_row(
+        &mut self,
+        values: Row,
+        types: &[SqlType],
+        rt: &mut Runtime<'_>,
+    ) -> Result<(), SqlError> {
+        self.row_number += 1;
+        let mut row = self.blank_row();
+        let mut given = vec![false; self.table.columns.len()];
+        for ((ordinal, value), from) in self.targets.clone().into_iter().zip(values).zip(types) {
+            if self.table.columns[ordinal].generated.is_some() {
+                return Err(generated_value(&self.table, ordinal));
+            }
+            match self.assign(ordinal, &value, from, rt) {
+                Ok(value) => row[ordinal] = value,
+                Err(error) => {
+                    ignored(error, self.ignore, rt)?;
+                    row[ordinal] = implicit_default(&self.table.columns[ordinal].sql_type);
+                }
+            }
+            given[ordinal] = true;
+        }
+        self.complete_row(row, &given, rt).await
+    }
+
+    fn blank_row(&self) -> Row {
+        vec![Value::Null; self.table.columns.len()]
+    }
+
+    /// A value for a column. NULL stays NULL here for AUTO_INCREMENT, which makes an id of it.
+    fn assign(
+        &self,
+        ordinal: usize,
+        value: &Value,
+        from: &SqlType,
+        rt: &mut Runtime<'_>,
+    ) -> Result<Value, SqlError> {
+        let column = &self.table.columns[ordinal];
+        if value.is_null() {
+            if column.nullable || column.auto_increment {
+                return Ok(Value::Null);
+            }
+            // Several rows outside of strict modes: NULL becomes the implicit default.
+            let lenient = self.ignore || (self.planned > 1 && !rt.context.eval().strict());
+            if lenient {
+                let error = cannot_be_null(&column.name);
+                rt.context.eval().push_warning(WarningLevel::Warning, error.code, error.message);
+                return Ok(implicit_default(&column.sql_type));
+            }
+            return Err(cannot_be_null(&column.name));
+        }
+        self.writer.store(ordinal, value, from, self.row_number, rt)
+    }
+
+    /// Fills in what was not given, checks, and writes.
+    async fn complete_row(
+        &mut self,
+        mut row: Row,
+        given: &[bool],
+        rt: &mut Runtime<'_>,
+    ) -> Result<(), SqlError> {
+        let table = self.table.clone();
+        for ordinal in 0..table.columns.len() {
+            if !given[ordinal] && table.columns[ordinal].generated.is_none() {
+                row[ordinal] = self.writer.default_of(ordinal, &row, rt).await?;
+            }
+        }
+        let mut generated_id = None;
+        if let Some(ordinal) = table.auto_increment() {
+            generated_id = self.auto_increment(ordinal, &mut row, rt).await?;
+        }
+        if let Err(error) = self.writer.generate(&mut row, self.row_number, rt).await {
+            self.skipped += 1;
+            return ignored(error, self.ignore, rt);
+        }
+        if let Err(error) = self.writer.check(&row, rt).await {
+            self.skipped += 1;
+            return ignored(error, self.ignore, rt);
+        }
+        self.write(row, generated_id, rt).await
+    }
+
+    /// Gives the AUTO_INCREMENT column its value; returns it if it was generated.
+    async fn auto_increment(
+        &mut self,
+        ordinal: usize,
+        row: &mut Row,
+        rt: &mut Runtime<'_>,
+    ) -> Result<Option<u64>, SqlError> {
+        let zero_too = !rt.context.eval().sql_mode.contains(SqlMode::NO_AUTO_VALUE_ON_ZERO);
+        let explicit = match &row[ordinal] {
+            Value::Null => None,
+            Value::Int(n) => Some(*n as i128),
+            Value::UInt(n) => Some(*n as i128),
+            Value::Float(n) => Some(*n as i128),
+            Value::Double(n) => Some(*n as i128),
+            _ => Some(1),
+        };
+        if let Some(n) = explicit
+            && !(n == 0 && zero_too)
+        {
+            if let Ok(id) = u64::try_from(n) {
+                self.ids.floor = self.ids.floor.max(id);
+                self.explicit_id = id;
+                rt.context.transaction().note_explicit_id(self.table.id, id);
+            }
+            return Ok(None);
+        }
+        let wanted = self.planned.saturating_sub(self.row_number - 1);
+        let id = self.ids.take(&self.table, wanted, rt).await?;
+        row[ordinal] = id_value(&self.table.columns[ordinal].sql_type, id)?;
+        Ok(Some(id))
+    }
+
+    /// Writes a complete row, or does what is to be done instead if a unique key is taken.
+    async fn write(
+        &mut self,
+        mut row: Row,
+        mut generated_id: Option<u64>,
+        rt: &mut Runtime<'_>,
+    ) -> Result<(), SqlError> {
+        let (mut key, mut slot) = self.writer.place(&row, rt).await?;
+        loop {
+            let Some(duplicate) = self.writer.duplicate_of(&row, &key, slot, None, rt).await? else {
+                break;
+            };
+            // A generated id that somebody has stored explicitly meanwhile is drawn again.
+            if generated_id.is_some()
+                && let Some(ordinal) = self.table.auto_increment()
+                && self.is_key_of(duplicate.index, ordinal)
+            {
+                let id = self.ids.take(&self.table, 1, rt).await?;
+                row[ordinal] = id_value(&self.table.columns[ordinal].sql_type, id)?;
+                generated_id = Some(id);
+                (key, slot) = self.writer.place(&row, rt).await?;
+                continue;
+            }
+            if self.replace {
+                let old = self.holder(&duplicate.key, duplicate.slot, rt).await?;
+                let writer = self.writer.clone();
+                foreign::delete_row(&writer, &old, 0, &mut self.writers, rt).await?;
+                self.replaced += 1;
+                continue;
+            }
+            if self.on_duplicate.is_some() {
+                let old = self.holder(&duplicate.key, duplicate.slot, rt).await?;
+                return self.update_instead(old, row, rt).await;
+            }
+            self.skipped += 1;
+            return ignored(duplicate.error, self.ignore, rt);
+        }
+        let writer = self.writer.clone();
+        if let Err(error) = foreign::check_parents(&writer, &row, None, &mut self.writers, rt).await {
+            self.skipped += 1;
+            return ignored(error, self.ignore, rt);
+        }
+        self.writer.put_new(&row, &key, slot, rt)?;
+        self.inserted += 1;
+        if let Some(id) = generated_id
+            && self.insert_id == 0
+        {
+            self.insert_id = id;
+        }
+        Ok(())
+    }
+
+    /// Whether an index consists of the AUTO_INCREMENT column alone: then a taken value is a taken id.
+    fn is_key_of(&self, index: assize_model::IndexId, ordinal: usize) -> bool {
+        let column = self.table.columns[ordinal].id;
+        self.table.indexes.iter().any(|i| i.id == index && i.parts.len() == 1 && i.parts[0].column == column)
+    }
+
+    async fn holder(&self, key: &Key, slot: Slot, rt: &mut Runtime<'_>) -> Result<Stored, SqlError> {
+        self.writer
+            .fetch(key, slot, rt)
+            .await?
+            .ok_or_else(|| foreign::dangling(&self.table, &self.table.indexes[0]))
+    }
+
+    /// ON DUPLICATE KEY UPDATE.
+    async fn update_instead(&mut self, old: Stored, new: Row, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
+        let writer = self.writer.clone();
+        let mut row = old.row.clone();
+        let mut explicit = vec![false; row.len()];
+        let width = row.len();
+        let assignments = self.on_duplicate.as_ref().map_or(0, |o| o.assignments.len());
+        for at in 0..assignments {
+            let Some(on_duplicate) = &self.on_duplicate else { break };
+            let (ordinal, expr) = &on_duplicate.assignments[at];
+            let ordinal = *ordinal;
+            let value = match expr {
+                Some(expr) => {
+                    let mut input = Vec::with_capacity(2 * width);
+                    input.extend_from_slice(&row);
+                    input.extend_from_slice(&new);
+                    let value = eval_async(expr, &input, rt).await?;
+                    assign_update(&writer, ordinal, &value, &expr.sql_type, self.row_number, rt)?
+                }
+                None => writer.default_of(ordinal, &row, rt).await?,
+            };
+            row[ordinal] = value;
+            explicit[ordinal] = true;
+        }
+        let updated = finish_update(&writer, &old, &mut row, &explicit, self.row_number, rt).await?;
+        if !updated {
+            self.unchanged += 1;
+            return Ok(());
+        }
+        let checked = async {
+            writer.check(&row, rt).await?;
+            foreign::check_parents(&writer, &row, Some(&old.row), &mut self.writers, rt).await?;
+            foreign::update_row(&writer, &old, &row, 0, &mut self.writers, rt).await
+        };
+        if let Err(error) = checked.await {
+            self.skipped += 1;
+            return ignored(error, self.ignore, rt);
+        }
+        self.updated += 1;
+        if let Some(ordinal) = self.table.auto_increment() {
+            self.explicit_id = match &row[ordinal] {
+                Value::Int(n) => u64::try_from(*n).unwrap_or(0),
+                Value::UInt(n) => *n,
+                _ => 0,
+            };
+            if row[ordinal] != old.row[ordinal] && self.explicit_id > 0 {
+                rt.context.transaction().note_explicit_id(self.table.id, self.explicit_id);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the statement did.
+    pub(crate) fn finish(self, multiple: bool, warnings: u64, rt: &mut Runtime<'_>) -> Executed {
+        if self.insert_id != 0 {
+            rt.context.set_last_insert_id(self.insert_id);
+        }
+        let changed = self.inserted + self.replaced + 2 * self.updated;
+        let matched = changed + self.unchanged;
+        let info = if multiple {
+            let duplicates =
+                if self.ignore { self.skipped } else { self.replaced + self.updated + self.unchanged };
+            format!("Records: {}  Duplicates: {duplicates}  Warnings: {warnings}", self.row_number)
+        } else {
+            String::new()
+        };
+        let set = rt.context.eval().environment.last_insert_id_set;
+        let insert_id = match (self.insert_id, set) {
+            (0, Some(id)) => id,
+            (0, None) => self.explicit_id,
+            (id, _) => id,
+        };
+        Executed::Affected { changed, matched, insert_id, info }
+    }
+}
+
+/// The columns that an INSERT gives values to; without a list, all that are visible.
+pub(crate) fn target_columns(table: &Table, named: Option<&[String]>) -> Result<Vec<usize>, SqlError> {
+    match named {
+        None => Ok((0..table.columns.len()).filter(|i| !table.columns[*i].invisible).collect()),
+        Some(names) => {
+            let mut out = Vec::with_capacity(names.len());
+            for name in names {
+                let ordinal =
+                    table.ordinal(name).ok_or_else(|| crate::bind::unknown_column(name, "field list"))?;
+                if out.contains(&ordinal) {
+                    return Err(SqlError::new(
+                        ErrorCode::FieldSpecifiedTwice,
+                        format!("Column '{name}' specified twice"),
+                    ));
+                }
+                out.push(ordinal);
+            }
+            Ok(out)
+        }
+    }
+}
+
+/// Binds ON DUPLICATE KEY UPDATE over a row of the stored values followed by the values that were to be
+/// inserted: `VALUES(c)` and the row alias mean the latter.
+fn bind_on_duplicate(
+    insert: &Insert,
+    table: &Arc<Table>,
+    writer: &Writer,
+    rt: &mut Runtime<'_>,
+) -> Result<OnDuplicate, SqlError> {
+    let mut next = 0;
+    let stored = ScopeTable::stored(table, &table.name, &mut next);
+    let alias = insert.row_alias.as_ref();
+    let mut fresh = ScopeTable::stored(table, alias.map_or("VALUES", |a| a.name.as_str()), &mut next);
+    if let Some(alias) = alias.filter(|a| !a.columns.is_empty()) {
+        let targets = target_columns(table, insert.columns.as_deref())?;
+        if alias.columns.len() != targets.len() {
+            return Err(SqlError::new(
+                ErrorCode::ColumnCountMismatch,
+                "Column count doesn't match value count at row 1",
+            ));
+        }
+        for (name, ordinal) in alias.columns.iter().zip(targets) {
+            fresh.columns[ordinal].name = name.as_str().into();
+        }
+    }
+    let ids: Vec<ColumnId> =
+        stored.columns.iter().map(|c| c.id).chain(fresh.columns.iter().map(|c| c.id)).collect();
+    let mut scope = Scope::new(vec![stored], None);
+    scope.values_table = Some(fresh.clone());
+    if let Some(alias) = alias {
+        // Names without a table mean the stored row; the alias' own column names are added where they differ.
+        if alias.columns.is_empty() {
+            for column in &mut fresh.columns {
+                column.merged = true;
+            }
+        }
+        scope.tables.push(fresh);
+    }
+    let layout = Layout::of(&ids);
+    let mut assignments = Vec::with_capacity(insert.on_duplicate.len());
+    let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
+    for Assignment { column, value } in &insert.on_duplicate {
+        let ordinal = assigned_column(table, &table.name, column)?;
+        if writer.table.columns[ordinal].generated.is_some() && !matches!(value, ValueExpr::Default) {
+            return Err(generated_value(table, ordinal));
+        }
+        let expr = match value {
+            ValueExpr::Default => None,
+            ValueExpr::Expr(ast) => {
+                let mut bound = binder.expr(ast, Place::plain(&scope, "field list"))?;
+                let mut outer = Vec::new();
+                bound.resolve(&layout, &mut outer);
+                Some(bound)
+            }
+        };
+        assignments.push((ordinal, expr));
+    }
+    Ok(OnDuplicate { assignments })
+}
+
+/// The column that an assignment means.
+pub(crate) fn assigned_column(
+    table: &Table,
+    alias: &str,
+    column: &assize_sql::ColumnName,
+) -> Result<usize, SqlError> {
+    let unknown = || {
+        let mut name = column.name.clone();
+        if let Some(table) = &column.table {
+            name = format!("{table}.{name}");
+        }
+        crate::bind::unknown_column(&name, "field list")
+    };
+    if column.table.as_deref().is_some_and(|t| t != alias && !same_name(t, alias)) {
+        return Err(unknown());
+    }
+    table.ordinal(&column.name).ok_or_else(unknown)
+}
+
+/// A value that UPDATE assigns to a column.
+pub(crate) fn assign_update(
+    writer: &Writer,
+    ordinal: usize,
+    value: &Value,
+    from: &SqlType,
+    row_number: u64,
+    rt: &mut Runtime<'_>,
+) -> Result<Value, SqlError> {
+    let column = &writer.table.columns[ordinal];
+    if value.is_null() && !column.nullable {
+        let error = cannot_be_null(&column.name);
+        if rt.context.eval().strict() {
+            return Err(error);
+        }
+        rt.context.eval().push_warning(WarningLevel::Warning, error.code, error.message);
+        return Ok(implicit_default(&column.sql_type));
+    }
+    writer.store(ordinal, value, from, row_number, rt)
+}
+
+/// Completes an updated row: whether anything changed, ON UPDATE CURRENT_TIMESTAMP, generated columns.
+pub(crate) async fn finish_update(
+    writer: &Writer,
+    old: &Stored,
+    row: &mut Row,
+    explicit: &[bool],
+    row_number: u64,
+    rt: &mut Runtime<'_>,
+) -> Result<bool, SqlError> {
+    writer.generate(row, row_number, rt).await?;
+    if *row == old.row {
+        return Ok(false);
+    }
+    let mut touched = false;
+    for (ordinal, column) in writer.table.columns.iter().enumerate() {
+        if let Some(fsp) = column.on_update_now
+            && !explicit[ordinal]
+        {
+            row[ordinal] = super::writer::now_value(&column.sql_type, fsp, rt);
+            touched = true;
+        }
+    }
+    if touched {
+        writer.generate(row, row_number, rt).await?;
+    }
+    Ok(true)
+}
+
+/// Error 3105.
+pub(crate) fn generated_value(table: &Table, ordinal: usize) -> SqlError {
+    SqlError::new(
+        ErrorCode::GeneratedColumnValue,
+        format!(
+            "The value specified for generated column '{}' in table '{}' is not allowed.",
+            table.columns[ordinal].name, table.name
+        ),
+    )
+}
+
+fn count_mismatch(row: usize) -> SqlError {
+    SqlError::new(
+        ErrorCode::ColumnCountMismatch,
+        format!("Column count doesn't match value count at row {row}"),
+    )
+}
+
+/// A generated id as a value of its column; error 1467 if it does not fit.
+pub(crate) fn id_value(sql_type: &SqlType, id: u64) -> Result<Value, SqlError> {
+    let used_up = || {
+        SqlError::new(
+            ErrorCode::AutoIncrementReadFailed,
+            "Failed to read auto-increment value from storage engine",
+        )
+    };
+    match sql_type {
+        SqlType::Int(IntType { width, unsigned, .. }) => {
+            let bits = match width {
+                IntWidth::Tiny => 8,
+                IntWidth::Small => 16,
+                IntWidth::Medium => 24,
+                IntWidth::Int => 32,
+                IntWidth::Big => 64,
+            };
+            let max = if *unsigned { u64::MAX >> (64 - bits) } else { (u64::MAX >> (64 - bits)) >> 1 };
+            if id > max {
+                return Err(used_up());
+            }
+            Ok(if *unsigned { Value::UInt(id) } else { Value::Int(id as i64) })
+        }
+        SqlType::Float { .. } => Ok(Value::Float(id as f32)),
+        SqlType::Double { .. } => Ok(Value::Double(id as f64)),
+        _ => Err(used_up()),
+    }
+}

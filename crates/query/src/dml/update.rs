@@ -1,0 +1,306 @@
+//! UPDATE, and finding the rows that UPDATE and DELETE change.
+
+use super::insert::{assign_update, finish_update, generated_value};
+use super::writer::{Stored, Writers};
+use super::{Statement, ignored};
+use crate::bind::{Binder, Place, Scope};
+use crate::constraints::foreign;
+use crate::exec::{Operator, collect, open};
+use crate::expr::{Expr, Row, Runtime, eval_async};
+use crate::infoschema::SystemTables;
+use crate::plan::{Node, NodeKind, RowsPlan, RowsTable, plan_rows};
+use assize_catalog::key;
+use assize_model::{ErrorCode, Key, SqlError};
+use assize_ports::{Executed, LockMode, ReadIntent, StatementContext};
+use assize_sql::{TableName, Update, ValueExpr};
+use assize_values::Value;
+use std::collections::BTreeSet;
+
+/// Runs UPDATE.
+pub async fn update(
+    update: &Update,
+    params: &[Value],
+    context: &mut dyn StatementContext,
+) -> Result<Executed, SqlError> {
+    let mut rt = Runtime::new(context, params);
+    let statement = Statement::begin(update.ignore, &mut rt);
+    let result = run(update, &statement, &mut rt).await;
+    statement.end(result, &mut rt)
+}
+
+/// `column = expression` over the joined row; `None` is DEFAULT.
+struct Assigned {
+    table: usize,
+    ordinal: usize,
+    expr: Option<Expr>,
+}
+
+async fn run(update: &Update, statement: &Statement, rt: &mut Runtime<'_>) -> Result<Executed, SqlError> {
+    let (plan, targets, assigned) = {
+        let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
+        super::bind_with(update.with.as_ref(), &mut binder)?;
+        let (select, scope) = binder.rows_of(&update.tables, update.selection.as_ref(), &update.order_by)?;
+        let mut assigned = Vec::with_capacity(update.assignments.len());
+        let mut extra = Vec::new();
+        for assignment in &update.assignments {
+            let column = &assignment.column;
+            let mut parts: Vec<&str> = Vec::new();
+            parts.extend(column.database.as_deref());
+            parts.extend(column.table.as_deref());
+            parts.push(&column.name);
+            let found = scope
+                .find(&parts, "field list")?
+                .ok_or_else(|| crate::bind::unknown_column(&parts.join("."), "field list"))?
+                .id;
+            let place = scope.tables.iter().enumerate().find_map(|(at, t)| {
+                t.columns.iter().position(|c| c.id == found).map(|ordinal| (at, ordinal))
+            });
+            let (table, ordinal) = place.ok_or_else(|| SqlError::internal("a column without table"))?;
+            let expr = match &assignment.value {
+                ValueExpr::Default => None,
+                ValueExpr::Expr(ast) => {
+                    let bound = binder.expr(ast, Place::plain(&scope, "field list"))?;
+                    bound.columns(&mut extra);
+                    Some(bound)
+                }
+            };
+            assigned.push(Assigned { table, ordinal, expr });
+        }
+        let targets: Vec<usize> =
+            assigned.iter().map(|a| a.table).collect::<BTreeSet<_>>().into_iter().collect();
+        let limit = update.limit.as_ref().map(|l| limit_expr(l, &mut binder)).transpose()?;
+        let intent = ReadIntent::Update(LockMode::Optimistic);
+        let plan = plan_rows(select, limit, &targets, intent, &extra, &mut binder)?;
+        for a in &mut assigned {
+            if let Some(expr) = &mut a.expr {
+                let mut outer = Vec::new();
+                expr.resolve(&plan.layout, &mut outer);
+            }
+        }
+        (plan, targets, assigned)
+    };
+    let mut writers = Writers::default();
+    for at in &targets {
+        let rows_table = &plan.tables[*at];
+        let Some(table) = &rows_table.table else {
+            return Err(SqlError::new(
+                ErrorCode::NotUpdatableView,
+                format!("The target table {} of the UPDATE is not updatable", rows_table.alias),
+            ));
+        };
+        crate::acl::require_table(rt.context, "UPDATE", table)?;
+        for a in assigned.iter().filter(|a| a.table == *at && a.expr.is_some()) {
+            if table.columns[a.ordinal].generated.is_some() {
+                return Err(generated_value(table, a.ordinal));
+            }
+        }
+    }
+    let single = plan.tables.len() == 1;
+    let streams = single && moves_nothing(&plan, &assigned);
+    let mut rows = Rows::open(&plan, streams, rt).await?;
+    let mut seen: BTreeSet<Key> = BTreeSet::new();
+    let (mut matched, mut changed) = (0u64, 0u64);
+    while let Some(batch) = rows.next(rt).await? {
+        rt.context.check_killed()?;
+        for mut joined in batch {
+            for at in &targets {
+                let rows_table = &plan.tables[*at];
+                let (Some(old), Some(table)) = (stored_row(rows_table, &joined), &rows_table.table) else {
+                    continue;
+                };
+                if !single && !seen.insert(old.key.clone()) {
+                    continue;
+                }
+                matched += 1;
+                let writer = writers.of(table, rt)?;
+                // Another target's cascade may have changed the row that the join saw.
+                let old = if writer.parents.is_empty() || single {
+                    old
+                } else {
+                    let slot = table.row_slot(&old.row, &old.key);
+                    match writer.fetch(&old.key, slot, rt).await? {
+                        Some(now) => now,
+                        None => continue,
+                    }
+                };
+                let mark = rt.context.transaction().mark();
+                let one = async {
+                    let mut row = old.row.clone();
+                    let mut explicit = vec![false; row.len()];
+                    for a in assigned.iter().filter(|a| a.table == *at) {
+                        let value = match &a.expr {
+                            Some(expr) => {
+                                let value = eval_async(expr, &joined, rt).await?;
+                                assign_update(&writer, a.ordinal, &value, &expr.sql_type, matched, rt)?
+                            }
+                            None => writer.default_of(a.ordinal, &row, rt).await?,
+                        };
+                        // Later assignments of the same statement see the new value, as in MySQL.
+                        if let Some(slot) = rows_table.slots.get(a.ordinal).filter(|s| **s < joined.len()) {
+                            joined[*slot] = value.clone();
+                        }
+                        row[a.ordinal] = value;
+                        explicit[a.ordinal] = true;
+                    }
+                    if !finish_update(&writer, &old, &mut row, &explicit, matched, rt).await? {
+                        return Ok(false);
+                    }
+                    writer.check(&row, rt).await?;
+                    foreign::check_parents(&writer, &row, Some(&old.row), &mut writers, rt).await?;
+                    foreign::update_row(&writer, &old, &row, 0, &mut writers, rt).await?;
+                    if let Some(ordinal) = table.auto_increment()
+                        && row[ordinal] != old.row[ordinal]
+                        && let Value::Int(_) | Value::UInt(_) = &row[ordinal]
+                        && let Some(id) = match &row[ordinal] {
+                            Value::Int(n) => u64::try_from(*n).ok(),
+                            Value::UInt(n) => Some(*n),
+                            _ => None,
+                        }
+                    {
+                        rt.context.transaction().note_explicit_id(table.id, id);
+                    }
+                    Ok(true)
+                };
+                match one.await {
+                    Ok(true) => changed += 1,
+                    Ok(false) => {}
+                    Err(error) => {
+                        ignored(error, update.ignore, rt)?;
+                        rt.context.transaction().undo_to(mark);
+                    }
+                }
+            }
+        }
+    }
+    let warnings = statement.warnings(rt);
+    Ok(Executed::Affected {
+        changed,
+        matched,
+        insert_id: 0,
+        info: format!("Rows matched: {matched}  Changed: {changed}  Warnings: {warnings}"),
+    })
+}
+
+/// Whether the assignments leave every row where the scan found it, so that rows may be changed while the scan
+/// goes on.
+fn moves_nothing(plan: &RowsPlan, assigned: &[Assigned]) -> bool {
+    let Some(table) = plan.tables.first().and_then(|t| t.table.as_ref()) else {
+        return false;
+    };
+    if assigned.iter().any(|a| a.expr.as_ref().is_some_and(Expr::waits)) {
+        return false;
+    }
+    let Some(index) = scanned_index(&plan.plan.root) else {
+        return false;
+    };
+    let (Some(scanned), Some(primary)) = (table.indexes.get(index), table.indexes.first()) else {
+        return false;
+    };
+    scanned.parts.iter().chain(&primary.parts).all(|part| {
+        let column = table.indexed_column(part);
+        column.generated.is_none()
+            && column.on_update_now.is_none()
+            && !assigned.iter().any(|a| table.columns[a.ordinal].id == column.id)
+    })
+}
+
+/// The index by which a plan without subqueries, joins and sorts reads its one table.
+fn scanned_index(node: &Node) -> Option<usize> {
+    match &node.kind {
+        NodeKind::Scan(scan) if !scan.filter.iter().any(|f| f.waits) => Some(scan.access.index()),
+        NodeKind::Filter { input, conditions } | NodeKind::Gate { input, conditions }
+            if !conditions.iter().any(|c| c.waits) =>
+        {
+            scanned_index(input)
+        }
+        NodeKind::Project { input, exprs } if !exprs.iter().any(|e| e.waits) => scanned_index(input),
+        NodeKind::Limit { input, .. } => scanned_index(input),
+        _ => None,
+    }
+}
+
+/// The rows that a statement changes: kept before the first change, unless changes cannot disturb the scan.
+pub(crate) struct Rows<'p> {
+    operator: Box<dyn Operator + 'p>,
+    kept: Option<Vec<Row>>,
+}
+
+impl<'p> Rows<'p> {
+    /// Opens the plan. With `streams` rows are changed while the scan goes on.
+    pub(crate) async fn open(
+        plan: &'p RowsPlan,
+        streams: bool,
+        rt: &mut Runtime<'_>,
+    ) -> Result<Rows<'p>, SqlError> {
+        for table in plan.tables.iter().filter_map(|t| t.table.as_ref()) {
+            rt.context.transaction().use_table(table.id, table.version);
+        }
+        let mut operator = open(&plan.plan.root);
+        let streams = streams && scanned_index(&plan.plan.root).is_some();
+        let kept = if streams { None } else { Some(collect(&mut *operator, rt).await?) };
+        Ok(Rows { operator, kept })
+    }
+
+    /// The next rows.
+    pub(crate) async fn next(&mut self, rt: &mut Runtime<'_>) -> Result<Option<Vec<Row>>, SqlError> {
+        match &mut self.kept {
+            Some(rows) if rows.is_empty() => Ok(None),
+            Some(rows) => Ok(Some(std::mem::take(rows))),
+            None => self.operator.next(rt).await,
+        }
+    }
+}
+
+/// The stored row of one table within a joined row; `None` if an outer join found none, or if the table cannot
+/// be changed.
+pub(crate) fn stored_row(rows_table: &RowsTable, joined: &[Value]) -> Option<Stored> {
+    let table = rows_table.table.as_ref()?;
+    let row: Option<Row> = rows_table.slots.iter().map(|slot| joined.get(*slot).cloned()).collect();
+    let row = row?;
+    let key = match rows_table.row_id {
+        Some(slot) => match joined.get(slot)? {
+            Value::UInt(id) => key::hidden_row_key(table.id, *id),
+            Value::Int(id) => key::hidden_row_key(table.id, *id as u64),
+            _ => return None,
+        },
+        None => {
+            let missing = table.indexes[0].parts.iter().any(|part| table.value_of(part, &row).is_null());
+            if missing {
+                return None;
+            }
+            table.row_key(&row)?
+        }
+    };
+    Some(Stored { key, row })
+}
+
+/// Binds LIMIT.
+pub(crate) fn limit_expr(limit: &sqlparser::ast::Expr, binder: &mut Binder<'_>) -> Result<Expr, SqlError> {
+    let nothing = Scope::new(Vec::new(), None);
+    binder.expr(limit, Place::plain(&nothing, "limit clause"))
+}
+
+/// Which tables of FROM the names of a multi-table DELETE mean.
+pub(crate) fn target_positions(
+    names: &[TableName],
+    scope: &Scope<'_>,
+    statement: &str,
+) -> Result<Vec<usize>, SqlError> {
+    let mut out = Vec::new();
+    for name in names {
+        let at = scope.tables.iter().position(|t| {
+            t.answers_to(&name.name)
+                && name.database.as_deref().is_none_or(|database| *t.database == *database)
+        });
+        let at = at.ok_or_else(|| {
+            SqlError::new(
+                ErrorCode::UnknownTableReference,
+                format!("Unknown table '{}' in {statement}", name.name),
+            )
+        })?;
+        if !out.contains(&at) {
+            out.push(at);
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,184 @@
+//! information_schema, performance_schema, mysql, sys: tables that are made up when they are asked for.
+//!
+//! Each is a list of columns and a function from what is known ([`Source`]) to rows. They go through the planner
+//! like any table, so clients may join, filter and aggregate them.
+
+pub(crate) mod objects;
+pub(crate) mod server;
+
+use crate::bind::{VirtualColumn, VirtualRows, VirtualTable, VirtualTables};
+use crate::expr::Row;
+use assize_catalog::{Catalog, IndexState, Table, User, VIRTUAL_DATABASES};
+use assize_model::{SqlError, TableId};
+use assize_ports::{BoxFuture, ProcessInfo, StatementContext};
+use assize_values::{BlobSize, Collation, SqlType, Value};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What virtual tables are made of.
+pub(crate) struct Source {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) user: Arc<User>,
+    pub(crate) processes: Vec<ProcessInfo>,
+    pub(crate) status: Vec<(String, String)>,
+    pub(crate) session_variables: Vec<(Arc<str>, Value)>,
+    pub(crate) global_variables: Vec<(Arc<str>, Value)>,
+    pub(crate) digests: Vec<(String, u64, u64, u64, u64)>,
+    /// Next AUTO_INCREMENT values, of tables that have them.
+    pub(crate) next_ids: BTreeMap<TableId, u64>,
+    pub(crate) time_zone: assize_values::TimeZone,
+}
+
+impl Source {
+    async fn gather(needs: Needs, context: &mut dyn StatementContext) -> Result<Source, SqlError> {
+        let catalog = context.catalog();
+        let mut next_ids = BTreeMap::new();
+        if needs == Needs::NextIds {
+            for table in catalog.tables.values().filter(|t| t.auto_increment().is_some()) {
+                next_ids.insert(table.id, context.transaction().next_id(table.id).await?);
+            }
+        }
+        let connection = context.connection_id();
+        let server = context.server();
+        let (processes, status, digests) = (server.processes(), server.status(connection), server.digests());
+        Ok(Source {
+            user: context.user(),
+            processes,
+            status,
+            digests,
+            session_variables: context.system_variables(false),
+            global_variables: context.system_variables(true),
+            next_ids,
+            time_zone: context.eval().time_zone.clone(),
+            catalog,
+        })
+    }
+
+    /// Every stored table that the user may know of, ordered by database and name.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.catalog
+            .databases
+            .values()
+            .flat_map(|d| d.tables.values())
+            .filter_map(|id| self.catalog.tables.get(id))
+            .filter(|t| self.user.sees_table(&t.database, &t.name))
+    }
+
+    /// A time as the session sees it.
+    pub(crate) fn time(&self, micros: i64) -> Value {
+        let seconds = micros.div_euclid(1_000_000) * 1_000_000;
+        Value::DateTime(assize_values::temporal::timestamp_to_local(seconds, &self.time_zone))
+    }
+}
+
+/// What a table needs besides what is at hand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Needs {
+    Nothing,
+    NextIds,
+}
+
+/// A virtual table.
+struct Definition {
+    database: &'static str,
+    name: &'static str,
+    /// `NAME:type`, separated by spaces; see [`column`].
+    columns: &'static str,
+    needs: Needs,
+    rows: fn(&Source) -> Vec<Row>,
+}
+
+/// A column from its notation: `tN` VARCHAR(N), `l` LONGTEXT, `i` BIGINT, `u` BIGINT UNSIGNED, `d` DATETIME,
+/// `j` JSON, `f` DOUBLE; a `?` behind it allows NULL.
+fn column(notation: &str) -> VirtualColumn {
+    let (name, kind) = notation.split_once(':').unwrap_or((notation, "t64"));
+    let nullable = kind.ends_with('?');
+    let kind = kind.trim_end_matches('?');
+    let collation = Collation::UTF8MB3_GENERAL_CI;
+    let sql_type = match kind.as_bytes() {
+        [b't', length @ ..] => SqlType::VarChar {
+            length: std::str::from_utf8(length).ok().and_then(|n| n.parse().ok()).unwrap_or(64),
+            collation,
+        },
+        b"l" => SqlType::Text { size: BlobSize::Long, collation },
+        b"u" => SqlType::BIGINT_UNSIGNED,
+        b"d" => SqlType::DateTime { fsp: 0 },
+        b"j" => SqlType::Json,
+        b"f" => SqlType::DOUBLE,
+        _ => SqlType::BIGINT,
+    };
+    VirtualColumn { name: name.into(), sql_type, nullable }
+}
+
+impl Definition {
+    fn columns(&self) -> Vec<VirtualColumn> {
+        self.columns.split_whitespace().map(column).collect()
+    }
+}
+
+fn definitions() -> impl Iterator<Item = &'static Definition> {
+    objects::TABLES.iter().chain(server::TABLES)
+}
+
+/// Finds the virtual tables of the system's databases.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemTables;
+
+impl VirtualTables for SystemTables {
+    fn table(&self, database: &str, name: &str) -> Option<VirtualTable> {
+        let any_case = VIRTUAL_DATABASES.iter().any(|v| v.eq_ignore_ascii_case(database));
+        let found = definitions().find(|d| {
+            d.database.eq_ignore_ascii_case(database)
+                && (d.name == name || (any_case && d.name.eq_ignore_ascii_case(name)))
+        })?;
+        Some(VirtualTable { name: found.name.into(), columns: found.columns(), rows: Arc::new(Rows(found)) })
+    }
+
+    fn has_database(&self, database: &str) -> bool {
+        VIRTUAL_DATABASES.iter().any(|v| v.eq_ignore_ascii_case(database))
+    }
+}
+
+struct Rows(&'static Definition);
+
+impl VirtualRows for Rows {
+    fn rows<'a>(
+        &'a self,
+        context: &'a mut dyn StatementContext,
+    ) -> BoxFuture<'a, Result<Vec<Vec<Value>>, SqlError>> {
+        Box::pin(async move {
+            let source = Source::gather(self.0.needs, context).await?;
+            Ok((self.0.rows)(&source))
+        })
+    }
+}
+
+/// Names of the virtual tables of a database.
+pub fn table_names(database: &str) -> Vec<&'static str> {
+    let mut names: Vec<&str> =
+        definitions().filter(|d| d.database.eq_ignore_ascii_case(database)).map(|d| d.name).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Columns of a virtual table, for SHOW COLUMNS.
+pub(crate) fn table_columns(database: &str, name: &str) -> Option<Vec<VirtualColumn>> {
+    SystemTables.table(database, name).map(|t| t.columns)
+}
+
+pub(crate) fn text(value: &str) -> Value {
+    Value::text(value)
+}
+
+pub(crate) fn optional(value: Option<&str>) -> Value {
+    value.map_or(Value::Null, Value::text)
+}
+
+pub(crate) fn yes_no(value: bool) -> Value {
+    Value::text(if value { "YES" } else { "NO" })
+}
+
+/// Indexes that are shown: declared and complete.
+pub(crate) fn shown_indexes(table: &Table) -> impl Iterator<Item = &assize_catalog::Index> {
+    table.indexes.iter().filter(|i| i.state == IndexState::Public && !(i.is_primary() && table.hidden_row_id))
+}

@@ -1,0 +1,715 @@
+//! SHOW and DESCRIBE: short questions about what exists and what runs.
+//!
+//! Every SHOW makes a [`Listing`], columns and rows, and the filter behind LIKE or WHERE runs over it like over a
+//! table. Column names are MySQL's: clients read them.
+
+pub(crate) mod columns;
+pub mod create_table;
+pub mod quote;
+
+use crate::dml::database_of;
+use crate::dml::writer::bind_over;
+use crate::expr::{Row, Runtime, eval_async, truth};
+use crate::infoschema::{self, server, shown_indexes, table_columns, text, yes_no};
+use assize_catalog::{Catalog, Column, Table};
+use assize_model::{ErrorCode, SqlError, Warning, WarningLevel};
+use assize_ports::{ColumnFlags, Executed, ResultColumn, ResultSink, StatementContext};
+use assize_sql::{Show, ShowFilter, ShowWhat, TableName};
+use assize_values::collation::{COLLATIONS, Charset};
+use assize_values::format::type_name;
+use assize_values::{BlobSize, Collation, SqlType, Value};
+use std::sync::Arc;
+
+/// Columns and rows of an answer.
+pub(crate) struct Listing {
+    columns: Vec<(String, SqlType)>,
+    rows: Vec<Row>,
+    /// The column that LIKE looks at.
+    like: usize,
+}
+
+/// The columns of a listing: `Name` (text), `Name:i`, `Name:u`, `Name:l`, `Name:d`; `_` stands for a space.
+fn listing(notation: &str) -> Listing {
+    let collation = Collation::UTF8MB3_GENERAL_CI;
+    let column = |word: &str| {
+        let (name, kind) = word.split_once(':').unwrap_or((word, "t"));
+        let sql_type = match kind {
+            "i" => SqlType::BIGINT,
+            "u" => SqlType::BIGINT_UNSIGNED,
+            "l" => SqlType::Text { size: BlobSize::Long, collation },
+            "d" => SqlType::DateTime { fsp: 0 },
+            _ => SqlType::VarChar { length: 256, collation },
+        };
+        (name.replace('~', " "), sql_type)
+    };
+    Listing { columns: notation.split_whitespace().map(column).collect(), rows: Vec::new(), like: 0 }
+}
+
+impl Listing {
+    fn result_columns(&self) -> Vec<ResultColumn> {
+        self.columns
+            .iter()
+            .map(|(name, sql_type)| ResultColumn {
+                database: "".into(),
+                table: "".into(),
+                org_table: "".into(),
+                name: name.as_str().into(),
+                org_name: "".into(),
+                sql_type: sql_type.clone(),
+                nullable: true,
+                flags: ColumnFlags::default(),
+            })
+            .collect()
+    }
+
+    /// Keeps the rows that the filter lets through.
+    async fn filter(
+        &mut self,
+        filter: Option<&ShowFilter>,
+        context: &mut dyn StatementContext,
+    ) -> Result<(), SqlError> {
+        match filter {
+            None => Ok(()),
+            Some(ShowFilter::Like(pattern)) => {
+                let like = self.like;
+                let pattern = pattern.to_lowercase();
+                self.rows.retain(|row| match row.get(like) {
+                    Some(Value::Text(text)) => assize_catalog::like(&pattern, &text.to_lowercase()),
+                    _ => false,
+                });
+                Ok(())
+            }
+            Some(ShowFilter::Where(condition)) => {
+                let table = Arc::new(self.as_table());
+                let bound = bind_over(condition, &table, "where clause", context)?;
+                let mut rt = Runtime::new(context, &[]);
+                let mut kept = Vec::new();
+                for row in std::mem::take(&mut self.rows) {
+                    let value = eval_async(&bound, &row, &mut rt).await?;
+                    if truth(&value, &mut rt)? == Some(true) {
+                        kept.push(row);
+                    }
+                }
+                self.rows = kept;
+                Ok(())
+            }
+        }
+    }
+
+    fn as_table(&self) -> Table {
+        let mut table = crate::ddl::define::empty("", "", Collation::UTF8MB3_GENERAL_CI, 0).table;
+        table.columns = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(i, (name, sql_type))| Column {
+                id: i as u32,
+                name: name.as_str().into(),
+                sql_type: sql_type.clone(),
+                nullable: true,
+                default: None,
+                on_update_now: None,
+                auto_increment: false,
+                generated: None,
+                comment: "".into(),
+                invisible: false,
+                added_value: None,
+            })
+            .collect();
+        table
+    }
+
+    /// Sends it.
+    pub(crate) async fn send(self, sink: &mut dyn ResultSink) -> Result<Executed, SqlError> {
+        sink.columns(&self.result_columns())?;
+        for (i, row) in self.rows.iter().enumerate() {
+            sink.row(row)?;
+            if i % 256 == 255 {
+                sink.ready().await?;
+            }
+        }
+        let count = self.rows.len() as u64;
+        Ok(Executed::Rows { count, found: count })
+    }
+}
+
+/// Runs SHOW.
+pub async fn show(
+    show: &Show,
+    context: &mut dyn StatementContext,
+    sink: &mut dyn ResultSink,
+) -> Result<Executed, SqlError> {
+    let mut answer = answer(&show.what, context).await?;
+    answer.filter(show.filter.as_ref(), context).await?;
+    answer.send(sink).await
+}
+
+/// The result columns of SHOW, for PREPARE.
+pub async fn describe_show(
+    show: &Show,
+    context: &mut dyn StatementContext,
+) -> Result<Vec<ResultColumn>, SqlError> {
+    Ok(answer(&show.what, context).await?.result_columns())
+}
+
+/// Runs DESCRIBE table.
+pub async fn describe(
+    table: &TableName,
+    column: Option<&str>,
+    context: &mut dyn StatementContext,
+    sink: &mut dyn ResultSink,
+) -> Result<Executed, SqlError> {
+    let mut answer = columns_of(table, false, context)?;
+    let filter = column.map(|c| ShowFilter::Like(c.to_string()));
+    answer.filter(filter.as_ref(), context).await?;
+    answer.send(sink).await
+}
+
+/// The result columns of DESCRIBE.
+pub fn describe_columns(
+    table: &TableName,
+    context: &mut dyn StatementContext,
+) -> Result<Vec<ResultColumn>, SqlError> {
+    Ok(columns_of(table, false, context)?.result_columns())
+}
+
+async fn answer(what: &ShowWhat, context: &mut dyn StatementContext) -> Result<Listing, SqlError> {
+    Ok(match what {
+        ShowWhat::Databases => {
+            let mut out = listing("Database");
+            let user = context.user();
+            let catalog = context.catalog();
+            let names = catalog.databases.keys().filter(|name| user.sees_database(name));
+            out.rows = names.map(|name| vec![text(name)]).collect();
+            out
+        }
+        ShowWhat::Tables { full, database } => tables(database.as_deref(), *full, context)?,
+        ShowWhat::OpenTables { .. } => listing("Database Table In_use:i Name_locked:i"),
+        ShowWhat::TableStatus { database } => table_status(database.as_deref(), context).await?,
+        ShowWhat::Columns { full, table, .. } => columns_of(table, *full, context)?,
+        ShowWhat::Indexes { table } => indexes(table, context)?,
+        ShowWhat::CreateDatabase { name, if_not_exists } => create_database(name, *if_not_exists, context)?,
+        ShowWhat::CreateTable(name) => show_create_table(name, context).await?,
+        ShowWhat::CreateView(name) => {
+            let database = database_of(name, context)?;
+            context.catalog().require_table(&database, &name.name)?;
+            return Err(SqlError::new(
+                ErrorCode::NotBaseTable,
+                format!("'{database}.{}' is not VIEW", name.name),
+            ));
+        }
+        ShowWhat::CreateUser(account) => {
+            let (heading, line) = crate::acl::show_create_user(account, context)?;
+            Listing { rows: vec![vec![text(&line)]], ..one_column(&heading) }
+        }
+        ShowWhat::CreateRoutine(kind, name) => {
+            return Err(SqlError::new(
+                ErrorCode::SavepointDoesNotExist,
+                format!("{kind} {} does not exist", name.name),
+            ));
+        }
+        ShowWhat::Variables { global } => {
+            let mut out = listing("Variable_name Value:l");
+            out.rows = context
+                .system_variables(*global)
+                .iter()
+                .map(|(name, value)| vec![text(name), text(&variable_text(name, value))])
+                .collect();
+            out
+        }
+        ShowWhat::Status { .. } => {
+            let mut out = listing("Variable_name Value");
+            let connection = context.connection_id();
+            let status = context.server().status(connection);
+            out.rows = status.iter().map(|(n, v)| vec![text(n), text(v)]).collect();
+            out
+        }
+        ShowWhat::Warnings { limit } => warnings(context.previous_warnings(), false, *limit),
+        ShowWhat::Errors { limit } => warnings(context.previous_warnings(), true, *limit),
+        ShowWhat::CountWarnings => count("@@session.warning_count", context.previous_warnings().len()),
+        ShowWhat::CountErrors => {
+            let errors = context.previous_warnings();
+            let errors = errors.iter().filter(|w| w.level == WarningLevel::Error).count();
+            count("@@session.error_count", errors)
+        }
+        ShowWhat::Engines => {
+            let mut out = listing("Engine Support Comment Transactions XA Savepoints");
+            out.rows = vec![server::engine_row()];
+            out
+        }
+        ShowWhat::Engine(name, what) => {
+            let mut out = listing("Type Name Status:l");
+            if name.eq_ignore_ascii_case("InnoDB") && what.eq_ignore_ascii_case("STATUS") {
+                out.rows = vec![vec![text("InnoDB"), text(""), text("")]];
+            }
+            out
+        }
+        ShowWhat::CharacterSets => {
+            let mut out = listing("Charset Description Default~collation Maxlen:i");
+            out.rows = Charset::all()
+                .iter()
+                .map(|c| {
+                    let default = c.charset.default_collation().name();
+                    vec![text(c.name), text(c.description), text(default), Value::Int(c.max_length.into())]
+                })
+                .collect();
+            out
+        }
+        ShowWhat::Collations => {
+            let mut out = listing("Collation Charset Id:i Default Compiled Sortlen:i Pad_attribute");
+            out.rows = COLLATIONS
+                .iter()
+                .map(|c| {
+                    vec![
+                        text(c.name),
+                        text(c.charset.name()),
+                        Value::Int(c.id.0.into()),
+                        text(if c.default { "Yes" } else { "" }),
+                        text("Yes"),
+                        Value::Int(c.sort_length.into()),
+                        text(if c.pad_space { "PAD SPACE" } else { "NO PAD" }),
+                    ]
+                })
+                .collect();
+            out
+        }
+        ShowWhat::ProcessList { full } => {
+            let mut out = listing("Id:u User Host db Command Time:i State Info:l");
+            let user = context.user();
+            let all = user.may("PROCESS", None, None);
+            let processes = context.server().processes();
+            out.rows = processes
+                .iter()
+                .filter(|p| all || p.user == user.name)
+                .map(|p| server::process_row(p, *full))
+                .collect();
+            out
+        }
+        ShowWhat::Grants(account) => {
+            let (heading, lines) = crate::acl::show_grants(account.as_ref(), context)?;
+            Listing { rows: lines.iter().map(|l| vec![text(l)]).collect(), ..one_column(&heading) }
+        }
+        ShowWhat::Privileges => {
+            let mut out = listing("Privilege Context Comment");
+            out.rows = assize_catalog::PRIVILEGES
+                .iter()
+                .map(|p| vec![text(p.name), text(p.context), text(p.comment)])
+                .collect();
+            out
+        }
+        ShowWhat::Plugins => {
+            let mut out = listing("Name Status Type Library License");
+            out.rows = server::PLUGINS
+                .iter()
+                .map(|(name, kind)| {
+                    vec![text(name), text("ACTIVE"), text(kind), Value::Null, text("Apache-2.0")]
+                })
+                .collect();
+            out
+        }
+        ShowWhat::Triggers { database } => {
+            listing_database(database.as_deref(), context)?;
+            listing(
+                "Trigger Event Table Statement:l Timing Created:d sql_mode Definer character_set_client \
+                 collation_connection Database~Collation",
+            )
+        }
+        ShowWhat::Events { database } => {
+            listing_database(database.as_deref(), context)?;
+            listing(
+                "Db Name Definer Time~zone Type Execute~at:d Interval~value Interval~field Starts:d Ends:d Status \
+                 Originator:i character_set_client collation_connection Database~Collation",
+            )
+        }
+        ShowWhat::ProcedureStatus | ShowWhat::FunctionStatus => listing(
+            "Db Name Type Definer Modified:d Created:d Security_type Comment:l character_set_client \
+             collation_connection Database~Collation",
+        ),
+        ShowWhat::RoutineCode => listing("Pos:i Instruction"),
+        ShowWhat::MasterStatus => {
+            listing("File Position:i Binlog_Do_DB Binlog_Ignore_DB Executed_Gtid_Set:l")
+        }
+        ShowWhat::BinaryLogs => {
+            return Err(SqlError::new(ErrorCode::NotSupportedYet, "You are not using binary logging"));
+        }
+        ShowWhat::ReplicaStatus => listing("Replica_IO_State Source_Host Source_User Source_Port:i"),
+        ShowWhat::Replicas => listing("Server_Id:i Host Port:i Source_Id:i Replica_UUID"),
+        ShowWhat::BinlogEvents => listing("Log_name Pos:i Event_type Server_id:i End_log_pos:i Info:l"),
+        ShowWhat::Profiles => listing("Query_ID:i Duration Query:l"),
+        ShowWhat::Profile => listing("Status Duration"),
+        ShowWhat::Dropped => {
+            let mut out = listing("Id:u Database Table Cause Dropped_at:d Purged_after:d");
+            out.like = 2;
+            let catalog = context.catalog();
+            let user = context.user();
+            let zone = context.eval().time_zone.clone();
+            let time = |micros: i64| {
+                let seconds = micros.div_euclid(1_000_000) * 1_000_000;
+                Value::DateTime(assize_values::temporal::timestamp_to_local(seconds, &zone))
+            };
+            let rows = infoschema::objects::dropped_rows(&catalog, &time);
+            out.rows = rows
+                .into_iter()
+                .filter(|row| matches!(&row[1], Value::Text(d) if user.sees_database(d)))
+                .collect();
+            out
+        }
+    })
+}
+
+/// A system variable's value as SHOW VARIABLES prints it: booleans as ON and OFF.
+pub(crate) fn variable_text(name: &str, value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Int(n @ (0 | 1)) if is_switch(name) => if *n == 1 { "ON" } else { "OFF" }.into(),
+        Value::Text(text) => text.to_string(),
+        Value::Int(n) => n.to_string(),
+        Value::UInt(n) => n.to_string(),
+        Value::Double(n) => format!("{n:.6}"),
+        Value::Decimal(n) => {
+            let mut out = Vec::new();
+            n.write(n.scale(), &mut out);
+            String::from_utf8_lossy(&out).into_owned()
+        }
+        other => assize_values::format::to_string(other, &SqlType::Null),
+    }
+}
+
+/// Variables whose numbers 0 and 1 mean OFF and ON.
+fn is_switch(name: &str) -> bool {
+    const SWITCHES: &[&str] = &[
+        "assize_safe_drop",
+        "autocommit",
+        "big_tables",
+        "explicit_defaults_for_timestamp",
+        "foreign_key_checks",
+        "general_log",
+        "innodb_file_per_table",
+        "innodb_strict_mode",
+        "innodb_table_locks",
+        "local_infile",
+        "log_bin",
+        "low_priority_updates",
+        "lower_case_file_system",
+        "new",
+        "offline_mode",
+        "old_alter_table",
+        "performance_schema",
+        "profiling",
+        "read_only",
+        "require_secure_transport",
+        "session_track_schema",
+        "session_track_state_change",
+        "show_create_table_verbosity",
+        "skip_networking",
+        "slow_query_log",
+        "sql_auto_is_null",
+        "sql_big_selects",
+        "sql_buffer_result",
+        "sql_generate_invisible_primary_key",
+        "sql_log_bin",
+        "sql_log_off",
+        "sql_notes",
+        "sql_quote_show_create",
+        "sql_require_primary_key",
+        "sql_safe_updates",
+        "sql_warnings",
+        "super_read_only",
+        "transaction_read_only",
+        "tx_read_only",
+        "unique_checks",
+        "updatable_views_with_limit",
+    ];
+    SWITCHES.binary_search(&name).is_ok()
+}
+
+fn one_column(heading: &str) -> Listing {
+    let sql_type = SqlType::VarChar { length: 1024, collation: Collation::UTF8MB4_0900_AI_CI };
+    Listing { columns: vec![(heading.to_string(), sql_type)], rows: Vec::new(), like: 0 }
+}
+
+fn count(heading: &str, n: usize) -> Listing {
+    Listing {
+        columns: vec![(heading.to_string(), SqlType::BIGINT)],
+        rows: vec![vec![Value::Int(n as i64)]],
+        like: 0,
+    }
+}
+
+fn warnings(list: Vec<Warning>, errors_only: bool, limit: Option<(u64, u64)>) -> Listing {
+    let mut out = listing("Level Code:i Message:l");
+    let (skip, take) = limit.unwrap_or((0, u64::MAX));
+    out.rows = list
+        .iter()
+        .filter(|w| !errors_only || w.level == WarningLevel::Error)
+        .skip(usize::try_from(skip).unwrap_or(usize::MAX))
+        .take(usize::try_from(take).unwrap_or(usize::MAX))
+        .map(|w| {
+            let level = match w.level {
+                WarningLevel::Note => "Note",
+                WarningLevel::Warning => "Warning",
+                WarningLevel::Error => "Error",
+            };
+            vec![text(level), Value::Int(w.code.errno().into()), text(&w.message)]
+        })
+        .collect();
+    out
+}
+
+/// The database that SHOW … FROM means.
+fn listing_database(
+    database: Option<&str>,
+    context: &mut dyn StatementContext,
+) -> Result<Arc<str>, SqlError> {
+    let name: Arc<str> = match database {
+        Some(database) => database.into(),
+        None => {
+            context.database().ok_or_else(|| SqlError::new(ErrorCode::NoDatabase, "No database selected"))?
+        }
+    };
+    let catalog = context.catalog();
+    let found = catalog.require_database(&name)?;
+    Ok(found.name.clone())
+}
+
+/// Names of the tables of a database that the user may know of, with their kind.
+fn names_in(
+    catalog: &Catalog,
+    database: &str,
+    context: &dyn StatementContext,
+) -> Vec<(String, &'static str)> {
+    let user = context.user();
+    let mut names: Vec<(String, &'static str)> = infoschema::table_names(database)
+        .into_iter()
+        .map(|n| (n.to_string(), if database == "mysql" { "BASE TABLE" } else { "SYSTEM VIEW" }))
+        .collect();
+    if let Some(database) = catalog.database(database) {
+        let stored = database.tables.keys().filter(|t| user.sees_table(&database.name, t));
+        names.extend(stored.map(|t| (t.to_string(), "BASE TABLE")));
+    }
+    names.sort();
+    names
+}
+
+fn tables(
+    database: Option<&str>,
+    full: bool,
+    context: &mut dyn StatementContext,
+) -> Result<Listing, SqlError> {
+    let database = listing_database(database, context)?;
+    let mut out = one_column(&format!("Tables_in_{database}"));
+    if full {
+        let sql_type = SqlType::VarChar { length: 64, collation: Collation::UTF8MB3_GENERAL_CI };
+        out.columns.push(("Table_type".into(), sql_type));
+    }
+    let catalog = context.catalog();
+    out.rows = names_in(&catalog, &database, context)
+        .into_iter()
+        .map(|(name, kind)| if full { vec![text(&name), text(kind)] } else { vec![text(&name)] })
+        .collect();
+    Ok(out)
+}
+
+async fn table_status(
+    database: Option<&str>,
+    context: &mut dyn StatementContext,
+) -> Result<Listing, SqlError> {
+    let database = listing_database(database, context)?;
+    let mut out = listing(
+        "Name Engine Version:u Row_format Rows:u Avg_row_length:u Data_length:u Max_data_length:u Index_length:u \
+         Data_free:u Auto_increment:u Create_time:d Update_time:d Check_time:d Collation Checksum:i Create_options \
+         Comment:l",
+    );
+    let catalog = context.catalog();
+    let user = context.user();
+    let zone = context.eval().time_zone.clone();
+    let ids: Vec<_> =
+        catalog.database(&database).map(|d| d.tables.values().copied().collect()).unwrap_or_default();
+    for id in ids {
+        let Some(table) = catalog.table_by_id(id).filter(|t| user.sees_table(&t.database, &t.name)) else {
+            continue;
+        };
+        let next = match table.auto_increment() {
+            Some(_) => Value::UInt(context.transaction().next_id(id).await?),
+            None => Value::Null,
+        };
+        let seconds = table.created_micros.div_euclid(1_000_000) * 1_000_000;
+        let created = Value::DateTime(assize_values::temporal::timestamp_to_local(seconds, &zone));
+        out.rows.push(vec![
+            text(&table.name),
+            text("InnoDB"),
+            Value::UInt(10),
+            text("Dynamic"),
+            Value::UInt(0),
+            Value::UInt(0),
+            Value::UInt(0),
+            Value::UInt(0),
+            Value::UInt(0),
+            Value::UInt(0),
+            next,
+            created,
+            Value::Null,
+            Value::Null,
+            text(table.collation.name()),
+            Value::Null,
+            text(&infoschema::objects::options_text(table)),
+            text(&table.comment),
+        ]);
+    }
+    Ok(out)
+}
+
+fn columns_of(name: &TableName, full: bool, context: &mut dyn StatementContext) -> Result<Listing, SqlError> {
+    let database = database_of(name, context)?;
+    let mut out = if full {
+        listing("Field Type:l Collation Null Key Default:l Extra Privileges Comment:l")
+    } else {
+        listing("Field Type:l Null Key Default:l Extra")
+    };
+    let catalog = context.catalog();
+    if let Some(table) = catalog.table(&database, &name.name) {
+        if !context.user().sees_table(&database, &name.name) {
+            crate::acl::require_table(context, "SELECT", table)?;
+        }
+        for column in &table.columns {
+            let mut row = vec![text(&column.name), text(&type_name(&column.sql_type))];
+            if full {
+                row.push(columns::collation(&column.sql_type));
+            }
+            row.push(yes_no(column.nullable));
+            row.push(text(columns::column_key(table, column)));
+            row.push(columns::column_default(column));
+            row.push(text(&columns::extra(column)));
+            if full {
+                row.push(text("select,insert,update,references"));
+                row.push(text(&column.comment));
+            }
+            out.rows.push(row);
+        }
+        return Ok(out);
+    }
+    let Some(columns) = table_columns(&database, &name.name) else {
+        catalog.require_database(&database)?;
+        return Err(SqlError::new(
+            ErrorCode::NoSuchTable,
+            format!("Table '{database}.{}' doesn't exist", name.name),
+        ));
+    };
+    for column in columns {
+        let mut row = vec![text(&column.name), text(&type_name(&column.sql_type))];
+        if full {
+            row.push(columns::collation(&column.sql_type));
+        }
+        row.extend([yes_no(column.nullable), text(""), Value::Null, text("")]);
+        if full {
+            row.extend([text("select"), text("")]);
+        }
+        out.rows.push(row);
+    }
+    Ok(out)
+}
+
+fn indexes(name: &TableName, context: &mut dyn StatementContext) -> Result<Listing, SqlError> {
+    let database = database_of(name, context)?;
+    let mut out = listing(
+        "Table Non_unique:i Key_name Seq_in_index:u Column_name Collation Cardinality:i Sub_part:i Packed Null \
+         Index_type Comment Index_comment Visible Expression:l",
+    );
+    out.like = 2;
+    let catalog = context.catalog();
+    if catalog.table(&database, &name.name).is_none() && table_columns(&database, &name.name).is_some() {
+        return Ok(out);
+    }
+    let table = catalog.require_table(&database, &name.name)?;
+    for index in shown_indexes(table) {
+        for (i, part) in index.parts.iter().enumerate() {
+            let column = table.indexed_column(part);
+            out.rows.push(vec![
+                text(&table.name),
+                Value::Int(i64::from(!index.unique)),
+                text(&index.name),
+                Value::UInt(i as u64 + 1),
+                text(&column.name),
+                text(if part.descending { "D" } else { "A" }),
+                Value::Int(0),
+                part.prefix.map_or(Value::Null, |n| Value::Int(n.into())),
+                Value::Null,
+                text(if column.nullable { "YES" } else { "" }),
+                text("BTREE"),
+                text(""),
+                text(&index.comment),
+                yes_no(!index.invisible),
+                Value::Null,
+            ]);
+        }
+    }
+    Ok(out)
+}
+
+fn create_database(
+    name: &str,
+    if_not_exists: bool,
+    context: &mut dyn StatementContext,
+) -> Result<Listing, SqlError> {
+    let catalog = context.catalog();
+    let database = catalog.require_database(name)?;
+    let mut out = listing("Database Create~Database:l");
+    let collation = database.collation;
+    let mut line = String::from("CREATE DATABASE ");
+    if if_not_exists {
+        line.push_str("/*!32312 IF NOT EXISTS*/ ");
+    }
+    line.push_str(&quote::quote_name(&database.name));
+    line.push_str(&format!(" /*!40100 DEFAULT CHARACTER SET {}", collation.charset().name()));
+    if !crate::ddl::charset::is_default(collation) || collation == Collation::UTF8MB4_0900_AI_CI {
+        line.push_str(&format!(" COLLATE {}", collation.name()));
+    }
+    line.push_str(" */ /*!80016 DEFAULT ENCRYPTION='N' */");
+    out.rows = vec![vec![text(&database.name), text(&line)]];
+    Ok(out)
+}
+
+async fn show_create_table(
+    name: &TableName,
+    context: &mut dyn StatementContext,
+) -> Result<Listing, SqlError> {
+    let database = database_of(name, context)?;
+    let mut out = listing("Table Create~Table:l");
+    let catalog = context.catalog();
+    if catalog.table(&database, &name.name).is_none()
+        && let Some(columns) = table_columns(&database, &name.name)
+    {
+        let lines: Vec<String> = columns
+            .iter()
+            .map(|c| {
+                let null = if c.nullable { "" } else { " NOT NULL" };
+                format!("  {} {}{null}", quote::quote_name(&c.name), type_name(&c.sql_type))
+            })
+            .collect();
+        let text_of = format!("CREATE TABLE {} (\n{}\n)", quote::quote_name(&name.name), lines.join(",\n"));
+        out.rows = vec![vec![text(&name.name), text(&text_of)]];
+        return Ok(out);
+    }
+    let table = catalog.require_table(&database, &name.name)?.clone();
+    if !context.user().sees_table(&database, &name.name) {
+        crate::acl::require_table(context, "SELECT", &table)?;
+    }
+    let next = match table.auto_increment() {
+        Some(_) => Some(context.transaction().next_id(table.id).await?),
+        None => None,
+    };
+    out.rows = vec![vec![text(&table.name), text(&create_table::create_table(&table, next))]];
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn switches_are_shown_as_words_and_numbers_as_numbers() {
+        assert_eq!(variable_text("autocommit", &Value::Int(1)), "ON");
+        assert_eq!(variable_text("foreign_key_checks", &Value::Int(0)), "OFF");
+        assert_eq!(variable_text("auto_increment_offset", &Value::Int(1)), "1");
+    }
+}

@@ -1,0 +1,103 @@
+//! Statements other than queries: one line each, and where it is done.
+
+use crate::engine::Engine;
+use crate::{acl, check_table, ddl, dml, show};
+use assize_model::SqlError;
+use assize_ports::{Executed, ResultColumn, ResultSink, StatementContext};
+use assize_sql::Statement;
+use assize_values::Value;
+
+impl Engine {
+    /// The result columns of a statement that is not a query; empty if it returns no rows.
+    pub(crate) async fn describe_other(
+        &self,
+        statement: &Statement,
+        context: &mut dyn StatementContext,
+    ) -> Result<Vec<ResultColumn>, SqlError> {
+        match statement {
+            Statement::Show(what) => show::describe_show(what, context).await,
+            Statement::Describe { table, .. } => show::describe_columns(table, context),
+            Statement::TableMaintenance { verb, .. } => Ok(check_table::columns(*verb)),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Runs a statement that is not a query.
+    pub(crate) async fn execute_other(
+        &self,
+        statement: &Statement,
+        params: &[Value],
+        context: &mut dyn StatementContext,
+        sink: &mut dyn ResultSink,
+    ) -> Result<Executed, SqlError> {
+        match statement {
+            Statement::Insert(insert) => dml::insert::insert(insert, params, context).await,
+            Statement::Update(update) => dml::update::update(update, params, context).await,
+            Statement::Delete(delete) => dml::delete::delete(delete, params, context).await,
+            Statement::LoadData(_) => Err(SqlError::not_supported("LOAD DATA")),
+            Statement::CreateDatabase(create) => ddl::database::create(create, context).await,
+            Statement::AlterDatabase { name, charset } => {
+                ddl::database::alter(name.as_deref(), charset, context).await
+            }
+            Statement::DropDatabase { name, if_exists, force } => {
+                ddl::database::drop(name, *if_exists, *force, context).await
+            }
+            Statement::CreateTable(create) => ddl::create::create_table(create, params, context).await,
+            Statement::AlterTable(alter) => ddl::alter::alter(alter, context).await,
+            Statement::DropTable { tables, if_exists, temporary } => {
+                ddl::drop::drop_tables(tables, *if_exists, *temporary, context).await
+            }
+            Statement::CreateIndex { table, index } => ddl::index::create_index(table, index, context).await,
+            Statement::DropIndex { table, name } => ddl::index::drop_index(table, name, context).await,
+            Statement::Truncate(table) => ddl::drop::truncate(table, context).await,
+            Statement::RenameTable(renames) => ddl::drop::rename(renames, context).await,
+            Statement::CreateView(_) | Statement::DropView { .. } => Err(SqlError::not_supported("views")),
+            Statement::UndropTable { name, id, rename_to } => {
+                ddl::recycle::undrop_table(name, *id, rename_to.as_ref(), context).await
+            }
+            Statement::UndropDatabase { name, id, rename_to } => {
+                ddl::recycle::undrop_database(name, *id, rename_to.as_deref(), context).await
+            }
+            Statement::PurgeDropped { id } => ddl::recycle::purge(*id, context).await,
+            Statement::Show(what) => show::show(what, context, sink).await,
+            Statement::Describe { table, column } => {
+                show::describe(table, column.as_deref(), context, sink).await
+            }
+            Statement::TableMaintenance { verb, tables, .. } => {
+                check_table::maintain(*verb, tables, context, sink).await
+            }
+            Statement::CreateUser { if_not_exists, users, options } => {
+                let executed = acl::create_user(*if_not_exists, users, options, context).await?;
+                acl::note_ignored(options, context);
+                Ok(executed)
+            }
+            Statement::AlterUser { if_exists, users, options } => {
+                let executed = acl::alter_user(*if_exists, users, options, context).await?;
+                acl::note_ignored(options, context);
+                Ok(executed)
+            }
+            Statement::DropUser { if_exists, users } => acl::drop_user(*if_exists, users, context).await,
+            Statement::RenameUser(renames) => acl::rename_user(renames, context).await,
+            Statement::Grant { privileges, level, users, with_grant_option } => {
+                acl::grant(privileges, level, users, *with_grant_option, context).await
+            }
+            Statement::Revoke { privileges, level, users, if_exists } => {
+                acl::revoke(privileges, level, users, *if_exists, context).await
+            }
+            Statement::Set(items) => match items.as_slice() {
+                [assize_sql::SetItem::Password { account, password }] => {
+                    acl::set_password(account.as_ref(), password, context).await
+                }
+                _ => Err(SqlError::internal("SET is the session's")),
+            },
+            Statement::Call { name, .. } => Err(SqlError::new(
+                assize_model::ErrorCode::SavepointDoesNotExist,
+                format!("PROCEDURE {name} does not exist"),
+            )),
+            Statement::ExplainConnection(_) => Err(SqlError::not_supported("EXPLAIN FOR CONNECTION")),
+            Statement::Help(_) => Err(SqlError::not_supported("HELP")),
+            Statement::Unsupported { feature, .. } => Err(SqlError::not_supported(feature)),
+            other => Err(SqlError::internal(format!("a statement that is the session's: {other:?}"))),
+        }
+    }
+}
