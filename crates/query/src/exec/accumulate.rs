@@ -6,7 +6,6 @@ use crate::bind::AggregateFunction;
 use crate::expr::{Row, Runtime, distinct_key, row_size};
 use crate::plan::AggregatePlan;
 use assize_model::{ErrorCode, SqlError};
-use assize_values::compare::as_json;
 use assize_values::ops::{self, Arith};
 use assize_values::{Decimal, EvalContext, Json, SqlType, Value, compare, convert};
 use std::cmp::Ordering;
@@ -153,7 +152,7 @@ impl Accumulator {
                 parts.push((order, text));
             }
             State::Array { items } => {
-                let item = json(&args[0], sql_type);
+                let item = json(&args[0], sql_type, rt.context.eval());
                 rt.budget.take(64)?;
                 items.push((order, item));
             }
@@ -164,7 +163,7 @@ impl Accumulator {
                         "JSON documents may not contain NULL member names.",
                     ));
                 };
-                let item = json(&args[1], plan.args.get(1).map(|a| &a.expr.sql_type));
+                let item = json(&args[1], plan.args.get(1).map(|a| &a.expr.sql_type), rt.context.eval());
                 rt.budget.take(key.len() + 64)?;
                 members.push((key.into_owned(), item));
                 *any = true;
@@ -236,14 +235,8 @@ impl Accumulator {
     }
 }
 
-fn json(value: &Value, sql_type: Option<&SqlType>) -> Json {
-    match (value, sql_type) {
-        (Value::Int(n), Some(SqlType::Int(int))) if int.display == Some(1) && *n <= 1 && *n >= 0 => {
-            // Truth values of comparisons are booleans in JSON; columns of TINYINT(1) are numbers.
-            if int.width == assize_values::IntWidth::Tiny { Json::Int(*n) } else { Json::Bool(*n == 1) }
-        }
-        _ => as_json(value).into_owned(),
-    }
+fn json(value: &Value, sql_type: Option<&SqlType>, ctx: &EvalContext) -> Json {
+    assize_values::cast::scalar_json(value, sql_type.unwrap_or(&SqlType::Null), ctx)
 }
 
 /// A value as SUM takes it: exact numbers stay exact, all else is a double.
