@@ -43,6 +43,8 @@ const LOW_WATER_STEP: Duration = Duration::from_secs(5);
 const CLOSE_STEP_BUSY: Duration = Duration::from_secs(1);
 /// … and in steps of this size otherwise.
 const CLOSE_STEP_IDLE: Duration = Duration::from_secs(30);
+/// On a full disk a checkpoint is tried this often.
+const CHECKPOINT_AGAIN: Duration = Duration::from_secs(2);
 /// For this long after the last batch time counts as waited for: an intent without a decision may lie about.
 const BUSY_FOR: Duration = Duration::from_secs(15);
 
@@ -116,6 +118,7 @@ pub struct Leader {
     last_tick: Instant,
     /// Bytes applied when the last checkpoint was asked for.
     checkpointed_bytes: u64,
+    checkpoint_asked: Instant,
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -148,6 +151,7 @@ impl Leader {
             last_batch: now,
             last_tick: now,
             checkpointed_bytes: 0,
+            checkpoint_asked: now,
             stopping: None,
         }
     }
@@ -311,8 +315,7 @@ impl Leader {
             self.shared.fail(&format!("cannot promote a checkpoint: {error}"));
             return;
         }
-        if self.shared.room().is_err() {
-            // The log is kept for what must be written.
+        if !self.shared.may_keep_house() {
             return;
         }
         let mut commands = Vec::new();
@@ -332,16 +335,28 @@ impl Leader {
             self.shared.note_retained(state.bytes_applied.saturating_sub(self.node.base_bytes()));
             bytes_applied = state.bytes_applied;
         }
-        if bytes_applied.saturating_sub(self.checkpointed_bytes) >= self.shared.options.checkpoint_bytes
-            && self.node.files.candidate_index().is_none()
-        {
-            self.checkpointed_bytes = bytes_applied;
-            // A failure of Raft shows in the node's own failure.
-            let _ = self.node.raft.trigger().snapshot().await;
-        }
+        self.ask_for_checkpoint(bytes_applied).await;
         self.acknowledge(&mut commands);
         for command in commands {
             self.propose(command, Waiting::Nobody).await;
+        }
+    }
+
+    /// Takes a checkpoint when there is enough to forget behind it; sooner if the disk is full, because the log
+    /// behind it is what can be freed.
+    async fn ask_for_checkpoint(&mut self, bytes_applied: u64) {
+        if self.node.files.candidate_index().is_some() {
+            return;
+        }
+        let since = bytes_applied.saturating_sub(self.checkpointed_bytes);
+        let is_full = matches!(self.shared.room(), Err(AdjudicatorError::DiskFull(_)));
+        let helps =
+            bytes_applied > self.node.base_bytes() && self.checkpoint_asked.elapsed() >= CHECKPOINT_AGAIN;
+        if since >= self.shared.options.checkpoint_bytes || is_full && helps {
+            self.checkpointed_bytes = bytes_applied;
+            self.checkpoint_asked = Instant::now();
+            // A failure of Raft shows in the node's own failure.
+            let _ = self.node.raft.trigger().snapshot().await;
         }
     }
 

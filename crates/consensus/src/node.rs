@@ -40,7 +40,8 @@ impl Node {
         let streams = Streams::new();
         let state = Arc::new(RwLock::new(State::new(streams.clone())));
         let (wal, files, machine) = {
-            let (state, wal_options) = (state.clone(), options.wal.clone());
+            let wal_options = crate::wal::Options { reserve: options.free_min, ..options.wal.clone() };
+            let state = state.clone();
             tokio::task::spawn_blocking(move || {
                 let wal = Wal::open(fs.clone(), &wal_options)?;
                 let files = CheckpointFiles::open(fs)?;
@@ -199,6 +200,11 @@ impl Shared {
             return Err(AdjudicatorError::Overloaded(why.into()));
         }
         Ok(())
+    }
+
+    /// Whether the leader may write for itself: what it writes is little, and is what frees the disk.
+    pub fn may_keep_house(&self) -> bool {
+        self.wal.headroom() >= self.options.headroom_min / 2
     }
 
     /// The node can go on no more.

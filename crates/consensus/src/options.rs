@@ -40,7 +40,7 @@ impl Options {
             checkpoint_bytes: 64 << 20,
             retained_bytes_max: 1 << 30,
             headroom_min: 1 << 20,
-            free_min: 32 << 20,
+            free_min: 64 << 20,
             queue_max: 64 << 10,
             lease: Duration::from_secs(30),
         }
@@ -50,7 +50,7 @@ impl Options {
     pub fn small(node: NodeId, placement: Placement) -> Self {
         Options {
             window_log2: 14,
-            wal: wal::Options { segment_size: 2 << 20, cache_max: 4 << 20 },
+            wal: wal::Options { segment_size: 2 << 20, cache_max: 4 << 20, reserve: 0 },
             checkpoint_bytes: 8 << 20,
             headroom_min: 64 << 10,
             ..Options::new(node, placement)

@@ -17,7 +17,7 @@ fn options() -> Options {
     let placement = Placement::even(SHARDS, NodeId(1));
     Options {
         window_log2: 10,
-        wal: wal::Options { segment_size: 64 << 10, cache_max: 16 << 10 },
+        wal: wal::Options { segment_size: 64 << 10, cache_max: 16 << 10, reserve: 0 },
         checkpoint_bytes: 20 << 10,
         headroom_min: 8 << 10,
         free_min: 0,
@@ -304,6 +304,41 @@ async fn a_full_disk_refuses_commits_and_takes_them_again_when_there_is_space() 
         }
         assert!(tokio::time::Instant::now() < deadline);
     }
+    cut_power(node, &fs, Crash::LoseUnsynced).await;
+    open(&fs).await.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_heals_by_itself_once_replicas_have_persisted() {
+    let fs = Memory::new();
+    // The reserve is where the checkpoint goes that lets the log be forgotten.
+    let options = Options { free_min: 192 << 10, ..options() };
+    let node = Adjudicator::open_on(Arc::new(fs.clone()), options).await.unwrap();
+    let mut frontend = Frontend::register(&node).await;
+    let mut last = Position::default();
+    fs.set_capacity(Some(10 * (64 << 10)));
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let (mut refused, mut committed) = (0, 0);
+    // Twice what the disk can hold.
+    while committed < 300 {
+        let footprint = frontend.put(&node, "k", vec![7; 4000]).await;
+        match node.commit(footprint).await {
+            Ok(decision) => {
+                assert!(decision.is_commit());
+                committed += 1;
+            }
+            Err(AdjudicatorError::DiskFull(_)) => {
+                refused += 1;
+                last = read_stream(&node, ShardId(1), last).await.last().map_or(last, |e| e.position);
+                node.report_durable(ShardId(1), ReplicaId(1), last);
+                node.report_durable(ShardId(2), ReplicaId(1), last);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(other) => panic!("{other}"),
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{committed} committed, {refused} refused");
+    }
+    assert!(refused > 0);
     cut_power(node, &fs, Crash::LoseUnsynced).await;
     open(&fs).await.shutdown().await;
 }

@@ -177,8 +177,17 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let files = self.files.clone();
         let index = self.captured.last.map_or(0, |last| last.index);
         let written = tokio::task::spawn_blocking(move || files.add(index, &bytes).map(|()| bytes));
-        let bytes = written.await.map_err(io::Error::other)??;
-        Ok(snapshot_of(&self.captured, bytes))
+        match written.await.map_err(io::Error::other)? {
+            Ok(bytes) => Ok(snapshot_of(&self.captured, bytes)),
+            // Raft stops at any error, but a checkpoint that finds no space is only late. One that is not newer
+            // than what Raft knows already changes nothing there.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                tracing::warn!(%error, "no space for a checkpoint");
+                let meta = SnapshotMeta::default();
+                Ok(openraft::storage::Snapshot { meta, snapshot: Image::default() })
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -126,11 +126,14 @@ pub struct Options {
     pub segment_size: u64,
     /// Bytes of durable entries that are kept in memory for readers that are close behind.
     pub cache_max: u64,
+    /// No segment is created ahead of time if less than this would be left of the disk: others need space
+    /// too, and it is better to refuse work than to let them fail.
+    pub reserve: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { segment_size: 16 << 20, cache_max: 64 << 20 }
+        Options { segment_size: 16 << 20, cache_max: 64 << 20, reserve: 0 }
     }
 }
 
@@ -254,7 +257,7 @@ impl Wal {
         });
         let (queue, work) = mpsc::channel();
         let (ask, asked) = mpsc::sync_channel(1);
-        let segment_size = options.segment_size;
+        let (segment_size, reserve) = (options.segment_size, options.reserve);
         let weak_queue = queue.clone();
         let failed_to_spawn = WalError::io("start a thread for", "the log");
         let writer = {
@@ -266,7 +269,7 @@ impl Wal {
         };
         let allocator = thread::Builder::new()
             .name("wal-allocator".into())
-            .spawn(move || allocate(&*fs, segment_size, &asked, &weak_queue))
+            .spawn(move || allocate(&*fs, segment_size, reserve, &asked, &weak_queue))
             .map_err(&failed_to_spawn)?;
         Ok(Wal { shared, queue: Some(queue), threads: vec![writer, allocator] })
     }
@@ -555,19 +558,27 @@ impl Writer {
 }
 
 /// Creates spare segments when asked, and keeps trying while the disk is full.
-fn allocate(fs: &dyn FileSystem, segment_size: u64, asked: &mpsc::Receiver<u64>, queue: &mpsc::Sender<Work>) {
+fn allocate(
+    fs: &dyn FileSystem,
+    segment_size: u64,
+    reserve: u64,
+    asked: &mpsc::Receiver<u64>,
+    queue: &mpsc::Sender<Work>,
+) {
     debug_assert!(segment_size > RECORDS);
     while let Ok(number) = asked.recv() {
         loop {
-            match create_spare(fs, number, segment_size) {
-                Ok(spare) => {
+            // A disk that does not say how much it has left is not taken for a full one.
+            let is_scarce = fs.free().is_ok_and(|free| free < segment_size.saturating_add(reserve));
+            match (!is_scarce).then(|| create_spare(fs, number, segment_size)) {
+                Some(Ok(spare)) => {
                     if queue.send(Work::Spare(spare)).is_err() {
                         return;
                     }
                     break;
                 }
                 // Headroom tells callers that the log is about to be full; here we only wait for space.
-                Err(_) => match asked.recv_timeout(ALLOCATE_AGAIN) {
+                Some(Err(_)) | None => match asked.recv_timeout(ALLOCATE_AGAIN) {
                     Err(mpsc::RecvTimeoutError::Disconnected) => return,
                     // Nobody asks twice before an answer.
                     Ok(_) | Err(mpsc::RecvTimeoutError::Timeout) => {}

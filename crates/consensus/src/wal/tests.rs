@@ -295,7 +295,7 @@ fn wait(wal: &Wal, index: u64, payload: Vec<u8>) -> Result<(), WalError> {
 }
 
 fn options() -> Options {
-    Options { segment_size: SEGMENT, cache_max: 2000 }
+    Options { segment_size: SEGMENT, cache_max: 2000, reserve: 0 }
 }
 
 #[test]
@@ -341,6 +341,24 @@ fn a_failed_sync_ends_the_log_and_loses_nothing_acknowledged() {
     let wal = Wal::open(Arc::new(fs), &options()).unwrap();
     assert_eq!(wal.read(0..1, 0).unwrap(), vec![Bytes::from_static(b"kept")]);
     assert_eq!(wal.next_index(), 1);
+}
+
+#[test]
+fn no_segment_is_made_ahead_of_time_out_of_the_reserve() {
+    let fs = Memory::new();
+    fs.set_capacity(Some(SEGMENT * 3));
+    let options = Options { reserve: SEGMENT * 3 / 2, ..options() };
+    let wal = Wal::open(Arc::new(fs.clone()), &options).unwrap();
+    for index in 0..10 {
+        wait(&wal, index, vec![0; 1000]).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(fs.list().unwrap().len(), 1);
+    // What must be written is written all the same.
+    for index in 10..20 {
+        wait(&wal, index, vec![0; 1000]).unwrap();
+    }
+    assert_eq!(fs.list().unwrap().len(), 2);
 }
 
 #[test]
