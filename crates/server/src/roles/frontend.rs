@@ -1,0 +1,208 @@
+//! The frontend role: speaks MySQL, runs sessions.
+//!
+//! ```text
+//!   socket ─▶ wire::Listener ─▶ Client (one per connection) ─▶ session::Session ─▶ query, shards, adjudicator
+//!                                   │
+//!                                   └─▶ Registry: process list, KILL, GET_LOCK, SHOW STATUS
+//!   reporter ── every half second ─▶ adjudicator: oldest snapshot in use
+//! ```
+
+mod client;
+mod kinds;
+mod metered;
+mod registry;
+mod user_locks;
+
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::metrics;
+use anyhow::Context;
+use assize_model::{ErrorCode, Placement, ShardId};
+use assize_ports::{AdjudicatorClient, Registered, Shard};
+use assize_session::{GlobalVariables, Limits, Services, Shared, Txn, TxnOptions};
+use assize_values::Value;
+use client::Client;
+use kinds::StatementMetrics;
+use metered::Metered;
+use registry::Registry;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How often the oldest snapshot in use is reported; well within a frontend's lease.
+const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+/// How often registering is tried before the node gives up.
+const REGISTER_TRIES: u32 = 50;
+/// Time between two tries.
+const REGISTER_PAUSE: Duration = Duration::from_millis(100);
+/// The largest packet, as `@@max_allowed_packet` says.
+const PACKET_BYTES_MAX: usize = 64 << 20;
+
+/// What all connections of a frontend share.
+pub struct Hall {
+    services: Arc<Services>,
+    shared: Arc<Shared>,
+    registry: Arc<Registry>,
+    statements: StatementMetrics,
+    slow: Duration,
+}
+
+/// A running frontend.
+pub struct Frontend {
+    stop: watch::Sender<bool>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Frontend {
+    /// Registers with the adjudicator, sees to it that the catalog has its first content, and listens.
+    pub async fn start(
+        config: &Config,
+        socket: TcpListener,
+        adjudicator: Arc<dyn AdjudicatorClient>,
+        shards: BTreeMap<ShardId, Arc<dyn Shard>>,
+        placement: Arc<Placement>,
+    ) -> anyhow::Result<Frontend> {
+        let address = socket.local_addr()?;
+        let adjudicator: Arc<dyn AdjudicatorClient> = Arc::new(Metered::new(adjudicator));
+        let identity = register(&*adjudicator, &format!("node-{}", config.node.id)).await?;
+        let shared = Arc::new(Shared::new(Arc::new(GlobalVariables::new(facts(config, address.port(), &identity)))));
+        let registry = Arc::new(Registry::new(shared.clone()));
+        let limits = Limits {
+            inline_bytes_max: config.frontend.inline_bytes_max,
+            transaction_bytes_max: config.frontend.transaction_bytes_max,
+            retries_max: config.frontend.retries_max,
+            ..Limits::default()
+        };
+        let services = Arc::new(Services::new(
+            adjudicator.clone(),
+            shards,
+            Arc::new(assize_query::Engine::new()),
+            Arc::new(SystemClock::new()),
+            registry.clone(),
+            identity.clone(),
+            placement,
+            limits,
+        ));
+        bootstrap(&services).await?;
+
+        let listener = assize_wire::Listener::new(wire_config(config)?);
+        registry.listens(listener.clone());
+        let slow = Duration::from_millis(config.frontend.slow_statement_millis);
+        let statements = StatementMetrics::new();
+        let hall =
+            Arc::new(Hall { services: services.clone(), shared, registry: registry.clone(), statements, slow });
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let mut until = stopped.clone();
+        tasks.spawn(async move {
+            let shutdown = async move {
+                // An error means that the node is gone, which is an end as well.
+                let _ = until.wait_for(|stop| *stop).await;
+            };
+            listener.run(socket, shutdown, move |id, peer| Client::new(hall.clone(), id, peer)).await;
+        });
+        tasks.spawn(report(services, registry, stopped));
+        tracing::info!(frontend = identity.frontend.0, "takes connections");
+        Ok(Frontend { stop, tasks: Mutex::new(tasks) })
+    }
+
+    /// Takes no more connections, lets open transactions end for a while, and ends the rest.
+    pub async fn drain(&self, limit: Duration) {
+        let _ = self.stop.send(true);
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(limit, ended).await.is_err() {
+            tracing::warn!("connections did not end in time");
+        }
+        tasks.shutdown().await;
+    }
+}
+
+async fn register(adjudicator: &dyn AdjudicatorClient, name: &str) -> anyhow::Result<Registered> {
+    let mut last = None;
+    for _ in 0..REGISTER_TRIES {
+        match adjudicator.register(name).await {
+            Ok(registered) => return Ok(registered),
+            Err(error) => last = Some(error),
+        }
+        tokio::time::sleep(REGISTER_PAUSE).await;
+    }
+    let error = last.map_or_else(|| anyhow::anyhow!("never tried"), anyhow::Error::from);
+    Err(error.context("the frontend cannot register with the adjudicator"))
+}
+
+/// What the server says of itself in system variables.
+fn facts(config: &Config, port: u16, identity: &Registered) -> Vec<(&'static str, Value)> {
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let data = config.node.data.as_ref().map_or_else(String::new, |data| format!("{}/", data.display()));
+    let uuid = u128::from(identity.hash_seed) << 64 | u128::from(config.node.id);
+    let hex = format!("{uuid:032x}");
+    let uuid = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
+    vec![
+        ("assize_version", Value::text(env!("CARGO_PKG_VERSION"))),
+        ("datadir", Value::text(data)),
+        ("hostname", Value::text(hostname.trim())),
+        ("max_allowed_packet", Value::Int(PACKET_BYTES_MAX as i64)),
+        ("max_connections", Value::Int(i64::from(config.mysql.max_connections))),
+        ("port", Value::Int(i64::from(port))),
+        ("server_uuid", Value::text(uuid)),
+        ("version", Value::text(config.mysql.version.clone())),
+    ]
+}
+
+/// A new cluster gets its system databases and its first user. Whoever comes second finds them.
+async fn bootstrap(services: &Arc<Services>) -> anyhow::Result<()> {
+    loop {
+        let mut txn = Txn::begin(services.clone(), TxnOptions::default()).await?;
+        if !txn.catalog().users.is_empty() {
+            return Ok(());
+        }
+        match txn.commit(Some(assize_catalog::bootstrap())).await {
+            Ok(_) => tracing::info!("the catalog has its first content"),
+            Err(failure) if failure.error.code == ErrorCode::Deadlock => {}
+            Err(failure) => return Err(anyhow::Error::from(failure.error).context("the catalog has no content")),
+        }
+    }
+}
+
+fn wire_config(config: &Config) -> anyhow::Result<assize_wire::Config> {
+    let mysql = &config.mysql;
+    let tls = match (&mysql.tls_certificate, &mysql.tls_key) {
+        (Some(certificate), Some(key)) => {
+            let read = |path: &std::path::Path| std::fs::read(path).with_context(|| path.display().to_string());
+            assize_wire::tls_from_pem(&read(certificate)?, &read(key)?)?
+        }
+        _ => assize_wire::self_signed_tls(&["localhost".to_owned(), mysql.listen.ip().to_string()])?,
+    };
+    Ok(assize_wire::Config {
+        version: mysql.version.clone(),
+        tls: Some(tls),
+        connections_max: mysql.max_connections as usize,
+        packet_bytes_max: PACKET_BYTES_MAX,
+        connect_timeout: Duration::from_secs(mysql.connect_timeout_seconds),
+        ..assize_wire::Config::default()
+    })
+}
+
+/// Tells the adjudicator which snapshots are in use, so that nothing they can see is collected; keeps the gauge of
+/// connections.
+async fn report(services: Arc<Services>, registry: Arc<Registry>, mut stopped: watch::Receiver<bool>) {
+    let mut interval = tokio::time::interval(REPORT_INTERVAL);
+    let mut refused = 0;
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => return,
+            _ = interval.tick() => {}
+        }
+        let Registered { frontend, epoch, .. } = &services.identity;
+        services.adjudicator.report_oldest_snapshot(*frontend, *epoch, services.snapshots.oldest());
+        ::metrics::gauge!(metrics::FRONTEND_CONNECTIONS).set(registry.connected() as f64);
+        let now = registry.refused();
+        ::metrics::counter!(metrics::FRONTEND_REFUSED_CONNECTIONS_TOTAL, "reason" => "limit")
+            .increment(now.saturating_sub(refused));
+        refused = now;
+    }
+}

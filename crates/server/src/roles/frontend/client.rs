@@ -1,0 +1,423 @@
+//! One connection's side of the protocol, over its session.
+
+use super::Hall;
+use super::kinds::Kind;
+use super::registry::Connection;
+use assize_catalog::{User, like};
+use assize_model::{ErrorCode, SqlError};
+use assize_ports::ResultSink;
+use assize_session::{Change, Done, KillSwitch, Login, Session};
+use assize_sql::ParseOptions;
+use assize_values::{Collation, Value};
+use assize_wire::{
+    Account, ClientInfo, Completion, FieldDefault, Handler, Interrupt, Peer, Plugin, Prepared, ResultCharset,
+    ResultWriter, StateChange, capability, charset_of_collation,
+};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Statements in the slow log are cut here.
+const SLOW_TEXT_MAX: usize = 2000;
+/// How long a client may be idle when the session does not say.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(28_800);
+
+/// A connection.
+pub struct Client {
+    hall: Arc<Hall>,
+    id: u32,
+    kill: Arc<KillSwitch>,
+    entry: Arc<Connection>,
+    /// Found by name before the password was checked.
+    user: Option<Arc<User>>,
+    session: Option<Session>,
+    collation: Collation,
+    multi_statements: bool,
+    facts: Facts,
+    prepared: HashMap<u32, (Arc<[u8]>, Kind)>,
+}
+
+/// What the protocol asks of the session all the time; read anew after statements that may have changed it.
+#[derive(Clone, Copy)]
+struct Facts {
+    status: u16,
+    wait_timeout: Duration,
+    client: ResultCharset,
+    results: Option<Collation>,
+}
+
+impl Client {
+    /// A connection that has not logged in yet.
+    pub fn new(hall: Arc<Hall>, id: u32, peer: &Peer) -> Self {
+        let kill = Arc::new(KillSwitch::default());
+        let entry = hall.registry.enter(id, format!("{}:{}", peer.host, peer.port), kill.clone());
+        Client {
+            hall,
+            id,
+            kill,
+            entry,
+            user: None,
+            session: None,
+            collation: Collation::UTF8MB4_0900_AI_CI,
+            multi_statements: false,
+            facts: Facts {
+                status: assize_wire::status::AUTOCOMMIT,
+                wait_timeout: WAIT_TIMEOUT,
+                client: ResultCharset::Utf8mb4,
+                results: Some(Collation::UTF8MB4_0900_AI_CI),
+            },
+            prepared: HashMap::new(),
+        }
+    }
+
+    fn session(&mut self) -> Result<&mut Session, SqlError> {
+        self.session.as_mut().ok_or_else(|| SqlError::internal("a command before the login"))
+    }
+
+    fn begins(&mut self, command: &'static str, statement: Option<&[u8]>) {
+        self.hall.registry.counters.questions.fetch_add(1, Ordering::Relaxed);
+        self.entry.begins(command, statement);
+    }
+
+    fn rests(&mut self) {
+        let database = self.session.as_ref().and_then(Session::database);
+        self.entry.rests(database.as_deref());
+    }
+
+    fn refresh_status(&mut self) {
+        if let Some(session) = &self.session {
+            self.facts.status = session.status();
+        }
+    }
+
+    /// Reads everything that statements can change.
+    fn refresh(&mut self) {
+        let Some(session) = &self.session else { return };
+        self.facts.status = session.status();
+        let seconds = session.variable("wait_timeout").and_then(|text| text.parse().ok());
+        self.facts.wait_timeout = seconds.map_or(WAIT_TIMEOUT, Duration::from_secs);
+        self.facts.client = session
+            .variable("character_set_client")
+            .and_then(|name| charset_of_collation(self.collation_of(&name)))
+            .unwrap_or_default();
+        self.facts.results = session.variable("character_set_results").map(|name| self.collation_of(&name));
+    }
+
+    /// The collation that column definitions name for a character set: the handshake's own where it fits.
+    fn collation_of(&self, charset: &str) -> Collation {
+        let default = match charset {
+            "utf8mb3" | "utf8" => Collation(33),
+            "latin1" => Collation(8),
+            "ascii" => Collation(11),
+            "binary" => Collation::BINARY,
+            _ => Collation::UTF8MB4_0900_AI_CI,
+        };
+        let same = charset_of_collation(default) == charset_of_collation(self.collation);
+        if same { self.collation } else { default }
+    }
+
+    /// A statement has ended: the counters, the slow log, and what it may have changed.
+    fn ended(&mut self, kind: Kind, text: &[u8], began: Instant, result: Result<u64, &SqlError>) {
+        let took = began.elapsed();
+        self.hall.statements.record(kind, result.is_ok(), took);
+        if took >= self.hall.slow {
+            self.hall.registry.counters.slow_queries.fetch_add(1, Ordering::Relaxed);
+            let shown = String::from_utf8_lossy(&text[..text.len().min(SLOW_TEXT_MAX)]);
+            let (rows, error) = match result {
+                Ok(rows) => (rows, None),
+                Err(error) => (0, Some(error.code.errno())),
+            };
+            tracing::warn!(
+                connection = self.id,
+                millis = took.as_millis() as u64,
+                rows,
+                error,
+                statement = %shown,
+                "slow statement"
+            );
+        }
+        if !kind.keeps_variables() {
+            self.refresh();
+        } else if result.is_err() {
+            self.refresh_status();
+        }
+    }
+
+    /// Ends a result, and the connection if the statement asked for that.
+    fn complete(&mut self, done: &Done, more: bool, kind: Kind, writer: &mut ResultWriter) {
+        self.facts.status = done.status;
+        if !kind.keeps_variables() {
+            self.refresh();
+            writer.set_results(self.facts.results);
+        }
+        writer.set_status(done.status);
+        let changes: Vec<StateChange> = done.changes.iter().map(state_change).collect();
+        writer.complete(
+            Completion { executed: &done.executed, warnings: done.warnings, changes: &changes },
+            more,
+        );
+        if done.release {
+            assize_ports::ServerView::kill(&*self.hall.registry, self.id, false);
+        }
+    }
+
+    /// With CLIENT_MULTI_STATEMENTS off, a second statement is a syntax error before the first one runs.
+    fn check_single(&mut self, text: &[u8]) -> Result<(), SqlError> {
+        let inner = text.trim_ascii_end();
+        let inner = inner.strip_suffix(b";").unwrap_or(inner);
+        if self.multi_statements || !inner.contains(&b';') {
+            return Ok(());
+        }
+        let mode = self.session()?.variable("sql_mode").unwrap_or_default();
+        match assize_sql::split_statements(text, &ParseOptions::from_sql_mode(&mode)).get(1) {
+            Some(second) => Err(assize_sql::syntax_error(text, second.start)),
+            None => Ok(()),
+        }
+    }
+
+    async fn run_text(&mut self, text: &[u8], writer: &mut ResultWriter) -> Result<(), SqlError> {
+        self.check_single(text)?;
+        let mut from = 0;
+        loop {
+            let began = Instant::now();
+            let kind = Kind::of(&text[from..]);
+            let result = self.session()?.run_next(text, from, &mut *writer).await;
+            let rows = result.as_ref().map(|done| done.as_ref().map_or(0, rows_of));
+            self.ended(kind, &text[from..], began, rows);
+            match result? {
+                Some(done) => {
+                    self.complete(&done, done.next.is_some(), kind, writer);
+                    match done.next {
+                        Some(next) if !done.release => from = next,
+                        _ => return Ok(()),
+                    }
+                }
+                // Blanks behind the last statement; it has been answered as if another followed.
+                None => return Err(SqlError::new(ErrorCode::EmptyQuery, "Query was empty")),
+            }
+        }
+    }
+}
+
+fn rows_of(done: &Done) -> u64 {
+    match &done.executed {
+        assize_ports::Executed::Rows { count, .. } => *count,
+        assize_ports::Executed::Affected { changed, .. } => *changed,
+    }
+}
+
+fn state_change(change: &Change) -> StateChange {
+    match change {
+        Change::Variable(name, value) => StateChange::Variable(name.clone(), value.clone()),
+        Change::Database(name) => StateChange::Database(name.clone()),
+    }
+}
+
+/// Throws the switch when the client hangs up.
+struct Gone(Arc<KillSwitch>);
+
+impl Interrupt for Gone {
+    fn client_gone(&self) {
+        self.0.kill();
+    }
+}
+
+impl Handler for Client {
+    async fn account(&mut self, user: &str, host: &str) -> Result<Option<Account>, SqlError> {
+        let (begun, _guard) = self.hall.services.begin().await?;
+        let catalog = self.hall.services.catalog(begun.catalog_version).await?;
+        self.hall.shared.apply_globals(&catalog);
+        self.user = catalog.authenticate(user, host).cloned();
+        Ok(self.user.as_ref().and_then(|user| {
+            Some(Account {
+                plugin: Plugin::from_name(&user.plugin)?,
+                verifier: user.verifier.clone(),
+                locked: user.locked,
+                require_tls: user.require_tls,
+                administrator: user.is_administrator(),
+            })
+        }))
+    }
+
+    async fn login(&mut self, client: &ClientInfo) -> Result<(), SqlError> {
+        let user = self.user.clone().ok_or_else(|| SqlError::internal("a login without an account"))?;
+        let host = format!("{}:{}", client.host, client.port);
+        self.entry.logged_in(&client.user, &host, client.database.as_deref(), client.tls.clone());
+        self.collation = client.collation;
+        self.multi_statements = client.can(capability::MULTI_STATEMENTS);
+        self.prepared.clear();
+        let login = Login {
+            connection: self.id,
+            user,
+            client_name: client.user.as_str().into(),
+            client_host: client.host.as_str().into(),
+            database: None,
+            collation: Some(client.collation),
+            kill: self.kill.clone(),
+        };
+        match &mut self.session {
+            Some(session) => session.change_user(login).await,
+            None => {
+                let (services, shared) = (self.hall.services.clone(), self.hall.shared.clone());
+                self.session = Some(Session::new(services, shared, login));
+            }
+        }
+        let session = self.session()?;
+        if let Some(database) = &client.database {
+            session.select_database(database).await?;
+        }
+        if client.can(capability::INTERACTIVE) {
+            let text = "SET SESSION wait_timeout = @@interactive_timeout";
+            session.run_text(text, &mut NoRows).await?;
+        }
+        self.refresh();
+        self.rests();
+        Ok(())
+    }
+
+    fn interrupt(&self) -> Arc<dyn Interrupt> {
+        Arc::new(Gone(self.kill.clone()))
+    }
+
+    fn status(&self) -> u16 {
+        self.facts.status
+    }
+
+    fn wait_timeout(&self) -> Duration {
+        self.facts.wait_timeout
+    }
+
+    fn client_charset(&self) -> ResultCharset {
+        self.facts.client
+    }
+
+    fn results_collation(&self) -> Option<Collation> {
+        self.facts.results
+    }
+
+    async fn query(&mut self, text: &[u8], writer: &mut ResultWriter) -> Result<(), SqlError> {
+        self.begins("Query", Some(text));
+        let result = self.run_text(text, writer).await;
+        self.rests();
+        result
+    }
+
+    async fn prepare(&mut self, text: &[u8]) -> Result<Prepared, SqlError> {
+        self.hall.registry.counters.prepares.fetch_add(1, Ordering::Relaxed);
+        self.begins("Prepare", Some(text));
+        let result = match self.session() {
+            Ok(session) => session.prepare(text).await,
+            Err(error) => Err(error),
+        };
+        self.refresh_status();
+        self.rests();
+        let assize_session::Prepared { id, params, columns, warnings } = result?;
+        self.prepared.insert(id, (text.into(), Kind::of(text)));
+        Ok(Prepared { id, params, columns, warnings })
+    }
+
+    async fn execute(
+        &mut self,
+        statement: u32,
+        params: &[Value],
+        writer: &mut ResultWriter,
+    ) -> Result<(), SqlError> {
+        self.hall.registry.counters.executes.fetch_add(1, Ordering::Relaxed);
+        let (text, kind) = match self.prepared.get(&statement) {
+            Some((text, kind)) => (text.clone(), *kind),
+            None => (Arc::from(&b""[..]), Kind::of(b"")),
+        };
+        self.begins("Execute", Some(&text));
+        let began = Instant::now();
+        let result = match self.session() {
+            Ok(session) => session.execute(statement, params, &mut *writer).await,
+            Err(error) => Err(error),
+        };
+        self.ended(kind, &text, began, result.as_ref().map(rows_of));
+        if let Ok(done) = &result {
+            self.complete(done, false, kind, writer);
+        }
+        self.rests();
+        result.map(drop)
+    }
+
+    fn close_statement(&mut self, statement: u32) {
+        self.hall.registry.counters.closes.fetch_add(1, Ordering::Relaxed);
+        self.prepared.remove(&statement);
+        if let Some(session) = &mut self.session {
+            session.close_statement(statement);
+        }
+    }
+
+    async fn select_database(&mut self, name: &str) -> Result<(), SqlError> {
+        self.begins("Init DB", None);
+        let result = match self.session() {
+            Ok(session) => session.select_database(name).await,
+            Err(error) => Err(error),
+        };
+        self.refresh();
+        self.rests();
+        result
+    }
+
+    async fn field_list(&mut self, table: &str, pattern: &str) -> Result<Vec<FieldDefault>, SqlError> {
+        self.begins("Field List", None);
+        let result = match self.session() {
+            Ok(session) => session.field_list(table).await,
+            Err(error) => Err(error),
+        };
+        self.refresh_status();
+        self.rests();
+        let pattern = pattern.to_lowercase();
+        let shown = |name: &str| pattern.is_empty() || like(&pattern, &name.to_lowercase());
+        let columns = result?.into_iter().filter(|column| shown(&column.name));
+        Ok(columns.map(|column| FieldDefault { column, default: None }).collect())
+    }
+
+    async fn reset(&mut self) -> Result<(), SqlError> {
+        self.prepared.clear();
+        self.session()?.reset().await;
+        self.refresh();
+        Ok(())
+    }
+
+    fn set_multi_statements(&mut self, allowed: bool) {
+        self.multi_statements = allowed;
+    }
+
+    fn statistics(&mut self) -> String {
+        self.hall.registry.statistics()
+    }
+
+    fn kill(&mut self, connection: u32) -> Result<(), SqlError> {
+        self.session()?.process_kill(connection)
+    }
+
+    async fn disconnect(&mut self) {
+        match &mut self.session {
+            Some(session) => session.disconnect().await,
+            None => {
+                self.hall.registry.counters.aborted_connects.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.hall.registry.leave(self.id);
+    }
+}
+
+/// For statements of our own that return nothing.
+struct NoRows;
+
+impl ResultSink for NoRows {
+    fn columns(&mut self, _: &[assize_ports::ResultColumn]) -> Result<(), SqlError> {
+        Ok(())
+    }
+
+    fn row(&mut self, _: &[Value]) -> Result<(), SqlError> {
+        Ok(())
+    }
+
+    fn ready(&mut self) -> assize_ports::BoxFuture<'_, Result<(), SqlError>> {
+        Box::pin(async { Ok(()) })
+    }
+}

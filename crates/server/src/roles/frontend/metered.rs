@@ -1,0 +1,110 @@
+//! Counts what becomes of transactions, where every one of them passes.
+
+use crate::metrics;
+use ::metrics::{Counter, counter};
+use assize_model::{
+    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, Outcome, Placement, TableId, Timestamp,
+    TxnId,
+};
+use assize_ports::{
+    AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, IdRange, LockStrength, LockWait,
+    Registered, Reserved,
+};
+use std::sync::Arc;
+
+/// An adjudicator whose decisions are counted.
+pub struct Metered {
+    inner: Arc<dyn AdjudicatorClient>,
+    committed: Counter,
+    aborted: Counter,
+    unknown: Counter,
+}
+
+impl Metered {
+    /// Counts what this one decides.
+    pub fn new(inner: Arc<dyn AdjudicatorClient>) -> Self {
+        let of = |outcome: &'static str| counter!(metrics::FRONTEND_TRANSACTIONS_TOTAL, "outcome" => outcome);
+        Metered { inner, committed: of("committed"), aborted: of("aborted"), unknown: of("unknown") }
+    }
+}
+
+impl AdjudicatorClient for Metered {
+    fn register<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Registered, AdjudicatorError>> {
+        self.inner.register(name)
+    }
+
+    fn begin(&self) -> BoxFuture<'_, Result<Begun, AdjudicatorError>> {
+        self.inner.begin()
+    }
+
+    fn commit(&self, footprint: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>> {
+        Box::pin(async move {
+            let decided = self.inner.commit(footprint).await;
+            match &decided {
+                Ok(Decision::Commit { .. }) => self.committed.increment(1),
+                // The same writes come again under another id; that one is counted.
+                Ok(Decision::Abort { reason }) if reason.is_recommittable() => {}
+                Ok(Decision::Abort { .. }) => self.aborted.increment(1),
+                Err(_) => self.unknown.increment(1),
+            }
+            decided
+        })
+    }
+
+    fn outcome(&self, txn: TxnId, resolve: bool) -> BoxFuture<'_, Result<Outcome, AdjudicatorError>> {
+        self.inner.outcome(txn, resolve)
+    }
+
+    fn acknowledge(&self, txns: Vec<TxnId>) {
+        self.inner.acknowledge(txns);
+    }
+
+    fn report_oldest_snapshot(&self, frontend: FrontendId, epoch: FrontendEpoch, oldest: Option<Timestamp>) {
+        self.inner.report_oldest_snapshot(frontend, epoch, oldest);
+    }
+
+    fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>> {
+        self.inner.placement()
+    }
+
+    fn catalog(
+        &self,
+        since: CatalogVersion,
+        at_least: CatalogVersion,
+    ) -> BoxFuture<'_, Result<CatalogObjects, AdjudicatorError>> {
+        self.inner.catalog(since, at_least)
+    }
+
+    fn allocate_ids(
+        &self,
+        table: TableId,
+        count: u64,
+        at_least: u64,
+        increment: u64,
+        offset: u64,
+    ) -> BoxFuture<'_, Result<IdRange, AdjudicatorError>> {
+        self.inner.allocate_ids(table, count, at_least, increment, offset)
+    }
+
+    fn next_id(&self, table: TableId) -> BoxFuture<'_, Result<u64, AdjudicatorError>> {
+        self.inner.next_id(table)
+    }
+
+    fn track_ranges(&self, table: TableId) -> BoxFuture<'_, Result<(), AdjudicatorError>> {
+        self.inner.track_ranges(table)
+    }
+
+    fn reserve<'a>(
+        &'a self,
+        owner: TxnId,
+        keys: &'a [KeyHash],
+        strength: LockStrength,
+        wait: LockWait,
+    ) -> BoxFuture<'a, Result<Reserved, AdjudicatorError>> {
+        self.inner.reserve(owner, keys, strength, wait)
+    }
+
+    fn release(&self, owner: TxnId) {
+        self.inner.release(owner);
+    }
+}

@@ -1,0 +1,275 @@
+//! The connections of a frontend, and what statements may see of them.
+
+use super::user_locks::UserLocks;
+use assize_ports::{BoxFuture, ProcessInfo, ServerView};
+use assize_session::{KillSwitch, Shared};
+use assize_wire::{Listener, TlsInfo};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+/// Statement texts in the process list are cut here.
+const STATEMENT_SHOWN_MAX: usize = 64 << 10;
+
+/// What a frontend has counted since it started; each is a line of SHOW STATUS.
+#[derive(Default)]
+pub struct Counters {
+    /// Statements sent by clients.
+    pub questions: AtomicU64,
+    /// Statements over the slow limit.
+    pub slow_queries: AtomicU64,
+    /// Connections that got as far as a session.
+    pub connections: AtomicU64,
+    /// Logins that failed.
+    pub aborted_connects: AtomicU64,
+    /// Most connections at a time.
+    pub connections_most: AtomicU64,
+    /// COM_STMT_PREPARE.
+    pub prepares: AtomicU64,
+    /// COM_STMT_EXECUTE.
+    pub executes: AtomicU64,
+    /// COM_STMT_CLOSE.
+    pub closes: AtomicU64,
+}
+
+/// What a connection is doing, as SHOW PROCESSLIST says.
+struct Doing {
+    user: Arc<str>,
+    host: Arc<str>,
+    database: Option<Arc<str>>,
+    command: &'static str,
+    since: Instant,
+    state: &'static str,
+    statement: Option<Arc<str>>,
+}
+
+/// One connection.
+pub struct Connection {
+    /// CONNECTION_ID().
+    pub id: u32,
+    /// Stops it, or its statement.
+    pub kill: Arc<KillSwitch>,
+    doing: Mutex<Doing>,
+    tls: Mutex<Option<TlsInfo>>,
+}
+
+impl Connection {
+    /// The client has logged in.
+    pub fn logged_in(&self, user: &str, host: &str, database: Option<&str>, tls: Option<TlsInfo>) {
+        let mut doing = lock(&self.doing);
+        doing.user = user.into();
+        doing.host = host.into();
+        doing.database = database.map(Arc::from);
+        *lock(&self.tls) = tls;
+    }
+
+    /// A command begins.
+    pub fn begins(&self, command: &'static str, statement: Option<&[u8]>) {
+        let statement = statement.map(|text| {
+            let shown = &text[..text.len().min(STATEMENT_SHOWN_MAX)];
+            Arc::from(String::from_utf8_lossy(shown))
+        });
+        let mut doing = lock(&self.doing);
+        doing.command = command;
+        doing.state = "executing";
+        doing.since = Instant::now();
+        doing.statement = statement;
+    }
+
+    /// It has ended; the client may have selected another database.
+    pub fn rests(&self, database: Option<&str>) {
+        let mut doing = lock(&self.doing);
+        doing.command = "Sleep";
+        doing.state = "";
+        doing.since = Instant::now();
+        doing.statement = None;
+        if doing.database.as_deref() != database {
+            doing.database = database.map(Arc::from);
+        }
+    }
+
+    fn info(&self) -> ProcessInfo {
+        let doing = lock(&self.doing);
+        ProcessInfo {
+            id: self.id,
+            user: doing.user.clone(),
+            host: doing.host.clone(),
+            database: doing.database.clone(),
+            command: doing.command,
+            seconds: doing.since.elapsed().as_secs(),
+            state: doing.state,
+            statement: doing.statement.clone(),
+        }
+    }
+}
+
+/// All connections of a frontend.
+pub struct Registry {
+    started: Instant,
+    connections: Mutex<BTreeMap<u32, Arc<Connection>>>,
+    /// GET_LOCK.
+    pub locks: Arc<UserLocks>,
+    /// What has been counted.
+    pub counters: Counters,
+    /// What all sessions remember, statement statistics among it.
+    shared: Arc<Shared>,
+    /// Closes connections; there is none before the frontend listens.
+    listener: OnceLock<Arc<Listener>>,
+}
+
+impl Registry {
+    /// Of a frontend that starts now.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Registry {
+            started: Instant::now(),
+            connections: Mutex::default(),
+            locks: Arc::default(),
+            counters: Counters::default(),
+            shared,
+            listener: OnceLock::new(),
+        }
+    }
+
+    /// The frontend listens.
+    pub fn listens(&self, listener: Arc<Listener>) {
+        // A frontend starts once; a second listener would be a defect that the first one survives.
+        let _ = self.listener.set(listener);
+    }
+
+    /// Enters a connection that has not authenticated yet.
+    pub fn enter(&self, id: u32, host: String, kill: Arc<KillSwitch>) -> Arc<Connection> {
+        let connection = Arc::new(Connection {
+            id,
+            kill,
+            doing: Mutex::new(Doing {
+                user: "unauthenticated user".into(),
+                host: host.into(),
+                database: None,
+                command: "Connect",
+                since: Instant::now(),
+                state: "login",
+                statement: None,
+            }),
+            tls: Mutex::default(),
+        });
+        let mut connections = lock(&self.connections);
+        connections.insert(id, connection.clone());
+        self.counters.connections.fetch_add(1, Ordering::Relaxed);
+        self.counters.connections_most.fetch_max(connections.len() as u64, Ordering::Relaxed);
+        connection
+    }
+
+    /// A connection has ended.
+    pub fn leave(&self, id: u32) {
+        self.locks.release_all(id);
+        lock(&self.connections).remove(&id);
+    }
+
+    /// How many there are.
+    pub fn connected(&self) -> usize {
+        lock(&self.connections).len()
+    }
+
+    /// Connections refused because there were too many.
+    pub fn refused(&self) -> u64 {
+        self.listener.get().map_or(0, |listener| listener.refused())
+    }
+
+    /// The line of COM_STATISTICS.
+    pub fn statistics(&self) -> String {
+        let uptime = self.started.elapsed().as_secs();
+        let questions = self.counters.questions.load(Ordering::Relaxed);
+        format!(
+            "Uptime: {uptime}  Threads: {}  Questions: {questions}  Slow queries: {}  Opens: 0  Flush tables: 0  \
+             Open tables: 0  Queries per second avg: {:.3}",
+            self.connected(),
+            self.counters.slow_queries.load(Ordering::Relaxed),
+            questions as f64 / uptime.max(1) as f64,
+        )
+    }
+}
+
+impl ServerView for Registry {
+    fn processes(&self) -> Vec<ProcessInfo> {
+        lock(&self.connections).values().map(|connection| connection.info()).collect()
+    }
+
+    fn kill(&self, connection: u32, query_only: bool) -> bool {
+        let Some(found) = lock(&self.connections).get(&connection).cloned() else { return false };
+        if query_only {
+            found.kill.kill_query();
+        } else {
+            found.kill.kill();
+            if let Some(listener) = self.listener.get() {
+                listener.close(connection);
+            }
+        }
+        true
+    }
+
+    fn status(&self, connection: u32) -> Vec<(String, String)> {
+        let tls = lock(&self.connections).get(&connection).and_then(|c| lock(&c.tls).clone());
+        let connected = self.connected();
+        let running =
+            lock(&self.connections).values().filter(|c| lock(&c.doing).command != "Sleep").count();
+        let refused = self.refused();
+        let counters = &self.counters;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed).to_string();
+        let uptime = self.started.elapsed().as_secs().to_string();
+        let (version, cipher) = tls.map_or_else(Default::default, |tls| (tls.version, tls.cipher));
+        let ciphers = cipher.clone();
+        let mut lines: Vec<(&str, String)> = vec![
+            ("Aborted_connects", count(&counters.aborted_connects)),
+            ("Com_stmt_close", count(&counters.closes)),
+            ("Com_stmt_execute", count(&counters.executes)),
+            ("Com_stmt_prepare", count(&counters.prepares)),
+            ("Connection_errors_max_connections", refused.to_string()),
+            ("Connections", count(&counters.connections)),
+            ("Max_used_connections", count(&counters.connections_most)),
+            ("Queries", count(&counters.questions)),
+            ("Questions", count(&counters.questions)),
+            ("Slow_queries", count(&counters.slow_queries)),
+            ("Ssl_cipher", cipher),
+            ("Ssl_cipher_list", ciphers),
+            ("Ssl_version", version),
+            ("Threads_connected", connected.to_string()),
+            ("Threads_running", running.to_string()),
+            ("Uptime", uptime.clone()),
+            ("Uptime_since_flush_status", uptime),
+        ];
+        lines.sort();
+        lines.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn get_lock<'a>(
+        &'a self,
+        connection: u32,
+        name: &'a str,
+        timeout_micros: i64,
+    ) -> BoxFuture<'a, Option<bool>> {
+        Box::pin(self.locks.get(connection, name, timeout_micros))
+    }
+
+    fn release_lock(&self, connection: u32, name: &str) -> Option<bool> {
+        self.locks.release(connection, name)
+    }
+
+    fn release_all_locks(&self, connection: u32) -> u64 {
+        self.locks.release_all(connection)
+    }
+
+    fn lock_holder(&self, name: &str) -> Option<u32> {
+        self.locks.holder(name)
+    }
+
+    fn digests(&self) -> Vec<(String, u64, u64, u64, u64)> {
+        let list = self.shared.digests.list();
+        list.into_iter().map(|d| (d.text, d.count, d.total_micros, d.rows, d.errors)).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that holds one of these locks can leave its value half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
