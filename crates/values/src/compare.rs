@@ -514,7 +514,7 @@ pub fn regex(
         return Err(SqlError::new(ErrorCode::RegexpError, "Illegal argument to a regular expression."));
     }
     let key = format!("{}{}{}{pattern}", insensitive as u8, multi_line as u8, dot_all as u8);
-    if let Some((_, found)) = ctx.regexes.iter().find(|(known, _)| *known == key) {
+    if let Some((_, found)) = ctx.regexes.0.iter().find(|(known, _)| *known == key) {
         return Ok(found.clone());
     }
     let compiled = regex::RegexBuilder::new(pattern)
@@ -528,10 +528,10 @@ pub fn regex(
             let last = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
             SqlError::new(ErrorCode::RegexpError, format!("Illegal argument to a regular expression: {last}"))
         })?;
-    if ctx.regexes.len() >= 16 {
-        ctx.regexes.remove(0);
+    if ctx.regexes.0.len() >= 16 {
+        ctx.regexes.0.remove(0);
     }
-    ctx.regexes.push((key, compiled.clone()));
+    ctx.regexes.0.push((key, compiled.clone()));
     Ok(compiled)
 }
 

@@ -42,12 +42,16 @@ pub struct EvalContext {
     /// Facts about session and server that functions tell.
     pub environment: Environment,
     /// Regular expressions compiled lately.
-    pub(crate) regexes: Vec<(String, regex::Regex)>,
+    pub regexes: RegexCache,
     /// The warnings kept.
     pub warnings: Vec<Warning>,
     /// How many warnings there were, those not kept included.
     pub warning_count: u64,
 }
+
+/// Regular expressions with the text that they were compiled from, the latest last.
+#[derive(Clone, Debug, Default)]
+pub struct RegexCache(pub(crate) Vec<(String, regex::Regex)>);
 
 /// Facts that information functions tell.
 #[derive(Clone, Debug, Default)]
@@ -138,7 +142,7 @@ impl Default for EvalContext {
             rand_by_seed: BTreeMap::new(),
             uuid: UuidState::default(),
             environment: Environment::default(),
-            regexes: Vec::new(),
+            regexes: RegexCache::default(),
             warnings: Vec::new(),
             warning_count: 0,
         }

@@ -119,7 +119,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     f("NOW", 0, 1, See, Apart, now_type, now),
     f("PERIOD_ADD", 2, 2, Propagate, Apart, bigint, |c| {
         let (Some(months), more) = (period(c.int(0)?), c.int(1)?) else { return wrong_period(c) };
-        let months = months.saturating_add(more).max(0);
+        let months = months.saturating_add(more).clamp(0, 12 * 999_999);
         Ok(Value::Int(months / 12 * 100 + months % 12 + 1))
     }),
     f("PERIOD_DIFF", 2, 2, Propagate, Apart, bigint, |c| match (period(c.int(0)?), period(c.int(1)?)) {
