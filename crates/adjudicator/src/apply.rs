@@ -101,8 +101,10 @@ impl Adjudicator {
             }
             Command::RegisterReplica { shard, replica } => {
                 let now = Position { index, closed_ts: self.last_ts };
-                if let Err(refusal) = self.shards.register(*shard, *replica, now) {
-                    applied.reply = Reply::PlacementRefused(refusal);
+                match self.shards.register(*shard, *replica, now) {
+                    // Nothing is said but that this entry has passed: siblings give a checkpoint once it has.
+                    Ok(()) => self.stream_to_all(&mut applied, |_| {}),
+                    Err(refusal) => applied.reply = Reply::PlacementRefused(refusal),
                 }
             }
             Command::ReportDurable { reports } => {

@@ -109,6 +109,7 @@ impl Sequencer {
     pub fn raise_ceiling(&self, wall_millis: u64, state: &Adjudicator) -> Option<Command> {
         let now = Timestamp::from_millis(wall_millis);
         let is_due = state.ceiling() < now.later(CEILING_AHEAD / 2);
-        is_due.then(|| Self::first_entry(wall_millis))
+        // It closes the present as well: followers' subscribers hear of time through the log alone.
+        is_due.then(|| Command::RaiseCeiling { ceiling: now.later(CEILING_AHEAD), close: now })
     }
 }

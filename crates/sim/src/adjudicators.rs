@@ -529,6 +529,10 @@ impl Adjudicators {
     fn subscribe(&mut self, node: usize, replica: usize, id: u64, after: Position, net: &mut Net) {
         let host = &mut self.nodes[node];
         let shard = Place::of(replica).shard;
+        if host.subscriptions.iter().any(|known| known.replica == replica && known.id > id) {
+            // A straggler: the replica has asked again since.
+            return;
+        }
         host.subscriptions.retain(|subscription| subscription.replica != replica);
         let stream = host.streams.entry(shard).or_default();
         let sent = stream.partition_point(|entry| entry.position.index <= after.index);

@@ -298,10 +298,11 @@ impl Shards {
     ) {
         let Place { shard, replica } = Place::of(at);
         if vote.is_yes() {
-            history.yes.entry((txn, shard)).or_default().insert(replica);
+            // A promise that was given in time may be repeated.
+            let is_new = history.yes.entry((txn, shard)).or_default().insert(replica);
             let closed_ts =
                 self.hosts[at].replica.as_ref().and_then(Replica::position).unwrap_or_default().closed_ts;
-            if closed_ts > txn.deadline() {
+            if is_new && closed_ts > txn.deadline() {
                 let what =
                     format!("{shard}/{replica} promised {txn} at {closed_ts}, past {}", txn.deadline());
                 history.wrong("every_prepare_past_its_deadline_is_refused", what);

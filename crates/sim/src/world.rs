@@ -15,6 +15,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// How long the world is left alone after it has healed: longer than deadlines and bounded waits.
 const QUIET_MILLIS: u64 = 32_000;
 
+/// At the end replicas are compared at a timestamp from so long ago.
+const SETTLING_MILLIS: u64 = 6_000;
+
 /// What a run left behind.
 pub struct Outcome {
     /// What happened.
@@ -79,15 +82,20 @@ pub fn play(scenario: &Scenario) -> Outcome {
     }
     world.net.after(scenario.fault_millis, Event::Heal);
     let end = scenario.fault_millis + QUIET_MILLIS;
+    let mut at = None;
     while let Some(event) = world.net.next(end) {
         world.happen(event);
+        if world.net.now >= end - SETTLING_MILLIS {
+            at.get_or_insert(world.adjudicators.state().begin().snapshot_ts);
+        }
         world.strike_as_planned();
         if !world.history.seen.is_empty() {
             // What is seen to be wrong stays wrong.
             break;
         }
     }
-    world.finish()
+    let now = world.adjudicators.state().begin().snapshot_ts;
+    world.finish(at.unwrap_or(now))
 }
 
 impl World {
@@ -231,9 +239,8 @@ impl World {
         }
     }
 
-    fn finish(self) -> Outcome {
+    fn finish(self, at: Timestamp) -> Outcome {
         let World { net, adjudicators, shards, frontends, history, scenario, .. } = self;
-        let at = adjudicators.state().begin().snapshot_ts;
         let contents: Vec<_> = (0..shards.len()).map(|i| (Place::of(i), shards.everything(i, at))).collect();
         let undecided = (0..shards.len())
             .flat_map(|i| {
