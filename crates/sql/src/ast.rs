@@ -345,6 +345,7 @@ pub enum SelectInto {
 
 /// A value in VALUES or SET: an expression or DEFAULT.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // Expressions are large by nature; a box would cost every walk.
 pub enum ValueExpr {
     /// DEFAULT.
     Default,
@@ -699,6 +700,7 @@ pub enum DataType {
 
 /// Indexes, foreign keys and CHECKs of a table.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // Expressions are large by nature; a box would cost every walk.
 pub enum TableConstraint {
     /// PRIMARY KEY, UNIQUE, KEY, FULLTEXT, SPATIAL.
     Index(IndexDef),
@@ -753,6 +755,7 @@ pub struct IndexPartDef {
 
 /// What an index part indexes.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // Expressions are large by nature; a box would cost every walk.
 pub enum IndexPartKey {
     /// A column.
     Column(String),
@@ -992,6 +995,7 @@ pub struct Show {
 
 /// LIKE or WHERE of SHOW.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // Expressions are large by nature; a box would cost every walk.
 pub enum ShowFilter {
     /// LIKE.
     Like(String),

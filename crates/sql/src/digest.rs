@@ -274,8 +274,9 @@ pub fn normalise<T: AsRef<[u8]> + ?Sized>(text: &T, options: &ParseOptions) -> D
                     && matches!(before, b'(' | b',' | b'=' | b'<' | b'>')
                 {
                     out.pop();
+                    out.truncate(out.trim_ascii_end().len());
                 }
-                if !matches!(out.last(), None | Some(b'(' | b' ')) {
+                if !matches!(out.last(), None | Some(b'(')) {
                     out.push(b' ');
                 }
                 // Adjacent strings are one literal.
@@ -449,10 +450,9 @@ pub fn lift(text: &[u8], options: &ParseOptions) -> Option<Lifted> {
                     2 if upper("IN") => opens_list = true,
                     2 if upper("ON") => level.enter(true),
                     3 if upper("SET") => level.enter(true),
-                    3 if upper("AND") => {
-                        if std::mem::take(&mut level.between) {
-                            ready = level.allowed && level.clause;
-                        }
+                    3 if upper("AND") && level.between => {
+                        level.between = false;
+                        ready = level.allowed && level.clause;
                     }
                     4 if upper("FROM") || upper("INTO") => level.enter(false),
                     4 if upper("LIKE") => ready = level.allowed && level.clause,

@@ -23,6 +23,11 @@ pub const NESTING_MAX: u32 = 100;
 /// The longest chain of left-associative operators (`a + b + c …`); AND, OR and XOR chains are balanced.
 pub const CHAIN_MAX: u32 = 400;
 
+/// With less stack than this left, parsing goes on in a new segment.
+const STACK_RESERVE: usize = 256 << 10;
+/// Of this size.
+const STACK_SEGMENT: usize = 2 << 20;
+
 pub(crate) type Result<T> = std::result::Result<T, SqlError>;
 
 /// What [`parse_next`] found.
@@ -309,7 +314,8 @@ impl<'a> Parser<'a> {
             return Err(self.too_deep());
         }
         self.depth += 1;
-        let value = read(self);
+        // A level costs up to 80 KiB of stack in a build without optimisation; whoever calls may have little left.
+        let value = stacker::maybe_grow(STACK_RESERVE, STACK_SEGMENT, || read(self));
         self.depth -= 1;
         value
     }

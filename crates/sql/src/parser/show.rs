@@ -18,7 +18,7 @@ impl Parser<'_> {
         Ok(Statement::Show(Box::new(Show { what, filter })))
     }
 
-    fn from_database(&mut self) -> Result<Option<String>> {
+    fn of_database(&mut self) -> Result<Option<String>> {
         if self.eat_one_of(&["FROM", "IN"]).is_none() {
             return Ok(None);
         }
@@ -26,12 +26,12 @@ impl Parser<'_> {
     }
 
     /// `FROM table [FROM database]`, `FROM database.table`
-    fn from_table(&mut self) -> Result<TableName> {
+    fn of_table(&mut self) -> Result<TableName> {
         if self.eat_one_of(&["FROM", "IN"]).is_none() {
             return Err(self.fail());
         }
         let mut table = self.table_name()?;
-        if let Some(database) = self.from_database()? {
+        if let Some(database) = self.of_database()? {
             table.database = Some(database);
         }
         Ok(table)
@@ -72,28 +72,28 @@ impl Parser<'_> {
                     "INDEXES",
                     "KEYS",
                 ]) {
-                    Some("TABLES") => ShowWhat::Tables { full, database: self.from_database()? },
+                    Some("TABLES") => ShowWhat::Tables { full, database: self.of_database()? },
                     Some("COLUMNS" | "FIELDS") => {
-                        ShowWhat::Columns { full, extended, table: self.from_table()? }
+                        ShowWhat::Columns { full, extended, table: self.of_table()? }
                     }
                     Some("PROCESSLIST") => ShowWhat::ProcessList { full },
-                    Some(_) if extended => ShowWhat::Indexes { table: self.from_table()? },
+                    Some(_) if extended => ShowWhat::Indexes { table: self.of_table()? },
                     _ => return Err(self.fail()),
                 }
             }
-            "TABLES" => ShowWhat::Tables { full: false, database: self.from_database()? },
+            "TABLES" => ShowWhat::Tables { full: false, database: self.of_database()? },
             "OPEN" => {
                 self.expect_kw("TABLES")?;
-                ShowWhat::OpenTables { database: self.from_database()? }
+                ShowWhat::OpenTables { database: self.of_database()? }
             }
             "TABLE" => {
                 self.expect_kw("STATUS")?;
-                ShowWhat::TableStatus { database: self.from_database()? }
+                ShowWhat::TableStatus { database: self.of_database()? }
             }
             "COLUMNS" | "FIELDS" => {
-                ShowWhat::Columns { full: false, extended: false, table: self.from_table()? }
+                ShowWhat::Columns { full: false, extended: false, table: self.of_table()? }
             }
-            "INDEX" | "INDEXES" | "KEYS" => ShowWhat::Indexes { table: self.from_table()? },
+            "INDEX" | "INDEXES" | "KEYS" => ShowWhat::Indexes { table: self.of_table()? },
             "CREATE" => self.show_create()?,
             "GLOBAL" | "SESSION" | "LOCAL" => {
                 let global = word == "GLOBAL";
@@ -143,8 +143,8 @@ impl Parser<'_> {
             }
             "PRIVILEGES" => ShowWhat::Privileges,
             "PLUGINS" => ShowWhat::Plugins,
-            "TRIGGERS" => ShowWhat::Triggers { database: self.from_database()? },
-            "EVENTS" => ShowWhat::Events { database: self.from_database()? },
+            "TRIGGERS" => ShowWhat::Triggers { database: self.of_database()? },
+            "EVENTS" => ShowWhat::Events { database: self.of_database()? },
             "PROCEDURE" | "FUNCTION" | "PACKAGE" => {
                 if self.eat_kw("CODE") {
                     self.table_name()?;

@@ -276,13 +276,7 @@ impl Parser<'_> {
         }
         Ok(Statement::LockTables(self.comma_list(|p| {
             let table = p.table_name()?;
-            let alias = if p.eat_kw("AS") {
-                Some(p.name()?)
-            } else if p.is_name_at(0) {
-                Some(p.name()?)
-            } else {
-                None
-            };
+            let alias = if p.eat_kw("AS") || p.is_name_at(0) { Some(p.name()?) } else { None };
             p.eat_kw("LOW_PRIORITY");
             let write = match p.eat_one_of(&["READ", "WRITE"]) {
                 Some(word) => word == "WRITE",

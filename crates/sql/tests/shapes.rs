@@ -1,0 +1,413 @@
+//! What statements mean: precedence, literals, names, and every error where MySQL reports it.
+
+use assize_sql::sqlparser::ast::{self, BinaryOperator, Expr, UnaryOperator};
+use assize_sql::*;
+
+fn options() -> ParseOptions {
+    ParseOptions::default()
+}
+
+/// An expression with all its parentheses.
+fn shape_with(text: &str, options: &ParseOptions) -> String {
+    match parse_expression(text, options) {
+        Ok(expr) => show(&expr),
+        Err(error) => format!("error: {error}"),
+    }
+}
+
+fn shape(text: &str) -> String {
+    shape_with(text, &options())
+}
+
+fn show(expr: &Expr) -> String {
+    match expr {
+        Expr::BinaryOp { left, op, right } => {
+            let op = match op {
+                BinaryOperator::Assignment => ":=".to_owned(),
+                op => op.to_string(),
+            };
+            format!("({} {op} {})", show(left), show(right))
+        }
+        Expr::UnaryOp { op, expr } => {
+            let op = match op {
+                UnaryOperator::Not => "NOT ".to_owned(),
+                op => op.to_string(),
+            };
+            format!("({op}{})", show(expr))
+        }
+        Expr::Nested(inner) => show(inner),
+        Expr::Identifier(ident) => ident.value.clone(),
+        Expr::IsNull(e) => format!("({} IS NULL)", show(e)),
+        Expr::IsTrue(e) => format!("({} IS TRUE)", show(e)),
+        Expr::Between { expr, low, high, negated } => {
+            let not = if *negated { "NOT " } else { "" };
+            format!("({} {not}BETWEEN {} AND {})", show(expr), show(low), show(high))
+        }
+        Expr::Like { expr, pattern, negated, .. } => {
+            format!("({} {}LIKE {})", show(expr), if *negated { "NOT " } else { "" }, show(pattern))
+        }
+        Expr::RLike { expr, pattern, .. } => format!("({} REGEXP {})", show(expr), show(pattern)),
+        Expr::InList { expr, list, .. } => {
+            format!("({} IN [{}])", show(expr), list.iter().map(show).collect::<Vec<_>>().join(" "))
+        }
+        Expr::Collate { expr, collation } => format!("({} COLLATE {collation})", show(expr)),
+        Expr::Tuple(items) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(" ")),
+        Expr::Interval(interval) => {
+            format!("<{} {}>", show(&interval.value), interval.leading_field.clone().unwrap())
+        }
+        Expr::Prefixed { prefix, value } => format!("{prefix}{}", show(value)),
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn operators_bind_as_in_mysql() {
+    for (text, expected) in [
+        ("a OR b AND c", "(a OR (b AND c))"),
+        ("a XOR b OR c AND d", "((a XOR b) OR (c AND d))"),
+        ("a || b && c", "(a OR (b AND c))"),
+        ("NOT a = b", "(NOT (a = b))"),
+        ("NOT a AND b", "((NOT a) AND b)"),
+        ("! a = b", "((!a) = b)"),
+        ("NOT NOT a", "(NOT (NOT a))"),
+        ("a = b = c", "((a = b) = c)"),
+        ("a = b IS NULL", "((a = b) IS NULL)"),
+        ("NOT a IS TRUE", "(NOT (a IS TRUE))"),
+        ("a + b * c - d", "((a + (b * c)) - d)"),
+        ("a - b - c", "((a - b) - c)"),
+        ("a * b DIV c MOD d % e", "((((a * b) DIV c) % d) % e)"),
+        ("a | b & c << d + e", "(a | (b & (c << (d + e))))"),
+        ("a ^ b * c", "((a ^ b) * c)"),
+        ("-a ^ b", "((-a) ^ b)"),
+        ("- 2 + 3", "((-2) + 3)"),
+        ("~a | b", "((~a) | b)"),
+        ("-a COLLATE x", "(-(a COLLATE x))"),
+        ("a LIKE b = c", "((a LIKE b) = c)"),
+        ("a = b LIKE c", "(a = (b LIKE c))"),
+        ("a NOT LIKE b OR c", "((a NOT LIKE b) OR c)"),
+        ("a BETWEEN 1 AND 2 AND b", "((a BETWEEN 1 AND 2) AND b)"),
+        ("a NOT BETWEEN b + 1 AND c BETWEEN 1 AND 2", "(a NOT BETWEEN (b + 1) AND (c BETWEEN 1 AND 2))"),
+        ("a IN (1, b + 2) AND c", "((a IN [1 (b + 2)]) AND c)"),
+        ("(1, 2) = (a, b)", "([1 2] = [a b])"),
+        ("a REGEXP b + c", "(a REGEXP (b + c))"),
+        ("a <=> b <> c", "((a <=> b) <> c)"),
+        ("a + INTERVAL 1 DAY", "(a + <1 DAY>)"),
+        ("INTERVAL 1 + 2 HOUR + a", "(<(1 + 2) HOUR> + a)"),
+        ("INTERVAL (1) + 2 HOUR + a", "(<(1 + 2) HOUR> + a)"),
+        ("INTERVAL '1:2' MINUTE_SECOND + a", "(<'1:2' MINUTE_SECOND> + a)"),
+        ("INTERVAL(1, 2)", "INTERVAL(1, 2)"),
+        ("@a := b = c", "(@a := (b = c))"),
+        ("a = @b := 3", "(a = (@b := 3))"),
+        ("a -> '$.x' = 1", "((a -> '$.x') = 1)"),
+        ("t.a ->> '$.x'", "(t.a ->> '$.x')"),
+        ("BINARY a = b", "(CAST(a AS BINARY) = b)"),
+        ("a SOUNDS LIKE b", "(SOUNDEX(a) = SOUNDEX(b))"),
+        ("\\N", "NULL"),
+        ("a--1", "(a - (-1))"),
+        ("5-3", "(5 - 3)"),
+        ("`a-b`-c", "(a-b - c)"),
+    ] {
+        assert_eq!(shape(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn sql_modes_change_operators_and_quotes() {
+    let concat = ParseOptions { pipes_as_concat: true, ..options() };
+    assert_eq!(shape_with("a || b ^ c", &concat), "((a || b) ^ c)");
+    assert_eq!(shape_with("a || b OR c", &concat), "((a || b) OR c)");
+    assert_eq!(shape_with("-a || b", &concat), "((-a) || b)");
+    let not = ParseOptions { high_not_precedence: true, ..options() };
+    assert_eq!(shape_with("NOT a = b", &not), "((NOT a) = b)");
+    let ansi = ParseOptions { ansi_quotes: true, ..options() };
+    assert_eq!(shape_with("\"a\" + 'b'", &ansi), "(a + 'b')");
+    assert_eq!(shape("\"a\""), "'a'");
+    let plain = ParseOptions { no_backslash_escapes: true, ..options() };
+    assert_eq!(shape_with(r"'a\' + 1", &plain), r"('a\' + 1)");
+    let from = ParseOptions::from_sql_mode("ansi,NO_BACKSLASH_ESCAPES");
+    assert!(from.ansi_quotes && from.pipes_as_concat && from.no_backslash_escapes);
+}
+
+fn literal(text: &str) -> ast::Value {
+    match parse_expression(text, &options()) {
+        Ok(Expr::Value(value)) => value.value,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn literals_have_their_values() {
+    use ast::Value::*;
+    let text = |s: &str| SingleQuotedString(s.into());
+    assert_eq!(literal("'it''s'"), text("it's"));
+    assert_eq!(literal("\"a\"\"b\""), text("a\"b"));
+    assert_eq!(literal("'a' \"b\"\n'c'"), text("abc"));
+    assert_eq!(literal(r"'\0\'\n\r\t\b\Z\\\x'"), text("\0'\n\r\t\x08\x1a\\x"));
+    assert_eq!(literal(r"'50\%\_'"), text(r"50\%\_"));
+    assert_eq!(literal("x'4142'"), HexStringLiteral("4142".into()));
+    assert_eq!(literal("0x414"), HexStringLiteral("0414".into()));
+    assert_eq!(literal("b'101'"), SingleQuotedByteStringLiteral("101".into()));
+    assert_eq!(literal("0b101"), SingleQuotedByteStringLiteral("101".into()));
+    assert_eq!(literal("N'x'"), NationalStringLiteral("x".into()));
+    for number in ["1", ".5", "1.", "1.5", "1e5", "1.5E-3", "18446744073709551616"] {
+        assert_eq!(literal(number), Number(number.into(), false));
+    }
+    assert_eq!(shape("_utf8mb4'x' COLLATE utf8mb4_bin"), "(_utf8mb4'x' COLLATE utf8mb4_bin)");
+    // Bytes that are not text are binary.
+    let parsed = parse_one(&b"SELECT _binary'\xff\\'\x00'"[..], &options()).unwrap();
+    assert!(format!("{:?}", parsed.statement).contains("FF2700"));
+}
+
+#[test]
+fn names_and_variables_are_told_apart() {
+    let ident = |text: &str| match parse_expression(text, &options()).unwrap() {
+        Expr::Identifier(ident) => (ident.value, ident.quote_style),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ident("@x"), ("@x".into(), None));
+    assert_eq!(ident("@`x y`"), ("@x y".into(), None));
+    assert_eq!(ident("@'q'"), ("@q".into(), None));
+    assert_eq!(ident("@@SESSION.Sql_Mode"), ("@@session.sql_mode".into(), None));
+    assert_eq!(ident("@@global.`max_connections`"), ("@@global.max_connections".into(), None));
+    assert_eq!(ident("`@x`"), ("@x".into(), Some('`')));
+    assert_eq!(ident("1a"), ("1a".into(), None));
+    assert_eq!(ident("größe"), ("größe".into(), None));
+    assert_eq!(shape("a.1b"), "a.1b");
+    assert_eq!(shape("t.select"), "t.select");
+}
+
+#[test]
+fn placeholders_are_numbered_in_the_order_of_the_text() {
+    let parsed = parse_one("SELECT ? FROM t WHERE a IN (?, ?) LIMIT ?", &options()).unwrap();
+    assert_eq!(parsed.placeholders, 4);
+    let text = format!("{:?}", parsed.statement);
+    let places: Vec<usize> = (0..4).map(|n| text.find(&format!("\"?{n}\"")).unwrap()).collect();
+    assert!(places[1] < places[2]);
+}
+
+#[test]
+fn unaliased_columns_are_named_by_their_text() {
+    let names = |text: &str| {
+        let Statement::Query(query) = parse_one(text, &options()).unwrap().statement else { panic!() };
+        let ast::SetExpr::Select(select) = *query.node.body else { panic!() };
+        let name = |item: &ast::SelectItem| match item {
+            ast::SelectItem::UnnamedExpr(e) => format!("column {e}"),
+            ast::SelectItem::ExprWithAlias { alias, .. } => format!("alias {}", alias.value),
+            ast::SelectItem::ExprWithAliases { aliases, .. } => format!("implicit {}", aliases[0].value),
+            _ => "*".to_owned(),
+        };
+        select.projection.iter().map(name).collect::<Vec<String>>()
+    };
+    assert_eq!(
+        names(
+            "SELECT a, t.b, 1 +  1, COUNT( * ), 'x', a AS 'y z', b c, *, t.*, @@version, (SELECT 1) FROM t"
+        ),
+        [
+            "column a",
+            "column t.b",
+            "implicit 1 +  1",
+            "implicit COUNT( * )",
+            "implicit x",
+            "alias y z",
+            "alias c",
+            "*",
+            "*",
+            "implicit @@version",
+            "implicit (SELECT 1)"
+        ]
+    );
+}
+
+#[test]
+fn version_comments_are_executed_up_to_the_version() {
+    assert_eq!(shape("1 /*!40101 + 2 */"), "(1 + 2)");
+    assert_eq!(shape("1 /*! + 2 */"), "(1 + 2)");
+    assert_eq!(shape("1 /*!80400+2*/"), "(1 + 2)");
+    assert_eq!(shape("1 /*!80401 + 2 */"), "1");
+    assert_eq!(shape("1 /*!999999 + 2 /* inner */ + 3 */"), "1");
+    assert_eq!(shape("1 /*M!100100 + 2 */"), "(1 + 2)");
+    assert_eq!(shape("1 /*M!999999 + 2 */"), "1");
+    assert_eq!(shape("1 /*+ hint */ + /* plain */ 2 -- end"), "(1 + 2)");
+    assert_eq!(shape("1 # end\n+ 2"), "(1 + 2)");
+    assert_eq!(shape("1 --2"), "(1 - (-2))");
+    let next = parse_next(b"/*!999999\\- enable the sandbox mode */ ; SELECT 1", 0, &options()).unwrap();
+    assert!(next.parsed.is_none() && next.more);
+}
+
+#[test]
+fn syntax_errors_are_where_mysql_sees_them() {
+    let error = |text: &str| {
+        let error = parse_one(text, &options()).expect_err(text);
+        assert_eq!(error.code.errno(), 1064);
+        let prefix = "You have an error in your SQL syntax; check the manual that corresponds to your MySQL server \
+                      version for the right syntax to use near ";
+        error.message.strip_prefix(prefix).unwrap_or_else(|| panic!("{}", error.message)).to_owned()
+    };
+    assert_eq!(error("SELEC 1"), "'SELEC 1' at line 1");
+    assert_eq!(error("SELECT"), "'' at line 1");
+    assert_eq!(error("SELECT 1 FROM"), "'' at line 1");
+    assert_eq!(error("SELECT *\nFROM t\nWHERE AND a"), "'AND a' at line 3");
+    assert_eq!(error("SELECT a b c FROM t"), "'c FROM t' at line 1");
+    assert_eq!(error("INSERT INTO t VALUES (1,)"), "')' at line 1");
+    assert_eq!(error("CREATE TABLE t (a INT,)"), "')' at line 1");
+    assert_eq!(error("CREATE TABLE t (a NOTYPE)"), "'NOTYPE)' at line 1");
+    assert_eq!(error("SELECT 'unclosed"), "''unclosed' at line 1");
+    assert_eq!(error("SELECT select FROM t"), "'select FROM t' at line 1");
+    assert_eq!(error("DROP TABLE"), "'' at line 1");
+    assert_eq!(error("SELECT * FROM a LEFT JOIN b"), "'' at line 1");
+    assert_eq!(error("SELECT 1 LIMIT -1"), "'-1' at line 1");
+    assert_eq!(error("UPDATE t SET a"), "'' at line 1");
+    assert_eq!(error("SHOW NOTHING"), "'NOTHING' at line 1");
+    assert_eq!(error("SELECT 1; SELECT 2"), "'SELECT 2' at line 1");
+    assert_eq!(error(&format!("SELECT x{}", " y".repeat(100))).len(), 80 + "'' at line 1".len());
+    assert_eq!(parse_one(" ;; -- nothing", &options()).unwrap_err().code.errno(), 1065);
+}
+
+#[test]
+fn texts_are_split_at_their_semicolons() {
+    let text = "SELECT ';' ; ; -- ;\n INSERT INTO t VALUES (1) /* ; */;";
+    let ranges = split_statements(text, &options());
+    let parts: Vec<&str> = ranges.into_iter().map(|range| &text[range]).collect();
+    assert_eq!(parts, ["SELECT ';'", "INSERT INTO t VALUES (1)"]);
+    assert_eq!(parse(text, &options()).unwrap().len(), 2);
+    let first = parse_next(text.as_bytes(), 0, &options()).unwrap();
+    assert!(first.more);
+    assert_eq!(first.parsed.unwrap().span, 0..10);
+}
+
+#[test]
+fn joins_nest_as_written() {
+    let joins = |text: &str| {
+        let Statement::Query(query) = parse_one(text, &options()).unwrap().statement else { panic!() };
+        let ast::SetExpr::Select(select) = *query.node.body else { panic!() };
+        select.from.iter().map(|t| t.to_string()).collect::<Vec<_>>().join(" , ")
+    };
+    assert_eq!(
+        joins("SELECT 1 FROM a JOIN b JOIN c ON b.x = c.x ON a.x = b.x"),
+        "a JOIN (b JOIN c ON b.x = c.x) ON a.x = b.x"
+    );
+    assert_eq!(
+        joins("SELECT 1 FROM a LEFT JOIN b ON 1 JOIN c USING (x), d"),
+        "a LEFT JOIN b ON 1 JOIN c USING(x) , d"
+    );
+    assert_eq!(joins("SELECT 1 FROM (a, b) JOIN c"), "(a CROSS JOIN b) JOIN c");
+}
+
+#[test]
+fn dml_carries_what_mysql_adds() {
+    let Statement::Insert(insert) = parse_one(
+        "INSERT IGNORE INTO d.t (a, b) VALUES (1, DEFAULT), () AS n(x, y) ON DUPLICATE KEY UPDATE a = n.x, b = VALUES(b)",
+        &options(),
+    )
+    .unwrap()
+    .statement
+    else {
+        panic!()
+    };
+    assert!(insert.ignore && !insert.replace);
+    assert_eq!(insert.table.to_string(), "d.t");
+    assert_eq!(insert.columns.unwrap(), ["a", "b"]);
+    let InsertSource::Values(rows) = &insert.source else { panic!() };
+    assert_eq!((rows.len(), &rows[0][1], rows[1].len()), (2, &ValueExpr::Default, 0));
+    assert_eq!(insert.row_alias.unwrap().columns, ["x", "y"]);
+    assert_eq!(insert.on_duplicate.len(), 2);
+    let Statement::Delete(delete) =
+        parse_one("DELETE FROM a, d.b USING a JOIN d.b WHERE a.x = 1", &options()).unwrap().statement
+    else {
+        panic!()
+    };
+    assert_eq!(delete.targets.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "d.b"]);
+    let Statement::Update(update) =
+        parse_one("UPDATE a, b SET a.x = b.y, z = DEFAULT ORDER BY 1 LIMIT 5", &options()).unwrap().statement
+    else {
+        panic!()
+    };
+    assert_eq!((update.tables.len(), update.assignments[0].column.table.as_deref()), (2, Some("a")));
+    assert_eq!(update.assignments[1].value, ValueExpr::Default);
+}
+
+#[test]
+fn definitions_carry_every_attribute() {
+    let Statement::CreateTable(table) = parse_one(
+        "CREATE TABLE t (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT, v VARCHAR(5) CHARACTER SET latin1 DEFAULT 'x' COMMENT 'c', \
+         ts TIMESTAMP(6) NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), \
+         g INT AS (id  + 1) STORED, PRIMARY KEY (id), UNIQUE KEY u (v(3) DESC, (lower(v))), \
+         CONSTRAINT f FOREIGN KEY (g) REFERENCES d.p (a) ON DELETE SET NULL, CONSTRAINT c CHECK (id > 0) NOT ENFORCED) \
+         ENGINE=MyISAM AUTO_INCREMENT=5 DEFAULT CHARSET=utf8mb4 ROW_FORMAT=COMPACT PARTITION BY KEY (id) PARTITIONS 4",
+        &options(),
+    )
+    .unwrap()
+    .statement
+    else {
+        panic!()
+    };
+    assert_eq!(table.columns.len(), 4);
+    assert!(table.columns[0].auto_increment && table.columns[0].nullable == Some(false));
+    assert_eq!(table.columns[2].default, Some(ColumnDefault::Now(6)));
+    assert_eq!(table.columns[2].on_update_now, Some(6));
+    assert_eq!(table.columns[3].generated.as_ref().unwrap().expr.text, "id  + 1");
+    let TableConstraint::Index(index) = &table.constraints[1] else { panic!() };
+    assert_eq!((index.parts[0].prefix, index.parts[0].descending), (Some(3), true));
+    let TableConstraint::ForeignKey(foreign) = &table.constraints[2] else { panic!() };
+    assert_eq!(foreign.references.on_delete, ReferenceAction::SetNull);
+    let TableConstraint::Check(check) = &table.constraints[3] else { panic!() };
+    assert!(!check.enforced);
+    assert_eq!(table.options.auto_increment, Some(5));
+    assert_eq!(table.options.other, [("ROW_FORMAT".to_owned(), "COMPACT".to_owned())]);
+    assert_eq!(
+        table.partition_by,
+        Some(PartitionBy::Key { columns: vec!["id".into()], partitions: Some(4) })
+    );
+}
+
+#[test]
+fn statements_are_classified() {
+    let class = |text: &str| classify(&parse_one(text, &options()).unwrap().statement);
+    let commits = |text: &str| commits_implicitly(&parse_one(text, &options()).unwrap().statement);
+    assert_eq!(class("SELECT 1"), Class::Read);
+    assert_eq!(class("WITH a AS (SELECT 1) DELETE FROM t"), Class::Write);
+    assert_eq!(class("TRUNCATE t"), Class::Ddl);
+    assert_eq!(class("GRANT SELECT ON *.* TO a"), Class::Ddl);
+    assert_eq!(class("COMMIT"), Class::Transaction);
+    assert_eq!(class("SET a = 1"), Class::Session);
+    assert_eq!(class("XA START 'x'"), Class::Unsupported);
+    assert!(commits("CREATE TABLE t (a INT)") && !commits("CREATE TEMPORARY TABLE t (a INT)"));
+    assert!(commits("LOCK TABLES t READ") && commits("BEGIN") && !commits("SELECT 1"));
+    assert!(commits("DROP TABLE t") && !commits("DROP TEMPORARY TABLE t"));
+    let writes = |text: &str| assize_sql::writes(&parse_one(text, &options()).unwrap().statement);
+    assert!(writes("INSERT INTO t VALUES (1)") && writes("EXPLAIN ANALYZE DELETE FROM t"));
+    assert!(!writes("EXPLAIN DELETE FROM t") && !writes("SELECT 1 FOR UPDATE"));
+}
+
+#[test]
+fn long_chains_and_deep_nesting_neither_overflow_nor_hang() {
+    // Two megabytes, as a runtime's worker has.
+    let work = || {
+        let conditions: Vec<String> = (0..20_000).map(|n| format!("a = {n}")).collect();
+        let text = format!("SELECT 1 FROM t WHERE {}", conditions.join(" OR "));
+        let parsed = parse_one(&text, &options()).unwrap();
+        drop(parsed.clone());
+        let deep = |n: usize| format!("SELECT {}1{}", "(".repeat(n), ")".repeat(n));
+        assert!(parse_one(&deep(50), &options()).is_ok());
+        for text in [
+            deep(100_000),
+            format!("SELECT {}1", "-".repeat(100_000)),
+            format!("SELECT {}1", "NOT ".repeat(100_000)),
+            format!("SELECT {}", "f(".repeat(100_000)),
+            format!("SELECT {}", "CASE ".repeat(100_000)),
+            format!("SELECT 1{}", " + 1".repeat(100_000)),
+            format!("SELECT * FROM {}t", "(".repeat(100_000)),
+            "(".repeat(100_000),
+            "SELECT (SELECT ".repeat(50_000),
+            format!("{}SELECT 1", "EXPLAIN ".repeat(100_000)),
+            format!("SELECT 1 {}", "UNION SELECT 1 ".repeat(10_000)),
+            format!("SELECT a {}", "COLLATE x ".repeat(10_000)),
+            format!("SELECT * FROM t0 {}", "JOIN t ".repeat(10_000)),
+        ] {
+            let error = parse_one(&text, &options()).expect_err(&text[..30]);
+            assert_eq!(error.code.errno(), 1064, "{}", &text[..30]);
+        }
+    };
+    #[allow(clippy::disallowed_methods)] // The stack's size is what is tested.
+    std::thread::Builder::new().stack_size(2 << 20).spawn(work).unwrap().join().unwrap();
+}
