@@ -180,6 +180,11 @@ impl Coordinator {
                 self.hint_abort(effects);
                 self.end(Answer::NotProposed(NotProposed::Cancelled), effects);
             }
+            (Event::Cancelled, Stage::Deciding) if self.turned_away >= self.sent => {
+                // Every copy was turned away at the door.
+                self.hint_abort(effects);
+                self.end(Answer::NotProposed(NotProposed::Cancelled), effects);
+            }
             (Event::TimerFired(timer), _) if timer == self.timer => self.timer_fired(now, effects),
 
             // Late, of another id, or of no consequence here. Somebody who is cancelled while the footprint is with
@@ -540,6 +545,12 @@ impl Coordinator {
             // Every copy was turned away: no guess is needed.
             self.hint_abort(effects);
             return self.end(Answer::NotProposed(NotProposed::Unreachable), effects);
+        }
+        if let (Stage::Refreshing { keys, ranges }, 1) = (&self.stage, self.sent) {
+            // The only copy was answered, and does not commit; the shards could not be asked.
+            let reason = AbortReason::NeedRefresh { keys: keys.clone(), ranges: ranges.clone() };
+            self.hint_abort(effects);
+            return self.end(Answer::Aborted(reason), effects);
         }
         let answer = match self.options.keeps(Rule::UnknownIsNotAbort) {
             true => Answer::Unknown { txn: self.txn },

@@ -30,8 +30,8 @@ pub enum VoteRefusal {
     /// The same id has already prepared other writes here.
     #[error("the id has already prepared other writes")]
     DifferentWrites,
-    /// The replica holds as many undecided bytes or prepares as it may.
-    #[error("the replica holds too many undecided intents")]
+    /// The replica has no room for another intent: its disk is full, or it holds as many as it may.
+    #[error("the replica has no room for another intent")]
     Overloaded,
 }
 

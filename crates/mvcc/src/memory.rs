@@ -27,8 +27,8 @@ struct State {
     synced: Arc<Map>,
     /// Batches in the write-ahead log but not on disk, in order.
     unsynced: Vec<Batch>,
-    /// Set to make writes fail, as a full disk does.
-    full: bool,
+    /// Set to make writes fail, as a full or broken disk does.
+    failure: Option<EngineError>,
 }
 
 /// An image of a [`MemoryEngine`].
@@ -82,7 +82,13 @@ impl MemoryEngine {
 
     /// Makes every write from now on fail as on a full disk, or lets them succeed again.
     pub fn set_full(&self, full: bool) {
-        self.write_state().full = full;
+        let failure = || EngineError::Full { reason: "told to be full".to_owned() };
+        self.set_failure(full.then(failure));
+    }
+
+    /// Makes every write from now on fail with this, or lets them succeed again.
+    pub fn set_failure(&self, failure: Option<EngineError>) {
+        self.write_state().failure = failure;
     }
 
     /// How many entries a family holds.
@@ -170,8 +176,8 @@ impl Engine for MemoryEngine {
 
     fn write(&self, family: Family, batch: Batch, durability: Durability) -> Result<(), EngineError> {
         let mut state = self.write_state();
-        if state.full {
-            return Err(EngineError::Full { reason: "told to be full".to_owned() });
+        if let Some(failure) = &state.failure {
+            return Err(failure.clone());
         }
         let state = &mut *state;
         match family {

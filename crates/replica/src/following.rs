@@ -1,8 +1,10 @@
 //! The ordinary phase: a store that follows its shard's decision stream.
 
 use crate::{Alarm, Effect, IntentAnswer, Options, ReadRefusal, RequestId, Rule, Standings};
-use assize_model::{Epoch, Key, LogIndex, Position, ReplicaId, StreamEntry, Timestamp, TxnId, WriteDigest};
-use assize_mvcc::{Applied, Engine, MissingIntent, MvccStore, Prepare, StoreError};
+use assize_model::{
+    Epoch, Key, LogIndex, Position, ReplicaId, StreamEntry, Timestamp, TxnId, Vote, VoteRefusal, WriteDigest,
+};
+use assize_mvcc::{Applied, Engine, EngineError, MissingIntent, MvccStore, Prepare, StoreError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,20 +52,34 @@ pub(crate) struct Following<E> {
     reported: LogIndex,
     asked_standings_at: Timestamp,
     collecting: Collecting,
+    /// Whether commits were applied since the last walk began.
+    has_written: bool,
+    /// Whether the last entry found no room.
+    is_full: bool,
 }
 
 /// A walk over all versions for what can be dropped.
 enum Collecting {
-    /// Done for this low-water mark.
-    Idle(Timestamp),
+    /// Done for this low-water mark, at this time.
+    Idle { mark: Timestamp, since: Timestamp },
     /// On its way for this mark.
-    Running(Timestamp, Option<Key>),
+    Running { mark: Timestamp, from: Option<Key> },
 }
 
 type Effects<E> = Vec<Effect<<E as Engine>::Checkpoint>>;
 
 fn has_passed(now: Timestamp, since: Timestamp, limit: Duration) -> bool {
     now >= since.later(limit)
+}
+
+/// A full disk is no failure of the store: nothing of the write is visible, and it can be tried again once there is room.
+/// `None` says that it was full.
+fn unless_full<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match result {
+        Ok(done) => Ok(Some(done)),
+        Err(StoreError::Engine(EngineError::Full { .. })) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Everybody but this replica.
@@ -88,7 +104,10 @@ impl<E: Engine> Following<E> {
             flushed: durable,
             reported: LogIndex(0),
             asked_standings_at: Timestamp::ZERO,
-            collecting: Collecting::Idle(Timestamp::ZERO),
+            collecting: Collecting::Idle { mark: Timestamp::ZERO, since: now },
+            // What an earlier process left may need collecting too.
+            has_written: true,
+            is_full: false,
             store,
         })
     }
@@ -124,8 +143,15 @@ impl<E: Engine> Following<E> {
             && let Some(entry) = self.entries.front().cloned()
         {
             let epoch = self.store.epoch();
-            match self.store.apply(&entry)? {
+            let applied = unless_full(self.store.apply(&entry))?;
+            self.is_full = applied.is_none();
+            let Some(applied) = applied else {
+                // The shard falls behind, and reads at newer snapshots wait, until a tick finds room.
+                break;
+            };
+            match applied {
                 Applied::Done(position) => {
+                    self.has_written |= !entry.commits.is_empty();
                     self.entries.pop_front();
                     self.resuming_since = None;
                     if self.store.epoch() != epoch {
@@ -146,6 +172,9 @@ impl<E: Engine> Following<E> {
         if self.store.position() != before {
             self.progressed(options, effects)?;
         }
+        if self.entries.is_empty() && std::mem::take(&mut self.has_turned_away) {
+            self.stream_lost(now, effects);
+        }
         Ok(())
     }
 
@@ -158,6 +187,8 @@ impl<E: Engine> Following<E> {
     }
 
     pub fn stream_lost(&mut self, now: Timestamp, effects: &mut Effects<E>) {
+        // All of them will come again. Were they kept, applying them later would look as if the stream had resumed.
+        self.entries.clear();
         self.resuming_since = Some(now);
         effects.push(Effect::Subscribe { after: self.store.position() });
     }
@@ -176,7 +207,7 @@ impl<E: Engine> Following<E> {
             self.learners.iter().filter(|(_, at)| **at <= index).map(|(to, _)| *to).collect();
         for to in ready {
             self.learners.remove(&to);
-            effects.push(Effect::SendCheckpoint { to, checkpoint: self.store.engine().checkpoint()? });
+            self.send_checkpoint(to, effects)?;
         }
         Ok(())
     }
@@ -206,7 +237,12 @@ impl<E: Engine> Following<E> {
                 prepares.push(prepare);
             }
         }
-        let votes = self.store.prepare(&prepares)?;
+        if prepares.is_empty() {
+            return Ok(());
+        }
+        // A promise that cannot be written is not given.
+        let full = || vec![Vote::No(VoteRefusal::Overloaded); prepares.len()];
+        let votes = unless_full(self.store.prepare(&prepares))?.unwrap_or_else(full);
         for ((request, prepare), vote) in requests.into_iter().zip(&prepares).zip(votes) {
             effects.push(Effect::Vote { request, txn: prepare.txn, vote });
         }
@@ -262,6 +298,11 @@ impl<E: Engine> Following<E> {
         self.prepares.retain(|(waiting, _)| *waiting != request);
     }
 
+    /// Whether the stream is held up by a full disk.
+    pub fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// Everybody who waits for a read.
     pub fn waiting_reads(&self) -> impl Iterator<Item = RequestId> + '_ {
         self.reads.keys().map(|(_, request)| *request)
@@ -310,15 +351,10 @@ impl<E: Engine> Following<E> {
         let Some(fetch) = self.fetches.get_mut(&txn) else { return Ok(()) };
         match answer {
             IntentAnswer::Has(intent) if WriteDigest::of(&intent.mutations) == fetch.missing.digest => {
-                self.store.install_intent(txn, &intent)?;
-                self.fetches.remove(&txn);
-                if self.fetches.is_empty() {
-                    self.apply_entries(now, standings, options, effects)?;
-                    if self.fetches.is_empty() && std::mem::take(&mut self.has_turned_away) {
-                        self.stream_lost(now, effects);
-                    }
+                if unless_full(self.store.install_intent(txn, &intent))?.is_some() {
+                    self.fetches.remove(&txn);
                 }
-                return Ok(());
+                return self.apply_entries(now, standings, options, effects);
             }
             // Other writes under the same id are as good as none.
             IntentAnswer::Has(_) => drop(fetch.without.insert(from)),
@@ -399,8 +435,20 @@ impl<E: Engine> Following<E> {
             self.learners.insert(from, at_least);
             return Ok(());
         }
-        effects.push(Effect::SendCheckpoint { to: from, checkpoint: self.store.engine().checkpoint()? });
+        self.send_checkpoint(from, effects)
+    }
+
+    /// Without room for a checkpoint the learner hears nothing, and asks somebody else.
+    fn send_checkpoint(&self, to: ReplicaId, effects: &mut Effects<E>) -> Result<(), StoreError> {
+        let checkpoint = self.store.engine().checkpoint().map_err(StoreError::from);
+        if let Some(checkpoint) = unless_full(checkpoint)? {
+            effects.push(Effect::SendCheckpoint { to, checkpoint });
+        }
         Ok(())
+    }
+
+    pub fn forget(&mut self, txn: TxnId) -> Result<(), StoreError> {
+        unless_full(self.store.forget(txn)).map(drop)
     }
 
     // Time.
@@ -428,6 +476,7 @@ impl<E: Engine> Following<E> {
                 }
             }
         }
+        self.apply_entries(now, standings, options, effects)?;
         self.flush_if_due(now, options)?;
         self.report_durable(effects)?;
         self.collect(now, standings, options, effects)
@@ -438,8 +487,10 @@ impl<E: Engine> Following<E> {
         let is_far = position.index.0.saturating_sub(self.flushed.index.0) >= options.flush_after_entries;
         let is_old = has_passed(now, self.flushed_at, options.flush_after);
         if position != self.flushed && (is_far || is_old) {
-            self.flushed = self.store.flush()?;
             self.flushed_at = now;
+            if let Some(flushed) = unless_full(self.store.flush())? {
+                self.flushed = flushed;
+            }
         }
         Ok(())
     }
@@ -466,17 +517,24 @@ impl<E: Engine> Following<E> {
             self.asked_standings_at = now;
             effects.push(Effect::AskStandings);
         }
-        self.store.collect_intents(Some(passed_everywhere(standings, options)))?;
+        unless_full(self.store.collect_intents(Some(passed_everywhere(standings, options))))?;
         let low_water = self.store.low_water();
-        if matches!(self.collecting, Collecting::Idle(done) if done < low_water) {
-            self.collecting = Collecting::Running(low_water, None);
+        if let Collecting::Idle { mark, since } = self.collecting
+            && mark < low_water
+            && self.has_written
+            && has_passed(now, since, options.collect_pause)
+        {
+            self.has_written = false;
+            self.collecting = Collecting::Running { mark: low_water, from: None };
         }
-        if let Collecting::Running(mark, from) = &self.collecting {
-            let collected = self.store.collect_versions(from.as_ref(), options.collect_versions_max)?;
-            self.collecting = match collected.next {
-                Some(next) => Collecting::Running(*mark, Some(next)),
-                None => Collecting::Idle(*mark),
-            };
+        if let Collecting::Running { mark, from } = &self.collecting {
+            let collected = self.store.collect_versions(from.as_ref(), options.collect_versions_max);
+            if let Some(collected) = unless_full(collected)? {
+                self.collecting = match collected.next {
+                    Some(next) => Collecting::Running { mark: *mark, from: Some(next) },
+                    None => Collecting::Idle { mark: *mark, since: now },
+                };
+            }
         }
         Ok(())
     }

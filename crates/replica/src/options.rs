@@ -23,6 +23,8 @@ pub struct Options {
     pub copy_retry_after: Duration,
     /// How many versions one tick looks at for what can be dropped.
     pub collect_versions_max: usize,
+    /// The time between two walks over all versions for what can be dropped.
+    pub collect_pause: Duration,
     /// How many reads and how many prepares may wait.
     pub waiting_max: usize,
     /// How many stream entries are kept while an intent is being fetched.
@@ -43,6 +45,7 @@ impl Options {
             retry_after: Duration::from_millis(500),
             copy_retry_after: Duration::from_secs(600),
             collect_versions_max: 10_000,
+            collect_pause: Duration::from_secs(20),
             waiting_max: 10_000,
             entries_max: 4_096,
             disabled_rules: BTreeSet::new(),

@@ -140,6 +140,11 @@ impl<E: Engine> Replica<E> {
         }
     }
 
+    /// Whether a full disk holds the stream up. The replica goes on by itself once there is room.
+    pub fn is_full(&self) -> bool {
+        matches!(&self.phase, Phase::Following(following) if following.is_full())
+    }
+
     /// Whether it is on its way to another replica's checkpoint.
     pub fn is_rebuilding(&self) -> bool {
         matches!(self.phase, Phase::Rebuilding(_))
@@ -171,7 +176,7 @@ fn step_following<E: Engine>(
         Event::Streamed(entry) => following.take_in(now, entry, standings, options, effects)?,
         Event::StreamLost => following.stream_lost(now, effects),
         Event::PreparesAsked(asked) => following.prepare(asked, options, effects)?,
-        Event::ForgetAsked(txn) => following.store.forget(txn)?,
+        Event::ForgetAsked(txn) => following.forget(txn)?,
         Event::ReadAsked { request, snapshot_ts, epoch } => {
             following.read(request, snapshot_ts, epoch, options, effects);
         }

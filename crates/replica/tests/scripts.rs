@@ -4,7 +4,7 @@ use assize_model::{
     DeadlineClass, Epoch, FrontendEpoch, FrontendId, Key, LogIndex, Mutation, Position, ReplicaId,
     ShardCommit, ShardId, ShardWrites, Slot, StreamEntry, Timestamp, TxnId, Vote, WriteDigest,
 };
-use assize_mvcc::{Engine as _, Intent, MemoryCheckpoint, MemoryEngine, MvccStore, Prepare};
+use assize_mvcc::{Engine as _, EngineError, Intent, MemoryCheckpoint, MemoryEngine, MvccStore, Prepare};
 use assize_replica::{Effect, Event, IntentAnswer, Options, Replica, RequestId, Rule, Standing, Standings};
 use goldenscript::{ArgumentConsumer, Command, Context};
 use std::error::Error;
@@ -231,6 +231,10 @@ impl Runner {
         })
     }
 
+    fn engine(&self) -> Result<&MemoryEngine> {
+        Ok(self.replica.as_ref().and_then(Replica::store).ok_or("no store")?.engine())
+    }
+
     /// What the scripts look at beside effects.
     fn look(&mut self, name: &str, args: &mut ArgumentConsumer<'_>) -> Result<Option<String>> {
         let Some(store) = self.replica.as_ref().and_then(Replica::store) else { return Ok(None) };
@@ -280,8 +284,11 @@ impl goldenscript::Runner for Runner {
                 let options = self.options.clone().ok_or("no options")?;
                 self.replica = Some(Replica::resume(self.now, engine, options, &mut effects));
             }
-            "disk-full" => {
-                self.replica.as_ref().and_then(Replica::store).ok_or("no store")?.engine().set_full(true);
+            "disk-full" => self.engine()?.set_full(true),
+            "disk-has-room" => self.engine()?.set_full(false),
+            "disk-breaks" => {
+                let reason = "told to break".to_owned();
+                self.engine()?.set_failure(Some(EngineError::Io { doing: "write", reason }));
             }
             name => {
                 if let Some(out) = self.look(name, &mut args)? {

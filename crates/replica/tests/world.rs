@@ -155,6 +155,7 @@ impl World {
         options.retry_after = Duration::from_millis(200);
         options.copy_retry_after = Duration::from_millis(1_500);
         options.collect_versions_max = 5;
+        options.collect_pause = Duration::from_millis(100);
         options.entries_max = 8;
         options.disabled_rules = self.without.clone();
         options.store.disabled_rules = self.without_in_store.clone();
@@ -578,11 +579,9 @@ fn every_rule_of_the_replica_is_missed_when_it_is_off() {
 /// Not the epoch check: the adjudicator refuses what slips through it, and this one always does.
 #[test]
 fn every_rule_of_the_store_is_missed_when_it_is_off() {
-    for rule in [
-        assize_mvcc::Rule::LazyIntentDeletion,
-        assize_mvcc::Rule::ClosedTimestamp,
-        assize_mvcc::Rule::R2,
-    ] {
+    for rule in
+        [assize_mvcc::Rule::LazyIntentDeletion, assize_mvcc::Rule::ClosedTimestamp, assize_mvcc::Rule::R2]
+    {
         assert!(is_missed(None, Some(rule)), "nobody misses {rule:?}");
     }
 }
