@@ -91,6 +91,9 @@ pub struct ReplicaState {
     pub durable: Position,
     /// Whether the log, and intents, wait for it.
     pub counts: bool,
+    /// The entry that registered it, until it is durable past that: so long it is on its way to a copy, and is nobody to
+    /// rely on.
+    pub learning_since: Option<LogIndex>,
 }
 
 /// The placement, the replicas' standing, and a table that routes slots at once.
@@ -164,7 +167,7 @@ impl Shards {
     fn count_configured(&mut self, now: Position) {
         for (shard, part) in &self.placement.shards {
             for replica in part.replicas.keys() {
-                let state = ReplicaState { durable: now, counts: true };
+                let state = ReplicaState { durable: now, counts: true, learning_since: None };
                 self.replicas.entry((*shard, *replica)).or_insert(state);
             }
         }
@@ -243,11 +246,14 @@ impl Shards {
         if !self.placement.shards.contains_key(&shard) {
             return Err(PlacementRefusal::NoSuchShard(shard));
         }
-        let state = ReplicaState { durable: now, counts: true };
+        let learning_since = Some(now.index);
         match self.replicas.get_mut(&(shard, replica)) {
             // It may still need everything after its durable position.
-            Some(known) if known.counts => {}
-            _ => drop(self.replicas.insert((shard, replica), state)),
+            Some(known) if known.counts => known.learning_since = learning_since,
+            _ => {
+                let state = ReplicaState { durable: now, counts: true, learning_since };
+                self.replicas.insert((shard, replica), state);
+            }
         }
         Ok(())
     }
@@ -261,6 +267,9 @@ impl Shards {
                 self.suspended.remove(&shard);
             }
             state.durable = state.durable.max(durable);
+            if state.learning_since.is_some_and(|since| durable.index >= since) {
+                state.learning_since = None;
+            }
         }
     }
 
@@ -269,10 +278,11 @@ impl Shards {
         if !self.replicas.contains_key(&(shard, replica)) {
             return Err(PlacementRefusal::NoSuchReplica(shard, replica));
         }
+        let is_whole = |state: &ReplicaState| state.counts && state.learning_since.is_none();
         let others = part
             .replicas
             .keys()
-            .filter(|r| **r != replica && self.replicas.get(&(shard, **r)).is_some_and(|state| state.counts))
+            .filter(|r| **r != replica && self.replicas.get(&(shard, **r)).is_some_and(is_whole))
             .count();
         // A learner does not count for majorities and may always go.
         if part.replicas.contains_key(&replica) && others <= part.replicas.len() / 2 {
@@ -296,6 +306,7 @@ impl Shards {
             out.put_u64(state.durable.index.0);
             out.put_u64(state.durable.closed_ts.0);
             out.put_bool(state.counts);
+            out.put_u64(state.learning_since.map_or(0, |since| since.0));
         }
         out.put_varint(self.suspended.len() as u64);
         self.suspended.iter().for_each(|shard| out.put_u32(shard.0));
@@ -303,10 +314,13 @@ impl Shards {
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut shards = Shards { placement: flat::read_placement(reader)?, ..Shards::default() };
-        for _ in 0..reader.count(22)? {
+        for _ in 0..reader.count(30)? {
             let replica = (ShardId(reader.u32()?), ReplicaId(reader.u8()?));
             let durable = Position { index: LogIndex(reader.u64()?), closed_ts: Timestamp(reader.u64()?) };
-            shards.replicas.insert(replica, ReplicaState { durable, counts: reader.bool()? });
+            let counts = reader.bool()?;
+            // No entry has the index 0.
+            let learning_since = Some(LogIndex(reader.u64()?)).filter(|since| since.0 > 0);
+            shards.replicas.insert(replica, ReplicaState { durable, counts, learning_since });
         }
         for _ in 0..reader.count(4)? {
             shards.suspended.insert(ShardId(reader.u32()?));
