@@ -87,8 +87,9 @@ pub fn all_versions() -> (Vec<u8>, Vec<u8>) {
 #[inline]
 pub fn split_version(bytes: &[u8]) -> Result<(&[u8], Timestamp), DecodeError> {
     match bytes.split_last_chunk::<TS_LEN>() {
-        Some((prefix, ts)) if prefix.len() >= 3 => Ok((prefix, Timestamp(!u64::from_be_bytes(*ts)))),
-        _ => Err(DecodeError::Truncated { at: 0, needed: 3 + TS_LEN, left: bytes.len() }),
+        Some((prefix @ [VERSION, .., 0, 0], ts)) => Ok((prefix, Timestamp(!u64::from_be_bytes(*ts)))),
+        Some(_) => Err(DecodeError::NotOrdered { what: "key of a version", at: 0 }),
+        None => Err(DecodeError::Truncated { at: 0, needed: TS_LEN, left: bytes.len() }),
     }
 }
 

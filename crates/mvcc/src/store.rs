@@ -560,7 +560,8 @@ impl<E: Engine> MvccStore<E> {
     }
 
     fn mutations_of(&self, txn: TxnId, header: &IntentHeader) -> Result<Vec<Mutation>, StoreError> {
-        let mut mutations = Vec::with_capacity(header.digest.count as usize);
+        // The count is believed only as far as it costs nothing.
+        let mut mutations = Vec::with_capacity(header.digest.count.min(1 << 12) as usize);
         let mut found = 0;
         let (_, upper) = key::intent_bounds(txn);
         let lower = key::intent(txn, 1);
