@@ -33,6 +33,8 @@ pub struct CachedStatement {
     pub text: Vec<u8>,
     /// Its tree.
     pub parsed: Parsed,
+    /// Its digest, if it may run again.
+    pub digest: Option<assize_sql::Digest>,
 }
 
 impl StatementCache {
@@ -48,9 +50,15 @@ impl StatementCache {
     }
 
     /// Keeps a statement.
-    pub fn put(&self, hash: u64, text: Vec<u8>, parsed: Parsed) -> Arc<CachedStatement> {
+    pub fn put(
+        &self,
+        hash: u64,
+        text: Vec<u8>,
+        parsed: Parsed,
+        digest: assize_sql::Digest,
+    ) -> Arc<CachedStatement> {
         let keep = text.len() <= TEXT_BYTES_MAX;
-        let cached = Arc::new(CachedStatement { text, parsed });
+        let cached = Arc::new(CachedStatement { text, parsed, digest: Some(digest) });
         if keep {
             lock(&self.halves).insert(hash, cached.clone());
         }
@@ -106,13 +114,13 @@ pub struct Digests {
 
 impl Digests {
     /// Counts a statement.
-    pub fn record(&self, digest: assize_sql::Digest, micros: u64, rows: u64, failed: bool) {
+    pub fn record(&self, digest: &assize_sql::Digest, micros: u64, rows: u64, failed: bool) {
         let mut by_hash = lock(&self.by_hash);
         let full = by_hash.len() >= DIGESTS_MAX && !by_hash.contains_key(&digest.hash);
-        let (hash, text) = if full { (0, OTHERS.to_owned()) } else { (digest.hash, digest.text) };
+        let (hash, text) = if full { (0, OTHERS) } else { (digest.hash, digest.text.as_str()) };
         let known = by_hash.entry(hash).or_default();
         if known.count == 0 {
-            known.text = text;
+            known.text = text.to_owned();
         }
         known.count += 1;
         known.total_micros += micros;
@@ -154,9 +162,10 @@ mod tests {
     fn a_used_statement_outlives_many_unused_ones() {
         let cache = StatementCache::default();
         let parsed = parse_one("SELECT 1", &ParseOptions::default()).unwrap();
-        cache.put(7, b"SELECT ?".to_vec(), parsed.clone());
+        let digest = || normalise("SELECT 1", &ParseOptions::default());
+        cache.put(7, b"SELECT ?".to_vec(), parsed.clone(), digest());
         for n in 0..3 * HALF_MAX as u64 {
-            cache.put(100 + n, n.to_string().into_bytes(), parsed.clone());
+            cache.put(100 + n, n.to_string().into_bytes(), parsed.clone(), digest());
             assert!(cache.get(7, b"SELECT ?").is_some());
         }
         assert!(cache.len() <= 2 * HALF_MAX + 1);
@@ -169,9 +178,9 @@ mod tests {
         let digests = Digests::default();
         let options = ParseOptions::default();
         for n in 0..DIGESTS_MAX + 10 {
-            digests.record(normalise(&format!("SELECT c{n} FROM t"), &options), 1, 1, false);
+            digests.record(&normalise(&format!("SELECT c{n} FROM t"), &options), 1, 1, false);
         }
-        digests.record(normalise("SELECT c0 FROM t", &options), 100, 2, true);
+        digests.record(&normalise("SELECT c0 FROM t", &options), 100, 2, true);
         let list = digests.list();
         assert!(list.len() <= DIGESTS_MAX + 1);
         assert_eq!((list[0].text.as_str(), list[0].count, list[0].errors), ("SELECT c0 FROM t", 2, 1));

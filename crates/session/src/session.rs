@@ -114,7 +114,7 @@ impl Session {
                 flags |= status::IN_READ_ONLY_TRANSACTION;
             }
         }
-        if state.variables.is_on("autocommit") {
+        if state.settings.autocommit {
             flags |= status::AUTOCOMMIT;
         }
         if state.eval.sql_mode.contains(SqlMode::NO_BACKSLASH_ESCAPES) {
@@ -180,7 +180,10 @@ impl Session {
         let statement = &ready.cached.parsed.statement;
         let key = self.plan_key(ready.hash, &ready.params);
         let result = self.run(statement, key, &ready.params, sink).await;
-        self.count(&text[span], begun, &result);
+        match &ready.cached.digest {
+            Some(digest) => self.count(digest, begun, &result),
+            None => self.count(&assize_sql::normalise(&text[span], &self.state.parse), begun, &result),
+        }
         self.end_statement(&Some(statement), result.as_ref().map(drop));
         let executed = result?;
         Ok(Some(self.done(executed, next)))
@@ -215,7 +218,8 @@ impl Session {
             let cached = statements.get(hash, &lifted.text).or_else(|| {
                 let next = assize_sql::parse_next(&lifted.text, 0, &options).ok()?;
                 let parsed = next.parsed.filter(|p| p.placeholders as usize == lifted.literals.len())?;
-                (!next.more).then(|| statements.put(hash, lifted.text, parsed))
+                let digest = assize_sql::normalise(text, &options);
+                (!next.more).then(|| statements.put(hash, lifted.text, parsed, digest))
             });
             if let Some(cached) = cached
                 && let Some(params) = lifted.literals.into_iter().map(literal_value).collect()
@@ -233,7 +237,7 @@ impl Session {
             return Err(assize_sql::syntax_error(text, span.start + within));
         }
         let hash = mix(mix_bytes(modes, &text[span.clone()]), 1);
-        let cached = Arc::new(CachedStatement { text: Vec::new(), parsed });
+        let cached = Arc::new(CachedStatement { text: Vec::new(), parsed, digest: None });
         Ok(Some((Ready { cached, params: Vec::new(), hash }, next.more.then_some(next.next), span)))
     }
 
@@ -274,12 +278,8 @@ impl Session {
         state.eval.warnings.clear();
         state.eval.warning_count = 0;
         state.stop_at_micros = None;
-        let clock = &state.services.clock;
-        let set = state.variables.get("timestamp", None).unwrap_or(Value::Null);
-        state.eval.now_micros = match plain(&set).parse::<f64>() {
-            Ok(seconds) if seconds > 0.0 => (seconds * 1e6) as i64,
-            _ => clock.now_micros(),
-        };
+        let now = state.services.clock.now_micros();
+        state.eval.now_micros = state.settings.timestamp_micros.unwrap_or(now);
         state.eval.sysdate_micros = None;
         Ok(())
     }
@@ -319,14 +319,13 @@ impl Session {
         }
     }
 
-    fn count(&self, text: &[u8], begun: u64, result: &Result<Executed, SqlError>) {
+    fn count(&self, digest: &assize_sql::Digest, begun: u64, result: &Result<Executed, SqlError>) {
         let micros = self.state.services.clock.monotonic_micros().saturating_sub(begun);
         let rows = match result {
             Ok(Executed::Rows { count, .. }) => *count,
             Ok(Executed::Affected { changed, .. }) => *changed,
             Err(_) => 0,
         };
-        let digest = assize_sql::normalise(text, &self.state.parse);
         self.state.shared.digests.record(digest, micros, rows, result.is_err());
     }
 
@@ -457,17 +456,17 @@ impl Session {
         }
         let class = classify(statement);
         if self.state.in_transaction() && class != Class::Ddl {
-            let result = self.run_once(statement, key, params, sink).await;
+            let mut result = self.run_once(statement, key, params, sink).await;
             if result.as_ref().is_err_and(|error| ends_transaction(error.code)) {
                 self.state.rollback();
             }
-            self.note_result(&result);
+            self.note_result(&mut result);
             return result;
         }
         let mut attempt = 0;
         loop {
             let mut watch = Watch { sink, touched: false };
-            let (result, retryable) = match self.run_once(statement, key, params, &mut watch).await {
+            let (mut result, retryable) = match self.run_once(statement, key, params, &mut watch).await {
                 Ok(executed) => match self.state.commit().await {
                     Ok(()) => (Ok(executed), false),
                     Err(failure) => (Err(failure.error), failure.is_retryable),
@@ -481,7 +480,7 @@ impl Session {
             };
             let stopped = self.state.login.kill.stops_statement();
             if !retryable || watch.touched || stopped || attempt >= self.state.services.limits.retries_max {
-                self.note_result(&result);
+                self.note_result(&mut result);
                 return result;
             }
             attempt += 1;
@@ -544,9 +543,8 @@ impl Session {
         environment.found_rows = state.found_rows;
         environment.row_count = state.row_count;
         if class == Class::Read {
-            let limit = state.variables.int("max_execution_time");
-            state.stop_at_micros =
-                (limit > 0).then(|| state.services.clock.monotonic_micros() + limit as u64 * 1000);
+            let limit = state.settings.execution_micros_max;
+            state.stop_at_micros = (limit > 0).then(|| state.services.clock.monotonic_micros() + limit);
         }
     }
 
@@ -579,7 +577,7 @@ impl Session {
     }
 
     /// What ROW_COUNT(), FOUND_ROWS() and LAST_INSERT_ID() tell from now on.
-    fn note_result(&mut self, result: &Result<Executed, SqlError>) {
+    fn note_result(&mut self, result: &mut Result<Executed, SqlError>) {
         let state = &mut self.state;
         match result {
             Ok(Executed::Rows { found, .. }) => {
@@ -588,8 +586,11 @@ impl Session {
             }
             Ok(Executed::Affected { changed, insert_id, .. }) => {
                 state.row_count = i64::try_from(*changed).unwrap_or(i64::MAX);
-                if *insert_id != 0 && state.eval.environment.last_insert_id_set.is_none() {
-                    state.last_insert_id = *insert_id;
+                // LAST_INSERT_ID(expr) is reported like a generated value.
+                if *insert_id == 0
+                    && let Some(set) = state.eval.environment.last_insert_id_set
+                {
+                    *insert_id = set;
                 }
             }
             Err(_) => state.row_count = -1,
@@ -819,7 +820,8 @@ impl Session {
         } else {
             Vec::new()
         };
-        let cached = Arc::new(CachedStatement { text: text.to_vec(), parsed });
+        let digest = Some(assize_sql::normalise(text, &options));
+        let cached = Arc::new(CachedStatement { text: text.to_vec(), parsed, digest });
         Ok((PreparedStatement { cached, hash }, columns))
     }
 
@@ -865,7 +867,9 @@ impl Session {
             return Err(error);
         };
         let result = self.run_prepared(&statement, params, sink).await;
-        self.count(&statement.cached.text, begun, &result);
+        if let Some(digest) = &statement.cached.digest {
+            self.count(digest, begun, &result);
+        }
         self.end_statement(&Some(&statement.cached.parsed.statement), result.as_ref().map(drop));
         let executed = result?;
         Ok(self.done(executed, None))

@@ -37,6 +37,8 @@ impl Session {
             match item {
                 SetItem::Variable { scope, name, value } => {
                     self.set_variable(*scope, name, value, params).await?;
+                    // The next item may already depend on it.
+                    self.state.sync();
                 }
                 SetItem::UserVariable { name, value } => {
                     let value = self.evaluate(value, params).await?;

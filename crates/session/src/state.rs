@@ -83,6 +83,20 @@ pub enum Change {
     Database(String),
 }
 
+/// What every statement asks of the system variables, read out of them when one is set.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) autocommit: bool,
+    pub(crate) isolation: Isolation,
+    pub(crate) read_only: bool,
+    pub(crate) lock_wait: Duration,
+    pub(crate) auto_increment: (u64, u64),
+    /// `max_execution_time` in microseconds; 0 is none.
+    pub(crate) execution_micros_max: u64,
+    /// SET timestamp.
+    pub(crate) timestamp_micros: Option<i64>,
+}
+
 /// What a session is; the engine sees it as a [`StatementContext`].
 pub(crate) struct State {
     pub(crate) services: Arc<Services>,
@@ -94,6 +108,7 @@ pub(crate) struct State {
     pub(crate) user_variables: BTreeMap<String, Value>,
     pub(crate) eval: EvalContext,
     pub(crate) parse: ParseOptions,
+    pub(crate) settings: Settings,
     /// Of everything that changes what a statement means.
     pub(crate) fingerprint: u64,
     pub(crate) last_insert_id: u64,
@@ -143,6 +158,15 @@ impl State {
             user_variables: BTreeMap::new(),
             eval,
             parse: ParseOptions::default(),
+            settings: Settings {
+                autocommit: true,
+                isolation: Isolation::RepeatableRead,
+                read_only: false,
+                lock_wait: Duration::from_secs(50),
+                auto_increment: (1, 1),
+                execution_micros_max: 0,
+                timestamp_micros: None,
+            },
             fingerprint: 0,
             last_insert_id: 0,
             found_rows: 0,
@@ -186,6 +210,17 @@ impl State {
         eval.connection_collation =
             Collation::find(&v.text("collation_connection")).unwrap_or(Collation::UTF8MB4_0900_AI_CI);
         self.parse = ParseOptions::from_sql_mode(&v.text("sql_mode"));
+        let step = |name: &str| v.int(name).max(1) as u64;
+        let timestamp = v.get("timestamp", None).map_or(0.0, |value| plain(&value).parse().unwrap_or(0.0));
+        self.settings = Settings {
+            autocommit: v.is_on("autocommit"),
+            isolation: isolation_of(&v.text("transaction_isolation")),
+            read_only: v.is_on("transaction_read_only"),
+            lock_wait: Duration::from_secs(v.int("innodb_lock_wait_timeout").max(0) as u64),
+            auto_increment: (step("auto_increment_increment"), step("auto_increment_offset")),
+            execution_micros_max: v.int("max_execution_time").max(0) as u64 * 1000,
+            timestamp_micros: (timestamp > 0.0).then_some((timestamp * 1e6) as i64),
+        };
         let mut fingerprint = mix(eval.sql_mode.0, u64::from(eval.connection_collation.0));
         for name in ["time_zone", "sql_select_limit", "foreign_key_checks", "div_precision_increment"] {
             fingerprint = mix_bytes(fingerprint, v.text(name).as_bytes());
@@ -204,26 +239,18 @@ impl State {
 
     /// Whether statements do not end their transaction themselves.
     pub(crate) fn in_transaction(&self) -> bool {
-        self.explicit || !self.variables.is_on("autocommit")
+        self.explicit || !self.settings.autocommit
     }
 
     /// What a transaction that begins now begins with.
     fn txn_options(&mut self) -> TxnOptions {
-        let isolation = match self.next_isolation.take() {
-            Some(isolation) => isolation,
-            None => isolation_of(&self.variables.text("transaction_isolation")),
-        };
-        let read_only = self
-            .explicit_read_only
-            .or(self.next_read_only.take())
-            .unwrap_or_else(|| self.variables.is_on("transaction_read_only"));
-        let v = &self.variables;
-        let step = |name: &str| v.int(name).max(1) as u64;
+        let settings = &self.settings;
+        let read_only = self.explicit_read_only.or(self.next_read_only.take());
         TxnOptions {
-            isolation,
-            read_only,
-            lock_wait: Duration::from_secs(v.int("innodb_lock_wait_timeout").max(0) as u64),
-            auto_increment: (step("auto_increment_increment"), step("auto_increment_offset")),
+            isolation: self.next_isolation.take().unwrap_or(settings.isolation),
+            read_only: read_only.unwrap_or(settings.read_only),
+            lock_wait: settings.lock_wait,
+            auto_increment: settings.auto_increment,
         }
     }
 
@@ -427,7 +454,7 @@ impl StatementContext for State {
     fn isolation(&self) -> &'static str {
         match &self.txn {
             Some(txn) => txn.options().isolation.name(),
-            None => isolation_of(&self.variables.text("transaction_isolation")).name(),
+            None => self.settings.isolation.name(),
         }
     }
 
