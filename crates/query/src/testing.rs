@@ -358,7 +358,7 @@ impl MemoryContext {
                 global: vec!["ALL PRIVILEGES".into()],
                 databases: BTreeMap::new(),
                 tables: BTreeMap::new(),
-                grant_option: Vec::new(),
+                grant_option: vec!["".into()],
             }),
             eval,
             variables: BTreeMap::new(),
