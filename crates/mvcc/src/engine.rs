@@ -147,6 +147,12 @@ pub trait Engine {
     /// Makes everything written to `Versions` so far durable.
     fn flush(&self) -> Result<(), EngineError>;
 
+    /// Begins to make everything written to `Versions` so far durable; [`Engine::persisted`] tells when it is. An engine
+    /// that can do this beside its other work holds nobody up.
+    fn begin_flush(&self) -> Result<(), EngineError> {
+        self.flush()
+    }
+
     /// The value that a key of `Versions` would have after a crash now. An engine may flush on its own, so this
     /// may run ahead of the last call of [`Engine::flush`].
     fn persisted(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError>;

@@ -191,6 +191,11 @@ impl<E: Engine> MvccStore<E> {
         Ok(self.state.position)
     }
 
+    /// Begins to make the position durable; [`MvccStore::durable_position`] tells when it is.
+    pub fn begin_flush(&mut self) -> Result<(), StoreError> {
+        Ok(self.engine().begin_flush()?)
+    }
+
     /// The shard's placement epoch at the position.
     pub fn epoch(&self) -> Epoch {
         self.state.epoch

@@ -48,7 +48,10 @@ pub(crate) struct Following<E> {
     /// Until when each earlier epoch held, as far as this process has seen it end.
     past_epochs: BTreeMap<Epoch, Timestamp>,
     flushed_at: Timestamp,
-    flushed: Position,
+    /// The position when the last flush began.
+    flushed: LogIndex,
+    /// Whether commits were applied since.
+    has_unflushed: bool,
     reported: LogIndex,
     asked_standings_at: Timestamp,
     collecting: Collecting,
@@ -101,7 +104,8 @@ impl<E: Engine> Following<E> {
             learners: BTreeMap::new(),
             past_epochs: BTreeMap::new(),
             flushed_at: now,
-            flushed: durable,
+            flushed: durable.index,
+            has_unflushed: store.position() != durable,
             reported: LogIndex(0),
             asked_standings_at: Timestamp::ZERO,
             collecting: Collecting::Idle { mark: Timestamp::ZERO, since: now },
@@ -152,6 +156,7 @@ impl<E: Engine> Following<E> {
             match applied {
                 Applied::Done(position) => {
                     self.has_written |= !entry.commits.is_empty();
+                    self.has_unflushed |= !entry.commits.is_empty() || entry.epoch.is_some();
                     self.entries.pop_front();
                     self.resuming_since = None;
                     if self.store.epoch() != epoch {
@@ -391,8 +396,9 @@ impl<E: Engine> Following<E> {
         effects: &mut Effects<E>,
     ) -> Next {
         let Some(mine) = standings.replicas.get(&options.replica) else { return Next::Stay };
-        if !mine.counts {
-            // The log and the intents that this replica needs may be gone.
+        if !mine.counts || mine.durable > self.store.position().index {
+            // The log and the intents that this replica needs may be gone. In the second case it was un-counted and a
+            // straggling registration of an earlier rebuild has counted it again, from that entry on.
             return Next::Rebuild;
         }
         for (txn, fetch) in &mut self.fetches {
@@ -482,14 +488,16 @@ impl<E: Engine> Following<E> {
         self.collect(now, standings, options, effects)
     }
 
+    /// A position that moved without a commit or a change of epoch is not worth a flush of its own: the stream brings it again for nothing.
     fn flush_if_due(&mut self, now: Timestamp, options: &Options) -> Result<(), StoreError> {
-        let position = self.store.position();
-        let is_far = position.index.0.saturating_sub(self.flushed.index.0) >= options.flush_after_entries;
+        let lag = self.store.position().index.0.saturating_sub(self.flushed.0);
         let is_old = has_passed(now, self.flushed_at, options.flush_after);
-        if position != self.flushed && (is_far || is_old) {
+        if self.has_unflushed && is_old || lag >= options.flush_after_entries {
             self.flushed_at = now;
-            if let Some(flushed) = unless_full(self.store.flush())? {
-                self.flushed = flushed;
+            let index = self.store.position().index;
+            if unless_full(self.store.begin_flush())?.is_some() {
+                self.flushed = index;
+                self.has_unflushed = false;
             }
         }
         Ok(())

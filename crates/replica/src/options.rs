@@ -13,7 +13,7 @@ pub struct Options {
     pub replica: ReplicaId,
     /// What its store is opened with.
     pub store: assize_mvcc::Options,
-    /// The position is made durable at least this often, if it has moved.
+    /// The position is made durable at least this often, if commits were applied.
     pub flush_after: Duration,
     /// And whenever so many entries have been applied since.
     pub flush_after_entries: u64,
