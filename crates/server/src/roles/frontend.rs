@@ -68,7 +68,8 @@ impl Frontend {
         let address = socket.local_addr()?;
         let adjudicator: Arc<dyn AdjudicatorClient> = Arc::new(Metered::new(adjudicator));
         let identity = register(&*adjudicator, &format!("node-{}", config.node.id)).await?;
-        let shared = Arc::new(Shared::new(Arc::new(GlobalVariables::new(facts(config, address.port(), &identity)))));
+        let shared =
+            Arc::new(Shared::new(Arc::new(GlobalVariables::new(facts(config, address.port(), &identity)))));
         let registry = Arc::new(Registry::new(shared.clone()));
         let limits = Limits {
             inline_bytes_max: config.frontend.inline_bytes_max,
@@ -92,8 +93,13 @@ impl Frontend {
         registry.listens(listener.clone());
         let slow = Duration::from_millis(config.frontend.slow_statement_millis);
         let statements = StatementMetrics::new();
-        let hall =
-            Arc::new(Hall { services: services.clone(), shared, registry: registry.clone(), statements, slow });
+        let hall = Arc::new(Hall {
+            services: services.clone(),
+            shared,
+            registry: registry.clone(),
+            statements,
+            slow,
+        });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut until = stopped.clone();
@@ -163,7 +169,9 @@ async fn bootstrap(services: &Arc<Services>) -> anyhow::Result<()> {
         match txn.commit(Some(assize_catalog::bootstrap())).await {
             Ok(_) => tracing::info!("the catalog has its first content"),
             Err(failure) if failure.error.code == ErrorCode::Deadlock => {}
-            Err(failure) => return Err(anyhow::Error::from(failure.error).context("the catalog has no content")),
+            Err(failure) => {
+                return Err(anyhow::Error::from(failure.error).context("the catalog has no content"));
+            }
         }
     }
 }
@@ -172,7 +180,8 @@ fn wire_config(config: &Config) -> anyhow::Result<assize_wire::Config> {
     let mysql = &config.mysql;
     let tls = match (&mysql.tls_certificate, &mysql.tls_key) {
         (Some(certificate), Some(key)) => {
-            let read = |path: &std::path::Path| std::fs::read(path).with_context(|| path.display().to_string());
+            let read =
+                |path: &std::path::Path| std::fs::read(path).with_context(|| path.display().to_string());
             assize_wire::tls_from_pem(&read(certificate)?, &read(key)?)?
         }
         _ => assize_wire::self_signed_tls(&["localhost".to_owned(), mysql.listen.ip().to_string()])?,

@@ -6,9 +6,33 @@ use std::time::Duration;
 
 /// Kinds of statements, the labels of the metrics.
 const KINDS: &[&str] = &[
-    "select", "insert", "update", "delete", "replace", "begin", "start", "commit", "rollback", "savepoint",
-    "release", "set", "show", "create", "alter", "drop", "truncate", "use", "explain", "describe", "with", "call",
-    "kill", "load", "prepare", "execute", "other",
+    "select",
+    "insert",
+    "update",
+    "delete",
+    "replace",
+    "begin",
+    "start",
+    "commit",
+    "rollback",
+    "savepoint",
+    "release",
+    "set",
+    "show",
+    "create",
+    "alter",
+    "drop",
+    "truncate",
+    "use",
+    "explain",
+    "describe",
+    "with",
+    "call",
+    "kill",
+    "load",
+    "prepare",
+    "execute",
+    "other",
 ];
 
 /// A kind of statement.
@@ -30,7 +54,10 @@ impl Kind {
 
     /// Whether statements of this kind leave every session variable as it was.
     pub fn keeps_variables(self) -> bool {
-        matches!(self.name(), "select" | "insert" | "update" | "delete" | "replace" | "begin" | "commit" | "rollback")
+        matches!(
+            self.name(),
+            "select" | "insert" | "update" | "delete" | "replace" | "begin" | "commit" | "rollback"
+        )
     }
 }
 
@@ -38,7 +65,8 @@ fn first_word(text: &[u8]) -> &[u8] {
     let mut rest = text;
     loop {
         rest = rest.trim_ascii_start();
-        let after = |rest: &[u8], end: &[u8]| rest.windows(end.len()).position(|w| w == end).map(|at| at + end.len());
+        let after =
+            |rest: &[u8], end: &[u8]| rest.windows(end.len()).position(|w| w == end).map(|at| at + end.len());
         let skipped = match rest {
             // `/*!` and `/*M!` hide a statement rather than a remark: not for us to read.
             [b'/', b'*', b'!', ..] | [b'/', b'*', b'M', b'!', ..] => return b"",

@@ -3,8 +3,8 @@
 use crate::metrics;
 use ::metrics::{Counter, counter};
 use assize_model::{
-    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, Outcome, Placement, TableId, Timestamp,
-    TxnId,
+    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, Outcome, Placement, TableId,
+    Timestamp, TxnId,
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, IdRange, LockStrength, LockWait,

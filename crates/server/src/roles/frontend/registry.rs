@@ -211,8 +211,7 @@ impl ServerView for Registry {
     fn status(&self, connection: u32) -> Vec<(String, String)> {
         let tls = lock(&self.connections).get(&connection).and_then(|c| lock(&c.tls).clone());
         let connected = self.connected();
-        let running =
-            lock(&self.connections).values().filter(|c| lock(&c.doing).command != "Sleep").count();
+        let running = lock(&self.connections).values().filter(|c| lock(&c.doing).command != "Sleep").count();
         let refused = self.refused();
         let counters = &self.counters;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed).to_string();

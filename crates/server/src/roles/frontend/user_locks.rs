@@ -114,8 +114,9 @@ fn pass_on(held: &mut BTreeMap<String, Held>, name: &str) {
 
 /// Whether the holder of `name` waits, through however many others, for something that `connection` holds.
 fn closes_cycle(held: &BTreeMap<String, Held>, connection: u32, name: &str) -> bool {
-    let waits_for =
-        |who: u32| held.values().find(|lock| lock.waiting.iter().any(|w| w.connection == who)).map(|lock| lock.holder);
+    let waits_for = |who: u32| {
+        held.values().find(|lock| lock.waiting.iter().any(|w| w.connection == who)).map(|lock| lock.holder)
+    };
     let mut at = held.get(name).map(|lock| lock.holder);
     // A chain is no longer than there are locks.
     for _ in 0..=held.len() {
