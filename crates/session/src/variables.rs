@@ -274,6 +274,7 @@ pub const DEFINITIONS: &[Definition] = &[
     int("net_retry_count", Both, 10, 1, BYTES_MAX),
     int("net_write_timeout", Both, 60, 1, SECONDS_MAX),
     bool("new", Both, false),
+    text("note_verbosity", Both, "basic"),
     bool("offline_mode", Global, false),
     word(
         "old_alter_table",
