@@ -12,13 +12,16 @@ use assize_replica::{Effect, ReadRefusal, RequestId, Standing, Standings};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Prepares that share one sync.
 const PREPARES_PER_WRITE: usize = 64;
 /// How often the mind is told that time has passed.
 const TICK: Duration = Duration::from_millis(250);
+/// A replica that a full disk has held up for so long stops: RocksDB does not always go on by itself when there
+/// is room again, and after a restart it does.
+const FULL_MAX: Duration = Duration::from_secs(30);
 /// A stream that cannot be reached is tried again after this long.
 const RESUBSCRIBE: Duration = Duration::from_millis(250);
 
@@ -63,6 +66,8 @@ pub struct Replica {
     votes: BTreeMap<RequestId, oneshot::Sender<Vote>>,
     reads: BTreeMap<RequestId, oneshot::Sender<Result<(), ReadRefusal>>>,
     next_request: u64,
+    /// Since when a full disk holds the stream up.
+    full_since: Option<Instant>,
 }
 
 /// Why the task ends.
@@ -110,6 +115,7 @@ impl Replica {
             votes: BTreeMap::new(),
             reads: BTreeMap::new(),
             next_request: 0,
+            full_since: None,
         };
         Ok((replica, watched))
     }
@@ -178,7 +184,7 @@ impl Replica {
                 _ = ticks.tick() => {
                     in_place(|| self.step(MindEvent::Tick));
                     self.drop_those_who_left();
-                    Ok(())
+                    self.look_at_the_disk()
                 }
             };
             if let Err(end) = step {
@@ -239,6 +245,22 @@ impl Replica {
         gone.extend(self.votes.extract_if(.., |_, reply| reply.is_closed()).map(|(request, _)| request));
         gone.extend(self.reads.extract_if(.., |_, reply| reply.is_closed()).map(|(request, _)| request));
         gone.into_iter().for_each(|request| self.step(MindEvent::Cancelled(request)));
+    }
+
+    fn look_at_the_disk(&mut self) -> Result<(), End> {
+        if !self.mind.is_full() {
+            self.full_since = None;
+            return Ok(());
+        }
+        let shard = self.setup.shard;
+        if self.full_since.is_none() {
+            tracing::error!(%shard, "the disk is full: waiting for space");
+        }
+        let since = self.full_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > FULL_MAX {
+            return Err(End::Failed(format!("the disk has been full for {} s", FULL_MAX.as_secs())));
+        }
+        Ok(())
     }
 
     async fn carry_out(&mut self) -> Result<(), End> {
