@@ -236,8 +236,12 @@ impl Txn {
             let mutation = Mutation { key: key.clone(), slot: write.slot, op: write.op.clone() };
             request.writes.push(Write { mutation, hash, table: write.table });
         }
-        request.ordered_tables =
-            request.writes.iter().map(|w| w.table).filter(|t| services.is_tracked(*t)).collect();
+        // Whose key a bare hash is cannot be told, so one tracked table among those that were planned with asks
+        // for the keys of all that were written.
+        let written = || request.writes.iter().map(|w| w.table);
+        if self.schemas.keys().copied().chain(written()).any(|t| services.is_tracked(t)) {
+            request.ordered_tables = written().collect();
+        }
         request.groups = groups.into_values().collect();
         request.schemas = self.schemas.iter().map(|(table, version)| (*table, *version)).collect();
         request.auto_increments = self.explicit_ids.iter().map(|(table, id)| (*table, *id)).collect();
