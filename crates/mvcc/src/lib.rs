@@ -33,6 +33,7 @@
 //! Where to read next: `key.rs` (everything that is stored), `reader.rs` (one read is one seek), `store.rs` (prepare,
 //! apply, collect), and the scripts under `tests/scripts`.
 
+pub mod conformance;
 mod engine;
 mod key;
 mod memory;

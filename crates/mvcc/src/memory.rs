@@ -310,6 +310,11 @@ mod tests {
     }
 
     #[test]
+    fn the_twin_is_an_engine() {
+        crate::conformance::check(MemoryEngine::new);
+    }
+
+    #[test]
     fn a_cursor_sees_the_moment_it_was_made() {
         let engine = MemoryEngine::new();
         engine.write(Family::Versions, put("b", "1"), Durability::Buffered).unwrap();
