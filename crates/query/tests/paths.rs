@@ -1,0 +1,185 @@
+//! Access paths: how much a statement reads, what EXPLAIN tells of it, and what clients learn of columns.
+
+use assize_query::testing::{Answer, Reads, Session};
+use assize_values::Value;
+
+fn filled(rows: u64) -> Session {
+    let mut session = Session::default();
+    run(
+        &mut session,
+        "CREATE TABLE t (id BIGINT PRIMARY KEY AUTO_INCREMENT, a INT NOT NULL, b VARCHAR(20), c INT, u INT, \
+         KEY ab (a, b), UNIQUE KEY u (u))",
+    );
+    for from in (0..rows).step_by(500) {
+        let values: Vec<String> = (from..(from + 500).min(rows))
+            .map(|n| format!("({}, {}, 'b{}', {}, {})", n + 1, n % 100, n % 7, n % 3, n + 1000))
+            .collect();
+        run(&mut session, &format!("INSERT INTO t (id, a, b, c, u) VALUES {}", values.join(",")));
+    }
+    session
+}
+
+fn run(session: &mut Session, sql: &str) -> Answer {
+    session.run(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
+fn reads(session: &mut Session, sql: &str) -> (usize, Reads) {
+    let rows = run(session, sql).rows.len();
+    (rows, session.reads())
+}
+
+#[test]
+fn a_primary_key_is_looked_up_with_one_read() {
+    let mut session = filled(2000);
+    let (rows, reads) = reads(&mut session, "SELECT * FROM t WHERE id = 1234");
+    assert_eq!((rows, reads), (1, Reads { keys: 1, pages: 0, scanned: 0 }));
+}
+
+#[test]
+fn a_list_of_keys_is_one_batch_without_duplicates() {
+    let mut session = filled(2000);
+    let (rows, reads) = reads(&mut session, "SELECT * FROM t WHERE id IN (5, 7, 5, 9999, NULL)");
+    assert_eq!((rows, reads), (2, Reads { keys: 3, pages: 0, scanned: 0 }));
+}
+
+#[test]
+fn a_unique_key_costs_an_entry_and_a_row() {
+    let mut session = filled(2000);
+    let (rows, reads) = reads(&mut session, "SELECT id FROM t WHERE u = 1500");
+    assert_eq!((rows, reads), (1, Reads { keys: 2, pages: 0, scanned: 0 }));
+}
+
+#[test]
+fn an_equality_prefix_scans_only_its_entries() {
+    let mut session = filled(2000);
+    let (rows, reads) = reads(&mut session, "SELECT id FROM t WHERE a = 42");
+    assert_eq!((rows, reads.scanned, reads.keys), (20, 20, 20));
+    let (rows, reads) = self::reads(&mut session, "SELECT id FROM t WHERE a = 42 AND b = 'B0'");
+    assert!(reads.scanned as usize == rows && rows < 20, "{rows} rows, {reads:?}");
+}
+
+#[test]
+fn a_range_reads_what_lies_in_it() {
+    let mut session = filled(2000);
+    let (rows, reads) = reads(&mut session, "SELECT * FROM t WHERE id > 1990");
+    assert_eq!((rows, reads.scanned), (10, 10));
+    let (rows, reads) = self::reads(&mut session, "SELECT * FROM t WHERE id BETWEEN 10 AND 19 AND c = 1");
+    assert_eq!(reads.scanned, 10);
+    assert!(rows < 10);
+}
+
+#[test]
+fn order_by_a_key_with_limit_stops_early() {
+    let mut session = filled(5000);
+    let (rows, reads) = reads(&mut session, "SELECT * FROM t ORDER BY id DESC LIMIT 3");
+    assert_eq!((rows, reads.scanned), (3, 3));
+    let (rows, reads) = self::reads(&mut session, "SELECT id FROM t ORDER BY a, b LIMIT 5");
+    assert_eq!((rows, reads.scanned), (5, 5));
+    let (rows, reads) = self::reads(&mut session, "SELECT * FROM t LIMIT 7");
+    assert_eq!((rows, reads.scanned), (7, 7));
+}
+
+#[test]
+fn the_extremes_of_a_key_are_its_ends() {
+    let mut session = filled(3000);
+    let answer = run(&mut session, "SELECT MAX(id) FROM t");
+    assert_eq!(answer.rows, [[Value::Int(3000)]]);
+    assert_eq!(session.reads().scanned, 1);
+    run(&mut session, "SELECT MIN(a) FROM t");
+    assert_eq!(session.reads().scanned, 1);
+}
+
+#[test]
+fn a_join_on_a_primary_key_looks_rows_up_in_batches() {
+    let mut session = filled(300);
+    let (rows, reads) = reads(&mut session, "SELECT x.id FROM t x JOIN t y ON y.id = x.c WHERE x.id <= 30");
+    assert_eq!(rows, 20);
+    // 30 driving rows, and the two distinct keys that exist or not.
+    assert_eq!((reads.scanned, reads.keys), (30, 3));
+}
+
+#[test]
+fn a_condition_that_is_never_true_reads_nothing() {
+    let mut session = filled(100);
+    let (rows, reads) = reads(&mut session, "SELECT * FROM t WHERE 1 = 0 AND a > 5");
+    assert_eq!((rows, reads), (0, Reads::default()));
+    let (rows, reads) = self::reads(&mut session, "SELECT * FROM t WHERE id = NULL");
+    assert_eq!((rows, reads), (0, Reads::default()));
+}
+
+#[test]
+fn an_uncorrelated_subquery_runs_once() {
+    let mut session = filled(1000);
+    let (_, reads) = reads(&mut session, "SELECT id FROM t WHERE c = (SELECT MAX(c) FROM t WHERE id <= 10)");
+    assert_eq!(reads.scanned, 1010);
+}
+
+#[test]
+fn hints_choose_and_forbid() {
+    let mut session = filled(1000);
+    let key = |session: &mut Session, sql: &str| run(session, sql).texts()[0][6].clone();
+    assert_eq!(key(&mut session, "EXPLAIN SELECT * FROM t WHERE a = 5"), "ab");
+    assert_eq!(key(&mut session, "EXPLAIN SELECT * FROM t IGNORE INDEX (ab) WHERE a = 5"), "NULL");
+    assert_eq!(key(&mut session, "EXPLAIN SELECT * FROM t USE INDEX (PRIMARY) WHERE a = 5 AND id = 6"), "PRIMARY");
+}
+
+#[test]
+fn explain_names_access_key_shards_and_isolation() {
+    let mut session = filled(100);
+    let rows = run(&mut session, "EXPLAIN SELECT * FROM t WHERE id = 5").texts();
+    assert_eq!(rows.len(), 1);
+    let row = &rows[0];
+    assert_eq!((row[2].as_str(), row[4].as_str(), row[6].as_str(), row[7].as_str()), ("t", "const", "PRIMARY", "8"));
+    assert!(row[3].starts_with('s') && !row[3].contains(','), "one shard: {}", row[3]);
+    assert!(row[11].contains("Isolation REPEATABLE-READ"), "{}", row[11]);
+    let rows = run(&mut session, "EXPLAIN SELECT * FROM t x JOIN t y ON y.id = x.a WHERE x.a > 3 ORDER BY y.b").texts();
+    assert_eq!(rows.iter().map(|r| r[4].as_str()).collect::<Vec<_>>(), ["range", "eq_ref"]);
+    assert!(rows[0][11].contains("Using filesort"), "{}", rows[0][11]);
+    let tree = run(&mut session, "EXPLAIN FORMAT=TREE SELECT COUNT(*) FROM t WHERE a = 1").texts();
+    assert!(tree[0][0].contains("Index lookup on t using ab"), "{}", tree[0][0]);
+    let json = run(&mut session, "EXPLAIN FORMAT=JSON SELECT * FROM t WHERE u = 1").texts();
+    assert!(json[0][0].contains("\"access_type\": \"const\""), "{}", json[0][0]);
+}
+
+#[test]
+fn columns_tell_drivers_where_they_come_from() {
+    let mut session = filled(1);
+    let answer = run(&mut session, "SELECT x.id AS key_id, b, a + 1, COUNT(*) OVER () FROM t AS x");
+    let id = &answer.columns[0];
+    assert_eq!(
+        (&*id.database, &*id.table, &*id.org_table, &*id.name, &*id.org_name),
+        ("test", "x", "t", "key_id", "id")
+    );
+    assert!(id.flags.primary_key && id.flags.auto_increment && !id.nullable);
+    let b = &answer.columns[1];
+    assert!(b.nullable && !b.flags.primary_key && &*b.name == "b");
+    let sum = &answer.columns[2];
+    assert_eq!((&*sum.name, &*sum.org_name, &*sum.table), ("a + 1", "", ""));
+    assert!(!sum.nullable);
+}
+
+#[test]
+fn plans_are_kept_for_parameters_and_forgotten_with_the_schema() {
+    let mut session = filled(50);
+    let sql = "SELECT b FROM t WHERE id = ?";
+    for id in [3, 4, 5] {
+        let answer = session.run_with(sql, &[Value::Int(id)]).expect("a row");
+        assert_eq!(answer.texts(), [[format!("b{}", (id - 1) % 7)]]);
+    }
+    // Another class of parameter, and a column that moves away.
+    let answer = session.run_with(sql, &[Value::text("6")]).expect("a row");
+    assert_eq!(answer.texts(), [["b5"]]);
+    run(&mut session, "ALTER TABLE t DROP COLUMN b, DROP INDEX ab");
+    let error = session.run_with(sql, &[Value::Int(3)]).expect_err("no such column");
+    assert_eq!(error.code.errno(), 1054);
+    let limited = session.run_with("SELECT id FROM t ORDER BY id LIMIT ? OFFSET ?", &[Value::Int(2), Value::Int(3)]);
+    assert_eq!(limited.expect("rows").texts(), [["4"], ["5"]]);
+}
+
+#[test]
+fn sql_select_limit_bounds_statements_without_a_limit() {
+    let mut session = filled(20);
+    run(&mut session, "SET sql_select_limit = 4");
+    assert_eq!(run(&mut session, "SELECT id FROM t").rows.len(), 4);
+    assert_eq!(run(&mut session, "SELECT id FROM t LIMIT 10").rows.len(), 10);
+}
