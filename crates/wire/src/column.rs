@@ -2,7 +2,7 @@
 
 use crate::bytes::{put_lenenc_bytes, put_u16, put_u32};
 use crate::protocol::{column_flag as flag, type_code};
-use crate::text::{ResultCharset, display_width};
+use crate::text::ResultCharset;
 use assize_ports::ResultColumn;
 use assize_values::{BlobSize, Collation, IntWidth, SqlType};
 
@@ -132,7 +132,7 @@ fn type_shape(sql_type: &SqlType, results: Results, from_table: bool) -> Shape {
                 IntWidth::Big => type_code::LONGLONG,
             },
             collation: binary,
-            length: display_width(*int) as u32,
+            length: u32::from(int.display_width()),
             flags: numeric | sign(int.unsigned) | if int.zerofill { flag::ZEROFILL } else { 0 },
             decimals: 0,
         },

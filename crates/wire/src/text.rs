@@ -3,7 +3,7 @@
 use crate::bytes::{put_lenenc_bytes, put_u16, put_u32};
 use assize_model::SqlError;
 use assize_ports::ResultColumn;
-use assize_values::{Date, DateTime, Decimal, IntType, IntWidth, SqlType, Time, Value, number};
+use assize_values::{Date, DateTime, Decimal, IntWidth, SqlType, Time, Value, format};
 use std::borrow::Cow;
 
 /// The byte that stands for NULL in a text row.
@@ -93,7 +93,7 @@ pub(crate) fn put_text_cell(out: &mut Vec<u8>, value: &Value, sql_type: &SqlType
         Value::Text(text) => put_lenenc_bytes(out, &charset.encode(text.as_str())),
         Value::Bytes(bytes) => put_lenenc_bytes(out, bytes),
         Value::Enum(_, label) | Value::Set(_, label) => put_lenenc_bytes(out, &charset.encode(label)),
-        _ => with_length(out, |out| put_text(out, value, sql_type)),
+        _ => with_length(out, |out| format::write_text(value, sql_type, out)),
     }
 }
 
@@ -112,113 +112,9 @@ fn with_length(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
     }
 }
 
-/// Appends a value's text. Numbers follow their type: places of DECIMAL, digits of FLOAT(M,D), ZEROFILL.
-pub(crate) fn put_text(out: &mut Vec<u8>, value: &Value, sql_type: &SqlType) {
-    match value {
-        Value::Null => {}
-        Value::Int(n) => {
-            let at = out.len();
-            out.extend_from_slice(itoa::Buffer::new().format(*n).as_bytes());
-            pad_number(out, at, sql_type);
-        }
-        Value::UInt(n) => {
-            let at = out.len();
-            out.extend_from_slice(itoa::Buffer::new().format(*n).as_bytes());
-            pad_number(out, at, sql_type);
-        }
-        Value::Float(n) => match fixed_places(sql_type) {
-            Some(places) => number::write_fixed(f64::from(*n), places, out),
-            None => number::write_f32(*n, out),
-        },
-        Value::Double(n) => match (fixed_places(sql_type), sql_type) {
-            (Some(places), _) => number::write_fixed(*n, places, out),
-            (None, SqlType::Float { .. }) => number::write_f32(*n as f32, out),
-            (None, _) => number::write_f64(*n, out),
-        },
-        Value::Decimal(n) => match sql_type {
-            SqlType::Decimal { scale, .. } => n.write(*scale, out),
-            _ => n.write(n.scale(), out),
-        },
-        Value::Text(text) => out.extend_from_slice(text.as_bytes()),
-        Value::Bytes(bytes) => out.extend_from_slice(bytes),
-        Value::Date(date) => date.write(out),
-        Value::Time(time) => time.write(places_of(sql_type, time.micros), out),
-        Value::DateTime(at) => match sql_type {
-            SqlType::Date => at.date.write(out),
-            _ => at.write(places_of(sql_type, at.micros), out),
-        },
-        Value::Timestamp(micros) => {
-            let at = stored_timestamp(*micros);
-            at.write(places_of(sql_type, at.micros), out);
-        }
-        Value::Bit(bits) => put_bits(out, *bits, sql_type),
-        Value::Enum(_, label) | Value::Set(_, label) => out.extend_from_slice(label.as_bytes()),
-        Value::Json(json) => json.write(out),
-    }
-}
-
-/// Zeros to the display width of a ZEROFILL column, four digits of a YEAR, zeros behind the point of an
-/// integer in a DECIMAL column.
-fn pad_number(out: &mut Vec<u8>, at: usize, sql_type: &SqlType) {
-    let width = match sql_type {
-        SqlType::Int(int) if int.zerofill => display_width(*int),
-        SqlType::Year => 4,
-        SqlType::Decimal { scale, .. } if *scale > 0 => {
-            out.push(b'.');
-            out.extend(std::iter::repeat_n(b'0', usize::from(*scale)));
-            return;
-        }
-        _ => return,
-    };
-    let digits = out.len() - at;
-    if digits < width {
-        out.splice(at..at, std::iter::repeat_n(b'0', width - digits));
-    }
-}
-
-/// The display width of an integer type, as written or as MySQL assumes it.
-pub(crate) fn display_width(int: IntType) -> usize {
-    let natural = match (int.width, int.unsigned) {
-        (IntWidth::Tiny, false) => 4,
-        (IntWidth::Tiny, true) => 3,
-        (IntWidth::Small, false) => 6,
-        (IntWidth::Small, true) => 5,
-        (IntWidth::Medium, false) => 9,
-        (IntWidth::Medium, true) => 8,
-        (IntWidth::Int, false) => 11,
-        (IntWidth::Int, true) => 10,
-        (IntWidth::Big, _) => 20,
-    };
-    int.display.map_or(natural, usize::from)
-}
-
-fn fixed_places(sql_type: &SqlType) -> Option<u8> {
-    match sql_type {
-        SqlType::Float { digits, .. } | SqlType::Double { digits, .. } => digits.map(|(_, places)| places),
-        _ => None,
-    }
-}
-
-/// Places of a temporal type; where the type does not say, six if there are any microseconds.
-fn places_of(sql_type: &SqlType, micros: i64) -> u8 {
-    match sql_type {
-        SqlType::Time { fsp } | SqlType::DateTime { fsp } | SqlType::Timestamp { fsp } => *fsp,
-        _ if micros % MICROS_PER_SECOND != 0 => 6,
-        _ => 0,
-    }
-}
-
 /// TIMESTAMP as stored, shown in UTC. Sessions show their own zone, and hand over DATETIME values.
 fn stored_timestamp(micros: i64) -> DateTime {
     if micros == i64::MIN { DateTime::default() } else { DateTime::from_micros(micros).unwrap_or_default() }
-}
-
-fn put_bits(out: &mut Vec<u8>, bits: u64, sql_type: &SqlType) {
-    let length = match sql_type {
-        SqlType::Bit { length } => usize::from(*length).div_ceil(8).clamp(1, 8),
-        _ => 8,
-    };
-    out.extend_from_slice(&bits.to_be_bytes()[8 - length..]);
 }
 
 /// Appends a value of a binary row; the value is not NULL.
@@ -341,7 +237,7 @@ pub(crate) fn put_default(out: &mut Vec<u8>, default: Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assize_values::Collation;
+    use assize_values::{Collation, IntType};
 
     fn text_of(value: Value, sql_type: SqlType) -> Vec<u8> {
         let mut out = Vec::new();
