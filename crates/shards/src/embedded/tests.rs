@@ -256,3 +256,13 @@ async fn what_was_flushed_is_reported_as_durable() {
     assert_eq!(source.durable.lock().unwrap().index, LogIndex(1));
     drop(shard);
 }
+
+#[test]
+fn rocksdb_is_an_engine() {
+    assize_mvcc::conformance::check(|| {
+        let names = ["versions-1".to_owned(), "intents-1".to_owned()];
+        let store = Store::open(&Location::Memory, &names, &assize_rocks::Options::default()).unwrap();
+        let family = |name: &String| store.family(name).expect("named at opening");
+        engine::RocksEngine::new(family(&names[0]), family(&names[1]), PathBuf::new())
+    });
+}
