@@ -297,6 +297,14 @@ impl Family {
         self.db().flush_cf_opt(self.handle(), &options).map_err(RocksError::new("flush"))
     }
 
+    /// Begins to make everything written to this family durable, in the background;
+    /// [`Family::get_persisted`] tells when it is.
+    pub fn begin_flush(&self) -> Result<(), RocksError> {
+        let mut options = FlushOptions::default();
+        options.set_wait(false);
+        self.db().flush_cf_opt(self.handle(), &options).map_err(RocksError::new("flush"))
+    }
+
     /// Bytes of this family that are only in memory.
     pub fn unflushed_bytes(&self) -> u64 {
         let property = rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES;

@@ -81,6 +81,10 @@ impl Engine for RocksEngine {
         self.versions.flush().map_err(engine_error)
     }
 
+    fn begin_flush(&self) -> Result<(), EngineError> {
+        self.versions.begin_flush().map_err(engine_error)
+    }
+
     fn persisted(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
         self.versions.get_persisted(key).map_err(engine_error)
     }
