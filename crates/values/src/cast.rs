@@ -163,8 +163,11 @@ fn to_integer(value: &Value, unsigned: bool, ctx: &mut EvalContext) -> Result<i1
         Value::Int(number) => wrap((*number).into()),
         Value::UInt(number) | Value::Bit(number) | Value::Set(number, _) => wrap((*number).into()),
         Value::Text(_) | Value::Bytes(_) => {
-            let number = convert::to_i128(value, ctx)?.unwrap_or(0);
-            if number != wrap(number) {
+            let read = convert::to_i128(value, ctx)?.unwrap_or(0);
+            let number = read.clamp(i64::MIN.into(), u64::MAX.into());
+            if read != number {
+                truncated(ctx, "INTEGER", &convert::to_bytes(value, &SqlType::Null).unwrap_or_default())?;
+            } else if number != wrap(number) {
                 ctx.push_warning(
                     assize_model::WarningLevel::Warning,
                     ErrorCode::UnknownError,

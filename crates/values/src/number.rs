@@ -9,6 +9,8 @@ pub struct Prefix<T> {
     pub used: usize,
     /// There was a number.
     pub found: bool,
+    /// It was too large for its kind, and is the largest.
+    pub clipped: bool,
 }
 
 impl<T> Prefix<T> {
@@ -34,7 +36,7 @@ pub fn parse_f64(bytes: &[u8]) -> Prefix<f64> {
         }
     }
     if whole + places == 0 {
-        return Prefix { value: 0.0, used: 0, found: false };
+        return Prefix { value: 0.0, used: 0, found: false, clipped: false };
     }
     if let Some(b'e' | b'E') = rest.get(at) {
         let sign = usize::from(matches!(rest.get(at + 1), Some(b'-' | b'+')));
@@ -46,7 +48,12 @@ pub fn parse_f64(bytes: &[u8]) -> Prefix<f64> {
     let text = std::str::from_utf8(&rest[..at]).unwrap_or("0");
     let value: f64 = text.parse().unwrap_or(0.0);
     // Infinity is no value in SQL: clip as MySQL does.
-    Prefix { value: value.clamp(f64::MIN, f64::MAX), used: start + at, found: true }
+    Prefix {
+        value: value.clamp(f64::MIN, f64::MAX),
+        used: start + at,
+        found: true,
+        clipped: value.is_infinite(),
+    }
 }
 
 /// Reads the integer that bytes begin with; saturating.
@@ -57,13 +64,13 @@ pub fn parse_int(bytes: &[u8]) -> Prefix<i128> {
     let sign = usize::from(matches!(rest.first(), Some(b'-' | b'+')));
     let count = rest[sign..].iter().take_while(|b| b.is_ascii_digit()).count();
     if count == 0 {
-        return Prefix { value: 0, used: 0, found: false };
+        return Prefix { value: 0, used: 0, found: false, clipped: false };
     }
     let magnitude = rest[sign..sign + count]
         .iter()
         .fold(0i128, |n, b| n.saturating_mul(10).saturating_add(i128::from(b - b'0')));
     let value = if negative { -magnitude } else { magnitude };
-    Prefix { value, used: start + sign + count, found: true }
+    Prefix { value, used: start + sign + count, found: true, clipped: magnitude == i128::MAX }
 }
 
 /// Appends a double in the shortest form that reads back: plain between 1e-15 and 1e15, else with an exponent.

@@ -49,6 +49,10 @@ impl ColumnPlace<'_> {
 
     fn incorrect(&self, kind: &str, text: &str, ctx: &mut EvalContext) -> Result<(), SqlError> {
         let (name, row) = (self.name, self.row);
+        let temporal = matches!(kind, "date" | "datetime" | "time");
+        if temporal && !ctx.strict() {
+            return self.truncated(ctx);
+        }
         let code = match kind {
             "date" | "datetime" | "time" => ErrorCode::TruncatedWrongValue,
             _ => ErrorCode::TruncatedWrongValueForField,
@@ -84,7 +88,9 @@ pub fn store(
                 _ => store_integer(value, place, ctx)?,
             };
             let clipped = number.clamp(low, high);
-            if clipped != number {
+            // -0.4 rounds to 0, but it is below it.
+            let below = int.unsigned && matches!(value, Value::Decimal(number) if number.is_negative());
+            if clipped != number || below {
                 place.out_of_range(ctx)?;
             }
             Ok(if int.unsigned { Value::UInt(clipped as u64) } else { Value::Int(clipped as i64) })
@@ -232,6 +238,9 @@ fn store_real(
             if prefix.truncated(bytes) {
                 place.truncated(ctx)?;
             }
+            if prefix.clipped {
+                place.out_of_range(ctx)?;
+            }
             prefix.value
         }
         None => quiet_number(value, ctx).to_f64(),
@@ -281,7 +290,7 @@ fn store_decimal(
         None => quiet_number(value, ctx).to_decimal(),
     };
     let rounded = number.round(scale);
-    if unsigned && rounded.is_negative() {
+    if unsigned && number.is_negative() {
         place.out_of_range(ctx)?;
         return Ok(Value::Decimal(Decimal::ZERO.round(scale)));
     }
@@ -474,7 +483,10 @@ fn store_timestamp(
     };
     let in_range = (temporal::SECOND..=temporal::MAX_TIMESTAMP).contains(&utc);
     if at.date.has_zero_parts() || !in_range {
-        place.incorrect("datetime", &shown_value(value, ctx), ctx)?;
+        if ctx.strict() {
+            place.incorrect("datetime", &shown_value(value, ctx), ctx)?;
+        }
+        place.out_of_range(ctx)?;
         return Ok(Value::Timestamp(temporal::ZERO_TIMESTAMP));
     }
     if !exists {
@@ -496,13 +508,16 @@ fn store_time(
         return Ok(Value::Time(Time::default()));
     };
     if quiet.warning_count > 0 {
-        if time.micros.abs() == Time::MAX.micros {
-            place.out_of_range(ctx)?;
-        } else if ctx.strict() {
+        if ctx.strict() {
             place.incorrect("time", &shown_value(value, ctx), ctx)?;
+        } else if time.micros.abs() == Time::MAX.micros {
+            place.out_of_range(ctx)?;
         } else {
             place.truncated(ctx)?;
         }
+    }
+    if matches!(value, Value::DateTime(_) | Value::Timestamp(_)) {
+        place.truncated_note(ctx);
     }
     let cut = ctx.sql_mode.contains(SqlMode::TIME_TRUNCATE_FRACTIONAL);
     let (time, clipped) = time.round(fsp, cut).clipped();
@@ -519,8 +534,8 @@ fn store_year(value: &Value, place: &ColumnPlace<'_>, ctx: &mut EvalContext) -> 
         }
         Value::Text(text) => {
             let number = store_integer(value, place, ctx)?;
-            // '0', '00' and '000' mean 2000, '0000' the zero year.
-            (number, number == 0 && text.trim().len() < 4)
+            // '0', '00' and '000' mean 2000; '0000', and what is no number, the zero year.
+            (number, number == 0 && text.trim().len() < 4 && number::parse_int(text.as_bytes()).found)
         }
         _ => (store_integer(value, place, ctx)?, false),
     };
@@ -565,6 +580,9 @@ fn store_enum(
                 }
             }
         }
+        // Numbers are cut here, not rounded.
+        Value::Decimal(number) => by_index(number.truncate_to_i128()),
+        Value::Double(number) => by_index(number.trunc() as i128),
         _ => by_index(quiet_number(value, ctx).to_i128()),
     };
     match found {

@@ -96,6 +96,99 @@ fn cast_type(data_type: &ast::DataType, ctx: &EvalContext) -> Result<SqlType, Sq
     })
 }
 
+/// The type of a column as CREATE TABLE writes it.
+fn column_type(data_type: &ast::DataType, ctx: &EvalContext) -> Result<SqlType, SqlError> {
+    use assize_values::{BlobSize, IntType, IntWidth};
+    use ast::DataType as D;
+    let collation = ctx.connection_collation;
+    let int = |width, unsigned| Ok(SqlType::int(width, unsigned));
+    let length = |length: &Option<ast::CharacterLength>| match length {
+        Some(ast::CharacterLength::IntegerLength { length, .. }) => *length as u32,
+        _ => 1,
+    };
+    let digits = |info: &ast::ExactNumberInfo| match info {
+        ast::ExactNumberInfo::None => None,
+        ast::ExactNumberInfo::Precision(p) => Some((*p as u8, 0)),
+        ast::ExactNumberInfo::PrecisionAndScale(p, s) => Some((*p as u8, *s as u8)),
+    };
+    let labels = |members: Vec<String>| members.into_iter().map(std::sync::Arc::from).collect();
+    match data_type {
+        D::TinyInt(Some(1)) => Ok(SqlType::Int(IntType {
+            width: IntWidth::Tiny,
+            unsigned: false,
+            zerofill: false,
+            display: Some(1),
+        })),
+        D::TinyInt(_) => int(IntWidth::Tiny, false),
+        D::TinyIntUnsigned(_) => int(IntWidth::Tiny, true),
+        D::SmallInt(_) => int(IntWidth::Small, false),
+        D::Int(_) => int(IntWidth::Int, false),
+        D::IntUnsigned(_) => int(IntWidth::Int, true),
+        D::BigInt(_) => int(IntWidth::Big, false),
+        D::BigIntUnsigned(_) => int(IntWidth::Big, true),
+        D::Decimal(info) => {
+            let (precision, scale) = digits(info).unwrap_or((10, 0));
+            Ok(SqlType::Decimal { precision, scale, unsigned: false })
+        }
+        D::DecimalUnsigned(info) => {
+            let (precision, scale) = digits(info).unwrap_or((10, 0));
+            Ok(SqlType::Decimal { precision, scale, unsigned: true })
+        }
+        D::Float(info) => Ok(SqlType::Float { unsigned: false, digits: digits(info) }),
+        D::Double(info) => Ok(SqlType::Double { unsigned: false, digits: digits(info) }),
+        D::Char(n) => Ok(SqlType::Char { length: length(n), collation }),
+        D::Varchar(n) => Ok(SqlType::VarChar { length: length(n), collation }),
+        D::TinyText => Ok(SqlType::Text { size: BlobSize::Tiny, collation }),
+        D::Text => Ok(SqlType::Text { size: BlobSize::Normal, collation }),
+        D::Date => Ok(SqlType::Date),
+        D::Time(fsp, _) => Ok(SqlType::Time { fsp: fsp.unwrap_or(0) as u8 }),
+        D::Datetime(fsp) => Ok(SqlType::DateTime { fsp: fsp.unwrap_or(0) as u8 }),
+        D::Timestamp(fsp, _) => Ok(SqlType::Timestamp { fsp: fsp.unwrap_or(0) as u8 }),
+        D::Custom(name, _) if name.to_string().eq_ignore_ascii_case("year") => Ok(SqlType::Year),
+        D::Enum(members, _) => {
+            let names = members.iter().map(|member| match member {
+                ast::EnumMember::Name(name) | ast::EnumMember::NamedValue(name, _) => name.clone(),
+            });
+            Ok(SqlType::Enum { labels: labels(names.collect()), collation })
+        }
+        D::Set(members) => Ok(SqlType::Set { labels: labels(members.clone()), collation }),
+        D::JSON => Ok(SqlType::Json),
+        other => Err(not_here(other)),
+    }
+}
+
+/// `TYPE <- expression`: what a column keeps, in strict mode and, under `lenient`, without any mode.
+fn assigned(assignment: &str, ctx: &mut EvalContext) -> String {
+    let (strict, assignment) = match assignment.strip_prefix("lenient ") {
+        Some(rest) => (false, rest),
+        None => (true, assignment),
+    };
+    let Some((column, expression)) = assignment.split_once(" <- ") else { return "no assignment".to_owned() };
+    let dialect = MySqlDialect {};
+    let parse = || -> Result<_, sqlparser::parser::ParserError> {
+        let data_type = Parser::new(&dialect).try_with_sql(column)?.parse_data_type()?;
+        Ok((data_type, Parser::new(&dialect).try_with_sql(expression)?.parse_expr()?))
+    };
+    let (data_type, expr) = match parse() {
+        Ok(parsed) => parsed,
+        Err(error) => return format!("ERROR {} {error}", ErrorCode::ParseError.errno()),
+    };
+    ctx.begin_statement(ctx.now_micros);
+    ctx.writing = true;
+    ctx.sql_mode = if strict { assize_values::SqlMode::DEFAULT } else { assize_values::SqlMode(0) };
+    let place = assize_values::store::ColumnPlace { name: "c", row: 1 };
+    let stored = column_type(&data_type, ctx).and_then(|sql_type| {
+        let (value, arg) = eval(&expr, ctx)?;
+        let stored = assize_values::store::store(&value, &arg.sql_type, &sql_type, &place, ctx)?;
+        Ok((stored, sql_type))
+    });
+    match stored {
+        Ok((Value::Null, _)) => with_warnings("NULL".to_owned(), ctx),
+        Ok((stored, sql_type)) => with_warnings(format::to_string(&stored, &sql_type), ctx),
+        Err(error) => format!("ERROR {} {}", error.code.errno(), error.message),
+    }
+}
+
 fn compared(
     op: &BinaryOperator,
     left: &Typed,
@@ -375,7 +468,7 @@ fn eval(expr: &Expr, ctx: &mut EvalContext) -> Result<Typed, SqlError> {
             call(name, args, ctx)
         }
         Expr::Function(function) => {
-            let name = function.name.to_string();
+            let name = function.name.to_string().replace('`', "");
             let mut args = Vec::new();
             if let ast::FunctionArguments::List(list) = &function.args {
                 for (i, arg) in list.args.iter().enumerate() {
@@ -456,7 +549,11 @@ fn expressions_answer_as_written_down() {
         for case in cases.split("\n> ").filter(|case| !case.is_empty()) {
             let (expression, expected) = case.split_once('\n').unwrap_or((case, ""));
             let expected = expected.trim_end_matches('\n');
-            let answered = answer(expression, &mut ctx);
+            let answered = if expression.contains(" <- ") {
+                assigned(expression, &mut ctx)
+            } else {
+                answer(expression, &mut ctx)
+            };
             count += 1;
             if answered != expected {
                 let name = file.file_name().unwrap().to_string_lossy();

@@ -104,7 +104,7 @@ fn finite(c: &Call<'_>, value: f64) -> Result<Value, SqlError> {
         return Ok(Value::Double(value));
     }
     let operands: Vec<String> = (0..c.len()).map(|at| c.text(at).into_owned()).collect();
-    let name = c.name.to_ascii_lowercase();
+    let name = if c.name == "POWER" { "pow".to_owned() } else { c.name.to_ascii_lowercase() };
     Err(EvalContext::out_of_range("DOUBLE", format!("{name}({})", operands.join(","))))
 }
 
@@ -204,11 +204,11 @@ fn round_type(args: &[ArgType], _: &EvalContext) -> Result<SqlType, SqlError> {
         SqlType::Int(_) if first.is_unsigned() => SqlType::BIGINT_UNSIGNED,
         SqlType::Decimal { precision, scale, .. } => {
             let kept = match places {
-                Some(places) => places.clamp(0, scale.into()) as u8,
+                Some(places) => places.clamp(0, Decimal::MAX_SCALE.into()) as u8,
                 None => scale,
             };
             let more = u8::from(kept < scale);
-            let precision = (precision - scale.min(precision) + kept + more).clamp(1, 65);
+            let precision = (precision - scale.min(precision) + kept + more).clamp(1, Decimal::MAX_PRECISION);
             SqlType::Decimal { precision: precision.max(kept), scale: kept, unsigned: first.is_unsigned() }
         }
         SqlType::Double { .. } => match places {

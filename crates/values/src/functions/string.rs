@@ -303,7 +303,11 @@ fn digits_of(mut number: u64, base: u64) -> String {
 }
 
 fn radix(c: &mut Call<'_>, base: u64) -> Result<Value, SqlError> {
-    let number = convert::to_bits(c.arg(0), c.ctx)?.unwrap_or(0);
+    let number = match c.arg(0) {
+        // Text counts as far as it is digits, without a word, as in CONV.
+        Value::Text(text) => number::parse_int(text.as_bytes()).value as u64,
+        value => convert::to_bits(value, c.ctx)?.unwrap_or(0),
+    };
     Ok(Value::text(digits_of(number, base)))
 }
 
@@ -573,15 +577,14 @@ fn insert(c: &mut Call<'_>) -> Result<Value, SqlError> {
     Ok(c.string(out))
 }
 
-/// The first place, counted in characters from `from` (0-based), where `needle` is.
+/// The first place, counted in characters from `from` (0-based), where `needle` is. As in MySQL, what matches
+/// is as many bytes long as what is sought: 'e' is not found in 'é', though they are equal.
 fn find(text: &str, needle: &str, from: usize, collation: Collation) -> Option<usize> {
-    let chars: Vec<char> = text.chars().collect();
-    let needle: Vec<char> = needle.chars().collect();
-    if from > chars.len() {
-        return None;
-    }
-    (from..=chars.len().checked_sub(needle.len())?)
-        .find(|start| needle.iter().zip(&chars[*start..]).all(|(a, b)| collation.same_char(*a, *b)))
+    let mut starts = text.char_indices().map(|(at, _)| at).chain(std::iter::once(text.len())).enumerate();
+    starts.find_map(|(place, at)| {
+        let part = if place < from { None } else { text.get(at..at + needle.len()) };
+        part.filter(|part| collation.equal(part, needle)).map(|_| place)
+    })
 }
 
 fn locate(c: &mut Call<'_>, text: usize, needle: usize, start: i64) -> Result<Value, SqlError> {

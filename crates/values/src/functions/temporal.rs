@@ -25,7 +25,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     f("CURRENT_TIMESTAMP", 0, 1, See, Apart, now_type, now),
     f("CURTIME", 0, 1, See, Apart, now_time_type, now_time),
     f("DATE", 1, 1, Propagate, Apart, date_type, |c| {
-        Ok(c.datetime(0)?.map_or(Value::Null, |at| Value::Date(at.date)))
+        let rules = DateRules::of_mode(c.ctx.sql_mode);
+        let at = convert::to_datetime(c.arg(0), rules, c.ctx)?;
+        Ok(at.map_or(Value::Null, |at| Value::Date(at.date)))
     }),
     f("DATEDIFF", 2, 2, Propagate, Apart, bigint, |c| {
         let (Some(a), Some(b)) = (real_date(c, 0)?, real_date(c, 1)?) else { return Ok(Value::Null) };
@@ -134,7 +136,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         1,
         Propagate,
         Apart,
-        |args, _| Ok(SqlType::Time { fsp: fsp_of(&args[0]) }),
+        |args, _| Ok(SqlType::Time { fsp: if args[0].sql_type.is_string() { 6 } else { fsp_of(&args[0]) } }),
         |c| {
             let micros = seconds_micros(c, 0)?;
             let (time, clipped) = Time { micros }.clipped();
@@ -416,8 +418,7 @@ fn add_interval(
     let source = c.arg(date);
     let Some(at) = c.datetime(date)? else { return Ok(Value::Null) };
     if at.date.has_zero_parts() && (interval.micros != 0 || at.date.month == 0) {
-        let shown = crate::format::to_string(&Value::DateTime(at), &SqlType::Null);
-        c.ctx.warn(ErrorCode::TruncatedWrongValue, format!("Incorrect datetime value: '{shown}'"))?;
+        convert::incorrect(c.ctx, "datetime", c.arg(date))?;
         return Ok(Value::Null);
     }
     let Some(sum) = interval.add_to(at) else { return overflow(c) };
