@@ -385,3 +385,27 @@ fn a_full_disk_is_seen_in_the_headroom_before_it_is_felt() {
     let wal = Wal::open(Arc::new(fs), &options()).unwrap();
     assert_eq!(wal.next_index(), index);
 }
+
+#[test]
+fn a_whole_but_older_record_behind_the_end_is_noise() {
+    let work = workload_with(7, 3, false);
+    let fs = Memory::new();
+    run(&fs, &work);
+    let (segments, whole) = open(&fs).unwrap();
+    drop(segments);
+    let name = fs.list().unwrap().remove(0);
+    let bytes = crate::fs::read_all(&fs, &name).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("records are not zeros") as u64;
+    let first = &bytes[RECORDS as usize..];
+    let (head, _) = Head::decode(first).expect("there is a first record");
+    let file = fs.open(&name).unwrap();
+    file.write_at((end + 1).next_multiple_of(8), &first[..Head::space(head.len)]).unwrap();
+    file.sync_data().unwrap();
+    let (mut segments, mut twin) = open(&fs).unwrap();
+    assert_eq!(twin, whole);
+    let op = Op::Append { index: twin.next_index(), payload: Bytes::from_static(b"x") };
+    twin.apply(&op);
+    segments.write(&[op]).unwrap();
+    drop(segments);
+    assert_eq!(open(&fs).unwrap().1, twin);
+}
