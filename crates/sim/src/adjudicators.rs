@@ -70,6 +70,8 @@ struct Node {
     streams: BTreeMap<ShardId, Vec<Arc<StreamEntry>>>,
     subscriptions: Vec<Subscription>,
     leading: Option<Leading>,
+    /// Outcomes that left memory: the history on disk.
+    past: BTreeMap<TxnId, Decision>,
     /// How wrong its clock is.
     skew: i64,
 }
@@ -105,6 +107,7 @@ impl Adjudicators {
                 streams: BTreeMap::new(),
                 subscriptions: Vec::new(),
                 leading: None,
+                past: BTreeMap::new(),
                 skew: net.random.between(0, 600) as i64 - 300,
             })
             .collect();
@@ -288,6 +291,7 @@ impl Adjudicators {
                 history.wrong("low_water_at_most_oldest_live_snapshot", what);
             }
         }
+        host.past.extend(applied.retired.iter().cloned());
         for (shard, entry) in &applied.stream {
             host.streams.entry(*shard).or_default().push(Arc::new(entry.clone()));
         }
@@ -311,7 +315,8 @@ impl Adjudicators {
             Waiting::Outcome(asker, txn) => {
                 if let Reply::Outcome(known) = &applied.reply {
                     let to = Actor::Frontend(asker.frontend);
-                    net.send(from, to, Message::OutcomeIs(asker, txn, outcome(known)));
+                    let outcome = outcome(txn, known, &self.nodes[node].past);
+                    net.send(from, to, Message::OutcomeIs(asker, txn, outcome));
                 }
             }
             Waiting::Grant { frontend, nonce } => {
@@ -491,7 +496,7 @@ impl Adjudicators {
                 if known == Known::Undecided && resolve {
                     self.propose(node, Command::Resolve(txn), Waiting::Outcome(asker, txn), net);
                 } else {
-                    let answer = Message::OutcomeIs(asker, txn, outcome(&known));
+                    let answer = Message::OutcomeIs(asker, txn, outcome(txn, &known, &host.past));
                     net.send(from, Actor::Frontend(asker.frontend), answer);
                 }
             }
@@ -599,12 +604,14 @@ impl Adjudicators {
     }
 }
 
-fn outcome(known: &Known) -> Outcome {
+fn outcome(txn: TxnId, known: &Known, past: &BTreeMap<TxnId, Decision>) -> Outcome {
     match known {
         Known::Decided(decision) => decision.clone().into(),
         Known::Undecided => Outcome::Undecided,
-        // The simulator keeps no history on disk: a frontend asks only for what it has not acknowledged, and that
-        // stays in memory. So what is not there was never decided.
-        Known::Past => Outcome::Aborted(AbortReason::DeadlinePassed),
+        Known::Past => match past.get(&txn) {
+            Some(decision) => decision.clone().into(),
+            // Nor was it ever decided, and now it cannot be.
+            None => Outcome::Aborted(AbortReason::DeadlinePassed),
+        },
     }
 }

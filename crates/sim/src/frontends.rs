@@ -6,6 +6,7 @@ use crate::net::{Actor, Asked, Asker, Event, Message, Net};
 use crate::scenario::Scenario;
 use crate::shards::{Place, REPLICAS};
 use crate::workload::{self, Plan, REGISTERS};
+use crate::world::settles_at;
 use assize_adjudicator::EncodedFootprint;
 use assize_adjudicator::command::{Acknowledgement, SnapshotReport};
 use assize_coordinator::{Answer, Coordinator, Effect, Event as Heard, Newest, Options, Request, Write};
@@ -178,6 +179,8 @@ impl Frontends {
         for client in &mut frontend.clients {
             client.stage = Stage::Idle;
             client.running = None;
+            // What died with its frontend is begun again.
+            client.begun = client.begun.min(client.finished);
         }
         history.live.retain(|(frontend, _), _| *frontend != at);
         let back = net.random.between(100, 2_500);
@@ -258,7 +261,9 @@ impl Frontends {
         let oldest = held.min().unwrap_or(frontend.seen);
         let below = frontend.open.first().copied().unwrap_or(frontend.sequence + 1);
         let report = SnapshotReport { frontend: id, epoch, oldest };
-        self.ask_leader(at, Message::Report(report), net);
+        if net.now < settles_at(&self.scenario) {
+            self.ask_leader(at, Message::Report(report), net);
+        }
         self.ask_leader(at, Message::Acknowledge(Acknowledgement { frontend: id, epoch, below }), net);
     }
 
@@ -712,6 +717,9 @@ impl Frontends {
             }
             Message::Decided(asker, txn, decision) => {
                 self.tell(at, asker.client, Heard::Decided { txn, decision }, net, history);
+            }
+            Message::ReplyLost(asker, txn) => {
+                self.tell(at, asker.client, Heard::ReplyLost { txn }, net, history);
             }
             Message::TurnedAway(asker, txn) => {
                 self.frontends[at].guess = net.random.below(3) as usize;

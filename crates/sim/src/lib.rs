@@ -39,6 +39,6 @@ mod shards;
 mod workload;
 mod world;
 
-pub use history::Violation;
+pub use history::{Told, Violation};
 pub use scenario::Scenario;
 pub use world::{Outcome, play, run};

@@ -81,6 +81,8 @@ pub enum Message {
     Begun(Asker, Begin, SchemaVersion, Arc<Placement>),
     /// What was decided.
     Decided(Asker, TxnId, Decision),
+    /// The connection broke before an answer came.
+    ReplyLost(Asker, TxnId),
     /// It was not proposed.
     TurnedAway(Asker, TxnId),
     /// This node does not lead.
@@ -220,7 +222,7 @@ impl Net {
     pub fn send(&mut self, from: Actor, to: Actor, message: Message) {
         self.effects += 1;
         if self.is_cut(from, to) || self.random.chance(self.faults.loss) {
-            return;
+            return self.notice_loss(from, to, &message);
         }
         // A connection does not double a commit, and a coordinator may rely on that when it was turned away; that it
         // sends one twice itself is another matter.
@@ -231,6 +233,18 @@ impl Net {
         }
         let delay = self.delay();
         self.after(delay, Event::Delivered { to, message });
+    }
+
+    /// A frontend notices that the connection broke over which a commit or its answer was on its way; which of the two it
+    /// was it cannot tell.
+    fn notice_loss(&mut self, from: Actor, to: Actor, message: &Message) {
+        let (frontend, lost) = match message {
+            Message::Commit(asker, footprint) => (from, Message::ReplyLost(*asker, footprint.view().txn())),
+            Message::Decided(asker, txn, _) => (to, Message::ReplyLost(*asker, *txn)),
+            _ => return,
+        };
+        let delay = self.random.between(20, 400);
+        self.after(delay, Event::Delivered { to: frontend, message: lost });
     }
 
     /// Sends an entry of a subscription: in order, or the subscription breaks.

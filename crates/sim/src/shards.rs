@@ -242,9 +242,9 @@ impl Shards {
         let Place { shard, .. } = Place::of(at);
         let from = Actor::Replica(at);
         for effect in effects {
-            // Half of the time another node: what got no answer may get one elsewhere.
+            // Half of the time the next node: what got no answer may get one there.
             if net.random.chance(500) {
-                self.hosts[at].node = net.random.below(3) as usize;
+                self.hosts[at].node = (self.hosts[at].node + 1) % 3;
             }
             let node = Actor::Adjudicator(self.hosts[at].node);
             match effect {
@@ -302,7 +302,10 @@ impl Shards {
             let is_new = history.yes.entry((txn, shard)).or_default().insert(replica);
             let closed_ts =
                 self.hosts[at].replica.as_ref().and_then(Replica::position).unwrap_or_default().closed_ts;
-            if is_new && closed_ts > txn.deadline() {
+            let store = self.hosts[at].replica.as_ref().and_then(Replica::store);
+            let is_decided =
+                store.is_some_and(|store| store.intents().any(|(held, decided)| held == txn && decided));
+            if is_new && !is_decided && closed_ts > txn.deadline() {
                 let what =
                     format!("{shard}/{replica} promised {txn} at {closed_ts}, past {}", txn.deadline());
                 history.wrong("every_prepare_past_its_deadline_is_refused", what);

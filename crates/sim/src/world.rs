@@ -18,6 +18,11 @@ const QUIET_MILLIS: u64 = 32_000;
 /// At the end replicas are compared at a timestamp from so long ago.
 const SETTLING_MILLIS: u64 = 6_000;
 
+/// When the last marks are set: afterwards nothing happens but that everybody gets there.
+pub(crate) fn settles_at(scenario: &Scenario) -> u64 {
+    scenario.fault_millis + QUIET_MILLIS - SETTLING_MILLIS
+}
+
 /// What a run left behind.
 pub struct Outcome {
     /// What happened.
@@ -85,7 +90,7 @@ pub fn play(scenario: &Scenario) -> Outcome {
     let mut at = None;
     while let Some(event) = world.net.next(end) {
         world.happen(event);
-        if world.net.now >= end - SETTLING_MILLIS {
+        if world.net.now >= settles_at(scenario) {
             at.get_or_insert(world.adjudicators.state().begin().snapshot_ts);
         }
         world.strike_as_planned();
@@ -241,6 +246,7 @@ impl World {
 
     fn finish(self, at: Timestamp) -> Outcome {
         let World { net, adjudicators, shards, frontends, history, scenario, .. } = self;
+        let at = at.max(adjudicators.state().low_water());
         let contents: Vec<_> = (0..shards.len()).map(|i| (Place::of(i), shards.everything(i, at))).collect();
         let undecided = (0..shards.len())
             .flat_map(|i| {

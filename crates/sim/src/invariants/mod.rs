@@ -14,6 +14,7 @@ mod every_prepare_past_its_deadline_is_refused;
 mod isolation_keeps_its_promises;
 mod low_water_at_most_oldest_live_snapshot;
 mod no_commit_at_or_below_an_issued_snapshot;
+mod no_commit_of_a_fenced_frontend;
 mod no_commit_past_a_schema_fence;
 mod no_commit_without_votes_or_inline_writes;
 mod no_intent_deleted_before_its_version_is_durable_everywhere;
@@ -44,6 +45,8 @@ pub(crate) struct Commit {
     pub record: usize,
     /// The epochs of all shards just before its entry.
     pub epochs: BTreeMap<ShardId, Epoch>,
+    /// The life that its frontend lived just before its entry.
+    pub life: FrontendEpoch,
 }
 
 /// What the checkers look at.
@@ -71,6 +74,8 @@ impl<'a> Evidence<'a> {
             let command = Command::decode(bytes).expect("an entry of ours can be read");
             let epochs = state.placement().shards.iter().map(|(shard, part)| (*shard, part.epoch)).collect();
             let epochs: BTreeMap<ShardId, Epoch> = epochs;
+            let lives: BTreeMap<FrontendId, FrontendEpoch> =
+                state.frontends().map(|(id, frontend)| (id, frontend.epoch)).collect();
             let applied = state.apply(index, &command);
             let Command::Batch(batch) = &command else { continue };
             for (place, (view, decision)) in batch.views().zip(&applied.decisions).enumerate() {
@@ -90,7 +95,8 @@ impl<'a> Evidence<'a> {
                 };
                 let txn = view.txn();
                 let epochs = epochs.clone();
-                commits.push(Commit { index, commit_ts, txn, footprint, writes, record, epochs });
+                let life = lives.get(&txn.frontend()).copied().unwrap_or_default();
+                commits.push(Commit { index, commit_ts, txn, footprint, writes, record, epochs, life });
             }
         }
         Evidence { outcome, commits, decisions }
@@ -117,11 +123,12 @@ pub fn check(outcome: &Outcome) -> Result<(), Violation> {
         return Err(seen.clone());
     }
     let evidence = Evidence::gather(outcome);
-    let checkers: [Checker; 17] = [
+    let checkers: [Checker; 18] = [
         a_decision_never_changes::check,
         commit_ts_unique_and_rising::check,
         no_commit_at_or_below_an_issued_snapshot::check,
         no_commit_without_votes_or_inline_writes::check,
+        no_commit_of_a_fenced_frontend::check,
         no_commit_past_a_schema_fence::check,
         the_first_committer_wins::check,
         a_snapshot_reads_the_same_until_gc::check,

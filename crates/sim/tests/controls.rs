@@ -1,0 +1,167 @@
+//! Negative controls: each test switches one rule of the protocol off and wants to see an invariant break within some
+//! seeds. A rule whose absence nobody notices is either needless or unguarded.
+
+use assize_adjudicator::{Rule, Rules};
+use assize_sim::Scenario;
+use assize_sim::run;
+
+/// Runs seeds until one breaks, and returns what broke.
+fn broken_within(seeds: u64, change: impl Fn(&mut Scenario)) -> Option<String> {
+    (0..seeds).find_map(|seed| {
+        let mut scenario = Scenario::of_seed(seed);
+        change(&mut scenario);
+        let result = std::panic::catch_unwind(|| run(&scenario).1);
+        match result {
+            Ok(Ok(())) => None,
+            Ok(Err(violation)) => Some(violation.to_string()),
+            // An assertion of a core is as good as a checker.
+            Err(_) => Some("a core stopped itself".to_string()),
+        }
+    })
+}
+
+#[track_caller]
+fn must_break(seeds: u64, expected: &[&str], change: impl Fn(&mut Scenario)) {
+    let broken = broken_within(seeds, change);
+    let broken = broken.expect("without the rule something must break");
+    assert!(
+        expected.is_empty() || expected.iter().any(|name| broken.starts_with(name)),
+        "something else broke: {broken}"
+    );
+}
+
+/// A world in which commits arrive late.
+fn stragglers(scenario: &mut Scenario) {
+    scenario.faults.straggle = 60;
+    scenario.faults.straggle_millis = 15_000;
+    scenario.prepared = 800;
+    scenario.short_deadline = 800;
+}
+
+#[test]
+fn without_r1_something_breaks() {
+    must_break(400, &[], |scenario| {
+        stragglers(scenario);
+        scenario.without = Rules::only(Rule::R1);
+    });
+}
+
+#[test]
+fn without_r2_something_breaks() {
+    let expected = ["every_prepare_past_its_deadline_is_refused", "nothing_in_doubt_after_healing"];
+    must_break(200, &expected, |scenario| {
+        stragglers(scenario);
+        scenario.without_in_store.insert(assize_mvcc::Rule::R2);
+    });
+}
+
+#[test]
+fn without_the_epoch_check_of_receipts_something_breaks() {
+    let expected = [
+        "no_commit_without_votes_or_inline_writes",
+        "no_intent_deleted_before_its_version_is_durable_everywhere",
+    ];
+    must_break(400, &expected, |scenario| {
+        scenario.prepared = 1000;
+        scenario.faults.epoch_raise = 20;
+        scenario.faults.stroke_millis = 300;
+        scenario.without = Rules::only(Rule::PlacementEpoch);
+    });
+}
+
+#[test]
+fn without_the_bound_of_closed_timestamps_something_breaks() {
+    let expected = ["no_commit_at_or_below_an_issued_snapshot", "commit_ts_unique_and_rising"];
+    must_break(200, &expected, |scenario| {
+        scenario.faults.leader_change = 20;
+        scenario.faults.stroke_millis = 800;
+        scenario.without = Rules::only(Rule::ClosedBound);
+    });
+}
+
+#[test]
+fn without_deduplication_something_breaks() {
+    must_break(200, &[], |scenario| {
+        scenario.faults.loss = 60;
+        scenario.without = Rules::only(Rule::Deduplication);
+    });
+}
+
+#[test]
+fn without_lazy_intent_deletion_something_breaks() {
+    let expected = ["no_intent_deleted_before_its_version_is_durable_everywhere"];
+    must_break(400, &expected, |scenario| {
+        scenario.prepared = 1000;
+        scenario.faults.loss = 40;
+        scenario.faults.replica_crash = 20;
+        scenario.without_in_store.insert(assize_mvcc::Rule::LazyIntentDeletion);
+    });
+}
+
+#[test]
+fn without_first_committer_wins_something_breaks() {
+    must_break(50, &["the_first_committer_wins"], |scenario| {
+        scenario.without = Rules::only(Rule::FirstCommitterWins);
+    });
+}
+
+#[test]
+fn without_range_checks_something_breaks() {
+    must_break(100, &["the_first_committer_wins"], |scenario| {
+        scenario.mix.phantom = 20;
+        scenario.without = Rules::only(Rule::Ranges);
+    });
+}
+
+#[test]
+fn without_the_marks_of_the_window_something_breaks() {
+    must_break(100, &["the_first_committer_wins"], |scenario| {
+        scenario.window_log2 = 1;
+        scenario.without = Rules::only(Rule::WindowMarks);
+    });
+}
+
+#[test]
+fn without_schema_fences_something_breaks() {
+    must_break(200, &["no_commit_past_a_schema_fence"], |scenario| {
+        scenario.mix.schema_change = 4;
+        scenario.mix.register = 10;
+        scenario.without = Rules::only(Rule::SchemaFence);
+    });
+}
+
+#[test]
+fn without_frontend_epochs_something_breaks() {
+    must_break(400, &["no_commit_of_a_fenced_frontend"], |scenario| {
+        scenario.faults.frontend_crash = 30;
+        scenario.faults.stroke_millis = 600;
+        stragglers(scenario);
+        scenario.without = Rules::only(Rule::FrontendEpoch);
+    });
+}
+
+#[test]
+fn without_a_majority_something_breaks() {
+    must_break(50, &["no_commit_without_votes_or_inline_writes"], |scenario| {
+        scenario.prepared = 1000;
+        scenario.without_in_coordinator.insert(assize_coordinator::Rule::Majority);
+    });
+}
+
+#[test]
+fn a_new_id_after_a_lost_reply_breaks_something() {
+    must_break(300, &[], |scenario| {
+        scenario.faults.leader_change = 20;
+        scenario.faults.loss = 60;
+        scenario.without_in_coordinator.insert(assize_coordinator::Rule::SameIdAfterLostReply);
+    });
+}
+
+#[test]
+fn unknown_reported_as_abort_breaks_something() {
+    must_break(400, &["unknown_is_never_reported_as_abort"], |scenario| {
+        stragglers(scenario);
+        scenario.faults.loss = 200;
+        scenario.without_in_coordinator.insert(assize_coordinator::Rule::UnknownIsNotAbort);
+    });
+}
