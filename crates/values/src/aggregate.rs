@@ -409,16 +409,16 @@ impl Accumulator {
                 *count += c;
             }
             (State::Best(_), State::Best(Some(theirs))) => self.accumulate(call, &[theirs], ctx)?,
-            (State::Text { text, rows, cut }, State::Text { text: theirs, rows: more, cut: cut_there }) => {
-                if more > 0 && !*cut {
-                    if *rows > 0 {
-                        text.extend_from_slice(call.separator.as_bytes());
-                    }
-                    text.extend_from_slice(&theirs);
-                    *rows += more;
-                    *cut = cut_there;
-                    cut_text(text, cut, *rows, ctx)?;
+            (State::Text { text, rows, cut }, State::Text { text: theirs, rows: more, cut: cut_there })
+                if more > 0 && !*cut =>
+            {
+                if *rows > 0 {
+                    text.extend_from_slice(call.separator.as_bytes());
                 }
+                text.extend_from_slice(&theirs);
+                *rows += more;
+                *cut = cut_there;
+                cut_text(text, cut, *rows, ctx)?;
             }
             (State::Bits(a), State::Bits(b)) => match call.aggregate {
                 Aggregate::BitAnd => *a &= b,

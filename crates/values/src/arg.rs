@@ -298,7 +298,7 @@ impl IntWidth {
 impl IntType {
     /// The display width: as written, or the one that fits all numbers.
     pub fn display_width(self) -> u8 {
-        self.display.unwrap_or_else(|| match (self.width, self.unsigned) {
+        self.display.unwrap_or(match (self.width, self.unsigned) {
             (IntWidth::Tiny, false) => 4,
             (IntWidth::Tiny, true) => 3,
             (IntWidth::Small, false) => 6,

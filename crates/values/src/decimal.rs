@@ -639,7 +639,8 @@ mod tests {
             prop_assert_eq!(x.add(&y).unwrap().big(), align(a, sa) + align(b, sb));
             prop_assert_eq!(x.sub(&y).unwrap().big(), align(a, sa) - align(b, sb));
             prop_assert_eq!(x.compare(&y), align(a, sa).cmp(&align(b, sb)));
-            if let Some(product) = x.mul(&y) {
+            // Places that the nine words cannot hold are cut.
+            if let Some(product) = x.mul(&y).filter(|product| product.scale() == sa + sb) {
                 prop_assert_eq!(product.big(), BigInt::from(a) * BigInt::from(b));
             }
             if b != 0 {

@@ -457,14 +457,15 @@ pub fn parse_datetime(text: &str, rules: DateRules) -> Option<Parsed<DateTime>> 
             let have = digits(&bytes[at..]).min(width);
             if have == 0 {
                 // `20261120T112554` and `20261120 11:25:54`.
-                if i == 3 && matches!(bytes.get(at), Some(b'T' | b't' | b' ')) && digits(&bytes[at + 1..]) > 0
-                {
-                    at += 1;
-                } else if i > 3 && bytes.get(at) == Some(&b':') && digits(&bytes[at + 1..]) > 0 {
-                    at += 1;
-                } else {
+                let separated = match bytes.get(at) {
+                    Some(b'T' | b't' | b' ') => i == 3,
+                    Some(b':') => i > 3,
+                    _ => false,
+                };
+                if !separated || digits(&bytes[at + 1..]) == 0 {
                     break;
                 }
+                at += 1;
             }
             let have = digits(&bytes[at..]).min(width);
             *field = number(&bytes[at..at + have]);
@@ -474,7 +475,7 @@ pub fn parse_datetime(text: &str, rules: DateRules) -> Option<Parsed<DateTime>> 
     } else {
         at = 0;
         let mut first_width = 0;
-        for i in 0..6 {
+        for (i, field) in fields.iter_mut().enumerate() {
             let width = if i == 0 { 4 } else { 2 };
             let have = digits(&bytes[at..]).min(width);
             if have == 0 {
@@ -483,7 +484,7 @@ pub fn parse_datetime(text: &str, rules: DateRules) -> Option<Parsed<DateTime>> 
             if i == 0 {
                 first_width = have;
             }
-            fields[i] = number(&bytes[at..at + have]);
+            *field = number(&bytes[at..at + have]);
             at += have;
             count = i + 1;
             if i == 5 {
@@ -617,19 +618,19 @@ pub fn parse_time(text: &str) -> Option<Parsed<Time>> {
         _ => (false, bytes),
     };
     // Twelve characters or more may be a full timestamp.
-    if !negative && bytes.len() >= 12 {
-        if let Some(parsed) = parse_datetime(text, DateRules::ANY)
-            && parsed.has_time
-        {
-            let value = parsed.value.time();
-            return Some(Parsed {
-                value,
-                truncated: parsed.truncated,
-                has_time: true,
-                offset: None,
-                fsp: parsed.fsp,
-            });
-        }
+    if !negative
+        && bytes.len() >= 12
+        && let Some(parsed) = parse_datetime(text, DateRules::ANY)
+        && parsed.has_time
+    {
+        let value = parsed.value.time();
+        return Some(Parsed {
+            value,
+            truncated: parsed.truncated,
+            has_time: true,
+            offset: None,
+            fsp: parsed.fsp,
+        });
     }
     let run = digits(bytes);
     if run == 0 && bytes.first() != Some(&b'.') {
@@ -899,7 +900,7 @@ impl Interval {
     }
 
     /// The other way.
-    pub fn neg(self) -> Self {
+    pub fn negated(self) -> Self {
         Interval { months: self.months.saturating_neg(), micros: self.micros.saturating_neg() }
     }
 
@@ -1023,7 +1024,7 @@ mod tests {
                 let _ = parse_time(text);
                 for (_, unit) in UNITS {
                     if let Some(interval) = Interval::parse(text, unit) {
-                        let _ = interval.neg().add_to(Date::new(2026, 1, 31).at_midnight());
+                        let _ = interval.negated().add_to(Date::new(2026, 1, 31).at_midnight());
                     }
                 }
             }

@@ -209,7 +209,7 @@ impl<'a> Elements<'a> {
             let letters = [0x1100 + syllable / 588, 0x1161 + syllable % 588 / 28, 0x11a7 + syllable % 28];
             let mut all = [Element::default(); 3];
             let mut used = 0;
-            for letter in letters.iter().take(if syllable % 28 == 0 { 2 } else { 3 }) {
+            for letter in letters.iter().take(if syllable.is_multiple_of(28) { 2 } else { 3 }) {
                 let page = usize::from(table.page_of[(letter >> 8) as usize]);
                 let (start, count, _) = table.pages[page][(letter & 255) as usize];
                 if count != 255 && count > 0 {

@@ -405,7 +405,7 @@ fn add_interval(
 ) -> Result<Value, SqlError> {
     let unit = if c.len() > 2 { Unit::parse(&c.text(unit)).unwrap_or(Unit::Day) } else { Unit::Day };
     let Some(interval) = interval(c, value, unit)? else { return overflow(c) };
-    let interval = if subtract { interval.neg() } else { interval };
+    let interval = if subtract { interval.negated() } else { interval };
     if let SqlType::Time { .. } = c.out {
         let Some(time) = c.time(date)? else { return Ok(Value::Null) };
         let sum = Time { micros: time.micros.saturating_add(interval.micros) };

@@ -178,23 +178,15 @@ impl Path {
                 }
             }
             (Leg::Cell(index), Json::Array(items)) => match index.ordinal(items.len()) {
-                Some(at) if at < items.len() => {
-                    if replace {
-                        items[at] = value;
-                    }
-                }
-                Some(_) if insert => items.push(value),
+                Some(at) if at < items.len() && replace => items[at] = value,
+                Some(at) if at >= items.len() && insert => items.push(value),
                 None if insert => items.insert(0, value),
                 _ => {}
             },
             // A scalar is an array of one.
             (Leg::Cell(index), scalar) => match index.ordinal(1) {
-                Some(0) => {
-                    if replace {
-                        *scalar = value;
-                    }
-                }
-                Some(_) if insert => {
+                Some(0) if replace => *scalar = value,
+                Some(1..) if insert => {
                     let old = std::mem::replace(scalar, Json::Null);
                     *scalar = Json::Array(vec![old, value]);
                 }
@@ -303,10 +295,8 @@ fn walk<'a>(value: &'a Json, legs: &[Leg], found: &mut Vec<&'a Json>) {
             }
         }
         (Leg::Cell(index), _) if index.ordinal(1) == Some(0) => walk(value, rest, found),
-        (Leg::Range(from, to), _) => {
-            if from.ordinal(1).unwrap_or(0) == 0 && to.ordinal(1).is_some() {
-                walk(value, rest, found);
-            }
+        (Leg::Range(from, to), _) if from.ordinal(1).unwrap_or(0) == 0 && to.ordinal(1).is_some() => {
+            walk(value, rest, found);
         }
         (Leg::Anywhere, _) => {
             walk(value, rest, found);
