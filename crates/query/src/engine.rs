@@ -2,7 +2,7 @@
 
 use crate::bind::{Binder, VirtualTables};
 use crate::cache::{Cached, Fingerprint, Plans};
-use crate::exec::{Operator, open};
+use crate::exec::{Looked, Operator, Point, open};
 use crate::expr::{Row, Runtime, local};
 use crate::plan::{Planned, explain, plan_query, tree};
 use assize_model::{ErrorCode, SqlError};
@@ -84,7 +84,7 @@ impl Engine {
         }
     }
 
-    async fn explain(
+    pub(crate) async fn explain(
         &self,
         format: ExplainFormat,
         query: &Query,
@@ -187,7 +187,7 @@ pub(crate) fn plain_column(name: &str, sql_type: SqlType, nullable: bool) -> Res
     }
 }
 
-fn explain_columns() -> Vec<ResultColumn> {
+pub(crate) fn explain_columns() -> Vec<ResultColumn> {
     let uint = |name| plain_column(name, SqlType::BIGINT_UNSIGNED, true);
     vec![
         uint("id"),
@@ -232,8 +232,7 @@ pub(crate) async fn run(
     context: &mut dyn StatementContext,
     sink: &mut dyn ResultSink,
 ) -> Result<Executed, SqlError> {
-    let columns: Vec<ResultColumn> = planned.plan.columns.iter().map(|c| c.result.clone()).collect();
-    sink.columns(&columns)?;
+    sink.columns(&planned.results)?;
     let most = if planned.limited {
         u64::MAX
     } else {
@@ -244,6 +243,17 @@ pub(crate) async fn run(
         }
     };
     let mut rt = Runtime::new(context, params);
+    if most > 0
+        && let Some(point) = Point::of(&planned.plan.root)
+        && let Looked::Found(found) = point.look(&mut rt).await?
+    {
+        let count = u64::from(found.is_some());
+        if let Some(mut row) = found {
+            present(&mut row, &mut rt);
+            sink.row(&row)?;
+        }
+        return Ok(Executed::Rows { count, found: count });
+    }
     let mut operator = open(&planned.plan.root);
     let mut count = 0u64;
     'rows: while count < most
@@ -392,16 +402,5 @@ impl Engine {
     /// An engine with the tables of the system's databases.
     pub fn new() -> Self {
         Engine::with_virtual_tables(Arc::new(crate::infoschema::SystemTables))
-    }
-
-    async fn explain_other(
-        &self,
-        _format: ExplainFormat,
-        _statement: &Statement,
-        _params: &[Value],
-        _context: &mut dyn StatementContext,
-        _sink: &mut dyn ResultSink,
-    ) -> Result<Executed, SqlError> {
-        Err(SqlError::not_supported("EXPLAIN of this statement"))
     }
 }

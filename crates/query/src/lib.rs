@@ -31,6 +31,7 @@ pub mod show;
 pub mod testing;
 
 mod cache;
+mod deep;
 mod engine;
 mod statement;
 

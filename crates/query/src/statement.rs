@@ -1,10 +1,12 @@
 //! Statements other than queries: one line each, and where it is done.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, explain_columns, explain_plan, text_column};
+use crate::expr::Runtime;
+use crate::plan::Planned;
 use crate::{acl, check_table, ddl, dml, show};
 use assize_model::SqlError;
 use assize_ports::{Executed, ResultColumn, ResultSink, StatementContext};
-use assize_sql::Statement;
+use assize_sql::{ExplainFormat, Insert, Statement};
 use assize_values::Value;
 
 impl Engine {
@@ -20,6 +22,35 @@ impl Engine {
             Statement::TableMaintenance { verb, .. } => Ok(check_table::columns(*verb)),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Explains a statement that is not a query: how its rows are found.
+    pub(crate) async fn explain_other(
+        &self,
+        format: ExplainFormat,
+        statement: &Statement,
+        params: &[Value],
+        context: &mut dyn StatementContext,
+        sink: &mut dyn ResultSink,
+    ) -> Result<Executed, SqlError> {
+        let planned = {
+            let mut rt = Runtime::new(context, params);
+            let rows = match statement {
+                Statement::Update(update) => dml::update::plan_update(update, &mut rt)?,
+                Statement::Delete(delete) => dml::delete::bind_delete(delete, &mut rt)?.0,
+                Statement::Insert(insert) => match &insert.source {
+                    assize_sql::InsertSource::Query(query) => {
+                        let query = assize_sql::Query { node: (**query).clone(), into: None };
+                        return self.explain(format, &query, params, rt.context, sink).await;
+                    }
+                    assize_sql::InsertSource::Values(_) => return explain_values(insert, format, sink),
+                },
+                _ => return Err(SqlError::not_supported("EXPLAIN of this statement")),
+            };
+            let tables = rows.tables.iter().filter_map(|t| t.table.clone()).collect();
+            Planned { plan: rows.plan, limited: true, calc_found_rows: false, tables, results: Vec::new() }
+        };
+        explain_plan(format, &planned, context, sink)
     }
 
     /// Runs a statement that is not a query.
@@ -100,4 +131,29 @@ impl Engine {
             other => Err(SqlError::internal(format!("a statement that is the session's: {other:?}"))),
         }
     }
+}
+
+/// EXPLAIN of an INSERT of values: nothing is looked for.
+fn explain_values(
+    insert: &Insert,
+    format: ExplainFormat,
+    sink: &mut dyn ResultSink,
+) -> Result<Executed, SqlError> {
+    let verb = if insert.replace { "REPLACE" } else { "INSERT" };
+    match format {
+        ExplainFormat::Traditional => {
+            sink.columns(&explain_columns())?;
+            let mut row = vec![Value::Null; explain_columns().len()];
+            row[0] = Value::UInt(1);
+            row[1] = Value::text(verb);
+            row[2] = Value::text(insert.table.name.as_str());
+            row[4] = Value::text("ALL");
+            sink.row(&row)?;
+        }
+        _ => {
+            sink.columns(&[text_column("EXPLAIN", 16_383)])?;
+            sink.row(&[Value::text(format!("-> {verb} INTO {}", insert.table))])?;
+        }
+    }
+    Ok(Executed::Rows { count: 1, found: 1 })
 }

@@ -248,7 +248,7 @@ impl Binder<'_> {
                 format!("expression nests more than {} levels deep", super::MAX_DEPTH),
             ));
         }
-        let bound = self.expr_inner(expr, place);
+        let bound = crate::deep::grow(|| self.expr_inner(expr, place));
         self.depth = self.depth.saturating_sub(1);
         bound
     }

@@ -233,7 +233,7 @@ impl Binder<'_> {
             return Err(SqlError::new(ErrorCode::OutOfMemory, "queries nest too deep"));
         }
         let ctes = self.ctes.len();
-        let result = self.query_with(query, parent);
+        let result = crate::deep::grow(|| self.query_with(query, parent));
         self.ctes.truncate(ctes);
         self.depth = self.depth.saturating_sub(1);
         result
@@ -343,6 +343,15 @@ impl Binder<'_> {
     }
 
     fn set_expr(
+        &mut self,
+        body: &SetExpr,
+        locks: &[ast::LockClause],
+        parent: Option<&Scope<'_>>,
+    ) -> Result<Query, SqlError> {
+        crate::deep::grow(|| self.set_expr_inner(body, locks, parent))
+    }
+
+    fn set_expr_inner(
         &mut self,
         body: &SetExpr,
         locks: &[ast::LockClause],

@@ -11,11 +11,13 @@
 mod accumulate;
 mod aggregate;
 mod join;
+mod point;
 mod scan;
 mod shape;
 mod sources;
 mod window;
 
+pub use point::{Looked, Point};
 pub use scan::{KeyValue, key_value, literal_key};
 
 use crate::expr::{Row, Runtime, Stop, eval, eval_async, truth};
@@ -40,6 +42,34 @@ pub trait Operator: Send {
 
 /// The operator of a step.
 pub fn open(node: &Node) -> Box<dyn Operator + '_> {
+    let operator = crate::deep::grow(|| open_inner(node));
+    match &node.kind {
+        NodeKind::Project { .. } | NodeKind::SetOperation { .. } | NodeKind::Join { .. } => {
+            Box::new(Level { operator })
+        }
+        _ => operator,
+    }
+}
+
+/// An operator that is polled on a stack that grows: plans are as deep as statements nest.
+struct Level<'p> {
+    operator: Box<dyn Operator + 'p>,
+}
+
+impl Operator for Level<'_> {
+    fn next<'a>(
+        &'a mut self,
+        rt: &'a mut Runtime<'_>,
+    ) -> BoxFuture<'a, Result<Option<Vec<Row>>, SqlError>> {
+        Box::pin(crate::deep::Deep(self.operator.next(rt)))
+    }
+
+    fn found(&self) -> Option<u64> {
+        self.operator.found()
+    }
+}
+
+fn open_inner(node: &Node) -> Box<dyn Operator + '_> {
     match &node.kind {
         NodeKind::One => Box::new(sources::One { done: false }),
         NodeKind::Values(rows) => Box::new(sources::Values { rows, at: 0 }),
@@ -128,7 +158,9 @@ pub(crate) async fn subquery_rows(
     rt: &mut Runtime<'_>,
 ) -> Result<Vec<Row>, SqlError> {
     let saved = std::mem::replace(&mut rt.outer, args.into());
-    let result = run_subquery(plan, exists, single, rt).await;
+    let running: BoxFuture<'_, Result<Vec<Row>, SqlError>> =
+        Box::pin(run_subquery(plan, exists, single, rt));
+    let result = crate::deep::Deep(running).await;
     rt.outer = saved;
     result
 }

@@ -61,7 +61,18 @@ fn boolean(value: Option<bool>) -> Value {
 }
 
 /// Evaluates an expression.
+#[inline]
 pub fn eval(expr: &Expr, row: &[Value], rt: &mut Runtime<'_>) -> Result<Value, Stop> {
+    match &expr.kind {
+        ExprKind::Literal(value) => Ok(value.clone()),
+        ExprKind::Slot(slot) if !matches!(row.get(*slot), None | Some(Value::Timestamp(_))) => {
+            Ok(row[*slot].clone())
+        }
+        _ => crate::deep::grow(|| eval_inner(expr, row, rt)),
+    }
+}
+
+fn eval_inner(expr: &Expr, row: &[Value], rt: &mut Runtime<'_>) -> Result<Value, Stop> {
     Ok(match &expr.kind {
         ExprKind::Literal(value) => value.clone(),
         ExprKind::Slot(slot) => match row.get(*slot) {

@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub struct Planned {
     /// The plan.
     pub plan: SubPlan,
+    /// Its result columns, as clients are told.
+    pub results: Vec<assize_ports::ResultColumn>,
     /// Whether LIMIT was written; otherwise `sql_select_limit` applies.
     pub limited: bool,
     /// SQL_CALC_FOUND_ROWS.
@@ -55,7 +57,8 @@ pub fn plan_query(query: Query, binder: &mut Binder<'_>) -> Result<Planned, SqlE
     let limited = query.limit.is_some();
     let calc_found_rows = query.calc_found_rows;
     let plan = subquery(query, false, binder)?;
-    Ok(Planned { plan, limited, calc_found_rows, tables: binder.tables.clone() })
+    let results = plan.columns.iter().map(|c| c.result.clone()).collect();
+    Ok(Planned { plan, results, limited, calc_found_rows, tables: binder.tables.clone() })
 }
 
 /// Plans a bound query whose outer columns become parameters. For EXISTS neither order nor columns matter.
@@ -168,6 +171,10 @@ impl Planner<'_, '_> {
     }
 
     fn query(&mut self, query: Query) -> Result<Node, SqlError> {
+        crate::deep::grow(|| self.query_inner(query))
+    }
+
+    fn query_inner(&mut self, query: Query) -> Result<Node, SqlError> {
         let Query { body, columns, order, limit, offset, calc_found_rows } = query;
         let empty = Layout::default();
         let limit = limit.map(|l| self.scalar(l, &empty));
