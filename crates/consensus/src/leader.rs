@@ -9,8 +9,7 @@
 //! A commit that finds fewer than two batches on their way is proposed at once, alone or with whatever arrived
 //! with it. Under load commits gather while two batches are being flushed, so batches grow by themselves.
 //!
-//! Twice a second the leader does its housekeeping: it raises the ceiling, lets idle time pass in the log,
-//! moves the low-water mark, reports durable positions, fences silent frontends, takes checkpoints and purges the
+//! Twice a second the leader does its housekeeping: it lets idle time pass in the log, moves the low-water mark, reports durable positions, fences silent frontends, takes checkpoints and purges the
 //! log.
 
 use crate::locks::LockTable;
@@ -39,14 +38,20 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 /// The low-water mark moves in steps no smaller than this, because each is an entry.
 const LOW_WATER_STEP: Duration = Duration::from_secs(5);
-/// While transactions wait for their deadlines, idle time is closed in steps of this size…
+/// While transactions may wait for their deadlines, idle time is closed by an entry for each step of this size…
 const CLOSE_STEP_BUSY: Duration = Duration::from_secs(1);
 /// … and in steps of this size otherwise.
 const CLOSE_STEP_IDLE: Duration = Duration::from_secs(30);
 /// On a full disk a checkpoint is tried this often.
 const CHECKPOINT_AGAIN: Duration = Duration::from_secs(2);
-/// For this long after the last batch time counts as waited for: an intent without a decision may lie about.
-const BUSY_FOR: Duration = Duration::from_secs(15);
+/// For this long after the last batch time counts as waited for: outcomes are held and intents may lie about until
+/// their deadlines have passed.
+const BUSY_FOR: Duration = Duration::from_secs(30);
+/// A checkpoint is taken after so many entries, however small they were: their streams are held in memory.
+const CHECKPOINT_ENTRIES: u64 = 50_000;
+/// Outcomes of one frontend that it has not acknowledged; beyond that the oldest are taken as acknowledged, so
+/// that they leave memory at their deadline.
+const UNACKNOWLEDGED_MAX: usize = 1 << 20;
 
 /// What a decision is awaited through.
 pub type CommitReply = oneshot::Sender<Result<Decision, AdjudicatorError>>;
@@ -119,6 +124,8 @@ pub struct Leader {
     /// Bytes applied when the last checkpoint was asked for.
     checkpointed_bytes: u64,
     checkpoint_asked: Instant,
+    /// The last applied entry at that moment.
+    checkpointed: LogIndex,
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -137,6 +144,7 @@ impl Leader {
             frontend.nonce.map(|_| (id, FrontendReport { epoch, oldest, silent: Duration::ZERO }))
         };
         let frontends = node.read().core.frontends().filter_map(living).collect();
+        let checkpointed = node.read().core.applied();
         Leader {
             node,
             shared,
@@ -152,6 +160,7 @@ impl Leader {
             last_tick: now,
             checkpointed_bytes: 0,
             checkpoint_asked: now,
+            checkpointed,
             stopping: None,
         }
     }
@@ -238,6 +247,9 @@ impl Leader {
                 let life = (txn.frontend(), txn.frontend_epoch());
                 let unacknowledged = self.unacknowledged.entry(life).or_default();
                 unacknowledged.outstanding.insert(txn.sequence());
+                if unacknowledged.outstanding.len() > UNACKNOWLEDGED_MAX {
+                    unacknowledged.outstanding.pop_first();
+                }
                 unacknowledged.next = unacknowledged.next.max(txn.sequence() + 1);
             }
             let footprints = batch.iter().map(|(footprint, _)| footprint);
@@ -319,23 +331,23 @@ impl Leader {
             return;
         }
         let mut commands = Vec::new();
-        let bytes_applied;
+        let (bytes_applied, applied);
         let node = self.node.clone();
         {
             let state = node.read();
-            commands.extend(self.sequencer.raise_ceiling(wall_millis(), &state.core));
-            let held = state.core.outcomes_held() > 0 || self.last_batch.elapsed() < BUSY_FOR;
-            let step = if held { CLOSE_STEP_BUSY } else { CLOSE_STEP_IDLE };
+            let is_busy = self.last_batch.elapsed() < BUSY_FOR;
+            let step = if is_busy { CLOSE_STEP_BUSY } else { CLOSE_STEP_IDLE };
             let now = Timestamp::from_millis(wall_millis());
             if self.batches_in_flight == 0 && now > state.core.begin().snapshot_ts.later(step) {
-                commands.push(Command::RaiseCeiling { ceiling: now.later(CEILING_AHEAD), close: now });
+                commands.push(Command::RaiseCeiling { ceiling: now, close: now });
             }
             self.report_durable(&state.core, &mut commands);
             self.report_oldest(&state.core, awake, &mut commands);
             self.shared.note_retained(state.bytes_applied.saturating_sub(self.node.base_bytes()));
             bytes_applied = state.bytes_applied;
+            applied = state.core.applied();
         }
-        self.ask_for_checkpoint(bytes_applied).await;
+        self.ask_for_checkpoint(bytes_applied, applied).await;
         self.acknowledge(&mut commands);
         for command in commands {
             self.propose(command, Waiting::Nobody).await;
@@ -344,7 +356,7 @@ impl Leader {
 
     /// Takes a checkpoint when there is enough to forget behind it; sooner if the disk is full, because the log
     /// behind it is what can be freed.
-    async fn ask_for_checkpoint(&mut self, bytes_applied: u64) {
+    async fn ask_for_checkpoint(&mut self, bytes_applied: u64, applied: LogIndex) {
         if self.node.files.candidate_index().is_some() {
             return;
         }
@@ -352,7 +364,10 @@ impl Leader {
         let is_full = matches!(self.shared.room(), Err(AdjudicatorError::DiskFull(_)));
         let helps =
             bytes_applied > self.node.base_bytes() && self.checkpoint_asked.elapsed() >= CHECKPOINT_AGAIN;
-        if since >= self.shared.options.checkpoint_bytes || is_full && helps {
+        let is_due = since >= self.shared.options.checkpoint_bytes
+            || applied.0 - self.checkpointed.0 >= CHECKPOINT_ENTRIES;
+        if is_due || is_full && helps {
+            self.checkpointed = applied;
             self.checkpointed_bytes = bytes_applied;
             self.checkpoint_asked = Instant::now();
             // A failure of Raft shows in the node's own failure.
@@ -420,9 +435,6 @@ impl Leader {
         self.unacknowledged.retain(|(frontend, epoch), _| state.core.frontend_epoch(*frontend) == *epoch);
     }
 }
-
-/// How far ahead of the clock the ceiling goes when idle time is closed.
-const CEILING_AHEAD: Duration = Duration::from_secs(3);
 
 /// The wall clock. Timestamps follow it when they can; no safety depends on it.
 pub fn wall_millis() -> u64 {
