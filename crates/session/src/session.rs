@@ -339,7 +339,7 @@ impl Session {
         params: &[Value],
         sink: &mut dyn ResultSink,
     ) -> Result<Executed, SqlError> {
-        privilege::check(statement, &self.state.user, self.state.database.as_deref())?;
+        self.check_privileges(statement).await?;
         let executed = match statement {
             Statement::Set(items) => {
                 if commits_implicitly(statement) {
@@ -436,6 +436,17 @@ impl Session {
         Ok(executed)
     }
 
+    /// Refuses what the user has no privilege for. A grant may be newer than what this session has seen, so the newest
+    /// catalog has the last word.
+    async fn check_privileges(&mut self, statement: &Statement) -> Result<(), SqlError> {
+        let state = &mut self.state;
+        let Err(_) = privilege::check(statement, &state.user, state.database.as_deref()) else {
+            return Ok(());
+        };
+        state.load_newest_catalog().await?;
+        privilege::check(statement, &state.user, state.database.as_deref())
+    }
+
     /// Runs a statement of our own making, without parameters and without rows.
     pub(crate) async fn run_inner(&mut self, statement: &Statement) -> Result<Executed, SqlError> {
         let mut capture = Capture::default();
@@ -506,7 +517,12 @@ impl Session {
         sink: &mut dyn ResultSink,
     ) -> Result<Executed, SqlError> {
         let class = classify(statement);
+        let checked_with = self.state.catalog.version;
         self.state.enter_transaction().await?;
+        if self.state.catalog.version != checked_with {
+            // A privilege may have been revoked since.
+            privilege::check(statement, &self.state.user, self.state.database.as_deref())?;
+        }
         let mark = self.state.txn.as_mut().map(|txn| {
             (txn.mark(), txn.options().read_only && class != Class::Read && assize_sql::writes(statement))
         });
@@ -715,10 +731,8 @@ impl Session {
         if name.is_empty() {
             return Err(SqlError::new(ErrorCode::NoDatabase, "No database selected"));
         }
-        let catalog = match &self.state.txn {
-            Some(txn) => txn.catalog().clone(),
-            None => self.state.load_newest_catalog().await?,
-        };
+        // The newest, even within a transaction: what exists is no row of its snapshot.
+        let catalog = self.state.load_newest_catalog().await?;
         // Who may not use it does not learn whether it exists.
         privilege::check_use(&self.state.user, name)?;
         let database = catalog.require_database(name)?;
@@ -813,7 +827,7 @@ impl Session {
                 format!("Prepared statement contains too many placeholders ({})", parsed.placeholders),
             ));
         }
-        privilege::check(&parsed.statement, &self.state.user, self.state.database.as_deref())?;
+        self.check_privileges(&parsed.statement).await?;
         let hash = mix(mix_bytes(options_hash(&options), text), 2);
         let columns = if assize_sql::returns_rows(&parsed.statement) && engine_runs(&parsed.statement) {
             self.describe(&parsed.statement).await?
@@ -842,7 +856,7 @@ impl Session {
         self.begin_statement()?;
         let text = format!("SELECT * FROM `{}`", table.replace('`', "``"));
         let parsed = assize_sql::parse_one(&text, &ParseOptions::default())?;
-        privilege::check(&parsed.statement, &self.state.user, self.state.database.as_deref())?;
+        self.check_privileges(&parsed.statement).await?;
         self.describe(&parsed.statement).await
     }
 

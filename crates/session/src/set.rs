@@ -240,7 +240,10 @@ impl Session {
         let statement = Statement::Query(Box::new(Query { node: select_of(expr.clone()), into: None }));
         let key = mix_bytes(self.state.fingerprint, expr.to_string().as_bytes());
         let mut capture = Capture::default();
+        let (found_rows, row_count) = (self.state.found_rows, self.state.row_count);
         self.run_in_transaction(&statement, key, params, &mut capture).await?;
+        // Only the client's own SELECT counts.
+        (self.state.found_rows, self.state.row_count) = (found_rows, row_count);
         let mut rows = capture.rows.into_iter();
         match (rows.next(), rows.next()) {
             (Some(row), None) => {

@@ -527,3 +527,68 @@ fn unreachable_is_not_a_guess() {
     assert_eq!(a.table(), "1=a");
     assert_ne!(TABLE, TableId(0));
 }
+
+#[test]
+fn a_wait_for_a_lock_ends_when_it_is_killed() {
+    use std::future::Future;
+    use std::task::{Context, Poll};
+    let house = House::new();
+    let switch = Arc::new(KillSwitch::default());
+    let mut a = house.session_of(2, switch.clone());
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    a.sql("BEGIN");
+    a.sql("INSERT INTO stock VALUES (2, 'b')");
+    house.world(|w| w.reservations_hang = true);
+    let mut sink = Sink::default();
+    {
+        let mut waiting =
+            Box::pin(a.session.run_text("SELECT * FROM stock WHERE id = 1 FOR UPDATE", &mut sink));
+        let mut context = Context::from_waker(futures_util::task::noop_waker_ref());
+        for _ in 0..100 {
+            assert!(waiting.as_mut().poll(&mut context).is_pending());
+        }
+        switch.kill_query();
+        let Poll::Ready(Err(error)) = waiting.as_mut().poll(&mut context) else { panic!("it still waits") };
+        assert_eq!(error.code.errno(), 1317);
+    }
+    // The transaction goes on without the statement.
+    house.world(|w| w.reservations_hang = false);
+    assert_eq!(a.table(), "1=a 2=b");
+    a.sql("COMMIT");
+}
+
+#[test]
+fn privileges_are_those_of_the_newest_catalog() {
+    let house = House::new();
+    let app = |privileges: &[&str]| assize_catalog::User {
+        name: "app".into(),
+        host: "%".into(),
+        plugin: "caching_sha2_password".into(),
+        verifier: Vec::new(),
+        locked: false,
+        require_tls: false,
+        global: Vec::new(),
+        databases: [("shop".into(), privileges.iter().map(|p| Arc::from(*p)).collect())].into(),
+        tables: Default::default(),
+        grant_option: Vec::new(),
+    };
+    let grant = |privileges: &[&str]| {
+        let nothing = assize_catalog::Catalog::default();
+        let mut builder = assize_catalog::ChangeBuilder::new(&nothing);
+        builder.put_user(&app(privileges));
+        let change = builder.finish();
+        house.world(|w| w.change(&change));
+    };
+    grant(&[]);
+    let mut a = house.session_for(Arc::new(app(&[])));
+    assert_eq!(a.errno("SELECT * FROM stock"), 1142);
+    assert_eq!(a.errno("USE shop"), 1044);
+    grant(&["SELECT"]);
+    assert_eq!(a.table(), "");
+    a.sql("USE shop");
+    assert_eq!(a.errno("INSERT INTO stock VALUES (1, 'a')"), 1142);
+    assert_eq!(a.errno("SET GLOBAL wait_timeout = 5"), 1227);
+    assert_eq!(a.errno("KILL 1"), 1095);
+    grant(&[]);
+    assert_eq!(a.errno("SELECT * FROM stock"), 1142);
+}

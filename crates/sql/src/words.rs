@@ -273,11 +273,14 @@ const UNRESERVED: &[&str] = &["MANUAL", "PARALLEL", "QUALIFY", "TABLESAMPLE"];
 
 /// Whether the word is a name only when quoted.
 pub(crate) fn is_reserved(word: &str) -> bool {
-    if word.len() > 20 || !word.is_ascii() {
-        return false;
-    }
-    let upper = word.to_ascii_uppercase();
-    RESERVED.binary_search(&upper.as_str()).is_ok() && !UNRESERVED.contains(&upper.as_str())
+    const LONGEST: usize = 20;
+    let mut upper = [0; LONGEST];
+    let Some(upper) = upper.get_mut(..word.len()) else { return false };
+    upper.copy_from_slice(word.as_bytes());
+    upper.make_ascii_uppercase();
+    let upper: &[u8] = upper;
+    RESERVED.binary_search_by(|known| known.as_bytes().cmp(upper)).is_ok()
+        && !UNRESERVED.iter().any(|known| known.as_bytes() == upper)
 }
 
 /// Reserved words that are functions when a parenthesis follows.
@@ -346,6 +349,8 @@ mod tests {
     #[test]
     fn the_list_is_in_order() {
         assert!(RESERVED.is_sorted());
+        assert!(RESERVED.iter().all(|word| word.len() <= 20));
+        assert!(!is_reserved("a_name_that_is_longer_than_any_word"));
         assert!(is_reserved("select"));
         assert!(!is_reserved("count"));
     }

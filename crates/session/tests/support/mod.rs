@@ -103,6 +103,8 @@ pub struct World {
     pub begins: u64,
     pub acknowledged: Vec<TxnId>,
     pub ids: u64,
+    /// Reservations wait for ever.
+    pub reservations_hang: bool,
     /// Before every decision, somebody else commits a lock marker on this key.
     pub rival: Option<(Key, u32)>,
 }
@@ -277,6 +279,9 @@ impl AdjudicatorClient for Cluster {
         wait: LockWait,
     ) -> BoxFuture<'a, Result<Reserved, AdjudicatorError>> {
         let mut world = self.world.lock().unwrap();
+        if world.reservations_hang {
+            return Box::pin(std::future::pending());
+        }
         let busy = keys.iter().any(|key| world.reserved.get(key).is_some_and(|held| *held != owner));
         if busy {
             return ready(Ok(if wait == LockWait::NoWait { Reserved::Busy } else { Reserved::TimedOut }));
@@ -768,10 +773,18 @@ impl House {
             let catalog = self.services.catalog(begun.catalog_version).await.unwrap();
             catalog.authenticate("root", "localhost").unwrap().clone()
         });
+        self.login(connection, user, kill)
+    }
+
+    pub fn session_for(&self, user: Arc<assize_catalog::User>) -> Client {
+        self.login(3, user, Arc::default())
+    }
+
+    fn login(&self, connection: u32, user: Arc<assize_catalog::User>, kill: Arc<KillSwitch>) -> Client {
         let login = Login {
             connection,
+            client_name: user.name.clone(),
             user,
-            client_name: "root".into(),
             client_host: "localhost".into(),
             database: Some("shop".into()),
             collation: Some(Collation::UTF8MB4_0900_AI_CI),
