@@ -201,7 +201,9 @@ impl<E: Engine> Following<E> {
     /// The position has moved: some who waited need wait no longer.
     fn progressed(&mut self, options: &Options, effects: &mut Effects<E>) -> Result<(), StoreError> {
         let closed_ts = self.store.position().closed_ts;
-        let later = self.reads.split_off(&(closed_ts.next(), RequestId(0)));
+        let low_water = self.store.low_water();
+        self.past_epochs.retain(|_, until| *until > low_water);
+        let later = self.reads.split_off(&(Timestamp(closed_ts.0.saturating_add(1)), RequestId(0)));
         for ((snapshot_ts, request), epoch) in std::mem::replace(&mut self.reads, later) {
             self.read(request, snapshot_ts, epoch, options, effects);
         }
