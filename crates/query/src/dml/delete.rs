@@ -7,7 +7,7 @@ use crate::bind::Binder;
 use crate::constraints::foreign;
 use crate::expr::Runtime;
 use crate::infoschema::SystemTables;
-use crate::plan::plan_rows;
+use crate::plan::{RowsPlan, plan_rows};
 use assize_model::{ErrorCode, Key, SqlError};
 use assize_ports::{Executed, LockMode, ReadIntent, StatementContext};
 use assize_sql::Delete;
@@ -26,21 +26,27 @@ pub async fn delete(
     statement.end(result, &mut rt)
 }
 
-async fn run(delete: &Delete, rt: &mut Runtime<'_>) -> Result<Executed, SqlError> {
-    let (plan, targets) = {
-        let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
-        super::bind_with(delete.with.as_ref(), &mut binder)?;
-        let (select, scope) = binder.rows_of(&delete.from, delete.selection.as_ref(), &delete.order_by)?;
-        let targets = if delete.targets.is_empty() {
-            vec![0]
-        } else {
-            target_positions(&delete.targets, &scope, "MULTI DELETE")?
-        };
-        let limit = delete.limit.as_ref().map(|l| super::update::limit_expr(l, &mut binder)).transpose()?;
-        let intent = ReadIntent::Update(LockMode::Optimistic);
-        let plan = plan_rows(select, limit, &targets, intent, &[], &mut binder)?;
-        (plan, targets)
+/// How the rows of a DELETE are found, and which tables of FROM lose them.
+pub(crate) fn bind_delete(
+    delete: &Delete,
+    rt: &mut Runtime<'_>,
+) -> Result<(RowsPlan, Vec<usize>), SqlError> {
+    let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
+    super::bind_with(delete.with.as_ref(), &mut binder)?;
+    let (select, scope) = binder.rows_of(&delete.from, delete.selection.as_ref(), &delete.order_by)?;
+    let targets = if delete.targets.is_empty() {
+        vec![0]
+    } else {
+        target_positions(&delete.targets, &scope, "MULTI DELETE")?
     };
+    let limit = delete.limit.as_ref().map(|l| super::update::limit_expr(l, &mut binder)).transpose()?;
+    let intent = ReadIntent::Update(LockMode::Optimistic);
+    let plan = plan_rows(select, limit, &targets, intent, &[], &mut binder)?;
+    Ok((plan, targets))
+}
+
+async fn run(delete: &Delete, rt: &mut Runtime<'_>) -> Result<Executed, SqlError> {
+    let (plan, targets) = bind_delete(delete, rt)?;
     for at in &targets {
         let table = plan.tables[*at].table.as_ref().ok_or_else(|| not_updatable(&plan.tables[*at].alias))?;
         crate::acl::require_table(rt.context, "DELETE", table)?;

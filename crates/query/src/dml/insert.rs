@@ -66,6 +66,7 @@ async fn run(
                 return Err(count_mismatch(1));
             }
             for source in &planned.tables {
+                crate::acl::require_table(rt.context, "SELECT", source)?;
                 rt.context.transaction().use_table(source.id, source.version);
             }
             let types: Vec<SqlType> =
@@ -268,7 +269,8 @@ impl Inserter {
                 Cell::Default | Cell::Missing => {}
                 Cell::Expr(expr) => {
                     if self.table.columns[ordinal].generated.is_some() {
-                        return Err(generated_value(&self.table, ordinal));
+                        refuse_generated(&self.table, ordinal, rt)?;
+                        continue;
                     }
                     let value = eval_async(&expr, &row, rt).await?;
                     let from = expr.sql_type;
@@ -298,7 +300,8 @@ impl Inserter {
         let mut given = vec![false; self.table.columns.len()];
         for ((ordinal, value), from) in self.targets.clone().into_iter().zip(values).zip(types) {
             if self.table.columns[ordinal].generated.is_some() {
-                return Err(generated_value(&self.table, ordinal));
+                refuse_generated(&self.table, ordinal, rt)?;
+                continue;
             }
             match self.assign(ordinal, &value, from, rt) {
                 Ok(value) => row[ordinal] = value,
@@ -689,6 +692,17 @@ pub(crate) async fn finish_update(
         writer.generate(row, row_number, rt).await?;
     }
     Ok(true)
+}
+
+/// Refuses a value for a generated column in strict modes. Outside of them it is left out with a warning: dump
+/// tools of MariaDB write such values, and switch strict modes off before they load them.
+fn refuse_generated(table: &Table, ordinal: usize, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
+    let error = generated_value(table, ordinal);
+    if rt.context.eval().strict() {
+        return Err(error);
+    }
+    rt.context.eval().push_warning(WarningLevel::Warning, error.code, error.message);
+    Ok(())
 }
 
 /// Error 3105.

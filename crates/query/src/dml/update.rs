@@ -35,50 +35,60 @@ struct Assigned {
     expr: Option<Expr>,
 }
 
-async fn run(update: &Update, statement: &Statement, rt: &mut Runtime<'_>) -> Result<Executed, SqlError> {
-    let (plan, targets, assigned) = {
-        let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
-        super::bind_with(update.with.as_ref(), &mut binder)?;
-        let (select, scope) = binder.rows_of(&update.tables, update.selection.as_ref(), &update.order_by)?;
-        let mut assigned = Vec::with_capacity(update.assignments.len());
-        let mut extra = Vec::new();
-        for assignment in &update.assignments {
-            let column = &assignment.column;
-            let mut parts: Vec<&str> = Vec::new();
-            parts.extend(column.database.as_deref());
-            parts.extend(column.table.as_deref());
-            parts.push(&column.name);
-            let found = scope
-                .find(&parts, "field list")?
-                .ok_or_else(|| crate::bind::unknown_column(&parts.join("."), "field list"))?
-                .id;
-            let place = scope.tables.iter().enumerate().find_map(|(at, t)| {
-                t.columns.iter().position(|c| c.id == found).map(|ordinal| (at, ordinal))
-            });
-            let (table, ordinal) = place.ok_or_else(|| SqlError::internal("a column without table"))?;
-            let expr = match &assignment.value {
-                ValueExpr::Default => None,
-                ValueExpr::Expr(ast) => {
-                    let bound = binder.expr(ast, Place::plain(&scope, "field list"))?;
-                    bound.columns(&mut extra);
-                    Some(bound)
-                }
-            };
-            assigned.push(Assigned { table, ordinal, expr });
-        }
-        let targets: Vec<usize> =
-            assigned.iter().map(|a| a.table).collect::<BTreeSet<_>>().into_iter().collect();
-        let limit = update.limit.as_ref().map(|l| limit_expr(l, &mut binder)).transpose()?;
-        let intent = ReadIntent::Update(LockMode::Optimistic);
-        let plan = plan_rows(select, limit, &targets, intent, &extra, &mut binder)?;
-        for a in &mut assigned {
-            if let Some(expr) = &mut a.expr {
-                let mut outer = Vec::new();
-                expr.resolve(&plan.layout, &mut outer);
+/// What EXPLAIN tells of an UPDATE: how its rows are found.
+pub(crate) fn plan_update(update: &Update, rt: &mut Runtime<'_>) -> Result<RowsPlan, SqlError> {
+    Ok(bind_update(update, rt)?.0)
+}
+
+fn bind_update(
+    update: &Update,
+    rt: &mut Runtime<'_>,
+) -> Result<(RowsPlan, Vec<usize>, Vec<Assigned>), SqlError> {
+    let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
+    super::bind_with(update.with.as_ref(), &mut binder)?;
+    let (select, scope) = binder.rows_of(&update.tables, update.selection.as_ref(), &update.order_by)?;
+    let mut assigned = Vec::with_capacity(update.assignments.len());
+    let mut extra = Vec::new();
+    for assignment in &update.assignments {
+        let column = &assignment.column;
+        let mut parts: Vec<&str> = Vec::new();
+        parts.extend(column.database.as_deref());
+        parts.extend(column.table.as_deref());
+        parts.push(&column.name);
+        let found = scope
+            .find(&parts, "field list")?
+            .ok_or_else(|| crate::bind::unknown_column(&parts.join("."), "field list"))?
+            .id;
+        let place = scope.tables.iter().enumerate().find_map(|(at, t)| {
+            t.columns.iter().position(|c| c.id == found).map(|ordinal| (at, ordinal))
+        });
+        let (table, ordinal) = place.ok_or_else(|| SqlError::internal("a column without table"))?;
+        let expr = match &assignment.value {
+            ValueExpr::Default => None,
+            ValueExpr::Expr(ast) => {
+                let bound = binder.expr(ast, Place::plain(&scope, "field list"))?;
+                bound.columns(&mut extra);
+                Some(bound)
             }
+        };
+        assigned.push(Assigned { table, ordinal, expr });
+    }
+    let targets: Vec<usize> =
+        assigned.iter().map(|a| a.table).collect::<BTreeSet<_>>().into_iter().collect();
+    let limit = update.limit.as_ref().map(|l| limit_expr(l, &mut binder)).transpose()?;
+    let intent = ReadIntent::Update(LockMode::Optimistic);
+    let plan = plan_rows(select, limit, &targets, intent, &extra, &mut binder)?;
+    for a in &mut assigned {
+        if let Some(expr) = &mut a.expr {
+            let mut outer = Vec::new();
+            expr.resolve(&plan.layout, &mut outer);
         }
-        (plan, targets, assigned)
-    };
+    }
+    Ok((plan, targets, assigned))
+}
+
+async fn run(update: &Update, statement: &Statement, rt: &mut Runtime<'_>) -> Result<Executed, SqlError> {
+    let (plan, targets, assigned) = bind_update(update, rt)?;
     let mut writers = Writers::default();
     for at in &targets {
         let rows_table = &plan.tables[*at];
