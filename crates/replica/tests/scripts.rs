@@ -30,9 +30,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 ///
 /// ```text
 ///   resume [without=RULE]                   a fresh replica that follows; copy [promised=yes]: one that begins with nothing
-///   entry N TS [tX@TS [k=v...] [prepared]]  one entry of the stream; `prepared` commits the writes as an intent
-///   prepare REQ tX k=v... [epoch=N]         read REQ TS [epoch=N]
-///   answer rN tX has k=v | has-not | cannot-say
+///   entry N TS [tN@TS [k=v...] [prepared]]  one entry of the stream; `prepared` commits the writes as an intent
+///   prepare REQ tN k=v... [epoch=N]         read REQ TS [epoch=N]
+///   answer rN tN has k=v | has-not | cannot-say
 ///   standings N r1=DURABLE r2=uncounted     as of entry N
 ///   tick MS                                 moves the time there
 /// ```
