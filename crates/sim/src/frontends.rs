@@ -617,6 +617,9 @@ impl Frontends {
                 frontend.open.remove(&txn.sequence());
             }
             record.told = told.map(|told| (net.now, told));
+            if record.told.is_some() {
+                history.effects_until_told.get_or_insert(net.effects);
+            }
         }
         history.live.remove(&(at, c));
         let wait = net.random.between(5, 250);

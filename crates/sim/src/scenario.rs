@@ -91,6 +91,8 @@ pub struct Scenario {
     pub clients: usize,
     /// How long faults go on, in virtual milliseconds.
     pub fault_millis: u64,
+    /// How long the world is left alone after it has healed: longer than deadlines, bounded waits and stragglers.
+    pub quiet_millis: u64,
     /// Each client runs at most so many transactions.
     pub txns_max: usize,
     /// Out of a thousand transactions with writes so many are prepared, the others inline.
@@ -167,6 +169,7 @@ impl Scenario {
             frontends: random.between(1, 3) as usize,
             clients: random.between(2, 6) as usize,
             fault_millis: random.between(8_000, 20_000),
+            quiet_millis: 32_000,
             txns_max: 150,
             prepared: *random.pick(&[0, 300, 500, 800, 1000]),
             short_deadline: *random.pick(&[0, 300, 800]),
@@ -189,7 +192,8 @@ impl Scenario {
             shards: 2,
             frontends: 1,
             clients: 1,
-            fault_millis: 2_000,
+            fault_millis: 1_500,
+            quiet_millis: 22_000,
             txns_max: 1,
             prepared: if prepared { 1000 } else { 0 },
             short_deadline: 0,

@@ -12,15 +12,12 @@ use assize_model::*;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// How long the world is left alone after it has healed: longer than deadlines and bounded waits.
-const QUIET_MILLIS: u64 = 32_000;
-
 /// At the end replicas are compared at a timestamp from so long ago.
 const SETTLING_MILLIS: u64 = 6_000;
 
 /// When the last marks are set: afterwards nothing happens but that everybody gets there.
 pub(crate) fn settles_at(scenario: &Scenario) -> u64 {
-    scenario.fault_millis + QUIET_MILLIS - SETTLING_MILLIS
+    scenario.fault_millis + scenario.quiet_millis - SETTLING_MILLIS
 }
 
 /// What a run left behind.
@@ -86,7 +83,7 @@ pub fn play(scenario: &Scenario) -> Outcome {
         world.net.after(500, Event::Stroke);
     }
     world.net.after(scenario.fault_millis, Event::Heal);
-    let end = scenario.fault_millis + QUIET_MILLIS;
+    let end = scenario.fault_millis + scenario.quiet_millis;
     let mut at = None;
     while let Some(event) = world.net.next(end) {
         world.happen(event);
