@@ -4,18 +4,30 @@
 //! and knows neither sockets nor disks.
 //!
 //! ```text
-//!   Session ── one per connection
-//!     │ statement
-//!     ├─▶ QueryEngine::execute(statement, &mut StatementContext)     what a statement means
-//!     │        │ get, scan, write
-//!     │        ▼
-//!     └─▶ Txn ── one per transaction
-//!           ├─ writes    own writes by key, with marks          (buffer.rs)
+//!   Session ── one per connection                                (session.rs)
+//!     │ text ─▶ lifted literals ─▶ cached tree                   (cache.rs)
+//!     ├─▶ SET, USE, BEGIN, COMMIT, SAVEPOINT, PREPARE, KILL …    (session.rs, set.rs, variables.rs)
+//!     ├─▶ may the user do this?                                  (privilege.rs)
+//!     └─▶ QueryEngine::execute(statement, &mut State)            what a statement means
+//!              │ StatementContext                                (state.rs)
+//!              │ get, scan, write
+//!              ▼
+//!           Txn ── one per transaction                           (txn.rs)
+//!           ├─ writes    own writes by key, with marks           (buffer.rs)
 //!           ├─ locked    rows read by locking reads, as they were when the reservation was granted
 //!           ├─ reads     what the commit must find unchanged
 //!           ├─ scan      k-way merge of shards, locked rows and own writes  (scan.rs)
-//!           └─ commit    footprint → coordinator → decision      (commit.rs)
+//!           └─ commit    footprint → coordinator → decision      (commit.rs, explain.rs)
 //! ```
+//!
+//! Who is told what: an autocommit statement that loses is run again, a bounded number of times and only while
+//! nothing of it has reached the client; a statement within a transaction never is, its client gets error 1213 and
+//! the name of the winner. A statement is stopped by KILL wherever it waits, but for a schema change, which alone
+//! knows whether it has been committed.
+//!
+//! **Refuses to do:** LOCK TABLES is accepted, commits what runs, and locks nothing: rows are locked by transactions,
+//! on every frontend alike, and a lock that only this frontend keeps would protect nobody. Parse, plan, evaluate and
+//! store belong to others.
 //!
 //! Invariants:
 //! - Every read of a statement uses one snapshot; at REPEATABLE READ and above every statement does.
@@ -23,6 +35,9 @@
 //!   of the transaction: no update can be computed from an older value and still pass the check at commit.
 //! - A failed statement undoes its own writes and nothing else.
 //! - A commit is answered with what is known, never with a guess.
+//! - Every statement plans with exactly the catalog of its snapshot.
+//!
+//! Where to read next: [`Session`], then [`Txn`].
 
 mod buffer;
 mod cache;

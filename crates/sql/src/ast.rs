@@ -66,7 +66,7 @@ pub enum Statement {
     Update(Box<Update>),
     /// DELETE.
     Delete(Box<Delete>),
-    /// LOAD DATA [LOCAL] INFILE.
+    /// LOAD DATA \[LOCAL\] INFILE.
     LoadData(Box<LoadData>),
     /// CREATE DATABASE.
     CreateDatabase(CreateDatabase),
@@ -166,7 +166,7 @@ pub enum Statement {
     Rollback(Completion),
     /// SAVEPOINT.
     Savepoint(String),
-    /// ROLLBACK TO [SAVEPOINT].
+    /// ROLLBACK TO \[SAVEPOINT\].
     RollbackTo(String),
     /// RELEASE SAVEPOINT.
     ReleaseSavepoint(String),
@@ -467,7 +467,7 @@ pub struct LoadData {
     pub charset: Option<String>,
     /// FIELDS TERMINATED BY; default tab.
     pub fields_terminated: String,
-    /// FIELDS [OPTIONALLY] ENCLOSED BY.
+    /// FIELDS \[OPTIONALLY\] ENCLOSED BY.
     pub fields_enclosed: String,
     /// FIELDS ESCAPED BY; default backslash.
     pub fields_escaped: String,
@@ -566,9 +566,9 @@ pub struct ColumnDef {
     pub on_update_now: Option<u8>,
     /// AUTO_INCREMENT.
     pub auto_increment: bool,
-    /// UNIQUE [KEY].
+    /// UNIQUE \[KEY\].
     pub unique: bool,
-    /// [PRIMARY] KEY.
+    /// \[PRIMARY\] KEY.
     pub primary_key: bool,
     /// COMMENT.
     pub comment: Option<String>,
@@ -653,7 +653,7 @@ pub enum DataType {
         /// ZEROFILL.
         zerofill: bool,
     },
-    /// DOUBLE [PRECISION], REAL.
+    /// DOUBLE \[PRECISION\], REAL.
     Double {
         /// m.
         precision: Option<u32>,
@@ -865,7 +865,7 @@ pub enum ColumnPosition {
 /// One change of ALTER TABLE.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AlterAction {
-    /// ADD [COLUMN].
+    /// ADD \[COLUMN\].
     AddColumn {
         /// The column.
         column: ColumnDef,
@@ -876,21 +876,21 @@ pub enum AlterAction {
     },
     /// ADD INDEX, CONSTRAINT, …
     AddConstraint(TableConstraint),
-    /// DROP [COLUMN].
+    /// DROP \[COLUMN\].
     DropColumn {
         /// Which.
         name: String,
         /// IF EXISTS (MariaDB).
         if_exists: bool,
     },
-    /// MODIFY [COLUMN].
+    /// MODIFY \[COLUMN\].
     ModifyColumn {
         /// Its new definition.
         column: ColumnDef,
         /// Where.
         position: ColumnPosition,
     },
-    /// CHANGE [COLUMN].
+    /// CHANGE \[COLUMN\].
     ChangeColumn {
         /// Its name so far.
         old_name: String,
@@ -930,7 +930,7 @@ pub enum AlterAction {
     DropCheck(String),
     /// DROP CONSTRAINT: whatever has that name.
     DropConstraint(String),
-    /// ALTER CHECK, ALTER CONSTRAINT … [NOT] ENFORCED.
+    /// ALTER CHECK, ALTER CONSTRAINT … \[NOT\] ENFORCED.
     AlterCheck {
         /// Which.
         name: String,
@@ -951,7 +951,7 @@ pub enum AlterAction {
         /// INVISIBLE.
         invisible: bool,
     },
-    /// RENAME [TO | AS].
+    /// RENAME \[TO | AS\].
     RenameTable(TableName),
     /// ORDER BY, which changes nothing here.
     OrderBy(Vec<String>),
@@ -1008,7 +1008,7 @@ pub enum ShowFilter {
 pub enum ShowWhat {
     /// DATABASES, SCHEMAS.
     Databases,
-    /// [FULL] TABLES [FROM db].
+    /// \[FULL\] TABLES [FROM db].
     Tables {
         /// FULL.
         full: bool,
@@ -1025,7 +1025,7 @@ pub enum ShowWhat {
         /// FROM.
         database: Option<String>,
     },
-    /// [FULL] COLUMNS, FIELDS.
+    /// \[FULL\] COLUMNS, FIELDS.
     Columns {
         /// FULL.
         full: bool,
@@ -1054,12 +1054,12 @@ pub enum ShowWhat {
     CreateUser(Account),
     /// CREATE PROCEDURE, FUNCTION, TRIGGER, EVENT: the word and the name.
     CreateRoutine(&'static str, TableName),
-    /// [GLOBAL | SESSION] VARIABLES.
+    /// \[GLOBAL | SESSION\] VARIABLES.
     Variables {
         /// GLOBAL.
         global: bool,
     },
-    /// [GLOBAL | SESSION] STATUS.
+    /// \[GLOBAL | SESSION\] STATUS.
     Status {
         /// GLOBAL.
         global: bool,
@@ -1086,7 +1086,7 @@ pub enum ShowWhat {
     CharacterSets,
     /// COLLATION.
     Collations,
-    /// [FULL] PROCESSLIST.
+    /// \[FULL\] PROCESSLIST.
     ProcessList {
         /// FULL.
         full: bool,
@@ -1205,7 +1205,7 @@ pub enum Isolation {
     Serializable,
 }
 
-/// AND [NO] CHAIN, [NO] RELEASE; `None` means that `completion_type` decides.
+/// AND \[NO\] CHAIN, \[NO\] RELEASE; `None` means that `completion_type` decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Completion {
     /// AND CHAIN.

@@ -199,6 +199,18 @@ fn unaliased_columns_are_named_by_their_text() {
         select.projection.iter().map(name).collect::<Vec<String>>()
     };
     assert_eq!(
+        names("SELECT 'a' 'b', N'n', _utf8mb4'q', _utf8mb4'q' = 1, 'x' = 1, \\N, 'x' y"),
+        [
+            "implicit a",
+            "implicit n",
+            "implicit q",
+            "implicit _utf8mb4'q' = 1",
+            "implicit 'x' = 1",
+            "implicit NULL",
+            "alias y"
+        ]
+    );
+    assert_eq!(
         names(
             "SELECT a, t.b, 1 +  1, COUNT( * ), 'x', a AS 'y z', b c, *, t.*, @@version, (SELECT 1) FROM t"
         ),

@@ -399,6 +399,12 @@ impl Parser<'_> {
             return Ok(SelectItem::QualifiedWildcard(kind, WildcardAdditionalOptions::default()));
         }
         let start = self.tok().start;
+        // A string names its column by its first part: `'a' 'b'` is called `a`.
+        let literal = match (self.kind(), self.tok_at(1).kind) {
+            (Kind::Str | Kind::NStr, _) => Some(self.tok().text.clone()),
+            (Kind::Word, Kind::Str) if self.tok().text.starts_with('_') => Some(self.tok_at(1).text.clone()),
+            _ => None,
+        };
         let expr = self.select_expr()?;
         let text = self.source(start);
         if self.eat_kw("AS") {
@@ -419,9 +425,10 @@ impl Parser<'_> {
         Ok(match expr {
             Expr::Identifier(ref ident) if !ident.value.starts_with('@') => SelectItem::UnnamedExpr(expr),
             Expr::CompoundIdentifier(_) => SelectItem::UnnamedExpr(expr),
-            expr => {
-                SelectItem::ExprWithAliases { aliases: vec![Ident::new(implicit_name(&expr, text))], expr }
-            }
+            expr => SelectItem::ExprWithAliases {
+                aliases: vec![Ident::new(implicit_name(&expr, literal, text))],
+                expr,
+            },
         })
     }
 
@@ -752,13 +759,11 @@ impl Parser<'_> {
 }
 
 /// How MySQL names a column that has no alias: by its text, but a string literal by its value.
-fn implicit_name(expr: &Expr, text: String) -> String {
-    match expr {
-        Expr::Value(value) => match &value.value {
-            sqlparser::ast::Value::SingleQuotedString(s) => s.trim_start().to_owned(),
-            sqlparser::ast::Value::Null => "NULL".to_owned(),
-            _ => text,
-        },
+fn implicit_name(expr: &Expr, literal: Option<String>, text: String) -> String {
+    use sqlparser::ast::Value;
+    match (expr, literal) {
+        (Expr::Value(value), _) if value.value == Value::Null => "NULL".to_owned(),
+        (Expr::Value(_) | Expr::Prefixed { .. }, Some(literal)) => literal.trim_start().to_owned(),
         _ => text,
     }
 }
