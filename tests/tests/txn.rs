@@ -68,6 +68,11 @@ impl ServerView for NoServer {
     fn kill(&self, _: u32, _: bool) -> bool {
         false
     }
+    fn sleep(&self, _: u64) -> BoxFuture<'static, ()> {
+        // Time stands still here.
+        Box::pin(async {})
+    }
+
     fn status(&self, _: u32) -> Vec<(String, String)> {
         Vec::new()
     }

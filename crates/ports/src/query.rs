@@ -318,6 +318,8 @@ pub trait ServerView: Send + Sync {
     fn processes(&self) -> Vec<ProcessInfo>;
     /// KILL [QUERY]: false if there is no such connection.
     fn kill(&self, connection: u32, query_only: bool) -> bool;
+    /// Completes after so many microseconds: SLEEP(). KILL ends the wait from outside.
+    fn sleep(&self, micros: u64) -> BoxFuture<'static, ()>;
     /// SHOW STATUS: names and values, ordered by name.
     fn status(&self, connection: u32) -> Vec<(String, String)>;
     /// GET_LOCK: `Some(true)` granted, `Some(false)` timed out.

@@ -337,8 +337,8 @@ pub struct MemoryContext {
 impl MemoryContext {
     fn new(world: Shared) -> Self {
         let mut eval = EvalContext::default();
-        eval.now_micros = 1_795_168_800_000_000;
-        eval.time_zone = assize_values::TimeZone::parse("+00:00").expect("a time zone");
+        let utc = assize_values::TimeZone::parse("+00:00").expect("a time zone");
+        (eval.now_micros, eval.time_zone) = (1_795_168_800_000_000, utc);
         eval.environment.version = "8.4.0-assize".into();
         eval.environment.user = "root@localhost".into();
         eval.environment.current_user = "root@%".into();
@@ -651,6 +651,11 @@ impl ServerView for MemoryServer {
 
     fn kill(&self, _connection: u32, _query_only: bool) -> bool {
         false
+    }
+
+    fn sleep(&self, _: u64) -> BoxFuture<'static, ()> {
+        // Time stands still here.
+        Box::pin(async {})
     }
 
     fn status(&self, _connection: u32) -> Vec<(String, String)> {

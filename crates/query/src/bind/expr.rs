@@ -958,7 +958,10 @@ impl Binder<'_> {
     ) -> Result<Expr, SqlError> {
         let wanted = match session {
             SessionFunction::GetLock | SessionFunction::Benchmark => 2,
-            SessionFunction::ReleaseLock | SessionFunction::IsFreeLock | SessionFunction::IsUsedLock => 1,
+            SessionFunction::ReleaseLock
+            | SessionFunction::IsFreeLock
+            | SessionFunction::IsUsedLock
+            | SessionFunction::Sleep => 1,
             SessionFunction::ReleaseAllLocks => 0,
         };
         if args.len() != wanted {
@@ -1495,6 +1498,7 @@ fn session_function(name: &str) -> Option<SessionFunction> {
         "IS_FREE_LOCK" => SessionFunction::IsFreeLock,
         "IS_USED_LOCK" => SessionFunction::IsUsedLock,
         "BENCHMARK" => SessionFunction::Benchmark,
+        "SLEEP" => SessionFunction::Sleep,
         _ => return None,
     })
 }

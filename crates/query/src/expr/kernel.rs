@@ -452,8 +452,7 @@ pub fn seekable(column: &SqlType, comparand: &SqlType, how: &Comparison) -> Opti
 /// A comparand of a temporal column as a key.
 pub fn temporal_key(value: &Value, sql_type: &SqlType, ctx: &mut EvalContext) -> KeyValue {
     let mut quiet = EvalContext::default();
-    quiet.time_zone = ctx.time_zone;
-    quiet.now_micros = ctx.now_micros;
+    (quiet.time_zone, quiet.now_micros) = (ctx.time_zone, ctx.now_micros);
     let any = DateRules { invalid: true, ..DateRules::ANY };
     if let SqlType::Time { fsp } = sql_type {
         return match convert::to_time(value, &mut quiet) {

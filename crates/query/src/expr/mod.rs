@@ -223,12 +223,14 @@ pub enum SessionFunction {
     IsUsedLock,
     /// BENCHMARK(count, expr).
     Benchmark,
+    /// SLEEP(seconds).
+    Sleep,
 }
 
 impl SessionFunction {
     /// Whether it may wait, so that it cannot be evaluated in one step.
     pub fn waits(self) -> bool {
-        matches!(self, SessionFunction::GetLock)
+        matches!(self, SessionFunction::GetLock | SessionFunction::Sleep)
     }
 }
 
@@ -420,10 +422,10 @@ impl Expr {
 
     /// The columns that it mentions, subqueries' arguments included.
     pub fn columns(&self, out: &mut Vec<ColumnId>) {
-        if let ExprKind::Column(id) = self.kind {
-            if !out.contains(&id) {
-                out.push(id);
-            }
+        if let ExprKind::Column(id) = self.kind
+            && !out.contains(&id)
+        {
+            out.push(id);
         }
         self.children(&mut |child| child.columns(out));
     }

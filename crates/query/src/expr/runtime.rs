@@ -208,6 +208,13 @@ impl<'c> Runtime<'c> {
                     None => Value::Null,
                 });
             }
+            Pending::Session(SessionFunction::Sleep, args) => {
+                let seconds = args.first().map_or(0.0, super::to_f64);
+                let micros = (seconds * 1e6).min(3e14) as u64;
+                self.context.server().sleep(micros).await;
+                self.context.check_killed()?;
+                self.answers.push(Value::Int(0));
+            }
             Pending::Session(function, _) => {
                 return Err(SqlError::internal(format!("{function:?} does not wait")));
             }

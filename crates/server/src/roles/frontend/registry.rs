@@ -7,7 +7,7 @@ use assize_wire::{Listener, TlsInfo};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Statement texts in the process list are cut here.
 const STATEMENT_SHOWN_MAX: usize = 64 << 10;
@@ -206,6 +206,10 @@ impl ServerView for Registry {
             }
         }
         true
+    }
+
+    fn sleep(&self, micros: u64) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(Duration::from_micros(micros)))
     }
 
     fn status(&self, connection: u32) -> Vec<(String, String)> {
