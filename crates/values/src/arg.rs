@@ -209,12 +209,9 @@ impl SqlType {
             SqlType::Null => 0,
             SqlType::Int(int) => int.display_width().into(),
             SqlType::Float { digits, .. } => digits.map_or(12, |(length, _)| length.into()),
-            SqlType::Double { digits, .. } => digits.map_or(23, |(length, _)| u32::from(length)),
+            SqlType::Double { digits, .. } => digits.map_or(22, |(length, _)| u32::from(length)),
             SqlType::Decimal { precision, scale, unsigned } => {
-                u32::from(*precision)
-                    + u32::from(!*unsigned)
-                    + u32::from(*scale > 0)
-                    + u32::from(precision == scale)
+                u32::from(*precision) + u32::from(!*unsigned) + u32::from(*scale > 0)
             }
             SqlType::Char { length, .. }
             | SqlType::VarChar { length, .. }

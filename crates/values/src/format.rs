@@ -346,10 +346,12 @@ pub fn wire_type_of(sql_type: &SqlType, results: Option<Collation>) -> WireType 
         decimals,
         charset: Collation::BINARY.0,
     };
+    // Numbers are binary in their character set, but the flag is for strings and dates.
+    let number = |code, length, flags, decimals| WireType { flags, ..plain(code, length, 0, decimals) };
     let length = sql_type.char_length();
     let sign = if sql_type.is_unsigned() { flag::UNSIGNED } else { 0 };
     match sql_type {
-        SqlType::Null => plain(wire_type::NULL, 0, 0, 0),
+        SqlType::Null => number(wire_type::NULL, 0, 0, 0),
         SqlType::Int(int) => {
             let code = match int.width {
                 IntWidth::Tiny => wire_type::TINY,
@@ -359,36 +361,27 @@ pub fn wire_type_of(sql_type: &SqlType, results: Option<Collation>) -> WireType 
                 IntWidth::Big => wire_type::LONGLONG,
             };
             let zerofill = if int.zerofill { flag::ZEROFILL | flag::UNSIGNED } else { 0 };
-            plain(code, length, flag::NUM | sign | zerofill, 0)
+            number(code, length, sign | zerofill, 0)
         }
         SqlType::Float { digits, .. } => {
-            plain(wire_type::FLOAT, length, flag::NUM | sign, digits.map_or(31, |(_, scale)| scale))
+            number(wire_type::FLOAT, length, sign, digits.map_or(31, |(_, scale)| scale))
         }
         SqlType::Double { digits, .. } => {
-            plain(wire_type::DOUBLE, length, flag::NUM | sign, digits.map_or(31, |(_, scale)| scale))
+            number(wire_type::DOUBLE, length, sign, digits.map_or(31, |(_, scale)| scale))
         }
-        SqlType::Decimal { scale, .. } => plain(wire_type::NEWDECIMAL, length, flag::NUM | sign, *scale),
+        SqlType::Decimal { scale, .. } => number(wire_type::NEWDECIMAL, length, sign, *scale),
         SqlType::Char { collation, .. } => text(wire_type::STRING, length, *collation, 0),
         SqlType::VarChar { collation, .. } => text(wire_type::VAR_STRING, length, *collation, 0),
-        SqlType::Text { size, collation } => {
-            let length = size.max_bytes();
-            let in_bytes = if *size == BlobSize::Long {
-                length
-            } else {
-                length.saturating_mul(bytes_per_char(*collation))
-                    / u32::from(collation.charset().max_length().max(1))
-            };
-            WireType { length: in_bytes, ..text(wire_type::BLOB, length, *collation, flag::BLOB) }
-        }
+        SqlType::Text { size, collation } => text(wire_type::BLOB, size.max_bytes(), *collation, flag::BLOB),
         SqlType::Binary { .. } => plain(wire_type::STRING, length, 0, 0),
         SqlType::VarBinary { .. } => plain(wire_type::VAR_STRING, length, 0, 0),
         SqlType::Blob { .. } => plain(wire_type::BLOB, length, flag::BLOB, 0),
         SqlType::Date => plain(wire_type::DATE, length, 0, 0),
         SqlType::Time { fsp } => plain(wire_type::TIME, length, 0, *fsp),
         SqlType::DateTime { fsp } => plain(wire_type::DATETIME, length, 0, *fsp),
-        SqlType::Timestamp { fsp } => plain(wire_type::TIMESTAMP, length, flag::TIMESTAMP, *fsp),
-        SqlType::Year => plain(wire_type::YEAR, length, flag::NUM | flag::UNSIGNED | flag::ZEROFILL, 0),
-        SqlType::Bit { .. } => WireType { flags: flag::UNSIGNED, ..plain(wire_type::BIT, length, 0, 0) },
+        SqlType::Timestamp { fsp } => plain(wire_type::TIMESTAMP, length, 0, *fsp),
+        SqlType::Year => number(wire_type::YEAR, length, flag::UNSIGNED | flag::ZEROFILL, 0),
+        SqlType::Bit { .. } => number(wire_type::BIT, length, flag::UNSIGNED, 0),
         SqlType::Enum { collation, .. } => text(wire_type::STRING, length, *collation, flag::ENUM),
         SqlType::Set { collation, .. } => text(wire_type::STRING, length, *collation, flag::SET),
         SqlType::Json => WireType {
@@ -730,6 +723,40 @@ mod tests {
             (SqlType::Double { unsigned: true, digits: Some((8, 2)) }, "double(8,2) unsigned"),
         ] {
             assert_eq!(type_name(&sql_type), expected);
+        }
+    }
+
+    #[test]
+    fn column_definitions_say_what_servers_say() {
+        let collation = Collation::UTF8MB4_GENERAL_CI;
+        let decimal = SqlType::Decimal { precision: 10, scale: 2, unsigned: true };
+        let labels: std::sync::Arc<[std::sync::Arc<str>]> = vec!["a".into(), "bcd".into()].into();
+        let (blob, binary, unsigned) = (wire_flag::BLOB, wire_flag::BINARY, wire_flag::UNSIGNED);
+        for (sql_type, code, length, decimals, flags, charset) in [
+            (SqlType::INT, wire_type::LONG, 11, 0, 0, 63),
+            (SqlType::BIGINT_UNSIGNED, wire_type::LONGLONG, 20, 0, unsigned, 63),
+            (SqlType::DOUBLE, wire_type::DOUBLE, 22, 31, 0, 63),
+            (decimal, wire_type::NEWDECIMAL, 11, 2, unsigned, 63),
+            (SqlType::Char { length: 5, collation }, wire_type::STRING, 20, 0, 0, 45),
+            (SqlType::Text { size: BlobSize::Normal, collation }, wire_type::BLOB, 262_140, 0, blob, 45),
+            (SqlType::Text { size: BlobSize::Long, collation }, wire_type::BLOB, u32::MAX, 0, blob, 45),
+            (SqlType::Blob { size: BlobSize::Normal }, wire_type::BLOB, 65_535, 0, blob | binary, 63),
+            (SqlType::VarBinary { length: 20 }, wire_type::VAR_STRING, 20, 0, binary, 63),
+            (SqlType::DateTime { fsp: 6 }, wire_type::DATETIME, 26, 6, binary, 63),
+            (SqlType::Time { fsp: 3 }, wire_type::TIME, 14, 3, binary, 63),
+            (SqlType::Bit { length: 10 }, wire_type::BIT, 10, 0, unsigned, 63),
+            (
+                SqlType::Enum { labels: labels.clone(), collation },
+                wire_type::STRING,
+                12,
+                0,
+                wire_flag::ENUM,
+                45,
+            ),
+            (SqlType::Set { labels, collation }, wire_type::STRING, 20, 0, wire_flag::SET, 45),
+        ] {
+            let expected = WireType { code, length, flags, decimals, charset };
+            assert_eq!(wire_type_of(&sql_type, None), expected, "{sql_type:?}");
         }
     }
 
