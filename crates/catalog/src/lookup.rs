@@ -47,7 +47,9 @@ impl Catalog {
         database: &'a str,
         name: &'a str,
     ) -> impl Iterator<Item = (&'a Arc<Table>, &'a ForeignKey)> + 'a {
-        self.tables.values().flat_map(move |child| {
+        let known = self.children.get(&(Arc::from(database), Arc::from(name)));
+        let children = known.into_iter().flatten().filter_map(|id| self.tables.get(id));
+        children.flat_map(move |child| {
             child
                 .foreign_keys
                 .iter()

@@ -23,6 +23,9 @@ pub struct Catalog {
     pub globals: BTreeMap<Arc<str>, Value>,
     /// The numbers that the next new objects get.
     pub next_ids: NextIds,
+    /// Children by the (database, name) of the table that their foreign keys refer to, whether it is there or
+    /// not. Derived from `tables`.
+    pub children: Arc<BTreeMap<(Arc<str>, Arc<str>), Vec<TableId>>>,
     /// The version at which each stored object was last put, by object key: what a change may expect.
     pub object_versions: Arc<BTreeMap<Bytes, u64>>,
 }

@@ -128,6 +128,7 @@ impl Catalog {
         next.version = version;
         let mut versions = std::mem::take(&mut next.object_versions);
         let mut dropped_changed = false;
+        let mut tables_changed = complete;
         for (bytes, put_at, body) in objects {
             let damaged = |source| ObjectError::Damaged { key: bytes.clone(), source };
             let key =
@@ -146,6 +147,7 @@ impl Catalog {
                 }
                 ObjectKey::Database(name) => match body {
                     Some(body) => {
+                        tables_changed = true;
                         let mut database = decode_database(&name, body).map_err(damaged)?;
                         if let Some(old) = next.databases.get(&name) {
                             database.tables = old.tables.clone();
@@ -153,11 +155,13 @@ impl Catalog {
                         next.databases.insert(name, Arc::new(database));
                     }
                     None => {
+                        tables_changed = true;
                         next.databases.remove(&name);
                         next.tables.retain(|_, t| t.database != name);
                     }
                 },
                 ObjectKey::Table(database, name) => {
+                    tables_changed = true;
                     let table = body.map(|body| decode_table(&database, &name, body)).transpose();
                     next.set_table(&database, &name, table.map_err(damaged)?);
                 }
@@ -187,6 +191,9 @@ impl Catalog {
         }
         next.object_versions = versions;
         next.drop_orphans();
+        if tables_changed {
+            next.find_children();
+        }
         Ok(next)
     }
 
@@ -215,6 +222,21 @@ impl Catalog {
         if let Some(table) = table {
             self.tables.insert(table.id, Arc::new(table));
         }
+    }
+
+    /// Derives who refers to whom.
+    fn find_children(&mut self) {
+        let mut children: BTreeMap<(Arc<str>, Arc<str>), Vec<TableId>> = BTreeMap::new();
+        for child in self.tables.values() {
+            for key in &child.foreign_keys {
+                let list =
+                    children.entry((key.parent_database.clone(), key.parent_table.clone())).or_default();
+                if list.last() != Some(&child.id) {
+                    list.push(child.id);
+                }
+            }
+        }
+        self.children = Arc::new(children);
     }
 
     /// Forgets databases that exist only because a table named them, with their tables.

@@ -16,7 +16,7 @@ use super::define::{Draft, check_name};
 use super::{ATTEMPTS, commit_built, done, drop, fence_parents, index, is_lost, recycle, table_exists};
 use crate::constraints::foreign::ParentRule;
 use crate::dml::target_table;
-use crate::dml::writer::{Writer, Writers};
+use crate::dml::writer::{Writer, Writers, now_value};
 use crate::expr::Runtime;
 use assize_catalog::{
     Catalog, ChangeBuilder, Column, DefaultValue, Index, IndexState, Table, key, same_name,
@@ -460,19 +460,20 @@ async fn plan(
     check_dependents(old, &plan.new, catalog)?;
     plan.copy |= needs_copy(old, &plan.new, &plan.fresh);
     if !plan.copy {
-        give_added_values(old, &mut plan.new);
+        give_added_values(old, &mut plan.new, context.eval());
     }
     Ok(plan)
 }
 
 /// Rows stored before a column was added have the value that its default was then.
-fn give_added_values(old: &Table, new: &mut Table) {
+fn give_added_values(old: &Table, new: &mut Table, eval: &assize_values::EvalContext) {
     for column in &mut new.columns {
         if old.column_by_id(column.id).is_some() {
             continue;
         }
         column.added_value = match &column.default {
             Some(DefaultValue::Constant(value)) => Some(value.clone()),
+            Some(DefaultValue::Now(fsp)) => Some(now_value(&column.sql_type, *fsp, eval)),
             _ if column.nullable => None,
             _ => Some(crate::dml::writer::implicit_default(&column.sql_type)),
         };
@@ -494,7 +495,6 @@ fn needs_copy(old: &Table, new: &Table, fresh: &[u32]) -> bool {
                 column.auto_increment
                     || column.generated.is_some()
                     || matches!(column.default, Some(DefaultValue::Expression(_)))
-                    || (matches!(column.default, Some(DefaultValue::Now(_))) && !column.nullable)
             }
             Some(before) => {
                 !same_stored_form(&before.sql_type, &column.sql_type)

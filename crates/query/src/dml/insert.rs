@@ -498,6 +498,7 @@ impl Inserter {
             self.unchanged += 1;
             return Ok(());
         }
+        let mark = rt.context.transaction().mark();
         let checked = async {
             writer.check(&row, rt).await?;
             foreign::check_parents(&writer, &row, Some(&old.row), &mut self.writers, rt).await?;
@@ -505,7 +506,9 @@ impl Inserter {
         };
         if let Err(error) = checked.await {
             self.skipped += 1;
-            return ignored(error, self.ignore, rt);
+            ignored(error, self.ignore, rt)?;
+            rt.context.transaction().undo_to(mark);
+            return Ok(());
         }
         self.updated += 1;
         if let Some(ordinal) = self.table.auto_increment() {
@@ -684,7 +687,7 @@ pub(crate) async fn finish_update(
         if let Some(fsp) = column.on_update_now
             && !explicit[ordinal]
         {
-            row[ordinal] = super::writer::now_value(&column.sql_type, fsp, rt);
+            row[ordinal] = super::writer::now_value(&column.sql_type, fsp, rt.context.eval());
             touched = true;
         }
     }

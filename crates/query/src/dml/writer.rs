@@ -17,7 +17,7 @@ use assize_catalog::key::{Entry, hidden_id_counter};
 use assize_catalog::{Catalog, DefaultValue, Index, Table, key, row};
 use assize_model::{ErrorCode, IndexId, Key, Mutation, Slot, SqlError, TableId, WarningLevel};
 use assize_ports::{ReadIntent, StatementContext};
-use assize_values::{SqlType, Value};
+use assize_values::{EvalContext, SqlType, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -185,7 +185,7 @@ impl Writer {
         let column = &self.table.columns[ordinal];
         match &column.default {
             Some(DefaultValue::Constant(value)) => Ok(value.clone()),
-            Some(DefaultValue::Now(fsp)) => Ok(now_value(&column.sql_type, *fsp, rt)),
+            Some(DefaultValue::Now(fsp)) => Ok(now_value(&column.sql_type, *fsp, rt.context.eval())),
             Some(DefaultValue::Expression(_)) => {
                 let expr = &self.default_exprs[&ordinal];
                 let value = eval_async(expr, row, rt).await?;
@@ -430,8 +430,7 @@ pub fn cannot_be_null(column: &str) -> SqlError {
 }
 
 /// CURRENT_TIMESTAMP(fsp) as a column of this type stores it.
-pub fn now_value(sql_type: &SqlType, fsp: u8, rt: &mut Runtime<'_>) -> Value {
-    let eval = rt.context.eval();
+pub fn now_value(sql_type: &SqlType, fsp: u8, eval: &EvalContext) -> Value {
     let unit = 10_i64.pow(6 - u32::from(fsp.min(6)));
     let micros = eval.now_micros.div_euclid(unit) * unit;
     match sql_type {

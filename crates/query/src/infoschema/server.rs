@@ -284,7 +284,7 @@ pub(crate) fn process_row(p: &assize_ports::ProcessInfo, full: bool) -> Row {
 }
 
 fn variables(list: &[(std::sync::Arc<str>, Value)]) -> Vec<Row> {
-    list.iter().map(|(name, value)| vec![text(name), text(&variable_text(name, value))]).collect()
+    list.iter().map(|(name, value)| vec![text(name), text(&variable_text(value))]).collect()
 }
 
 /// MySQL 8's reserved words that are not names in SQL:2003.

@@ -213,7 +213,7 @@ async fn answer(what: &ShowWhat, context: &mut dyn StatementContext) -> Result<L
             out.rows = context
                 .system_variables(*global)
                 .iter()
-                .map(|(name, value)| vec![text(name), text(&variable_text(name, value))])
+                .map(|(name, value)| vec![text(name), text(&variable_text(value))])
                 .collect();
             out
         }
@@ -357,11 +357,10 @@ async fn answer(what: &ShowWhat, context: &mut dyn StatementContext) -> Result<L
     })
 }
 
-/// A system variable's value as SHOW VARIABLES prints it: booleans as ON and OFF.
-pub(crate) fn variable_text(name: &str, value: &Value) -> String {
+/// A system variable's value as SHOW VARIABLES prints it. The session hands booleans over as ON and OFF.
+pub(crate) fn variable_text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::Int(n @ (0 | 1)) if is_switch(name) => if *n == 1 { "ON" } else { "OFF" }.into(),
         Value::Text(text) => text.to_string(),
         Value::Int(n) => n.to_string(),
         Value::UInt(n) => n.to_string(),
@@ -373,54 +372,6 @@ pub(crate) fn variable_text(name: &str, value: &Value) -> String {
         }
         other => assize_values::format::to_string(other, &SqlType::Null),
     }
-}
-
-/// Variables whose numbers 0 and 1 mean OFF and ON.
-fn is_switch(name: &str) -> bool {
-    const SWITCHES: &[&str] = &[
-        "assize_safe_drop",
-        "autocommit",
-        "big_tables",
-        "explicit_defaults_for_timestamp",
-        "foreign_key_checks",
-        "general_log",
-        "innodb_file_per_table",
-        "innodb_strict_mode",
-        "innodb_table_locks",
-        "local_infile",
-        "log_bin",
-        "low_priority_updates",
-        "lower_case_file_system",
-        "new",
-        "offline_mode",
-        "old_alter_table",
-        "performance_schema",
-        "profiling",
-        "read_only",
-        "require_secure_transport",
-        "session_track_schema",
-        "session_track_state_change",
-        "show_create_table_verbosity",
-        "skip_networking",
-        "slow_query_log",
-        "sql_auto_is_null",
-        "sql_big_selects",
-        "sql_buffer_result",
-        "sql_generate_invisible_primary_key",
-        "sql_log_bin",
-        "sql_log_off",
-        "sql_notes",
-        "sql_quote_show_create",
-        "sql_require_primary_key",
-        "sql_safe_updates",
-        "sql_warnings",
-        "super_read_only",
-        "transaction_read_only",
-        "tx_read_only",
-        "unique_checks",
-        "updatable_views_with_limit",
-    ];
-    SWITCHES.binary_search(&name).is_ok()
 }
 
 fn one_column(heading: &str) -> Listing {
@@ -700,16 +651,4 @@ async fn show_create_table(
     };
     out.rows = vec![vec![text(&table.name), text(&create_table::create_table(&table, next))]];
     Ok(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn switches_are_shown_as_words_and_numbers_as_numbers() {
-        assert_eq!(variable_text("autocommit", &Value::Int(1)), "ON");
-        assert_eq!(variable_text("foreign_key_checks", &Value::Int(0)), "OFF");
-        assert_eq!(variable_text("auto_increment_offset", &Value::Int(1)), "1");
-    }
 }
