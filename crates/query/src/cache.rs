@@ -36,7 +36,7 @@ impl Fingerprint {
         Fingerprint {
             sql_mode: ctx.sql_mode,
             collation: ctx.connection_collation,
-            time_zone: ctx.time_zone.clone(),
+            time_zone: ctx.time_zone,
             division: ctx.div_precision_increment,
             concat: ctx.group_concat_max_len,
             database,

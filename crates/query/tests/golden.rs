@@ -100,7 +100,7 @@ fn every_script_answers_as_written() {
         .collect();
     paths.sort();
     assert!(!paths.is_empty());
-    let only = std::env::var("GOLDEN").unwrap_or_default();
+    let only = std::env::var_os("GOLDEN").unwrap_or_default().to_string_lossy().into_owned();
     let failures: Vec<String> = paths
         .iter()
         .filter(|path| path.to_string_lossy().contains(&only))

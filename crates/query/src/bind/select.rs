@@ -607,7 +607,7 @@ impl Binder<'_> {
         let mut scope = Scope::new(Vec::new(), parent);
         let mut from = None;
         for item in &select.from {
-            let joined = self.from_item(item, &mut block, &mut scope)?;
+            let joined = self.join_item(item, &mut block, &mut scope)?;
             from = Some(match from {
                 None => joined,
                 Some(left) => From::Join {
@@ -991,7 +991,7 @@ impl Binder<'_> {
     }
 
     /// A table and what is joined to it.
-    fn from_item(
+    fn join_item(
         &mut self,
         item: &ast::TableWithJoins,
         block: &mut Block,
@@ -1198,7 +1198,7 @@ impl Binder<'_> {
                 Ok(self.add_table(name, "", "", &outputs, source, block, scope)?)
             }
             TableFactor::NestedJoin { table_with_joins, alias: None } => {
-                self.from_item(table_with_joins, block, scope)
+                self.join_item(table_with_joins, block, scope)
             }
             TableFactor::JsonTable { .. } => Err(unsupported("JSON_TABLE")),
             other => Err(unsupported(other.to_string().chars().take(60).collect::<String>())),
@@ -1356,7 +1356,7 @@ impl Binder<'_> {
         let mut scope = Scope::new(Vec::new(), None);
         let mut tree = None;
         for item in from {
-            let joined = self.from_item(item, &mut block, &mut scope)?;
+            let joined = self.join_item(item, &mut block, &mut scope)?;
             tree = Some(match tree {
                 None => joined,
                 Some(left) => From::Join {

@@ -38,6 +38,7 @@ pub struct Scan {
 
 /// How rows are found.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // One per scan of a plan, and boxed with it.
 pub enum Access {
     /// All rows, in order of an index (`0`: the primary one).
     Full {
@@ -152,6 +153,11 @@ fn constraint<'e>(
                 return None;
             };
             let exact = usable(value, how)?;
+            // Labels compare as texts, but an index orders them by number.
+            let ordered = !matches!(sql_type, SqlType::Enum { .. } | SqlType::Set { .. });
+            if !ordered && !matches!(op, CompareOp::Eq | CompareOp::NullSafeEq) {
+                return None;
+            }
             Some(match op {
                 CompareOp::Eq => (Constraint::Equal(vec![value], false), exact),
                 CompareOp::NullSafeEq => (Constraint::Equal(vec![value], true), exact),
@@ -169,7 +175,10 @@ fn constraint<'e>(
             }
             Some((Constraint::Equal(list.iter().map(|(_, e)| e).collect(), false), exact))
         }
-        ExprKind::Between(parts, false) if parts.0.as_column() == Some(column) => {
+        ExprKind::Between(parts, false)
+            if parts.0.as_column() == Some(column)
+                && !matches!(sql_type, SqlType::Enum { .. } | SqlType::Set { .. }) =>
+        {
             let exact = usable(&parts.2, &parts.1)? & usable(&parts.4, &parts.3)?;
             Some((Constraint::Both(&parts.2, &parts.4), exact))
         }

@@ -109,6 +109,7 @@ pub enum JoinMethod {
 
 /// A common table expression that is computed once and read from several places.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // One per common table expression, and shared.
 pub enum CtePlan {
     /// A query.
     Query(SubPlan),

@@ -519,7 +519,7 @@ impl Planner<'_, '_> {
         let top = limit.clone().map(|l| (offset.clone(), l)).filter(|_| !calc_found_rows);
         let limited = limit.is_some() || offset.is_some();
         if !project_first {
-            if !order.is_empty() && !(ordered && !grouped) {
+            if !order.is_empty() && (!ordered || grouped) {
                 node = self.sort(node, &order, top)?;
             } else if !calc_found_rows && offset.is_none() {
                 hint_scan(&mut node, limit.as_ref());
