@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 #[derive(Default, Clone, Debug)]
 struct Twin {
     keys: BTreeMap<Key, BTreeMap<Timestamp, MutationOp>>,
+    /// From each timestamp on, only keys below this number are held; their slots have moved away.
+    bounds: BTreeMap<Timestamp, u8>,
 }
 
 impl Twin {
@@ -23,7 +25,16 @@ impl Twin {
         }
     }
 
+    /// Keys below this number are held at a snapshot.
+    fn bound(&self, at: Timestamp) -> u8 {
+        self.bounds.range(..=at).next_back().map_or(KEYS, |(_, bound)| *bound)
+    }
+
     fn get(&self, key: &Key, at: Timestamp) -> Option<Bytes> {
+        let number = (0..KEYS).find(|n| self::key(*n) == *key)?;
+        if number >= self.bound(at) {
+            return None;
+        }
         let history = self.keys.get(key)?;
         let newest =
             history.range(..=at).rev().find(|(_, op)| !matches!(op, MutationOp::Lock)).map(|(_, op)| op)?;
@@ -48,6 +59,8 @@ enum Step {
     /// One stream entry with these commits; true: prepared first.
     Apply(Vec<(bool, Vec<(u8, u8)>)>),
     RaiseLowWater(u8),
+    /// The slots of the keys from this number on move away.
+    MoveAway(u8),
     Collect(usize),
     Flush,
     Crash,
@@ -59,12 +72,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => prop::collection::vec(commit, 0..4).prop_map(Step::Apply),
         1 => (1u8..20).prop_map(Step::RaiseLowWater),
+        1 => (5u8..KEYS).prop_map(Step::MoveAway),
         2 => (1usize..20).prop_map(Step::Collect),
         1 => Just(Step::Flush),
         1 => Just(Step::Crash),
     ];
     prop::collection::vec(step, 1..40)
 }
+
+const KEYS: u8 = 10;
 
 /// Ten keys that share prefixes and hold the bytes that escaping is about.
 fn key(n: u8) -> Key {
@@ -116,7 +132,9 @@ impl World {
         let mut shard_commits = Vec::new();
         for (n, (is_prepared, writes)) in commits.iter().enumerate() {
             // One write per key and transaction, as write buffers have it.
-            let by_key: BTreeMap<u8, (u8, u8)> = writes.iter().map(|w| (w.0, *w)).collect();
+            let bound = self.twin.bound(base);
+            let by_key: BTreeMap<u8, (u8, u8)> =
+                writes.iter().filter(|w| w.0 < bound).map(|w| (w.0, *w)).collect();
             let mutations: Vec<Mutation> = by_key.values().map(mutation).collect();
             self.sequence += 1;
             let txn = TxnId::new(
@@ -148,6 +166,15 @@ impl World {
             Step::RaiseLowWater(back) => {
                 let mark = Timestamp(self.closed().0.saturating_sub(u64::from(*back)));
                 let entry = self.entry(Vec::new(), Some(mark));
+                self.push(entry);
+            }
+            Step::MoveAway(first) => {
+                if *first >= self.twin.bound(self.closed()) {
+                    return;
+                }
+                let mut entry = self.entry(Vec::new(), None);
+                entry.slots = Some(vec![(Slot(0), Slot(u16::from(*first) * 6000 - 1))]);
+                self.twin.bounds.insert(entry.position.closed_ts, *first);
                 self.push(entry);
             }
             Step::Collect(budget) => {
@@ -227,7 +254,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn the_store_reads_as_a_map_of_maps(steps in steps()) {
