@@ -129,6 +129,7 @@ const BYTES_MAX: i64 = i64::MAX;
 /// Every system variable, by name.
 pub const DEFINITIONS: &[Definition] = &[
     text("admin_address", Global, ""),
+    bool("assize_safe_drop", Both, false),
     fact("assize_version", Kind::Text, Server),
     int("auto_increment_increment", Both, 1, 1, 65_535),
     int("auto_increment_offset", Both, 1, 1, 65_535),
