@@ -16,6 +16,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 /// Status flags, as the protocol numbers them.
@@ -211,6 +212,7 @@ impl Session {
         let options = self.state.parse;
         let modes = options_hash(&options);
         if from == 0
+            && text.len() <= crate::cache::TEXT_BYTES_MAX
             && let Some(lifted) = assize_sql::lift(text, &options)
         {
             let hash = mix(lifted.hash, modes);
@@ -495,6 +497,7 @@ impl Session {
                 return result;
             }
             attempt += 1;
+            self.state.shared.retries.fetch_add(1, Ordering::Relaxed);
             self.back_off(attempt).await;
             self.state.eval.warnings.clear();
             self.state.eval.warning_count = 0;

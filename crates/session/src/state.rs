@@ -11,6 +11,7 @@ use assize_ports::{BoxFuture, InternalTransaction, Mark, ServerView, StatementCo
 use assize_sql::ParseOptions;
 use assize_values::{Collation, EvalContext, RandState, TimeZone, UuidState, Value};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct Shared {
     pub statements: StatementCache,
     /// Statistics by digest.
     pub digests: Digests,
+    /// Autocommit statements that were run again after a conflict.
+    pub retries: AtomicU64,
     /// The catalog whose globals were taken over last, and their names.
     applied: Mutex<(CatalogVersion, BTreeSet<Arc<str>>)>,
 }
@@ -33,6 +36,7 @@ impl Shared {
             globals,
             statements: StatementCache::default(),
             digests: Digests::default(),
+            retries: AtomicU64::new(0),
             applied: Mutex::default(),
         }
     }

@@ -26,6 +26,7 @@ use kinds::StatementMetrics;
 use metered::Metered;
 use registry::Registry;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -95,7 +96,7 @@ impl Frontend {
         let statements = StatementMetrics::new();
         let hall = Arc::new(Hall {
             services: services.clone(),
-            shared,
+            shared: shared.clone(),
             registry: registry.clone(),
             statements,
             slow,
@@ -110,7 +111,7 @@ impl Frontend {
             };
             listener.run(socket, shutdown, move |id, peer| Client::new(hall.clone(), id, peer)).await;
         });
-        tasks.spawn(report(services, registry, stopped));
+        tasks.spawn(report(services, shared, registry, stopped));
         tracing::info!(frontend = identity.frontend.0, "takes connections");
         Ok(Frontend { stop, tasks: Mutex::new(tasks) })
     }
@@ -198,9 +199,14 @@ fn wire_config(config: &Config) -> anyhow::Result<assize_wire::Config> {
 
 /// Tells the adjudicator which snapshots are in use, so that nothing they can see is collected; keeps the gauge of
 /// connections.
-async fn report(services: Arc<Services>, registry: Arc<Registry>, mut stopped: watch::Receiver<bool>) {
+async fn report(
+    services: Arc<Services>,
+    shared: Arc<Shared>,
+    registry: Arc<Registry>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let mut interval = tokio::time::interval(REPORT_INTERVAL);
-    let mut refused = 0;
+    let (mut refused, mut retries) = (0, 0);
     loop {
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => return,
@@ -213,5 +219,8 @@ async fn report(services: Arc<Services>, registry: Arc<Registry>, mut stopped: w
         ::metrics::counter!(metrics::FRONTEND_REFUSED_CONNECTIONS_TOTAL, "reason" => "limit")
             .increment(now.saturating_sub(refused));
         refused = now;
+        let now = shared.retries.load(Ordering::Relaxed);
+        ::metrics::counter!(metrics::FRONTEND_RETRIES_TOTAL).increment(now.saturating_sub(retries));
+        retries = now;
     }
 }
