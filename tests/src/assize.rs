@@ -103,9 +103,14 @@ impl Assize {
         client("mariadb-dump", self.port)
     }
 
-    /// Runs a statement through the `mariadb` client; rows as tab-separated lines without header.
+    /// Runs a statement through the `mariadb` client; rows as tab-separated lines without header. Bytes that are
+    /// not text are replaced; ask for HEX() where they matter.
     pub fn query(&self, statement: &str) -> String {
-        crate::run_ok(self.mariadb().args(["--batch", "--skip-column-names", "--raw"]), statement.as_bytes())
+        String::from_utf8_lossy(&crate::run_bytes(
+            self.mariadb().args(["--batch", "--skip-column-names", "--raw"]),
+            statement.as_bytes(),
+        ))
+        .into_owned()
     }
 
     /// `kill -9`.

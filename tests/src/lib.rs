@@ -57,11 +57,19 @@ pub fn run(command: &mut Command, input: &[u8]) -> Output {
     output
 }
 
-/// Runs a command and returns what it printed.
+/// Runs a command and returns what it printed, which must be text.
 ///
 /// # Panics
 /// If it fails.
 pub fn run_ok(command: &mut Command, input: &[u8]) -> String {
+    String::from_utf8(run_bytes(command, input)).expect("the command prints UTF-8")
+}
+
+/// Runs a command and returns what it printed, byte for byte.
+///
+/// # Panics
+/// If it fails.
+pub fn run_bytes(command: &mut Command, input: &[u8]) -> Vec<u8> {
     let output = run(command, input);
     assert!(
         output.status.success(),
@@ -70,5 +78,5 @@ pub fn run_ok(command: &mut Command, input: &[u8]) -> String {
         String::from_utf8_lossy(&output.stderr),
         String::from_utf8_lossy(&output.stdout).chars().take(2000).collect::<String>(),
     );
-    String::from_utf8(output.stdout).expect("clients print UTF-8")
+    output.stdout
 }

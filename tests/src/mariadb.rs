@@ -69,9 +69,14 @@ impl MariaDb {
         command
     }
 
-    /// Runs a statement; rows as tab-separated lines without header.
+    /// Runs a statement; rows as tab-separated lines without header. Bytes that are
+    /// not text are replaced; ask for HEX() where they matter.
     pub fn query(&self, statement: &str) -> String {
-        run_ok(self.client("mariadb").args(["--batch", "--skip-column-names", "--raw"]), statement.as_bytes())
+        String::from_utf8_lossy(&crate::run_bytes(
+            self.client("mariadb").args(["--batch", "--skip-column-names", "--raw"]),
+            statement.as_bytes(),
+        ))
+        .into_owned()
     }
 }
 

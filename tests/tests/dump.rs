@@ -1,6 +1,6 @@
 //! Real input: a MariaDB dump of sysbench's tables and of a shop loads into Assize, and Assize's dump loads back.
 
-use assize_tests::{Assize, MariaDb, root, run_ok};
+use assize_tests::{Assize, MariaDb, root, run_bytes, run_ok};
 use std::process::Command;
 
 /// Rows per sysbench table.
@@ -68,10 +68,10 @@ fn digest_of(db: &str, table: &str, columns: &[String]) -> String {
 fn a_mariadb_dump_loads_into_assize_and_back_unchanged() {
     let mariadb = MariaDb::start();
     fill(&mariadb);
-    let dump = run_ok(mariadb.client("mariadb-dump").args(["--databases"]).args(DATABASES), b"");
+    let dump = run_bytes(mariadb.client("mariadb-dump").args(["--databases"]).args(DATABASES), b"");
 
     let assize = Assize::start();
-    run_ok(&mut assize.mariadb(), dump.as_bytes());
+    run_ok(&mut assize.mariadb(), &dump);
 
     let tables = tables(&mariadb);
     assert_eq!(tables.len(), 6 + SYSBENCH_TABLES as usize);
@@ -83,9 +83,9 @@ fn a_mariadb_dump_loads_into_assize_and_back_unchanged() {
     }
 
     // And back: the dump of Assize into an empty MariaDB.
-    let back = run_ok(assize.mariadb_dump().args(["--databases"]).args(DATABASES), b"");
+    let back = run_bytes(assize.mariadb_dump().args(["--databases"]).args(DATABASES), b"");
     let second = MariaDb::start();
-    run_ok(&mut second.client("mariadb"), back.as_bytes());
+    run_ok(&mut second.client("mariadb"), &back);
     for (db, table, columns) in &tables {
         let rows = rows_of(db, table, columns);
         assert_eq!(mariadb.query(&rows), second.query(&rows), "rows of {db}.{table} changed on the way back");

@@ -486,6 +486,22 @@ fn hex(c: &mut Call<'_>) -> Result<Value, SqlError> {
             | Value::Float(_)
             | Value::Bit(_)
     );
+    if let Value::Double(_) | Value::Float(_) = c.arg(0) {
+        // Halves go away from zero, and then as far as they fit an unsigned integer; unlike CAST.
+        let rounded = match c.arg(0) {
+            Value::Double(number) => number.round(),
+            Value::Float(number) => f64::from(*number).round(),
+            _ => 0.0,
+        };
+        let bits = if rounded <= i64::MIN as f64 || rounded >= u64::MAX as f64 {
+            u64::MAX
+        } else if rounded < 0.0 {
+            rounded as i64 as u64
+        } else {
+            rounded as u64
+        };
+        return Ok(Value::text(format!("{bits:X}")));
+    }
     if numeric {
         return radix(c, 16);
     }
