@@ -36,9 +36,10 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 #[derive(Debug, Default)]
 struct World {
     catalog: Arc<Catalog>,
-    rows: BTreeMap<Key, Bytes>,
+    /// Values with the slot they were written to: reading them elsewhere finds nothing, as on shards.
+    rows: BTreeMap<Key, (Slot, Bytes)>,
     counters: BTreeMap<TableId, u64>,
-    undo: Vec<(Key, Option<Bytes>)>,
+    undo: Vec<(Key, Option<(Slot, Bytes)>)>,
     versions: u64,
     locks: BTreeMap<String, u32>,
     reads: Reads,
@@ -56,6 +57,17 @@ pub struct Reads {
 }
 
 type Shared = Arc<Mutex<World>>;
+
+impl World {
+    fn at(&self, slot: Slot, key: &Key) -> Option<Bytes> {
+        self.rows.get(key).filter(|(written, _)| *written == slot).map(|(_, value)| value.clone())
+    }
+}
+
+/// One of four shards.
+fn shard_of(slot: Slot) -> ShardId {
+    ShardId(u32::from(slot.0) / 16_384 + 1)
+}
 
 fn lock(world: &Shared) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -531,13 +543,13 @@ impl Transaction for MemoryTransaction {
     fn get<'a>(
         &'a mut self,
         _table: TableId,
-        _slot: Slot,
+        slot: Slot,
         key: &'a Key,
         _intent: ReadIntent,
     ) -> BoxFuture<'a, Result<Option<Bytes>, SqlError>> {
         let mut world = lock(&self.world);
         world.reads.keys += 1;
-        let found = world.rows.get(key).cloned();
+        let found = world.at(slot, key);
         Box::pin(async move { Ok(found) })
     }
 
@@ -549,7 +561,7 @@ impl Transaction for MemoryTransaction {
     ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, SqlError>> {
         let mut world = lock(&self.world);
         world.reads.keys += keys.len() as u64;
-        let found = keys.iter().map(|(_, key)| world.rows.get(key).cloned()).collect();
+        let found = keys.iter().map(|(slot, key)| world.at(*slot, key)).collect();
         Box::pin(async move { Ok(found) })
     }
 
@@ -562,10 +574,14 @@ impl Transaction for MemoryTransaction {
         }
         let limit = request.limit.max(1);
         let range = world.rows.range(start.clone()..end.clone());
-        let copy = |(k, v): (&Key, &Bytes)| (k.clone(), v.clone());
+        let here = |(_, (slot, _)): &(&Key, &(Slot, Bytes))| match request.shards {
+            ScanShards::All => true,
+            ScanShards::Slot(wanted) => shard_of(*slot) == shard_of(wanted),
+        };
+        let copy = |(k, (_, v)): (&Key, &(Slot, Bytes))| (k.clone(), v.clone());
         let rows: Vec<(Key, Bytes)> = match request.direction {
-            Direction::Forward => range.take(limit).map(copy).collect(),
-            Direction::Reverse => range.rev().take(limit).map(copy).collect(),
+            Direction::Forward => range.filter(here).take(limit).map(copy).collect(),
+            Direction::Reverse => range.rev().filter(here).take(limit).map(copy).collect(),
         };
         world.reads.scanned += rows.len() as u64;
         let rest = (rows.len() == limit).then(|| {
@@ -581,7 +597,7 @@ impl Transaction for MemoryTransaction {
     fn write(&mut self, _table: TableId, mutation: Mutation) -> Result<(), SqlError> {
         let mut world = lock(&self.world);
         let before = match mutation.op {
-            MutationOp::Put(value) => world.rows.insert(mutation.key.clone(), value),
+            MutationOp::Put(value) => world.rows.insert(mutation.key.clone(), (mutation.slot, value)),
             MutationOp::Delete => world.rows.remove(&mutation.key),
             MutationOp::Lock => return Ok(()),
         };
@@ -635,7 +651,7 @@ impl Transaction for MemoryTransaction {
     fn shards_of(&self, shards: ScanShards) -> Vec<ShardId> {
         match shards {
             ScanShards::All => (1..=4).map(ShardId).collect(),
-            ScanShards::Slot(slot) => vec![ShardId(u32::from(slot.0) / 16_384 + 1)],
+            ScanShards::Slot(slot) => vec![shard_of(slot)],
         }
     }
 }
