@@ -100,8 +100,29 @@ pub fn compare(
         (Value::Int(x), Value::Int(y), _) => Ok(Some(x.cmp(y))),
         (Value::Null, _, _) | (_, Value::Null, _) => Ok(None),
         (Value::Text(x), Value::Text(y), Comparison::Text(collation)) => Ok(Some(collation.compare(x, y))),
-        _ => compare_by(a, b, rule, ctx).map(Some),
+        _ => match alike(a, b, rule) {
+            Some(order) => Ok(Some(order)),
+            None => compare_by(a, b, rule, ctx).map(Some),
+        },
     }
+}
+
+/// The order of values that are of the rule's own kind already: no conversion, no warning.
+#[inline]
+fn alike(a: &Value, b: &Value, rule: &Comparison) -> Option<Ordering> {
+    use Comparison as C;
+    Some(match (a, b, rule) {
+        (Value::UInt(x), Value::UInt(y), C::Int | C::Decimal | C::Double) => x.cmp(y),
+        (Value::Enum(x, _), Value::Enum(y, _), C::Int) => x.cmp(y),
+        (Value::Decimal(x), Value::Decimal(y), C::Decimal) => x.compare(y),
+        (Value::Double(x), Value::Double(y), C::Double) => x.partial_cmp(y).unwrap_or(Ordering::Equal),
+        (Value::Bytes(x), Value::Bytes(y), C::Bytes) => x.cmp(y),
+        (Value::Date(x), Value::Date(y), C::DateTime) => x.cmp(y),
+        (Value::DateTime(x), Value::DateTime(y), C::DateTime) => x.cmp(y),
+        (Value::Timestamp(x), Value::Timestamp(y), C::DateTime) => x.cmp(y),
+        (Value::Time(x), Value::Time(y), C::Time) => x.cmp(y),
+        _ => return None,
+    })
 }
 
 /// `a = b`, NULL if either is NULL.
@@ -138,7 +159,9 @@ pub fn sort_order(a: &Value, b: &Value, rule: &Comparison) -> Ordering {
             Comparison::Text(collation) => collation.compare(x, y),
             _ => compare_by(a, b, rule, &mut EvalContext::default()).unwrap_or(Ordering::Equal),
         },
-        _ => compare_by(a, b, rule, &mut EvalContext::default()).unwrap_or(Ordering::Equal),
+        _ => alike(a, b, rule).unwrap_or_else(|| {
+            compare_by(a, b, rule, &mut EvalContext::default()).unwrap_or(Ordering::Equal)
+        }),
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             if args.len() > 1 {
                 return format_type(args, ctx);
             }
-            Ok(SqlType::DateTime { fsp: fsp_of(&args[0]) })
+            Ok(SqlType::DateTime { fsp: if args[0].sql_type.is_string() { 6 } else { fsp_of(&args[0]) } })
         },
         from_unixtime,
     ),
