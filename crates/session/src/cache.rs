@@ -11,7 +11,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Statements that each half of the cache holds.
 const HALF_MAX: usize = 2048;
 /// Longer texts are not kept: bulk inserts do not come twice.
-const TEXT_BYTES_MAX: usize = 16 << 10;
+pub(crate) const TEXT_BYTES_MAX: usize = 16 << 10;
 
 /// Parsed statements by text. Two halves: what is used moves to the young one, and when that is full the old one is
 /// forgotten, so that what is used stays.

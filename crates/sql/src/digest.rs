@@ -506,7 +506,7 @@ pub fn lift(text: &[u8], options: &ParseOptions) -> Option<Lifted> {
                     ready = level.list || (was_ready && level.clause);
                     // `LIMIT 5, 10`: the literal before the comma was ready; so is the one after.
                     if !level.list {
-                        ready = limit_comma(&out, copied, start);
+                        ready = text[copied..start].trim_ascii().is_empty() && limit_comma(&out);
                     }
                     // Rows after the first keep `opens_list`.
                     continue;
@@ -547,12 +547,11 @@ pub fn lift(text: &[u8], options: &ParseOptions) -> Option<Lifted> {
     Some(Lifted { text: out, literals, hash: hasher.digest() })
 }
 
-/// Whether a comma at `comma` directly follows a literal that was just lifted for LIMIT.
-fn limit_comma(out: &[u8], copied: usize, comma: usize) -> bool {
-    let before = out.trim_ascii_end();
-    copied <= comma
-        && before.ends_with(b"?")
-        && before[..before.len() - 1].trim_ascii_end().to_ascii_uppercase().ends_with(b"LIMIT")
+/// Whether a comma directly follows a literal that was just lifted for LIMIT.
+fn limit_comma(out: &[u8]) -> bool {
+    let Some(before) = out.trim_ascii_end().strip_suffix(b"?") else { return false };
+    // The word alone: a bulk insert has a comma every few bytes.
+    before.trim_ascii_end().last_chunk::<5>().is_some_and(|word| word.eq_ignore_ascii_case(b"LIMIT"))
 }
 
 fn literal(piece: Piece, bytes: &[u8], negative: bool, options: &ParseOptions) -> Option<(Literal, u8)> {

@@ -130,3 +130,12 @@ fn classes_of_literals_are_part_of_the_hash() {
     assert_ne!(hash("SELECT a FROM t WHERE b = 1"), hash("SELECT a FROM t WHERE b = '1'"));
     assert_ne!(hash("SELECT a FROM t WHERE b = 1"), hash("SELECT a FROM t WHERE b = 1.0"));
 }
+
+#[test]
+fn a_bulk_insert_is_read_in_one_pass() {
+    let rows: Vec<String> = (0..200_000).map(|n| format!("({n}, 'v{n}', f(x, 1))")).collect();
+    let text = format!("INSERT INTO t VALUES {}", rows.join(", "));
+    let lifted = lift(text.as_bytes(), &ParseOptions::default()).unwrap();
+    assert_eq!(lifted.literals.len(), 400_000);
+    assert!(normalise(&text, &ParseOptions::default()).text.starts_with("INSERT INTO t VALUES (?, ?, f"));
+}
