@@ -6,6 +6,9 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Database and name of a table.
+pub type QualifiedName = (Arc<str>, Arc<str>);
+
 /// Everything that exists, at one catalog version. Immutable and shared; a change makes a new one.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
@@ -25,7 +28,7 @@ pub struct Catalog {
     pub next_ids: NextIds,
     /// Children by the (database, name) of the table that their foreign keys refer to, whether it is there or
     /// not. Derived from `tables`.
-    pub children: Arc<BTreeMap<(Arc<str>, Arc<str>), Vec<TableId>>>,
+    pub children: Arc<BTreeMap<QualifiedName, Vec<TableId>>>,
     /// The version at which each stored object was last put, by object key: what a change may expect.
     pub object_versions: Arc<BTreeMap<Bytes, u64>>,
 }
@@ -277,7 +280,7 @@ pub struct User {
     /// Privileges by database name.
     pub databases: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     /// Privileges by (database, table).
-    pub tables: BTreeMap<(Arc<str>, Arc<str>), Vec<Arc<str>>>,
+    pub tables: BTreeMap<QualifiedName, Vec<Arc<str>>>,
     /// Which of the above come WITH GRANT OPTION: "" for global, "db" or "db.table".
     pub grant_option: Vec<Arc<str>>,
 }

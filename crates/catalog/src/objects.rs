@@ -14,7 +14,7 @@
 
 use crate::{
     Catalog, Check, Column, Database, DefaultValue, DropCause, Dropped, ForeignKey, Generated, Index,
-    IndexPart, IndexState, NextIds, ReferentialAction, Table, User, payload,
+    IndexPart, IndexState, NextIds, QualifiedName, ReferentialAction, Table, User, payload,
 };
 use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::{CatalogVersion, DatabaseId, IndexId, SchemaVersion, TableId};
@@ -226,7 +226,7 @@ impl Catalog {
 
     /// Derives who refers to whom.
     fn find_children(&mut self) {
-        let mut children: BTreeMap<(Arc<str>, Arc<str>), Vec<TableId>> = BTreeMap::new();
+        let mut children: BTreeMap<QualifiedName, Vec<TableId>> = BTreeMap::new();
         for child in self.tables.values() {
             for key in &child.foreign_keys {
                 let list =
