@@ -923,11 +923,8 @@ async fn change_column(
             "'Changing the STORED status' is not supported for generated columns.",
         ));
     }
-    column.added_value = match before.added_value.clone() {
-        // A value of the type it was stored in; a changed type means a copy, which has no use for it.
-        Some(value) => Some(value),
-        None => None,
-    };
+    // A value of the type it was stored in; if the type's stored form changes, a copy has no use for it.
+    column.added_value = before.added_value.clone();
     draft.table.columns[at] = column;
     // Prefix lengths that no longer fit their column are refused by building the index again.
     let indexes = draft.table.indexes.clone();

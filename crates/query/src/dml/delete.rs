@@ -61,10 +61,9 @@ async fn run(delete: &Delete, rt: &mut Runtime<'_>) -> Result<Executed, SqlError
         for row in batch {
             for at in &targets {
                 let Some(old) = super::update::stored_row(&plan.tables[*at], &row) else { continue };
-                if targets.len() > 1 || plan.tables.len() > 1 {
-                    if !gone.insert(old.key.clone()) {
-                        continue;
-                    }
+                let joined = targets.len() > 1 || plan.tables.len() > 1;
+                if joined && !gone.insert(old.key.clone()) {
+                    continue;
                 }
                 let Some(table) = &plan.tables[*at].table else { continue };
                 let writer = writers.of(table, rt)?;

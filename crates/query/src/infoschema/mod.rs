@@ -49,7 +49,7 @@ impl Source {
             session_variables: context.system_variables(false),
             global_variables: context.system_variables(true),
             next_ids,
-            time_zone: context.eval().time_zone.clone(),
+            time_zone: context.eval().time_zone,
             catalog,
         })
     }

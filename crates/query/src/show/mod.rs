@@ -342,7 +342,7 @@ async fn answer(what: &ShowWhat, context: &mut dyn StatementContext) -> Result<L
             out.like = 2;
             let catalog = context.catalog();
             let user = context.user();
-            let zone = context.eval().time_zone.clone();
+            let zone = context.eval().time_zone;
             let time = |micros: i64| {
                 let seconds = micros.div_euclid(1_000_000) * 1_000_000;
                 Value::DateTime(assize_values::temporal::timestamp_to_local(seconds, &zone))
@@ -473,7 +473,7 @@ async fn table_status(
     );
     let catalog = context.catalog();
     let user = context.user();
-    let zone = context.eval().time_zone.clone();
+    let zone = context.eval().time_zone;
     let ids: Vec<_> =
         catalog.database(&database).map(|d| d.tables.values().copied().collect()).unwrap_or_default();
     for id in ids {
