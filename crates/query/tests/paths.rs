@@ -183,3 +183,18 @@ fn sql_select_limit_bounds_statements_without_a_limit() {
     assert_eq!(run(&mut session, "SELECT id FROM t").rows.len(), 4);
     assert_eq!(run(&mut session, "SELECT id FROM t LIMIT 10").rows.len(), 10);
 }
+
+#[test]
+fn conditions_reach_the_tables_behind_derived_ones() {
+    let mut session = filled(2000);
+    let (rows, reads) = reads(&mut session, "SELECT * FROM (SELECT id AS k, a + 1 AS s FROM t) d WHERE k = 7");
+    assert_eq!((rows, reads), (1, Reads { keys: 1, pages: 0, scanned: 0 }));
+    let sql = "SELECT * FROM (SELECT a, COUNT(*) AS n FROM t GROUP BY a) d WHERE a = 42 AND n > 1";
+    let (rows, reads) = self::reads(&mut session, sql);
+    assert_eq!((rows, reads.scanned), (1, 20));
+    // Not below a limit, and not where an outer join makes NULLs.
+    let sql = "SELECT * FROM (SELECT id FROM t ORDER BY id LIMIT 5) d WHERE id = 7";
+    assert_eq!(self::reads(&mut session, sql).0, 0);
+    let sql = "SELECT COUNT(*) FROM t LEFT JOIN (SELECT id AS k FROM t) d ON k = t.id + 1000 WHERE k IS NULL";
+    assert_eq!(run(&mut session, sql).rows, [[Value::Int(1000)]]);
+}

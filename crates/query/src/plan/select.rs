@@ -260,7 +260,10 @@ impl Planner<'_, '_> {
         needed: &BTreeSet<ColumnId>,
         wanted: Option<(Vec<(ColumnId, bool)>, bool)>,
     ) -> Result<(Node, bool), SqlError> {
-        let conditions = std::mem::take(&mut select.filter);
+        let mut conditions = std::mem::take(&mut select.filter);
+        if let Some(from) = &select.from {
+            push_down(from, &mut select.tables, &mut conditions);
+        }
         let Some(from) = select.from.take() else {
             let node = Node { kind: NodeKind::One, columns: Vec::new(), rows: 1.0 };
             if conditions.is_empty() {
@@ -376,13 +379,6 @@ impl Planner<'_, '_> {
         let mut order = std::mem::take(&mut select.order);
         // Select expressions that sort keys refer to are computed where the sort is, unless computing them
         // twice could give two answers.
-        let stable = |e: &Expr| {
-            !e.any(&mut |x| match &x.kind {
-                ExprKind::Assign(..) | ExprKind::UserVariable(_) => true,
-                ExprKind::Call(f, _) => f.is_volatile(),
-                _ => false,
-            })
-        };
         let refers = |key: &SortKey, projection: &[(Expr, ColumnId)]| {
             key.expr
                 .as_column()
@@ -392,9 +388,9 @@ impl Planner<'_, '_> {
         let mut project_first = select.distinct;
         for key in &order {
             if let Some(expr) = refers(key, &select.projection) {
-                project_first |= !stable(&expr);
+                project_first |= !is_stable(&expr);
             } else {
-                project_first |= !stable(&key.expr) && key.expr.as_column().is_none() && select.distinct;
+                project_first |= !is_stable(&key.expr) && key.expr.as_column().is_none() && select.distinct;
             }
         }
         if !project_first {
@@ -615,6 +611,82 @@ impl Planner<'_, '_> {
         }
         let rows = node.rows;
         Node { kind: NodeKind::Window { input: Box::new(node), calls: plans }, columns, rows }
+    }
+}
+
+/// Hands conditions that concern one derived table alone to the query behind it, where they may narrow a scan.
+fn push_down(from: &crate::bind::From, tables: &mut [BoundTable], conditions: &mut Vec<Expr>) {
+    let mut extended = BTreeSet::new();
+    null_extended(from, false, &mut extended);
+    for (at, table) in tables.iter_mut().enumerate() {
+        let Source::Derived { query, lateral: false } = &mut table.source else { continue };
+        if extended.contains(&at) || query.limit.is_some() || query.offset.is_some() {
+            continue;
+        }
+        let Body::Select(inner) = &mut query.body else { continue };
+        if inner.distinct || !inner.windows.is_empty() || !inner.having.is_empty() {
+            continue;
+        }
+        // What each column stands for below the groups; `None`: it cannot be told there.
+        let meanings: Vec<Option<Expr>> = inner
+            .projection
+            .iter()
+            .map(|(expr, _)| match &inner.grouping {
+                None => is_stable(expr).then(|| expr.clone()),
+                Some(grouping) if grouping.rollup || grouping.implicit => None,
+                Some(grouping) => {
+                    let key = grouping.keys.iter().find(|(_, id)| expr.as_column() == Some(*id));
+                    key.map(|(key, _)| key.clone()).filter(is_stable)
+                }
+            })
+            .collect();
+        let meaning = |id: ColumnId| -> Option<&Expr> {
+            let position = table.columns.iter().position(|c| *c == id)?;
+            meanings.get(position)?.as_ref()
+        };
+        conditions.retain(|condition| {
+            let mut used = Vec::new();
+            condition.columns(&mut used);
+            let goes = !used.is_empty() && is_stable(condition) && used.iter().all(|c| meaning(*c).is_some());
+            if goes {
+                let mut moved = condition.clone();
+                substitute(&mut moved, &meaning);
+                inner.filter.push(moved);
+            }
+            !goes
+        });
+    }
+}
+
+fn substitute<'e>(expr: &mut Expr, meaning: &dyn Fn(ColumnId) -> Option<&'e Expr>) {
+    if let Some(means) = expr.as_column().and_then(meaning) {
+        *expr = means.clone();
+        return;
+    }
+    expr.children_mut(&mut |child| substitute(child, meaning));
+}
+
+/// Whether computing an expression twice, or elsewhere, gives the same.
+fn is_stable(expr: &Expr) -> bool {
+    !expr.any(&mut |x| match &x.kind {
+        ExprKind::Assign(..) | ExprKind::UserVariable(_) | ExprKind::Session(..) => true,
+        ExprKind::Call(f, _) => f.is_volatile(),
+        _ => false,
+    })
+}
+
+/// Tables whose rows an outer join may replace by NULLs.
+fn null_extended(from: &crate::bind::From, inside: bool, out: &mut BTreeSet<usize>) {
+    match from {
+        crate::bind::From::Table(at) => {
+            if inside {
+                out.insert(*at);
+            }
+        }
+        crate::bind::From::Join { left_outer, left, right, .. } => {
+            null_extended(left, inside, out);
+            null_extended(right, inside || *left_outer, out);
+        }
     }
 }
 
