@@ -89,7 +89,8 @@ impl Adjudicator {
                 };
             }
             Command::ChangePlacement(change) => {
-                let now = Position { index, closed_ts: self.last_ts };
+                // A new shard's replicas need this very entry: it tells them their slots.
+                let now = self.position();
                 let reroute = self.is_on(Rule::RouteAtEntry);
                 match self.shards.change(change, now, reroute) {
                     Ok(changed) => {

@@ -275,7 +275,16 @@ impl Adjudicators {
         let command =
             Command::decode(&history.log[index.0 as usize - 1]).expect("an entry of ours can be read");
         let before = host.state.low_water();
+        let owner = match &command {
+            Command::ChangePlacement(change) => {
+                change.slots.first().map(|(first, ..)| host.state.placement().shard_of(*first))
+            }
+            _ => None,
+        };
         let applied = host.state.apply(index, &command);
+        if let (Some(owner), Reply::Placement(_)) = (owner, &applied.reply) {
+            history.splits.insert(index, owner);
+        }
         let chain = *history.chains.entry(index).or_insert(host.state.chain());
         if chain != host.state.chain() {
             history
@@ -295,7 +304,7 @@ impl Adjudicators {
         for (shard, entry) in &applied.stream {
             host.streams.entry(*shard).or_default().push(Arc::new(entry.clone()));
         }
-        if index.0 % SNAPSHOT_EVERY == 0 {
+        if index.0.is_multiple_of(SNAPSHOT_EVERY) {
             host.checkpoint = (host.state.encode_checkpoint(), index.0 as usize);
         }
         self.answer(node, waiting, &applied, net);

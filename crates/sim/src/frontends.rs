@@ -48,9 +48,19 @@ enum About {
 
 enum Stage {
     Idle,
-    Beginning { floor: Timestamp },
-    Reading { parts: Vec<Part> },
-    Committing { coordinator: Box<Coordinator>, doubts: Vec<Doubt>, footprint: Option<Footprint> },
+    Beginning {
+        floor: Timestamp,
+    },
+    /// A statement reads, all of it by one placement.
+    Reading {
+        parts: Vec<Part>,
+        routed_by: Arc<Placement>,
+    },
+    Committing {
+        coordinator: Box<Coordinator>,
+        doubts: Vec<Doubt>,
+        footprint: Option<Box<Footprint>>,
+    },
 }
 
 /// A transaction on its way.
@@ -317,6 +327,9 @@ impl Frontends {
                 let asker = self.due(at, c, PATIENCE, net);
                 self.ask_leader(at, Message::Begin(asker), net);
             }
+            Stage::Reading { routed_by, .. } if routed_by.epoch < frontend.placement.epoch => {
+                self.run_statement(at, c, net, history);
+            }
             Stage::Reading { .. } => {
                 // Some part was not answered: perhaps by another placement, or another replica.
                 let asker = self.due(at, c, PATIENCE, net);
@@ -362,7 +375,7 @@ impl Frontends {
         client.question += 1;
         client.attempts = 0;
         let is_empty = parts.is_empty();
-        client.stage = Stage::Reading { parts };
+        client.stage = Stage::Reading { parts, routed_by: frontend.placement.clone() };
         if is_empty {
             return self.statement_done(at, c, net, history);
         }
@@ -373,11 +386,13 @@ impl Frontends {
     fn send_reads(&mut self, at: usize, c: usize, net: &mut Net) {
         let frontend = &self.frontends[at];
         let client = &frontend.clients[c];
-        let (Stage::Reading { parts }, Some(running)) = (&client.stage, &client.running) else { return };
+        let (Stage::Reading { parts, routed_by }, Some(running)) = (&client.stage, &client.running) else {
+            return;
+        };
         let snapshot_ts = *running.snapshots.last().expect("a statement has a snapshot");
         let asker = Asker { frontend: at, client: c, question: client.question };
         for (i, part) in parts.iter().enumerate().filter(|(_, part)| part.rows.is_none()) {
-            let Some(epoch) = frontend.placement.shard_epoch(part.shard) else { continue };
+            let Some(epoch) = routed_by.shard_epoch(part.shard) else { continue };
             let replica = (part.shard.0 as usize - 1) * REPLICAS + net.random.below(REPLICAS as u64) as usize;
             let asked = part.asked.clone();
             let read = Message::Read { asker, part: i, asked, snapshot_ts, epoch };
@@ -388,7 +403,7 @@ impl Frontends {
     fn statement_done(&mut self, at: usize, c: usize, net: &mut Net, history: &mut History) {
         let client = &mut self.frontends[at].clients[c];
         let Some(running) = &mut client.running else { return };
-        let Stage::Reading { parts } = std::mem::replace(&mut client.stage, Stage::Idle) else { return };
+        let Stage::Reading { parts, .. } = std::mem::replace(&mut client.stage, Stage::Idle) else { return };
         let snapshot_ts = *running.snapshots.last().expect("a statement has a snapshot");
         for (i, read) in running.plan.statements[running.statement].iter().enumerate() {
             let mut rows: Vec<(Key, Bytes)> = parts
@@ -398,6 +413,8 @@ impl Frontends {
                 .flatten()
                 .collect();
             rows.sort();
+            // Below a split both shards still show what has moved.
+            rows.dedup();
             running.rows[running.statement].extend(rows.iter().cloned());
             let range = match &read.asked {
                 Asked::Key(key) => KeyRange::point(key.clone()),
@@ -536,7 +553,7 @@ impl Frontends {
                 }
                 Effect::SendCommit { footprint } => {
                     let encoded = EncodedFootprint::new(&footprint).expect("a footprint of ours makes sense");
-                    *sent = Some(*footprint);
+                    *sent = Some(footprint);
                     self.ask_leader(at, Message::Commit(asker, encoded), net);
                     // Without an answer the next one tries another node.
                     if net.random.chance(300) {
@@ -687,6 +704,10 @@ impl Frontends {
                 let frontend = &mut self.frontends[at];
                 if placement.epoch > frontend.placement.epoch {
                     frontend.placement = placement.clone();
+                    let client = &frontend.clients[asker.client];
+                    if matches!(client.stage, Stage::Reading { .. }) && client.question == asker.question {
+                        return self.run_statement(at, asker.client, net, history);
+                    }
                 }
                 if matches!(frontend.clients[asker.client].stage, Stage::Committing { .. })
                     && frontend.clients[asker.client].question >= asker.question
@@ -697,7 +718,7 @@ impl Frontends {
             }
             Message::Rows { asker, part, rows } => {
                 let client = &mut self.frontends[at].clients[asker.client];
-                let Stage::Reading { parts } = &mut client.stage else { return };
+                let Stage::Reading { parts, .. } = &mut client.stage else { return };
                 if client.question != asker.question {
                     return;
                 }

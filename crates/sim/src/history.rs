@@ -64,6 +64,8 @@ pub struct History {
     pub chains: BTreeMap<LogIndex, u64>,
     /// Snapshots that clients hold, with the life of their frontend.
     pub live: BTreeMap<(usize, usize), (FrontendEpoch, Timestamp)>,
+    /// Entries that split a shard, and which.
+    pub splits: BTreeMap<LogIndex, ShardId>,
     /// How many messages had been sent when the first client was told something.
     pub effects_until_told: Option<u64>,
     /// What was seen to be wrong while it happened.

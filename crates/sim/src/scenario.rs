@@ -32,6 +32,8 @@ pub struct Faults {
     pub epoch_raise: u64,
     /// A replica is un-counted while it is down.
     pub uncount: u64,
+    /// A shard is split, once in a run.
+    pub split: u64,
 }
 
 impl Faults {
@@ -51,6 +53,7 @@ impl Faults {
             partition: 0,
             epoch_raise: 0,
             uncount: 0,
+            split: 0,
         }
     }
 }
@@ -151,6 +154,7 @@ impl Scenario {
             partition: some(10),
             epoch_raise: some(4),
             uncount: some(3),
+            split: some(4),
         };
         let mix = Mix {
             transfer: 1 + some(10),

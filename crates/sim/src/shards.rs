@@ -4,9 +4,10 @@ use crate::adjudicators::EPOCH_MILLIS;
 use crate::history::History;
 use crate::net::{Actor, Asked, Asker, Event, Message, Net};
 use crate::scenario::Scenario;
+use assize_adjudicator::Command;
 use assize_coordinator::{Newest, Voter};
 use assize_model::*;
-use assize_mvcc::{Direction, MemoryCheckpoint, MemoryEngine, Slots};
+use assize_mvcc::{Direction, Engine, MemoryCheckpoint, MemoryEngine, Slots};
 use assize_replica::{Effect, Event as Heard, Options, ReadRefusal, Replica, RequestId};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -14,6 +15,9 @@ use std::time::Duration;
 
 /// Replicas a shard.
 pub const REPLICAS: usize = 3;
+
+/// What a replica shows, or why it shows nothing.
+pub type Content = Result<Vec<(Key, Bytes)>, String>;
 
 /// Which replica of which shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +56,22 @@ struct Host {
     waiting: BTreeMap<RequestId, Waiting>,
     /// Whether its disk was lost and it is not whole again.
     is_bereft: bool,
+    /// Whether it has ever run: replicas of a shard that splits off are born when their elder siblings pass the split.
+    is_born: bool,
+}
+
+impl Host {
+    fn unborn() -> Self {
+        Host {
+            disk: MemoryEngine::new(),
+            replica: None,
+            subscription: 0,
+            node: 0,
+            waiting: BTreeMap::new(),
+            is_bereft: false,
+            is_born: false,
+        }
+    }
 }
 
 /// All replicas of all shards.
@@ -72,16 +92,7 @@ impl Shards {
     pub fn new(scenario: &Scenario, net: &mut Net, history: &mut History) -> Self {
         let count = scenario.shards as usize * REPLICAS;
         let mut all = Shards {
-            hosts: (0..count)
-                .map(|_| Host {
-                    disk: MemoryEngine::new(),
-                    replica: None,
-                    subscription: 0,
-                    node: 0,
-                    waiting: BTreeMap::new(),
-                    is_bereft: false,
-                })
-                .collect(),
+            hosts: (0..count).map(|_| Host { is_born: true, ..Host::unborn() }).collect(),
             shards: scenario.shards,
             without_in_store: scenario.without_in_store.clone(),
             without_in_replica: scenario.without_in_replica.clone(),
@@ -97,6 +108,11 @@ impl Shards {
     /// How many replicas there are.
     pub fn len(&self) -> usize {
         self.hosts.len()
+    }
+
+    /// Whether this replica has ever run.
+    pub fn is_born(&self, at: usize) -> bool {
+        self.hosts[at].is_born
     }
 
     /// Whether this replica runs.
@@ -177,12 +193,19 @@ impl Shards {
 
     /// A message for a replica.
     pub fn receive(&mut self, at: usize, message: Message, net: &mut Net, history: &mut History) {
-        if self.hosts[at].replica.is_none() {
+        // Of a shard that splits off frontends may hear before its first replica is born.
+        if self.hosts.get(at).is_none_or(|host| host.replica.is_none()) {
             return;
         }
         let subscribed = self.hosts[at].subscription;
         let heard = match message {
-            Message::Streamed { subscription, entry } if subscription == subscribed => Heard::Streamed(entry),
+            Message::Streamed { subscription, entry } if subscription == subscribed => {
+                if !self.split_before(at, &entry, net, history) {
+                    // Not yet: the stream is to come again from where the replica stands.
+                    return self.step(at, Heard::StreamLost, net, history);
+                }
+                Heard::Streamed(entry)
+            }
             Message::StreamLost { subscription } if subscription == subscribed => Heard::StreamLost,
             Message::StreamForgotten { subscription } if subscription == subscribed => Heard::StreamForgotten,
             Message::StandingsAre(standings) => Heard::StandingsReported(standings),
@@ -229,7 +252,56 @@ impl Shards {
         if host.replica.as_ref().is_some_and(|replica| replica.store().is_some()) {
             host.disk = engine;
             host.is_bereft = false;
+            self.bear_late(at, net, history);
         }
+    }
+
+    /// If this entry splits the replica's shard, the replica of the new shard beside it begins with its contents as they
+    /// are just before. False if the replica does not stand there yet.
+    fn split_before(&mut self, at: usize, entry: &StreamEntry, net: &mut Net, history: &mut History) -> bool {
+        let Place { shard, replica } = Place::of(at);
+        let Some(new) = split_at(entry.position.index, shard, history) else { return true };
+        let Some(position) = self.hosts[at].replica.as_ref().and_then(Replica::position) else { return true };
+        if position.index >= entry.position.index {
+            return true;
+        }
+        if position.index != entry.after {
+            return false;
+        }
+        let child = self.make_room(Place::at(new, replica), net);
+        if !self.hosts[child].is_born {
+            let store = self.hosts[at].replica.as_ref().and_then(Replica::store);
+            let checkpoint = store.and_then(|store| store.engine().checkpoint().ok());
+            let checkpoint = checkpoint.expect("a replica with a position has a store, in memory");
+            self.hosts[child].is_born = true;
+            self.hosts[child].disk = MemoryEngine::from_checkpoint(&checkpoint);
+            self.restart(child, net, history);
+        }
+        true
+    }
+
+    /// A replica that was copied past a split never passed it: its counterpart in the new shard is copied, too.
+    fn bear_late(&mut self, at: usize, net: &mut Net, history: &mut History) {
+        let Place { shard, replica } = Place::of(at);
+        let Some(position) = self.hosts[at].replica.as_ref().and_then(Replica::position) else { return };
+        let split = (1..=position.index.0).find_map(|index| split_at(LogIndex(index), shard, history));
+        let Some(new) = split else { return };
+        let child = self.make_room(Place::at(new, replica), net);
+        if !self.hosts[child].is_born {
+            self.hosts[child].is_born = true;
+            self.hosts[child].is_bereft = true;
+            self.restart(child, net, history);
+        }
+    }
+
+    /// Room for all replicas of a new shard.
+    fn make_room(&mut self, child: usize, net: &mut Net) -> usize {
+        let count = (child / REPLICAS + 1) * REPLICAS;
+        while self.hosts.len() < count {
+            net.after(1, Event::Tick(Actor::Replica(self.hosts.len())));
+            self.hosts.push(Host::unborn());
+        }
+        child
     }
 
     fn carry_out(
@@ -360,11 +432,21 @@ impl Shards {
     }
 
     /// Everything that a replica shows at a snapshot.
-    pub fn everything(&self, at: usize, snapshot_ts: Timestamp) -> Result<Vec<(Key, Bytes)>, String> {
+    pub fn everything(&self, at: usize, snapshot_ts: Timestamp) -> Content {
         let reader = self.replica(at).and_then(Replica::reader).ok_or("it does not follow its stream")?;
         let range = KeyRange::new(Key::default(), Key::new(vec![0xff; 8]));
         scan(&reader, range, snapshot_ts).map_err(|error| error.to_string())
     }
+}
+
+/// The shard that this entry splits off from another one, if it does.
+fn split_at(index: LogIndex, from: ShardId, history: &History) -> Option<ShardId> {
+    let bytes = history.log.get(index.0 as usize - 1)?;
+    let Ok(Command::ChangePlacement(change)) = Command::decode(bytes) else { return None };
+    let (new, _) = change.shards.first()?;
+    // Only if it was not refused: the replica hears of its slots in the same entry.
+    let takes = change.slots.iter().any(|(_, _, to)| to == new);
+    (takes && history.splits.get(&index) == Some(&from)).then_some(*new)
 }
 
 fn scan(

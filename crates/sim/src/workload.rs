@@ -254,7 +254,7 @@ impl Plan {
             Kind::Lock { n } => {
                 let guard = key(format!("g{n}"));
                 let slot = slot_of(&guard);
-                if id % 4 == 0 {
+                if id.is_multiple_of(4) {
                     return vec![put(0, format!("g{n}"), format!("{id}"))];
                 }
                 vec![(0, Mutation::lock(guard, slot)), put(0, format!("h{n}"), format!("{id}"))]

@@ -6,10 +6,9 @@ use crate::history::{History, Violation};
 use crate::invariants;
 use crate::net::{Actor, Event, Net};
 use crate::scenario::{Faults, Scenario, Victim};
-use crate::shards::{Place, REPLICAS, Shards};
+use crate::shards::{Content, Place, REPLICAS, Shards};
 use assize_adjudicator::{Command, PlacementChange};
 use assize_model::*;
-use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// At the end replicas are compared at a timestamp from so long ago.
@@ -25,7 +24,7 @@ pub struct Outcome {
     /// What happened.
     pub history: History,
     /// What each replica shows at the end, or why it shows nothing.
-    pub contents: Vec<(Place, Result<Vec<(Key, Bytes)>, String>)>,
+    pub contents: Vec<(Place, Content)>,
     /// The timestamp at which they were looked at.
     pub at: Timestamp,
     /// Intents that are still undecided at the end.
@@ -168,6 +167,7 @@ impl World {
             f.partition,
             f.epoch_raise,
             f.uncount,
+            f.split,
         ];
         let sum: u64 = weights.iter().sum();
         if sum == 0 {
@@ -188,7 +188,7 @@ impl World {
                 let down_for = net.random.between(50, 4_000);
                 shards.crash(replica, net, down_for);
             }
-            3 if !shards.is_shard_bereft(replica) => {
+            3 if shards.is_born(replica) && !shards.is_shard_bereft(replica) => {
                 let down_for = net.random.between(50, 2_000);
                 shards.lose_disk(replica, net, down_for);
             }
@@ -207,11 +207,26 @@ impl World {
                 adjudicators.decree(Command::ChangePlacement(change), net);
             }
             7 => {
-                let down = (0..shards.len()).find(|at| !shards.is_up(*at));
+                let down = (0..shards.len()).find(|at| shards.is_born(*at) && !shards.is_up(*at));
                 if let Some(at) = down {
                     let Place { shard, replica } = Place::of(at);
                     adjudicators.decree(Command::Uncount { shard, replica }, net);
                 }
+            }
+            8 if adjudicators.placement().shards.len() == scenario.shards as usize => {
+                let placement = adjudicators.placement();
+                let old = Place::of(replica).shard;
+                let (first, last) = placement.slots_of(old)[0];
+                let middle = Slot(first.0 + (last.0 - first.0) / 2);
+                let replicas = placement.shards[&old].replicas.clone();
+                let new = ShardId(scenario.shards + 1);
+                let change = PlacementChange {
+                    expected: placement.epoch,
+                    shards: vec![(new, Some(replicas))],
+                    slots: vec![(middle, last, new)],
+                    raise: Vec::new(),
+                };
+                adjudicators.decree(Command::ChangePlacement(change), net);
             }
             _ => {}
         }
@@ -262,7 +277,7 @@ impl World {
         for (_, content) in &contents {
             fingerprint = xxh3_64_with_seed(format!("{content:?}").as_bytes(), fingerprint);
         }
-        debug_assert_eq!(shards.len(), scenario.shards as usize * REPLICAS);
+        debug_assert_eq!(shards.len() % REPLICAS, 0);
         Outcome {
             contents,
             at,

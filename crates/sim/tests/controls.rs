@@ -165,3 +165,31 @@ fn unknown_reported_as_abort_breaks_something() {
         scenario.without_in_coordinator.insert(assize_coordinator::Rule::UnknownIsNotAbort);
     });
 }
+
+#[test]
+fn writes_routed_by_an_old_placement_break_something() {
+    let expected = ["atomicity_across_participants", "a_snapshot_reads_the_same_until_gc"];
+    must_break(200, &expected, |scenario| {
+        scenario.faults.split = 30;
+        scenario.prepared = 0;
+        scenario.without = Rules::only(Rule::RouteAtEntry);
+    });
+}
+
+#[test]
+fn snapshots_below_the_low_water_mark_break_something() {
+    must_break(600, &[], |scenario| {
+        scenario.faults.partition = 30;
+        scenario.faults.stroke_millis = 400;
+        stragglers(scenario);
+        scenario.without_in_store.insert(assize_mvcc::Rule::LowWater);
+        scenario.without = Rules::only(Rule::LowWater);
+    });
+}
+
+#[test]
+fn snapshots_above_the_closed_timestamp_break_something() {
+    must_break(100, &["a_snapshot_reads_the_same_until_gc"], |scenario| {
+        scenario.without_in_store.insert(assize_mvcc::Rule::ClosedTimestamp);
+    });
+}

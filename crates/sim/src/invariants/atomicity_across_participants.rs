@@ -4,14 +4,14 @@
 use super::Evidence;
 use crate::history::Violation;
 use crate::world::Outcome;
-use assize_model::{Key, Placement, ShardId};
+use assize_model::{Key, ShardId};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
 pub(super) fn check(evidence: &Evidence<'_>) -> Result<(), Violation> {
     let outcome: &Outcome = evidence.outcome;
     let wrong = |what: String| Err(Violation::new("atomicity_across_participants", what));
-    let placement = Placement::even(outcome.scenario.shards, assize_model::NodeId(1));
+    let placement = &evidence.placement;
     let mut data: BTreeMap<Key, Bytes> = BTreeMap::new();
     for commit in evidence.by_timestamp() {
         super::apply(&mut data, &commit.writes);

@@ -56,6 +56,8 @@ pub(crate) struct Evidence<'a> {
     pub commits: Vec<Commit>,
     /// Every decision, in the order of the log.
     pub decisions: Vec<(TxnId, Decision)>,
+    /// Where everything lies in the end.
+    pub placement: Placement,
 }
 
 impl<'a> Evidence<'a> {
@@ -99,7 +101,8 @@ impl<'a> Evidence<'a> {
                 commits.push(Commit { index, commit_ts, txn, footprint, writes, record, epochs, life });
             }
         }
-        Evidence { outcome, commits, decisions }
+        let placement = state.placement().clone();
+        Evidence { outcome, commits, decisions, placement }
     }
 
     /// The transaction of a commit.
