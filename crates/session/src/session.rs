@@ -235,7 +235,7 @@ impl Session {
         };
         let span = parsed.span.clone();
         if parsed.placeholders > 0 {
-            let within = memchr_placeholder(&text[span.clone()]);
+            let within = find_placeholder(&text[span.clone()]);
             return Err(assize_sql::syntax_error(text, span.start + within));
         }
         let hash = mix(mix_bytes(modes, &text[span.clone()]), 1);
@@ -1066,6 +1066,6 @@ fn literal_value(literal: Literal) -> Option<Value> {
 }
 
 /// Where the first `?` outside of strings lies, near enough for an error message.
-fn memchr_placeholder(statement: &[u8]) -> usize {
+fn find_placeholder(statement: &[u8]) -> usize {
     statement.iter().position(|b| *b == b'?').unwrap_or(0)
 }

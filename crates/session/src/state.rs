@@ -144,14 +144,14 @@ impl State {
     pub(crate) fn new(services: Arc<Services>, shared: Arc<Shared>, login: Login) -> Self {
         let variables = SessionVariables::new(shared.globals.clone());
         let clock = services.clock.clone();
-        let mut eval = EvalContext::default();
-        eval.rand = RandState::new(clock.random(), clock.random());
-        eval.uuid = UuidState {
+        let uuid = UuidState {
             node: clock.random() & 0xffff_ffff_ffff,
             sequence: clock.random() as u16 & 0x3fff,
             count: 0,
             short_base: (clock.random() & 0xff) << 56 | (clock.now_micros() as u64 / 1_000_000) << 24,
         };
+        let mut eval = EvalContext::default();
+        (eval.rand, eval.uuid) = (RandState::new(clock.random(), clock.random()), uuid);
         let mut state = State {
             user: login.user.clone(),
             database: login.database.clone(),

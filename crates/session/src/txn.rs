@@ -65,6 +65,9 @@ impl Default for TxnOptions {
     }
 }
 
+/// Keys that the transaction itself has a value for, `None` where it has deleted the row.
+type OwnRows<'a> = Box<dyn Iterator<Item = (&'a Key, Option<Bytes>)> + 'a>;
+
 /// A row held by a locking read, as it was when the reservation was granted.
 #[derive(Clone, Debug)]
 struct Locked {
@@ -583,7 +586,7 @@ impl Txn {
             .flatten()
             .filter(|(_, locked)| on_these_shards(locked.slot))
             .map(|(key, locked)| (key, locked.value.clone()));
-        let mut own: Vec<Box<dyn Iterator<Item = (&Key, Option<Bytes>)> + '_>> = if reverse {
+        let mut own: Vec<OwnRows<'_>> = if reverse {
             vec![Box::new(written.rev()), Box::new(locked.rev())]
         } else {
             vec![Box::new(written), Box::new(locked)]

@@ -657,7 +657,7 @@ impl SessionVariables {
         }
     }
 
-    /// SET [SESSION]; `None` is DEFAULT: the global value.
+    /// SET SESSION; `None` is DEFAULT: the global value.
     ///
     /// # Errors
     /// 1229 for a global variable, and those of [`Definition::check`].
