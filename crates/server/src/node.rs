@@ -12,6 +12,7 @@ use assize_model::ShardId;
 use assize_ports::{AdjudicatorClient, DecisionSource, Shard};
 use assize_shards::embedded::Embedded;
 use figment::value::Value;
+use metrics_exporter_prometheus::PrometheusHandle;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -105,8 +106,8 @@ pub async fn start(config: &Config, mysql: TcpListener, http: TcpListener) -> Re
     let draining = Arc::new(AtomicBool::new(false));
     let (stop, stopped) = watch::channel(false);
     let checks = checks(&adjudicator, &replicas, &draining);
-    tokio::spawn(http::serve(http, prometheus, checks, until(stopped.clone())));
-    tokio::spawn(keep_gauges(adjudicator.clone(), replicas.clone(), until(stopped)));
+    tokio::spawn(http::serve(http, prometheus.clone(), checks, until(stopped.clone())));
+    tokio::spawn(keep_gauges(adjudicator.clone(), replicas.clone(), prometheus, until(stopped)));
     Ok(Node {
         mysql: mysql_address,
         http: http_address,
@@ -157,7 +158,12 @@ fn checks(adjudicator: &Adjudicator, replicas: &[Arc<Embedded>], draining: &Arc<
     checks
 }
 
-async fn keep_gauges(adjudicator: Adjudicator, replicas: Vec<Arc<Embedded>>, stopped: impl Future<Output = ()>) {
+async fn keep_gauges(
+    adjudicator: Adjudicator,
+    replicas: Vec<Arc<Embedded>>,
+    prometheus: PrometheusHandle,
+    stopped: impl Future<Output = ()>,
+) {
     let started = Instant::now();
     let mut interval = tokio::time::interval(GAUGE_INTERVAL);
     tokio::pin!(stopped);
@@ -166,6 +172,8 @@ async fn keep_gauges(adjudicator: Adjudicator, replicas: Vec<Arc<Embedded>>, sto
             () = &mut stopped => return,
             _ = interval.tick() => {}
         }
+        // Otherwise the samples of histograms pile up until somebody scrapes them.
+        prometheus.run_upkeep();
         let stats = adjudicator.stats();
         ::metrics::gauge!(metrics::ADJUDICATOR_APPLIED_INDEX).set(stats.applied.0 as f64);
         ::metrics::gauge!(metrics::ADJUDICATOR_CLOSED_MILLIS).set(stats.closed_ts.millis() as f64);
@@ -220,8 +228,8 @@ async fn first_failure(replicas: &[Arc<Embedded>]) -> String {
     // One future per replica; the first to complete ends the node.
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
     let mut tasks = tokio::task::JoinSet::new();
-    for replica in replicas.iter().cloned() {
-        let sender = sender.clone();
+    for replica in replicas {
+        let (replica, sender) = (replica.clone(), sender.clone());
         tasks.spawn(async move {
             let why = format!("{} has stopped: {}", replica.id(), replica.failed().await);
             // Nobody listens any more once the node ends for another reason.

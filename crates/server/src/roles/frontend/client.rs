@@ -2,7 +2,7 @@
 
 use super::Hall;
 use super::kinds::Kind;
-use super::registry::Connection;
+use super::registry::{Connection, shown};
 use assize_catalog::{User, like};
 use assize_model::{ErrorCode, SqlError};
 use assize_ports::ResultSink;
@@ -35,7 +35,7 @@ pub struct Client {
     collation: Collation,
     multi_statements: bool,
     facts: Facts,
-    prepared: HashMap<u32, (Arc<[u8]>, Kind)>,
+    prepared: HashMap<u32, (Arc<str>, Kind)>,
 }
 
 /// What the protocol asks of the session all the time; read anew after statements that may have changed it.
@@ -75,7 +75,7 @@ impl Client {
         self.session.as_mut().ok_or_else(|| SqlError::internal("a command before the login"))
     }
 
-    fn begins(&mut self, command: &'static str, statement: Option<&[u8]>) {
+    fn begins(&mut self, command: &'static str, statement: Option<Arc<str>>) {
         self.hall.registry.counters.questions.fetch_add(1, Ordering::Relaxed);
         self.entry.begins(command, statement);
     }
@@ -123,7 +123,7 @@ impl Client {
         self.hall.statements.record(kind, result.is_ok(), took);
         if took >= self.hall.slow {
             self.hall.registry.counters.slow_queries.fetch_add(1, Ordering::Relaxed);
-            let shown = String::from_utf8_lossy(&text[..text.len().min(SLOW_TEXT_MAX)]);
+            let shown = loggable(&text[..text.len().min(SLOW_TEXT_MAX)]);
             let (rows, error) = match result {
                 Ok(rows) => (rows, None),
                 Err(error) => (0, Some(error.code.errno())),
@@ -198,6 +198,16 @@ impl Client {
             }
         }
     }
+}
+
+/// A statement as logs may hold it: without its literals if one of them may be a password.
+fn loggable(text: &[u8]) -> String {
+    let lower = text.to_ascii_lowercase();
+    let has = |word: &[u8]| lower.windows(word.len()).any(|window| window == word);
+    if has(b"identified") || has(b"password") {
+        return assize_sql::normalise(text, &ParseOptions::default()).text;
+    }
+    String::from_utf8_lossy(text).into_owned()
 }
 
 fn rows_of(done: &Done) -> u64 {
@@ -297,7 +307,7 @@ impl Handler for Client {
     }
 
     async fn query(&mut self, text: &[u8], writer: &mut ResultWriter) -> Result<(), SqlError> {
-        self.begins("Query", Some(text));
+        self.begins("Query", Some(shown(text)));
         let result = self.run_text(text, writer).await;
         self.rests();
         result
@@ -305,7 +315,8 @@ impl Handler for Client {
 
     async fn prepare(&mut self, text: &[u8]) -> Result<Prepared, SqlError> {
         self.hall.registry.counters.prepares.fetch_add(1, Ordering::Relaxed);
-        self.begins("Prepare", Some(text));
+        let shown = shown(text);
+        self.begins("Prepare", Some(shown.clone()));
         let result = match self.session() {
             Ok(session) => session.prepare(text).await,
             Err(error) => Err(error),
@@ -313,7 +324,7 @@ impl Handler for Client {
         self.refresh_status();
         self.rests();
         let assize_session::Prepared { id, params, columns, warnings } = result?;
-        self.prepared.insert(id, (text.into(), Kind::of(text)));
+        self.prepared.insert(id, (shown, Kind::of(text)));
         Ok(Prepared { id, params, columns, warnings })
     }
 
@@ -326,15 +337,15 @@ impl Handler for Client {
         self.hall.registry.counters.executes.fetch_add(1, Ordering::Relaxed);
         let (text, kind) = match self.prepared.get(&statement) {
             Some((text, kind)) => (text.clone(), *kind),
-            None => (Arc::from(&b""[..]), Kind::of(b"")),
+            None => (Arc::from(""), Kind::of(b"")),
         };
-        self.begins("Execute", Some(&text));
+        self.begins("Execute", Some(text.clone()));
         let began = Instant::now();
         let result = match self.session() {
             Ok(session) => session.execute(statement, params, &mut *writer).await,
             Err(error) => Err(error),
         };
-        self.ended(kind, &text, began, result.as_ref().map(rows_of));
+        self.ended(kind, text.as_bytes(), began, result.as_ref().map(rows_of));
         if let Ok(done) = &result {
             self.complete(done, false, kind, writer);
         }
@@ -419,5 +430,17 @@ impl ResultSink for NoRows {
 
     fn ready(&mut self) -> assize_ports::BoxFuture<'_, Result<(), SqlError>> {
         Box::pin(async { Ok(()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::loggable;
+
+    #[test]
+    fn passwords_stay_out_of_the_log() {
+        let logged = loggable(b"CREATE USER a IDENTIFIED BY 'geheim'");
+        assert!(logged.contains("IDENTIFIED") && !logged.contains("geheim"), "{logged}");
+        assert_eq!(loggable(b"SELECT 'x'"), "SELECT 'x'");
     }
 }

@@ -54,10 +54,7 @@ impl Kind {
 
     /// Whether statements of this kind leave every session variable as it was.
     pub fn keeps_variables(self) -> bool {
-        matches!(
-            self.name(),
-            "select" | "insert" | "update" | "delete" | "replace" | "begin" | "commit" | "rollback"
-        )
+        !matches!(self.name(), "set" | "use" | "call" | "prepare" | "execute" | "other")
     }
 }
 

@@ -54,6 +54,11 @@ pub struct Connection {
     tls: Mutex<Option<TlsInfo>>,
 }
 
+/// A statement's text as the process list shows it.
+pub fn shown(text: &[u8]) -> Arc<str> {
+    Arc::from(String::from_utf8_lossy(&text[..text.len().min(STATEMENT_SHOWN_MAX)]))
+}
+
 impl Connection {
     /// The client has logged in.
     pub fn logged_in(&self, user: &str, host: &str, database: Option<&str>, tls: Option<TlsInfo>) {
@@ -65,11 +70,7 @@ impl Connection {
     }
 
     /// A command begins.
-    pub fn begins(&self, command: &'static str, statement: Option<&[u8]>) {
-        let statement = statement.map(|text| {
-            let shown = &text[..text.len().min(STATEMENT_SHOWN_MAX)];
-            Arc::from(String::from_utf8_lossy(shown))
-        });
+    pub fn begins(&self, command: &'static str, statement: Option<Arc<str>>) {
         let mut doing = lock(&self.doing);
         doing.command = command;
         doing.state = "executing";
