@@ -94,14 +94,9 @@ fn reals(a: &SqlType, b: &SqlType) -> SqlType {
     match (a, b) {
         (SqlType::Float { .. }, SqlType::Float { .. }) => SqlType::Float { unsigned, digits: None },
         _ => {
-            // Fixed places survive only if all have them.
-            let digits = match (a, b) {
-                (
-                    SqlType::Double { digits: Some((p, s)), .. },
-                    SqlType::Double { digits: Some((q, t)), .. },
-                ) => Some(((*p).max(*q), (*s).max(*t))),
-                _ => None,
-            };
+            // Fixed places survive only if all have them: integers have none, decimals their scale.
+            let places = a.decimals().zip(b.decimals()).map(|(a, b)| a.max(b)).filter(|places| *places <= 30);
+            let digits = places.map(|places| (17 + places, places));
             SqlType::Double { unsigned, digits }
         }
     }

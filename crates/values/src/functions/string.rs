@@ -377,7 +377,8 @@ fn field(c: &mut Call<'_>) -> Result<Value, SqlError> {
     if c.arg(0).is_null() {
         return Ok(Value::Int(0));
     }
-    let all_text = c.types.iter().all(|t| t.text_collation().is_some() || matches!(t, SqlType::Null));
+    let text = |t: &SqlType| t.text_collation().is_some() || t.is_temporal() || matches!(t, SqlType::Null);
+    let all_text = c.types.iter().all(text);
     let all_int = c.types.iter().all(|t| t.is_integer() || matches!(t, SqlType::Null));
     let rule = if all_text {
         compare::Comparison::Text(c.collation())
