@@ -21,8 +21,10 @@
 use bytes::Bytes;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    Env, FlushOptions, LogLevel, Options as DbOptions, ReadOptions, ReadTier, WriteBatch, WriteOptions,
+    Env, FlushOptions, LogLevel, Options as DbOptions, ReadOptions, ReadTier, SliceTransform, WriteBatch,
+    WriteOptions,
 };
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -100,6 +102,20 @@ impl Default for Options {
     }
 }
 
+/// How the keys of a family are built.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Shape {
+    /// Anyhow.
+    #[default]
+    Plain,
+    /// A stem and eight bytes that tell the versions of one thing apart. No stem is the beginning of another key
+    /// of the family. Filters know the stems, so that [`Family::first`] of one stem looks only where it may be.
+    Versioned,
+}
+
+/// Bytes behind a stem.
+const VERSION_BYTES: usize = 8;
+
 /// What a finished write has promised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
@@ -119,13 +135,18 @@ pub struct Store {
 
 struct Inner {
     db: DB,
+    shapes: BTreeMap<String, Shape>,
     // Lives as long as the database that stores in it.
     _env: Option<Env>,
 }
 
 impl Store {
     /// Opens a store with these families and those it already has; what is missing is created.
-    pub fn open(location: &Location, families: &[String], options: &Options) -> Result<Store, RocksError> {
+    pub fn open(
+        location: &Location,
+        families: &[(String, Shape)],
+        options: &Options,
+    ) -> Result<Store, RocksError> {
         let env = match location {
             Location::Memory => Some(Env::mem_env().map_err(RocksError::new("make a store in memory"))?),
             Location::Directory(_) => None,
@@ -144,26 +165,27 @@ impl Store {
         if let Some(env) = &env {
             db_options.set_env(env);
         }
-        let mut names = families.to_vec();
-        names.push("default".to_owned());
+        let mut shapes: BTreeMap<String, Shape> = BTreeMap::from([("default".to_owned(), Shape::Plain)]);
         if let Location::Directory(path) = location
             && path.join("CURRENT").exists()
         {
-            names.extend(DB::list_cf(&db_options, path).map_err(opening(path))?);
+            let there = DB::list_cf(&db_options, path).map_err(opening(path))?;
+            shapes.extend(there.into_iter().map(|name| (name, Shape::Plain)));
         }
-        names.sort();
-        names.dedup();
+        shapes.extend(families.iter().cloned());
         let cache = Cache::new_lru_cache(options.cache_bytes);
-        let descriptors =
-            names.iter().map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache, options)));
+        let descriptors = shapes
+            .iter()
+            .map(|(name, shape)| ColumnFamilyDescriptor::new(name, family_options(*shape, &cache, options)));
         let db = DB::open_cf_descriptors(&db_options, &path, descriptors).map_err(opening(&path))?;
-        Ok(Store { inner: Arc::new(Inner { db, _env: env }) })
+        Ok(Store { inner: Arc::new(Inner { db, shapes, _env: env }) })
     }
 
     /// A handle to one family; `None` if it was not named when the store was opened.
     pub fn family(&self, name: &str) -> Option<Family> {
         self.inner.db.cf_handle(name)?;
-        Some(Family { store: self.clone(), name: name.into() })
+        let shape = self.inner.shapes.get(name).copied().unwrap_or_default();
+        Some(Family { store: self.clone(), name: name.into(), shape })
     }
 
     /// Makes everything logged so far durable.
@@ -210,7 +232,7 @@ fn database_options(options: &Options) -> DbOptions {
     db
 }
 
-fn family_options(cache: &Cache, options: &Options) -> DbOptions {
+fn family_options(shape: Shape, cache: &Cache, options: &Options) -> DbOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_block_size(16 << 10);
@@ -219,6 +241,15 @@ fn family_options(cache: &Cache, options: &Options) -> DbOptions {
     table.set_bloom_filter(10.0, false);
     table.set_format_version(6);
     let mut family = DbOptions::default();
+    if shape == Shape::Versioned {
+        // The name is stored with every file: another way to find stems needs another name.
+        family.set_prefix_extractor(SliceTransform::create(
+            "assize.stem.1",
+            |key| &key[..key.len() - VERSION_BYTES],
+            Some(|key| key.len() > VERSION_BYTES),
+        ));
+        family.set_memtable_prefix_bloom_ratio(0.05);
+    }
     family.set_block_based_table_factory(&table);
     family.set_compression_type(DBCompressionType::Lz4);
     family.set_level_compaction_dynamic_level_bytes(true);
@@ -232,6 +263,7 @@ fn family_options(cache: &Cache, options: &Options) -> DbOptions {
 pub struct Family {
     store: Store,
     name: Arc<str>,
+    shape: Shape,
 }
 
 impl Family {
@@ -271,6 +303,8 @@ impl Family {
     pub fn cursor(&self, lower: &[u8], upper: &[u8]) -> Cursor<'_> {
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(lower);
+        // Without this a cursor might skip files that do not hold the stem of the key it was sent to.
+        options.set_total_order_seek(true);
         options.set_iterate_upper_bound(upper);
         Cursor { inner: self.db().raw_iterator_cf_opt(self.handle(), options) }
     }
@@ -279,6 +313,11 @@ impl Family {
     pub fn first(&self, lower: &[u8], upper: &[u8]) -> Result<Option<(Bytes, Bytes)>, RocksError> {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(upper);
+        if self.shape == Shape::Versioned && is_one_stem(lower, upper) {
+            options.set_prefix_same_as_start(true);
+        } else {
+            options.set_total_order_seek(true);
+        }
         let mut cursor = Cursor { inner: self.db().raw_iterator_cf_opt(self.handle(), options) };
         cursor.seek(lower)?;
         let copy = |(key, value)| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
@@ -310,6 +349,13 @@ impl Family {
         let property = rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES;
         self.db().property_int_value_cf(self.handle(), property).ok().flatten().unwrap_or(0)
     }
+}
+
+/// Whether all keys from `lower` to `upper` begin with the stem of `lower`.
+fn is_one_stem(lower: &[u8], upper: &[u8]) -> bool {
+    let Some(len) = lower.len().checked_sub(VERSION_BYTES).filter(|len| *len > 0) else { return false };
+    let (stem, last) = (&lower[..len - 1], lower[len - 1]);
+    last != u8::MAX && upper.len() == len && upper[..len - 1] == *stem && upper[len - 1] == last + 1
 }
 
 /// Writes to one family that become visible together, or not at all.
@@ -397,7 +443,7 @@ mod tests {
     use super::*;
 
     fn open(location: &Location) -> Store {
-        let families = ["versions".to_owned(), "intents".to_owned()];
+        let families = [("versions".to_owned(), Shape::Versioned), ("intents".to_owned(), Shape::Plain)];
         let options = Options { cache_bytes: 1 << 20, write_buffer_bytes: 4 << 20, background_jobs: 2 };
         Store::open(location, &families, &options).unwrap()
     }
@@ -434,6 +480,64 @@ mod tests {
         assert_eq!(cursor.entry(), None);
         assert_eq!(family.first(b"b", b"d").unwrap().unwrap().0, "bb");
         assert_eq!(family.first(b"c", b"d").unwrap(), None);
+    }
+
+    /// A key of the shape that versions have: an escaped stem with a terminator, and eight bytes.
+    fn versioned(stem: &str, version: u64) -> Vec<u8> {
+        let mut key = [stem.as_bytes(), &[0, 0]].concat();
+        key.extend_from_slice(&version.to_be_bytes());
+        key
+    }
+
+    #[test]
+    fn the_first_of_a_stem_is_found_wherever_it_lies() {
+        let store = open(&Location::Memory);
+        let family = store.family("versions").unwrap();
+        let stems = ["a", "aa", "ab", "b", "ba", "c", "ca", "d"];
+        // In four files and in memory, every stem in some of them.
+        for layer in 0..5u64 {
+            let mut batch = family.batch();
+            for (n, stem) in stems.iter().enumerate() {
+                if (n as u64 + layer) % 3 == 0 {
+                    batch.put(&versioned(stem, layer * 10), stem.as_bytes());
+                }
+            }
+            batch.put(b"\x01", b"state");
+            batch.write(Mode::Buffered).unwrap();
+            if layer < 4 {
+                family.flush().unwrap();
+            }
+        }
+        let mut found = 0;
+        for stem in stems.iter().chain(&["0", "aaa", "bb", "z"]) {
+            for from in 0..60 {
+                let lower = versioned(stem, from);
+                let mut upper = lower[..lower.len() - 8].to_vec();
+                *upper.last_mut().unwrap() += 1;
+                let mut cursor = family.cursor(&lower, &upper);
+                cursor.seek(&lower).unwrap();
+                let expected = cursor.entry().map(|(key, value)| (key.to_vec(), value.to_vec()));
+                let first = family.first(&lower, &upper).unwrap();
+                assert_eq!(first.map(|(k, v)| (k.to_vec(), v.to_vec())), expected, "{stem} from {from}");
+                found += usize::from(expected.is_some());
+                // Bounds that are no stem's are looked at in full.
+                let wide = family.first(&lower[..lower.len() - 8], b"zz").unwrap();
+                let mut cursor = family.cursor(&lower[..lower.len() - 8], b"zz");
+                cursor.seek(&lower[..lower.len() - 8]).unwrap();
+                assert_eq!(wide.map(|(k, _)| k.to_vec()), cursor.entry().map(|(k, _)| k.to_vec()));
+            }
+        }
+        assert!(found > 100);
+        // A scan crosses stems and files.
+        let mut cursor = family.cursor(b"a", b"z");
+        cursor.seek(b"a").unwrap();
+        let mut all = 0;
+        while cursor.entry().is_some() {
+            all += 1;
+            cursor.next().unwrap();
+        }
+        let expected = (0..5).map(|l| (0..8).filter(|n| (n + l) % 3 == 0).count()).sum::<usize>();
+        assert_eq!(all, expected);
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub use shard::Embedded;
 
 use assize_model::{Epoch, ReplicaId, ShardId, Slot};
 use assize_ports::{DecisionSource, StreamError};
-use assize_rocks::{Location, RocksError, Store};
+use assize_rocks::{Location, RocksError, Shape, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,11 +85,14 @@ pub async fn open(
     };
     let location =
         directory.map_or(Location::Memory, |directory| Location::Directory(directory.join("rocks")));
-    let names = setups.iter().flat_map(|setup| [versions_of(setup.shard), intents_of(setup.shard)]);
-    let names: Vec<String> = names.collect();
+    // Every key of the versions family ends in a timestamp, but for a few that are only ever read whole.
+    let families = setups.iter().flat_map(|setup| {
+        [(versions_of(setup.shard), Shape::Versioned), (intents_of(setup.shard), Shape::Plain)]
+    });
+    let families: Vec<(String, Shape)> = families.collect();
     let rocks = options.rocks.clone();
     let store =
-        blocking(move || Store::open(&location, &names, &rocks)).await.map_err(|error| match error {
+        blocking(move || Store::open(&location, &families, &rocks)).await.map_err(|error| match error {
             RocksError::InUse(path) => OpenError::InUse(path),
             error => OpenError::Store(error),
         })?;

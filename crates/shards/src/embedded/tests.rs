@@ -260,9 +260,9 @@ async fn what_was_flushed_is_reported_as_durable() {
 #[test]
 fn rocksdb_is_an_engine() {
     assize_mvcc::conformance::check(|| {
-        let names = ["versions-1".to_owned(), "intents-1".to_owned()];
-        let store = Store::open(&Location::Memory, &names, &assize_rocks::Options::default()).unwrap();
-        let family = |name: &String| store.family(name).expect("named at opening");
-        engine::RocksEngine::new(family(&names[0]), family(&names[1]), PathBuf::new())
+        let families = [("versions-1".to_owned(), Shape::Versioned), ("intents-1".to_owned(), Shape::Plain)];
+        let store = Store::open(&Location::Memory, &families, &assize_rocks::Options::default()).unwrap();
+        let family = |name: &str| store.family(name).expect("named at opening");
+        engine::RocksEngine::new(family("versions-1"), family("intents-1"), PathBuf::new())
     });
 }
