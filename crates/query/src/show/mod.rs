@@ -141,6 +141,13 @@ pub async fn show(
 ) -> Result<Executed, SqlError> {
     let mut answer = answer(&show.what, context).await?;
     answer.filter(show.filter.as_ref(), context).await?;
+    // MySQL tells the pattern in the heading of lists of names.
+    if let (ShowWhat::Databases | ShowWhat::Tables { .. }, Some(ShowFilter::Like(pattern))) =
+        (&show.what, &show.filter)
+        && let Some((heading, _)) = answer.columns.first_mut()
+    {
+        heading.push_str(&format!(" ({pattern})"));
+    }
     answer.send(sink).await
 }
 
