@@ -414,9 +414,13 @@ pub fn lift(text: &[u8], options: &ParseOptions) -> Option<Lifted> {
     // The word before decides what a parenthesis opens.
     let mut opens_list = false;
     let mut copied = start;
+    let mut last_end = end;
     scan.pos = start;
     while let Some((piece, start, end)) = scan.next() {
         let bytes = &text[start..end];
+        if bytes != b";" {
+            last_end = end;
+        }
         let level = &mut levels[depth];
         let was_ready = std::mem::take(&mut ready);
         let sign = minus.take();
@@ -524,8 +528,11 @@ pub fn lift(text: &[u8], options: &ParseOptions) -> Option<Lifted> {
                     }
                 }
                 b";" => {
-                    if text[end..].iter().any(|b| !b.is_ascii_whitespace() && *b != b';') {
-                        return None;
+                    // Another statement is not for us; blanks, comments and semicolons are none.
+                    while let Some((_, start, end)) = scan.next() {
+                        if &text[start..end] != b";" {
+                            return None;
+                        }
                     }
                     break;
                 }
@@ -540,7 +547,8 @@ pub fn lift(text: &[u8], options: &ParseOptions) -> Option<Lifted> {
     if scan.version_comment {
         return None;
     }
-    out.extend_from_slice(&text[copied..]);
+    // Comments before and behind the statement, which tracing tools fill anew for every request, are no part of it.
+    out.extend_from_slice(&text[copied..last_end.max(copied)]);
     let mut hasher = Xxh3::new();
     hasher.update(&out);
     hasher.update(&classes);

@@ -107,6 +107,15 @@ fn literals_are_lifted_where_only_their_value_counts() {
 }
 
 #[test]
+fn comments_around_a_statement_are_no_part_of_it() {
+    let one = lifted("/* request 1 */ SELECT a FROM t WHERE b = 1 /*traceparent='00-1'*/ ; -- x");
+    let two = lifted("SELECT a FROM t WHERE b = 1");
+    assert_eq!(one, two);
+    let (text, _) = lifted("# x\nSELECT a FROM t /* within */ WHERE b = c /* behind */").unwrap();
+    assert_eq!(text, "SELECT a FROM t /* within */ WHERE b = c");
+}
+
+#[test]
 fn other_statements_are_left_alone() {
     for text in [
         "CREATE TABLE t (a INT DEFAULT 5)",
