@@ -8,7 +8,7 @@
 
 use crate::record::{self, Kind, VERSION_HEADER};
 use crate::{Cursor, Engine, Family, Options, Ownership, Rule, Slots, StoreError, key};
-use assize_model::{Key, KeyRange, Slot, Timestamp};
+use assize_model::{Epoch, Key, KeyRange, Slot, Timestamp};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -94,12 +94,18 @@ pub(crate) struct Progress {
 pub struct Reader<E> {
     engine: Arc<E>,
     progress: Arc<Progress>,
-    options: Options,
+    options: Arc<Options>,
+    routed_by: Option<Epoch>,
 }
 
 impl<E> Clone for Reader<E> {
     fn clone(&self) -> Self {
-        Reader { engine: self.engine.clone(), progress: self.progress.clone(), options: self.options.clone() }
+        Reader {
+            engine: self.engine.clone(),
+            progress: self.progress.clone(),
+            options: self.options.clone(),
+            routed_by: self.routed_by,
+        }
     }
 }
 
@@ -112,7 +118,15 @@ struct Shown {
 
 impl<E: Engine> Reader<E> {
     pub(crate) fn new(engine: Arc<E>, progress: Progress, options: Options) -> Self {
-        Reader { engine, progress: Arc::new(progress), options }
+        Reader { engine, progress: Arc::new(progress), options: Arc::new(options), routed_by: None }
+    }
+
+    /// This reader for reads that were routed by this epoch of the shard. After a split both sides hold the versions from
+    /// before it; a scan that goes to both must find each row once, and one that was begun before the split must find
+    /// them all on the side that it knows. Without an epoch a reader shows whatever the replica held at the snapshot.
+    #[must_use]
+    pub fn routed_by(&self, epoch: Epoch) -> Self {
+        Reader { routed_by: Some(epoch), ..self.clone() }
     }
 
     pub(crate) fn engine(&self) -> &E {
@@ -138,11 +152,11 @@ impl<E: Engine> Reader<E> {
     }
 
     fn shows(&self, slot: Slot, snapshot_ts: Timestamp) -> bool {
-        self.progress
-            .ownership
-            .read()
-            .expect("no writer panics while it holds the lock")
-            .shows(slot, snapshot_ts)
+        self.progress.ownership.read().expect("no writer panics while it holds the lock").shows(
+            slot,
+            snapshot_ts,
+            self.routed_by,
+        )
     }
 
     /// Asked before an image of the engine is taken: everything at or below the snapshot must be in it.
@@ -208,11 +222,11 @@ impl<E: Engine> Reader<E> {
         let (lower, upper) = key::version_bounds(range);
         let cursor = self.engine.cursor(Family::Versions, &lower, &upper).map_err(StoreError::from)?;
         self.check_kept(snapshot_ts)?;
-        let ownership = self.ownership();
+        let owned = Owned { ownership: &self.ownership(), routed_by: self.routed_by };
         let budget = Budget { rows: limit, bytes: SCAN_BYTES_MAX, versions: SCAN_VERSIONS_MAX };
         let batch = match direction {
-            Direction::Forward => scan_forward(cursor, range, &lower, snapshot_ts, &ownership, budget),
-            Direction::Reverse => scan_reverse(cursor, range, &upper, snapshot_ts, &ownership, budget),
+            Direction::Forward => scan_forward(cursor, range, &lower, snapshot_ts, &owned, budget),
+            Direction::Reverse => scan_reverse(cursor, range, &upper, snapshot_ts, &owned, budget),
         }?;
         Ok(batch)
     }
@@ -277,7 +291,7 @@ impl<E: Engine> Reader<E> {
             }
             let is_row = shown.kind == Kind::Put
                 && slots.contains(shown.slot)
-                && ownership.shows(shown.slot, snapshot_ts);
+                && ownership.shows(shown.slot, snapshot_ts, None);
             if is_row {
                 let value = walk.cursor.value();
                 let inner = xxhash_rust::xxh3::xxh3_64_with_seed(&value, shown.commit_ts.0);
@@ -287,6 +301,18 @@ impl<E: Engine> Reader<E> {
             is_spent = walk.examined >= versions_max;
         }
         Ok((hash, None))
+    }
+}
+
+/// Which slots a scan shows.
+struct Owned<'a> {
+    ownership: &'a Ownership,
+    routed_by: Option<Epoch>,
+}
+
+impl Owned<'_> {
+    fn shows(&self, slot: Slot, snapshot_ts: Timestamp) -> bool {
+        self.ownership.shows(slot, snapshot_ts, self.routed_by)
     }
 }
 
@@ -309,7 +335,7 @@ fn scan_forward<C: Cursor>(
     range: &KeyRange,
     lower: &[u8],
     snapshot_ts: Timestamp,
-    ownership: &Ownership,
+    owned: &Owned<'_>,
     budget: Budget,
 ) -> Result<ScanBatch, StoreError> {
     let mut walk = Forward::new(cursor, snapshot_ts, lower)?;
@@ -322,7 +348,7 @@ fn scan_forward<C: Cursor>(
             batch.rest = Some(KeyRange::new(next, range.end.clone()));
             break;
         }
-        if shown.kind == Kind::Put && ownership.shows(shown.slot, snapshot_ts) {
+        if shown.kind == Kind::Put && owned.shows(shown.slot, snapshot_ts) {
             let key = key::parse_prefix(&walk.prefix)?;
             let value = walk.cursor.value().slice(VERSION_HEADER..);
             bytes += key.0.len() + value.len();
@@ -338,7 +364,7 @@ fn scan_reverse<C: Cursor>(
     range: &KeyRange,
     upper: &[u8],
     snapshot_ts: Timestamp,
-    ownership: &Ownership,
+    owned: &Owned<'_>,
     budget: Budget,
 ) -> Result<ScanBatch, StoreError> {
     let mut walk = Reverse::new(cursor, snapshot_ts, upper)?;
@@ -351,7 +377,7 @@ fn scan_reverse<C: Cursor>(
             batch.rest = Some(KeyRange::new(range.start.clone(), key.successor()));
             break;
         }
-        if shown.kind == Kind::Put && ownership.shows(shown.slot, snapshot_ts) {
+        if shown.kind == Kind::Put && owned.shows(shown.slot, snapshot_ts) {
             let value = record.slice(VERSION_HEADER..);
             bytes += key.0.len() + value.len();
             batch.rows.push((key, value));

@@ -1,6 +1,6 @@
 //! Every value that this crate writes, in one place, with its format's version.
 
-use crate::{Ownership, Slots};
+use crate::{Lost, Ownership, Slots};
 use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::{Epoch, Key, LogIndex, Mutation, MutationOp, Position, Slot, Timestamp, WriteDigest};
 use bytes::Bytes;
@@ -79,9 +79,10 @@ pub fn encode_state(state: &State) -> Bytes {
     body.put_u64(state.low_water.0);
     put_slots(&mut body, &state.ownership.held);
     body.put_varint(state.ownership.lost.len() as u64);
-    for (until, slots) in &state.ownership.lost {
-        body.put_u64(until.0);
-        put_slots(&mut body, slots);
+    for lost in &state.ownership.lost {
+        body.put_u64(lost.until.0);
+        body.put_u64(lost.epoch.0);
+        put_slots(&mut body, &lost.slots);
     }
     envelope::seal(STATE_TAG, STATE_VERSION, &body).into()
 }
@@ -95,10 +96,12 @@ pub fn decode_state(bytes: &[u8]) -> Result<State, DecodeError> {
     let epoch = Epoch(reader.u64()?);
     let low_water = Timestamp(reader.u64()?);
     let held = slots(&mut reader)?;
-    let count = reader.count(9)?;
+    let count = reader.count(17)?;
     let mut lost = Vec::with_capacity(count);
     for _ in 0..count {
-        lost.push((Timestamp(reader.u64()?), slots(&mut reader)?));
+        let until = Timestamp(reader.u64()?);
+        let epoch = Epoch(reader.u64()?);
+        lost.push(Lost { until, epoch, slots: slots(&mut reader)? });
     }
     reader.finish()?;
     Ok(State {
@@ -240,7 +243,11 @@ mod tests {
             low_water: Timestamp(40),
             ownership: Ownership {
                 held: Slots::new(vec![(Slot(0), Slot(99))]),
-                lost: vec![(Timestamp(800), Slots::new(vec![(Slot(100), Slot(u16::MAX))]))],
+                lost: vec![Lost {
+                    until: Timestamp(800),
+                    epoch: Epoch(2),
+                    slots: Slots::new(vec![(Slot(100), Slot(u16::MAX))]),
+                }],
             },
         }
     }
@@ -258,7 +265,7 @@ mod tests {
         let sealed = b"mvst\x01\x00\x31\x00\x00\x00\
             \x07\0\0\0\0\0\0\0\x84\x03\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x28\0\0\0\0\0\0\0\
             \x01\0\0\x63\0\
-            \x01\x20\x03\0\0\0\0\0\0\x01\x64\0\xff\xff";
+            \x01\x20\x03\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x01\x64\0\xff\xff";
         let encoded = encode_state(&state());
         // The last four bytes are the checksum.
         assert_eq!(&encoded[10..encoded.len() - 4], &sealed[10..]);

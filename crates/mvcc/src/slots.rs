@@ -1,6 +1,6 @@
 //! Which slots a replica holds, and until when those it lost can still be read.
 
-use assize_model::{Slot, Timestamp};
+use assize_model::{Epoch, Slot, Timestamp};
 
 /// A set of slots.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -78,18 +78,30 @@ impl Slots {
 ///
 /// ```text
 ///   snapshot_ts ──────────────── until ─────────────▶
-///   lost slot   │ readable here    │ belongs to another shard
-///   held slot   │ readable         │ readable
+///   lost slot   │ readable, if routed by an epoch in which it was held │ belongs to another shard
+///   held slot   │ readable                                             │ readable
 /// ```
 ///
-/// A scan that was routed by an old placement may finish at its old snapshot, so a lost slot stays readable
-/// below the move until the low-water mark has passed it.
+/// A scan that was routed by an old placement may finish at its old snapshot, so a lost slot stays readable below the move
+/// until the low-water mark has passed it. A scan that was routed by the new placement asks the new owner for it, and must
+/// not find it here as well.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Ownership {
     /// Held now.
     pub held: Slots,
-    /// Lost, each with the closed timestamp of the entry that moved them away.
-    pub lost: Vec<(Timestamp, Slots)>,
+    /// Lost, in the order in which they were.
+    pub lost: Vec<Lost>,
+}
+
+/// Slots that moved away.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lost {
+    /// The closed timestamp of the entry that moved them.
+    pub until: Timestamp,
+    /// The shard's last epoch in which they were held.
+    pub epoch: Epoch,
+    /// Which.
+    pub slots: Slots,
 }
 
 impl Ownership {
@@ -98,30 +110,35 @@ impl Ownership {
         Ownership { held, lost: Vec::new() }
     }
 
-    /// Whether a version in this slot may be seen at this snapshot.
+    /// Whether a version in this slot may be seen at this snapshot by a read that was routed by this epoch of the shard
+    /// (`None`: by whatever epoch held it).
     #[inline]
-    pub fn shows(&self, slot: Slot, snapshot_ts: Timestamp) -> bool {
+    pub fn shows(&self, slot: Slot, snapshot_ts: Timestamp, routed_by: Option<Epoch>) -> bool {
         self.held.contains(slot)
-            || self.lost.iter().any(|(until, slots)| snapshot_ts < *until && slots.contains(slot))
+            || self.lost.iter().any(|lost| {
+                snapshot_ts < lost.until
+                    && routed_by.is_none_or(|epoch| epoch <= lost.epoch)
+                    && lost.slots.contains(slot)
+            })
     }
 
     /// Whether a version in this slot must be kept.
     pub fn keeps(&self, slot: Slot) -> bool {
-        self.held.contains(slot) || self.lost.iter().any(|(_, slots)| slots.contains(slot))
+        self.held.contains(slot) || self.lost.iter().any(|lost| lost.slots.contains(slot))
     }
 
-    /// Takes in that from `at` on the replica holds exactly these.
-    pub fn change(&mut self, held: Slots, at: Timestamp) {
-        let gone = self.held.minus(&held);
-        if !gone.is_empty() {
-            self.lost.push((at, gone));
+    /// Takes in that from `at` on the replica holds exactly these; `epoch` was the last before.
+    pub fn change(&mut self, held: Slots, at: Timestamp, epoch: Epoch) {
+        let slots = self.held.minus(&held);
+        if !slots.is_empty() {
+            self.lost.push(Lost { until: at, epoch, slots });
         }
         self.held = held;
     }
 
     /// Forgets losses that no snapshot at or above the low-water mark can see.
     pub fn forget_below(&mut self, low_water: Timestamp) {
-        self.lost.retain(|(until, _)| low_water < *until);
+        self.lost.retain(|lost| low_water < lost.until);
     }
 }
 
@@ -133,10 +150,12 @@ mod tests {
     #[test]
     fn a_lost_slot_is_readable_below_the_move_only() {
         let mut ownership = Ownership::new(Slots::all());
-        ownership.change(Slots::new(vec![(Slot(0), Slot(9))]), Timestamp(50));
-        assert!(ownership.shows(Slot(3), Timestamp(99)));
-        assert!(ownership.shows(Slot(10), Timestamp(49)));
-        assert!(!ownership.shows(Slot(10), Timestamp(50)));
+        ownership.change(Slots::new(vec![(Slot(0), Slot(9))]), Timestamp(50), Epoch(1));
+        assert!(ownership.shows(Slot(3), Timestamp(99), Some(Epoch(2))));
+        assert!(ownership.shows(Slot(10), Timestamp(49), Some(Epoch(1))));
+        assert!(ownership.shows(Slot(10), Timestamp(49), None));
+        assert!(!ownership.shows(Slot(10), Timestamp(49), Some(Epoch(2))), "its new owner is asked");
+        assert!(!ownership.shows(Slot(10), Timestamp(50), Some(Epoch(1))));
         assert!(ownership.keeps(Slot(10)));
         ownership.forget_below(Timestamp(49));
         assert!(ownership.keeps(Slot(10)));

@@ -393,10 +393,10 @@ impl<E: Engine> MvccStore<E> {
             // Both rise together; an entry can never take a snapshot back that was readable.
             closed_ts: entry.position.closed_ts.max(state.position.closed_ts),
         };
-        state.epoch = entry.epoch.unwrap_or(state.epoch);
         if let Some(slots) = &entry.slots {
-            state.ownership.change(Slots::new(slots.clone()), state.position.closed_ts);
+            state.ownership.change(Slots::new(slots.clone()), state.position.closed_ts, state.epoch);
         }
+        state.epoch = entry.epoch.unwrap_or(state.epoch);
         if let Some(low_water) = entry.low_water {
             state.low_water = state.low_water.max(low_water.min(state.position.closed_ts));
         }

@@ -5,7 +5,7 @@ use assize_model::{
     ShardCommit, ShardWrites, Slot, StreamEntry, Timestamp, TxnId, Vote, WriteDigest,
 };
 use assize_mvcc::{
-    Applied, Direction, Family, Intent, MemoryEngine, MvccStore, Options, Prepare, Rule, Slots,
+    Applied, Direction, Family, Intent, MemoryEngine, MvccStore, Options, Prepare, Reader, Rule, Slots,
 };
 use goldenscript::{ArgumentConsumer, Command, Context};
 use std::error::Error;
@@ -93,6 +93,13 @@ impl Runner {
         self.store.get_or_insert_with(|| MvccStore::open(MemoryEngine::new(), options).unwrap())
     }
 
+    /// The reader for reads that were routed by `epoch=N`, or by nobody knows which.
+    fn reader(&mut self, args: &mut ArgumentConsumer<'_>) -> Result<Reader<MemoryEngine>> {
+        let epoch = args.take_key("epoch").map(|e| e.parse().map(Epoch)).transpose()?;
+        let reader = self.store().reader();
+        Ok(epoch.map_or(reader.clone(), |epoch| reader.routed_by(epoch)))
+    }
+
     fn apply(&mut self, args: &mut ArgumentConsumer<'_>) -> Result<String> {
         let index = LogIndex(args.next_pos().ok_or("index")?.trim_start_matches('#').parse()?);
         let closed_ts = ts(args.next_pos().ok_or("closed timestamp")?)?;
@@ -168,7 +175,8 @@ impl Runner {
         let direction =
             if args.next_pos() == Some("reverse") { Direction::Reverse } else { Direction::Forward };
         let range = KeyRange::new(Key::new(start.as_bytes().to_vec()), Key::new(end.as_bytes().to_vec()));
-        let batch = self.store().scan(&range, at, direction, limit)?;
+        let reader = self.reader(args)?;
+        let batch = reader.scan(&range, at, direction, limit)?;
         let mut out = String::new();
         for (key, value) in batch.rows {
             write!(out, "{key:?}={} ", String::from_utf8_lossy(&value))?;
@@ -215,7 +223,7 @@ impl goldenscript::Runner for Runner {
             "get" => {
                 let at = ts(args.take_key("at").ok_or("at=TS")?)?;
                 let key = Key::new(args.next_pos().ok_or("key")?.as_bytes().to_vec());
-                match self.store().get(&key, at)? {
+                match self.reader(&mut args)?.get(&key, at)? {
                     Some(value) => format!("{key:?}={}", String::from_utf8_lossy(&value)),
                     None => format!("{key:?} is not there"),
                 }
