@@ -189,13 +189,19 @@ async fn recurse(
             ));
         }
         rt.context.check_killed()?;
+        let before = rt.budget.used();
         rt.recursion.push((name.clone(), Arc::new(last)));
+        // Common table expressions and subqueries of the step read the rows of this step only.
+        let outside = rt.enter_step();
         let mut operator = open(&step.root);
         let rows = collect(&mut *operator, rt).await;
+        rt.leave_step(outside);
         rt.recursion.pop();
-        // Common table expressions and subqueries of the step read the rows of this step only.
-        rt.forget_step();
         last = keep(rows?, step, rt)?;
+        rt.budget.back_to(before);
+        for row in &last {
+            rt.budget.take_row(row)?;
+        }
         result.extend(last.iter().cloned());
     }
     Ok(result)

@@ -52,6 +52,8 @@ pub enum Pending {
 pub struct SubqueryRows {
     /// The rows.
     pub rows: Vec<Row>,
+    /// What they take.
+    size: usize,
     /// For membership tests: keys of the rows without NULL, and whether there are rows with NULL; `None` if
     /// some row has no key.
     pub members: std::sync::OnceLock<Option<(HashSet<Vec<u8>>, bool)>>,
@@ -100,6 +102,17 @@ impl Budget {
     pub fn used(&self) -> usize {
         self.used
     }
+
+    /// Back to what was taken at some moment before: everything taken since is gone.
+    pub fn back_to(&mut self, used: usize) {
+        self.used = self.used.min(used);
+    }
+}
+
+/// What a statement knew before a recursive step.
+pub(crate) struct Outside {
+    memo: HashMap<usize, HashMap<Vec<u8>, Arc<SubqueryRows>>>,
+    ctes: HashMap<u32, Arc<CteRows>>,
 }
 
 /// Roughly what a row takes.
@@ -156,14 +169,17 @@ impl<'c> Runtime<'c> {
         of_plan.get(&exact_key(args)).cloned()
     }
 
-    /// Forgets what depended on the rows of a recursive step.
-    pub(crate) fn forget_step(&mut self) {
-        self.memo.clear();
-        if self.recursion.is_empty() {
-            return;
-        }
-        // Within an outer recursion, tables computed from its rows must be computed again.
-        self.ctes.clear();
+    /// A recursive step begins: what it computes of its rows must not be found by the next step, and what is
+    /// known outside must survive it.
+    pub(crate) fn enter_step(&mut self) -> Outside {
+        let ctes = self.ctes.clone();
+        Outside { memo: std::mem::take(&mut self.memo), ctes }
+    }
+
+    /// The step is over.
+    pub(crate) fn leave_step(&mut self, outside: Outside) {
+        self.memo = outside.memo;
+        self.ctes = outside.ctes;
     }
 
     /// The next answer of a waiting function, if it is there already.
@@ -189,12 +205,19 @@ impl<'c> Runtime<'c> {
         match pending {
             Pending::Subquery { plan, args, exists, single } => {
                 let key = exact_key(&args);
+                let before = self.budget.used();
                 let rows = crate::exec::subquery_rows(&plan, args, exists, single, self).await?;
+                // What the subquery sorted or grouped is gone; its rows stay until they are forgotten.
+                self.budget.back_to(before);
+                let size = key.len() + 64 + rows.iter().map(|r| row_size(r)).sum::<usize>();
                 let of_plan = self.memo.entry(Arc::as_ptr(&plan) as usize).or_default();
                 if of_plan.len() >= MEMO_MAX {
+                    let forgotten = of_plan.values().map(|r| r.size).sum();
                     of_plan.clear();
+                    self.budget.give(forgotten);
                 }
-                of_plan.insert(key, Arc::new(SubqueryRows { rows, ..SubqueryRows::default() }));
+                self.budget.take(size)?;
+                of_plan.insert(key, Arc::new(SubqueryRows { rows, size, ..SubqueryRows::default() }));
             }
             Pending::Session(SessionFunction::GetLock, args) => {
                 let name = args.first().map(super::to_text).unwrap_or_default();
@@ -264,4 +287,36 @@ pub fn exact_key(values: &[Value]) -> Vec<u8> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_that_needs_too_much_memory_is_told_the_figures() {
+        let mut budget = Budget::new(1000);
+        budget.take(600).expect("within the limit");
+        let error = budget.take(600).expect_err("beyond it");
+        assert_eq!(error.code.errno(), 1041);
+        assert!(error.message.contains("1200 bytes") && error.message.contains("limit 1000"), "{error}");
+        budget.back_to(100);
+        budget.take(900).expect("given back");
+    }
+
+    #[test]
+    fn exact_keys_differ_where_values_do() {
+        let texts = [
+            vec![Value::text("a"), Value::text("bc")],
+            vec![Value::text("ab"), Value::text("c")],
+            vec![Value::Int(1), Value::Null],
+            vec![Value::UInt(1), Value::Null],
+            vec![Value::Double(1.0), Value::Null],
+        ];
+        for (i, a) in texts.iter().enumerate() {
+            for (j, b) in texts.iter().enumerate() {
+                assert_eq!(exact_key(a) == exact_key(b), i == j, "{a:?} {b:?}");
+            }
+        }
+    }
 }
