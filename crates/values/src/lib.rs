@@ -33,7 +33,7 @@
 //! text. SLEEP, GET_LOCK and whatever else needs a clock or other sessions is not among the functions.
 //!
 //! Where to read next: [`Value`] and [`SqlType`], then [`ops`] and [`compare`]; [`store`] for what strict mode
-//! means; [`collation`] for how text compares; `tests/expressions/` for some nine hundred expressions with
+//! means; [`collation`] for how text compares; `tests/expressions/` for some two thousand expressions with
 //! their answers.
 
 mod arg;

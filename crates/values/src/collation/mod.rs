@@ -83,6 +83,8 @@ const ALIASES: &[(&str, u16)] = &[
     ("utf8mb4_uca1400_as_ci", 305),
     ("utf8mb4_uca1400_as_cs", 278),
     ("utf8mb4_uca1400_nopad_ai_ci", 255),
+    ("utf8mb4_uca1400_nopad_as_ci", 305),
+    ("utf8mb4_uca1400_nopad_as_cs", 278),
     ("utf8mb4_nopad_bin", 309),
     ("utf8mb4_general_nopad_ci", 45),
     ("utf8mb4_unicode_nopad_ci", 255),
