@@ -163,7 +163,8 @@ impl Shard for Embedded {
     fn get<'a>(&'a self, view: ReadView, key: &'a Key) -> BoxFuture<'a, Result<Option<Bytes>, ShardError>> {
         Box::pin(async move {
             self.admit(view.snapshot_ts, Some(view.epoch)).await?;
-            self.reader.get(key, view.snapshot_ts).map_err(|error| self.read_error(error))
+            let reader = self.reader.routed_by(view.epoch);
+            reader.get(key, view.snapshot_ts).map_err(|error| self.read_error(error))
         })
     }
 
@@ -174,7 +175,8 @@ impl Shard for Embedded {
     ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, ShardError>> {
         Box::pin(async move {
             self.admit(view.snapshot_ts, Some(view.epoch)).await?;
-            let get = |key| self.reader.get(key, view.snapshot_ts).map_err(|error| self.read_error(error));
+            let reader = self.reader.routed_by(view.epoch);
+            let get = |key| reader.get(key, view.snapshot_ts).map_err(|error| self.read_error(error));
             keys.iter().map(get).collect()
         })
     }
@@ -192,7 +194,8 @@ impl Shard for Embedded {
                 Direction::Forward => assize_mvcc::Direction::Forward,
                 Direction::Reverse => assize_mvcc::Direction::Reverse,
             };
-            let batch = self.reader.scan(range, view.snapshot_ts, direction, limit);
+            let reader = self.reader.routed_by(view.epoch);
+            let batch = reader.scan(range, view.snapshot_ts, direction, limit);
             let batch = batch.map_err(|error| self.read_error(error))?;
             Ok(ScanPage { rows: batch.rows, rest: batch.rest })
         })
