@@ -167,8 +167,7 @@ impl Leader {
 
     /// Runs until it is stopped or the node fails.
     pub async fn run(mut self) {
-        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
-        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut housekeeping = tokio::time::Instant::now();
         loop {
             tokio::select! {
                 // Answers first: they make room for the next batch.
@@ -178,7 +177,12 @@ impl Leader {
                     Some(event) => self.take(event).await,
                     None => return,
                 },
-                _ = housekeeping.tick() => self.keep_house().await,
+                () = tokio::time::sleep_until(housekeeping) => {}
+            }
+            // Looked at in every round: under load there is always an answer or an event that comes first.
+            if tokio::time::Instant::now() >= housekeeping {
+                self.keep_house().await;
+                housekeeping = tokio::time::Instant::now() + HOUSEKEEPING;
             }
             // Take everything that has arrived: it goes into one entry.
             while self.stopping.is_none()
