@@ -27,10 +27,7 @@ pub async fn delete(
 }
 
 /// How the rows of a DELETE are found, and which tables of FROM lose them.
-pub(crate) fn bind_delete(
-    delete: &Delete,
-    rt: &mut Runtime<'_>,
-) -> Result<(RowsPlan, Vec<usize>), SqlError> {
+pub(crate) fn bind_delete(delete: &Delete, rt: &mut Runtime<'_>) -> Result<(RowsPlan, Vec<usize>), SqlError> {
     let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
     super::bind_with(delete.with.as_ref(), &mut binder)?;
     let (select, scope) = binder.rows_of(&delete.from, delete.selection.as_ref(), &delete.order_by)?;

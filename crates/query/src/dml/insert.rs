@@ -8,11 +8,13 @@ use crate::exec::{collect, open};
 use crate::expr::{ColumnId, Expr, Layout, Row, Runtime, eval_async};
 use crate::infoschema::SystemTables;
 use crate::plan::plan_query;
+use assize_catalog::key::{self, hidden_id_counter};
 use assize_catalog::{Table, same_name};
-use assize_model::{ErrorCode, Key, Slot, SqlError, WarningLevel};
-use assize_ports::{Executed, StatementContext};
+use assize_model::{ErrorCode, Key, Slot, SqlError, TableId, WarningLevel};
+use assize_ports::{Executed, ReadIntent, StatementContext};
 use assize_sql::{Assignment, Insert, InsertSource, ValueExpr};
 use assize_values::{IntType, IntWidth, SqlMode, SqlType, Value};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Runs INSERT or REPLACE.
@@ -52,7 +54,8 @@ async fn run(
             let compiled = inserter.bind_rows(rows, rt)?;
             for row in compiled {
                 rt.context.check_killed()?;
-                inserter.values_row(row, rt).await?;
+                let written = inserter.values_row(row, rt).await;
+                inserter.after(written, rt).await?;
             }
             rows.len() > 1
         }
@@ -87,12 +90,14 @@ async fn run(
                 rt.context.check_killed()?;
                 inserter.planned = inserter.row_number + page.len() as u64;
                 for values in page {
-                    inserter.query_row(values, &types, rt).await?;
+                    let written = inserter.query_row(values, &types, rt).await;
+                    inserter.after(written, rt).await?;
                 }
             }
             true
         }
     };
+    inserter.flush(rt).await?;
     let warnings = statement.warnings(rt);
     Ok(inserter.finish(multiple, warnings, rt))
 }
@@ -123,6 +128,10 @@ pub(crate) struct Inserter {
     /// How many rows will still come, as far as is known: ids are taken for all of them at once.
     pub(crate) planned: u64,
     ids: IdSource,
+    /// Hidden row ids of a table without primary key.
+    hidden_ids: IdSource,
+    /// Rows whose unique keys are still to be looked up, all in one request.
+    pending: Vec<PendingRow>,
     row_number: u64,
     inserted: u64,
     replaced: u64,
@@ -133,6 +142,17 @@ pub(crate) struct Inserter {
     /// The id of the last row that was given one, or was updated.
     explicit_id: u64,
 }
+
+/// A complete row that waits to be written.
+struct PendingRow {
+    row: Row,
+    key: Key,
+    slot: Slot,
+    generated_id: Option<u64>,
+}
+
+/// Rows whose unique keys are looked up together.
+const PENDING_MAX: usize = 256;
 
 /// AUTO_INCREMENT values of one statement.
 #[derive(Default)]
@@ -145,14 +165,14 @@ struct IdSource {
 }
 
 impl IdSource {
-    async fn take(&mut self, table: &Table, wanted: u64, rt: &mut Runtime<'_>) -> Result<u64, SqlError> {
+    async fn take(&mut self, table: TableId, wanted: u64, rt: &mut Runtime<'_>) -> Result<u64, SqlError> {
         loop {
             if self.left == 0 {
                 let mut count = wanted.max(1);
                 if self.floor >= self.next && self.step > 0 {
                     count = count.saturating_add((self.floor - self.next) / self.step + 1);
                 }
-                let range = rt.context.transaction().allocate_ids(table.id, count).await?;
+                let range = rt.context.transaction().allocate_ids(table, count).await?;
                 self.next = range.first;
                 self.left = range.count;
                 self.step = range.increment.max(1);
@@ -202,6 +222,8 @@ impl Inserter {
             on_duplicate: None,
             planned: 0,
             ids: IdSource::default(),
+            hidden_ids: IdSource::default(),
+            pending: Vec::new(),
             row_number: 0,
             inserted: 0,
             replaced: 0,
@@ -211,6 +233,14 @@ impl Inserter {
             insert_id: 0,
             explicit_id: 0,
         })
+    }
+
+    /// If a row failed, the rows before it that still wait are written first: their errors come first.
+    async fn after(&mut self, written: Result<(), SqlError>, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
+        if written.is_err() {
+            self.flush(rt).await?;
+        }
+        written
     }
 
     fn check_counts(&self, rows: &[Vec<ValueExpr>]) -> Result<(), SqlError> {
@@ -399,19 +429,78 @@ impl Inserter {
             return Ok(None);
         }
         let wanted = self.planned.saturating_sub(self.row_number - 1);
-        let id = self.ids.take(&self.table, wanted, rt).await?;
+        let id = self.ids.take(self.table.id, wanted, rt).await?;
         row[ordinal] = id_value(&self.table.columns[ordinal].sql_type, id)?;
         Ok(Some(id))
     }
 
-    /// Writes a complete row, or does what is to be done instead if a unique key is taken.
+    /// The key and slot of a new row.
+    async fn place(&mut self, row: &[Value], rt: &mut Runtime<'_>) -> Result<(Key, Slot), SqlError> {
+        let key = match self.table.row_key(row) {
+            Some(key) => key,
+            None => {
+                let wanted = (self.planned + 1).saturating_sub(self.row_number);
+                let id = self.hidden_ids.take(hidden_id_counter(self.table.id), wanted, rt).await?;
+                key::hidden_row_key(self.table.id, id)
+            }
+        };
+        let slot = self.table.row_slot(row, &key);
+        Ok((key, slot))
+    }
+
+    /// Writes a complete row, or keeps it until enough have come together.
     async fn write(
         &mut self,
-        mut row: Row,
-        mut generated_id: Option<u64>,
+        row: Row,
+        generated_id: Option<u64>,
         rt: &mut Runtime<'_>,
     ) -> Result<(), SqlError> {
-        let (mut key, mut slot) = self.writer.place(&row, rt).await?;
+        let (key, slot) = self.place(&row, rt).await?;
+        let pending = PendingRow { row, key, slot, generated_id };
+        // Only a plain INSERT treats all taken keys alike: the statement fails.
+        if self.replace || self.ignore || self.on_duplicate.is_some() {
+            return self.write_alone(pending, rt).await;
+        }
+        self.pending.push(pending);
+        if self.pending.len() >= PENDING_MAX { self.flush(rt).await } else { Ok(()) }
+    }
+
+    /// Writes the rows that wait, with one look at all of their unique keys.
+    async fn flush(&mut self, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
+        let rows = std::mem::take(&mut self.pending);
+        let mut places = Vec::new();
+        let mut of_row = Vec::with_capacity(rows.len());
+        for pending in &rows {
+            let keys = self.writer.exclusive_keys(&pending.row, &pending.key, pending.slot);
+            of_row.push(keys.len());
+            places.extend(keys);
+        }
+        let found = if places.is_empty() {
+            Vec::new()
+        } else {
+            rt.context.transaction().get_many(self.table.id, &places, ReadIntent::Plain).await?
+        };
+        let mut taken: BTreeSet<Key> = BTreeSet::new();
+        let mut at = 0;
+        for (pending, count) in rows.into_iter().zip(of_row) {
+            let mine = at..at + count;
+            at += count;
+            let clash = found[mine.clone()].iter().any(Option::is_some)
+                || places[mine.clone()].iter().any(|(_, key)| taken.contains(key));
+            taken.extend(places[mine].iter().map(|(_, key)| key.clone()));
+            if clash {
+                // Looked at again alone: the error names the key, a generated id is drawn again.
+                self.write_alone(pending, rt).await?;
+            } else {
+                self.write_checked(pending, rt).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a complete row, or does what is to be done instead if a unique key is taken.
+    async fn write_alone(&mut self, pending: PendingRow, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
+        let PendingRow { mut row, mut key, mut slot, mut generated_id } = pending;
         loop {
             let Some(duplicate) = self.writer.duplicate_of(&row, &key, slot, None, rt).await? else {
                 break;
@@ -421,10 +510,10 @@ impl Inserter {
                 && let Some(ordinal) = self.table.auto_increment()
                 && self.is_key_of(duplicate.index, ordinal)
             {
-                let id = self.ids.take(&self.table, 1, rt).await?;
+                let id = self.ids.take(self.table.id, 1, rt).await?;
                 row[ordinal] = id_value(&self.table.columns[ordinal].sql_type, id)?;
                 generated_id = Some(id);
-                (key, slot) = self.writer.place(&row, rt).await?;
+                (key, slot) = self.place(&row, rt).await?;
                 continue;
             }
             if self.replace {
@@ -441,6 +530,12 @@ impl Inserter {
             self.skipped += 1;
             return ignored(duplicate.error, self.ignore, rt);
         }
+        self.write_checked(PendingRow { row, key, slot, generated_id }, rt).await
+    }
+
+    /// Writes a row whose unique keys are free.
+    async fn write_checked(&mut self, pending: PendingRow, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
+        let PendingRow { row, key, slot, generated_id } = pending;
         let writer = self.writer.clone();
         if let Err(error) = foreign::check_parents(&writer, &row, None, &mut self.writers, rt).await {
             self.skipped += 1;

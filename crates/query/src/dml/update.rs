@@ -59,9 +59,10 @@ fn bind_update(
             .find(&parts, "field list")?
             .ok_or_else(|| crate::bind::unknown_column(&parts.join("."), "field list"))?
             .id;
-        let place = scope.tables.iter().enumerate().find_map(|(at, t)| {
-            t.columns.iter().position(|c| c.id == found).map(|ordinal| (at, ordinal))
-        });
+        let place =
+            scope.tables.iter().enumerate().find_map(|(at, t)| {
+                t.columns.iter().position(|c| c.id == found).map(|ordinal| (at, ordinal))
+            });
         let (table, ordinal) = place.ok_or_else(|| SqlError::internal("a column without table"))?;
         let expr = match &assignment.value {
             ValueExpr::Default => None,
@@ -73,8 +74,7 @@ fn bind_update(
         };
         assigned.push(Assigned { table, ordinal, expr });
     }
-    let targets: Vec<usize> =
-        assigned.iter().map(|a| a.table).collect::<BTreeSet<_>>().into_iter().collect();
+    let targets: Vec<usize> = assigned.iter().map(|a| a.table).collect::<BTreeSet<_>>().into_iter().collect();
     let limit = update.limit.as_ref().map(|l| limit_expr(l, &mut binder)).transpose()?;
     let intent = ReadIntent::Update(LockMode::Optimistic);
     let plan = plan_rows(select, limit, &targets, intent, &extra, &mut binder)?;

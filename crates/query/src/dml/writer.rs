@@ -13,7 +13,7 @@ use crate::bind::{Binder, Place, Scope};
 use crate::constraints::foreign::{ChildRule, ParentRule};
 use crate::expr::{Expr, Layout, Row, Runtime, eval_async, truth};
 use crate::infoschema::SystemTables;
-use assize_catalog::key::{Entry, hidden_id_counter};
+use assize_catalog::key::Entry;
 use assize_catalog::{Catalog, DefaultValue, Index, Table, key, row};
 use assize_model::{ErrorCode, IndexId, Key, Mutation, Slot, SqlError, TableId, WarningLevel};
 use assize_ports::{ReadIntent, StatementContext};
@@ -253,18 +253,19 @@ impl Writer {
         Ok(())
     }
 
-    /// The key and slot of a new row. A table without primary key draws a hidden id.
-    pub async fn place(&self, row: &[Value], rt: &mut Runtime<'_>) -> Result<(Key, Slot), SqlError> {
-        let key = match self.table.row_key(row) {
-            Some(key) => key,
-            None => {
-                let counter = hidden_id_counter(self.table.id);
-                let ids = rt.context.transaction().allocate_ids(counter, 1).await?;
-                key::hidden_row_key(self.table.id, ids.first)
+    /// The keys of a new row that no other row may have, in the order of the indexes.
+    pub fn exclusive_keys(&self, row: &[Value], key: &Key, slot: Slot) -> Vec<(Slot, Key)> {
+        let mut out = Vec::new();
+        if !self.table.hidden_row_id {
+            out.push((slot, key.clone()));
+        }
+        for index in self.table.secondary_indexes().filter(|i| i.unique) {
+            let entry = self.table.index_entry(index, row, key, slot);
+            if entry.exclusive {
+                out.push((entry.slot, entry.key));
             }
-        };
-        let slot = self.table.row_slot(row, &key);
-        Ok((key, slot))
+        }
+        out
     }
 
     /// The first unique key that another row already has, in the order of the indexes. `except` is the row
