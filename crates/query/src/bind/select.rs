@@ -724,6 +724,20 @@ impl Binder<'_> {
         for (at, group) in groups.iter_mut().enumerate() {
             if group.is_none() {
                 let expr = self.late_group(&group_asts[at], &items, &aliases)?;
+                let mut used = Vec::new();
+                expr.columns(&mut used);
+                let computed = {
+                    let gathered = gather.borrow();
+                    let aggregates = gathered.aggregates.iter().map(|a| a.id);
+                    aggregates.chain(gathered.windows.iter().map(|w| w.id)).any(|id| used.contains(&id))
+                };
+                if computed {
+                    let name = items.iter().find(|(e, ..)| *e == expr).map_or("", |(_, name, _)| name);
+                    return Err(SqlError::new(
+                        ErrorCode::WrongGroupField,
+                        format!("Can't group on '{name}'"),
+                    ));
+                }
                 let id = match expr.as_column() {
                     Some(id) if !rollup => id,
                     _ => self.next_id(),
