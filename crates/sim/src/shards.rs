@@ -125,10 +125,11 @@ impl Shards {
         self.hosts[at].replica.as_ref()
     }
 
-    /// Whether a sibling of this replica, or itself, is not whole.
-    pub fn is_shard_bereft(&self, at: usize) -> bool {
+    /// Whether this replica's shard could bear the loss of a disk: all replicas are born and none has lost its own.
+    pub fn is_shard_whole(&self, at: usize) -> bool {
         let shard = at / REPLICAS;
-        self.hosts[shard * REPLICAS..(shard + 1) * REPLICAS].iter().any(|host| host.is_bereft)
+        let hosts = &self.hosts[shard * REPLICAS..(shard + 1) * REPLICAS];
+        hosts.iter().all(|host| host.is_born && !host.is_bereft)
     }
 
     fn options(&self, at: usize) -> Options {

@@ -188,7 +188,7 @@ impl World {
                 let down_for = net.random.between(50, 4_000);
                 shards.crash(replica, net, down_for);
             }
-            3 if shards.is_born(replica) && !shards.is_shard_bereft(replica) => {
+            3 if shards.is_shard_whole(replica) => {
                 let down_for = net.random.between(50, 2_000);
                 shards.lose_disk(replica, net, down_for);
             }

@@ -159,9 +159,11 @@ fn a_new_id_after_a_lost_reply_breaks_something() {
 
 #[test]
 fn unknown_reported_as_abort_breaks_something() {
-    must_break(400, &["unknown_is_never_reported_as_abort"], |scenario| {
-        stragglers(scenario);
-        scenario.faults.loss = 200;
+    must_break(100, &["unknown_is_never_reported_as_abort"], |scenario| {
+        // Most messages are lost, so some commits arrive and their answers do not, for as long as anybody waits.
+        scenario.prepared = 0;
+        scenario.faults.loss = 750;
+        scenario.fault_millis = 60_000;
         scenario.without_in_coordinator.insert(assize_coordinator::Rule::UnknownIsNotAbort);
     });
 }
@@ -173,17 +175,6 @@ fn writes_routed_by_an_old_placement_break_something() {
         scenario.faults.split = 30;
         scenario.prepared = 0;
         scenario.without = Rules::only(Rule::RouteAtEntry);
-    });
-}
-
-#[test]
-fn snapshots_below_the_low_water_mark_break_something() {
-    must_break(600, &[], |scenario| {
-        scenario.faults.partition = 30;
-        scenario.faults.stroke_millis = 400;
-        stragglers(scenario);
-        scenario.without_in_store.insert(assize_mvcc::Rule::LowWater);
-        scenario.without = Rules::only(Rule::LowWater);
     });
 }
 
