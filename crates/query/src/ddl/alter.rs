@@ -75,13 +75,18 @@ async fn attempt_once(alter: &AlterTable, context: &mut dyn StatementContext) ->
     let catalog = internal.catalog();
     let database = crate::dml::database_of(&alter.table, context)?;
     let old = catalog.require_table(&database, &alter.table.name)?.clone();
-    if let Some(building) = old.indexes.iter().find(|i| i.state != IndexState::Public) {
+    let plan = plan(alter, &old, &catalog, context).await?;
+    // An index that is being built may only be dropped: that is how a build whose frontend died is cleared away.
+    let building = |i: &&Index| i.state != IndexState::Public && old.indexes.iter().any(|o| o.id == i.id);
+    if let Some(building) = plan.new.indexes.iter().find(building) {
         return Err(SqlError::new(
-            ErrorCode::TableDefinitionChanged,
-            format!("Index '{}' of table '{}' is being built, please retry", building.name, old.name),
+            ErrorCode::CantExecuteWhileLocked,
+            format!(
+                "Index '{}' of table '{}' is being built; wait for it, or drop it if nobody builds it any more",
+                building.name, old.name
+            ),
         ));
     }
-    let plan = plan(alter, &old, &catalog, context).await?;
     if plan.copy {
         std::mem::drop(internal);
         return copy_table(&old, plan, context).await;
