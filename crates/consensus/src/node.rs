@@ -182,14 +182,30 @@ impl Shared {
         self.retained.store(bytes, Ordering::Relaxed);
     }
 
-    /// Whether something may be written.
-    pub fn room(&self) -> Result<(), AdjudicatorError> {
+    /// Whether the node has not failed.
+    fn alive(&self) -> Result<(), AdjudicatorError> {
         if let Some(why) = self.failure.borrow().clone() {
             return Err(AdjudicatorError::Stopped(why));
         }
-        if let Some(failure) = self.wal.failure() {
-            return Err(AdjudicatorError::Stopped(failure.to_string()));
+        match self.wal.failure() {
+            Some(failure) => Err(AdjudicatorError::Stopped(failure.to_string())),
+            None => Ok(()),
         }
+    }
+
+    /// Whether something small may be written that makes no shard grow.
+    pub fn room_for_little(&self) -> Result<(), AdjudicatorError> {
+        self.alive()?;
+        if !self.may_keep_house() {
+            let left = format!("the log can write {}", self.wal.headroom());
+            return Err(AdjudicatorError::DiskFull(left));
+        }
+        Ok(())
+    }
+
+    /// Whether something may be written.
+    pub fn room(&self) -> Result<(), AdjudicatorError> {
+        self.alive()?;
         let (headroom, free) = (self.wal.headroom(), self.free.load(Ordering::Relaxed));
         if headroom < self.options.headroom_min || free < self.options.free_min {
             let left = format!("{free} bytes are left, and the log can write {headroom}");

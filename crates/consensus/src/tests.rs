@@ -309,6 +309,24 @@ async fn a_full_disk_refuses_commits_and_takes_them_again_when_there_is_space() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_on_a_full_disk_can_be_started_and_read() {
+    let fs = Memory::new();
+    let node = open(&fs).await;
+    let (txn, _) = Frontend::register(&node).await.commit(&node, "k").await;
+    node.shutdown().await;
+    drop(node);
+    let scarce = Options { free_min: 1 << 20, ..options() };
+    fs.set_capacity(Some(512 << 10));
+    let node = Adjudicator::open_on(Arc::new(fs.clone()), scarce).await.unwrap();
+    let mut frontend = Frontend::register(&node).await;
+    assert!(matches!(node.outcome(txn, true).await.unwrap(), Outcome::Committed(_)));
+    let footprint = frontend.put(&node, "k", b"v".to_vec()).await;
+    let refused = node.commit(footprint).await.unwrap_err();
+    assert!(matches!(refused, AdjudicatorError::DiskFull(_)), "{refused}");
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_heals_by_itself_once_replicas_have_persisted() {
     let fs = Memory::new();
     // The reserve is where the checkpoint goes that lets the log be forgotten.
