@@ -10,10 +10,8 @@ pub struct Config {
     pub version: String,
     /// TLS, if there is any; see [`crate::tls_from_pem`] and [`crate::self_signed_tls`].
     pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// Most connections at a time. One more is kept for administrators.
+    /// Most connections at a time, to begin with. One more is kept for administrators.
     pub connections_max: usize,
-    /// Largest packet, in bytes; larger ones get error 1153.
-    pub packet_bytes_max: usize,
     /// How long a client may take to authenticate.
     pub connect_timeout: Duration,
     /// How long a client may take to receive what was sent.
@@ -34,7 +32,6 @@ impl Default for Config {
             version: concat!("8.4.6-assize-", env!("CARGO_PKG_VERSION")).to_owned(),
             tls: None,
             connections_max: 1000,
-            packet_bytes_max: 64 << 20,
             connect_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(5),

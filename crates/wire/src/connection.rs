@@ -372,7 +372,7 @@ async fn log_in<H: Handler>(
     let database = session.client.database.clone().map(StateChange::Database);
     io.writer.ok(0, database.as_slice());
     io.writer.flush().await.map_err(|_| ConnectionError::HungUp)?;
-    io.packets.set_limit(config.packet_bytes_max);
+    io.packets.set_limit(handler.packet_bytes_max());
     io.packets.expect(0);
     Ok(())
 }
@@ -951,7 +951,7 @@ impl<H: Handler> Running<'_, H> {
         let mut cursor = Cursor::new(body);
         let (Ok(id), Ok(param)) = (cursor.u32(), cursor.u16()) else { return };
         let Some(statement) = self.session.statements.get_mut(&id) else { return };
-        let limit = self.config.packet_bytes_max;
+        let limit = self.handler.packet_bytes_max();
         let Some(data) = statement.long_data.get_mut(usize::from(param)) else {
             statement.long_error = Some(SqlError::new(
                 ErrorCode::WrongArguments,

@@ -119,6 +119,9 @@ pub trait Handler: Send {
     /// How long the client may be idle.
     fn wait_timeout(&self) -> Duration;
 
+    /// `max_allowed_packet` of the session that has just begun.
+    fn packet_bytes_max(&self) -> usize;
+
     /// `character_set_client`.
     fn client_charset(&self) -> ResultCharset;
 

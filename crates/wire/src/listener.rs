@@ -9,7 +9,7 @@ use assize_model::{ErrorCode, SqlError};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -88,12 +88,14 @@ pub struct Listener {
     connections: Mutex<BTreeMap<u32, Arc<Control>>>,
     next: AtomicU32,
     refused: AtomicU64,
+    connections_max: AtomicUsize,
 }
 
 impl Listener {
     /// A listener that has no connections yet.
     pub fn new(config: Config) -> Arc<Self> {
         Arc::new(Listener {
+            connections_max: AtomicUsize::new(config.connections_max),
             config: Arc::new(config),
             connections: Mutex::default(),
             next: AtomicU32::new(1),
@@ -104,6 +106,11 @@ impl Listener {
     /// What it was told.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Changes how many connections there may be at a time; those that are there stay.
+    pub fn set_connections_max(&self, connections_max: usize) {
+        self.connections_max.store(connections_max, Ordering::Relaxed);
     }
 
     /// Connections now.
@@ -181,7 +188,7 @@ impl Listener {
     {
         let control = Arc::new(Control::default());
         let mut connections = self.lock();
-        let (open, limit) = (connections.len(), self.config.connections_max);
+        let (open, limit) = (connections.len(), self.connections_max.load(Ordering::Relaxed));
         if open > limit {
             drop(connections);
             self.refused.fetch_add(1, Ordering::Relaxed);

@@ -143,7 +143,7 @@ async fn connections_survive_any_bytes() {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let echo = Echo::new(Default::default());
         let peer = Peer { host: "localhost".to_owned(), port: 0 };
-        let config = Config { packet_bytes_max: 1 << 20, ..Config::default() };
+        let config = Config::default();
         let server = tokio::spawn(async move {
             let control = Arc::new(Control::default());
             serve_connection(theirs, 1, peer, Admission::Ordinary, echo, &config, control).await

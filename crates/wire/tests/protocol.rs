@@ -23,15 +23,24 @@ struct Client {
 }
 
 fn config() -> Config {
-    Config { version: "8.4.6-assize-test".to_owned(), packet_bytes_max: 20 << 20, ..Config::default() }
+    Config { version: "8.4.6-assize-test".to_owned(), ..Config::default() }
 }
 
 impl Client {
     /// Connects and reads the greeting.
     async fn greeted(config: Config, admission: Admission) -> (Client, Vec<u8>) {
+        Client::greeted_with(config, admission, 20 << 20).await
+    }
+
+    async fn greeted_with(
+        config: Config,
+        admission: Admission,
+        packet_bytes_max: usize,
+    ) -> (Client, Vec<u8>) {
         let (stream, theirs) = tokio::io::duplex(1 << 16);
         let (seen, control) = (Arc::new(Seen::default()), Arc::new(Control::default()));
-        let echo = Echo::new(seen.clone());
+        let mut echo = Echo::new(seen.clone());
+        echo.packet_bytes_max = packet_bytes_max;
         let peer = Peer { host: "10.0.0.9".to_owned(), port: 4711 };
         let held = control.clone();
         let server =
@@ -46,15 +55,21 @@ impl Client {
 
     /// Connected as `root`, with these capabilities beyond the basic ones.
     async fn connected(capabilities: u32) -> Client {
-        Client::with(config(), capabilities).await
+        let (client, _) = Client::greeted(config(), Admission::Ordinary).await;
+        client.logged_in(capabilities).await
     }
 
-    async fn with(config: Config, capabilities: u32) -> Client {
-        let (mut client, _) = Client::greeted(config, Admission::Ordinary).await;
-        client.send(1, &login(BASE | capabilities, "root", b"", "caching_sha2_password")).await;
-        let (seq, ok) = client.packet().await;
+    /// Connected to a server that takes packets of this size at most.
+    async fn limited(packet_bytes_max: usize) -> Client {
+        let (client, _) = Client::greeted_with(config(), Admission::Ordinary, packet_bytes_max).await;
+        client.logged_in(0).await
+    }
+
+    async fn logged_in(mut self, capabilities: u32) -> Client {
+        self.send(1, &login(BASE | capabilities, "root", b"", "caching_sha2_password")).await;
+        let (seq, ok) = self.packet().await;
         assert_eq!((seq, &ok[..]), (2, &b"\0\0\0\x02\0\0\0"[..]));
-        client
+        self
     }
 
     async fn send(&mut self, seq: u8, payload: &[u8]) {
@@ -316,8 +331,7 @@ async fn packets_beyond_16_mib_travel_both_ways() {
 
 #[tokio::test]
 async fn a_packet_over_the_limit_is_refused_and_the_connection_lives() {
-    let config = Config { packet_bytes_max: 1000, ..config() };
-    let mut client = Client::with(config, 0).await;
+    let mut client = Client::limited(1000).await;
     let big = error(1153, "08S01", "Got a packet bigger than 'max_allowed_packet' bytes");
     assert_eq!(client.ask(&query(&"x".repeat(1000)), 1).await, [big]);
     client.ping().await;

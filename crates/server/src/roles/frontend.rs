@@ -19,7 +19,7 @@ use crate::metrics;
 use anyhow::Context;
 use assize_model::{ErrorCode, Placement, ShardId};
 use assize_ports::{AdjudicatorClient, Registered, Shard};
-use assize_session::{GlobalVariables, Limits, Services, Shared, Txn, TxnOptions};
+use assize_session::{GlobalVariables, Limits, Services, Shared, Txn, TxnOptions, find_variable};
 use assize_values::Value;
 use client::Client;
 use kinds::StatementMetrics;
@@ -191,7 +191,6 @@ fn wire_config(config: &Config) -> anyhow::Result<assize_wire::Config> {
         version: mysql.version.clone(),
         tls: Some(tls),
         connections_max: mysql.max_connections as usize,
-        packet_bytes_max: PACKET_BYTES_MAX,
         connect_timeout: Duration::from_secs(mysql.connect_timeout_seconds),
         ..assize_wire::Config::default()
     })
@@ -215,6 +214,12 @@ async fn report(
         let Registered { frontend, epoch, .. } = &services.identity;
         services.adjudicator.report_oldest_snapshot(*frontend, *epoch, services.snapshots.oldest());
         ::metrics::gauge!(metrics::FRONTEND_CONNECTIONS).set(registry.connected() as f64);
+        // SET GLOBAL max_connections, here or on another frontend.
+        if let Ok(definition) = find_variable("max_connections")
+            && let Value::Int(limit) = shared.globals.get(definition)
+        {
+            registry.limit_connections(usize::try_from(limit).unwrap_or(usize::MAX));
+        }
         let now = registry.refused();
         ::metrics::counter!(metrics::FRONTEND_REFUSED_CONNECTIONS_TOTAL, "reason" => "limit")
             .increment(now.saturating_sub(refused));

@@ -51,6 +51,7 @@ pub struct Echo {
     wait_timeout: Duration,
     statements: BTreeMap<u32, String>,
     next: u32,
+    pub packet_bytes_max: usize,
 }
 
 impl Echo {
@@ -64,6 +65,7 @@ impl Echo {
             wait_timeout: Duration::from_secs(28_800),
             statements: BTreeMap::new(),
             next: 1,
+            packet_bytes_max: 20 << 20,
         }
     }
 
@@ -292,6 +294,10 @@ impl Handler for Echo {
 
     fn wait_timeout(&self) -> Duration {
         self.wait_timeout
+    }
+
+    fn packet_bytes_max(&self) -> usize {
+        self.packet_bytes_max
     }
 
     fn client_charset(&self) -> ResultCharset {

@@ -43,6 +43,7 @@ pub struct Client {
 struct Facts {
     status: u16,
     wait_timeout: Duration,
+    packet_bytes_max: usize,
     client: ResultCharset,
     results: Option<Collation>,
 }
@@ -64,6 +65,7 @@ impl Client {
             facts: Facts {
                 status: assize_wire::status::AUTOCOMMIT,
                 wait_timeout: WAIT_TIMEOUT,
+                packet_bytes_max: super::PACKET_BYTES_MAX,
                 client: ResultCharset::Utf8mb4,
                 results: Some(Collation::UTF8MB4_0900_AI_CI),
             },
@@ -97,6 +99,8 @@ impl Client {
         self.facts.status = session.status();
         let seconds = session.variable("wait_timeout").and_then(|text| text.parse().ok());
         self.facts.wait_timeout = seconds.map_or(WAIT_TIMEOUT, Duration::from_secs);
+        let bytes = session.variable("max_allowed_packet").and_then(|text| text.parse().ok());
+        self.facts.packet_bytes_max = bytes.unwrap_or(super::PACKET_BYTES_MAX);
         self.facts.client = session
             .variable("character_set_client")
             .and_then(|name| charset_of_collation(self.collation_of(&name)))
@@ -296,6 +300,10 @@ impl Handler for Client {
 
     fn wait_timeout(&self) -> Duration {
         self.facts.wait_timeout
+    }
+
+    fn packet_bytes_max(&self) -> usize {
+        self.facts.packet_bytes_max
     }
 
     fn client_charset(&self) -> ResultCharset {

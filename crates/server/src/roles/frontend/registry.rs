@@ -172,6 +172,13 @@ impl Registry {
         lock(&self.connections).len()
     }
 
+    /// How many connections there may be from now on.
+    pub fn limit_connections(&self, connections_max: usize) {
+        if let Some(listener) = self.listener.get() {
+            listener.set_connections_max(connections_max);
+        }
+    }
+
     /// Connections refused because there were too many.
     pub fn refused(&self) -> u64 {
         self.listener.get().map_or(0, |listener| listener.refused())
