@@ -498,7 +498,7 @@ mod tests {
         for layer in 0..5u64 {
             let mut batch = family.batch();
             for (n, stem) in stems.iter().enumerate() {
-                if (n as u64 + layer) % 3 == 0 {
+                if (n as u64 + layer).is_multiple_of(3) {
                     batch.put(&versioned(stem, layer * 10), stem.as_bytes());
                 }
             }
@@ -536,7 +536,8 @@ mod tests {
             all += 1;
             cursor.next().unwrap();
         }
-        let expected = (0..5).map(|l| (0..8).filter(|n| (n + l) % 3 == 0).count()).sum::<usize>();
+        let expected =
+            (0..5u64).map(|l| (0..8u64).filter(|n: &u64| (n + l).is_multiple_of(3)).count()).sum::<usize>();
         assert_eq!(all, expected);
     }
 
