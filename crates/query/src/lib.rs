@@ -13,7 +13,9 @@
 //! statement, schema versions, modes and parameter types that it was made for; whatever keeps rows is bounded
 //! by the statement's memory budget; bad input is a `SqlError` with MySQL's number.
 //!
-//! Where to read next: [`Engine`], then [`bind`] (meaning), [`plan`] (steps), [`exec`] (running), [`expr`].
+//! Where to read next: [`Engine`], then [`bind`] (meaning), [`plan`] (steps), [`exec`] (running), [`expr`]; for
+//! what changes things, [`dml`] (one writer for every row), [`constraints`], [`ddl`] (one fenced commit for every
+//! definition), [`show`] and [`infoschema`] (what exists, told).
 
 pub mod acl;
 pub mod bind;
