@@ -723,7 +723,7 @@ impl Binder<'_> {
             items.iter().filter(|i| i.2).map(|(e, name, _)| (name.clone(), e.clone())).collect();
         for (at, group) in groups.iter_mut().enumerate() {
             if group.is_none() {
-                let expr = self.late_group(&group_asts[at], &items, &aliases)?;
+                let expr = self.late_group(&group_asts[at], &items)?;
                 let mut used = Vec::new();
                 expr.columns(&mut used);
                 let computed = {
@@ -773,10 +773,9 @@ impl Binder<'_> {
         for key in order_by {
             let by_position = ordinal(&key.expr);
             let by_alias = match &key.expr {
-                ast::Expr::Identifier(ident) if !ident.value.starts_with('@') => items
-                    .iter()
-                    .find(|(_, name, named)| *named && name.eq_ignore_ascii_case(&ident.value))
-                    .map(|(e, ..)| e.clone()),
+                ast::Expr::Identifier(ident) if !ident.value.starts_with('@') => {
+                    selected(&items, &ident.value, "order clause")?
+                }
                 _ => None,
             };
             let expr = match (by_position, by_alias) {
@@ -938,15 +937,20 @@ impl Binder<'_> {
         let is_alias = |name: &str| {
             select.projection.iter().any(|item| match item {
                 SelectItem::ExprWithAlias { alias, .. } => alias.value.eq_ignore_ascii_case(name),
+                SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(parts)) => {
+                    parts.last().is_some_and(|p| p.value.eq_ignore_ascii_case(name))
+                }
                 _ => false,
             })
         };
         match self.expr(group, Place::plain(scope, "group statement")) {
             Ok(expr) => Ok(Some(expr)),
-            Err(error) if error.code == ErrorCode::UnknownColumn => match group {
-                ast::Expr::Identifier(ident) if is_alias(&ident.value) => Ok(None),
-                _ => Err(error),
-            },
+            Err(error) if matches!(error.code, ErrorCode::UnknownColumn | ErrorCode::AmbiguousColumn) => {
+                match group {
+                    ast::Expr::Identifier(ident) if is_alias(&ident.value) => Ok(None),
+                    _ => Err(error),
+                }
+            }
             Err(error) => Err(error),
         }
     }
@@ -955,7 +959,6 @@ impl Binder<'_> {
         &mut self,
         group: &ast::Expr,
         items: &[(Expr, Arc<str>, bool)],
-        aliases: &[(Arc<str>, Expr)],
     ) -> Result<Expr, SqlError> {
         if let Some(n) = ordinal(group) {
             return items
@@ -967,11 +970,7 @@ impl Binder<'_> {
             ast::Expr::Identifier(ident) => ident.value.as_str(),
             _ => "",
         };
-        aliases
-            .iter()
-            .find(|(alias, _)| alias.eq_ignore_ascii_case(name))
-            .map(|(_, e)| e.clone())
-            .ok_or_else(|| scope::unknown_column(name, "group statement"))
+        selected(items, name, "group statement")?.ok_or_else(|| scope::unknown_column(name, "group statement"))
     }
 
     /// Whether every column of a grouped expression follows from the groups; otherwise the name of one that
@@ -1154,8 +1153,16 @@ impl Binder<'_> {
         let is_merged = |id: &ColumnId| merged.iter().any(|(kept, gone)| kept == id || gone == id);
         let mut star: Vec<ColumnId> = visible_left.iter().filter(|id| before.contains(id)).copied().collect();
         star.extend(merged.iter().map(|(kept, _)| *kept));
-        star.extend(visible_left.iter().filter(|id| !before.contains(id) && !is_merged(id)).copied());
-        star.extend(right.iter().filter(|id| !is_merged(id)).copied());
+        // A right join is a left join with its sides exchanged, in this too.
+        let from_left = visible_left.iter().filter(|id| !before.contains(id) && !is_merged(id)).copied();
+        let from_right = right.iter().filter(|id| !is_merged(id)).copied();
+        if kind == Kind::Right {
+            star.extend(from_right);
+            star.extend(from_left);
+        } else {
+            star.extend(from_left);
+            star.extend(from_right);
+        }
         scope.star = star;
         Ok(())
     }
@@ -1549,6 +1556,29 @@ fn apply_locks(tables: &mut [BoundTable], locks: &[ast::LockClause]) -> Result<(
         }
     }
     Ok(())
+}
+
+/// The select item that a bare name means: an alias, or a column by its own name. Error 1052 if there are
+/// several that differ.
+fn selected(
+    items: &[(Expr, Arc<str>, bool)],
+    name: &str,
+    clause: &str,
+) -> Result<Option<Expr>, SqlError> {
+    let mut found: Option<&Expr> = None;
+    for (expr, own, named) in items {
+        if !own.eq_ignore_ascii_case(name) || !(*named || expr.as_column().is_some()) {
+            continue;
+        }
+        if found.is_some_and(|known| known != expr) {
+            return Err(SqlError::new(
+                ErrorCode::AmbiguousColumn,
+                format!("Column '{name}' in {clause} is ambiguous"),
+            ));
+        }
+        found = Some(expr);
+    }
+    Ok(found.cloned())
 }
 
 /// Replaces parts that are group expressions by the columns of their values.
