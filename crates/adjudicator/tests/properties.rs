@@ -391,3 +391,60 @@ fn a_leader_closes_nothing_above_the_base_of_an_entry_on_its_way() {
     let base = careless.next_base(30_000, 1).unwrap();
     assert!(careless.close(31_000, &state).unwrap().position.closed_ts > base, "the control breaks the rule");
 }
+
+/// A small state with something in every part of it.
+fn sample_state() -> Adjudicator {
+    let mut state = start(Options::default(), 1);
+    let snapshot = state.begin().snapshot_ts;
+    let draw = |n: u8| Draw { back: 0, reads: vec![n], writes: vec![n], range: None, resend: false };
+    let mut first = footprint(1, snapshot, &draw(1));
+    first.auto_increments = vec![(TABLE, 41)];
+    first.catalog_change = Some(CatalogChange {
+        expects: vec![],
+        objects: vec![("object".into(), Some("bytes".into()))],
+        fences: vec![Fence { table: TABLE, min_version: SchemaVersion(1) }],
+        counters: vec![(TableId(8), 5)],
+    });
+    let footprints = [first, footprint(2, snapshot, &draw(1))];
+    let commands = [
+        Command::Batch(Batch::new(Timestamp::from_millis(1010), &footprints)),
+        Command::RaiseCeiling { ceiling: Timestamp::from_millis(5000), close: Timestamp::from_millis(1020) },
+        Command::RegisterReplica { shard: ShardId(2), replica: ReplicaId(4) },
+        Command::FenceFrontend { frontend: FrontendId(1), epoch: FrontendEpoch(1) },
+        Command::GrantFrontend { frontend: FrontendId(3), nonce: 9 },
+    ];
+    for (i, command) in commands.iter().enumerate() {
+        state.apply(LogIndex(10 + i as u64), command);
+    }
+    state
+}
+
+/// Checkpoints outlive the program that wrote them, too.
+#[test]
+fn a_checkpoint_written_by_the_first_version_is_still_read() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/checkpoint_v1.hex");
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let expected = sample_state();
+    let stored = std::fs::read_to_string(path).unwrap_or_else(|e| {
+        panic!("{path}: {e}; as it is encoded now:\n{}", hex(&expected.encode_checkpoint()))
+    });
+    let line = stored.trim_end();
+    let bytes: Vec<u8> =
+        (0..line.len()).step_by(2).map(|i| u8::from_str_radix(&line[i..i + 2], 16).unwrap()).collect();
+    let state = Adjudicator::decode_checkpoint(Options::default(), &bytes).unwrap();
+    assert_eq!(state.chain(), expected.chain());
+    assert_eq!(state.begin(), expected.begin());
+    assert_eq!(state.counter(TABLE), 42);
+    assert_eq!(state.state_hash(), expected.state_hash());
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused() {
+    let bytes = sample_state().encode_checkpoint();
+    for at in (0..bytes.len()).step_by(7) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        assert!(Adjudicator::decode_checkpoint(Options::default(), &damaged).is_err(), "byte {at}");
+    }
+    assert!(Adjudicator::decode_checkpoint(Options::default(), &bytes[..bytes.len() - 1]).is_err());
+}

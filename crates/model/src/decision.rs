@@ -88,7 +88,9 @@ impl AbortReason {
         true
     }
 
-    /// Whether the *same buffered writes* may succeed under a new id without running any statement again.
+    /// Whether the *same buffered writes* may succeed without running any statement again: under a new id, but for
+    /// `NeedRefresh` and `OutcomesFull`. Those two are no decisions and leave the id open, so that a straggling copy could
+    /// still commit: after them the same id is sent again.
     pub fn is_recommittable(&self) -> bool {
         matches!(
             self,

@@ -24,7 +24,8 @@ pub struct Footprint {
 /// Accesses made at one snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AccessGroup {
-    /// The snapshot: the boundary of an applied batch.
+    /// The snapshot: the boundary of an applied batch. A key or range that had to be refreshed moves into a group of its
+    /// own, whose snapshot is the position up to which its shards vouch for it.
     pub snapshot_ts: Timestamp,
     /// Point keys whose last commit must not be later than `snapshot_ts`: those written (and first written at
     /// this snapshot), and at SERIALIZABLE or for locking reads those read.
@@ -47,7 +48,8 @@ pub struct TableRange {
 pub struct WrittenKey {
     /// Its keyed hash.
     pub hash: KeyHash,
-    /// The table and the key itself, present if that table's ranges are tracked.
+    /// The table and the key itself, present if the ranges of *any* table in the footprint's `schemas` are tracked: the
+    /// adjudicator cannot tell whose key a bare hash is.
     pub ordered: Option<(TableId, Key)>,
 }
 
