@@ -21,10 +21,9 @@ fn stop_halfway(session: &mut Session, index: &str) {
 #[test]
 fn an_index_whose_build_died_is_maintained_and_can_be_dropped() {
     let mut session = Session::default();
-    for sql in [
-        "CREATE TABLE t (id INT PRIMARY KEY, a INT, KEY half (a))",
-        "INSERT INTO t VALUES (1, 10), (2, 20)",
-    ] {
+    for sql in
+        ["CREATE TABLE t (id INT PRIMARY KEY, a INT, KEY half (a))", "INSERT INTO t VALUES (1, 10), (2, 20)"]
+    {
         session.run(sql).unwrap();
     }
     stop_halfway(&mut session, "half");
