@@ -19,7 +19,9 @@ fn statements(name: &str) -> Vec<String> {
     let script = std::fs::read_to_string(path).expect("a script");
     script
         .split("\n\n")
-        .filter_map(|block| block.split_once(";\n").map(|(sql, _)| sql).or_else(|| block.trim().strip_suffix(';')))
+        .filter_map(|block| {
+            block.split_once(";\n").map(|(sql, _)| sql).or_else(|| block.trim().strip_suffix(';'))
+        })
         .filter(|sql| !sql.starts_with('#') || sql.contains('\n'))
         .map(|sql| sql.lines().filter(|l| !l.starts_with('#')).collect::<Vec<_>>().join(" "))
         .filter(|sql| !sql.trim().is_empty())
@@ -29,10 +31,47 @@ fn statements(name: &str) -> Vec<String> {
 #[test]
 fn mutated_statements_never_panic() {
     const WORDS: &[&str] = &[
-        "NULL", "0", "-1", "18446744073709551615", "''", "'x'", "(", ")", ",", "*", "id", "a", "1.5", "DISTINCT",
-        "WHERE", "GROUP BY", "ORDER BY", "COUNT(*)", "SUM(id)", "(SELECT 1)", "(SELECT 1, 2)", "IN", "NOT", "LIKE",
-        "LIMIT 1", "JOIN", "ON", "AS", "OVER ()", "WITH ROLLUP", "UNION", "CASE", "END", "?", "@v", "1e308",
-        "INTERVAL 1 DAY", "'2024-02-31'", "COLLATE utf8mb4_bin", "9223372036854775807", "-9223372036854775808",
+        "NULL",
+        "0",
+        "-1",
+        "18446744073709551615",
+        "''",
+        "'x'",
+        "(",
+        ")",
+        ",",
+        "*",
+        "id",
+        "a",
+        "1.5",
+        "DISTINCT",
+        "WHERE",
+        "GROUP BY",
+        "ORDER BY",
+        "COUNT(*)",
+        "SUM(id)",
+        "(SELECT 1)",
+        "(SELECT 1, 2)",
+        "IN",
+        "NOT",
+        "LIKE",
+        "LIMIT 1",
+        "JOIN",
+        "ON",
+        "AS",
+        "OVER ()",
+        "WITH ROLLUP",
+        "UNION",
+        "CASE",
+        "END",
+        "?",
+        "@v",
+        "1e308",
+        "INTERVAL 1 DAY",
+        "'2024-02-31'",
+        "COLLATE utf8mb4_bin",
+        "9223372036854775807",
+        "-9223372036854775808",
     ];
     let mut draw = Draw(7);
     for name in ["tables.test", "shapes.test", "expressions.test", "types.test", "values.test"] {
@@ -41,8 +80,10 @@ fn mutated_statements_never_panic() {
         for sql in &all {
             let _ = session.run(sql);
         }
-        let queries: Vec<&String> =
-            all.iter().filter(|s| s.starts_with("SELECT") || s.starts_with("WITH") || s.starts_with('(')).collect();
+        let queries: Vec<&String> = all
+            .iter()
+            .filter(|s| s.starts_with("SELECT") || s.starts_with("WITH") || s.starts_with('('))
+            .collect();
         assert!(queries.len() > 20, "{name} has {} queries", queries.len());
         for _ in 0..1200 {
             let mut words: Vec<&str> = queries[draw.below(queries.len())].split(' ').collect();

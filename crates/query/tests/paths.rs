@@ -120,7 +120,10 @@ fn hints_choose_and_forbid() {
     let key = |session: &mut Session, sql: &str| run(session, sql).texts()[0][6].clone();
     assert_eq!(key(&mut session, "EXPLAIN SELECT * FROM t WHERE a = 5"), "ab");
     assert_eq!(key(&mut session, "EXPLAIN SELECT * FROM t IGNORE INDEX (ab) WHERE a = 5"), "NULL");
-    assert_eq!(key(&mut session, "EXPLAIN SELECT * FROM t USE INDEX (PRIMARY) WHERE a = 5 AND id = 6"), "PRIMARY");
+    assert_eq!(
+        key(&mut session, "EXPLAIN SELECT * FROM t USE INDEX (PRIMARY) WHERE a = 5 AND id = 6"),
+        "PRIMARY"
+    );
 }
 
 #[test]
@@ -129,10 +132,15 @@ fn explain_names_access_key_shards_and_isolation() {
     let rows = run(&mut session, "EXPLAIN SELECT * FROM t WHERE id = 5").texts();
     assert_eq!(rows.len(), 1);
     let row = &rows[0];
-    assert_eq!((row[2].as_str(), row[4].as_str(), row[6].as_str(), row[7].as_str()), ("t", "const", "PRIMARY", "8"));
+    assert_eq!(
+        (row[2].as_str(), row[4].as_str(), row[6].as_str(), row[7].as_str()),
+        ("t", "const", "PRIMARY", "8")
+    );
     assert!(row[3].starts_with('s') && !row[3].contains(','), "one shard: {}", row[3]);
     assert!(row[11].contains("Isolation REPEATABLE-READ"), "{}", row[11]);
-    let rows = run(&mut session, "EXPLAIN SELECT * FROM t x JOIN t y ON y.id = x.a WHERE x.a > 3 ORDER BY y.b").texts();
+    let rows =
+        run(&mut session, "EXPLAIN SELECT * FROM t x JOIN t y ON y.id = x.a WHERE x.a > 3 ORDER BY y.b")
+            .texts();
     assert_eq!(rows.iter().map(|r| r[4].as_str()).collect::<Vec<_>>(), ["range", "eq_ref"]);
     assert!(rows[0][11].contains("Using filesort"), "{}", rows[0][11]);
     let tree = run(&mut session, "EXPLAIN FORMAT=TREE SELECT COUNT(*) FROM t WHERE a = 1").texts();
@@ -172,7 +180,8 @@ fn plans_are_kept_for_parameters_and_forgotten_with_the_schema() {
     run(&mut session, "ALTER TABLE t DROP COLUMN b, DROP INDEX ab");
     let error = session.run_with(sql, &[Value::Int(3)]).expect_err("no such column");
     assert_eq!(error.code.errno(), 1054);
-    let limited = session.run_with("SELECT id FROM t ORDER BY id LIMIT ? OFFSET ?", &[Value::Int(2), Value::Int(3)]);
+    let limited =
+        session.run_with("SELECT id FROM t ORDER BY id LIMIT ? OFFSET ?", &[Value::Int(2), Value::Int(3)]);
     assert_eq!(limited.expect("rows").texts(), [["4"], ["5"]]);
 }
 
@@ -187,7 +196,8 @@ fn sql_select_limit_bounds_statements_without_a_limit() {
 #[test]
 fn conditions_reach_the_tables_behind_derived_ones() {
     let mut session = filled(2000);
-    let (rows, reads) = reads(&mut session, "SELECT * FROM (SELECT id AS k, a + 1 AS s FROM t) d WHERE k = 7");
+    let (rows, reads) =
+        reads(&mut session, "SELECT * FROM (SELECT id AS k, a + 1 AS s FROM t) d WHERE k = 7");
     assert_eq!((rows, reads), (1, Reads { keys: 1, pages: 0, scanned: 0 }));
     let sql = "SELECT * FROM (SELECT a, COUNT(*) AS n FROM t GROUP BY a) d WHERE a = 42 AND n > 1";
     let (rows, reads) = self::reads(&mut session, sql);

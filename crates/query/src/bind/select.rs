@@ -955,11 +955,7 @@ impl Binder<'_> {
         }
     }
 
-    fn late_group(
-        &mut self,
-        group: &ast::Expr,
-        items: &[(Expr, Arc<str>, bool)],
-    ) -> Result<Expr, SqlError> {
+    fn late_group(&mut self, group: &ast::Expr, items: &[(Expr, Arc<str>, bool)]) -> Result<Expr, SqlError> {
         if let Some(n) = ordinal(group) {
             return items
                 .get(n.wrapping_sub(1))
@@ -970,7 +966,8 @@ impl Binder<'_> {
             ast::Expr::Identifier(ident) => ident.value.as_str(),
             _ => "",
         };
-        selected(items, name, "group statement")?.ok_or_else(|| scope::unknown_column(name, "group statement"))
+        selected(items, name, "group statement")?
+            .ok_or_else(|| scope::unknown_column(name, "group statement"))
     }
 
     /// Whether every column of a grouped expression follows from the groups; otherwise the name of one that
@@ -1560,11 +1557,7 @@ fn apply_locks(tables: &mut [BoundTable], locks: &[ast::LockClause]) -> Result<(
 
 /// The select item that a bare name means: an alias, or a column by its own name. Error 1052 if there are
 /// several that differ.
-fn selected(
-    items: &[(Expr, Arc<str>, bool)],
-    name: &str,
-    clause: &str,
-) -> Result<Option<Expr>, SqlError> {
+fn selected(items: &[(Expr, Arc<str>, bool)], name: &str, clause: &str) -> Result<Option<Expr>, SqlError> {
     let mut found: Option<&Expr> = None;
     for (expr, own, named) in items {
         if !own.eq_ignore_ascii_case(name) || !(*named || expr.as_column().is_some()) {

@@ -57,10 +57,7 @@ struct Level<'p> {
 }
 
 impl Operator for Level<'_> {
-    fn next<'a>(
-        &'a mut self,
-        rt: &'a mut Runtime<'_>,
-    ) -> BoxFuture<'a, Result<Option<Vec<Row>>, SqlError>> {
+    fn next<'a>(&'a mut self, rt: &'a mut Runtime<'_>) -> BoxFuture<'a, Result<Option<Vec<Row>>, SqlError>> {
         Box::pin(crate::deep::Deep(self.operator.next(rt)))
     }
 
@@ -158,8 +155,7 @@ pub(crate) async fn subquery_rows(
     rt: &mut Runtime<'_>,
 ) -> Result<Vec<Row>, SqlError> {
     let saved = std::mem::replace(&mut rt.outer, args.into());
-    let running: BoxFuture<'_, Result<Vec<Row>, SqlError>> =
-        Box::pin(run_subquery(plan, exists, single, rt));
+    let running: BoxFuture<'_, Result<Vec<Row>, SqlError>> = Box::pin(run_subquery(plan, exists, single, rt));
     let result = crate::deep::Deep(running).await;
     rt.outer = saved;
     result

@@ -524,9 +524,13 @@ fn session(
         SessionFunction::Sleep => match rt.next_answer() {
             Some(answer) => answer,
             None => {
-                let seconds = args.first().map_or(-1.0, |seconds| if seconds.is_null() { -1.0 } else { to_f64(seconds) });
+                let seconds = args
+                    .first()
+                    .map_or(-1.0, |seconds| if seconds.is_null() { -1.0 } else { to_f64(seconds) });
                 if seconds.is_nan() || seconds < 0.0 {
-                    return Err(SqlError::new(ErrorCode::WrongArguments, "Incorrect arguments to sleep.").into());
+                    return Err(
+                        SqlError::new(ErrorCode::WrongArguments, "Incorrect arguments to sleep.").into()
+                    );
                 }
                 return Err(Stop::Wait(Box::new(runtime::Pending::Session(function, args))));
             }
