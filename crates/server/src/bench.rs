@@ -90,7 +90,9 @@ async fn work(
         let result = match workload {
             Workload::Point => connection.exec_drop(&select, (random.below(rows) + 1,)).await,
             Workload::Insert => {
-                connection.query_drop("INSERT INTO assize_bench.account (balance, note) VALUES (1, 'inserted')").await
+                connection
+                    .query_drop("INSERT INTO assize_bench.account (balance, note) VALUES (1, 'inserted')")
+                    .await
             }
             Workload::Transfer => {
                 let from = random.below(rows) + 1;
@@ -144,7 +146,9 @@ async fn verify(control: &mut Conn, options: &BenchOptions) -> Result<(), Failur
         control.query_first("SELECT CAST(SUM(balance) AS UNSIGNED) FROM assize_bench.account").await?;
     let expected = options.rows * OPENING_BALANCE;
     if total != Some(expected) {
-        return Err(anyhow::anyhow!("the accounts hold {total:?}, not {expected}: money was made or lost").into());
+        return Err(
+            anyhow::anyhow!("the accounts hold {total:?}, not {expected}: money was made or lost").into()
+        );
     }
     Ok(())
 }
@@ -196,7 +200,17 @@ fn report(
     }
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
-    table.set_header(["workload", "connections", "done", "per second", "conflicts", "errors", "p50 µs", "p99 µs", "max µs"]);
+    table.set_header([
+        "workload",
+        "connections",
+        "done",
+        "per second",
+        "conflicts",
+        "errors",
+        "p50 µs",
+        "p99 µs",
+        "max µs",
+    ]);
     table.add_row([
         name,
         options.connections.to_string(),

@@ -376,7 +376,10 @@ mod tests {
         assert_eq!(loaded.config.shard.count, 9);
         assert_eq!(loaded.config.node.id, 3);
         let shown = loaded.show(true);
-        assert!(shown.lines().any(|l| l.starts_with("shard.count = 9") && l.ends_with("# command line")), "{shown}");
+        assert!(
+            shown.lines().any(|l| l.starts_with("shard.count = 9") && l.ends_with("# command line")),
+            "{shown}"
+        );
         assert!(shown.lines().any(|l| l.starts_with("node.id = 3") && l.contains("node.toml")), "{shown}");
         assert!(shown.lines().any(|l| l.starts_with("http.listen") && l.ends_with("# default")), "{shown}");
     }
@@ -397,7 +400,9 @@ mod tests {
 
     #[test]
     fn impossible_settings_are_refused() {
-        for text in ["[node]\nid = 0\n", "[node]\nroles = []\n", "[shard]\ncount = 0\n", "[mysql]\nversion = \"x\"\n"] {
+        for text in
+            ["[node]\nid = 0\n", "[node]\nroles = []\n", "[shard]\ncount = 0\n", "[mysql]\nversion = \"x\"\n"]
+        {
             assert!(load_text(text).is_err(), "{text}");
         }
     }

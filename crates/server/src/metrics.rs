@@ -30,7 +30,11 @@ pub fn describe() {
     describe_gauge!(FRONTEND_CONNECTIONS, Unit::Count, "connections now");
     describe_counter!(FRONTEND_REFUSED_CONNECTIONS_TOTAL, Unit::Count, "connections refused, by reason");
     describe_counter!(FRONTEND_TRANSACTIONS_TOTAL, Unit::Count, "transactions, by outcome");
-    describe_counter!(FRONTEND_RETRIES_TOTAL, Unit::Count, "autocommit statements run again after a conflict");
+    describe_counter!(
+        FRONTEND_RETRIES_TOTAL,
+        Unit::Count,
+        "autocommit statements run again after a conflict"
+    );
     describe_gauge!(ADJUDICATOR_APPLIED_INDEX, Unit::Count, "log entries applied");
     describe_gauge!(ADJUDICATOR_CLOSED_MILLIS, Unit::Milliseconds, "closed timestamp");
     describe_gauge!(SHARD_POSITION_MILLIS, Unit::Milliseconds, "position of a shard's replica");

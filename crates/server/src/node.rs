@@ -131,7 +131,11 @@ fn checks(adjudicator: &Adjudicator, replicas: &[Arc<Embedded>], draining: &Arc<
     checks.push(Check {
         name: "frontend",
         probe: Box::new(move || {
-            if draining.load(Ordering::Relaxed) { Err("draining".to_owned()) } else { Ok("takes connections".to_owned()) }
+            if draining.load(Ordering::Relaxed) {
+                Err("draining".to_owned())
+            } else {
+                Ok("takes connections".to_owned())
+            }
         }),
     });
     let handle = adjudicator.clone();
@@ -179,7 +183,8 @@ async fn keep_gauges(
         ::metrics::gauge!(metrics::ADJUDICATOR_CLOSED_MILLIS).set(stats.closed_ts.millis() as f64);
         for replica in &replicas {
             let position = replica.stats().closed_ts.millis() as f64;
-            ::metrics::gauge!(metrics::SHARD_POSITION_MILLIS, "shard" => replica.id().0.to_string()).set(position);
+            ::metrics::gauge!(metrics::SHARD_POSITION_MILLIS, "shard" => replica.id().0.to_string())
+                .set(position);
         }
         ::metrics::gauge!(metrics::PROCESS_UPTIME_SECONDS).set(started.elapsed().as_secs_f64());
     }

@@ -55,6 +55,7 @@ pub struct Hall {
 pub struct Frontend {
     stop: watch::Sender<bool>,
     tasks: Mutex<JoinSet<()>>,
+    registry: Arc<Registry>,
 }
 
 impl Frontend {
@@ -111,19 +112,26 @@ impl Frontend {
             };
             listener.run(socket, shutdown, move |id, peer| Client::new(hall.clone(), id, peer)).await;
         });
-        tasks.spawn(report(services, shared, registry, stopped));
+        tasks.spawn(report(services, shared, registry.clone(), stopped));
         tracing::info!(frontend = identity.frontend.0, "takes connections");
-        Ok(Frontend { stop, tasks: Mutex::new(tasks) })
+        Ok(Frontend { stop, tasks: Mutex::new(tasks), registry })
     }
 
     /// Takes no more connections, lets open transactions end for a while, and ends the rest.
     pub async fn drain(&self, limit: Duration) {
         let _ = self.stop.send(true);
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        let ended = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(limit, ended).await.is_err() {
-            tracing::warn!("connections did not end in time");
+        for attempt in 0..2 {
+            let ended = async { while tasks.join_next().await.is_some() {} };
+            if tokio::time::timeout(limit / 2, ended).await.is_ok() {
+                return;
+            }
+            if attempt == 0 {
+                // What still runs is a long statement: it ends as if it had been killed, commits excepted.
+                self.registry.kill_all();
+            }
         }
+        tracing::warn!("connections did not end in time");
         tasks.shutdown().await;
     }
 }

@@ -167,6 +167,13 @@ impl Registry {
         lock(&self.connections).remove(&id);
     }
 
+    /// Stops every statement: the server ends.
+    pub fn kill_all(&self) {
+        for connection in lock(&self.connections).values() {
+            connection.kill.kill();
+        }
+    }
+
     /// How many there are.
     pub fn connected(&self) -> usize {
         lock(&self.connections).len()
