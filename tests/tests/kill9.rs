@@ -1,4 +1,5 @@
 //! Transfers between accounts on different shards from 16 connections while the process is killed and restarted.
+#![allow(clippy::disallowed_methods)] // Waits for real processes.
 
 use assize_tests::Assize;
 use mysql::prelude::Queryable;

@@ -59,6 +59,9 @@ pub struct ScanPage {
     pub rest: Option<KeyRange>,
 }
 
+/// The position (closed timestamp) as of which an answer is true, and the newest commit of each key asked about.
+pub type NewestCommits = (Timestamp, Vec<Option<Timestamp>>);
+
 /// A shard, as a frontend sees it: any replica may answer reads; prepares go to all of them.
 pub trait Shard: Send + Sync {
     /// Which shard.
@@ -89,7 +92,7 @@ pub trait Shard: Send + Sync {
         &'a self,
         keys: &'a [Key],
         at_least: Timestamp,
-    ) -> BoxFuture<'a, Result<(Timestamp, Vec<Option<Timestamp>>), ShardError>>;
+    ) -> BoxFuture<'a, Result<NewestCommits, ShardError>>;
 
     /// The newest commit within a range, likewise.
     fn newest_commit_in<'a>(

@@ -190,7 +190,7 @@ impl Default for Frontend {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Telemetry { log: "info".to_owned(), format: LogFormat::Text }
+        Telemetry { log: "info,openraft=error".to_owned(), format: LogFormat::Text }
     }
 }
 

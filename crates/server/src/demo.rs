@@ -20,7 +20,7 @@ pub async fn run(options: DemoOptions) -> Result<(), Failure> {
         flags.push(("shard.count".to_owned(), Value::from(shards)));
     }
     // People read the demo's output; they ask for logs with --set telemetry.log=info.
-    flags.push(("telemetry.log".to_owned(), Value::from("warn")));
+    flags.push(("telemetry.log".to_owned(), Value::from("warn,openraft=error")));
     flags.extend(parse_settings(&options.settings)?);
     let mut config = config::load(None, &flags)?.config;
     if let Some(port) = options.port {
