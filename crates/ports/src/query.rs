@@ -151,6 +151,8 @@ pub trait StatementContext: Send {
     fn begin_internal(&mut self) -> BoxFuture<'_, Result<Box<dyn InternalTransaction>, SqlError>>;
     /// Makes `catalog()` show the newest catalog from now on; DDL calls it after its commit.
     fn refresh_catalog(&mut self) -> BoxFuture<'_, Result<Arc<Catalog>, SqlError>>;
+    /// Bytes that the statement may hold for sorting, grouping, joining and materialising; error 1041 beyond.
+    fn memory_max(&self) -> usize;
     /// The rest of the process: other connections, status counters, advisory user locks.
     fn server(&self) -> &dyn ServerView;
 }

@@ -498,6 +498,10 @@ impl StatementContext for MemoryContext {
         Box::pin(async move { Ok(catalog) })
     }
 
+    fn memory_max(&self) -> usize {
+        256 << 20
+    }
+
     fn server(&self) -> &dyn ServerView {
         &self.server
     }

@@ -86,8 +86,6 @@ pub struct Http {
 pub struct Adjudicator {
     /// Keys that the conflict window remembers at least; part of the cluster's state once it is created.
     pub window_keys: u64,
-    /// Most transactions in one log entry.
-    pub batch_txns_max: usize,
 }
 
 /// The shard role.
@@ -166,7 +164,7 @@ impl Default for Http {
 
 impl Default for Adjudicator {
     fn default() -> Self {
-        Adjudicator { window_keys: 1 << 20, batch_txns_max: 4096 }
+        Adjudicator { window_keys: 1 << 20 }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Limits {
     pub inline_bytes_max: usize,
     /// Bytes of writes that one transaction may buffer.
     pub transaction_bytes_max: usize,
+    /// Bytes that one statement may hold for sorting, grouping, joining and materialising.
+    pub statement_bytes_max: usize,
     /// Bytes of writes from which a transaction gets the bulk deadline.
     pub bulk_bytes_min: usize,
     /// How often an autocommit statement that lost a conflict is run again.
@@ -33,6 +35,7 @@ impl Default for Limits {
         Limits {
             inline_bytes_max: 16 << 10,
             transaction_bytes_max: 1 << 30,
+            statement_bytes_max: 1 << 30,
             bulk_bytes_min: 4 << 20,
             retries_max: 20,
             ranges_max: 256,

@@ -498,6 +498,10 @@ impl StatementContext for State {
         })
     }
 
+    fn memory_max(&self) -> usize {
+        self.services.limits.statement_bytes_max
+    }
+
     fn server(&self) -> &dyn ServerView {
         &*self.services.server
     }

@@ -11,9 +11,6 @@ use std::sync::Arc;
 /// Correlated subqueries remember this many results each.
 const MEMO_MAX: usize = 4096;
 
-/// Memory that sorting, grouping, joining and materialising may take, unless the session says otherwise.
-pub const MEMORY_DEFAULT: usize = 256 << 20;
-
 /// Why an evaluation stopped.
 #[derive(Debug)]
 pub enum Stop {
@@ -150,11 +147,12 @@ pub struct Runtime<'c> {
 impl<'c> Runtime<'c> {
     /// A runtime for one execution.
     pub fn new(context: &'c mut dyn StatementContext, params: &'c [Value]) -> Self {
+        let memory_max = context.memory_max();
         Runtime {
             context,
             params,
             outer: Arc::new([]),
-            budget: Budget::new(MEMORY_DEFAULT),
+            budget: Budget::new(memory_max),
             ctes: HashMap::new(),
             recursion: Vec::new(),
             memo: HashMap::new(),

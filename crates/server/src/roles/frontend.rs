@@ -17,9 +17,12 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::metrics;
 use anyhow::Context;
+use assize_catalog::User;
 use assize_model::{ErrorCode, Placement, ShardId};
 use assize_ports::{AdjudicatorClient, Registered, Shard};
-use assize_session::{GlobalVariables, Limits, Services, Shared, Txn, TxnOptions, find_variable};
+use assize_session::{
+    GlobalVariables, Limits, Login, Services, Session, Shared, Txn, TxnOptions, find_variable,
+};
 use assize_values::Value;
 use client::Client;
 use kinds::StatementMetrics;
@@ -39,6 +42,8 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 const REGISTER_TRIES: u32 = 50;
 /// Time between two tries.
 const REGISTER_PAUSE: Duration = Duration::from_millis(100);
+/// How often the recycle bin is looked through for what has expired.
+const PURGE_INTERVAL: Duration = Duration::from_secs(3600);
 /// The largest packet, as `@@max_allowed_packet` says.
 const PACKET_BYTES_MAX: usize = 64 << 20;
 
@@ -76,6 +81,7 @@ impl Frontend {
         let limits = Limits {
             inline_bytes_max: config.frontend.inline_bytes_max,
             transaction_bytes_max: config.frontend.transaction_bytes_max,
+            statement_bytes_max: config.frontend.statement_bytes_max,
             retries_max: config.frontend.retries_max,
             ..Limits::default()
         };
@@ -112,6 +118,7 @@ impl Frontend {
             };
             listener.run(socket, shutdown, move |id, peer| Client::new(hall.clone(), id, peer)).await;
         });
+        tasks.spawn(empty_recycle_bin(services.clone(), shared.clone(), stopped.clone()));
         tasks.spawn(report(services, shared, registry.clone(), stopped));
         tracing::info!(frontend = identity.frontend.0, "takes connections");
         Ok(Frontend { stop, tasks: Mutex::new(tasks), registry })
@@ -202,6 +209,53 @@ fn wire_config(config: &Config) -> anyhow::Result<assize_wire::Config> {
         connect_timeout: Duration::from_secs(mysql.connect_timeout_seconds),
         ..assize_wire::Config::default()
     })
+}
+
+/// Purges what has been in the recycle bin for longer than it is kept.
+async fn empty_recycle_bin(services: Arc<Services>, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let mut interval = tokio::time::interval(PURGE_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => return,
+            _ = interval.tick() => {}
+        }
+        let login = Login {
+            connection: 0,
+            user: Arc::new(nobody()),
+            client_name: "assize".into(),
+            client_host: "localhost".into(),
+            database: None,
+            collation: None,
+            kill: Arc::default(),
+        };
+        let mut session = Session::new(services.clone(), shared.clone(), login);
+        let context = session.context();
+        let now = services.clock.now_micros();
+        context.eval().begin_statement(now);
+        match assize_query::ddl::recycle::purge_expired(context).await {
+            Ok(0) => {}
+            Ok(purged) => tracing::info!(purged, "the recycle bin was emptied of what had expired"),
+            // It is tried again after the interval; nothing is lost by keeping it longer.
+            Err(error) => tracing::warn!(%error, "the recycle bin could not be emptied"),
+        }
+        session.disconnect().await;
+    }
+}
+
+/// In whose name the server does its own work. Nobody can log in as this.
+fn nobody() -> User {
+    User {
+        name: "assize".into(),
+        host: "localhost".into(),
+        plugin: "caching_sha2_password".into(),
+        verifier: Vec::new(),
+        locked: true,
+        require_tls: false,
+        global: vec!["ALL PRIVILEGES".into()],
+        databases: BTreeMap::new(),
+        tables: BTreeMap::new(),
+        grant_option: Vec::new(),
+    }
 }
 
 /// Tells the adjudicator which snapshots are in use, so that nothing they can see is collected; keeps the gauge of

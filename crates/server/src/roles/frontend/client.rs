@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tracing::{Instrument, Span};
 
 /// Statements in the slow log are cut here.
 const SLOW_TEXT_MAX: usize = 2000;
@@ -36,6 +37,8 @@ pub struct Client {
     multi_statements: bool,
     facts: Facts,
     prepared: HashMap<u32, (Arc<str>, Kind)>,
+    /// The span of the transaction that is open, from BEGIN to its outcome; disabled between transactions.
+    transaction: Span,
 }
 
 /// What the protocol asks of the session all the time; read anew after statements that may have changed it.
@@ -70,6 +73,27 @@ impl Client {
                 results: Some(Collation::UTF8MB4_0900_AI_CI),
             },
             prepared: HashMap::new(),
+            transaction: Span::none(),
+        }
+    }
+
+    /// The span of the transaction in which the next statement runs. An autocommit statement has one of its own.
+    fn transaction(&mut self) -> Span {
+        if self.transaction.is_none() {
+            self.transaction = tracing::debug_span!(
+                "transaction",
+                connection = self.id,
+                txn = tracing::field::Empty,
+                outcome = tracing::field::Empty
+            );
+        }
+        self.transaction.clone()
+    }
+
+    /// A statement has ended: if no transaction is open after it, the span ends as well.
+    fn leave_transaction(&mut self) {
+        if self.facts.status & assize_wire::status::IN_TRANSACTION == 0 {
+            self.transaction = Span::none();
         }
     }
 
@@ -151,6 +175,7 @@ impl Client {
     /// Ends a result, and the connection if the statement asked for that.
     fn complete(&mut self, done: &Done, more: bool, kind: Kind, writer: &mut ResultWriter) {
         self.facts.status = done.status;
+        self.leave_transaction();
         if !kind.keeps_variables() {
             self.refresh();
             writer.set_results(self.facts.results);
@@ -186,9 +211,14 @@ impl Client {
         loop {
             let began = Instant::now();
             let kind = Kind::of(&text[from..]);
-            let result = self.session()?.run_next(text, from, &mut *writer).await;
+            let span = self.transaction();
+            tracing::trace!(parent: &span, statement = %loggable(&text[from..]), "execute");
+            let result = self.session()?.run_next(text, from, &mut *writer).instrument(span).await;
             let rows = result.as_ref().map(|done| done.as_ref().map_or(0, rows_of));
             self.ended(kind, &text[from..], began, rows);
+            if !matches!(result, Ok(Some(_))) {
+                self.leave_transaction();
+            }
             match result? {
                 Some(done) => {
                     self.complete(&done, done.next.is_some(), kind, writer);
@@ -349,13 +379,15 @@ impl Handler for Client {
         };
         self.begins("Execute", Some(text.clone()));
         let began = Instant::now();
+        let span = self.transaction();
         let result = match self.session() {
-            Ok(session) => session.execute(statement, params, &mut *writer).await,
+            Ok(session) => session.execute(statement, params, &mut *writer).instrument(span).await,
             Err(error) => Err(error),
         };
         self.ended(kind, text.as_bytes(), began, result.as_ref().map(rows_of));
-        if let Ok(done) = &result {
-            self.complete(done, false, kind, writer);
+        match &result {
+            Ok(done) => self.complete(done, false, kind, writer),
+            Err(_) => self.leave_transaction(),
         }
         self.rests();
         result.map(drop)

@@ -39,7 +39,15 @@ impl AdjudicatorClient for Metered {
 
     fn commit(&self, footprint: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>> {
         Box::pin(async move {
+            // The caller is in its transaction's span, from BEGIN to here.
+            let span = tracing::Span::current();
+            span.record("txn", tracing::field::display(footprint.txn));
             let decided = self.inner.commit(footprint).await;
+            match &decided {
+                Ok(Decision::Commit { .. }) => drop(span.record("outcome", "committed")),
+                Ok(Decision::Abort { reason }) => drop(span.record("outcome", tracing::field::debug(reason))),
+                Err(error) => drop(span.record("outcome", tracing::field::display(error))),
+            }
             match &decided {
                 Ok(Decision::Commit { .. }) => self.committed.increment(1),
                 // The same writes come again under another id; that one is counted.
