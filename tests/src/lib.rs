@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)] // Tests wait for real processes.
 
 mod assize;
+pub mod in_process;
 mod mariadb;
 
 pub use assize::Assize;

@@ -1,0 +1,124 @@
+//! A whole cluster in this process, in memory, but for sockets: for tests and benches of what lies beneath them.
+
+use assize_consensus::{Adjudicator, Options};
+use assize_model::{NodeId, Placement, SqlError};
+use assize_ports::{
+    AdjudicatorClient, BoxFuture, Clock, Described, Executed, ProcessInfo, QueryEngine, ResultSink,
+    ServerView, Shard, StatementContext,
+};
+use assize_session::{Limits, Services};
+use assize_shards::embedded::{self, Setup};
+use assize_sql::Statement;
+use assize_values::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const SHARDS: u32 = 4;
+
+struct RealClock(Instant);
+
+impl Clock for RealClock {
+    fn now_micros(&self) -> i64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64
+    }
+    fn monotonic_micros(&self) -> u64 {
+        self.0.elapsed().as_micros() as u64
+    }
+    fn sleep(&self, micros: u64) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(Duration::from_micros(micros)))
+    }
+    fn random(&self) -> u64 {
+        self.monotonic_micros().wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// For tests of transactions, which need no statements.
+pub struct NoQueries;
+
+impl QueryEngine for NoQueries {
+    fn describe<'a>(
+        &'a self,
+        _: &'a Statement,
+        _: &'a mut dyn StatementContext,
+    ) -> BoxFuture<'a, Result<Described, SqlError>> {
+        Box::pin(async { Err(SqlError::not_supported("statements")) })
+    }
+    fn execute<'a>(
+        &'a self,
+        _: &'a Statement,
+        _: u64,
+        _: &'a [Value],
+        _: &'a mut dyn StatementContext,
+        _: &'a mut dyn ResultSink,
+    ) -> BoxFuture<'a, Result<Executed, SqlError>> {
+        Box::pin(async { Err(SqlError::not_supported("statements")) })
+    }
+}
+
+struct NoServer;
+
+impl ServerView for NoServer {
+    fn processes(&self) -> Vec<ProcessInfo> {
+        Vec::new()
+    }
+    fn kill(&self, _: u32, _: bool) -> bool {
+        false
+    }
+    fn sleep(&self, _: u64) -> BoxFuture<'static, ()> {
+        // Time stands still here.
+        Box::pin(async {})
+    }
+
+    fn status(&self, _: u32) -> Vec<(String, String)> {
+        Vec::new()
+    }
+    fn get_lock<'a>(&'a self, _: u32, _: &'a str, _: i64) -> BoxFuture<'a, Option<bool>> {
+        Box::pin(async { None })
+    }
+    fn release_lock(&self, _: u32, _: &str) -> Option<bool> {
+        None
+    }
+    fn release_all_locks(&self, _: u32) -> u64 {
+        0
+    }
+    fn lock_holder(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn digests(&self) -> Vec<(String, u64, u64, u64, u64)> {
+        Vec::new()
+    }
+}
+
+/// What a frontend's sessions share, over a fresh cluster of four shards.
+///
+/// # Panics
+/// If the cluster cannot be made.
+pub async fn services(limits: Limits, query: Arc<dyn QueryEngine>) -> Arc<Services> {
+    let placement = Placement::even(SHARDS, NodeId(1));
+    let adjudicator = Adjudicator::open(None, Options::small(NodeId(1), placement.clone())).await.unwrap();
+    let setups = placement.shards.iter().map(|(shard, at)| Setup {
+        shard: *shard,
+        replica: *at.replicas.keys().next().unwrap(),
+        epoch: at.epoch,
+        slots: placement.slots_of(*shard),
+    });
+    let opened =
+        embedded::open(None, setups.collect(), Arc::new(adjudicator.clone()), embedded::Options::default())
+            .await
+            .unwrap();
+    let shards: BTreeMap<_, Arc<dyn Shard>> =
+        opened.into_iter().map(|shard| (shard.id(), shard as Arc<dyn Shard>)).collect();
+    let identity = adjudicator.register("test").await.unwrap();
+    let clock = Arc::new(RealClock(Instant::now()));
+    Arc::new(Services::new(
+        Arc::new(adjudicator),
+        shards,
+        query,
+        clock,
+        Arc::new(NoServer),
+        identity,
+        Arc::new(placement),
+        limits,
+    ))
+}
