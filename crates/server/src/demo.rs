@@ -55,6 +55,18 @@ async fn bind_from(address: SocketAddr, strict: bool) -> Result<tokio::net::TcpL
     Err(anyhow::Error::from(error).context(format!("cannot listen on {address}")).into())
 }
 
+/// How this program is run from here, so that what is printed works when it is pasted.
+fn command_name() -> String {
+    let Ok(exe) = std::env::current_exe() else { return "assize".to_owned() };
+    let on_path = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join("assize") == exe));
+    if on_path {
+        return "assize".to_owned();
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    exe.strip_prefix(&here).unwrap_or(&exe).display().to_string()
+}
+
 fn greet(node: &Node, options: &DemoOptions) -> std::io::Result<()> {
     let (host, port) = (node.mysql.ip(), node.mysql.port());
     let url = node.url();
@@ -74,12 +86,13 @@ fn greet(node: &Node, options: &DemoOptions) -> std::io::Result<()> {
         out,
         "assize {version}: a whole cluster in one process: 1 adjudicator, {shards} shards, 1 frontend\n\n\
          connect   mariadb -h {host} -P {port} -u root\n\
-         or        assize sql --url {url}\n\
-         measure   assize bench transfer --url {url}\n\
+         or        {assize} sql --url {url}\n\
+         measure   {assize} bench transfer --url {url}\n\
          metrics   curl http://{http}/metrics\n\
          data      {kept}\n\n\
          Ctrl-C stops it.",
         version = env!("CARGO_PKG_VERSION"),
+        assize = command_name(),
         shards = node.shards,
         http = node.http,
     )?;

@@ -256,7 +256,7 @@ pub(crate) fn engine_row() -> Row {
         text("DEFAULT"),
         text("Distributed transactions over shards, row versions, foreign keys"),
         text("YES"),
-        text("YES"),
+        text("NO"),
         text("YES"),
     ]
 }
