@@ -137,3 +137,19 @@ fn health_and_metrics_are_served() {
     assert!(metrics.contains("frontend_statements_total"), "{metrics}");
     assert!(metrics.contains("adjudicator_applied_index"), "{metrics}");
 }
+
+#[test]
+fn a_transaction_is_one_span_from_begin_to_its_outcome() {
+    let server = Assize::start_with(None, &["--set", "telemetry.log=assize=debug"]);
+    server.query(
+        "CREATE DATABASE s; CREATE TABLE s.t (id INT PRIMARY KEY); \
+         BEGIN; INSERT INTO s.t VALUES (1); INSERT INTO s.t VALUES (2); COMMIT;",
+    );
+    let closed = |log: &str| {
+        log.lines().filter(|l| l.contains("transaction{") && l.contains("outcome=\"committed\"")).count()
+    };
+    // CREATE DATABASE and CREATE TABLE commit transactions of their own; the two inserts share one.
+    assize_tests::wait_for("the spans to be logged", || closed(&server.log()) >= 3);
+    assert_eq!(closed(&server.log()), 3, "{}", server.log());
+    assert!(server.log().lines().any(|l| l.contains("txn=") && l.contains("close")), "{}", server.log());
+}

@@ -3,6 +3,7 @@
 use crate::config::{LogFormat, Telemetry};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 /// Histogram bounds for durations, in seconds: from 50 µs to 10 s.
 const SECONDS: &[f64] = &[
@@ -14,7 +15,11 @@ const SECONDS: &[f64] = &[
 pub fn install(config: &Telemetry) -> anyhow::Result<PrometheusHandle> {
     let filter = EnvFilter::try_new(&config.log)
         .map_err(|e| anyhow::anyhow!("setting `telemetry.log`: {} is not a filter: {e}", config.log))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A span is one line when it ends: what a transaction was, what became of it, how long it took.
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_writer(std::io::stderr);
     match config.format {
         LogFormat::Text => subscriber
             .with_ansi(
