@@ -109,11 +109,11 @@ pub async fn services(limits: Limits, query: Arc<dyn QueryEngine>) -> Arc<Servic
             .unwrap();
     let shards: BTreeMap<_, Arc<dyn Shard>> =
         opened.into_iter().map(|shard| (shard.id(), shard as Arc<dyn Shard>)).collect();
-    let identity = adjudicator.register("test").await.unwrap();
+    let identity = adjudicator.register("test", 1).await.unwrap();
     let clock = Arc::new(RealClock(Instant::now()));
     Arc::new(Services::new(
         Arc::new(adjudicator),
-        shards,
+        Arc::new(shards),
         query,
         clock,
         Arc::new(NoServer),

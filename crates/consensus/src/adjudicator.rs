@@ -16,8 +16,10 @@ use assize_model::{
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, DecisionSource, DecisionStream,
-    IdRange, LockStrength, LockWait, Registered, ReplicaStanding, Reserved, ShardStandings, StreamError,
+    IdRange, LockStrength, LockWait, NodeRecord, Registered, ReplicaStanding, Reserved, ShardStandings,
+    StreamError,
 };
+use bytes::Bytes;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -48,8 +50,6 @@ struct Inner {
     leader: Mutex<Option<JoinHandle<()>>>,
     /// The placement as last handed out.
     placement: Mutex<Arc<Placement>>,
-    /// Distinguishes this process's registrations from those of earlier ones.
-    nonce: u64,
 }
 
 /// Numbers for operators.
@@ -105,8 +105,7 @@ impl Adjudicator {
         let (events, receiver) = mpsc::channel(shared.options.queue_max);
         let leader = Leader::new(node.clone(), shared.clone(), receiver, sequencer);
         let leader = Mutex::new(Some(tokio::spawn(leader.run())));
-        let nonce = random()?;
-        Ok(Adjudicator { inner: Arc::new(Inner { node, shared, events, leader, placement, nonce }) })
+        Ok(Adjudicator { inner: Arc::new(Inner { node, shared, events, leader, placement }) })
     }
 
     /// A replica's decision stream after a position.
@@ -205,6 +204,10 @@ impl Adjudicator {
         let footprint = EncodedFootprint::new(&footprint).map_err(|error| {
             AdjudicatorError::Overloaded(format!("the footprint cannot be encoded: {error}"))
         })?;
+        self.commit_encoded(footprint).await
+    }
+
+    async fn commit_encoded(&self, footprint: EncodedFootprint) -> Result<Decision, AdjudicatorError> {
         {
             let state = self.inner.node.read();
             if let Some(mut decision) = state.core.refuse_early(&footprint.view()) {
@@ -347,10 +350,13 @@ fn frontend_id(name: &str) -> FrontendId {
 }
 
 impl AdjudicatorClient for Adjudicator {
-    fn register<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Registered, AdjudicatorError>> {
+    fn register<'a>(
+        &'a self,
+        name: &'a str,
+        nonce: u64,
+    ) -> BoxFuture<'a, Result<Registered, AdjudicatorError>> {
         Box::pin(async move {
             let frontend = frontend_id(name);
-            let nonce = self.inner.nonce;
             match self.call(Command::GrantFrontend { frontend, nonce }).await? {
                 Reply::Granted(epoch) => {
                     Ok(Registered { frontend, epoch, hash_seed: self.identity().hash_seed })
@@ -366,6 +372,24 @@ impl AdjudicatorClient for Adjudicator {
 
     fn commit(&self, footprint: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>> {
         Box::pin(self.commit_one(footprint))
+    }
+
+    fn commit_many(&self, footprints: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<Decision, AdjudicatorError>>> {
+        Box::pin(async move {
+            let commits = footprints.into_iter().map(|footprint| async {
+                match EncodedFootprint::from_bytes(footprint) {
+                    Ok(footprint) => self.commit_encoded(footprint).await,
+                    Err(error) => {
+                        Err(AdjudicatorError::Overloaded(format!("the footprint cannot be read: {error}")))
+                    }
+                }
+            });
+            futures_util::future::join_all(commits).await
+        })
+    }
+
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRecord>, AdjudicatorError>> {
+        Box::pin(std::future::ready(self.confirm_leadership().map(|()| Vec::new())))
     }
 
     fn outcome(&self, txn: TxnId, resolve: bool) -> BoxFuture<'_, Result<Outcome, AdjudicatorError>> {

@@ -45,7 +45,7 @@ struct Frontend {
 
 impl Frontend {
     async fn register(node: &Adjudicator) -> Frontend {
-        Frontend { registered: node.register("frontend-1").await.unwrap(), next: 1 }
+        Frontend { registered: node.register("frontend-1", 1).await.unwrap(), next: 1 }
     }
 
     async fn txn(&mut self, node: &Adjudicator) -> TxnId {

@@ -2,8 +2,8 @@
 
 use crate::BoxFuture;
 use assize_model::{
-    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, Outcome, Placement, TableId,
-    Timestamp, TxnId,
+    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, NodeId, Outcome, Placement,
+    TableId, Timestamp, TxnId,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -15,6 +15,12 @@ pub enum AdjudicatorError {
     /// Nobody could be asked; nothing was proposed.
     #[error("the adjudicator cannot be reached: {0}")]
     Unreachable(String),
+    /// This node does not lead; nothing was proposed. Ask the leader, if one is known.
+    #[error("this node does not lead the adjudicator's group")]
+    NotLeader {
+        /// Who leads, as far as this node knows.
+        leader: Option<NodeId>,
+    },
     /// The call may or may not have had its effect: ask by id.
     #[error("the adjudicator's reply was lost")]
     ReplyLost,
@@ -60,6 +66,27 @@ pub struct CatalogObjects {
     pub complete: bool,
     /// Key, version at which it was last put, bytes (`None`: removed).
     pub objects: Vec<(Bytes, u64, Option<Bytes>)>,
+}
+
+/// A node as the log knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeRecord {
+    /// Its number.
+    pub node: NodeId,
+    /// Where other nodes reach it: `host:port`.
+    pub peer_address: String,
+    /// Where its admin API listens: `host:port`.
+    pub admin_address: String,
+    /// Where MySQL clients connect: `host:port`; empty without a frontend.
+    pub mysql_address: String,
+    /// `adjudicator`, `shard`, `frontend`.
+    pub roles: Vec<String>,
+    /// Failure domain; empty if none was named.
+    pub zone: String,
+    /// Release of its binary.
+    pub version: String,
+    /// The highest cluster version that its binary understands.
+    pub cluster_version: u32,
 }
 
 /// A run of AUTO_INCREMENT values: `first`, `first + increment`, … `count` of them.
@@ -113,14 +140,23 @@ pub enum Reserved {
 
 /// The adjudicator, as a frontend sees it. Every method may be called concurrently.
 pub trait AdjudicatorClient: Send + Sync {
-    /// Registers a frontend life; the log grants the epoch.
-    fn register<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Registered, AdjudicatorError>>;
+    /// Registers a frontend life; the log grants the epoch. `nonce` is drawn once by each life: asking again with the
+    /// same one (after a lost reply) grants the same epoch.
+    fn register<'a>(
+        &'a self,
+        name: &'a str,
+        nonce: u64,
+    ) -> BoxFuture<'a, Result<Registered, AdjudicatorError>>;
 
     /// A snapshot that sees everything acknowledged before the call.
     fn begin(&self) -> BoxFuture<'_, Result<Begun, AdjudicatorError>>;
 
     /// Decides a transaction. Calling again with the same id answers the same decision.
     fn commit(&self, footprint: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>>;
+
+    /// Decides several transactions that arrived together, each on its own: footprints in the adjudicator's encoding
+    /// (`assize_adjudicator::EncodedFootprint`). One answer for each, in order.
+    fn commit_many(&self, footprints: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<Decision, AdjudicatorError>>>;
 
     /// What became of a transaction; linearizable. With `resolve`, an undecided one is aborted by a log entry.
     fn outcome(&self, txn: TxnId, resolve: bool) -> BoxFuture<'_, Result<Outcome, AdjudicatorError>>;
@@ -134,6 +170,9 @@ pub trait AdjudicatorClient: Send + Sync {
 
     /// The placement now.
     fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>>;
+
+    /// The nodes of the cluster, as the log has them.
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRecord>, AdjudicatorError>>;
 
     /// Catalog objects changed since `since` up to at least `at_least`.
     fn catalog(

@@ -10,17 +10,23 @@
 //!               └──ResultSink──▶ wire
 //!
 //!   shards ──DecisionSource──▶ consensus / rpc / sim
+//!   rpc, consensus, shards ──Peers──▶ another node's PeerService
+//!   admin, query ──ClusterView──▶ server
 //! ```
 //!
 //! This crate is a landing between floors 1 and 2: it sees the nouns, the catalog and the syntax, and nothing
 //! that acts.
 
 mod adjudicator;
+mod cluster;
+mod peers;
 mod query;
 mod shard;
 mod stream;
 
 pub use adjudicator::*;
+pub use cluster::*;
+pub use peers::*;
 pub use query::*;
 pub use shard::*;
 pub use stream::*;

@@ -1,8 +1,9 @@
 //! A shard, as a frontend sees it.
 
 use crate::BoxFuture;
-use assize_model::{Epoch, Key, KeyRange, Mutation, Receipt, ShardId, Timestamp, TxnId};
+use assize_model::{Epoch, Key, KeyRange, Mutation, ReplicaId, ShardId, Timestamp, TxnId, Vote};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// A shard refused or could not answer.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -23,9 +24,6 @@ pub enum ShardError {
     /// Nobody could be asked.
     #[error("{0} cannot be reached: {1}")]
     Unreachable(ShardId, String),
-    /// A participant voted No.
-    #[error("{0} refused to prepare: {1}")]
-    PrepareRefused(ShardId, String),
     /// The store failed; the replica has stopped.
     #[error("{0} has stopped: {1}")]
     Stopped(ShardId, String),
@@ -101,14 +99,83 @@ pub trait Shard: Send + Sync {
         at_least: Timestamp,
     ) -> BoxFuture<'a, Result<(Timestamp, Option<Timestamp>), ShardError>>;
 
-    /// Writes an intent on every replica; a receipt says that a majority of the configured ones has it.
+    /// Has a replica write an intent and vote (`None`: the shard as a whole, where one voice speaks for it). The
+    /// coordinator asks every replica and counts; an error is silence: that replica cannot tell.
+    fn prepare(
+        &self,
+        replica: Option<ReplicaId>,
+        txn: TxnId,
+        epoch: Epoch,
+        mutations: Arc<Vec<Mutation>>,
+    ) -> BoxFuture<'_, Result<Vote, ShardError>>;
+
+    /// A hint that an undecided transaction will never commit.
+    fn forget(&self, txn: TxnId);
+}
+
+/// One replica of a shard, here or on another node. Reads are as in [`Shard`]; a prepare is answered with this
+/// replica's own vote.
+pub trait Replica: Send + Sync {
+    /// Which shard.
+    fn shard(&self) -> ShardId;
+
+    /// Which of its replicas.
+    fn replica(&self) -> ReplicaId;
+
+    /// See [`Shard::get`].
+    fn get<'a>(&'a self, view: ReadView, key: &'a Key) -> BoxFuture<'a, Result<Option<Bytes>, ShardError>>;
+
+    /// See [`Shard::get_many`].
+    fn get_many<'a>(
+        &'a self,
+        view: ReadView,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, ShardError>>;
+
+    /// See [`Shard::scan`].
+    fn scan<'a>(
+        &'a self,
+        view: ReadView,
+        range: &'a KeyRange,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<ScanPage, ShardError>>;
+
+    /// See [`Shard::newest_commits`].
+    fn newest_commits<'a>(
+        &'a self,
+        keys: &'a [Key],
+        at_least: Timestamp,
+    ) -> BoxFuture<'a, Result<NewestCommits, ShardError>>;
+
+    /// See [`Shard::newest_commit_in`].
+    fn newest_commit_in<'a>(
+        &'a self,
+        range: &'a KeyRange,
+        at_least: Timestamp,
+    ) -> BoxFuture<'a, Result<(Timestamp, Option<Timestamp>), ShardError>>;
+
+    /// Writes an intent and votes. Silence (an error) is an answer too: the replica cannot tell.
     fn prepare(
         &self,
         txn: TxnId,
         epoch: Epoch,
-        mutations: Vec<Mutation>,
-    ) -> BoxFuture<'_, Result<Receipt, ShardError>>;
+        mutations: Arc<Vec<Mutation>>,
+    ) -> BoxFuture<'_, Result<Vote, ShardError>>;
 
-    /// A hint that an undecided transaction will never commit.
+    /// See [`Shard::forget`].
     fn forget(&self, txn: TxnId);
+}
+
+/// The shards that a frontend can reach; changes with the placement.
+pub trait ShardDirectory: Send + Sync {
+    /// A shard; `None` if no way to it is known.
+    fn shard(&self, id: ShardId) -> Option<Arc<dyn Shard>>;
+}
+
+/// A fixed set of shards.
+impl ShardDirectory for std::collections::BTreeMap<ShardId, Arc<dyn Shard>> {
+    fn shard(&self, id: ShardId) -> Option<Arc<dyn Shard>> {
+        self.get(&id).cloned()
+    }
 }

@@ -101,7 +101,7 @@ pub async fn start(config: &Config, mysql: TcpListener, http: TcpListener) -> Re
     let replicas = roles::shard::open(config, &placement, source).await?;
     let shards: BTreeMap<ShardId, Arc<dyn Shard>> =
         replicas.iter().map(|shard| (shard.id(), shard.clone() as Arc<dyn Shard>)).collect();
-    let frontend = Frontend::start(config, mysql, client, shards, placement).await?;
+    let frontend = Frontend::start(config, mysql, client, Arc::new(shards), placement).await?;
 
     let draining = Arc::new(AtomicBool::new(false));
     let (stop, stopped) = watch::channel(false);

@@ -211,7 +211,7 @@ impl<'a> Driver<'a> {
                 pending.push(Box::pin(prepare(services, to, txn, epoch, mutations)));
             }
             Effect::HintAbort { to, txn } => {
-                if let Some(shard) = services.shards.get(&to.shard) {
+                if let Some(shard) = services.shards.shard(to.shard) {
                     shard.forget(txn);
                 }
             }
@@ -272,12 +272,11 @@ async fn prepare(
     epoch: assize_model::Epoch,
     mutations: Arc<Vec<Mutation>>,
 ) -> Heard {
-    let Some(shard) = services.shards.get(&to.shard) else {
+    let Some(shard) = services.shards.shard(to.shard) else {
         return Heard::Coordinator(Event::AskFailed);
     };
-    let mutations = Arc::unwrap_or_clone(mutations);
-    let vote = match shard.prepare(txn, epoch, mutations).await {
-        Ok(_) => Vote::Yes,
+    let vote = match shard.prepare(to.replica, txn, epoch, mutations).await {
+        Ok(vote) => vote,
         Err(ShardError::StaleEpoch { current, .. }) => Vote::No(VoteRefusal::StaleEpoch { current }),
         Err(_) => Vote::No(VoteRefusal::Overloaded),
     };

@@ -7,7 +7,7 @@ use assize_model::{
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, Clock, IdRange, QueryEngine, Registered, ServerView, Shard,
-    ShardError,
+    ShardDirectory, ShardError,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,7 +48,7 @@ pub struct Services {
     /// Decides.
     pub adjudicator: Arc<dyn AdjudicatorClient>,
     /// Every shard that a placement can name.
-    pub shards: BTreeMap<ShardId, Arc<dyn Shard>>,
+    pub shards: Arc<dyn ShardDirectory>,
     /// Plans and runs statements.
     pub query: Arc<dyn QueryEngine>,
     /// Time.
@@ -109,7 +109,7 @@ impl Services {
     #[allow(clippy::too_many_arguments)] // One argument per port; a builder would say the same in more words.
     pub fn new(
         adjudicator: Arc<dyn AdjudicatorClient>,
-        shards: BTreeMap<ShardId, Arc<dyn Shard>>,
+        shards: Arc<dyn ShardDirectory>,
         query: Arc<dyn QueryEngine>,
         clock: Arc<dyn Clock>,
         server: Arc<dyn ServerView>,
@@ -187,9 +187,9 @@ impl Services {
     }
 
     /// A shard by id, and the epoch by which we route to it.
-    pub fn shard(&self, placement: &Placement, id: ShardId) -> Result<(&Arc<dyn Shard>, Epoch), SqlError> {
+    pub fn shard(&self, placement: &Placement, id: ShardId) -> Result<(Arc<dyn Shard>, Epoch), SqlError> {
         let epoch = placement.shard_epoch(id);
-        match (self.shards.get(&id), epoch) {
+        match (self.shards.shard(id), epoch) {
             (Some(shard), Some(epoch)) => Ok((shard, epoch)),
             _ => Err(shard_error(ShardError::Unreachable(id, "this frontend knows no way to it".to_owned()))),
         }

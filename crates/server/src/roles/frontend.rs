@@ -18,8 +18,8 @@ use crate::config::Config;
 use crate::metrics;
 use anyhow::Context;
 use assize_catalog::User;
-use assize_model::{ErrorCode, Placement, ShardId};
-use assize_ports::{AdjudicatorClient, Registered, Shard};
+use assize_model::{ErrorCode, Placement};
+use assize_ports::{AdjudicatorClient, Registered, ShardDirectory};
 use assize_session::{
     GlobalVariables, Limits, Login, Services, Session, Shared, Txn, TxnOptions, find_variable,
 };
@@ -69,7 +69,7 @@ impl Frontend {
         config: &Config,
         socket: TcpListener,
         adjudicator: Arc<dyn AdjudicatorClient>,
-        shards: BTreeMap<ShardId, Arc<dyn Shard>>,
+        shards: Arc<dyn ShardDirectory>,
         placement: Arc<Placement>,
     ) -> anyhow::Result<Frontend> {
         let address = socket.local_addr()?;
@@ -144,9 +144,10 @@ impl Frontend {
 }
 
 async fn register(adjudicator: &dyn AdjudicatorClient, name: &str) -> anyhow::Result<Registered> {
+    let nonce = rand::random();
     let mut last = None;
     for _ in 0..REGISTER_TRIES {
-        match adjudicator.register(name).await {
+        match adjudicator.register(name, nonce).await {
             Ok(registered) => return Ok(registered),
             Err(error) => last = Some(error),
         }

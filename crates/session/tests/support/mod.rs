@@ -195,7 +195,7 @@ fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
 }
 
 impl AdjudicatorClient for Cluster {
-    fn register<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Registered, AdjudicatorError>> {
+    fn register<'a>(&'a self, _: &'a str, _: u64) -> BoxFuture<'a, Result<Registered, AdjudicatorError>> {
         ready(Ok(registered()))
     }
     fn begin(&self) -> BoxFuture<'_, Result<Begun, AdjudicatorError>> {
@@ -226,6 +226,17 @@ impl AdjudicatorClient for Cluster {
             world.decisions.insert(footprint.txn, decision.clone());
         }
         ready(if mishap == Some(Mishap::ReplyLost) { Err(AdjudicatorError::ReplyLost) } else { Ok(decision) })
+    }
+    fn commit_many(&self, footprints: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<Decision, AdjudicatorError>>> {
+        ready(
+            footprints
+                .iter()
+                .map(|_| Err(AdjudicatorError::Unreachable("sessions commit one".into())))
+                .collect(),
+        )
+    }
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRecord>, AdjudicatorError>> {
+        ready(Ok(Vec::new()))
     }
     fn outcome(&self, txn: TxnId, _: bool) -> BoxFuture<'_, Result<Outcome, AdjudicatorError>> {
         let world = self.world.lock().unwrap();
@@ -376,13 +387,14 @@ impl Shard for TestShard {
     }
     fn prepare(
         &self,
+        _: Option<ReplicaId>,
         txn: TxnId,
-        epoch: Epoch,
-        mutations: Vec<Mutation>,
-    ) -> BoxFuture<'_, Result<Receipt, ShardError>> {
-        let digest = WriteDigest::of(&mutations);
+        _: Epoch,
+        mutations: Arc<Vec<Mutation>>,
+    ) -> BoxFuture<'_, Result<Vote, ShardError>> {
+        let mutations = Arc::unwrap_or_clone(mutations);
         self.cluster.world.lock().unwrap().intents.entry(txn).or_default().extend(mutations);
-        ready(Ok(Receipt { shard: self.id, epoch, digest }))
+        ready(Ok(Vote::Yes))
     }
     fn forget(&self, txn: TxnId) {
         self.cluster.world.lock().unwrap().intents.remove(&txn);
@@ -756,7 +768,7 @@ impl House {
         };
         let services = Services::new(
             cluster.clone(),
-            BTreeMap::from([shard(1), shard(2)]),
+            Arc::new(BTreeMap::from([shard(1), shard(2)])),
             Arc::new(TestEngine),
             Arc::new(TestClock::default()),
             cluster.clone(),

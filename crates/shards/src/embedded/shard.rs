@@ -3,9 +3,7 @@
 use super::engine::RocksEngine;
 use super::replica::{Event, Progress, Replica};
 use super::{OpenError, Options, Setup};
-use assize_model::{
-    Epoch, Key, KeyRange, Mutation, Receipt, ShardId, Timestamp, TxnId, Vote, VoteRefusal, WriteDigest,
-};
+use assize_model::{Epoch, Key, KeyRange, Mutation, ReplicaId, ShardId, Timestamp, TxnId, Vote, VoteRefusal};
 use assize_mvcc::{Prepare, ReadError, Reader, StoreError};
 use assize_ports::{BoxFuture, DecisionSource, Direction, ReadView, ScanPage, Shard, ShardError};
 use assize_replica::ReadRefusal;
@@ -230,20 +228,13 @@ impl Shard for Embedded {
 
     fn prepare(
         &self,
+        _: Option<ReplicaId>,
         txn: TxnId,
         epoch: Epoch,
-        mutations: Vec<Mutation>,
-    ) -> BoxFuture<'_, Result<Receipt, ShardError>> {
-        Box::pin(async move {
-            let digest = WriteDigest::of(&mutations);
-            match self.vote(Prepare { txn, epoch, mutations }).await? {
-                Vote::Yes => Ok(Receipt { shard: self.shard, epoch, digest }),
-                Vote::No(VoteRefusal::StaleEpoch { current }) => {
-                    Err(ShardError::StaleEpoch { shard: self.shard, asked: epoch, current })
-                }
-                Vote::No(refusal) => Err(ShardError::PrepareRefused(self.shard, refusal.to_string())),
-            }
-        })
+        mutations: Arc<Vec<Mutation>>,
+    ) -> BoxFuture<'_, Result<Vote, ShardError>> {
+        let mutations = Arc::unwrap_or_clone(mutations);
+        Box::pin(self.vote(Prepare { txn, epoch, mutations }))
     }
 
     fn forget(&self, txn: TxnId) {

@@ -10,6 +10,15 @@ use tokio::sync::watch;
 
 const SHARD: ShardId = ShardId(1);
 
+async fn prepare(
+    shard: &Embedded,
+    txn: TxnId,
+    epoch: Epoch,
+    writes: Vec<Mutation>,
+) -> Result<Vote, ShardError> {
+    shard.prepare(None, txn, epoch, Arc::new(writes)).await
+}
+
 /// A decision stream in memory.
 struct Source {
     entries: Mutex<Vec<Arc<StreamEntry>>>,
@@ -177,22 +186,23 @@ async fn a_snapshot_below_the_low_water_mark_is_refused() {
 async fn what_was_prepared_and_what_was_flushed_survive_and_the_stream_brings_the_rest() {
     let directory = tempfile::tempdir().unwrap();
     let source = Source::new();
-    let receipt = {
+    let writes = vec![put("a", "2"), put("b", "2")];
+    let digest = WriteDigest::of(&writes);
+    {
         let shard = start(Some(directory.path()), &source).await.unwrap();
         source.publish(vec![inline(1, 5, vec![put("a", "1")])]);
         assert_eq!(value(&shard, "a", 10).await.as_deref(), Some("1"));
-        let receipt = shard.prepare(txn(2), Epoch(1), vec![put("a", "2"), put("b", "2")]).await.unwrap();
-        let other = shard.prepare(txn(2), Epoch(1), vec![put("a", "3")]).await.unwrap_err();
-        assert!(matches!(other, ShardError::PrepareRefused(SHARD, _)), "{other}");
-        let stale = shard.prepare(txn(3), Epoch(0), vec![put("a", "3")]).await.unwrap_err();
-        assert!(matches!(stale, ShardError::StaleEpoch { current: Epoch(1), .. }), "{stale}");
+        assert_eq!(prepare(&shard, txn(2), Epoch(1), writes).await, Ok(Vote::Yes));
+        let other = prepare(&shard, txn(2), Epoch(1), vec![put("a", "3")]).await;
+        assert_eq!(other, Ok(Vote::No(VoteRefusal::DifferentWrites)));
+        let stale = prepare(&shard, txn(3), Epoch(0), vec![put("a", "3")]).await;
+        assert_eq!(stale, Ok(Vote::No(VoteRefusal::StaleEpoch { current: Epoch(1) })));
         // An intent is invisible.
         source.publish(Vec::new());
         assert_eq!(value(&shard, "b", 20).await, None);
         shard.shutdown().await;
-        receipt
-    };
-    let writes = ShardWrites::Prepared { epoch: receipt.epoch, digest: receipt.digest };
+    }
+    let writes = ShardWrites::Prepared { epoch: Epoch(1), digest };
     source.publish(vec![ShardCommit { txn: txn(2), commit_ts: Timestamp(25), writes }]);
     let shard = start(Some(directory.path()), &source).await.unwrap();
     assert_eq!(value(&shard, "a", 30).await.as_deref(), Some("2"));
@@ -209,7 +219,7 @@ async fn a_decision_that_names_an_intent_which_nobody_has_stops_the_shard_loudly
     assert!(shard.failed().await.contains("intent"));
     let refused = shard.get(at(10), &Key::from("a")).await.unwrap_err();
     assert!(matches!(refused, ShardError::Stopped(SHARD, _)), "{refused}");
-    let refused = shard.prepare(txn(2), Epoch(1), vec![put("a", "1")]).await.unwrap_err();
+    let refused = prepare(&shard, txn(2), Epoch(1), vec![put("a", "1")]).await.unwrap_err();
     assert!(matches!(refused, ShardError::Stopped(SHARD, _)), "{refused}");
 }
 

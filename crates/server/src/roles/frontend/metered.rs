@@ -8,8 +8,9 @@ use assize_model::{
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, IdRange, LockStrength, LockWait,
-    Registered, Reserved,
+    NodeRecord, Registered, Reserved,
 };
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// An adjudicator whose decisions are counted.
@@ -29,8 +30,12 @@ impl Metered {
 }
 
 impl AdjudicatorClient for Metered {
-    fn register<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Registered, AdjudicatorError>> {
-        self.inner.register(name)
+    fn register<'a>(
+        &'a self,
+        name: &'a str,
+        nonce: u64,
+    ) -> BoxFuture<'a, Result<Registered, AdjudicatorError>> {
+        self.inner.register(name, nonce)
     }
 
     fn begin(&self) -> BoxFuture<'_, Result<Begun, AdjudicatorError>> {
@@ -57,6 +62,14 @@ impl AdjudicatorClient for Metered {
             }
             decided
         })
+    }
+
+    fn commit_many(&self, footprints: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<Decision, AdjudicatorError>>> {
+        self.inner.commit_many(footprints)
+    }
+
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRecord>, AdjudicatorError>> {
+        self.inner.nodes()
     }
 
     fn outcome(&self, txn: TxnId, resolve: bool) -> BoxFuture<'_, Result<Outcome, AdjudicatorError>> {

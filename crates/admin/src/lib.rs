@@ -1,0 +1,2 @@
+//! The admin API over gRPC.
+#![allow(clippy::disallowed_methods)] // This floor has clocks and threads.

@@ -1,0 +1,433 @@
+//! The cluster, as an operator sees it: the admin API, the shell and the SQL twins all stand on these traits.
+
+use crate::BoxFuture;
+use assize_model::{NodeId, Outcome, ReplicaId, Slot, TxnId};
+use serde::{Deserialize, Serialize};
+
+/// An operator's request could not be answered.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
+pub enum ClusterError {
+    /// There is no such node, shard, session, …: the text names it.
+    #[error("{0}")]
+    NotFound(String),
+    /// The request makes no sense, or not in the present state.
+    #[error("{0}")]
+    Refused(String),
+    /// Somebody who is needed does not answer: try again.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A defect of ours.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// What a node does in the adjudicator's group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum MemberRole {
+    /// Leads it.
+    Leader,
+    /// Votes.
+    Voter,
+    /// Follows without a vote.
+    Learner,
+    /// Has no part in it (a node of shards or frontends only).
+    None,
+}
+
+/// One node.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct MemberInfo {
+    /// Its number.
+    pub node: u64,
+    /// Where other nodes reach it.
+    pub peer_address: String,
+    /// Where its admin API is; empty if unknown.
+    pub admin_address: String,
+    /// Where MySQL clients connect; empty if it runs no frontend.
+    pub mysql_address: String,
+    /// `adjudicator`, `shard`, `frontend`.
+    pub roles: Vec<String>,
+    /// Failure domain; replicas of a shard are spread over zones.
+    pub zone: String,
+    /// Release of the binary; empty if the node does not answer.
+    pub version: String,
+    /// Its part in the adjudicator's group.
+    pub member_role: MemberRole,
+    /// Whether it answered when it was asked for this.
+    pub is_reachable: bool,
+    /// The last log entry it has applied.
+    pub applied_index: u64,
+    /// The last log entry it has on disk.
+    pub log_index: u64,
+    /// Its Raft term.
+    pub term: u64,
+    /// Hash of its state at `hash_index`; equal indexes must mean equal hashes.
+    pub state_hash: u64,
+    /// The entry at which the hash was taken.
+    pub hash_index: u64,
+    /// Milliseconds since it started.
+    pub uptime_millis: u64,
+    /// Bytes free on its data disk.
+    pub disk_free_bytes: u64,
+    /// Why it takes no writes, or empty.
+    pub trouble: String,
+    /// Whether it is draining.
+    pub is_draining: bool,
+}
+
+/// All nodes.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Members {
+    /// The cluster's id.
+    pub cluster: u128,
+    /// The version up to which every node understands the log.
+    pub cluster_version: u32,
+    /// The leader, if there is one.
+    pub leader: Option<u64>,
+    /// Every node, by number.
+    pub members: Vec<MemberInfo>,
+}
+
+/// One replica of a shard.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ReplicaInfo {
+    /// Its number within the shard.
+    pub replica: u8,
+    /// Where it is.
+    pub node: u64,
+    /// Whether the log and intents wait for it.
+    pub counts: bool,
+    /// Whether it is still copying.
+    pub is_learning: bool,
+    /// How far it has persisted the decision stream.
+    pub durable_index: u64,
+    /// Milliseconds by which its applied closed timestamp is behind the leader's; `None` if it does not answer.
+    pub lag_millis: Option<u64>,
+    /// `following`, `copying`, `halted: …`, `unreachable`.
+    pub state: String,
+}
+
+/// One shard.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ShardInfo {
+    /// Its number.
+    pub shard: u32,
+    /// Its placement epoch.
+    pub epoch: u64,
+    /// Its slots as inclusive runs.
+    pub slots: Vec<(u16, u16)>,
+    /// Its replicas.
+    pub replicas: Vec<ReplicaInfo>,
+    /// Estimated bytes on disk of one replica.
+    pub bytes: u64,
+}
+
+/// A side of a conflict.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ConflictSide {
+    /// The transaction, as `TxnId` prints.
+    pub txn: String,
+    /// The node that ran it.
+    pub node: u64,
+    /// Its connection; 0 if unknown.
+    pub connection: u32,
+    /// `user@host`; empty if unknown.
+    pub user: String,
+    /// Normalised texts of its last statements, oldest first.
+    pub statements: Vec<String>,
+    /// How long it had run when the conflict was decided, in microseconds; `None` if unknown.
+    pub age_micros: Option<u64>,
+}
+
+/// One abort, explained.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ConflictRecord {
+    /// As in the error text: `c-7f3a`.
+    pub id: String,
+    /// When, in microseconds since the Unix epoch.
+    pub at_micros: i64,
+    /// `conflict`, `deadlock`, `schema changed`, `lock wait timeout`, …
+    pub kind: String,
+    /// `shop.stock`; empty if unknown.
+    pub table: String,
+    /// `PRIMARY` or the index's name.
+    pub index: String,
+    /// The decoded key, as `(42, 'a')`.
+    pub key: String,
+    /// Who lost.
+    pub loser: ConflictSide,
+    /// Who won, as far as it is known.
+    pub winner: ConflictSide,
+    /// How long before the loser's decision the winner had committed, in microseconds.
+    pub committed_before_micros: Option<u64>,
+    /// Whether the server ran the statement again by itself.
+    pub was_retried: bool,
+}
+
+/// A key on which transactions often conflict.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct HotKey {
+    /// `shop.stock`.
+    pub table: String,
+    /// `PRIMARY` or the index's name.
+    pub index: String,
+    /// The decoded key.
+    pub key: String,
+    /// Conflicts on it that are remembered.
+    pub conflicts: u64,
+    /// The last of them, in microseconds since the Unix epoch.
+    pub last_micros: i64,
+}
+
+/// An open transaction.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TransactionInfo {
+    /// Where it runs.
+    pub node: u64,
+    /// Its connection.
+    pub connection: u32,
+    /// `user@host`.
+    pub user: String,
+    /// Its snapshot's timestamp; 0 before its first statement.
+    pub snapshot_ts: u64,
+    /// Isolation level.
+    pub isolation: String,
+    /// Age in microseconds.
+    pub age_micros: u64,
+    /// Rows it has written so far.
+    pub writes: u64,
+    /// Bytes it has buffered.
+    pub bytes: u64,
+    /// The statement it runs or ran last, normalised.
+    pub statement: String,
+    /// `running`, `idle`, `committing`.
+    pub state: String,
+}
+
+/// A client connection.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// Where.
+    pub node: u64,
+    /// Its connection id, unique within the node.
+    pub connection: u32,
+    /// User.
+    pub user: String,
+    /// Client's address.
+    pub host: String,
+    /// Selected database.
+    pub database: String,
+    /// `Query`, `Sleep`, …
+    pub command: String,
+    /// Seconds in this state.
+    pub seconds: u64,
+    /// Statement, if one runs.
+    pub statement: String,
+}
+
+/// Statistics of one normalised statement.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DigestInfo {
+    /// Where.
+    pub node: u64,
+    /// The normalised text.
+    pub text: String,
+    /// Runs.
+    pub count: u64,
+    /// Microseconds in all.
+    pub total_micros: u64,
+    /// Rows in all.
+    pub rows: u64,
+    /// Runs that failed.
+    pub errors: u64,
+}
+
+/// A statement that took long.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SlowStatement {
+    /// Where.
+    pub node: u64,
+    /// When it began, in microseconds since the Unix epoch.
+    pub at_micros: i64,
+    /// How long it took, in microseconds.
+    pub micros: u64,
+    /// Whose.
+    pub user: String,
+    /// The normalised text.
+    pub text: String,
+}
+
+/// A piece of long work: a split, a move, an index build.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct JobInfo {
+    /// Its name: `split-3`.
+    pub id: String,
+    /// What it does, in words.
+    pub what: String,
+    /// `running`, `done`, `failed: …`.
+    pub state: String,
+    /// In words: which step it is at.
+    pub step: String,
+    /// When it began, in microseconds since the Unix epoch.
+    pub began_micros: i64,
+    /// Microseconds so far or in all.
+    pub micros: u64,
+    /// The longest time that writes were held up by it, in microseconds.
+    pub longest_stall_micros: u64,
+}
+
+/// What one node tells an operator about itself: other nodes gather these.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Connections.
+    pub sessions: Vec<SessionInfo>,
+    /// Open transactions.
+    pub transactions: Vec<TransactionInfo>,
+    /// Aborts, newest first.
+    pub conflicts: Vec<ConflictRecord>,
+    /// Statements, most time first.
+    pub digests: Vec<DigestInfo>,
+    /// Slow statements, newest first.
+    pub slow: Vec<SlowStatement>,
+}
+
+/// Which parts of a [`NodeReport`] are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ReportParts {
+    /// Connections.
+    pub sessions: bool,
+    /// Open transactions.
+    pub transactions: bool,
+    /// Aborts.
+    pub conflicts: bool,
+    /// Digests.
+    pub digests: bool,
+    /// Slow statements.
+    pub slow: bool,
+}
+
+/// What an operator can have done.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Action {
+    /// Another voter should lead.
+    TransferLeadership {
+        /// Which node; `None`: any voter that is up to date.
+        to: Option<u64>,
+    },
+    /// A node that has joined follows the log without a vote.
+    AddLearner {
+        /// Which.
+        node: u64,
+    },
+    /// A learner gets a vote.
+    Promote {
+        /// Which.
+        node: u64,
+    },
+    /// A node leaves the group and is forgotten. Refused while it holds replicas, unless forced.
+    RemoveMember {
+        /// Which.
+        node: u64,
+        /// It is lost for good.
+        force: bool,
+    },
+    /// A node gives up leadership and takes no more connections.
+    Drain {
+        /// Which.
+        node: u64,
+    },
+    /// Compares the state of adjudicator replicas and the content of shard replicas.
+    VerifyReplicas,
+    /// Half of a shard's slots, or those from a slot on, go to a new shard.
+    Split {
+        /// Which shard.
+        shard: u32,
+        /// The first slot that goes; `None`: the middle.
+        at: Option<u16>,
+    },
+    /// All slots of a shard go to another one, and it ceases.
+    Merge {
+        /// Whose slots go.
+        from: u32,
+        /// Where they go.
+        into: u32,
+    },
+    /// A replica goes from one node to another.
+    MoveReplica {
+        /// Which shard.
+        shard: u32,
+        /// Where it is.
+        from: u64,
+        /// Where it goes.
+        to: u64,
+    },
+    /// A shard gets one more replica.
+    AddReplica {
+        /// Which shard.
+        shard: u32,
+        /// On which node.
+        node: u64,
+    },
+    /// A shard gives one up.
+    RemoveReplica {
+        /// Which shard.
+        shard: u32,
+        /// Of which node.
+        node: u64,
+    },
+    /// Ends a connection, or its statement.
+    KillSession {
+        /// Where.
+        node: u64,
+        /// Which.
+        connection: u32,
+        /// Only its statement.
+        query_only: bool,
+    },
+}
+
+/// What came of an [`Action`].
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ActionDone {
+    /// In words.
+    pub text: String,
+    /// The job that goes on, for long work.
+    pub job: Option<String>,
+}
+
+/// The cluster, as an operator sees it.
+pub trait ClusterView: Send + Sync {
+    /// This node.
+    fn node(&self) -> NodeId;
+    /// All nodes, asked now.
+    fn members(&self) -> BoxFuture<'_, Result<Members, ClusterError>>;
+    /// All shards.
+    fn shards(&self) -> BoxFuture<'_, Result<Vec<ShardInfo>, ClusterError>>;
+    /// The reports of all nodes that answer, put together.
+    fn report(&self, parts: ReportParts) -> BoxFuture<'_, Result<NodeReport, ClusterError>>;
+    /// What became of a transaction.
+    fn outcome(&self, txn: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>>;
+    /// Long work of the last day, newest first.
+    fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobInfo>, ClusterError>>;
+    /// Does something, or with `validate_only` says whether it could be done. `who` goes into the audit log.
+    fn act<'a>(
+        &'a self,
+        action: Action,
+        validate_only: bool,
+        who: &'a str,
+    ) -> BoxFuture<'a, Result<ActionDone, ClusterError>>;
+    /// The effective configuration of this node: key, value, origin.
+    fn config(&self) -> Vec<(String, String, String)>;
+}
+
+impl ShardInfo {
+    /// Its replica on a node.
+    pub fn replica_on(&self, node: NodeId) -> Option<ReplicaId> {
+        self.replicas.iter().find(|r| r.node == node.0).map(|r| ReplicaId(r.replica))
+    }
+
+    /// Whether it holds a slot.
+    pub fn holds(&self, slot: Slot) -> bool {
+        self.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot.0))
+    }
+}
