@@ -1,9 +1,9 @@
 //! What an operator has done, on the node that can do it.
 
 use super::local::Local;
+use super::jobs::{self, Jobs};
 use super::membership_error;
-use crate::roles;
-use assize_model::{NodeId, ShardId, Slot};
+use assize_model::NodeId;
 use assize_ports::{Action, ActionDone, ClusterError};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -143,10 +143,8 @@ impl Local {
                 }
                 let comparison = adjudicator.verify_replicas().await.map_err(super::cluster_error)?;
                 let mut text = comparison.to_string();
-                if let Some(mover) = self.mover.get() {
-                    let shards = mover.verify().await.map_err(ClusterError::Unavailable)?;
-                    text.push_str("; ");
-                    text.push_str(&shards);
+                if let Some(jobs) = self.jobs.get() {
+                    text.push_str(&verify_shards(jobs).await?);
                 }
                 Ok(done(text))
             }
@@ -162,11 +160,32 @@ impl Local {
     }
 
     async fn change_shards(&self, action: Action, validate_only: bool) -> Result<ActionDone, ClusterError> {
-        let Some(mover) = self.mover.get() else {
+        let Some(jobs) = self.jobs.get() else {
             return Err(ClusterError::Refused("this node moves no shards: ask the leader".into()));
         };
-        roles::mover::act(mover, action, validate_only).await
+        jobs.act(action, validate_only).await
     }
+}
+
+/// Compares the content of every shard's replicas; those that differ from the majority are rebuilt.
+async fn verify_shards(jobs: &Jobs) -> Result<String, ClusterError> {
+    let mover = jobs.mover();
+    let placement = mover.placement().await.map_err(jobs::cluster_error)?;
+    let mut text = String::new();
+    let mut equal = 0;
+    for shard in placement.shards.keys() {
+        let comparison = mover.compare(*shard).await.map_err(jobs::cluster_error)?;
+        if comparison.agrees() {
+            equal += 1;
+            continue;
+        }
+        for (replica, node) in comparison.outliers() {
+            tracing::error!(%shard, %replica, %node, "a replica differs from its siblings: it is rebuilt");
+            mover.rebuild(*shard, node).await.map_err(jobs::cluster_error)?;
+            text.push_str(&format!("; {shard} {replica} on {node} differs and is rebuilt"));
+        }
+    }
+    Ok(format!("; {equal} of {} shards have equal replicas{text}", placement.shards.len()))
 }
 
 fn done(text: String) -> ActionDone {

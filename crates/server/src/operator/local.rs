@@ -1,13 +1,14 @@
 //! What a node knows of itself and can do by itself.
 
+use super::jobs::Jobs;
 use super::words::{Answer, NodeStatus, Question, Record, ReplicaStatus};
 use crate::roles::frontend::Frontend;
 use assize_consensus::Adjudicator;
 use assize_model::NodeId;
 use assize_ports::{ClusterError, JobInfo, NodeRecord, NodeReport, Peers, ReportParts, Service};
-use assize_rpc::JoinToken;
-use assize_shards::Mover;
+use assize_rpc::{JoinToken, Services};
 use assize_shards::embedded::ShardHost;
+use assize_shards::wire::Phase;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -52,7 +53,9 @@ pub struct Local {
     /// Its frontend.
     pub frontend: OnceLock<Arc<Frontend>>,
     /// Moves shards about; on every node that may lead.
-    pub mover: OnceLock<Arc<Mover>>,
+    pub jobs: OnceLock<Arc<Jobs>>,
+    /// What it offers to other nodes.
+    offered: OnceLock<Arc<Services>>,
     /// Set while it takes no more connections.
     pub draining: Arc<AtomicBool>,
 }
@@ -67,9 +70,21 @@ impl Local {
             adjudicator: OnceLock::new(),
             host: OnceLock::new(),
             frontend: OnceLock::new(),
-            mover: OnceLock::new(),
+            jobs: OnceLock::new(),
+            offered: OnceLock::new(),
             draining: Arc::default(),
         })
+    }
+
+    /// The node offers services to others from now on.
+    pub fn offers(&self, services: Arc<Services>) {
+        // A node starts once.
+        let _ = self.offered.set(services);
+    }
+
+    /// What it offers to other nodes; `None` in a cluster of one.
+    pub fn services(&self) -> Option<&Arc<Services>> {
+        self.offered.get()
     }
 
     /// The cluster's id; 0 if it is not known here.
@@ -139,8 +154,8 @@ impl Local {
                     ReplicaStatus {
                         shard: resident.id().0,
                         replica: resident.number().0,
-                        closed_millis: about.closed_ts.millis(),
-                        state: about.phase.to_string(),
+                        closed_millis: about.position.closed_ts.millis(),
+                        state: phase(&about.phase),
                         bytes: about.bytes,
                     }
                 })
@@ -154,7 +169,7 @@ impl Local {
     }
 
     fn jobs(&self) -> Vec<JobInfo> {
-        self.mover.get().map(|mover| mover.jobs()).unwrap_or_default()
+        self.jobs.get().map(|jobs| jobs.list()).unwrap_or_default()
     }
 
     /// Enters a node in the log, once it has shown that it may be there. Only the leader can; others hand it on.
@@ -207,6 +222,15 @@ impl Local {
             Answer::Failed(error) => Err(error),
             other => Err(ClusterError::Internal(format!("node {} answered {other:?}", leader.0))),
         }
+    }
+}
+
+fn phase(phase: &Phase) -> String {
+    match phase {
+        Phase::Following => "following".to_owned(),
+        Phase::Copying { .. } => "copying".to_owned(),
+        Phase::Fledgling => "waits for its split".to_owned(),
+        Phase::Halted(why) => format!("halted: {why}"),
     }
 }
 

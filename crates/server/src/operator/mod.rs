@@ -8,7 +8,9 @@
 //!
 //! Every node can be asked about all of them. What only the leader can do is handed on to it.
 
+pub mod announce;
 mod deeds;
+pub mod jobs;
 mod local;
 mod serve;
 pub mod words;
@@ -16,6 +18,7 @@ pub mod words;
 pub use local::{Facts, Local};
 pub use serve::OperatorService;
 
+use assize_consensus::MembershipError;
 use assize_model::{NodeId, Outcome, TxnId};
 use assize_ports::{
     Action, ActionDone, AdjudicatorClient, AdjudicatorError, BoxFuture, ClusterError, ClusterView,
@@ -84,6 +87,18 @@ impl Operator {
             (record.node, status)
         });
         join_all(asked).await.into_iter().collect()
+    }
+
+    /// The reports of all nodes that answer.
+    async fn reports(&self, nodes: &[NodeRecord], parts: ReportParts) -> Vec<NodeReport> {
+        let question = Question::Report(parts);
+        let asked = nodes.iter().map(|record| self.ask(record.node, &question, ASK_LIMIT));
+        let answers = join_all(asked).await.into_iter();
+        let reports = answers.filter_map(|answer| match answer {
+            Ok(Answer::Report(report)) => Some(*report),
+            _ => None,
+        });
+        reports.collect()
     }
 
     /// The leader, as this node or else any other knows it.
@@ -196,14 +211,17 @@ impl ClusterView for Operator {
     fn report(&self, parts: ReportParts) -> BoxFuture<'_, Result<NodeReport, ClusterError>> {
         Box::pin(async move {
             let nodes = self.nodes().await?;
-            let question = Question::Report(parts);
-            let asked = nodes.iter().map(|record| self.ask(record.node, &question, ASK_LIMIT));
-            let answers = join_all(asked).await.into_iter();
-            let reports = answers.filter_map(|answer| match answer {
-                Ok(Answer::Report(report)) => Some(*report),
-                _ => None,
-            });
-            Ok(merge(reports))
+            let report = NodeReport::put_together(self.reports(&nodes, parts).await);
+            let unknown = unknown_winners(&report.conflicts);
+            if unknown.is_empty() {
+                return Ok(report);
+            }
+            // Who won on another node is known there.
+            let parts = ReportParts { winners: unknown, ..ReportParts::default() };
+            let told = NodeReport::put_together(self.reports(&nodes, parts).await);
+            let mut report = report;
+            complete_winners(&mut report.conflicts, &told.winners);
+            Ok(report)
         })
     }
 
@@ -246,25 +264,40 @@ impl ClusterView for Operator {
         })
     }
 
+    fn schema(&self) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>> {
+        Box::pin(async move {
+            let Some(frontend) = self.local.frontend.get() else {
+                return Err(ClusterError::Refused("this node runs no frontend: ask one that does".into()));
+            };
+            frontend.schema().await.map_err(ClusterError::Unavailable)
+        })
+    }
+
+    fn traffic(&self) -> BoxFuture<'_, Result<Vec<TrafficInfo>, ClusterError>> {
+        Box::pin(async move {
+            let nodes = self.nodes().await?;
+            let asked = nodes.iter().map(|record| self.ask(record.node, &Question::Traffic, ASK_LIMIT));
+            let answers = join_all(asked).await.into_iter();
+            Ok(answers
+                .filter_map(|answer| if let Ok(Answer::Traffic(traffic)) = answer { traffic } else { None })
+                .collect())
+        })
+    }
+
     fn config(&self) -> Vec<(String, String, String)> {
         self.local.facts.config.clone()
     }
 }
 
-/// Puts the reports of several nodes together.
-fn merge(reports: impl Iterator<Item = NodeReport>) -> NodeReport {
-    let mut all = NodeReport::default();
-    for report in reports {
-        all.sessions.extend(report.sessions);
-        all.transactions.extend(report.transactions);
-        all.conflicts.extend(report.conflicts);
-        all.digests.extend(report.digests);
-        all.slow.extend(report.slow);
+/// What an operator is told when the group's members could not be changed.
+pub(crate) fn membership_error(error: MembershipError) -> ClusterError {
+    match error {
+        MembershipError::Unknown(_) => ClusterError::NotFound(error.to_string()),
+        MembershipError::Behind(_) | MembershipError::Refused(_) => ClusterError::Refused(error.to_string()),
+        MembershipError::NotLeader { .. } | MembershipError::Unfinished(_) | MembershipError::Stopped(_) => {
+            ClusterError::Unavailable(error.to_string())
+        }
     }
-    all.conflicts.sort_by_key(|conflict| std::cmp::Reverse(conflict.at_micros));
-    all.digests.sort_by_key(|digest| std::cmp::Reverse(digest.total_micros));
-    all.slow.sort_by_key(|slow| std::cmp::Reverse(slow.at_micros));
-    all
 }
 
 /// What an operator is told when the adjudicator could not be asked.
