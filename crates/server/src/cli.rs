@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::cert::CertCommand;
 use crate::config;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use figment::value::Value;
@@ -25,6 +26,9 @@ pub enum Command {
     Sql(SqlOptions),
     /// Run a built-in workload against a server, with a progress line and a final table
     Bench(BenchOptions),
+    /// Make the certificates and the join token of a cluster's nodes
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// Show the effective configuration
     Config(ConfigOptions),
 }

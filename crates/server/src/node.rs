@@ -11,6 +11,7 @@ use crate::cli::{StartOptions, parse_settings};
 use crate::config::{self, Config, Role};
 use crate::http::{self, Check};
 use crate::net::{self, Net};
+use crate::operator::jobs::Jobs;
 use crate::operator::{Facts, Local, Operator, OperatorService, announce};
 use crate::roles;
 use crate::roles::frontend::Frontend;
@@ -26,7 +27,7 @@ use assize_rpc::{
     AdjudicatorService, ClusterId, DecisionRouter, DecisionService, RemoteReplica, ReplicaService, Router,
 };
 use assize_shards::embedded::ShardHost;
-use assize_shards::{Directory, LeaderAdministration, SiblingService};
+use assize_shards::{Colleagues, Directory, LeaderAdministration, Mover, SiblingService};
 use figment::value::Value;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::SocketAddr;
@@ -45,6 +46,8 @@ const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks whether the cluster has a leader yet.
 const LEADER_PAUSE: Duration = Duration::from_millis(200);
+/// A replica on the move that makes no progress for so long is given up.
+const MOVE_PATIENCE: Duration = Duration::from_secs(120);
 /// A shard replica so far behind is no help to readers.
 const LAG_MAX: Duration = Duration::from_secs(10);
 
@@ -99,7 +102,7 @@ pub async fn run(options: StartOptions) -> Result<(), Failure> {
     if let Some(port) = options.port {
         config.mysql.listen.set_port(port);
     }
-    let inherited = activation::mysql_listener()?;
+    let inherited = activation::listener("mysql")?;
     let listeners = Listeners {
         mysql: match (config.performs(Role::Frontend), inherited) {
             (false, _) => None,
@@ -222,9 +225,12 @@ pub async fn start(
     if let Some(host) = &host {
         tasks.spawn(roles::shard::follow(host.clone(), way.adjudicator.clone(), until(stopped.clone())));
     }
-    if let Some(adjudicator) = &adjudicator {
-        let mover = roles::mover::start(config, adjudicator, &way, &host, peers.clone(), &mut tasks, &stopped);
-        let _ = local.mover.set(mover);
+    if adjudicator.is_some() {
+        let colleagues = Colleagues::new(local.node, peers.clone(), host.clone());
+        let (adjudicator, source, administration) =
+            (way.adjudicator.clone(), way.source.clone(), way.administration.clone());
+        let mover = Mover::new(adjudicator, source, administration, colleagues, MOVE_PATIENCE);
+        let _ = local.jobs.set(Jobs::new(Arc::new(mover)));
     }
 
     let view: Arc<dyn ClusterView> = Arc::new(Operator {
