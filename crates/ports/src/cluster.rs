@@ -289,10 +289,12 @@ pub struct NodeReport {
     pub digests: Vec<DigestInfo>,
     /// Slow statements, newest first.
     pub slow: Vec<SlowStatement>,
+    /// Those of the winners asked for that this node ran and still remembers.
+    pub winners: Vec<ConflictSide>,
 }
 
 /// Which parts of a [`NodeReport`] are wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ReportParts {
     /// Connections.
     pub sessions: bool,
@@ -304,6 +306,9 @@ pub struct ReportParts {
     pub digests: bool,
     /// Slow statements.
     pub slow: bool,
+    /// Transactions that won conflicts elsewhere, as `TxnId` prints: who ran them, and what they did. See
+    /// [`crate::unknown_winners`].
+    pub winners: Vec<String>,
 }
 
 /// A database.
@@ -487,7 +492,8 @@ pub trait ClusterView: Send + Sync {
     fn members(&self) -> BoxFuture<'_, Result<Members, ClusterError>>;
     /// All shards.
     fn shards(&self) -> BoxFuture<'_, Result<Vec<ShardInfo>, ClusterError>>;
-    /// The reports of all nodes that answer, put together.
+    /// The reports of all nodes that answer, put together ([`NodeReport::put_together`]), with the winners of conflicts
+    /// completed as far as any node remembers them.
     fn report(&self, parts: ReportParts) -> BoxFuture<'_, Result<NodeReport, ClusterError>>;
     /// What became of a transaction.
     fn outcome(&self, txn: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>>;
