@@ -239,7 +239,7 @@ fn loggable(text: &[u8]) -> String {
     let lower = text.to_ascii_lowercase();
     let has = |word: &[u8]| lower.windows(word.len()).any(|window| window == word);
     if has(b"identified") || has(b"password") {
-        return assize_sql::normalise(text, &ParseOptions::default()).text;
+        return assize_sql::normalise(text, &ParseOptions::default()).text.to_string();
     }
     String::from_utf8_lossy(text).into_owned()
 }
