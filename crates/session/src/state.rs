@@ -274,8 +274,7 @@ impl State {
             Some(txn) => txn.begin_statement(false).await?,
             None => {
                 let options = self.txn_options();
-                let begun =
-                    Txn::begin_for(self.activity.clone(), self.services.clone(), options).await;
+                let begun = Txn::begin_for(self.activity.clone(), self.services.clone(), options).await;
                 let mut txn = begun?;
                 txn.begin_statement(true).await?;
                 self.activity.begins(options.isolation, self.services.clock.monotonic_micros());
