@@ -110,7 +110,7 @@ fn words(conflict: &ConflictRecord, now_micros: i64, zone: &TimeZone) -> Vec<(&'
         out.push(ran("what that ran", winner).unwrap_or_else(unknown));
     }
     let retried = if conflict.was_retried {
-        "yes, by the server: the client has noticed nothing"
+        "yes, by the server, at once"
     } else {
         "not by the server: the client got the error and may run the whole transaction again"
     };
