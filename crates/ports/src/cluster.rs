@@ -278,6 +278,7 @@ pub struct JobInfo {
 
 /// What one node tells an operator about itself: other nodes gather these.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NodeReport {
     /// Connections.
     pub sessions: Vec<SessionInfo>,
@@ -295,6 +296,7 @@ pub struct NodeReport {
 
 /// Which parts of a [`NodeReport`] are wanted.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ReportParts {
     /// Connections.
     pub sessions: bool,

@@ -418,3 +418,52 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that holds one of these locks can leave its value half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use assize_model::{FrontendEpoch, FrontendId};
+    use assize_session::GlobalVariables;
+
+    fn registry() -> Registry {
+        let registry = Registry::new(Arc::new(Shared::new(Arc::new(GlobalVariables::new([])))));
+        let conflicts = ConflictLog::new(FrontendId(1), FrontendEpoch(1));
+        registry.remembers(3, Arc::new(SystemClock::new()), Arc::new(conflicts));
+        registry
+    }
+
+    #[test]
+    fn a_report_holds_what_was_asked_for_without_literals() {
+        let registry = registry();
+        let connection = registry.enter(7, "10.0.0.7:4711".to_owned(), Arc::default());
+        connection.logged_in("app", "10.0.0.7:4711", Some("shop"), None);
+        connection.begins("Query", Some("SELECT 'secret' FROM stock".into()));
+        assert_eq!(registry.report(&ReportParts::default()), NodeReport::default());
+        let all = ReportParts {
+            sessions: true,
+            transactions: true,
+            conflicts: true,
+            digests: true,
+            slow: true,
+            winners: vec!["1.1.5".to_owned()],
+        };
+        let report = registry.report(&all);
+        let NodeReport { sessions, transactions, conflicts, digests, slow, winners } = &report;
+        let [session] = sessions.as_slice() else { panic!("{sessions:?}") };
+        assert_eq!((session.node, session.connection, session.user.as_str()), (3, 7, "app"));
+        assert_eq!(session.statement, "SELECT ? FROM stock");
+        assert!(transactions.is_empty() && conflicts.is_empty() && digests.is_empty());
+        assert!(slow.is_empty() && winners.is_empty());
+    }
+
+    #[test]
+    fn slow_statements_are_kept_newest_first_and_bounded() {
+        let registry = registry();
+        for n in 0..SLOW_MAX + 3 {
+            registry.was_slow("app@10.0.0.7", Duration::from_millis(1500), format!("SELECT c{n}"));
+        }
+        let slow = registry.report(&ReportParts { slow: true, ..ReportParts::default() }).slow;
+        assert_eq!((slow.len(), slow[0].text.as_str(), slow[0].micros), (SLOW_MAX, "SELECT c514", 1_500_000));
+    }
+}
