@@ -19,6 +19,7 @@
 
 mod adjudicator;
 mod cluster;
+mod conflict;
 mod peers;
 mod query;
 mod shard;
@@ -26,6 +27,7 @@ mod stream;
 
 pub use adjudicator::*;
 pub use cluster::*;
+pub use conflict::*;
 pub use peers::*;
 pub use query::*;
 pub use shard::*;

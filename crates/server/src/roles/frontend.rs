@@ -19,7 +19,10 @@ use crate::metrics;
 use anyhow::Context;
 use assize_catalog::User;
 use assize_model::{ErrorCode, Placement};
-use assize_ports::{AdjudicatorClient, Registered, ShardDirectory};
+use assize_ports::{
+    AdjudicatorClient, ClusterView, ConflictSide, NodeReport, Registered, ReportParts, ServerView,
+    ShardDirectory,
+};
 use assize_session::{
     GlobalVariables, Limits, Login, Services, Session, Shared, Txn, TxnOptions, find_variable,
 };
@@ -95,6 +98,7 @@ impl Frontend {
             placement,
             limits,
         ));
+        registry.remembers(config.node.id, services.clock.clone(), services.conflicts.clone());
         bootstrap(&services).await?;
 
         let listener = assize_wire::Listener::new(wire_config(config)?);
@@ -122,6 +126,32 @@ impl Frontend {
         tasks.spawn(report(services, shared, registry.clone(), stopped));
         tracing::info!(frontend = identity.frontend.0, "takes connections");
         Ok(Frontend { stop, tasks: Mutex::new(tasks), registry })
+    }
+
+    /// What this frontend can tell an operator about itself: the node's part of [`assize_ports::ClusterView::report`].
+    pub fn report(&self, parts: &ReportParts) -> NodeReport {
+        self.registry.report(parts)
+    }
+
+    /// Winners of this frontend's conflicts that ran on other nodes and have not been told yet: ask for them with
+    /// [`ReportParts::winners`], before the others forget.
+    pub fn unknown_winners(&self) -> Vec<String> {
+        self.registry.unknown_winners()
+    }
+
+    /// Keeps what other nodes have told of winners.
+    pub fn complete_winners(&self, winners: &[ConflictSide]) {
+        self.registry.complete_winners(winners);
+    }
+
+    /// Ends a connection, or its statement; false if there is none of this number.
+    pub fn kill(&self, connection: u32, query_only: bool) -> bool {
+        self.registry.kill(connection, query_only)
+    }
+
+    /// The node knows its cluster: SHOW CONFLICTS and its like work from now on.
+    pub fn joins(&self, cluster: Arc<dyn ClusterView>) {
+        self.registry.joins(cluster);
     }
 
     /// Takes no more connections, lets open transactions end for a while, and ends the rest.
