@@ -397,6 +397,90 @@ pub struct TrafficInfo {
     pub connections: u64,
 }
 
+/// A database.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DatabaseInfo {
+    /// Its number.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// How many tables it has.
+    pub tables: u32,
+    /// Default collation.
+    pub collation: String,
+}
+
+/// A column, as far as an operator cares.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ColumnInfo {
+    /// Its name.
+    pub name: String,
+    /// Its type, as SQL writes it: `decimal(10,2) unsigned`.
+    pub kind: String,
+    /// Whether it may be NULL.
+    pub is_nullable: bool,
+}
+
+/// An index.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IndexInfo {
+    /// `PRIMARY` or its name.
+    pub name: String,
+    /// Its columns, in order.
+    pub columns: Vec<String>,
+    /// Whether values are unique.
+    pub is_unique: bool,
+    /// `public`, or which step of its build it is at.
+    pub state: String,
+}
+
+/// A table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TableInfo {
+    /// Its database's name.
+    pub database: String,
+    /// Its name.
+    pub name: String,
+    /// Its number; never reused.
+    pub id: u32,
+    /// How often its definition has changed.
+    pub version: u32,
+    /// The columns whose values place a row on a shard.
+    pub sharding_columns: Vec<String>,
+    /// Its columns, in order.
+    pub columns: Vec<ColumnInfo>,
+    /// Its indexes, the primary key first.
+    pub indexes: Vec<IndexInfo>,
+}
+
+/// Databases and tables, by name.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SchemaInfo {
+    /// How often the catalog as a whole has changed.
+    pub version: u64,
+    /// All databases.
+    pub databases: Vec<DatabaseInfo>,
+    /// All tables of all databases.
+    pub tables: Vec<TableInfo>,
+}
+
+/// What a frontend has done since it started; two of these, a while apart, give rates.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct TrafficInfo {
+    /// Where.
+    pub node: u64,
+    /// When the counters were read, in microseconds since the Unix epoch, by the node's own clock.
+    pub at_micros: i64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Transactions aborted by the system.
+    pub aborts: u64,
+    /// Statements run.
+    pub statements: u64,
+    /// Connections now.
+    pub connections: u64,
+}
+
 /// What an operator can have done.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Action {
