@@ -94,8 +94,8 @@ async fn work(
                     .query_drop("INSERT INTO assize_bench.account (balance, note) VALUES (1, 'inserted')")
                     .await
             }
-            // Adjudicate does not come here.
-            Workload::Transfer | Workload::Adjudicate => {
+            Workload::Adjudicate => unreachable!("it needs no connection"),
+            Workload::Transfer => {
                 let from = random.below(rows) + 1;
                 let to = (from + random.below(rows - 1)) % rows + 1;
                 transfer(&mut connection, from, to).await
