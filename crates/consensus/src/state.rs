@@ -36,6 +36,8 @@ pub struct State {
     pub bytes_applied: u64,
     /// The last checkpoint that was captured.
     captured: Mutex<Captured>,
+    /// The state after the last entry that asked for its hash, until it is taken.
+    to_hash: Mutex<Option<(LogIndex, Adjudicator)>>,
 }
 
 /// What must be remembered about a captured checkpoint until it may become the base.
@@ -60,11 +62,17 @@ impl State {
             streams,
             bytes_applied: 0,
             captured: Mutex::default(),
+            to_hash: Mutex::default(),
         }
     }
 }
 
 impl State {
+    /// Takes the state whose hash was asked for, if there is one.
+    pub fn take_to_hash(&self) -> Option<(LogIndex, Adjudicator)> {
+        self.to_hash.lock().expect("no panic happens under this lock").take()
+    }
+
     /// The last checkpoint that was captured.
     pub fn captured(&self) -> Captured {
         *self.captured.lock().expect("no panic happens under this lock")
@@ -78,6 +86,10 @@ impl Mind for State {
         self.bytes_applied += command.len() as u64;
         let command = Command::decode(command).map_err(|error| error.to_string())?;
         let mut applied: Applied = self.core.apply(LogIndex(index), &command);
+        if matches!(command, Command::NoteHash) {
+            let copy = (LogIndex(index), self.core.clone());
+            *self.to_hash.lock().expect("no panic happens under this lock") = Some(copy);
+        }
         self.explainer.observe(&command, &applied);
         self.history.add(std::mem::take(&mut applied.retired), self.core.position().closed_ts);
         self.streams.publish(std::mem::take(&mut applied.stream));

@@ -19,7 +19,7 @@ mod tests;
 pub(crate) mod wire;
 
 pub(crate) use log_store::LogStore;
-pub(crate) use machine::{CheckpointFiles, Image, Machine};
+pub(crate) use machine::{CheckpointFiles, Machine, checkpoint_meta};
 pub(crate) use network::Network;
 
 use bytes::Bytes;
