@@ -12,8 +12,8 @@ use crate::raft::Proposal;
 use crate::state::Answer;
 use assize_adjudicator::{Bootstrap, Command, Sequencer};
 use assize_model::{NodeId, Timestamp};
-use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
+use openraft::{Instant, ServerState};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,9 +77,10 @@ pub async fn lead_terms(node: Arc<Node>, shared: Arc<Shared>) {
         if shared.alive().is_err() {
             return;
         }
+        let mut lost = leadership.clone();
         let taken = tokio::select! {
             taken = take_over(&node, &shared) => taken,
-            _ = ended(&mut leadership.clone(), term) => continue,
+            () = ended(&mut lost, term) => continue,
         };
         match taken {
             Ok(sequencer) => {

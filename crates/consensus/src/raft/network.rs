@@ -67,14 +67,14 @@ pub struct Client {
     contacts: Arc<Contacts>,
     target: NodeId,
     purpose: Purpose,
-    /// The channel for appends, while it works.
-    channel: Option<Channel>,
+    /// The channel for appends, while it works. Never waited for: the lock makes it shareable, no more.
+    channel: Mutex<Option<Channel>>,
 }
 
 impl Network {
     fn client(&self, target: u64, node: &openraft::BasicNode, purpose: Purpose) -> Client {
         self.0.introduce(NodeId(target), &node.addr);
-        Client { contacts: self.0.clone(), target: NodeId(target), purpose, channel: None }
+        Client { contacts: self.0.clone(), target: NodeId(target), purpose, channel: Mutex::default() }
     }
 }
 
@@ -141,6 +141,10 @@ impl Client {
         Ok(wire::decode_appended(&answer)?)
     }
 
+    fn home(&mut self) -> &mut Option<Channel> {
+        self.channel.get_mut().expect("no panic happens under this lock")
+    }
+
     async fn open_channel(&self) -> Result<Channel, Failure> {
         let Some(peers) = self.contacts.peers() else {
             return Err(PeerError::Unreachable { node: self.target, reason: "it has no peers".into() }.into());
@@ -180,12 +184,12 @@ impl RaftNetworkV2<Types> for Client {
                 });
                 return Ok(answers.boxed());
             }
-            let channel = match self.channel.take() {
+            let channel = match self.home().take() {
                 Some(channel) => Ok(channel),
                 None => self.open_channel().await,
             };
             match channel {
-                Ok(channel) => Ok(Pipeline::new(input, channel, &mut self.channel).answers()),
+                Ok(channel) => Ok(Pipeline::new(input, channel, self.home()).answers()),
                 Err(failure) => {
                     tokio::time::sleep(PAUSE).await;
                     Err(rpc_error(failure))
