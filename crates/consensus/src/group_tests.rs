@@ -249,7 +249,7 @@ impl Group {
     /// All of these have applied as much as the leader has.
     async fn agree(&self, ids: &[NodeId]) {
         eventually("all have applied the same", async || {
-            let applied: BTreeSet<LogIndex> = ids.iter().map(|id| self.node(*id).status().applied).collect();
+            let applied: BTreeSet<LogIndex> = ids.iter().map(|id| self.node(*id).stats().applied).collect();
             (applied.len() == 1).then_some(())
         })
         .await;

@@ -105,7 +105,7 @@ impl Adjudicator {
             node: node.id,
             term: metrics.current_term,
             leader: self.inner.shared.leadership.borrow().leader,
-            applied: index(metrics.last_applied),
+            applied: index(metrics.last_applied).max(node.read().core.applied()),
             log: LogIndex(metrics.last_log_index.unwrap_or(0)),
             committed: index(metrics.cluster_committed),
             voters: membership.voter_ids().map(NodeId).collect(),

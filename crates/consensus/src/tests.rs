@@ -45,7 +45,12 @@ struct Frontend {
 
 impl Frontend {
     async fn register(node: &Adjudicator) -> Frontend {
-        Frontend { registered: node.register("frontend-1", 1).await.unwrap(), next: 1 }
+        Frontend::begin_life(node, 1).await
+    }
+
+    /// A life is known by its nonce.
+    async fn begin_life(node: &Adjudicator, nonce: u64) -> Frontend {
+        Frontend { registered: node.register("frontend-1", nonce).await.unwrap(), next: 1 }
     }
 
     async fn txn(&mut self, node: &Adjudicator) -> TxnId {
@@ -155,7 +160,7 @@ async fn nothing_acknowledged_is_lost_when_the_power_goes_and_comes_back() {
     let mut acknowledged = Vec::new();
     for life in 0..4_u64 {
         let node = open(&fs).await;
-        let mut frontend = Frontend::register(&node).await;
+        let mut frontend = Frontend::begin_life(&node, life).await;
         assert_eq!(frontend.registered.epoch, FrontendEpoch(life as u32 + 1), "an epoch is never reused");
         for (txn, commit_ts) in &acknowledged {
             assert_eq!(node.outcome(*txn, false).await.unwrap(), Outcome::Committed(*commit_ts));
