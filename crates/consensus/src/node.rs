@@ -148,13 +148,10 @@ impl Node {
         let Some(candidate) = self.files.candidate_index() else { return Ok(()) };
         let (captured, durable) = {
             let state = self.read();
-            (state.captured(), state.core.retained_from())
+            (state.captured(candidate), state.core.retained_from())
         };
+        let Some(captured) = captured else { return Ok(()) };
         if durable.is_none_or(|durable| durable < captured.streamed) {
-            return Ok(());
-        }
-        // A checkpoint captured after the last durable report may be newer than the file; then it waits.
-        if candidate < captured.applied.0 {
             return Ok(());
         }
         let files = self.files.clone();

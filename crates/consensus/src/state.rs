@@ -7,10 +7,14 @@ use assize_adjudicator::{Adjudicator, Applied, Command, Explainer, Options, Repl
 use assize_codec::{Put, Reader, envelope};
 use assize_model::{Decision, LogIndex};
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 /// Batches kept for telling a loser who won.
 const EXPLAINER_BYTES: usize = 32 << 20;
+
+/// Captured checkpoints that are remembered: more are never on their way to the disk at once.
+const CAPTURED_MAX: usize = 4;
 
 const TAG: [u8; 4] = *b"asst";
 const VERSION: u16 = 1;
@@ -34,8 +38,8 @@ pub struct State {
     streams: Arc<Streams>,
     /// Bytes of all commands applied by this process.
     pub bytes_applied: u64,
-    /// The last checkpoint that was captured.
-    captured: Mutex<Captured>,
+    /// The last checkpoints that were captured, newest first. The newest of them may never become a file.
+    captured: Mutex<VecDeque<Captured>>,
     /// The state after the last entry that asked for its hash, until it is taken.
     to_hash: Mutex<Option<(LogIndex, Adjudicator)>>,
 }
@@ -73,9 +77,11 @@ impl State {
         self.to_hash.lock().expect("no panic happens under this lock").take()
     }
 
-    /// The last checkpoint that was captured.
-    pub fn captured(&self) -> Captured {
-        *self.captured.lock().expect("no panic happens under this lock")
+    /// What a checkpoint whose last log entry is this one was captured with; `None` if it was not captured here.
+    pub fn captured(&self, index: u64) -> Option<Captured> {
+        let captured = self.captured.lock().expect("no panic happens under this lock");
+        // Entries of Raft's own may follow the last one that the core has seen.
+        captured.iter().find(|captured| captured.applied.0 <= index).copied()
     }
 }
 
@@ -99,11 +105,15 @@ impl Mind for State {
     fn apply_blank(&mut self, _index: u64) {}
 
     fn checkpoint(&self) -> Vec<u8> {
-        *self.captured.lock().expect("no panic happens under this lock") = Captured {
-            applied: self.core.applied(),
-            streamed: self.core.position().index,
-            bytes_applied: self.bytes_applied,
-        };
+        {
+            let mut captured = self.captured.lock().expect("no panic happens under this lock");
+            captured.truncate(CAPTURED_MAX - 1);
+            captured.push_front(Captured {
+                applied: self.core.applied(),
+                streamed: self.core.position().index,
+                bytes_applied: self.bytes_applied,
+            });
+        }
         let mut history = Vec::new();
         self.history.encode(&mut history);
         let core = self.core.encode_checkpoint();
