@@ -123,6 +123,9 @@ impl Adjudicator {
                 self.cluster_version = self.cluster_version.max(*version);
                 applied.reply = Reply::ClusterVersion(self.cluster_version);
             }
+            Command::SetNode { node, entry } => self.nodes.set(*node, entry.as_ref()),
+            // What it asks for happens beside the state.
+            Command::NoteHash => {}
             Command::AcknowledgeOutcomes { acknowledged } => {
                 for part in acknowledged {
                     self.frontends.acknowledge(part.frontend, part.epoch, part.below);

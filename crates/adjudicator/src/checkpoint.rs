@@ -6,6 +6,7 @@
 
 use crate::catalog::Catalog;
 use crate::options::Options;
+use crate::nodes::Nodes;
 use crate::outcomes::{Frontends, Outcomes};
 use crate::placement::Shards;
 use crate::ranges::Ranges;
@@ -16,7 +17,8 @@ use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::*;
 
 const TAG: [u8; 4] = *b"AJst";
-const VERSION: u16 = 1;
+/// Version 1 knew no nodes.
+const VERSION: u16 = 2;
 /// Parts of the head larger than this are split over several envelopes.
 const PART: usize = 64 << 20;
 
@@ -47,6 +49,7 @@ impl Adjudicator {
         self.frontends.encode(&mut head);
         self.catalog.encode(&mut head);
         self.shards.encode(&mut head);
+        self.nodes.encode(&mut head);
 
         let parts = head.len().div_ceil(PART);
         let mut out = Vec::with_capacity(head.len() + (64 << self.window.log2()));
@@ -59,7 +62,7 @@ impl Adjudicator {
     /// Reads what [`Adjudicator::encode_checkpoint`] wrote.
     pub fn decode_checkpoint(options: Options, bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        let (_, parts) = envelope::open_next(&mut reader, TAG, VERSION)?;
+        let (version, parts) = envelope::open_next(&mut reader, TAG, VERSION)?;
         let parts = Reader::new(parts).u32()?;
         let mut head = Vec::new();
         for _ in 0..parts {
@@ -91,6 +94,7 @@ impl Adjudicator {
             frontends: Frontends::decode(&mut r)?,
             catalog: Catalog::decode(&mut r)?,
             shards: Shards::decode(&mut r)?,
+            nodes: if version >= 2 { Nodes::decode(&mut r)? } else { Nodes::default() },
         };
         r.finish()?;
         Ok(state)

@@ -5,6 +5,7 @@
 
 use crate::flat;
 use crate::footprint_view::{EncodedFootprint, FootprintView, encode_footprint};
+use crate::nodes::NodeEntry;
 use crate::placement::PlacementChange;
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::*;
@@ -86,6 +87,15 @@ pub enum Command {
         /// By frontend.
         acknowledged: Vec<Acknowledgement>,
     },
+    /// A node has come, has changed, or (`None`) is gone for good.
+    SetNode {
+        /// Which node.
+        node: NodeId,
+        /// What it is.
+        entry: Option<NodeEntry>,
+    },
+    /// Every node notes the hash of its state after this entry, to compare it with the others'.
+    NoteHash,
 }
 
 /// What a cluster starts with and never changes.
@@ -208,6 +218,20 @@ impl Batch {
         Batch { base_ts, ceiling, count, footprints: bytes.into() }
     }
 
+    /// The log entry of a batch of these encoded footprints, as [`Command::encode`] would write it, with one copy of
+    /// each footprint.
+    pub fn entry_of_encoded<'a>(
+        base_ts: Timestamp,
+        ceiling: Timestamp,
+        footprints: impl Iterator<Item = &'a EncodedFootprint> + Clone,
+    ) -> Vec<u8> {
+        let len: usize = footprints.clone().map(|footprint| footprint.bytes().len()).sum();
+        let mut out = Vec::with_capacity(len + 32);
+        put_batch_head(&mut out, base_ts, ceiling, footprints.clone().count() as u32);
+        footprints.for_each(|footprint| out.put_slice(footprint.bytes()));
+        out
+    }
+
     /// How many footprints.
     pub fn len(&self) -> usize {
         self.count as usize
@@ -254,6 +278,15 @@ impl Batch {
     }
 }
 
+/// What comes before the footprints in the entry of a batch.
+fn put_batch_head(out: &mut Vec<u8>, base_ts: Timestamp, ceiling: Timestamp, count: u32) {
+    out.put_u8(ENTRY_VERSION);
+    out.put_u8(2);
+    out.put_u64(base_ts.0);
+    out.put_u64(ceiling.0);
+    out.put_u32(count);
+}
+
 impl Command {
     /// The entry's bytes.
     pub fn encode(&self) -> Vec<u8> {
@@ -274,10 +307,8 @@ impl Command {
                 flat::put_placement(&mut out, &bootstrap.placement);
             }
             Command::Batch(batch) => {
-                out.put_u8(2);
-                out.put_u64(batch.base_ts.0);
-                out.put_u64(batch.ceiling.0);
-                out.put_u32(batch.count);
+                out.clear();
+                put_batch_head(&mut out, batch.base_ts, batch.ceiling, batch.count);
                 out.put_slice(&batch.footprints);
             }
             Command::RaiseCeiling { ceiling, close } => {
@@ -356,6 +387,15 @@ impl Command {
                     out.put_u64(part.below);
                 }
             }
+            Command::SetNode { node, entry } => {
+                out.put_u8(16);
+                out.put_u64(node.0);
+                out.put_bool(entry.is_some());
+                if let Some(entry) = entry {
+                    entry.encode(&mut out);
+                }
+            }
+            Command::NoteHash => out.put_u8(17),
         }
         out
     }
@@ -456,6 +496,12 @@ impl Command {
                     })
                     .collect::<Result<_, DecodeError>>()?,
             },
+            16 => {
+                let node = NodeId(r.u64()?);
+                let entry = if r.bool()? { Some(NodeEntry::decode(r)?) } else { None };
+                Command::SetNode { node, entry }
+            }
+            17 => Command::NoteHash,
             other => return Err(r.bad("kind of log entry", other.into())),
         };
         reader.finish()?;

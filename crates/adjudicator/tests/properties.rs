@@ -306,7 +306,22 @@ fn samples() -> Vec<Command> {
                 below: 43,
             }],
         },
+        Command::SetNode { node: NodeId(44), entry: Some(sample_node()) },
+        Command::SetNode { node: NodeId(45), entry: None },
+        Command::NoteHash,
     ]
+}
+
+fn sample_node() -> NodeEntry {
+    NodeEntry {
+        peer_address: "a:1".into(),
+        admin_address: "a:2".into(),
+        mysql_address: "a:3".into(),
+        roles: vec!["adjudicator".into(), "shard".into()],
+        zone: "zone".into(),
+        version: "0.1.0".into(),
+        cluster_version: 1,
+    }
 }
 
 /// Bytes in a log outlive the program that wrote them: this file is never regenerated, only added to.
@@ -436,6 +451,36 @@ fn a_checkpoint_written_by_the_first_version_is_still_read() {
     assert_eq!(state.begin(), expected.begin());
     assert_eq!(state.counter(TABLE), 42);
     assert_eq!(state.state_hash(), expected.state_hash());
+}
+
+/// A checkpoint of the second version knows the nodes.
+#[test]
+fn a_checkpoint_written_by_the_second_version_is_still_read() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/checkpoint_v2.hex");
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let mut expected = sample_state();
+    expected.apply(LogIndex(20), &Command::SetNode { node: NodeId(2), entry: Some(sample_node()) });
+    expected.apply(LogIndex(21), &Command::SetNode { node: NodeId(3), entry: Some(sample_node()) });
+    expected.apply(LogIndex(22), &Command::SetNode { node: NodeId(3), entry: None });
+    let stored = std::fs::read_to_string(path).unwrap_or_else(|e| {
+        panic!("{path}: {e}; as it is encoded now:\n{}", hex(&expected.encode_checkpoint()))
+    });
+    let line = stored.trim_end();
+    let bytes: Vec<u8> =
+        (0..line.len()).step_by(2).map(|i| u8::from_str_radix(&line[i..i + 2], 16).unwrap()).collect();
+    let state = Adjudicator::decode_checkpoint(Options::default(), &bytes).unwrap();
+    assert_eq!(state.nodes(), &BTreeMap::from([(NodeId(2), sample_node())]));
+    assert_eq!(state.state_hash(), expected.state_hash());
+}
+
+#[test]
+fn a_batch_entry_put_together_in_one_go_is_the_same_entry() {
+    let draw = Draw { back: 0, reads: vec![1], writes: vec![2], range: Some((3, 1)), resend: false };
+    let footprints: Vec<EncodedFootprint> =
+        (1..4).map(|n| EncodedFootprint::new(&footprint(n, Timestamp(7), &draw)).unwrap()).collect();
+    let (base, ceiling) = (Timestamp(5), Timestamp(6));
+    let entry = Batch::entry_of_encoded(base, ceiling, footprints.iter());
+    assert_eq!(entry, Command::Batch(Batch::of_encoded(base, ceiling, &footprints)).encode());
 }
 
 #[test]

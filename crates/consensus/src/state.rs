@@ -7,10 +7,14 @@ use assize_adjudicator::{Adjudicator, Applied, Command, Explainer, Options, Repl
 use assize_codec::{Put, Reader, envelope};
 use assize_model::{Decision, LogIndex};
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 /// Batches kept for telling a loser who won.
 const EXPLAINER_BYTES: usize = 32 << 20;
+
+/// Captured checkpoints that are remembered: more are never on their way to the disk at once.
+const CAPTURED_MAX: usize = 4;
 
 const TAG: [u8; 4] = *b"asst";
 const VERSION: u16 = 1;
@@ -34,8 +38,10 @@ pub struct State {
     streams: Arc<Streams>,
     /// Bytes of all commands applied by this process.
     pub bytes_applied: u64,
-    /// The last checkpoint that was captured.
-    captured: Mutex<Captured>,
+    /// The last checkpoints that were captured, newest first. The newest of them may never become a file.
+    captured: Mutex<VecDeque<Captured>>,
+    /// The state after the last entry that asked for its hash, until it is taken.
+    to_hash: Mutex<Option<(LogIndex, Adjudicator)>>,
 }
 
 /// What must be remembered about a captured checkpoint until it may become the base.
@@ -60,14 +66,22 @@ impl State {
             streams,
             bytes_applied: 0,
             captured: Mutex::default(),
+            to_hash: Mutex::default(),
         }
     }
 }
 
 impl State {
-    /// The last checkpoint that was captured.
-    pub fn captured(&self) -> Captured {
-        *self.captured.lock().expect("no panic happens under this lock")
+    /// Takes the state whose hash was asked for, if there is one.
+    pub fn take_to_hash(&self) -> Option<(LogIndex, Adjudicator)> {
+        self.to_hash.lock().expect("no panic happens under this lock").take()
+    }
+
+    /// What a checkpoint whose last log entry is this one was captured with; `None` if it was not captured here.
+    pub fn captured(&self, index: u64) -> Option<Captured> {
+        let captured = self.captured.lock().expect("no panic happens under this lock");
+        // Entries of Raft's own may follow the last one that the core has seen.
+        captured.iter().find(|captured| captured.applied.0 <= index).copied()
     }
 }
 
@@ -78,6 +92,10 @@ impl Mind for State {
         self.bytes_applied += command.len() as u64;
         let command = Command::decode(command).map_err(|error| error.to_string())?;
         let mut applied: Applied = self.core.apply(LogIndex(index), &command);
+        if matches!(command, Command::NoteHash) {
+            let copy = (LogIndex(index), self.core.clone());
+            *self.to_hash.lock().expect("no panic happens under this lock") = Some(copy);
+        }
         self.explainer.observe(&command, &applied);
         self.history.add(std::mem::take(&mut applied.retired), self.core.position().closed_ts);
         self.streams.publish(std::mem::take(&mut applied.stream));
@@ -87,11 +105,15 @@ impl Mind for State {
     fn apply_blank(&mut self, _index: u64) {}
 
     fn checkpoint(&self) -> Vec<u8> {
-        *self.captured.lock().expect("no panic happens under this lock") = Captured {
-            applied: self.core.applied(),
-            streamed: self.core.position().index,
-            bytes_applied: self.bytes_applied,
-        };
+        {
+            let mut captured = self.captured.lock().expect("no panic happens under this lock");
+            captured.truncate(CAPTURED_MAX - 1);
+            captured.push_front(Captured {
+                applied: self.core.applied(),
+                streamed: self.core.position().index,
+                bytes_applied: self.bytes_applied,
+            });
+        }
         let mut history = Vec::new();
         self.history.encode(&mut history);
         let core = self.core.encode_checkpoint();
