@@ -87,6 +87,7 @@ pub use explain::{Explainer, Explanation};
 pub use footprint_view::{EncodedFootprint, FootprintView};
 pub use options::{Options, Rule, Rules};
 pub use outcomes::Known;
-pub use placement::{PlacementChange, PlacementRefusal, ReplicaState};
+pub use assize_model::{PlacementChange, PlacementRefusal};
+pub use placement::ReplicaState;
 pub use sequencer::Sequencer;
 pub use state::{Adjudicator, Begin, Identity};
