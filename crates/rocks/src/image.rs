@@ -56,8 +56,7 @@ impl Image {
                 }
             }
         };
-        let failed =
-            |reason: String| RocksError::Failed { doing: "take an image of a family", reason };
+        let failed = |reason: String| RocksError::Failed { doing: "take an image of a family", reason };
         thread.spawn(read).map_err(|error| failed(error.to_string()))?;
         when_taken.recv().map_err(|error| failed(error.to_string()))?;
         Ok(Image { chunks })
@@ -117,8 +116,7 @@ mod tests {
     #[test]
     fn an_image_shows_one_moment_of_all_its_families() {
         let families = [("a".to_owned(), Shape::Plain), ("b".to_owned(), Shape::Plain)];
-        let store =
-            Store::open(&Location::Memory, &families, |_| Shape::Plain, &Options::default()).unwrap();
+        let store = Store::open(&Location::Memory, &families, |_| Shape::Plain, &Options::default()).unwrap();
         let (a, b) = (store.family("a").unwrap(), store.family("b").unwrap());
         let large = vec![7; 100_000];
         for n in 0..9 {
@@ -135,8 +133,7 @@ mod tests {
             chunks += 1;
             seen.extend(chunk.entries.into_iter().map(|(key, value)| (chunk.family, key, value.len())));
         }
-        let mut expected: Vec<_> =
-            (0..9).map(|n| (0, Bytes::from(format!("k{n}")), large.len())).collect();
+        let mut expected: Vec<_> = (0..9).map(|n| (0, Bytes::from(format!("k{n}")), large.len())).collect();
         expected.push((1, Bytes::from("x"), 6));
         assert_eq!(seen, expected);
         assert!(chunks > 2, "an image is read in chunks");

@@ -238,12 +238,7 @@ impl Replica for Nowhere {
         self.answer()
     }
 
-    fn prepare(
-        &self,
-        _: TxnId,
-        _: Epoch,
-        _: Arc<Vec<Mutation>>,
-    ) -> BoxFuture<'_, Result<Vote, ShardError>> {
+    fn prepare(&self, _: TxnId, _: Epoch, _: Arc<Vec<Mutation>>) -> BoxFuture<'_, Result<Vote, ShardError>> {
         self.answer()
     }
 

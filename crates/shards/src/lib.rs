@@ -30,11 +30,13 @@
 mod colleagues;
 mod directory;
 pub mod embedded;
+mod mover;
 mod replicated;
 mod service;
 pub mod wire;
 
 pub use colleagues::{Colleagues, LeaderAdministration};
 pub use directory::{Directory, RemoteReplicas};
+pub use mover::{Comparison, MoveError, Mover, Progress, Task};
 pub use replicated::{Member, Replicated};
 pub use service::SiblingService;

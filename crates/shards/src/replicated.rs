@@ -1,9 +1,7 @@
 //! A shard over its replicas, as frontends see it.
 
 use assize_model::{Epoch, Key, KeyRange, Mutation, NodeId, ReplicaId, ShardId, Timestamp, TxnId, Vote};
-use assize_ports::{
-    BoxFuture, Direction, NewestCommits, ReadView, Replica, ScanPage, Shard, ShardError,
-};
+use assize_ports::{BoxFuture, Direction, NewestCommits, ReadView, Replica, ScanPage, Shard, ShardError};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -68,8 +66,7 @@ macro_rules! ask {
 impl Replicated {
     /// A shard with these replicas, the nearest first.
     pub fn new(shard: ShardId, members: Vec<Member>) -> Self {
-        let replicated =
-            Replicated { shard, candidates: RwLock::default(), since: Instant::now() };
+        let replicated = Replicated { shard, candidates: RwLock::default(), since: Instant::now() };
         replicated.set_members(members);
         replicated
     }

@@ -692,10 +692,7 @@ mod tests {
         let (shard, replica) = (ShardId(7), ReplicaId(2));
         let change = PlacementChange {
             expected: Epoch(4),
-            shards: vec![
-                (shard, Some(BTreeMap::from([(replica, NodeId(9))]))),
-                (ShardId(8), None),
-            ],
+            shards: vec![(shard, Some(BTreeMap::from([(replica, NodeId(9))]))), (ShardId(8), None)],
             slots: vec![(Slot(3), Slot(9), shard)],
             raise: vec![ShardId(1)],
         };
@@ -727,12 +724,8 @@ mod tests {
             epoch: Epoch(2),
             bytes: 99,
         };
-        let phases = [
-            Phase::Following,
-            Phase::Copying { bytes: 7 },
-            Phase::Fledgling,
-            Phase::Halted("why".into()),
-        ];
+        let phases =
+            [Phase::Following, Phase::Copying { bytes: 7 }, Phase::Fledgling, Phase::Halted("why".into())];
         let mut responses: Vec<Response> =
             phases.into_iter().map(|phase| Response::Status(Some(status(phase)))).collect();
         let refusals = [

@@ -1,8 +1,8 @@
 //! `mvcc`'s engine on two column families of RocksDB.
 
+use assize_model::ShardId;
 use assize_mvcc::{Batch, BatchOp, Cursor, Durability, Engine, EngineError, Family};
 use assize_rocks::{Image, Mode, RocksError, Shape, Store};
-use assize_model::ShardId;
 use bytes::Bytes;
 
 /// Which pair of families of a shard: a copy of a sibling goes into a new pair, beside the one that is being read.

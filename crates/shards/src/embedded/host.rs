@@ -379,6 +379,11 @@ impl ShardHost {
         learner: ReplicaId,
     ) -> Result<ReplicaId, HostError> {
         let parent = Some((parent, learner));
+        let known = self.inner.around.registry.get(shard);
+        if known.is_some_and(|known| known.parent.is_some() && known.parent != parent) {
+            // Left over from a split that did not happen.
+            self.discard(shard).await?;
+        }
         let record = Record { replica, contents: None, had_intents: false, is_learner: true, parent };
         self.begin(shard, record).await
     }

@@ -250,7 +250,10 @@ mod tests {
         }
         {
             let registry = Registry::open(open()).unwrap();
-            assert_eq!(registry.store().families(), family_names(ShardId(1), Generation(0)).map(|n| n).iter().rev().cloned().collect::<Vec<_>>());
+            assert_eq!(
+                registry.store().families(),
+                family_names(ShardId(1), Generation(0)).map(|n| n).iter().rev().cloned().collect::<Vec<_>>()
+            );
             registry.remove(ShardId(1)).unwrap();
             assert!(registry.store().families().is_empty());
         }

@@ -20,7 +20,8 @@ use super::siblings::Siblings;
 use super::{OpenError, Options, copy};
 use crate::wire::Phase;
 use assize_model::{
-    Epoch, LogIndex, PlacementCommand, Position, ReplicaId, ShardId, Slot, StreamEntry, Timestamp, TxnId, Vote,
+    Epoch, LogIndex, PlacementCommand, Position, ReplicaId, ShardId, Slot, StreamEntry, Timestamp, TxnId,
+    Vote,
 };
 use assize_mvcc::{Engine, MvccStore, Prepare, Reader, Slots};
 use assize_ports::{
@@ -187,7 +188,8 @@ impl Replica {
         around: Surroundings,
     ) -> Result<(Replica, watch::Receiver<Progress>, Arc<Gauges>), OpenError> {
         let mut effects = Vec::new();
-        let store = assize_mvcc::Options { epoch, slots: Slots::new(slots), ..assize_mvcc::Options::default() };
+        let store =
+            assize_mvcc::Options { epoch, slots: Slots::new(slots), ..assize_mvcc::Options::default() };
         let options = mind_options(shard, &record, store, &around.options);
         let mind = match record.contents {
             None => Mind::copy(now(), record.had_intents, options, &mut effects),
@@ -447,7 +449,8 @@ impl Replica {
                     // An intent is being fetched.
                     return Ok(());
                 }
-                match self.own_stream(position).await {
+                let own = stream_from(self.around.source.clone(), self.shard, position);
+                match own.await {
                     Ok(Some((stream, entries))) => return self.leave_parent(position, stream, entries),
                     Ok(None) => {}
                     // Asked again with the next tick.
@@ -459,25 +462,6 @@ impl Replica {
             self.carry_out()?;
         }
         Ok(())
-    }
-
-    /// The stream of the shard that this will be, if it begins right after this position.
-    #[allow(clippy::type_complexity)]
-    async fn own_stream(
-        &self,
-        position: Position,
-    ) -> Result<Option<(Box<dyn DecisionStream>, Vec<Arc<StreamEntry>>)>, StreamError> {
-        let unreachable = |_| StreamError::Unreachable("no answer".into());
-        let subscribing = self.around.source.subscribe(self.shard, position);
-        let mut stream = match tokio::time::timeout(ASK_MAX, subscribing).await.map_err(unreachable)? {
-            Ok(stream) => stream,
-            Err(StreamError::NoSuchShard(_)) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        // The shard is there, and with it the entry that made it.
-        let entries = tokio::time::timeout(ASK_MAX, stream.next()).await.map_err(unreachable)??;
-        let begins_here = entries.first().is_some_and(|entry| entry.after == position.index);
-        Ok(begins_here.then_some((stream, entries)))
     }
 
     /// From here on it is a replica of its own shard.
@@ -785,6 +769,25 @@ impl Replica {
         }
         Ok(())
     }
+}
+
+/// The stream of a shard and its first entries, if it begins right after this position.
+async fn stream_from(
+    source: Arc<dyn DecisionSource>,
+    shard: ShardId,
+    position: Position,
+) -> Result<Option<(Box<dyn DecisionStream>, Vec<Arc<StreamEntry>>)>, StreamError> {
+    let unreachable = |_| StreamError::Unreachable("no answer".into());
+    let subscribing = source.subscribe(shard, position);
+    let mut stream = match tokio::time::timeout(ASK_MAX, subscribing).await.map_err(unreachable)? {
+        Ok(stream) => stream,
+        Err(StreamError::NoSuchShard(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // The shard is there, and with it the entry that made it.
+    let entries = tokio::time::timeout(ASK_MAX, stream.next()).await.map_err(unreachable)??;
+    let begins_here = entries.first().is_some_and(|entry| entry.after == position.index);
+    Ok(begins_here.then_some((stream, entries)))
 }
 
 async fn next_entries(

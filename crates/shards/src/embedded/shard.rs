@@ -55,8 +55,7 @@ impl Embedded {
     ) -> Result<Arc<Embedded>, OpenError> {
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let wait_max = around.options.wait_max;
-        let (task, progress, gauges) =
-            replica::Replica::open(shard, record, epoch, slots, receiver, around)?;
+        let (task, progress, gauges) = replica::Replica::open(shard, record, epoch, slots, receiver, around)?;
         let task = Mutex::new(Some(tokio::spawn(task.run())));
         let replica = record.replica;
         Ok(Arc::new(Embedded { shard, replica, progress, gauges, events, wait_max, task }))
@@ -164,9 +163,8 @@ impl Embedded {
         let mut from: Option<Key> = None;
         loop {
             let (reader, slots) = (view.reader.clone(), slots.clone());
-            let step = super::blocking(move || {
-                reader.hash_content(&slots, snapshot_ts, from.as_ref(), HASH_STEP)
-            });
+            let step =
+                super::blocking(move || reader.hash_content(&slots, snapshot_ts, from.as_ref(), HASH_STEP));
             let (part, rest) = step.await.map_err(|error| self.read_error(&view, error))?;
             hash = hash.and(part);
             match rest {
@@ -301,9 +299,7 @@ impl Replica for Embedded {
     ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, ShardError>> {
         Box::pin(async move {
             let at = self.admit(view.snapshot_ts, Some(view.epoch)).await?;
-            let get = |key| {
-                at.reader.get(key, view.snapshot_ts).map_err(|error| self.read_error(&at, error))
-            };
+            let get = |key| at.reader.get(key, view.snapshot_ts).map_err(|error| self.read_error(&at, error));
             keys.iter().map(get).collect()
         })
     }
@@ -336,9 +332,8 @@ impl Replica for Embedded {
             let at = self.admit(at_least, None).await?;
             // Taken first: what is committed meanwhile lies above it and is seen or not, both are right.
             let closed_ts = at.reader.closed_ts();
-            let newest = |key| {
-                at.reader.newest_commit(key).map_err(|error| self.store_error(at.generation, &error))
-            };
+            let newest =
+                |key| at.reader.newest_commit(key).map_err(|error| self.store_error(at.generation, &error));
             Ok((closed_ts, keys.iter().map(newest).collect::<Result<_, _>>()?))
         })
     }
