@@ -27,16 +27,20 @@
 //! Where to read next: [`embedded::ShardHost`], `embedded/replica.rs`, then [`Mover`].
 #![allow(clippy::disallowed_methods)] // This floor has clocks.
 
+mod care;
 mod colleagues;
 mod directory;
 pub mod embedded;
+mod jobs;
 mod mover;
 mod replicated;
 mod service;
 pub mod wire;
 
+pub use care::{Caretaker, NodeCondition, Policy, next_task};
 pub use colleagues::{Colleagues, LeaderAdministration};
 pub use directory::{Directory, RemoteReplicas};
+pub use jobs::Jobs;
 pub use mover::{Comparison, MoveError, Mover, Progress, Task};
 pub use replicated::{Member, Replicated};
 pub use service::SiblingService;
