@@ -123,7 +123,8 @@ impl View<'_> {
             return self.candidate(&all).map(|node| Task::AddReplica { shard, node });
         }
         if all.len() > self.policy.replicas.max(1) {
-            let node = all.iter().copied().max_by_key(|node| (self.shares_zone(*node, &all), self.load(*node)))?;
+            let node =
+                all.iter().copied().max_by_key(|node| (self.shares_zone(*node, &all), self.load(*node)))?;
             return Some(Task::RemoveReplica { shard, node });
         }
         None

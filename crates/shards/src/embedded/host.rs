@@ -27,7 +27,7 @@ use assize_ports::{
 };
 use assize_rocks::{Location, RocksError, Store};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -341,8 +341,7 @@ impl ShardHost {
         let (epoch, slots) = self.configured(shard);
         let resident = Embedded::start(shard, record, epoch, slots, self.inner.around.clone())?;
         self.inner.residents.lock().insert(shard, resident.clone());
-        let (registry, failure) = (self.inner.around.registry.clone(), self.inner.failure.clone());
-        tokio::spawn(watch_for_failure(resident.clone(), registry, failure));
+        tokio::spawn(watch_for_failure(shard, resident.ended(), Arc::downgrade(&self.inner)));
         Ok(resident)
     }
 
@@ -409,19 +408,17 @@ impl ShardHost {
     }
 }
 
-async fn watch_for_failure(
-    resident: Arc<Embedded>,
-    registry: Registry,
-    failure: watch::Sender<Option<String>>,
-) {
-    let why = format!("{} has stopped: {}", resident.id(), resident.failed().await);
-    if registry.get(resident.id()).is_none_or(|record| record.is_learner) {
+/// Tells the host when a replica on which somebody relies can go on no more.
+async fn watch_for_failure(shard: ShardId, ended: impl Future<Output = Option<String>>, host: Weak<Inner>) {
+    let Some(why) = ended.await else { return };
+    let Some(host) = host.upgrade() else { return };
+    if host.around.registry.get(shard).is_none_or(|record| record.is_learner) {
         // Nobody relies on it yet; whoever asked for it sees how it is.
         return;
     }
-    failure.send_if_modified(|known| {
+    host.failure.send_if_modified(|known| {
         let is_first = known.is_none();
-        known.get_or_insert(why);
+        known.get_or_insert(format!("{shard} has stopped: {why}"));
         is_first
     });
 }

@@ -255,6 +255,8 @@ impl Replica {
                     // Nothing is lost: the stream brings it again.
                     tracing::warn!(%shard, %error, "the last flush failed");
                 }
+                // The directory is free once nobody can read it any more.
+                self.progress.send_modify(|progress| progress.view = None);
             }
             End::Failed(why) => {
                 tracing::error!(%shard, replica = %self.record.replica, why, "the replica stops");

@@ -71,20 +71,28 @@ impl Embedded {
         self.replica
     }
 
-    /// Completes with the reason when the replica can go on no more: the process should stop.
-    pub async fn failed(&self) -> String {
+    /// Completes when the replica has ended: with the reason, if it can go on no more.
+    pub(super) fn ended(&self) -> impl Future<Output = Option<String>> + Send + use<> {
         let mut progress = self.progress.clone();
-        let is_over = |progress: &Progress| matches!(progress.phase, Phase::Halted(_));
-        if let Ok(progress) = progress.wait_for(is_over).await
-            && let Phase::Halted(why) = &progress.phase
-        {
-            return why.clone();
+        async move {
+            let is_over = |progress: &Progress| matches!(progress.phase, Phase::Halted(_));
+            match progress.wait_for(is_over).await.map(|progress| progress.phase.clone()) {
+                Ok(Phase::Halted(why)) => Some(why),
+                // The task has ended because it was asked to.
+                _ => None,
+            }
         }
-        // The task has ended because it was asked to.
-        std::future::pending().await
     }
 
-    /// Persists what was applied and ends. Reads go on as long as the value lives; prepares do not.
+    /// Completes with the reason when the replica can go on no more: the process should stop.
+    pub async fn failed(&self) -> String {
+        match self.ended().await {
+            Some(why) => why,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Persists what was applied and ends. Nothing is answered any more.
     pub async fn shutdown(&self) {
         // An error means that the task has ended by itself.
         let _ = self.events.send(Event::Stop).await;
@@ -193,7 +201,7 @@ impl Embedded {
         }
         let (reply, admitted) = oneshot::channel();
         let asked = self.events.send(Event::Admit(snapshot_ts, epoch, reply)).await;
-        asked.map_err(|_| self.ended())?;
+        asked.map_err(|_| self.silence())?;
         match tokio::time::timeout(self.wait_max, admitted).await {
             Ok(Ok(Ok(()))) => {
                 let view = self.progress.borrow().view.as_ref().map(|view| view.routed_by(epoch));
@@ -207,7 +215,7 @@ impl Embedded {
             Ok(Ok(Err(refusal @ ReadRefusal::Unavailable))) => {
                 Err(ShardError::Unreachable(self.shard, refusal.to_string()))
             }
-            Ok(Err(_)) => Err(self.ended()),
+            Ok(Err(_)) => Err(self.silence()),
             Err(_) => {
                 let why = format!("it has reached {}, not {snapshot_ts}", self.stats().closed_ts);
                 Err(ShardError::Unreachable(self.shard, why))
@@ -216,7 +224,7 @@ impl Embedded {
     }
 
     /// Nobody answers: say why.
-    fn ended(&self) -> ShardError {
+    fn silence(&self) -> ShardError {
         match &self.progress.borrow().phase {
             Phase::Halted(why) => self.stopped(why),
             Phase::Following if self.events.is_closed() => self.stopped("it is shutting down"),
@@ -256,11 +264,11 @@ impl Embedded {
         match self.events.try_send(Event::Prepare(prepare, reply)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => return Ok(Vote::No(VoteRefusal::Overloaded)),
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.ended()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.silence()),
         }
         match tokio::time::timeout(self.wait_max, vote).await {
             Ok(Ok(vote)) => Ok(vote),
-            Ok(Err(_)) => Err(self.ended()),
+            Ok(Err(_)) => Err(self.silence()),
             Err(_) => Err(ShardError::Unreachable(self.shard, "it does not vote".into())),
         }
     }
