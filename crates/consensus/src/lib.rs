@@ -46,6 +46,7 @@ mod locks;
 mod membership;
 mod node;
 mod options;
+mod placement;
 mod raft;
 mod service;
 mod state;
