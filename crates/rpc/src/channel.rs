@@ -52,6 +52,11 @@ impl Control {
         let _ = self.link.outbox.push(Kind::Refusal, 0, reason.as_bytes());
         self.link.outbox.finish();
     }
+
+    /// Breaks the channel: whoever served it has not come to an end of its own.
+    pub fn break_off(&self) {
+        self.link.outbox.end(LinkError::Ended);
+    }
 }
 
 impl Drop for Control {
@@ -126,6 +131,10 @@ impl ChannelSender for Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Not an end that anybody meant: the other end must not take what it has for everything.
+            return self.link.outbox.end(LinkError::Ended);
+        }
         let mut ending = self.link.ending();
         if ending.held && !ending.has_sent {
             ending.end_owed = true;

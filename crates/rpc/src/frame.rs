@@ -120,7 +120,7 @@ pub fn take(buffer: &mut BytesMut, payload_max: usize) -> Result<Option<Frame>, 
 pub fn missing(buffer: &BytesMut) -> usize {
     match buffer.first_chunk::<4>() {
         Some(length) => (4 + u32::from_le_bytes(*length) as usize).saturating_sub(buffer.len()).max(1),
-        None => HEAD,
+        None => HEAD - buffer.len(),
     }
 }
 

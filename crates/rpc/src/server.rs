@@ -208,9 +208,13 @@ impl Serving {
         }
         let (channel, control, link) = channel::start(self.endpoint.clone(), hello.from, connection);
         let serving = async {
-            match service.open(hello.from, first.payload, channel).await {
-                Ok(()) => drop(control),
-                Err(reason) => control.refuse(&reason),
+            let mut open = service.open(hello.from, first.payload, channel);
+            // Declared after the future that owns the channel, so that it acts first if both are dropped.
+            let unfinished = Unfinished(Some(control));
+            let served = open.as_mut().await;
+            match (served, unfinished.finish()) {
+                (Ok(()), control) => drop(control),
+                (Err(reason), control) => control.refuse(&reason),
             }
         };
         // The service may leave the channel to a task of its own: the connection lives as long as the channel does.
@@ -218,6 +222,23 @@ impl Serving {
         tokio::select! {
             _ = both => Ok(()),
             () = stopped_for(&mut self.stopping, timing.grace) => Err(LinkError::Ended),
+        }
+    }
+}
+
+/// A channel whose service is at work. If the service is dropped instead of ending, the channel breaks.
+struct Unfinished(Option<channel::Control>);
+
+impl Unfinished {
+    fn finish(mut self) -> channel::Control {
+        self.0.take().expect("taken here alone")
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(control) = &self.0 {
+            control.break_off();
         }
     }
 }

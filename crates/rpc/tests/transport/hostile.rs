@@ -2,7 +2,7 @@
 
 use crate::nodes::*;
 use assize_model::NodeId;
-use assize_ports::{Channel, PeerError};
+use assize_ports::{Channel, PeerError, Peers};
 use assize_rpc::cert::{self, OperatorRole};
 use assize_rpc::{ConnectError, Endpoint, Network, Security, Timing};
 use bytes::Bytes;
