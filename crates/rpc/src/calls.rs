@@ -128,11 +128,7 @@ async fn run(
 ) {
     let Connection { mut reader, writer } = connection;
     let timing = endpoint.timing();
-    let ours = endpoint.clone();
-    let writing = outbox.clone();
-    let mut writer = tokio::spawn(async move {
-        writing.write_to(writer, timing.ping_every, move || ours.cluster()).await
-    });
+    let mut writer = outbox.start_writer(&endpoint, writer);
     let reading = async {
         loop {
             let frame = reader.next(timing.silence_max).await?.ok_or(LinkError::Closed)?;
@@ -148,9 +144,8 @@ async fn run(
     };
     let ended: Result<(), LinkError> = tokio::select! {
         ended = reading => ended,
-        ended = &mut writer => ended.unwrap_or(Err(LinkError::Ended)),
+        ended = writer.ended() => ended,
     };
-    writer.abort();
     // Ended first, so that whoever comes later is refused and nobody waits unseen.
     outbox.end(ended.err().unwrap_or(LinkError::Ended));
     if let Some(calls) = calls.upgrade() {

@@ -266,24 +266,19 @@ impl InboxState {
 async fn run(endpoint: Arc<Endpoint>, outbox: Arc<Outbox>, inbox: Arc<Inbox>, connection: Connection) {
     let Connection { mut reader, writer } = connection;
     let timing = endpoint.timing();
-    let ours = endpoint.clone();
-    let writing = outbox.clone();
-    let mut writer = tokio::spawn(async move {
-        writing.write_to(writer, timing.ping_every, move || ours.cluster()).await
-    });
+    let mut writer = outbox.start_writer(&endpoint, writer);
     let ended = tokio::select! {
         ended = read(&endpoint, &mut reader, &inbox) => ended.err().unwrap_or(LinkError::Closed),
-        ended = &mut writer => match ended {
-            Ok(Err(why)) => why,
+        ended = writer.ended() => match ended {
+            Err(why) => why,
             // Both halves are gone here, and everything has been written. A connection closed with bytes unread is
             // reset, and what was written last would be lost with it: the other end closes first.
-            _ => match timeout(timing.silence_max, read(&endpoint, &mut reader, &inbox)).await {
+            Ok(()) => match timeout(timing.silence_max, read(&endpoint, &mut reader, &inbox)).await {
                 Ok(Err(why)) => why,
                 _ => LinkError::Ended,
             },
         },
     };
-    writer.abort();
     inbox.close(Err(ended.clone()));
     outbox.end(ended);
 }

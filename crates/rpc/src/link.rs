@@ -4,6 +4,7 @@
 //! write is under way. The writer pings when there is nothing else to say, and whoever hears nothing at all for a
 //! while gives the connection up: this is how a half-open one is found.
 
+use crate::endpoint::Endpoint;
 use crate::frame::{self, Frame, FrameError, Kind, PAYLOAD_MAX};
 use crate::handshake::ClusterId;
 use crate::security::{ReadHalf, WriteHalf};
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// Bytes that wait to be written, unless one message is longer; senders wait beyond that.
@@ -235,8 +237,19 @@ impl Outbox {
         Ok(Some(taken))
     }
 
+    /// Has a task of its own write all that is put here. Dropping the handle ends it.
+    pub fn start_writer(self: &Arc<Outbox>, endpoint: &Arc<Endpoint>, io: WriteHalf) -> Writer {
+        let (outbox, endpoint) = (self.clone(), endpoint.clone());
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let ping_every = endpoint.timing().ping_every;
+            outbox.write_to(io, ping_every, || endpoint.cluster()).await
+        });
+        Writer(task)
+    }
+
     /// Writes until it is finished or ended. `cluster` is what pings say.
-    pub async fn write_to(
+    async fn write_to(
         &self,
         mut io: WriteHalf,
         ping_every: Duration,
@@ -263,6 +276,20 @@ impl Outbox {
                 Ok(()) => tokio::task::yield_now().await,
                 Err(_) => drop(self.push(Kind::Ping, 0, &cluster().0.to_le_bytes())?),
             }
+        }
+    }
+}
+
+/// The task that empties an [`Outbox`].
+pub struct Writer(JoinSet<Result<(), LinkError>>);
+
+impl Writer {
+    /// Completes when everything has been written after [`Outbox::finish`], or with the reason why that will never be.
+    pub async fn ended(&mut self) -> Result<(), LinkError> {
+        match self.0.join_next().await {
+            Some(Ok(ended)) => ended,
+            // It has been waited for before, or the runtime is going down.
+            _ => Err(LinkError::Ended),
         }
     }
 }

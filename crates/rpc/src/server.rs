@@ -158,11 +158,9 @@ impl Serving {
         let Connection { mut reader, writer } = connection;
         let timing = self.endpoint.timing();
         let outbox = Outbox::new();
-        let (writing, ours) = (outbox.clone(), self.endpoint.clone());
-        let mut writer = tokio::spawn(async move {
-            writing.write_to(writer, timing.ping_every, move || ours.cluster()).await
-        });
+        let mut writer = outbox.start_writer(&self.endpoint, writer);
         let running = Arc::new(Running::default());
+        let _cancel_rest = CancelRest { running: running.clone(), outbox: outbox.clone() };
         let reading = async {
             loop {
                 let frame = reader.next(timing.silence_max).await?.ok_or(LinkError::Closed)?;
@@ -178,20 +176,16 @@ impl Serving {
                 }
             }
         };
-        let ended: Result<(), LinkError> = tokio::select! {
+        tokio::select! {
             ended = reading => ended,
-            ended = &mut writer => ended.unwrap_or(Err(LinkError::Ended)),
+            ended = writer.ended() => ended,
             () = stopped(&mut self.stopping) => {
                 let _ = timeout(timing.grace, running.none()).await;
                 outbox.finish();
-                let _ = timeout(timing.grace, &mut writer).await;
+                let _ = timeout(timing.grace, writer.ended()).await;
                 Ok(())
             }
-        };
-        outbox.end(LinkError::Ended);
-        running.cancel_all();
-        writer.abort();
-        ended
+        }
     }
 
     /// Serves one channel until it ends.
@@ -309,11 +303,6 @@ impl Running {
         }
     }
 
-    fn cancel_all(&self) {
-        let calls = std::mem::take(&mut *self.calls());
-        calls.values().flatten().for_each(AbortHandle::abort);
-    }
-
     /// Completes when no call is worked on.
     async fn none(&self) {
         loop {
@@ -323,6 +312,20 @@ impl Running {
             }
             ended.await;
         }
+    }
+}
+
+/// However a connection ends, nobody works on its calls any longer: there is nobody to answer.
+struct CancelRest {
+    running: Arc<Running>,
+    outbox: Arc<Outbox>,
+}
+
+impl Drop for CancelRest {
+    fn drop(&mut self) {
+        self.outbox.end(LinkError::Ended);
+        let calls = std::mem::take(&mut *self.running.calls());
+        calls.values().flatten().for_each(AbortHandle::abort);
     }
 }
 
