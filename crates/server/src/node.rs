@@ -1,5 +1,6 @@
 //! One node: the roles of a configuration, wired together, and its orderly end.
 
+use crate::activation;
 use crate::cli::{StartOptions, parse_settings};
 use crate::config::{self, Config, Role};
 use crate::http::{self, Check};
@@ -71,7 +72,10 @@ pub async fn run(options: StartOptions) -> Result<(), Failure> {
             return Err(config::ConfigError::Invalid(text.to_owned()).into());
         }
     }
-    let mysql = bind(config.mysql.listen).await?;
+    let mysql = match activation::listener("mysql").context("the socket handed over by systemd")? {
+        Some(socket) => socket,
+        None => bind(config.mysql.listen).await?,
+    };
     let http = bind(config.http.listen).await?;
     let node = start(&config, mysql, http).await?;
     tracing::info!(mysql = %node.mysql, http = %node.http, shards = node.shards, "ready");
