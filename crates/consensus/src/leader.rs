@@ -366,15 +366,20 @@ impl Leader {
                 let state = self.node.read();
                 self.sequencer.batch_applied(&state.core);
                 match landed.answer {
-                    Ok(mut answer) => {
+                    Ok(answer) => {
                         let footprints = batch.iter().flat_map(|frame| frame.footprints());
-                        for (footprint, decision) in footprints.zip(&mut answer.decisions) {
-                            // Only a loser has something to be told.
-                            if !decision.is_commit() {
-                                state.explainer.complete(decision, &footprint.view());
-                            }
-                        }
-                        let mut decisions = answer.decisions.into_iter();
+                        let decisions: Vec<Decision> = footprints
+                            .zip(answer.decisions.iter())
+                            .map(|(footprint, mut decision)| {
+                                // Only a loser has something to be told.
+                                if !decision.is_commit() {
+                                    state.explainer.complete(&mut decision, &footprint.view());
+                                }
+                                decision
+                            })
+                            .collect();
+                        assert_eq!(decisions.len(), answer.decisions.len(), "one decision for each footprint");
+                        let mut decisions = decisions.into_iter();
                         batch.into_iter().for_each(|frame| frame.answer(&mut decisions));
                         assert!(decisions.next().is_none(), "one decision for each footprint");
                     }
