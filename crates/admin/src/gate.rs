@@ -71,7 +71,8 @@ impl Gate {
         let order = self.admit(request).await?;
         let gate = self.clone();
         let done = tokio::spawn(async move { gate.answer(&order).await }).await;
-        done.unwrap_or_else(|e| Err(Reason::Internal.status(format!("the call broke: {e}"), &[]))).map(Response::new)
+        done.unwrap_or_else(|e| Err(Reason::Internal.status(format!("the call broke: {e}"), &[])))
+            .map(Response::new)
     }
 
     /// Lets in what may be done. Callers who are not known leave no line on disk: they could fill it.
@@ -172,7 +173,8 @@ impl Gate {
     /// An error that names the node which answered, and the leader if it was the leader's to do.
     async fn status_of(&self, order: &Order, error: &ClusterError) -> Status {
         let mut text = error.to_string();
-        let mut metadata = vec![("node", self.view.node().0.to_string()), ("rpc", order.mutation.rpc.to_owned())];
+        let mut metadata =
+            vec![("node", self.view.node().0.to_string()), ("rpc", order.mutation.rpc.to_owned())];
         if order.is_leaders {
             let (leader, words) = self.leader().await;
             text = format!("{text} ({words})");

@@ -130,7 +130,8 @@ pub async fn serve(
         announce(&reporter, ServingStatus::NotServing).await;
         stop.send_replace(true);
     };
-    let serving = router.serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), signal);
+    let serving =
+        router.serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), signal);
     tokio::select! {
         result = serving => Ok(result?),
         () = drained(stopping) => Ok(()),

@@ -103,9 +103,8 @@ pub async fn found(
             admission.send_replace(Admission::Lost);
             return Ok(());
         }
-        let nobody_has_anything = standings
-            .iter()
-            .all(|standing| matches!(standing, Some(Standing::Empty | Standing::Ready)));
+        let nobody_has_anything =
+            standings.iter().all(|standing| matches!(standing, Some(Standing::Empty | Standing::Ready)));
         // A cluster that exists without this node will add it when its operator says so.
         let exists_without = standings.contains(&Some(Standing::Member { you_vote: false }));
         if nobody_has_anything || exists_without {

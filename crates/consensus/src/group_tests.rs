@@ -325,10 +325,7 @@ impl Frontend {
 }
 
 /// Asks one node after the other until the leader has answered.
-async fn insist<T>(
-    group: &Group,
-    ask: impl AsyncFn(&Adjudicator) -> Result<T, AdjudicatorError>,
-) -> T {
+async fn insist<T>(group: &Group, ask: impl AsyncFn(&Adjudicator) -> Result<T, AdjudicatorError>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         for node in group.nodes.values() {
@@ -423,7 +420,10 @@ async fn when_the_leader_dies_another_leads_and_nothing_acknowledged_is_lost() {
     }
     let timestamps: BTreeSet<Timestamp> = acknowledged.iter().map(|(_, commit_ts)| *commit_ts).collect();
     assert_eq!(timestamps.len(), acknowledged.len());
-    assert!(acknowledged.is_sorted_by_key(|(_, commit_ts)| *commit_ts), "a new leader begins above the old one");
+    assert!(
+        acknowledged.is_sorted_by_key(|(_, commit_ts)| *commit_ts),
+        "a new leader begins above the old one"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -683,9 +683,8 @@ async fn a_frame_of_footprints_is_answered_one_by_one_in_its_order() {
     for n in 0..300 {
         footprints.push(frontend.put(&group, &format!("k{}", n % 200), b"v".to_vec()).await);
     }
-    let encode = |footprint: &Footprint| {
-        assize_adjudicator::EncodedFootprint::new(footprint).unwrap().bytes().clone()
-    };
+    let encode =
+        |footprint: &Footprint| assize_adjudicator::EncodedFootprint::new(footprint).unwrap().bytes().clone();
     let mut frame: Vec<Bytes> = footprints.iter().map(encode).collect();
     frame.insert(7, Bytes::from_static(b"no footprint"));
     let answers = group.node(leader).commit_many(frame.clone()).await;
@@ -722,7 +721,10 @@ async fn reservations_end_with_the_lead() {
     let again = insist(&group, async |node| {
         node.reserve(waiter, &[KeyHash(1)], exclusive, assize_ports::LockWait::NoWait).await
     });
-    assert!(matches!(again.await, assize_ports::Reserved::Granted { .. }), "the new leader knows of no holder");
+    assert!(
+        matches!(again.await, assize_ports::Reserved::Granted { .. }),
+        "the new leader knows of no holder"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

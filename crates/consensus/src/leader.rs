@@ -24,7 +24,8 @@ use crate::terms::{Leadership, ended};
 use assize_adjudicator::command::{Acknowledgement, DurableReport, SnapshotReport};
 use assize_adjudicator::{Batch, Command, EncodedFootprint, Reply, Sequencer};
 use assize_model::{
-    BatchNumber, Decision, FrontendEpoch, FrontendId, LogIndex, NodeId, Position, ReplicaId, ShardId, Timestamp, TxnId,
+    BatchNumber, Decision, FrontendEpoch, FrontendId, LogIndex, NodeId, Position, ReplicaId, ShardId,
+    Timestamp, TxnId,
 };
 use assize_ports::AdjudicatorError;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -378,7 +379,11 @@ impl Leader {
                                 decision
                             })
                             .collect();
-                        assert_eq!(decisions.len(), answer.decisions.len(), "one decision for each footprint");
+                        assert_eq!(
+                            decisions.len(),
+                            answer.decisions.len(),
+                            "one decision for each footprint"
+                        );
                         let mut decisions = decisions.into_iter();
                         batch.into_iter().for_each(|frame| frame.answer(&mut decisions));
                         assert!(decisions.next().is_none(), "one decision for each footprint");

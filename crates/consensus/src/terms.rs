@@ -54,7 +54,9 @@ pub async fn watch_leadership(node: Arc<Node>, shared: Arc<Shared>) {
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
-    shared.leadership.send_modify(|leadership| *leadership = Leadership { leader: None, is_this: false, ..*leadership });
+    shared
+        .leadership
+        .send_modify(|leadership| *leadership = Leadership { leader: None, is_this: false, ..*leadership });
 }
 
 fn leadership(node: &Node, shared: &Shared) -> Leadership {
@@ -65,7 +67,8 @@ fn leadership(node: &Node, shared: &Shared) -> Leadership {
     let silence_max = shared.options.heartbeat * 12;
     let is_followed = node.is_only_voter()
         || metrics.last_quorum_acked.as_ref().is_none_or(|acked| acked.elapsed() < silence_max);
-    let leader = metrics.current_leader.map(NodeId).filter(|leader| *leader != node.id || leads && is_followed);
+    let leader =
+        metrics.current_leader.map(NodeId).filter(|leader| *leader != node.id || leads && is_followed);
     Leadership { term: metrics.current_term, leader, is_this: leader == Some(node.id) }
 }
 

@@ -51,10 +51,7 @@ impl Transactions for Services {
         found.map(|t| Response::new(t.into())).ok_or_else(|| Reason::NotFound.status(text(), &[]))
     }
 
-    async fn kill(
-        &self,
-        request: Request<pb::KillTransactionRequest>,
-    ) -> Result<Response<pb::Done>, Status> {
+    async fn kill(&self, request: Request<pb::KillTransactionRequest>) -> Result<Response<pb::Done>, Status> {
         self.mutate(request).await
     }
 
@@ -78,7 +75,7 @@ impl Transactions for Services {
     ) -> Result<Response<pb::ListConflictsResponse>, Status> {
         self.admit(&request, "Transactions.ListConflicts")?;
         let asked = request.into_inner();
-        let mut conflicts = self.report(watch::CONFLICTS).await?.conflicts;
+        let mut conflicts = self.report(watch::conflicts_part()).await?.conflicts;
         conflicts.retain(|c| {
             (asked.table.is_empty() || c.table == asked.table) && (asked.id.is_empty() || c.id == asked.id)
         });
@@ -104,7 +101,7 @@ impl Transactions for Services {
         request: Request<pb::ListHotKeysRequest>,
     ) -> Result<Response<pb::ListHotKeysResponse>, Status> {
         self.admit(&request, "Transactions.ListHotKeys")?;
-        let conflicts = self.report(watch::CONFLICTS).await?.conflicts;
+        let conflicts = self.report(watch::conflicts_part()).await?.conflicts;
         let hot_keys = listed(hot_keys(&conflicts), request.get_ref().limit);
         Ok(Response::new(pb::ListHotKeysResponse { hot_keys }))
     }

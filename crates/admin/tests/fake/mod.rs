@@ -158,7 +158,8 @@ impl ClusterView for Fake {
     }
 
     fn config(&self) -> Vec<(String, String, String)> {
-        let setting = |key: &str, value: &str, origin: &str| (key.to_owned(), value.to_owned(), origin.to_owned());
+        let setting =
+            |key: &str, value: &str, origin: &str| (key.to_owned(), value.to_owned(), origin.to_owned());
         vec![setting("shard.count", "4", "node.toml"), setting("node.id", "2", "default")]
     }
 }
@@ -220,7 +221,8 @@ impl State {
             Action::MoveReplica { shard, from, to } => {
                 self.member(to)?;
                 self.replica(shard, from)?.node = to;
-                Ok(self.begin(format!("move-{shard}"), format!("moves shard {shard} from node {from} to {to}")))
+                Ok(self
+                    .begin(format!("move-{shard}"), format!("moves shard {shard} from node {from} to {to}")))
             }
             Action::AddReplica { shard, node } => {
                 self.member(node)?;
@@ -272,11 +274,8 @@ impl State {
 }
 
 fn members() -> Members {
-    let members = vec![
-        member(1, MemberRole::Voter),
-        member(2, MemberRole::Leader),
-        member(3, MemberRole::Voter),
-    ];
+    let members =
+        vec![member(1, MemberRole::Voter), member(2, MemberRole::Leader), member(3, MemberRole::Voter)];
     Members { cluster: 0xa55e, cluster_version: 1, leader: Some(2), members }
 }
 
