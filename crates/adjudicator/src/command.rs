@@ -118,13 +118,14 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// A cluster of ordinary size: a window of 16 MiB (1.8 million keys), two million outcomes.
+    /// A cluster of ordinary size: a window of 16 MiB (1.8 million keys), sixty-four million outcomes, which take
+    /// memory (16 bytes each) only while they are held.
     pub fn new(cluster: u128, hash_seed: u64, now: Timestamp, placement: Placement) -> Self {
         Bootstrap {
             cluster,
             hash_seed,
             window_log2: 18,
-            outcomes_max: 2 << 20,
+            outcomes_max: 64 << 20,
             range_keys_max: 1 << 20,
             now,
             placement,
@@ -200,7 +201,12 @@ impl Batch {
             encode_footprint(&mut bytes, footprint);
             count += 1;
         }
-        Batch { base_ts, ceiling: Timestamp::ZERO, count, footprints: bytes.into() }
+        Self::of_bytes(base_ts, count, bytes)
+    }
+
+    /// A batch of this many footprints, encoded one after the other.
+    pub(crate) fn of_bytes(base_ts: Timestamp, count: u32, footprints: Vec<u8>) -> Self {
+        Batch { base_ts, ceiling: Timestamp::ZERO, count, footprints: footprints.into() }
     }
 
     /// A batch of these encoded footprints.
@@ -251,7 +257,7 @@ impl Batch {
     pub fn views(&self) -> impl Iterator<Item = FootprintView<'_>> {
         let mut rest: &[u8] = &self.footprints;
         (0..self.count).map(move |_| {
-            let (view, after) = FootprintView::parse(rest).expect("a batch holds well-formed footprints");
+            let (view, after) = FootprintView::parsed(rest);
             rest = after;
             view
         })

@@ -3,9 +3,9 @@
 use crate::history::History;
 use crate::raft::Mind;
 use crate::streams::Streams;
-use assize_adjudicator::{Adjudicator, Applied, Command, Explainer, Options, Reply};
+use assize_adjudicator::{Adjudicator, Applied, Command, Decisions, Explainer, Options, Reply};
 use assize_codec::{Put, Reader, envelope};
-use assize_model::{Decision, LogIndex};
+use assize_model::LogIndex;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -17,12 +17,13 @@ const EXPLAINER_BYTES: usize = 32 << 20;
 const CAPTURED_MAX: usize = 4;
 
 const TAG: [u8; 4] = *b"asst";
-const VERSION: u16 = 1;
+/// 1: history by id. 2: history by page.
+const VERSION: u16 = 2;
 
 /// What a proposer learns about its entry.
 pub struct Answer {
     /// Of a batch: what was decided about each footprint.
-    pub decisions: Vec<Decision>,
+    pub decisions: Decisions,
     /// Of anything else.
     pub reply: Reply,
 }
@@ -98,7 +99,9 @@ impl Mind for State {
         }
         self.explainer.observe(&command, &applied);
         self.history.add(std::mem::take(&mut applied.retired), self.core.position().closed_ts);
-        self.streams.publish(std::mem::take(&mut applied.stream));
+        if let Some(streamed) = applied.stream.take() {
+            self.streams.publish(streamed);
+        }
         Ok(Answer { decisions: applied.decisions, reply: applied.reply })
     }
 
@@ -125,8 +128,12 @@ impl Mind for State {
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), String> {
         let mut reader = Reader::new(checkpoint);
-        let (_, history) = envelope::open_next(&mut reader, TAG, VERSION).map_err(|e| e.to_string())?;
-        self.history = History::decode(&mut Reader::new(history)).map_err(|e| e.to_string())?;
+        let (version, history) =
+            envelope::open_next(&mut reader, TAG, VERSION).map_err(|error| error.to_string())?;
+        let mut history = Reader::new(history);
+        let history =
+            if version == 1 { History::decode_v1(&mut history) } else { History::decode(&mut history) };
+        self.history = history.map_err(|error| error.to_string())?;
         self.core = Adjudicator::decode_checkpoint(Options::default(), reader.rest())
             .map_err(|error| error.to_string())?;
         self.explainer = Explainer::new(EXPLAINER_BYTES);
