@@ -5,8 +5,8 @@
 //! log tail that must travel with it (down to [`Adjudicator::retained_from`]) is the log's business.
 
 use crate::catalog::Catalog;
-use crate::options::Options;
 use crate::nodes::Nodes;
+use crate::options::Options;
 use crate::outcomes::{Frontends, Outcomes};
 use crate::placement::Shards;
 use crate::ranges::Ranges;

@@ -112,7 +112,13 @@ impl Adjudicator {
             learners: membership.learner_ids().map(NodeId).collect(),
             matched: matched.collect(),
             state_hash: node.hashes.newest(),
-            divergence: self.inner.shared.divergence.lock().expect("no panic happens under this lock").clone(),
+            divergence: self
+                .inner
+                .shared
+                .divergence
+                .lock()
+                .expect("no panic happens under this lock")
+                .clone(),
             disk_free_bytes: self.inner.shared.free(),
             is_waiting: membership.voter_ids().next().is_none(),
         }
