@@ -1,6 +1,6 @@
 //! A group of three adjudicators in one process, over peers in memory and logs on a real disk.
 //!
-//! `cargo bench --bench group` prints what each of these does in a second: begins that are confirmed by a quorum,
+//! `cargo bench -p assize-consensus --bench group` prints what each of these does in a second: begins that are confirmed by a quorum,
 //! transactions in frames of 64, and how long the group is without a leader when the leader's power is cut.
 
 use assize_adjudicator::EncodedFootprint;
