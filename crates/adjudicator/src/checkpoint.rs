@@ -17,7 +17,7 @@ use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::*;
 
 const TAG: [u8; 4] = *b"AJst";
-/// 1: outcomes in the head, by deadline, and no nodes. 2: outcomes in envelopes of their own, by number; nodes.
+/// 1: outcomes in the head, by deadline; no nodes. 2: outcomes in envelopes of their own, by number; nodes.
 const VERSION: u16 = 2;
 /// Parts of the head larger than this are split over several envelopes.
 const PART: usize = 64 << 20;

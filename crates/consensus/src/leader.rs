@@ -83,13 +83,12 @@ impl Frame {
         self.footprints().iter().map(|footprint| footprint.bytes().len()).sum()
     }
 
-    /// Answers with decisions, one for each footprint; whoever has gone asks for the outcome if he cares.
-    fn answer(self, decisions: &mut impl Iterator<Item = Decision>) {
-        let mut next = || decisions.next().expect("there is a decision for each footprint");
+    /// Answers with the decision about each footprint; whoever has gone asks for the outcome if he cares.
+    fn answer(self, mut decide: impl FnMut(&EncodedFootprint) -> Decision) {
         match self {
-            Frame::One(_, reply) => drop(reply.send(Ok(next()))),
+            Frame::One(footprint, reply) => drop(reply.send(Ok(decide(&footprint)))),
             Frame::Many(footprints, reply) => {
-                drop(reply.send(Ok(footprints.iter().map(|_| next()).collect())));
+                drop(reply.send(Ok(footprints.iter().map(decide).collect())));
             }
         }
     }
@@ -368,24 +367,16 @@ impl Leader {
                 self.sequencer.batch_applied(&state.core);
                 match landed.answer {
                     Ok(answer) => {
-                        let footprints = batch.iter().flat_map(|frame| frame.footprints());
-                        let decisions: Vec<Decision> = footprints
-                            .zip(answer.decisions.iter())
-                            .map(|(footprint, mut decision)| {
-                                // Only a loser has something to be told.
-                                if !decision.is_commit() {
-                                    state.explainer.complete(&mut decision, &footprint.view());
-                                }
-                                decision
-                            })
-                            .collect();
-                        assert_eq!(
-                            decisions.len(),
-                            answer.decisions.len(),
-                            "one decision for each footprint"
-                        );
-                        let mut decisions = decisions.into_iter();
-                        batch.into_iter().for_each(|frame| frame.answer(&mut decisions));
+                        let mut decisions = answer.decisions.iter();
+                        let mut decide = |footprint: &EncodedFootprint| {
+                            let mut decision = decisions.next().expect("there is one for each footprint");
+                            // Only a loser has something to be told.
+                            if !decision.is_commit() {
+                                state.explainer.complete(&mut decision, &footprint.view());
+                            }
+                            decision
+                        };
+                        batch.into_iter().for_each(|frame| frame.answer(&mut decide));
                         assert!(decisions.next().is_none(), "one decision for each footprint");
                     }
                     Err(error) => batch.into_iter().for_each(|frame| frame.refuse(error.clone())),

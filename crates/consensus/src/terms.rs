@@ -64,7 +64,7 @@ fn leadership(node: &Node, shared: &Shared) -> Leadership {
     let metrics = metrics.borrow_watched();
     let leads = metrics.state == ServerState::Leader;
     // Twice as long as any follower waits before it calls an election: somebody else leads, if anybody does.
-    let silence_max = shared.options.heartbeat * 12;
+    let silence_max = shared.options.heartbeat * 8;
     let is_followed = node.is_only_voter()
         || metrics.last_quorum_acked.as_ref().is_none_or(|acked| acked.elapsed() < silence_max);
     let leader =
