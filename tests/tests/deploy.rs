@@ -7,7 +7,7 @@ use mysql::prelude::Queryable;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// What our metrics' names begin with.
 const ROLES: [&str; 5] = ["frontend_", "adjudicator_", "shard_", "process_", "node_"];
@@ -171,38 +171,51 @@ const SYSTEMD: &str = "
 import os, socket, sys
 port = socket.create_server(('127.0.0.1', int(sys.argv[1])))
 os.dup2(port.fileno(), 3)
+os.set_inheritable(3, True)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='mysql')
 os.execv(sys.argv[2], sys.argv[2:])
 ";
+
+/// Ends its process, however the test ends.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 #[test]
 fn a_socket_that_systemd_hands_over_is_served() {
     let directory = tempfile::tempdir().unwrap();
     let log = std::fs::File::create(directory.path().join("log")).unwrap();
     let port = free_port();
-    let mut child = Command::new("python3")
-        .args(["-c", SYSTEMD, &port.to_string()])
-        .arg(Assize::binary())
-        // Nobody may listen here, and nobody has to.
-        .args(["start", "--set", "mysql.listen=127.0.0.1:1", "--set"])
-        .arg(format!("http.listen=127.0.0.1:{}", free_port()))
-        .arg("--data")
-        .arg(directory.path().join("data"))
-        .stdin(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap();
+    let mut child = Ended(
+        Command::new("python3")
+            .args(["-c", SYSTEMD, &port.to_string()])
+            .arg(Assize::binary())
+            // Nobody may listen here, and nobody has to.
+            .args(["start", "--set", "mysql.listen=127.0.0.1:1", "--set"])
+            .arg(format!("http.listen=127.0.0.1:{}", free_port()))
+            .arg("--data")
+            .arg(directory.path().join("data"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap(),
+    );
     let mut answer = None;
     wait_for("the server behind the handed socket", || {
-        if child.try_wait().unwrap().is_some() {
+        if child.0.try_wait().unwrap().is_some() {
             return true;
         }
         // The port takes connections before anybody serves them.
         answer = connect(port).and_then(|mut c| c.query_first::<u64, _>("SELECT @@port")).ok().flatten();
         answer.is_some()
     });
-    let _ = child.kill();
-    let _ = child.wait();
+    drop(child);
     let log = std::fs::read_to_string(directory.path().join("log")).unwrap();
     assert_eq!(answer, Some(u64::from(port)), "{log}");
 }
