@@ -133,3 +133,54 @@ fn what_a_dead_frontend_held_is_released() {
     let report: Vec<(String, String, String, String)> = survivor.query("CHECK TABLE f.t").unwrap();
     assert!(report.iter().all(|row| row.2 != "error"), "{report:?}");
 }
+
+/// How many replicas the shards have on a node, as the cluster sees it.
+fn replicas_on(connection: &mut mysql::Conn, node: u64) -> u64 {
+    let counted = connection.query_first(format!(
+        "SELECT COUNT(*) FROM information_schema.assize_replicas WHERE node_id = {node} AND counts = 'YES'"
+    ));
+    counted.ok().flatten().unwrap_or_default()
+}
+
+/// Tries until it is done: the node may not have announced itself yet, or not have caught up.
+fn have_done(connection: &mut mysql::Conn, statement: &str) {
+    let mut refusal = String::new();
+    let started = std::time::Instant::now();
+    while let Err(error) = connection.query_drop(statement) {
+        refusal = error.to_string();
+        assert!(started.elapsed() < Duration::from_secs(60), "{statement}: {refusal}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    if !refusal.is_empty() {
+        println!("{statement}: done after {:?}; before: {refusal}", started.elapsed());
+    }
+}
+
+#[test]
+fn a_lost_node_is_replaced_by_another() {
+    let mut cluster = Cluster::start(Options::nodes(3));
+    let leader = cluster.wait_leader();
+    let others: Vec<u64> = cluster.nodes().into_iter().filter(|node| *node != leader).collect();
+    let mut connection = cluster.connect(leader).unwrap();
+    connection.query_drop("CREATE DATABASE f").unwrap();
+    connection.query_drop("CREATE TABLE f.t (id INT PRIMARY KEY)").unwrap();
+    let rows: Vec<String> = (0..500).map(|id| format!("({id})")).collect();
+    connection.query_drop(format!("INSERT INTO f.t VALUES {}", rows.join(", "))).unwrap();
+
+    let lost = others[0];
+    cluster.kill(lost);
+    cluster.join_node(4);
+    have_done(&mut connection, "ALTER CLUSTER ADD LEARNER NODE 4");
+    have_done(&mut connection, "ALTER CLUSTER PROMOTE NODE 4");
+    have_done(&mut connection, &format!("ALTER CLUSTER DROP NODE {lost} FORCE"));
+    cluster.wait_ready(4);
+    wait_for("the new node to have a replica of every shard", || replicas_on(&mut connection, 4) == 4);
+
+    // Now another one of the old nodes may die: the new one counts.
+    cluster.kill(others[1]);
+    let mut through_new = cluster.connect(4).unwrap();
+    through_new.query_drop("INSERT INTO f.t VALUES (500)").unwrap();
+    assert_eq!(through_new.query_first::<u64, _>("SELECT COUNT(*) FROM f.t").unwrap(), Some(501));
+    let report: Vec<(String, String, String, String)> = through_new.query("CHECK TABLE f.t").unwrap();
+    assert!(report.iter().all(|row| row.2 != "error"), "{report:?}");
+}
