@@ -4,9 +4,12 @@
 //!   main ── cli ──┬─ start, demo ── node::start ──┬─ roles/adjudicator   (consensus: log, apply, stream)
 //!                 │                               ├─ roles/shard × n     (shards: mvcc on RocksDB)
 //!                 │                               ├─ roles/frontend      (wire + session + query)
-//!                 │                               └─ http                (metrics, health)
+//!                 │                               ├─ http, admin         (metrics, health; gRPC)
+//!                 │                               └─ net                 (other nodes), operator (the view of all)
 //!                 ├─ sql ── a small MySQL client
 //!                 ├─ bench ── built-in workloads, through a MySQL connection
+//!                 ├─ status, members, shards, … ── the admin API from the shell
+//!                 ├─ cert ── certificates of a cluster
 //!                 └─ config show
 //! ```
 //!
@@ -15,6 +18,7 @@
 
 mod activation;
 mod bench;
+mod cert;
 mod cli;
 mod client;
 mod clock;
@@ -22,7 +26,9 @@ mod config;
 mod demo;
 mod http;
 mod metrics;
+mod net;
 mod node;
+mod operator;
 mod roles;
 mod sql_shell;
 mod telemetry;
@@ -90,6 +96,7 @@ fn run(arguments: cli::Arguments) -> Result<(), Failure> {
         cli::Command::Start(options) => runtime()?.block_on(node::run(options)),
         cli::Command::Sql(options) => runtime()?.block_on(sql_shell::run(options)),
         cli::Command::Bench(options) => runtime()?.block_on(bench::run(options)),
+        cli::Command::Cert(command) => cert::run(&command),
         cli::Command::Config(options) => Ok(cli::show_config(&options)?),
     }
 }
