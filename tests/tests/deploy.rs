@@ -92,7 +92,10 @@ fn every_metric_of_the_rules_is_documented() {
     let rules = read("cluster/monitoring/rules.yaml");
     let mut seen = 0;
     // Comments and sentences for people name no metrics.
-    for line in rules.lines().filter(|line| !line.trim_start().starts_with(['#', 's', 'd'])) {
+    let is_for_people = |line: &&str| {
+        ["#", "summary:", "description:"].iter().any(|start| line.trim_start().starts_with(start))
+    };
+    for line in rules.lines().filter(|line| !is_for_people(line)) {
         for name in named(line) {
             assert!(documented.contains(name), "{line:?} names {name}, which docs/metrics.md does not");
             seen += 1;
