@@ -7,7 +7,15 @@ use assize_tests::chaos::{Outcome, Plan, report, run};
 use assize_tests::cluster::{Cluster, Options};
 use assize_tests::wait_for;
 use mysql::prelude::Queryable;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// Two clusters at once would measure how busy the machine is.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    // A test that failed leaves nothing behind.
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Nothing lost, no anomaly, no trouble, and no error of a node in good health.
 fn assert_clean(outcome: &Outcome) {
@@ -27,6 +35,7 @@ fn both_levels(kinds: &[Kind]) -> Vec<(Kind, Level)> {
 
 #[test]
 fn killing_the_leader_under_load_loses_nothing_and_breaks_no_promise() {
+    let _alone = alone();
     let plan = Plan {
         duration: Duration::from_secs(60),
         clients: 3,
@@ -39,6 +48,7 @@ fn killing_the_leader_under_load_loses_nothing_and_breaks_no_promise() {
 
 #[test]
 fn a_rolling_restart_under_load_costs_no_error() {
+    let _alone = alone();
     let plan = Plan {
         duration: Duration::from_secs(30),
         clients: 3,
@@ -51,6 +61,7 @@ fn a_rolling_restart_under_load_costs_no_error() {
 
 #[test]
 fn a_leader_that_is_cut_off_answers_nothing_stale() {
+    let _alone = alone();
     let plan = Plan {
         duration: Duration::from_secs(30),
         clients: 3,
@@ -63,6 +74,7 @@ fn a_leader_that_is_cut_off_answers_nothing_stale() {
 
 #[test]
 fn everything_can_be_killed_at_once() {
+    let _alone = alone();
     let plan = Plan {
         duration: Duration::from_secs(30),
         clients: 3,
@@ -75,6 +87,7 @@ fn everything_can_be_killed_at_once() {
 
 #[test]
 fn a_statement_through_any_node_sees_what_was_acknowledged_by_any_other() {
+    let _alone = alone();
     let cluster = Cluster::start(Options::nodes(3));
     let mut connections: Vec<_> =
         cluster.nodes().into_iter().map(|node| cluster.connect(node).unwrap()).collect();
@@ -93,6 +106,7 @@ fn a_statement_through_any_node_sees_what_was_acknowledged_by_any_other() {
 /// once or after the deadline, and nothing half done becomes visible.
 #[test]
 fn what_a_dead_frontend_held_is_released() {
+    let _alone = alone();
     let mut cluster = Cluster::start(Options {
         // Every commit is prepared.
         settings: vec!["frontend.inline_bytes_max=0".to_owned()],
@@ -158,6 +172,7 @@ fn have_done(connection: &mut mysql::Conn, statement: &str) {
 
 #[test]
 fn a_lost_node_is_replaced_by_another() {
+    let _alone = alone();
     let mut cluster = Cluster::start(Options::nodes(3));
     let leader = cluster.wait_leader();
     let others: Vec<u64> = cluster.nodes().into_iter().filter(|node| *node != leader).collect();
