@@ -37,7 +37,7 @@ mod services;
 mod watch;
 
 pub use auth::{Caller, Role};
-pub use client::{Client, ClientError, ClientOptions};
+pub use client::{Client, ClientError, ClientOptions, ErrorKind};
 pub use diagnose::diagnose;
 pub use error::{Explained, explain};
 pub use hot_keys::hot_keys;

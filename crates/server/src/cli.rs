@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::config;
+use crate::operate::Operate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use figment::value::Value;
 use std::path::PathBuf;
@@ -27,6 +28,9 @@ pub enum Command {
     Bench(BenchOptions),
     /// Show the effective configuration
     Config(ConfigOptions),
+    /// For operators, through the admin API.
+    #[command(flatten)]
+    Operate(Operate),
 }
 
 /// Options of `assize demo`.
