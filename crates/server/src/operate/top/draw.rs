@@ -29,9 +29,11 @@ pub fn text(board: &Board, columns: u16) -> String {
 fn heights(board: &Board) -> [u16; 5] {
     let table = |items: usize| u16::try_from(items).unwrap_or(u16::MAX - TABLE_ROWS) + TABLE_ROWS;
     let sample = board.sample.as_ref();
+    // One point is no curve.
+    let curve = if board.history.len() > 1 { CURVE_ROWS } else { 0 };
     [
         3,
-        CURVE_ROWS,
+        curve,
         table(sample.map_or(0, |s| s.members.len())),
         table(sample.map_or(0, |s| s.shards.len())),
         table(sample.map_or(0, |s| s.conflicts.len())),
