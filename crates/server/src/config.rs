@@ -95,8 +95,6 @@ pub struct Admin {
     pub tls_certificate: Option<PathBuf>,
     /// TLS private key, PEM.
     pub tls_key: Option<PathBuf>,
-    /// The authority that signs clients' certificates, PEM; `tokens_file` says whose certificate may do what.
-    pub tls_client_ca: Option<PathBuf>,
     /// Who may do what: one `name role sha256-of-token` a line. Without it callers from loopback may do everything.
     pub tokens_file: Option<PathBuf>,
     /// Serves beyond loopback without TLS.
@@ -233,7 +231,6 @@ impl Default for Admin {
             advertise: None,
             tls_certificate: None,
             tls_key: None,
-            tls_client_ca: None,
             tokens_file: None,
             insecure: false,
         }
@@ -389,11 +386,6 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     if config.admin.tls_certificate.is_some() != config.admin.tls_key.is_some() {
         return invalid("settings `admin.tls_certificate` and `admin.tls_key` go together");
-    }
-    if config.admin.tls_client_ca.is_some()
-        && (config.admin.tls_certificate.is_none() || config.admin.tokens_file.is_none())
-    {
-        return invalid("setting `admin.tls_client_ca`: needs `admin.tls_certificate` and `admin.tokens_file`");
     }
     if ![1, 3, 5].contains(&config.shard.replicas) {
         return invalid("setting `shard.replicas`: 1, 3 or 5");
