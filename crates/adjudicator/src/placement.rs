@@ -4,84 +4,44 @@ use crate::flat;
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-/// A change of the placement. All of it happens, or nothing.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct PlacementChange {
-    /// The placement's epoch that the author saw; the change is refused if it is another by now.
-    pub expected: Epoch,
-    /// Shards to add, to give other replicas, or (`None`) to remove.
-    pub shards: Vec<(ShardId, Option<BTreeMap<ReplicaId, NodeId>>)>,
-    /// Slots from the first to the last (included) that go to a shard.
-    pub slots: Vec<(Slot, Slot, ShardId)>,
-    /// Shards whose epoch rises although nothing of theirs changes: because a replica is about to forget
-    /// intents, and what was prepared before must be prepared again.
-    pub raise: Vec<ShardId>,
+/// Writes a change of the placement.
+pub(crate) fn encode_change(change: &PlacementChange, out: &mut Vec<u8>) {
+    out.put_u64(change.expected.0);
+    out.put_varint(change.shards.len() as u64);
+    for (shard, replicas) in &change.shards {
+        out.put_u32(shard.0);
+        out.put_bool(replicas.is_some());
+        if let Some(replicas) = replicas {
+            flat::put_replicas(out, replicas);
+        }
+    }
+    out.put_varint(change.slots.len() as u64);
+    for (first, last, shard) in &change.slots {
+        out.put_u16(first.0);
+        out.put_u16(last.0);
+        out.put_u32(shard.0);
+    }
+    out.put_varint(change.raise.len() as u64);
+    change.raise.iter().for_each(|shard| out.put_u32(shard.0));
 }
 
-impl PlacementChange {
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.put_u64(self.expected.0);
-        out.put_varint(self.shards.len() as u64);
-        for (shard, replicas) in &self.shards {
-            out.put_u32(shard.0);
-            out.put_bool(replicas.is_some());
-            if let Some(replicas) = replicas {
-                flat::put_replicas(out, replicas);
-            }
-        }
-        out.put_varint(self.slots.len() as u64);
-        for (first, last, shard) in &self.slots {
-            out.put_u16(first.0);
-            out.put_u16(last.0);
-            out.put_u32(shard.0);
-        }
-        out.put_varint(self.raise.len() as u64);
-        self.raise.iter().for_each(|shard| out.put_u32(shard.0));
+/// Reads a change of the placement.
+pub(crate) fn decode_change(reader: &mut Reader<'_>) -> Result<PlacementChange, DecodeError> {
+    let mut change = PlacementChange { expected: Epoch(reader.u64()?), ..PlacementChange::default() };
+    for _ in 0..reader.count(5)? {
+        let shard = ShardId(reader.u32()?);
+        let replicas = if reader.bool()? { Some(flat::read_replicas(reader)?) } else { None };
+        change.shards.push((shard, replicas));
     }
-
-    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut change = PlacementChange { expected: Epoch(reader.u64()?), ..PlacementChange::default() };
-        for _ in 0..reader.count(5)? {
-            let shard = ShardId(reader.u32()?);
-            let replicas = if reader.bool()? { Some(flat::read_replicas(reader)?) } else { None };
-            change.shards.push((shard, replicas));
-        }
-        for _ in 0..reader.count(8)? {
-            change.slots.push((Slot(reader.u16()?), Slot(reader.u16()?), ShardId(reader.u32()?)));
-        }
-        for _ in 0..reader.count(4)? {
-            change.raise.push(ShardId(reader.u32()?));
-        }
-        Ok(change)
+    for _ in 0..reader.count(8)? {
+        change.slots.push((Slot(reader.u16()?), Slot(reader.u16()?), ShardId(reader.u32()?)));
     }
-}
-
-/// Why a change of the placement, or of a replica's standing, was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum PlacementRefusal {
-    /// Somebody else changed it first.
-    #[error("the placement is at epoch {current} by now")]
-    EpochMoved {
-        /// Its epoch.
-        current: Epoch,
-    },
-    /// The change names a shard that would not exist after it.
-    #[error("there is no shard {0}")]
-    NoSuchShard(ShardId),
-    /// A shard without replicas.
-    #[error("shard {0} would have no replicas")]
-    NoReplicas(ShardId),
-    /// A run of slots whose last comes before its first.
-    #[error("slots {0:?} to {1:?} are no run")]
-    EmptyRun(Slot, Slot),
-    /// A replica that nobody registered.
-    #[error("shard {0} has no replica {1}")]
-    NoSuchReplica(ShardId, ReplicaId),
-    /// Without this replica less than a majority would count. The log stays, and commits to the shard are
-    /// refused until the replica has caught up.
-    #[error("without replica {1} less than a majority of shard {0} would count")]
-    MajorityLost(ShardId, ReplicaId),
+    for _ in 0..reader.count(4)? {
+        change.raise.push(ShardId(reader.u32()?));
+    }
+    Ok(change)
 }
 
 /// How a replica stands.
@@ -102,16 +62,71 @@ pub(crate) struct Shards {
     placement: Placement,
     replicas: BTreeMap<(ShardId, ReplicaId), ReplicaState>,
     suspended: BTreeSet<ShardId>,
-    /// For every slot the place of its shard among the placement's shards in order; a consequence of
-    /// `placement`.
-    routes: Vec<u16>,
+    /// A consequence of `placement`.
+    routing: Arc<Routing>,
+}
+
+/// A placement made for looking things up in every transaction's way. Shards are named by their place among all
+/// shards in order.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Routing {
+    shards: Vec<(ShardId, Epoch)>,
+    /// For every slot the place of its shard.
+    slots: Vec<u16>,
+}
+
+impl Routing {
+    /// The place of a slot's shard.
+    #[inline]
+    pub(crate) fn route(&self, slot: Slot) -> usize {
+        usize::from(self.slots[usize::from(slot.0)])
+    }
+
+    /// The place of a shard.
+    #[inline]
+    pub(crate) fn place_of(&self, shard: ShardId) -> Option<usize> {
+        // Few shards, most of them numbered without gaps.
+        let first = self.shards.first()?.0;
+        let guess = shard.0.wrapping_sub(first.0) as usize;
+        match self.shards.get(guess) {
+            Some((found, _)) if *found == shard => Some(guess),
+            _ => self.shards.binary_search_by_key(&shard, |(shard, _)| *shard).ok(),
+        }
+    }
+
+    /// The epoch of a shard.
+    #[inline]
+    pub(crate) fn epoch_of(&self, shard: ShardId) -> Option<Epoch> {
+        self.place_of(shard).map(|place| self.shards[place].1)
+    }
+
+    /// All shards, in order.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = ShardId> + '_ {
+        self.shards.iter().map(|(shard, _)| *shard)
+    }
+
+    /// Shards without slots.
+    pub(crate) fn of_shards(shards: impl IntoIterator<Item = ShardId>) -> Self {
+        Routing { shards: shards.into_iter().map(|shard| (shard, Epoch(0))).collect(), slots: Vec::new() }
+    }
+
+    fn slots_of(placement: &Placement) -> Vec<u16> {
+        let mut slots = vec![0; Slot::COUNT as usize];
+        let ends = placement.ranges.keys().skip(1).map(|slot| usize::from(slot.0));
+        let ends: Vec<usize> = ends.chain([Slot::COUNT as usize]).collect();
+        for ((first, shard), end) in placement.ranges.iter().zip(ends) {
+            let place = placement.shards.keys().position(|s| s == shard).expect("ranges name shards");
+            slots[usize::from(first.0)..end].fill(place as u16);
+        }
+        slots
+    }
 }
 
 impl Shards {
     pub(crate) fn new(placement: Placement) -> Self {
         let mut shards = Shards { placement, ..Shards::default() };
         shards.count_configured(Position::default());
-        shards.reroute();
+        shards.reroute(true);
         shards
     }
 
@@ -127,15 +142,9 @@ impl Shards {
         !self.suspended.is_empty()
     }
 
-    /// The place of a slot's shard among all shards in order.
-    #[inline]
-    pub(crate) fn route(&self, slot: Slot) -> usize {
-        usize::from(self.routes[usize::from(slot.0)])
-    }
-
-    /// The place of a shard among all shards in order.
-    pub(crate) fn place_of(&self, shard: ShardId) -> Option<usize> {
-        self.placement.shards.keys().position(|s| *s == shard)
+    /// The placement, made for looking things up.
+    pub(crate) fn routing(&self) -> &Arc<Routing> {
+        &self.routing
     }
 
     pub(crate) fn replicas(&self) -> &BTreeMap<(ShardId, ReplicaId), ReplicaState> {
@@ -153,14 +162,11 @@ impl Shards {
         of_shard.filter(|(_, replica)| replica.counts).map(|(_, replica)| replica.durable).min()
     }
 
-    fn reroute(&mut self) {
-        self.routes = vec![0; Slot::COUNT as usize];
-        let ends = self.placement.ranges.keys().skip(1).map(|slot| usize::from(slot.0));
-        let ends: Vec<usize> = ends.chain([Slot::COUNT as usize]).collect();
-        for ((first, shard), end) in self.placement.ranges.iter().zip(ends) {
-            let place = self.placement.shards.keys().position(|s| s == shard).expect("ranges name shards");
-            self.routes[usize::from(first.0)..end].fill(place as u16);
-        }
+    /// Follows the placement; `slots` is false where a test keeps routes as they were.
+    fn reroute(&mut self, slots: bool) {
+        let shards = self.placement.shards.iter().map(|(shard, part)| (*shard, part.epoch)).collect();
+        let slots = if slots { Routing::slots_of(&self.placement) } else { self.routing.slots.clone() };
+        self.routing = Arc::new(Routing { shards, slots });
     }
 
     /// Configured replicas that are not registered yet count from here on.
@@ -230,9 +236,7 @@ impl Shards {
         self.suspended.retain(|shard| after.shards.contains_key(shard));
         self.placement = after;
         self.count_configured(now);
-        if reroute {
-            self.reroute();
-        }
+        self.reroute(reroute);
         Ok(changed)
     }
 
@@ -326,7 +330,7 @@ impl Shards {
             shards.suspended.insert(ShardId(reader.u32()?));
         }
         if !shards.placement.ranges.is_empty() {
-            shards.reroute();
+            shards.reroute(true);
         }
         Ok(shards)
     }
@@ -371,8 +375,8 @@ mod tests {
         assert_eq!(shards.placement().shard_epoch(ShardId(3)), Some(Epoch(1)));
         assert_eq!(shards.placement().shard_epoch(ShardId(2)), Some(Epoch(2)));
         for slot in 0..=u16::MAX {
-            let place = shards.place_of(shards.placement().shard_of(Slot(slot))).unwrap();
-            assert_eq!(shards.route(Slot(slot)), place);
+            let place = shards.routing().place_of(shards.placement().shard_of(Slot(slot))).unwrap();
+            assert_eq!(shards.routing().route(Slot(slot)), place);
         }
         let back = PlacementChange {
             expected: Epoch(2),

@@ -17,8 +17,9 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const TOLD_MAX: usize = 16_384;
 
 /// The part of a report that conflicts are in.
-pub(crate) const CONFLICTS: ReportParts =
-    ReportParts { sessions: false, transactions: false, conflicts: true, digests: false, slow: false };
+pub(crate) fn conflicts_only() -> ReportParts {
+    ReportParts { conflicts: true, ..ReportParts::default() }
+}
 
 /// Waits for the next question; an error if the node stops.
 async fn pause(services: &mut Services) -> Result<(), Status> {
@@ -36,7 +37,7 @@ pub(crate) async fn conflicts(
     table: String,
 ) -> Result<BoxStream<'static, Result<pb::Conflict, Status>>, Status> {
     let mut told = Told::default();
-    told.fresh(services.ask(services.view.report(CONFLICTS)).await?.conflicts);
+    told.fresh(services.ask(services.view.report(conflicts_only())).await?.conflicts);
     let state = (services, told, VecDeque::<ConflictRecord>::new(), table, false);
     let stream = stream::unfold(state, |(mut services, mut told, mut queue, table, has_ended)| async move {
         if has_ended {
@@ -47,7 +48,7 @@ pub(crate) async fn conflicts(
                 return Some((Ok(conflict.into()), (services, told, queue, table, false)));
             }
             let asked = match pause(&mut services).await {
-                Ok(()) => services.ask(services.view.report(CONFLICTS)).await,
+                Ok(()) => services.ask(services.view.report(conflicts_only())).await,
                 Err(status) => Err(status),
             };
             match asked {

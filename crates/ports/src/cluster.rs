@@ -278,6 +278,7 @@ pub struct JobInfo {
 
 /// What one node tells an operator about itself: other nodes gather these.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NodeReport {
     /// Connections.
     pub sessions: Vec<SessionInfo>,
@@ -289,10 +290,13 @@ pub struct NodeReport {
     pub digests: Vec<DigestInfo>,
     /// Slow statements, newest first.
     pub slow: Vec<SlowStatement>,
+    /// Those of the winners asked for that this node ran and still remembers.
+    pub winners: Vec<ConflictSide>,
 }
 
 /// Which parts of a [`NodeReport`] are wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ReportParts {
     /// Connections.
     pub sessions: bool,
@@ -304,6 +308,9 @@ pub struct ReportParts {
     pub digests: bool,
     /// Slow statements.
     pub slow: bool,
+    /// Transactions that won conflicts elsewhere, as `TxnId` prints: who ran them, and what they did. See
+    /// [`crate::unknown_winners`].
+    pub winners: Vec<String>,
 }
 
 /// A database.
@@ -487,7 +494,8 @@ pub trait ClusterView: Send + Sync {
     fn members(&self) -> BoxFuture<'_, Result<Members, ClusterError>>;
     /// All shards.
     fn shards(&self) -> BoxFuture<'_, Result<Vec<ShardInfo>, ClusterError>>;
-    /// The reports of all nodes that answer, put together.
+    /// The reports of all nodes that answer, put together ([`NodeReport::put_together`]), with the winners of conflicts
+    /// completed as far as any node remembers them.
     fn report(&self, parts: ReportParts) -> BoxFuture<'_, Result<NodeReport, ClusterError>>;
     /// What became of a transaction.
     fn outcome(&self, txn: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>>;

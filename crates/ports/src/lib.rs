@@ -9,7 +9,7 @@
 //!               ├──AdjudicatorClient──▶ consensus / rpc / sim                   ├──Shard──▶ shards / rpc / sim
 //!               └──ResultSink──▶ wire
 //!
-//!   shards ──DecisionSource──▶ consensus / rpc / sim
+//!   shards ──DecisionSource, ShardAdministration──▶ consensus / rpc / sim
 //!   rpc, consensus, shards ──Peers──▶ another node's PeerService
 //!   admin, query ──ClusterView──▶ server
 //! ```
@@ -19,14 +19,18 @@
 
 mod adjudicator;
 mod cluster;
+mod conflict;
 mod peers;
+mod placement;
 mod query;
 mod shard;
 mod stream;
 
 pub use adjudicator::*;
 pub use cluster::*;
+pub use conflict::*;
 pub use peers::*;
+pub use placement::*;
 pub use query::*;
 pub use shard::*;
 pub use stream::*;

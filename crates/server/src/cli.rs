@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::cert::CertCommand;
 use crate::config;
 use crate::operate::Operate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -26,6 +27,9 @@ pub enum Command {
     Sql(SqlOptions),
     /// Run a built-in workload against a server, with a progress line and a final table
     Bench(BenchOptions),
+    /// Make the certificates and the join token of a cluster's nodes
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// Show the effective configuration
     Config(ConfigOptions),
     /// For operators, through the admin API.
@@ -125,6 +129,15 @@ pub struct BenchOptions {
     /// Rows in the table
     #[arg(long, default_value_t = 10_000)]
     pub rows: u64,
+    /// adjudicate: transactions in one message
+    #[arg(long, default_value_t = 64)]
+    pub frame: usize,
+    /// adjudicate: transactions a second in the open loop
+    #[arg(long, default_value_t = 300_000)]
+    pub rate: u64,
+    /// adjudicate: where the nodes keep their data meanwhile; the default is the system's temporary directory
+    #[arg(long)]
+    pub directory: Option<PathBuf>,
     /// Print one JSON line instead of a table
     #[arg(long)]
     pub json: bool,
@@ -139,6 +152,8 @@ pub enum Workload {
     Point,
     /// Autocommit insert of one row
     Insert,
+    /// The adjudicator alone: three processes, one process, and the kernel without any; takes no URL
+    Adjudicate,
 }
 
 /// Options of `assize config`.

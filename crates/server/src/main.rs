@@ -4,17 +4,21 @@
 //!   main ── cli ──┬─ start, demo ── node::start ──┬─ roles/adjudicator   (consensus: log, apply, stream)
 //!                 │                               ├─ roles/shard × n     (shards: mvcc on RocksDB)
 //!                 │                               ├─ roles/frontend      (wire + session + query)
-//!                 │                               └─ http                (metrics, health)
+//!                 │                               ├─ http, admin         (metrics, health; gRPC)
+//!                 │                               └─ net                 (other nodes), operator (the view of all)
 //!                 ├─ sql ── a small MySQL client
 //!                 ├─ bench ── built-in workloads, through a MySQL connection
-//!                 ├─ status, members, shards, top, … ── operate: the cluster through the admin API
+//!                 ├─ status, members, shards, top, … ── operate: the admin API from the shell
+//!                 ├─ cert ── certificates of a cluster
 //!                 └─ config show
 //! ```
 //!
 //! Only this crate reads clocks, environment and arguments, and only `roles` spawns tasks.
 #![allow(clippy::disallowed_methods)] // The house above the pure floors: clocks and threads live here.
 
+mod activation;
 mod bench;
+mod cert;
 mod cli;
 mod client;
 mod clock;
@@ -22,8 +26,10 @@ mod config;
 mod demo;
 mod http;
 mod metrics;
+mod net;
 mod node;
 mod operate;
+mod operator;
 mod roles;
 mod sql_shell;
 mod telemetry;
@@ -99,6 +105,7 @@ fn run(arguments: cli::Arguments) -> Result<ExitCode, Failure> {
         cli::Command::Start(options) => runtime()?.block_on(node::run(options))?,
         cli::Command::Sql(options) => runtime()?.block_on(sql_shell::run(options))?,
         cli::Command::Bench(options) => runtime()?.block_on(bench::run(options))?,
+        cli::Command::Cert(command) => cert::run(&command)?,
         cli::Command::Config(options) => cli::show_config(&options)?,
         cli::Command::Operate(command) => return runtime()?.block_on(operate::run(command)),
     }

@@ -409,6 +409,7 @@ fn report() -> NodeReport {
             user: "app@10.0.0.7".to_owned(),
             text: "select count ( * ) from `stock`".to_owned(),
         }],
+        winners: Vec::new(),
     }
 }
 
