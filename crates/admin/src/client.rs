@@ -49,6 +49,41 @@ pub enum ClientError {
     },
 }
 
+/// What kind of failure a [`ClientError`] is: what its reader should do about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ErrorKind {
+    /// Ask differently.
+    Usage,
+    /// There is no such thing.
+    NotFound,
+    /// Not in the cluster's present state.
+    Refused,
+    /// Show other credentials.
+    Forbidden,
+    /// Try again.
+    Unavailable,
+    /// Report it.
+    Internal,
+}
+
+impl ClientError {
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            ClientError::Address(_) | ClientError::Token => ErrorKind::Usage,
+            ClientError::Unreachable(_) => ErrorKind::Unavailable,
+            ClientError::Refused { code, .. } => match code {
+                Code::InvalidArgument => ErrorKind::Usage,
+                Code::NotFound => ErrorKind::NotFound,
+                Code::FailedPrecondition => ErrorKind::Refused,
+                Code::Unauthenticated | Code::PermissionDenied => ErrorKind::Forbidden,
+                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => ErrorKind::Unavailable,
+                _ => ErrorKind::Internal,
+            },
+        }
+    }
+}
+
 impl From<Status> for ClientError {
     fn from(status: Status) -> Self {
         let reason = explain(&status).map(|explained| explained.reason).unwrap_or_default();

@@ -30,17 +30,15 @@ mod convert;
 mod diagnose;
 mod error;
 mod gate;
-mod hot_keys;
 mod json;
 mod serve;
 mod services;
 mod watch;
 
 pub use auth::{Caller, Role};
-pub use client::{Client, ClientError, ClientOptions};
+pub use client::{Client, ClientError, ClientOptions, ErrorKind};
 pub use diagnose::diagnose;
 pub use error::{Explained, explain};
-pub use hot_keys::hot_keys;
 pub use serve::{Options, StartError, Tls, serve};
 
 /// Messages, services and clients of `assize.admin.v1`, generated from `proto/`.

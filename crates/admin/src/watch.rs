@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const TOLD_MAX: usize = 16_384;
 
 /// The part of a report that conflicts are in.
-pub(crate) fn conflicts_part() -> ReportParts {
+pub(crate) fn conflicts_only() -> ReportParts {
     ReportParts { conflicts: true, ..ReportParts::default() }
 }
 
@@ -37,7 +37,7 @@ pub(crate) async fn conflicts(
     table: String,
 ) -> Result<BoxStream<'static, Result<pb::Conflict, Status>>, Status> {
     let mut told = Told::default();
-    told.fresh(services.ask(services.view.report(conflicts_part())).await?.conflicts);
+    told.fresh(services.ask(services.view.report(conflicts_only())).await?.conflicts);
     let state = (services, told, VecDeque::<ConflictRecord>::new(), table, false);
     let stream = stream::unfold(state, |(mut services, mut told, mut queue, table, has_ended)| async move {
         if has_ended {
@@ -48,12 +48,14 @@ pub(crate) async fn conflicts(
                 return Some((Ok(conflict.into()), (services, told, queue, table, false)));
             }
             let asked = match pause(&mut services).await {
-                Ok(()) => services.ask(services.view.report(conflicts_part())).await,
+                Ok(()) => services.ask(services.view.report(conflicts_only())).await,
                 Err(status) => Err(status),
             };
             match asked {
                 Ok(report) => queue.extend(
-                    told.fresh(report.conflicts).into_iter().filter(|c| table.is_empty() || c.table == table),
+                    told.fresh(report.conflicts)
+                        .into_iter()
+                        .filter(|c| table.is_empty() || c.table == table),
                 ),
                 Err(status) => return Some((Err(status), (services, told, queue, table, true))),
             }
@@ -90,13 +92,11 @@ pub(crate) fn shards(services: Services) -> BoxStream<'static, Result<pb::ListSh
     let message = |shards: Vec<ShardInfo>| pb::ListShardsResponse {
         shards: shards.into_iter().map(Into::into).collect(),
     };
-    changes(services, move |services| async move {
-        let shards = services.ask(services.view.shards()).await?;
-        Ok(Seen {
-            face: shards.iter().cloned().map(face).collect::<Vec<_>>(),
-            message: message(shards),
-            is_last: false,
-        })
+    changes(services, move |services| {
+        async move {
+            let shards = services.ask(services.view.shards()).await?;
+            Ok(Seen { face: shards.iter().cloned().map(face).collect::<Vec<_>>(), message: message(shards), is_last: false })
+        }
     })
 }
 
@@ -136,7 +136,10 @@ struct Seen<F, M> {
 }
 
 /// Looks again and again, and tells what differs from what it told last.
-fn changes<F, M, Look, Answer>(services: Services, look: Look) -> BoxStream<'static, Result<M, Status>>
+fn changes<F, M, Look, Answer>(
+    services: Services,
+    look: Look,
+) -> BoxStream<'static, Result<M, Status>>
 where
     F: PartialEq + Send + 'static,
     M: Send + 'static,

@@ -2,6 +2,7 @@
 
 use crate::cert::CertCommand;
 use crate::config;
+use crate::operate::Operate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use figment::value::Value;
 use std::path::PathBuf;
@@ -31,6 +32,9 @@ pub enum Command {
     Cert(CertCommand),
     /// Show the effective configuration
     Config(ConfigOptions),
+    /// For operators, through the admin API.
+    #[command(flatten)]
+    Operate(Operate),
 }
 
 /// Options of `assize demo`.

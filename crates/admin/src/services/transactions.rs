@@ -2,11 +2,10 @@
 
 use super::{Services, listed, total};
 use crate::error::Reason;
-use crate::hot_keys::hot_keys;
 use crate::pb::transactions_server::Transactions;
 use crate::{convert, pb, watch};
 use assize_model::{InvalidTxnId, TxnId};
-use assize_ports::{ReportParts, TransactionInfo};
+use assize_ports::{ReportParts, TransactionInfo, hot_keys};
 use futures_util::stream::BoxStream;
 use std::time::Duration;
 use tonic::{Request, Response, Status};
@@ -51,7 +50,10 @@ impl Transactions for Services {
         found.map(|t| Response::new(t.into())).ok_or_else(|| Reason::NotFound.status(text(), &[]))
     }
 
-    async fn kill(&self, request: Request<pb::KillTransactionRequest>) -> Result<Response<pb::Done>, Status> {
+    async fn kill(
+        &self,
+        request: Request<pb::KillTransactionRequest>,
+    ) -> Result<Response<pb::Done>, Status> {
         self.mutate(request).await
     }
 
@@ -75,7 +77,7 @@ impl Transactions for Services {
     ) -> Result<Response<pb::ListConflictsResponse>, Status> {
         self.admit(&request, "Transactions.ListConflicts")?;
         let asked = request.into_inner();
-        let mut conflicts = self.report(watch::conflicts_part()).await?.conflicts;
+        let mut conflicts = self.report(watch::conflicts_only()).await?.conflicts;
         conflicts.retain(|c| {
             (asked.table.is_empty() || c.table == asked.table) && (asked.id.is_empty() || c.id == asked.id)
         });
@@ -101,7 +103,7 @@ impl Transactions for Services {
         request: Request<pb::ListHotKeysRequest>,
     ) -> Result<Response<pb::ListHotKeysResponse>, Status> {
         self.admit(&request, "Transactions.ListHotKeys")?;
-        let conflicts = self.report(watch::conflicts_part()).await?.conflicts;
+        let conflicts = self.report(watch::conflicts_only()).await?.conflicts;
         let hot_keys = listed(hot_keys(&conflicts), request.get_ref().limit);
         Ok(Response::new(pb::ListHotKeysResponse { hot_keys }))
     }

@@ -58,7 +58,7 @@ impl Fake {
         self.state.lock().unwrap()
     }
 
-    fn answer<T>(&self, of: impl FnOnce(&State) -> T) -> BoxFuture<'_, Result<T, ClusterError>> {
+    fn answer<T: Send + 'static>(&self, of: impl FnOnce(&State) -> T) -> BoxFuture<'_, Result<T, ClusterError>> {
         let state = self.state();
         let answer = match &state.trouble {
             Some(trouble) => Err(trouble.clone()),
@@ -408,6 +408,7 @@ fn report() -> NodeReport {
             user: "app@10.0.0.7".to_owned(),
             text: "select count ( * ) from `stock`".to_owned(),
         }],
+        winners: Vec::new(),
     }
 }
 
