@@ -146,7 +146,7 @@ pub struct Replica {
     pending: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Of these questions one is on its way.
     asked: BTreeSet<Question>,
-    copying: Option<BoxFuture<'static, (ReplicaId, Result<(Generation, RocksEngine), copy::CopyError>)>>,
+    copying: Option<BoxFuture<'static, (ReplicaId, Copied)>>,
     /// Contents that the mind may still read, and that go when it follows again.
     outdated: Vec<Generation>,
     next_request: u64,
@@ -168,6 +168,9 @@ enum Done {
     Answered(Question, Option<MindEvent>),
     CopyFailed(ReplicaId),
 }
+
+/// What came of a copy.
+type Copied = Result<(Generation, RocksEngine), copy::CopyError>;
 
 /// A question to the adjudicator.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -734,11 +737,7 @@ impl Replica {
         }));
     }
 
-    fn copied(
-        &mut self,
-        from: ReplicaId,
-        copied: Result<(Generation, RocksEngine), copy::CopyError>,
-    ) -> Result<(), End> {
+    fn copied(&mut self, from: ReplicaId, copied: Copied) -> Result<(), End> {
         self.copying = None;
         let shard = self.shard;
         let (generation, engine) = match copied {
