@@ -370,7 +370,7 @@ fn join_network(
     if let Some(adjudicator) = local.adjudicator.get() {
         services.offer(Service::Raft, adjudicator.raft_service());
         services
-            .offer(Service::Adjudicator, Arc::new(AdjudicatorService::new(Arc::new(adjudicator.clone()))));
+            .offer(Service::Adjudicator, AdjudicatorService::new(Arc::new(adjudicator.clone())));
         services.offer(Service::Decisions, Arc::new(DecisionService::new(Arc::new(adjudicator.clone()))));
     }
     local.offers(services);
