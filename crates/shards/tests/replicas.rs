@@ -118,10 +118,8 @@ async fn a_replica_whose_contents_differ_is_found_and_rebuilt() {
     let before = cluster.placement().await.epoch;
     cluster.mover(NodeId(1)).rebuild(ShardId(1), NodeId(2)).await.unwrap();
     write(&writer, &rows(40, 20, "later")).await;
-    until("what it had promised no longer counts", || async {
-        cluster.placement().await.epoch > before
-    })
-    .await;
+    until("what it had promised no longer counts", || async { cluster.placement().await.epoch > before })
+        .await;
     cluster.all_follow(NodeId(2), 1).await;
     assert_eq!(cluster.agree().await, 60);
 }
