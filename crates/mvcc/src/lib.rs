@@ -34,6 +34,7 @@
 //! apply, collect), and the scripts under `tests/scripts`.
 
 pub mod conformance;
+mod content;
 mod engine;
 mod key;
 mod memory;
@@ -43,9 +44,10 @@ mod record;
 mod slots;
 mod store;
 
+pub use content::*;
 pub use engine::*;
 pub use memory::*;
 pub use options::*;
-pub use reader::{ContentHash, Direction, ReadError, Reader, ScanBatch};
+pub use reader::{Direction, ReadError, Reader, ScanBatch};
 pub use slots::*;
 pub use store::*;

@@ -3,7 +3,7 @@
 use crate::reader::{Progress, skip_versions};
 use crate::record::{self, IntentHeader, State};
 use crate::{
-    Batch, ContentHash, Cursor, Direction, Durability, Engine, EngineError, Family, Options, Ownership,
+    Batch, ContentHash, Cursor, Direction, Durability, Engine, EngineError, Family, Options, Ownership, Page,
     ReadError, Reader, Rule, ScanBatch, Slots, key,
 };
 use assize_codec::DecodeError;
@@ -237,9 +237,9 @@ impl<E: Engine> MvccStore<E> {
         self.reader.newest_commit_in(range)
     }
 
-    /// The hash of everything that a snapshot shows in these slots.
+    /// As [`Reader::hash_content`], over all keys at once.
     pub fn hash_content(&self, slots: &Slots, snapshot_ts: Timestamp) -> Result<ContentHash, ReadError> {
-        Ok(self.reader.hash_content(slots, snapshot_ts, None, usize::MAX)?.0)
+        Ok(self.reader.hash_content(slots, snapshot_ts, &Page::all(), usize::MAX)?.0)
     }
 
     // Prepares.
@@ -301,6 +301,33 @@ impl<E: Engine> MvccStore<E> {
         self.engine().write(Family::Intents, batch, Durability::Logged)?;
         let decided = self.intents.get(&txn).and_then(|held| held.decided);
         self.hold(txn, Held { header, is_synced: false, decided });
+        Ok(())
+    }
+
+    /// Takes over the intents of a store that this one replaces, as if the entry `decided` had decided all of them: siblings
+    /// may still need those that were, until they are durable past it; the others nobody can commit any more, because the
+    /// shard's epoch has risen since.
+    pub fn inherit_intents(&mut self, former: &MvccStore<E>, decided: LogIndex) -> Result<(), StoreError> {
+        for (txn, held) in &former.intents {
+            if self.intents.contains_key(txn) {
+                continue;
+            }
+            let mutations = match former.mutations_of(*txn, &held.header) {
+                Ok(mutations) => mutations,
+                // What is damaged is nothing to inherit; it may be why the former store goes.
+                Err(StoreError::Undecodable(_) | StoreError::IntentIncomplete { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            // The mark first: an intent without its mark would look undecided.
+            let mut mark = Batch::new();
+            mark.put(key::decided(*txn), record::encode_decided(decided));
+            self.write_versions(mark)?;
+            let mut batch = Batch::new();
+            let Held { header, .. } = held;
+            let header = put_intent(&mut batch, *txn, header.epoch, header.digest, &mutations);
+            self.engine().write(Family::Intents, batch, Durability::Logged)?;
+            self.hold(*txn, Held { header, is_synced: false, decided: Some(decided) });
+        }
         Ok(())
     }
 

@@ -5,7 +5,8 @@ use assize_model::{
     ShardCommit, ShardWrites, Slot, StreamEntry, Timestamp, TxnId, Vote, WriteDigest,
 };
 use assize_mvcc::{
-    Applied, Direction, Family, Intent, MemoryEngine, MvccStore, Options, Prepare, Reader, Rule, Slots,
+    Applied, Damage, Direction, Family, Intent, MemoryEngine, MvccStore, Options, Prepare, Reader, Rule,
+    Slots,
 };
 use goldenscript::{ArgumentConsumer, Command, Context};
 use std::error::Error;
@@ -277,6 +278,18 @@ impl goldenscript::Runner for Runner {
             "leftovers" => {
                 let range = Slots::new(slots(args.next_pos().ok_or("slots")?)?);
                 if self.store().has_versions_in(&range)? { "some".to_owned() } else { "none".to_owned() }
+            }
+            "hash" => {
+                let held = Slots::new(slots(args.next_pos().ok_or("slots")?)?);
+                let at = ts(args.take_key("at").ok_or("at=TS")?)?;
+                let hash = self.store().hash_content(&held, at);
+                hash.map_or_else(|e| e.to_string(), |hash| format!("{} rows, {:016x}", hash.count, hash.sum))
+            }
+            "damage" => {
+                let key = Key::new(args.next_pos().ok_or("key")?.as_bytes().to_vec());
+                let at = self.store().position().closed_ts;
+                let is_done = self.store().engine().damage(&key, at, Damage::FlipBit(0));
+                if is_done { String::new() } else { "there is no such row".to_owned() }
             }
             "engine" => {
                 let engine = self.store().engine();

@@ -1,5 +1,6 @@
 //! The ordinary phase: a store that follows its shard's decision stream.
 
+use crate::comparing::Comparing;
 use crate::{Alarm, Effect, IntentAnswer, Options, ReadRefusal, RequestId, Rule, Standings};
 use assize_model::{
     Epoch, Key, LogIndex, Position, ReplicaId, StreamEntry, Timestamp, TxnId, Vote, VoteRefusal, WriteDigest,
@@ -55,6 +56,7 @@ pub(crate) struct Following<E> {
     reported: LogIndex,
     asked_standings_at: Timestamp,
     collecting: Collecting,
+    pub comparing: Comparing,
     /// Whether commits were applied since the last walk began.
     has_written: bool,
     /// Whether the last entry found no room.
@@ -69,7 +71,7 @@ enum Collecting {
     Running { mark: Timestamp, from: Option<Key> },
 }
 
-type Effects<E> = Vec<Effect<<E as Engine>::Checkpoint>>;
+pub(crate) type Effects<E> = Vec<Effect<<E as Engine>::Checkpoint>>;
 
 fn has_passed(now: Timestamp, since: Timestamp, limit: Duration) -> bool {
     now >= since.later(limit)
@@ -77,7 +79,7 @@ fn has_passed(now: Timestamp, since: Timestamp, limit: Duration) -> bool {
 
 /// A full disk is no failure of the store: nothing of the write is visible, and it can be tried again once there is room.
 /// `None` says that it was full.
-fn unless_full<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+pub(crate) fn unless_full<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
         Ok(done) => Ok(Some(done)),
         Err(StoreError::Engine(EngineError::Full { .. })) => Ok(None),
@@ -109,6 +111,7 @@ impl<E: Engine> Following<E> {
             reported: LogIndex(0),
             asked_standings_at: Timestamp::ZERO,
             collecting: Collecting::Idle { mark: Timestamp::ZERO, since: now },
+            comparing: Comparing::new(now),
             // What an earlier process left may need collecting too.
             has_written: true,
             is_full: false,
@@ -216,7 +219,7 @@ impl<E: Engine> Following<E> {
             self.learners.remove(&to);
             self.send_checkpoint(to, effects)?;
         }
-        Ok(())
+        self.comparing.progressed(&self.store, effects)
     }
 
     // Prepares and reads.
@@ -487,7 +490,11 @@ impl<E: Engine> Following<E> {
         self.apply_entries(now, standings, options, effects)?;
         self.flush_if_due(now, options)?;
         self.report_durable(effects)?;
-        self.collect(now, standings, options, effects)
+        self.collect(now, standings, options, effects)?;
+        if options.keeps(Rule::CompareContent) {
+            self.comparing.tick(now, &self.store, standings, options, effects)?;
+        }
+        Ok(())
     }
 
     /// A position that moved without a commit or a change of epoch is not worth a flush of its own: the stream brings it again for nothing.

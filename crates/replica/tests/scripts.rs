@@ -4,13 +4,19 @@ use assize_model::{
     DeadlineClass, Epoch, FrontendEpoch, FrontendId, Key, LogIndex, Mutation, Position, ReplicaId,
     ShardCommit, ShardId, ShardWrites, Slot, StreamEntry, Timestamp, TxnId, Vote, WriteDigest,
 };
-use assize_mvcc::{Engine as _, EngineError, Intent, MemoryCheckpoint, MemoryEngine, MvccStore, Prepare};
-use assize_replica::{Effect, Event, IntentAnswer, Options, Replica, RequestId, Rule, Standing, Standings};
+use assize_mvcc::{
+    ContentHash, Engine as _, EngineError, Intent, MemoryCheckpoint, MemoryEngine, MvccStore, Page, Prepare,
+};
+use assize_replica::{
+    ContentPage, Difference, Effect, Event, IntentAnswer, Options, Replica, RequestId, Rule, Standing,
+    Standings,
+};
 use goldenscript::{ArgumentConsumer, Command, Context};
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[test]
 fn scripts() {
@@ -34,6 +40,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 ///   prepare REQ tN k=v... [epoch=N]         read REQ TS [epoch=N]
 ///   answer rN tN has k=v | has-not | cannot-say
 ///   standings N r1=DURABLE r2=uncounted     as of entry N
+///   content-asked rN from..to AT            a page of keys at a snapshot; content-answered rN from..to AT COUNT/SUM
 ///   tick MS                                 moves the time there
 /// ```
 #[derive(Default)]
@@ -117,6 +124,33 @@ fn standings(args: &mut ArgumentConsumer<'_>) -> Result<Standings> {
     Ok(standings)
 }
 
+/// `from..to`, where `first` and `last` are the ends of all keys, and a snapshot.
+fn page(args: &mut ArgumentConsumer<'_>) -> Result<ContentPage> {
+    let (from, to) = pos(args, "keys")?.split_once("..").ok_or("keys are from..to")?;
+    let key = |text: &str| Key::new(text.as_bytes().to_vec());
+    let from = if from == "first" { Key::default() } else { key(from) };
+    let keys = Page { from, to: (to != "last").then(|| key(to)) };
+    let epoch = Epoch(args.take_key("epoch").unwrap_or("1").parse()?);
+    Ok(ContentPage { keys, snapshot_ts: ts(pos(args, "snapshot")?)?, epoch })
+}
+
+fn show_page(page: &ContentPage) -> String {
+    let text = |key: &Key| String::from_utf8_lossy(&key.0).into_owned();
+    let from = if page.keys.from == Key::default() { "first".to_owned() } else { text(&page.keys.from) };
+    let to = page.keys.to.as_ref().map_or("last".to_owned(), text);
+    format!("{from}..{to} at {}", page.snapshot_ts.millis())
+}
+
+fn show_difference(difference: &Difference) -> String {
+    let rows = difference.answers.iter().map(|(replica, hash)| format!("{replica} {}", hash.count));
+    let rows: Vec<String> = rows.collect();
+    let odd = match &difference.odd {
+        Some(odd) => format!("{odd:?} differ from most"),
+        None => "no majority".to_owned(),
+    };
+    format!("REPORT: {} differs ({} rows): {odd}", show_page(&difference.page), rows.join(", "))
+}
+
 /// An engine that a sibling at this position would have sent.
 fn checkpoint(index: u64, mutations: Vec<Mutation>) -> Result<MemoryEngine> {
     let mut store = MvccStore::open(MemoryEngine::new(), assize_mvcc::Options::default())?;
@@ -160,6 +194,13 @@ fn show(effect: &Effect<MemoryCheckpoint>) -> String {
             format!("ask {from} for a checkpoint at or after {at_least:?}")
         }
         Effect::SendCheckpoint { to, .. } => format!("send {to} a checkpoint"),
+        Effect::AskContent { from, page } => format!("ask {from} for its hash of {}", show_page(page)),
+        Effect::AnswerContent { to, page, answer } => {
+            let answer = answer.map_or("cannot say".to_owned(), |hash| format!("{} rows", hash.count));
+            format!("tell {to} about {}: {answer}", show_page(page))
+        }
+        Effect::TellContentDiffers { to, epoch } => format!("tell {to} that it differs in {epoch}"),
+        Effect::ReportDifference(difference) => show_difference(difference),
         Effect::Halt(alarm) => format!("HALT: {}", alarm.to_string().replace("1.1.", "t")),
     }
 }
@@ -168,12 +209,17 @@ impl Runner {
     fn begin(&mut self, args: &mut ArgumentConsumer<'_>) -> Result<Options> {
         let mut options = Options::new(ShardId(1), ReplicaId(1));
         options.entries_max = 3;
+        // Only the scripts about comparing compare.
+        let pause = args.take_key("compare").map_or(Ok(u64::MAX >> 20), str::parse)?;
+        options.compare_pause = Duration::from_millis(pause);
+        options.compare_versions_max = 2;
         if let Some(rule) = args.take_key("without") {
             options.disabled_rules.insert(match rule {
                 "epoch-before-forgetting" => Rule::EpochBeforeForgetting,
                 "register-before-checkpoint" => Rule::RegisterBeforeCheckpoint,
                 "unreachable-is-not-no" => Rule::UnreachableIsNotNo,
                 "standings-as-of" => Rule::StandingsAsOf,
+                "compare-content" => Rule::CompareContent,
                 other => return Err(format!("no rule {other}").into()),
             });
         }
@@ -222,12 +268,35 @@ impl Runner {
                 Event::CheckpointArrived(checkpoint(index, mutations(args))?)
             }
             "checkpoint-failed" => Event::CheckpointFailed { from: replica(pos(args, "replica")?)? },
-            "content-differs" => Event::ContentDiffers,
+            "content-asked" => {
+                Event::ContentAsked { from: replica(pos(args, "replica")?)?, page: page(args)? }
+            }
+            "content-answered" => {
+                let from = replica(pos(args, "replica")?)?;
+                let page = page(args)?;
+                let answer = self.hash(pos(args, "hash")?, &page)?;
+                Event::ContentAnswered { from, page, answer }
+            }
+            "content-differs" => {
+                Event::ContentDiffers { epoch: Epoch(args.take_key("epoch").unwrap_or("1").parse()?) }
+            }
             "tick" => {
                 self.now = ts(pos(args, "time")?)?;
                 Event::Tick
             }
             name => return Err(format!("no command {name}").into()),
+        })
+    }
+
+    /// `same` as this replica's, `cannot-say`, or any other word for a hash that nobody else has.
+    fn hash(&self, text: &str, page: &ContentPage) -> Result<Option<ContentHash>> {
+        let store = self.replica.as_ref().and_then(Replica::store).ok_or("no store")?;
+        let reader = store.reader();
+        let mine = reader.hash_content(store.slots(), page.snapshot_ts, &page.keys, usize::MAX)?.0;
+        Ok(match text {
+            "same" => Some(mine),
+            "cannot-say" => None,
+            other => Some(mine.and(ContentHash { count: 1, sum: other.len() as u64 })),
         })
     }
 

@@ -66,6 +66,10 @@ pub struct History {
     pub live: BTreeMap<(usize, usize), (FrontendEpoch, Timestamp)>,
     /// Entries that split a shard, and which.
     pub splits: BTreeMap<LogIndex, ShardId>,
+    /// How many rows were damaged.
+    pub damages: u64,
+    /// How often replicas were found to differ.
+    pub differences: u64,
     /// How many messages had been sent when the first client was told something.
     pub effects_until_told: Option<u64>,
     /// What was seen to be wrong while it happened.

@@ -6,8 +6,8 @@ use assize_adjudicator::command::{Acknowledgement, SnapshotReport};
 use assize_adjudicator::{Begin, EncodedFootprint};
 use assize_coordinator::{Newest, Timer, Voter};
 use assize_model::*;
-use assize_mvcc::{MemoryCheckpoint, Prepare};
-use assize_replica::{IntentAnswer, ReadRefusal, RequestId, Standings};
+use assize_mvcc::{ContentHash, MemoryCheckpoint, Prepare};
+use assize_replica::{ContentPage, IntentAnswer, ReadRefusal, RequestId, Standings};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -127,6 +127,12 @@ pub enum Message {
     IntentIs { from: usize, txn: TxnId, answer: IntentAnswer },
     /// A sibling's checkpoint.
     AskCheckpoint { from: usize, at_least: LogIndex },
+    /// A sibling's hash of a page.
+    AskContent { from: usize, page: ContentPage },
+    /// The hash.
+    ContentIs { from: usize, page: ContentPage, answer: Option<ContentHash> },
+    /// Most agree with each other, and not with this one.
+    ContentDiffers { epoch: Epoch },
     /// The copy has arrived.
     CheckpointIs { checkpoint: MemoryCheckpoint },
 }

@@ -34,6 +34,8 @@ pub struct Faults {
     pub uncount: u64,
     /// A shard is split, once in a run.
     pub split: u64,
+    /// A row of one replica changes behind everybody's back.
+    pub damage: u64,
 }
 
 impl Faults {
@@ -54,6 +56,7 @@ impl Faults {
             epoch_raise: 0,
             uncount: 0,
             split: 0,
+            damage: 0,
         }
     }
 }
@@ -79,6 +82,8 @@ pub struct Mix {
     pub schema_change: u64,
     /// A second statement at a fresh snapshot.
     pub read_committed: u64,
+    /// Writes rows that nobody reads until the end.
+    pub note: u64,
 }
 
 /// A run.
@@ -155,6 +160,7 @@ impl Scenario {
             epoch_raise: some(4),
             uncount: some(3),
             split: some(4),
+            damage: some(4),
         };
         let mix = Mix {
             transfer: 1 + some(10),
@@ -166,6 +172,7 @@ impl Scenario {
             foreign_key: some(6),
             schema_change: some(1),
             read_committed: some(4),
+            note: some(4),
         };
         Scenario {
             seed,
@@ -215,6 +222,7 @@ impl Scenario {
                 foreign_key: 0,
                 schema_change: 0,
                 read_committed: 0,
+                note: 0,
             },
             ..Scenario::of_seed(1)
         }

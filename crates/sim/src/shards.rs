@@ -4,11 +4,12 @@ use crate::adjudicators::EPOCH_MILLIS;
 use crate::history::History;
 use crate::net::{Actor, Asked, Asker, Event, Message, Net};
 use crate::scenario::Scenario;
+use crate::workload::NOTE;
 use assize_adjudicator::Command;
 use assize_coordinator::{Newest, Voter};
 use assize_model::*;
-use assize_mvcc::{Direction, Engine, MemoryCheckpoint, MemoryEngine, Slots};
-use assize_replica::{Effect, Event as Heard, Options, ReadRefusal, Replica, RequestId};
+use assize_mvcc::{Damage, Direction, Engine, MemoryCheckpoint, MemoryEngine, Slots};
+use assize_replica::{Difference, Effect, Event as Heard, Options, ReadRefusal, Replica, RequestId};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,6 +57,8 @@ struct Host {
     waiting: BTreeMap<RequestId, Waiting>,
     /// Whether its disk was lost and it is not whole again.
     is_bereft: bool,
+    /// Whether a row of it was damaged and it has not been rebuilt since.
+    is_damaged: bool,
     /// Whether it has ever run: replicas of a shard that splits off are born when their elder siblings pass the split.
     is_born: bool,
 }
@@ -69,6 +72,7 @@ impl Host {
             node: 0,
             waiting: BTreeMap::new(),
             is_bereft: false,
+            is_damaged: false,
             is_born: false,
         }
     }
@@ -125,11 +129,50 @@ impl Shards {
         self.hosts[at].replica.as_ref()
     }
 
-    /// Whether this replica's shard could bear the loss of a disk: all replicas are born and none has lost its own.
+    /// Whether this replica's shard could bear the loss of a disk: all replicas are born, none has lost its own, and none
+    /// is damaged, which might be the one that is copied.
     pub fn is_shard_whole(&self, at: usize) -> bool {
         let shard = at / REPLICAS;
         let hosts = &self.hosts[shard * REPLICAS..(shard + 1) * REPLICAS];
-        hosts.iter().all(|host| host.is_born && !host.is_bereft)
+        hosts.iter().all(|host| host.is_born && !host.is_bereft && !host.is_damaged)
+    }
+
+    /// Damages a row that no client reads, if the shard can bear it and there is such a row.
+    pub fn damage(&mut self, at: usize, net: &mut Net, history: &mut History) {
+        let all_follow = |all: &Shards| {
+            let first = at / REPLICAS * REPLICAS;
+            (first..first + REPLICAS)
+                .all(|at| all.replica(at).is_some_and(|replica| replica.store().is_some()))
+        };
+        if !self.is_shard_whole(at) || !all_follow(self) {
+            return;
+        }
+        let Some(store) = self.replica(at).and_then(Replica::store) else { return };
+        let closed_ts = store.position().closed_ts;
+        let notes = KeyRange::prefix(&[NOTE]);
+        let Ok(rows) = scan(&store.reader(), notes, closed_ts) else { return };
+        if rows.is_empty() {
+            return;
+        }
+        let (row, _) = net.random.pick(&rows);
+        let damage = match net.random.chance(500) {
+            true => Damage::Vanish,
+            false => Damage::FlipBit(net.random.below(64) as usize),
+        };
+        if store.engine().damage(row, closed_ts, damage) {
+            history.damages += 1;
+            self.hosts[at].is_damaged = true;
+        }
+    }
+
+    /// Replicas of a shard were found to differ. Only one that was damaged may.
+    fn differ(&mut self, shard: ShardId, difference: &Difference, history: &mut History) {
+        history.differences += 1;
+        let is_damaged = |replica: &ReplicaId| self.hosts[Place::at(shard, *replica)].is_damaged;
+        if !difference.odd.as_ref().is_some_and(|odd| odd.iter().all(is_damaged)) {
+            let what = format!("{shard}: {difference:?}");
+            history.wrong("replicas_agree_at_equal_snapshots", what);
+        }
     }
 
     fn options(&self, at: usize) -> Options {
@@ -141,6 +184,9 @@ impl Shards {
         options.disabled_rules = self.without_in_replica.clone();
         options.flush_after = Duration::from_millis(1_500);
         options.copy_retry_after = Duration::from_millis(2_000);
+        options.compare_pause = Duration::from_millis(700);
+        options.compare_versions_max = 40;
+        options.compare_retry_after = Duration::from_millis(1_500);
         options
     }
 
@@ -233,6 +279,11 @@ impl Shards {
             Message::IntentIs { from, txn, answer } => {
                 Heard::IntentAnswered { from: Place::of(from).replica, txn, answer }
             }
+            Message::AskContent { from, page } => Heard::ContentAsked { from: Place::of(from).replica, page },
+            Message::ContentIs { from, page, answer } => {
+                Heard::ContentAnswered { from: Place::of(from).replica, page, answer }
+            }
+            Message::ContentDiffers { epoch } => Heard::ContentDiffers { epoch },
             Message::AskCheckpoint { from, at_least } => {
                 Heard::CheckpointAsked { from: Place::of(from).replica, at_least }
             }
@@ -253,6 +304,7 @@ impl Shards {
         if host.replica.as_ref().is_some_and(|replica| replica.store().is_some()) {
             host.disk = engine;
             host.is_bereft = false;
+            host.is_damaged = false;
             self.bear_late(at, net, history);
         }
     }
@@ -275,6 +327,7 @@ impl Shards {
             let checkpoint = store.and_then(|store| store.engine().checkpoint().ok());
             let checkpoint = checkpoint.expect("a replica with a position has a store, in memory");
             self.hosts[child].is_born = true;
+            self.hosts[child].is_damaged = self.hosts[at].is_damaged;
             self.hosts[child].disk = MemoryEngine::from_checkpoint(&checkpoint);
             self.restart(child, net, history);
         }
@@ -352,6 +405,19 @@ impl Shards {
                     let to = Actor::Replica(Place::at(shard, to));
                     net.send(from, to, Message::CheckpointIs { checkpoint });
                 }
+                Effect::AskContent { from: sibling, page } => {
+                    let to = Actor::Replica(Place::at(shard, sibling));
+                    net.send(from, to, Message::AskContent { from: at, page });
+                }
+                Effect::AnswerContent { to, page, answer } => {
+                    let to = Actor::Replica(Place::at(shard, to));
+                    net.send(from, to, Message::ContentIs { from: at, page, answer });
+                }
+                Effect::TellContentDiffers { to, epoch } => {
+                    let to = Actor::Replica(Place::at(shard, to));
+                    net.send(from, to, Message::ContentDiffers { epoch });
+                }
+                Effect::ReportDifference(difference) => self.differ(shard, &difference, history),
                 Effect::Halt(alarm) => {
                     let invariant = "no_intent_deleted_before_its_version_is_durable_everywhere";
                     history.wrong(invariant, format!("{:?} halted: {alarm}", Place::of(at)));

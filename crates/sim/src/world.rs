@@ -168,6 +168,7 @@ impl World {
             f.epoch_raise,
             f.uncount,
             f.split,
+            f.damage,
         ];
         let sum: u64 = weights.iter().sum();
         if sum == 0 {
@@ -207,7 +208,9 @@ impl World {
                 adjudicators.decree(Command::ChangePlacement(change), net);
             }
             7 => {
-                let down = (0..shards.len()).find(|at| shards.is_born(*at) && !shards.is_up(*at));
+                let is_down =
+                    |at: &usize| shards.is_born(*at) && !shards.is_up(*at) && shards.is_shard_whole(*at);
+                let down = (0..shards.len()).find(is_down);
                 if let Some(at) = down {
                     let Place { shard, replica } = Place::of(at);
                     adjudicators.decree(Command::Uncount { shard, replica }, net);
@@ -227,6 +230,15 @@ impl World {
                     raise: Vec::new(),
                 };
                 adjudicators.decree(Command::ChangePlacement(change), net);
+            }
+            9 => {
+                let shard = Place::of(replica).shard;
+                let state = adjudicators.state();
+                let all_count = state.replicas().iter().all(|((s, _), r)| *s != shard || r.counts);
+                // One that is about to be rebuilt might copy the damage.
+                if all_count {
+                    shards.damage(replica, net, history);
+                }
             }
             _ => {}
         }

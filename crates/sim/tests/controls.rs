@@ -170,7 +170,12 @@ fn unknown_reported_as_abort_breaks_something() {
 
 #[test]
 fn writes_routed_by_an_old_placement_break_something() {
-    let expected = ["atomicity_across_participants", "a_snapshot_reads_the_same_until_gc"];
+    let expected = [
+        "atomicity_across_participants",
+        "a_snapshot_reads_the_same_until_gc",
+        // A shard that is asked what the window has forgotten does not know what went elsewhere.
+        "the_first_committer_wins",
+    ];
     must_break(200, &expected, |scenario| {
         scenario.faults.split = 30;
         scenario.prepared = 0;
@@ -182,5 +187,14 @@ fn writes_routed_by_an_old_placement_break_something() {
 fn snapshots_above_the_closed_timestamp_break_something() {
     must_break(100, &["a_snapshot_reads_the_same_until_gc"], |scenario| {
         scenario.without_in_store.insert(assize_mvcc::Rule::ClosedTimestamp);
+    });
+}
+
+#[test]
+fn damage_that_nobody_looks_for_breaks_something() {
+    must_break(60, &["atomicity_across_participants"], |scenario| {
+        scenario.mix.note = 10;
+        scenario.faults.damage = 20;
+        scenario.without_in_replica.insert(assize_replica::Rule::CompareContent);
     });
 }

@@ -29,10 +29,13 @@ fn runs_do_what_they_should() {
     let mut aborted = 0;
     let mut unknown = 0;
     let mut splits = 0;
+    let (mut damages, mut differences) = (0, 0);
     let mut kinds = std::collections::BTreeSet::new();
     for seed in 0..40 {
         let history = play(&Scenario::of_seed(seed)).history;
         splits += history.splits.len();
+        damages += history.damages;
+        differences += history.differences;
         for txn in history.txns {
             match txn.told {
                 Some((_, assize_sim::Told::Committed(..))) => {
@@ -49,6 +52,8 @@ fn runs_do_what_they_should() {
     assert!(aborted > 100, "{aborted} aborted");
     assert!(unknown < committed / 20, "{unknown} unknown");
     assert!(splits > 0, "no shard was ever split");
+    assert!(damages > 5, "{damages} rows were damaged");
+    assert!(differences >= damages / 3, "of {damages} damages {differences} were found");
     // Audits commit nothing.
     assert!(kinds.len() >= 13, "{kinds:?}");
 }

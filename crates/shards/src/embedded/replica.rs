@@ -320,7 +320,12 @@ impl Replica {
             Effect::RaiseEpoch | Effect::Register => {
                 return Err(End::Failed("it must be rebuilt from a sibling, and there is none".into()));
             }
-            Effect::AnswerIntent { .. } | Effect::SendCheckpoint { .. } => {}
+            Effect::AnswerIntent { .. }
+            | Effect::SendCheckpoint { .. }
+            | Effect::AskContent { .. }
+            | Effect::AnswerContent { .. }
+            | Effect::TellContentDiffers { .. }
+            | Effect::ReportDifference(_) => {}
         }
         Ok(())
     }

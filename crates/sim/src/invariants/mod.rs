@@ -19,6 +19,7 @@ mod no_commit_past_a_schema_fence;
 mod no_commit_without_votes_or_inline_writes;
 mod no_intent_deleted_before_its_version_is_durable_everywhere;
 mod nothing_in_doubt_after_healing;
+mod replicas_agree_at_equal_snapshots;
 mod the_first_committer_wins;
 mod unknown_is_never_reported_as_abort;
 
@@ -126,7 +127,7 @@ pub fn check(outcome: &Outcome) -> Result<(), Violation> {
         return Err(seen.clone());
     }
     let evidence = Evidence::gather(outcome);
-    let checkers: [Checker; 18] = [
+    let checkers: [Checker; 19] = [
         a_decision_never_changes::check,
         commit_ts_unique_and_rising::check,
         no_commit_at_or_below_an_issued_snapshot::check,
@@ -145,6 +146,7 @@ pub fn check(outcome: &Outcome) -> Result<(), Violation> {
         low_water_at_most_oldest_live_snapshot::check,
         no_intent_deleted_before_its_version_is_durable_everywhere::check,
         every_prepare_past_its_deadline_is_refused::check,
+        replicas_agree_at_equal_snapshots::check,
     ];
     checkers.iter().try_for_each(|check| check(&evidence))
 }
