@@ -1,7 +1,7 @@
 //! What a replica hears, and what it asks its hands to do.
 
 use assize_model::{Epoch, LogIndex, Position, ReplicaId, StreamEntry, Timestamp, TxnId, Vote};
-use assize_mvcc::{ContentHash, Intent, Page, Prepare, StoreError};
+use assize_mvcc::{ContentHash, Gain, Intent, Page, Prepare, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -129,6 +129,8 @@ pub enum Event<E> {
         /// Which sibling.
         from: ReplicaId,
     },
+    /// A checkpoint of a shard that held slots which this one gains has been copied; an engine stands on it.
+    SlotsArrived(E),
     /// A sibling compares.
     ContentAsked {
         /// Who asks.
@@ -174,6 +176,7 @@ impl<E> fmt::Debug for Event<E> {
             Event::CheckpointAsked { from, at_least } => write!(f, "CheckpointAsked({from}, {at_least})"),
             Event::CheckpointArrived(_) => f.write_str("CheckpointArrived"),
             Event::CheckpointFailed { from } => write!(f, "CheckpointFailed({from})"),
+            Event::SlotsArrived(_) => f.write_str("SlotsArrived"),
             Event::ContentAsked { from, page } => write!(f, "ContentAsked({from}, {page:?})"),
             Event::ContentAnswered { from, page, answer } => {
                 write!(f, "ContentAnswered({from}, {page:?}, {answer:?})")
@@ -290,6 +293,13 @@ pub enum Effect<C> {
         to: ReplicaId,
         /// The checkpoint.
         checkpoint: C,
+    },
+    /// Copy a checkpoint of a replica of the shard that holds these slots just before `gain.at`, or of one of the shards if
+    /// there are several; taken at or after `gain.after`, and before that replica has forgotten what it lost. It comes back
+    /// as [`Event::SlotsArrived`], and is asked for again if it does not come or does not do.
+    AskSlots {
+        /// The entry that gives them, and which are missing.
+        gain: Gain,
     },
     /// Ask a sibling for its hash of a page. Whoever cannot be asked has not answered: say nothing.
     AskContent {

@@ -1,6 +1,7 @@
 //! The ordinary phase: a store that follows its shard's decision stream.
 
 use crate::comparing::Comparing;
+use crate::gaining::Gaining;
 use crate::{Alarm, Effect, IntentAnswer, Options, ReadRefusal, RequestId, Rule, Standings};
 use assize_model::{
     Epoch, Key, LogIndex, Position, ReplicaId, StreamEntry, Timestamp, TxnId, Vote, VoteRefusal, WriteDigest,
@@ -36,6 +37,8 @@ pub(crate) struct Following<E> {
     /// Entries that arrived and are not applied: the first lacks an intent.
     entries: VecDeque<Arc<StreamEntry>>,
     fetches: BTreeMap<TxnId, Fetch>,
+    /// Slots that the first entry gives to this shard and that are on their way.
+    gaining: Option<Gaining<E>>,
     /// Whether entries came that could not be kept.
     has_turned_away: bool,
     /// Set while the stream is to go on after the store's position, and has not yet.
@@ -99,6 +102,7 @@ impl<E: Engine> Following<E> {
         Ok(Following {
             entries: VecDeque::new(),
             fetches: BTreeMap::new(),
+            gaining: None,
             has_turned_away: false,
             resuming_since: Some(now),
             reads: BTreeMap::new(),
@@ -147,6 +151,7 @@ impl<E: Engine> Following<E> {
     ) -> Result<(), StoreError> {
         let before = self.store.position();
         while self.fetches.is_empty()
+            && self.gaining.is_none()
             && let Some(entry) = self.entries.front().cloned()
         {
             let epoch = self.store.epoch();
@@ -171,6 +176,7 @@ impl<E: Engine> Following<E> {
                     self.entries.clear();
                     self.resume(now, position, options, effects);
                 }
+                Applied::NeedSlots(gain) => self.gaining = Some(Gaining::new(gain)),
                 Applied::NeedFetch(missing) => {
                     let decided = entry.position.index;
                     self.fetch(now, decided, missing, standings, options, effects);
@@ -434,6 +440,20 @@ impl<E: Engine> Following<E> {
         })
     }
 
+    /// A checkpoint of another shard is here, whose slots this one gains.
+    pub fn slots_arrived(
+        &mut self,
+        now: Timestamp,
+        engine: E,
+        options: &Options,
+        effects: &mut Effects<E>,
+    ) -> Result<(), StoreError> {
+        match &mut self.gaining {
+            Some(gaining) => gaining.arrived(now, engine, options, effects),
+            None => Ok(()),
+        }
+    }
+
     // Learners.
 
     pub fn checkpoint_asked(
@@ -474,6 +494,7 @@ impl<E: Engine> Following<E> {
         if let Some(since) = self.resuming_since
             && has_passed(now, since, options.retry_after)
             && self.fetches.is_empty()
+            && self.gaining.is_none()
         {
             self.stream_lost(now, effects);
         }
@@ -486,6 +507,11 @@ impl<E: Engine> Following<E> {
                     ask_siblings(fetch, standings, options, effects);
                 }
             }
+        }
+        if let Some(gaining) = &mut self.gaining
+            && unless_full(gaining.tick(now, &mut self.store, options, effects))? == Some(true)
+        {
+            self.gaining = None;
         }
         self.apply_entries(now, standings, options, effects)?;
         self.flush_if_due(now, options)?;

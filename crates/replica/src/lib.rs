@@ -25,6 +25,8 @@
 //! # Invariants
 //!
 //! * A position is reached only with everything below it: a missing intent holds the stream up.
+//! * Slots are gained with everything that their former owner held: until it is here, the entry that gives them waits, and the
+//!   stream with it.
 //! * *Unreachable* is not *no sibling has it*: only when every sibling has said no, and this replica still counts after
 //!   that, does it halt.
 //! * Before it forgets intents its shard's epoch is raised; before its checkpoint is taken it is registered.
@@ -42,6 +44,7 @@
 mod comparing;
 mod event;
 mod following;
+mod gaining;
 mod options;
 mod replica;
 

@@ -194,6 +194,7 @@ fn step_following<E: Engine>(
         Event::StandingsReported(_) => {
             return Ok(following.standings_reported(standings, options, effects));
         }
+        Event::SlotsArrived(engine) => following.slots_arrived(now, engine, options, effects)?,
         Event::ContentAsked { from, page } => {
             following.comparing.asked(from, page, &following.store, effects)?;
         }

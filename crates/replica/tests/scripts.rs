@@ -63,6 +63,13 @@ fn replica(text: &str) -> Result<ReplicaId> {
     Ok(ReplicaId(text.strip_prefix('r').ok_or("a replica is rN")?.parse()?))
 }
 
+/// `a-m`: the slots of these first letters.
+fn run(text: &str) -> Result<(Slot, Slot)> {
+    let (first, last) = text.split_once('-').ok_or("slots are a-m")?;
+    let slot = |text: &str| text.bytes().next().map(|b| Slot(u16::from(b))).ok_or("a slot is a letter");
+    Ok((slot(first)?, slot(last)?))
+}
+
 fn pos<'a>(args: &mut ArgumentConsumer<'a>, what: &'static str) -> Result<&'a str> {
     args.next_pos().ok_or_else(|| what.into())
 }
@@ -85,6 +92,7 @@ fn entry(args: &mut ArgumentConsumer<'_>) -> Result<StreamEntry> {
     };
     let epoch = args.take_key("epoch").map(|e| e.parse().map(Epoch)).transpose()?;
     let low_water = args.take_key("low-water").map(ts).transpose()?;
+    let slots = args.take_key("slots").map(run).transpose()?.map(|run| vec![run]);
     let mut commits = Vec::new();
     if let Some(commit) = args.next_pos() {
         let (id, commit_ts) = commit.split_once('@').ok_or("a commit is tN@TS")?;
@@ -97,7 +105,7 @@ fn entry(args: &mut ArgumentConsumer<'_>) -> Result<StreamEntry> {
         commits.push(ShardCommit { txn: txn(id)?, commit_ts: ts(commit_ts)?, writes });
     }
     let position = Position { index, closed_ts };
-    Ok(StreamEntry { after, position, commits, epoch, slots: None, low_water })
+    Ok(StreamEntry { after, position, commits, epoch, slots, low_water })
 }
 
 fn answer(args: &mut ArgumentConsumer<'_>) -> Result<IntentAnswer> {
@@ -167,6 +175,19 @@ fn checkpoint(index: u64, mutations: Vec<Mutation>) -> Result<MemoryEngine> {
     Ok(MemoryEngine::from_checkpoint(&store.engine().checkpoint()?))
 }
 
+/// Another shard's engine at this position, which holds these slots and rows.
+fn former_owner(index: u64, held: (Slot, Slot), mutations: Vec<Mutation>) -> Result<MemoryEngine> {
+    let slots = assize_mvcc::Slots::new(vec![held]);
+    let options = assize_mvcc::Options { slots, ..assize_mvcc::Options::default() };
+    let mut store = MvccStore::open(MemoryEngine::new(), options)?;
+    let at = Timestamp::from_millis(index * 10);
+    let commit = ShardCommit { txn: txn("t98")?, commit_ts: at, writes: ShardWrites::Inline(mutations) };
+    let position = Position { index: LogIndex(index), closed_ts: at };
+    let (after, commits) = (LogIndex(0), vec![commit]);
+    store.apply(&StreamEntry { after, position, commits, epoch: None, slots: None, low_water: None })?;
+    Ok(MemoryEngine::from_checkpoint(&store.engine().checkpoint()?))
+}
+
 fn show(effect: &Effect<MemoryCheckpoint>) -> String {
     let id = |txn: &TxnId| format!("t{}", txn.sequence());
     match effect {
@@ -194,6 +215,10 @@ fn show(effect: &Effect<MemoryCheckpoint>) -> String {
             format!("ask {from} for a checkpoint at or after {at_least:?}")
         }
         Effect::SendCheckpoint { to, .. } => format!("send {to} a checkpoint"),
+        Effect::AskSlots { gain } => {
+            let runs: Vec<String> = gain.slots.runs().iter().map(|(a, b)| format!("{a:?}..{b:?}")).collect();
+            format!("ask for slots {}, as of {:?} or later", runs.join(" "), gain.after)
+        }
         Effect::AskContent { from, page } => format!("ask {from} for its hash of {}", show_page(page)),
         Effect::AnswerContent { to, page, answer } => {
             let answer = answer.map_or("cannot say".to_owned(), |hash| format!("{} rows", hash.count));
@@ -210,6 +235,9 @@ impl Runner {
         let mut options = Options::new(ShardId(1), ReplicaId(1));
         options.entries_max = 3;
         // Only the scripts about comparing compare.
+        if let Some(slots) = args.take_key("slots") {
+            options.store.slots = assize_mvcc::Slots::new(vec![run(slots)?]);
+        }
         let pause = args.take_key("compare").map_or(Ok(u64::MAX >> 20), str::parse)?;
         options.compare_pause = Duration::from_millis(pause);
         options.compare_versions_max = 2;
@@ -268,6 +296,12 @@ impl Runner {
                 Event::CheckpointArrived(checkpoint(index, mutations(args))?)
             }
             "checkpoint-failed" => Event::CheckpointFailed { from: replica(pos(args, "replica")?)? },
+            "slots-arrived" => {
+                let index = pos(args, "index")?.parse()?;
+                let held = args.take_key("held").ok_or("held=slots")?;
+                let held = run(held)?;
+                Event::SlotsArrived(former_owner(index, held, mutations(args))?)
+            }
             "content-asked" => {
                 Event::ContentAsked { from: replica(pos(args, "replica")?)?, page: page(args)? }
             }

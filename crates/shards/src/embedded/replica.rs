@@ -322,6 +322,7 @@ impl Replica {
             }
             Effect::AnswerIntent { .. }
             | Effect::SendCheckpoint { .. }
+            | Effect::AskSlots { .. }
             | Effect::AskContent { .. }
             | Effect::AnswerContent { .. }
             | Effect::TellContentDiffers { .. }
