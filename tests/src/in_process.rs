@@ -4,13 +4,13 @@ use assize_consensus::{Adjudicator, Options};
 use assize_model::{NodeId, Placement, SqlError};
 use assize_ports::{
     AdjudicatorClient, BoxFuture, Clock, Described, Executed, ProcessInfo, QueryEngine, ResultSink,
-    ServerView, Shard, StatementContext,
+    ServerView, StatementContext,
 };
 use assize_session::{Limits, Services};
-use assize_shards::embedded::{self, Setup};
+use assize_shards::Directory;
+use assize_shards::embedded::{self, Around, ShardHost};
 use assize_sql::Statement;
 use assize_values::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -97,28 +97,26 @@ impl ServerView for NoServer {
 pub async fn services(limits: Limits, query: Arc<dyn QueryEngine>) -> Arc<Services> {
     let placement = Placement::even(SHARDS, NodeId(1));
     let adjudicator = Adjudicator::open(None, Options::small(NodeId(1), placement.clone())).await.unwrap();
-    let setups = placement.shards.iter().map(|(shard, at)| Setup {
-        shard: *shard,
-        replica: *at.replicas.keys().next().unwrap(),
-        epoch: at.epoch,
-        slots: placement.slots_of(*shard),
-    });
-    let opened =
-        embedded::open(None, setups.collect(), Arc::new(adjudicator.clone()), embedded::Options::default())
-            .await
-            .unwrap();
-    let shards: BTreeMap<_, Arc<dyn Shard>> =
-        opened.into_iter().map(|shard| (shard.id(), shard as Arc<dyn Shard>)).collect();
+    let around = Around {
+        node: NodeId(1),
+        source: Arc::new(adjudicator.clone()),
+        administration: Arc::new(adjudicator.clone()),
+        peers: None,
+    };
+    let placement = Arc::new(placement);
+    let host = ShardHost::open(None, placement.clone(), around, embedded::Options::default()).await.unwrap();
+    assert!(host.settle(placement.clone()).await.is_empty());
+    let shards = Directory::alone(host, &placement);
     let identity = adjudicator.register("test", 1).await.unwrap();
     let clock = Arc::new(RealClock(Instant::now()));
     Arc::new(Services::new(
         Arc::new(adjudicator),
-        Arc::new(shards),
+        shards,
         query,
         clock,
         Arc::new(NoServer),
         identity,
-        Arc::new(placement),
+        placement,
         limits,
     ))
 }

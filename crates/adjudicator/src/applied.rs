@@ -1,7 +1,6 @@
 //! What came of a log entry.
 
 use crate::outcomes::Known;
-use crate::placement::PlacementRefusal;
 use assize_model::*;
 
 /// What came of a log entry.

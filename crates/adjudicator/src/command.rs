@@ -5,7 +5,6 @@
 
 use crate::flat;
 use crate::footprint_view::{EncodedFootprint, FootprintView, encode_footprint};
-use crate::placement::PlacementChange;
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::*;
 use bytes::Bytes;
@@ -317,7 +316,7 @@ impl Command {
             }
             Command::ChangePlacement(change) => {
                 out.put_u8(9);
-                change.encode(&mut out);
+                crate::placement::encode_change(change, &mut out);
             }
             Command::RegisterReplica { shard, replica } => {
                 out.put_u8(10);
@@ -419,7 +418,7 @@ impl Command {
                 increment: r.u64()?,
                 offset: r.u64()?,
             }),
-            9 => Command::ChangePlacement(PlacementChange::decode(r)?),
+            9 => Command::ChangePlacement(crate::placement::decode_change(r)?),
             10 => Command::RegisterReplica { shard: ShardId(r.u32()?), replica: ReplicaId(r.u8()?) },
             11 => Command::ReportDurable {
                 reports: (0..r.count(21)?)

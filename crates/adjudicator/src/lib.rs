@@ -81,12 +81,13 @@ mod timeline;
 pub mod window;
 
 pub use applied::{Applied, Reply};
+pub use assize_model::{PlacementChange, PlacementRefusal};
 pub use catalog::{CatalogDelta, CatalogObject};
 pub use command::{Batch, Bootstrap, Command};
 pub use explain::{Explainer, Explanation};
 pub use footprint_view::{EncodedFootprint, FootprintView};
 pub use options::{Options, Rule, Rules};
 pub use outcomes::Known;
-pub use placement::{PlacementChange, PlacementRefusal, ReplicaState};
+pub use placement::ReplicaState;
 pub use sequencer::Sequencer;
 pub use state::{Adjudicator, Begin, Identity};

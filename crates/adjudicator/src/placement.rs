@@ -5,83 +5,42 @@ use assize_codec::{DecodeError, Put, Reader};
 use assize_model::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A change of the placement. All of it happens, or nothing.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct PlacementChange {
-    /// The placement's epoch that the author saw; the change is refused if it is another by now.
-    pub expected: Epoch,
-    /// Shards to add, to give other replicas, or (`None`) to remove.
-    pub shards: Vec<(ShardId, Option<BTreeMap<ReplicaId, NodeId>>)>,
-    /// Slots from the first to the last (included) that go to a shard.
-    pub slots: Vec<(Slot, Slot, ShardId)>,
-    /// Shards whose epoch rises although nothing of theirs changes: because a replica is about to forget
-    /// intents, and what was prepared before must be prepared again.
-    pub raise: Vec<ShardId>,
+/// Writes a change of the placement.
+pub(crate) fn encode_change(change: &PlacementChange, out: &mut Vec<u8>) {
+    out.put_u64(change.expected.0);
+    out.put_varint(change.shards.len() as u64);
+    for (shard, replicas) in &change.shards {
+        out.put_u32(shard.0);
+        out.put_bool(replicas.is_some());
+        if let Some(replicas) = replicas {
+            flat::put_replicas(out, replicas);
+        }
+    }
+    out.put_varint(change.slots.len() as u64);
+    for (first, last, shard) in &change.slots {
+        out.put_u16(first.0);
+        out.put_u16(last.0);
+        out.put_u32(shard.0);
+    }
+    out.put_varint(change.raise.len() as u64);
+    change.raise.iter().for_each(|shard| out.put_u32(shard.0));
 }
 
-impl PlacementChange {
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.put_u64(self.expected.0);
-        out.put_varint(self.shards.len() as u64);
-        for (shard, replicas) in &self.shards {
-            out.put_u32(shard.0);
-            out.put_bool(replicas.is_some());
-            if let Some(replicas) = replicas {
-                flat::put_replicas(out, replicas);
-            }
-        }
-        out.put_varint(self.slots.len() as u64);
-        for (first, last, shard) in &self.slots {
-            out.put_u16(first.0);
-            out.put_u16(last.0);
-            out.put_u32(shard.0);
-        }
-        out.put_varint(self.raise.len() as u64);
-        self.raise.iter().for_each(|shard| out.put_u32(shard.0));
+/// Reads a change of the placement.
+pub(crate) fn decode_change(reader: &mut Reader<'_>) -> Result<PlacementChange, DecodeError> {
+    let mut change = PlacementChange { expected: Epoch(reader.u64()?), ..PlacementChange::default() };
+    for _ in 0..reader.count(5)? {
+        let shard = ShardId(reader.u32()?);
+        let replicas = if reader.bool()? { Some(flat::read_replicas(reader)?) } else { None };
+        change.shards.push((shard, replicas));
     }
-
-    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut change = PlacementChange { expected: Epoch(reader.u64()?), ..PlacementChange::default() };
-        for _ in 0..reader.count(5)? {
-            let shard = ShardId(reader.u32()?);
-            let replicas = if reader.bool()? { Some(flat::read_replicas(reader)?) } else { None };
-            change.shards.push((shard, replicas));
-        }
-        for _ in 0..reader.count(8)? {
-            change.slots.push((Slot(reader.u16()?), Slot(reader.u16()?), ShardId(reader.u32()?)));
-        }
-        for _ in 0..reader.count(4)? {
-            change.raise.push(ShardId(reader.u32()?));
-        }
-        Ok(change)
+    for _ in 0..reader.count(8)? {
+        change.slots.push((Slot(reader.u16()?), Slot(reader.u16()?), ShardId(reader.u32()?)));
     }
-}
-
-/// Why a change of the placement, or of a replica's standing, was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum PlacementRefusal {
-    /// Somebody else changed it first.
-    #[error("the placement is at epoch {current} by now")]
-    EpochMoved {
-        /// Its epoch.
-        current: Epoch,
-    },
-    /// The change names a shard that would not exist after it.
-    #[error("there is no shard {0}")]
-    NoSuchShard(ShardId),
-    /// A shard without replicas.
-    #[error("shard {0} would have no replicas")]
-    NoReplicas(ShardId),
-    /// A run of slots whose last comes before its first.
-    #[error("slots {0:?} to {1:?} are no run")]
-    EmptyRun(Slot, Slot),
-    /// A replica that nobody registered.
-    #[error("shard {0} has no replica {1}")]
-    NoSuchReplica(ShardId, ReplicaId),
-    /// Without this replica less than a majority would count. The log stays, and commits to the shard are
-    /// refused until the replica has caught up.
-    #[error("without replica {1} less than a majority of shard {0} would count")]
-    MajorityLost(ShardId, ReplicaId),
+    for _ in 0..reader.count(4)? {
+        change.raise.push(ShardId(reader.u32()?));
+    }
+    Ok(change)
 }
 
 /// How a replica stands.

@@ -182,7 +182,12 @@ impl Adjudicator {
         }
     }
 
-    async fn call(&self, command: Command) -> Result<Reply, AdjudicatorError> {
+    /// Looks at the state as this node has applied it.
+    pub(crate) fn with_core<T>(&self, look: impl FnOnce(&assize_adjudicator::Adjudicator) -> T) -> T {
+        look(&self.inner.node.read().core)
+    }
+
+    pub(crate) async fn call(&self, command: Command) -> Result<Reply, AdjudicatorError> {
         match command {
             // A frontend that cannot write still wants to read, and to know what became of its transactions.
             Command::GrantFrontend { .. } | Command::Resolve(_) => self.inner.shared.room_for_little()?,

@@ -30,6 +30,7 @@ mod leader;
 mod locks;
 mod node;
 mod options;
+mod placement;
 mod raft;
 mod state;
 mod streams;

@@ -23,6 +23,60 @@ pub struct ShardPlacement {
     pub replicas: BTreeMap<ReplicaId, NodeId>,
 }
 
+/// A change of the placement. All of it happens, or nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PlacementChange {
+    /// The placement's epoch that the author saw; the change is refused if it is another by now.
+    pub expected: Epoch,
+    /// Shards to add, to give other replicas, or (`None`) to remove.
+    pub shards: Vec<(ShardId, Option<BTreeMap<ReplicaId, NodeId>>)>,
+    /// Slots from the first to the last (included) that go to a shard.
+    pub slots: Vec<(Slot, Slot, ShardId)>,
+    /// Shards whose epoch rises although nothing of theirs changes: because a replica is about to forget
+    /// intents, and what was prepared before must be prepared again.
+    pub raise: Vec<ShardId>,
+}
+
+/// Why a change of the placement, or of a replica's standing, was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PlacementRefusal {
+    /// Somebody else changed it first.
+    #[error("the placement is at epoch {current} by now")]
+    EpochMoved {
+        /// Its epoch.
+        current: Epoch,
+    },
+    /// The change names a shard that would not exist after it.
+    #[error("there is no shard {0}")]
+    NoSuchShard(ShardId),
+    /// A shard without replicas.
+    #[error("shard {0} would have no replicas")]
+    NoReplicas(ShardId),
+    /// A run of slots whose last comes before its first.
+    #[error("slots {0:?} to {1:?} are no run")]
+    EmptyRun(Slot, Slot),
+    /// A replica that nobody registered.
+    #[error("shard {0} has no replica {1}")]
+    NoSuchReplica(ShardId, ReplicaId),
+    /// Without this replica less than a majority would count. The log stays, and commits to the shard are
+    /// refused until the replica has caught up.
+    #[error("without replica {1} less than a majority of shard {0} would count")]
+    MajorityLost(ShardId, ReplicaId),
+}
+
+/// An entry of the log that changes who holds what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PlacementCommand {
+    /// Raises a shard's epoch and changes nothing else: one of its replicas is about to forget intents.
+    Raise(ShardId),
+    /// A replica is about to copy a checkpoint: from here on the log and its siblings' intents are kept for it.
+    Register(ShardId, ReplicaId),
+    /// The log and intents wait for this replica no longer. A learner is forgotten.
+    Uncount(ShardId, ReplicaId),
+    /// Changes the placement, if it is still at the epoch that the change expects.
+    Change(PlacementChange),
+}
+
 impl Placement {
     /// An even placement of all slots over `shards` shards with one replica each on `node`.
     ///

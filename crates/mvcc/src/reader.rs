@@ -69,6 +69,7 @@ const STEPS_BEFORE_SEEK: usize = 4;
 pub(crate) struct Progress {
     pub closed_ts: AtomicU64,
     pub low_water: AtomicU64,
+    pub epoch: AtomicU64,
     pub ownership: RwLock<Arc<Ownership>>,
 }
 
@@ -128,6 +129,12 @@ impl<E: Engine> Reader<E> {
     /// Snapshots from here on can be read.
     pub fn low_water(&self) -> Timestamp {
         Timestamp(self.progress.low_water.load(Ordering::Acquire))
+    }
+
+    /// The shard's placement epoch. Published before the closed timestamp of the entry that changed it: whoever has seen
+    /// a closed timestamp and then an epoch knows that the epoch held up to it, or a later one does.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.progress.epoch.load(Ordering::Acquire))
     }
 
     pub(crate) fn ownership(&self) -> Arc<Ownership> {

@@ -141,6 +141,7 @@ impl<E: Engine> MvccStore<E> {
         let progress = Progress {
             closed_ts: state.position.closed_ts.0.into(),
             low_water: state.low_water.0.into(),
+            epoch: state.epoch.0.into(),
             ownership: RwLock::new(Arc::new(state.ownership.clone())),
         };
         let mut store = MvccStore {
@@ -477,6 +478,7 @@ impl<E: Engine> MvccStore<E> {
                 Arc::new(state.ownership.clone());
         }
         progress.low_water.store(state.low_water.0, Ordering::Release);
+        progress.epoch.store(state.epoch.0, Ordering::Release);
         // Last: from here on reads at the new snapshots are admitted.
         progress.closed_ts.store(state.position.closed_ts.0, Ordering::Release);
         self.state = state;

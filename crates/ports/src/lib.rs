@@ -9,7 +9,7 @@
 //!               ├──AdjudicatorClient──▶ consensus / rpc / sim                   ├──Shard──▶ shards / rpc / sim
 //!               └──ResultSink──▶ wire
 //!
-//!   shards ──DecisionSource──▶ consensus / rpc / sim
+//!   shards ──DecisionSource, ShardAdministration──▶ consensus / rpc / sim
 //!   rpc, consensus, shards ──Peers──▶ another node's PeerService
 //!   admin, query ──ClusterView──▶ server
 //! ```
@@ -20,6 +20,7 @@
 mod adjudicator;
 mod cluster;
 mod peers;
+mod placement;
 mod query;
 mod shard;
 mod stream;
@@ -27,6 +28,7 @@ mod stream;
 pub use adjudicator::*;
 pub use cluster::*;
 pub use peers::*;
+pub use placement::*;
 pub use query::*;
 pub use shard::*;
 pub use stream::*;

@@ -1,7 +1,7 @@
 //! A shard, as a frontend sees it.
 
 use crate::BoxFuture;
-use assize_model::{Epoch, Key, KeyRange, Mutation, ReplicaId, ShardId, Timestamp, TxnId, Vote};
+use assize_model::{Epoch, Key, KeyRange, Mutation, Placement, ReplicaId, ShardId, Timestamp, TxnId, Vote};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -171,6 +171,12 @@ pub trait Replica: Send + Sync {
 pub trait ShardDirectory: Send + Sync {
     /// A shard; `None` if no way to it is known.
     fn shard(&self, id: ShardId) -> Option<Arc<dyn Shard>>;
+
+    /// Takes in a placement that has been heard of, if it is newer than the one known.
+    fn learn(&self, placement: &Placement) {
+        // A fixed set has nothing to learn.
+        let _ = placement;
+    }
 }
 
 /// A fixed set of shards.

@@ -20,13 +20,20 @@
 
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    Env, FlushOptions, LogLevel, Options as DbOptions, ReadOptions, ReadTier, SliceTransform, WriteBatch,
-    WriteOptions,
+    BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBCompressionType,
+    DBRawIteratorWithThreadMode, DBWithThreadMode, Env, FlushOptions, LogLevel, MultiThreaded,
+    Options as DbOptions, ReadOptions, ReadTier, SliceTransform, WriteBatch, WriteOptions,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+
+mod image;
+
+pub use image::{Chunk, Image};
+
+/// Families come and go while others read and write, so their table has a lock of its own.
+type Db = DBWithThreadMode<MultiThreaded>;
 
 /// Why the store could not do what it was asked to.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -113,6 +120,9 @@ pub enum Shape {
     Versioned,
 }
 
+/// The family that every store has.
+const DEFAULT_FAMILY: &str = "default";
+
 /// Bytes behind a stem.
 const VERSION_BYTES: usize = 8;
 
@@ -134,17 +144,21 @@ pub struct Store {
 }
 
 struct Inner {
-    db: DB,
-    shapes: BTreeMap<String, Shape>,
+    db: Db,
+    shapes: Mutex<BTreeMap<String, Shape>>,
+    cache: Cache,
+    options: Options,
     // Lives as long as the database that stores in it.
     _env: Option<Env>,
 }
 
 impl Store {
-    /// Opens a store with these families and those it already has; what is missing is created.
+    /// Opens a store with these families and those it already has, of which `shape_of` tells the shape by the name; what
+    /// is missing is created.
     pub fn open(
         location: &Location,
         families: &[(String, Shape)],
+        shape_of: fn(&str) -> Shape,
         options: &Options,
     ) -> Result<Store, RocksError> {
         let env = match location {
@@ -165,40 +179,67 @@ impl Store {
         if let Some(env) = &env {
             db_options.set_env(env);
         }
-        let mut shapes: BTreeMap<String, Shape> = BTreeMap::from([("default".to_owned(), Shape::Plain)]);
+        let mut shapes: BTreeMap<String, Shape> = BTreeMap::from([(DEFAULT_FAMILY.to_owned(), Shape::Plain)]);
         if let Location::Directory(path) = location
             && path.join("CURRENT").exists()
         {
-            let there = DB::list_cf(&db_options, path).map_err(opening(path))?;
-            shapes.extend(there.into_iter().map(|name| (name, Shape::Plain)));
+            let there = Db::list_cf(&db_options, path).map_err(opening(path))?;
+            shapes.extend(there.into_iter().map(|name| {
+                let shape = shape_of(&name);
+                (name, shape)
+            }));
         }
         shapes.extend(families.iter().cloned());
         let cache = Cache::new_lru_cache(options.cache_bytes);
         let descriptors = shapes
             .iter()
             .map(|(name, shape)| ColumnFamilyDescriptor::new(name, family_options(*shape, &cache, options)));
-        let db = DB::open_cf_descriptors(&db_options, &path, descriptors).map_err(opening(&path))?;
-        Ok(Store { inner: Arc::new(Inner { db, shapes, _env: env }) })
+        let db = Db::open_cf_descriptors(&db_options, &path, descriptors).map_err(opening(&path))?;
+        let (shapes, options) = (Mutex::new(shapes), options.clone());
+        Ok(Store { inner: Arc::new(Inner { db, shapes, cache, options, _env: env }) })
     }
 
-    /// A handle to one family; `None` if it was not named when the store was opened.
+    fn shapes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Shape>> {
+        self.inner.shapes.lock().expect("no panic happens under this lock")
+    }
+
+    /// A handle to one family; `None` if there is none of that name.
     pub fn family(&self, name: &str) -> Option<Family> {
         self.inner.db.cf_handle(name)?;
-        let shape = self.inner.shapes.get(name).copied().unwrap_or_default();
+        let shape = self.shapes().get(name).copied().unwrap_or_default();
         Some(Family { store: self.clone(), name: name.into(), shape })
+    }
+
+    /// The families that there are, by name, but for the default one.
+    pub fn families(&self) -> Vec<String> {
+        self.shapes().keys().filter(|name| *name != DEFAULT_FAMILY).cloned().collect()
+    }
+
+    /// A small family that every store has: what a node must remember beside its shards.
+    pub fn default_family(&self) -> Family {
+        self.family(DEFAULT_FAMILY).expect("every store has it")
+    }
+
+    /// Makes a new, empty family.
+    pub fn create_family(&self, name: &str, shape: Shape) -> Result<Family, RocksError> {
+        let options = family_options(shape, &self.inner.cache, &self.inner.options);
+        self.inner.db.create_cf(name, &options).map_err(RocksError::new("create a family"))?;
+        self.shapes().insert(name.to_owned(), shape);
+        Ok(Family { store: self.clone(), name: name.into(), shape })
+    }
+
+    /// Drops a family and everything in it, for good. Whoever still reads it with a cursor goes on; new reads and writes
+    /// fail. Dropping one that is not there does nothing.
+    pub fn drop_family(&self, name: &str) -> Result<(), RocksError> {
+        if self.shapes().remove(name).is_none() {
+            return Ok(());
+        }
+        self.inner.db.drop_cf(name).map_err(RocksError::new("drop a family"))
     }
 
     /// Makes everything logged so far durable.
     pub fn sync_log(&self) -> Result<(), RocksError> {
         self.inner.db.flush_wal(true).map_err(RocksError::new("sync the log"))
-    }
-
-    /// Makes an image of the whole store in a directory that must not exist yet, on the same file system: hard
-    /// links, no copies.
-    pub fn checkpoint(&self, directory: &Path) -> Result<(), RocksError> {
-        let failed = RocksError::new("take a checkpoint");
-        let checkpoint = rocksdb::checkpoint::Checkpoint::new(&self.inner.db).map_err(&failed)?;
-        checkpoint.create_checkpoint(directory).map_err(failed)
     }
 }
 
@@ -277,17 +318,19 @@ impl Family {
         &self.store
     }
 
-    fn db(&self) -> &DB {
+    fn db(&self) -> &Db {
         &self.store.inner.db
     }
 
-    fn handle(&self) -> &ColumnFamily {
-        self.db().cf_handle(&self.name).expect("families are never dropped while the store is open")
+    fn handle(&self) -> Result<Arc<BoundColumnFamily<'_>>, RocksError> {
+        let gone =
+            || RocksError::Failed { doing: "use a family", reason: format!("{} was dropped", self.name) };
+        self.db().cf_handle(&self.name).ok_or_else(gone)
     }
 
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, RocksError> {
-        let value = self.db().get_pinned_cf(self.handle(), key).map_err(RocksError::new("read"))?;
+        let value = self.db().get_pinned_cf(&self.handle()?, key).map_err(RocksError::new("read"))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
@@ -295,18 +338,18 @@ impl Family {
     pub fn get_persisted(&self, key: &[u8]) -> Result<Option<Bytes>, RocksError> {
         let mut options = ReadOptions::default();
         options.set_read_tier(ReadTier::Persisted);
-        let value = self.db().get_pinned_cf_opt(self.handle(), key, &options);
+        let value = self.db().get_pinned_cf_opt(&self.handle()?, key, &options);
         Ok(value.map_err(RocksError::new("read"))?.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     /// A cursor over the keys from `lower` (included) to `upper` (excluded), as they are now.
-    pub fn cursor(&self, lower: &[u8], upper: &[u8]) -> Cursor<'_> {
+    pub fn cursor(&self, lower: &[u8], upper: &[u8]) -> Result<Cursor<'_>, RocksError> {
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(lower);
         // Without this a cursor might skip files that do not hold the stem of the key it was sent to.
         options.set_total_order_seek(true);
         options.set_iterate_upper_bound(upper);
-        Cursor { inner: self.db().raw_iterator_cf_opt(self.handle(), options) }
+        Ok(Cursor { inner: self.db().raw_iterator_cf_opt(&self.handle()?, options) })
     }
 
     /// The first entry from `lower` (included) to `upper` (excluded).
@@ -318,22 +361,22 @@ impl Family {
         } else {
             options.set_total_order_seek(true);
         }
-        let mut cursor = Cursor { inner: self.db().raw_iterator_cf_opt(self.handle(), options) };
+        let mut cursor = Cursor { inner: self.db().raw_iterator_cf_opt(&self.handle()?, options) };
         cursor.seek(lower)?;
         let copy = |(key, value)| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
         Ok(cursor.entry().map(copy))
     }
 
     /// An empty batch for this family.
-    pub fn batch(&self) -> Batch<'_> {
-        Batch { family: self, inner: WriteBatch::default() }
+    pub fn batch(&self) -> Result<Batch<'_>, RocksError> {
+        Ok(Batch { family: self, handle: self.handle()?, inner: WriteBatch::default() })
     }
 
     /// Makes everything written to this family durable, and waits until it is.
     pub fn flush(&self) -> Result<(), RocksError> {
         let mut options = FlushOptions::default();
         options.set_wait(true);
-        self.db().flush_cf_opt(self.handle(), &options).map_err(RocksError::new("flush"))
+        self.db().flush_cf_opt(&self.handle()?, &options).map_err(RocksError::new("flush"))
     }
 
     /// Begins to make everything written to this family durable, in the background;
@@ -341,13 +384,21 @@ impl Family {
     pub fn begin_flush(&self) -> Result<(), RocksError> {
         let mut options = FlushOptions::default();
         options.set_wait(false);
-        self.db().flush_cf_opt(self.handle(), &options).map_err(RocksError::new("flush"))
+        self.db().flush_cf_opt(&self.handle()?, &options).map_err(RocksError::new("flush"))
     }
 
     /// Bytes of this family that are only in memory.
     pub fn unflushed_bytes(&self) -> u64 {
         let property = rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES;
-        self.db().property_int_value_cf(self.handle(), property).ok().flatten().unwrap_or(0)
+        let Ok(handle) = self.handle() else { return 0 };
+        self.db().property_int_value_cf(&handle, property).ok().flatten().unwrap_or(0)
+    }
+
+    /// Bytes of this family's files, roughly.
+    pub fn file_bytes(&self) -> u64 {
+        let property = rocksdb::properties::LIVE_SST_FILES_SIZE;
+        let Ok(handle) = self.handle() else { return 0 };
+        self.db().property_int_value_cf(&handle, property).ok().flatten().unwrap_or(0)
     }
 }
 
@@ -361,23 +412,24 @@ fn is_one_stem(lower: &[u8], upper: &[u8]) -> bool {
 /// Writes to one family that become visible together, or not at all.
 pub struct Batch<'a> {
     family: &'a Family,
+    handle: Arc<BoundColumnFamily<'a>>,
     inner: WriteBatch,
 }
 
 impl Batch<'_> {
     /// Gives a key a value.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.inner.put_cf(self.family.handle(), key, value);
+        self.inner.put_cf(&self.handle, key, value);
     }
 
     /// Removes a key.
     pub fn delete(&mut self, key: &[u8]) {
-        self.inner.delete_cf(self.family.handle(), key);
+        self.inner.delete_cf(&self.handle, key);
     }
 
     /// Removes every key from `start` (included) to `end` (excluded).
     pub fn delete_range(&mut self, start: &[u8], end: &[u8]) {
-        self.inner.delete_range_cf(self.family.handle(), start, end);
+        self.inner.delete_range_cf(&self.handle, start, end);
     }
 
     /// Writes it.
@@ -394,7 +446,7 @@ impl Batch<'_> {
 
 /// A place in a consistent image of one family.
 pub struct Cursor<'a> {
-    inner: DBRawIterator<'a>,
+    inner: DBRawIteratorWithThreadMode<'a, Db>,
 }
 
 impl Cursor<'_> {
@@ -445,11 +497,11 @@ mod tests {
     fn open(location: &Location) -> Store {
         let families = [("versions".to_owned(), Shape::Versioned), ("intents".to_owned(), Shape::Plain)];
         let options = Options { cache_bytes: 1 << 20, write_buffer_bytes: 4 << 20, background_jobs: 2 };
-        Store::open(location, &families, &options).unwrap()
+        Store::open(location, &families, |_| Shape::Plain, &options).unwrap()
     }
 
     fn put(family: &Family, key: &str, value: &str, mode: Mode) {
-        let mut batch = family.batch();
+        let mut batch = family.batch().unwrap();
         batch.put(key.as_bytes(), value.as_bytes());
         batch.write(mode).unwrap();
     }
@@ -461,8 +513,8 @@ mod tests {
         for key in ["a", "b", "c", "d"] {
             put(&family, key, key, Mode::Buffered);
         }
-        let mut cursor = family.cursor(b"b", b"d");
-        let mut batch = family.batch();
+        let mut cursor = family.cursor(b"b", b"d").unwrap();
+        let mut batch = family.batch().unwrap();
         batch.delete(b"b");
         batch.put(b"bb", b"new");
         batch.delete_range(b"c", b"z");
@@ -496,7 +548,7 @@ mod tests {
         let stems = ["a", "aa", "ab", "b", "ba", "c", "ca", "d"];
         // In four files and in memory, every stem in some of them.
         for layer in 0..5u64 {
-            let mut batch = family.batch();
+            let mut batch = family.batch().unwrap();
             for (n, stem) in stems.iter().enumerate() {
                 if (n as u64 + layer).is_multiple_of(3) {
                     batch.put(&versioned(stem, layer * 10), stem.as_bytes());
@@ -514,7 +566,7 @@ mod tests {
                 let lower = versioned(stem, from);
                 let mut upper = lower[..lower.len() - 8].to_vec();
                 *upper.last_mut().unwrap() += 1;
-                let mut cursor = family.cursor(&lower, &upper);
+                let mut cursor = family.cursor(&lower, &upper).unwrap();
                 cursor.seek(&lower).unwrap();
                 let expected = cursor.entry().map(|(key, value)| (key.to_vec(), value.to_vec()));
                 let first = family.first(&lower, &upper).unwrap();
@@ -522,14 +574,14 @@ mod tests {
                 found += usize::from(expected.is_some());
                 // Bounds that are no stem's are looked at in full.
                 let wide = family.first(&lower[..lower.len() - 8], b"zz").unwrap();
-                let mut cursor = family.cursor(&lower[..lower.len() - 8], b"zz");
+                let mut cursor = family.cursor(&lower[..lower.len() - 8], b"zz").unwrap();
                 cursor.seek(&lower[..lower.len() - 8]).unwrap();
                 assert_eq!(wide.map(|(k, _)| k.to_vec()), cursor.entry().map(|(k, _)| k.to_vec()));
             }
         }
         assert!(found > 100);
         // A scan crosses stems and files.
-        let mut cursor = family.cursor(b"a", b"z");
+        let mut cursor = family.cursor(b"a", b"z").unwrap();
         cursor.seek(b"a").unwrap();
         let mut all = 0;
         while cursor.entry().is_some() {
@@ -563,7 +615,7 @@ mod tests {
             let versions = store.family("versions").unwrap();
             put(&versions, "v", "flushed", Mode::Buffered);
             versions.flush().unwrap();
-            let again = Store::open(&location, &[], &Options::default());
+            let again = Store::open(&location, &[], |_| Shape::Plain, &Options::default());
             assert!(matches!(again, Err(RocksError::InUse(_))), "{:?}", again.err());
         }
         let store = open(&location);
@@ -573,15 +625,28 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_is_a_store_of_its_own() {
+    fn families_come_and_go_while_the_store_is_open() {
         let directory = tempfile::tempdir().unwrap();
-        let store = open(&Location::Directory(directory.path().join("store")));
-        let family = store.family("versions").unwrap();
-        put(&family, "k", "before", Mode::Buffered);
-        let image = directory.path().join("image");
-        store.checkpoint(&image).unwrap();
-        put(&family, "k", "after", Mode::Buffered);
-        let copy = open(&Location::Directory(image));
-        assert_eq!(copy.family("versions").unwrap().get(b"k").unwrap().unwrap(), "before");
+        let location = Location::Directory(directory.path().join("store"));
+        {
+            let store = open(&location);
+            let made = store.create_family("made", Shape::Plain).unwrap();
+            put(&made, "k", "v", Mode::Buffered);
+            made.flush().unwrap();
+            let gone = store.create_family("gone", Shape::Plain).unwrap();
+            put(&gone, "k", "v", Mode::Synced);
+            let mut cursor = gone.cursor(b"a", b"z").unwrap();
+            store.drop_family("gone").unwrap();
+            store.drop_family("gone").unwrap();
+            cursor.seek(b"a").unwrap();
+            assert_eq!(cursor.entry().unwrap().1, b"v", "who was reading goes on");
+            assert!(gone.get(b"k").is_err() && gone.batch().is_err());
+        }
+        let store = open(&location);
+        assert_eq!(store.families(), ["intents", "made", "versions"]);
+        assert_eq!(store.family("made").unwrap().get(b"k").unwrap().unwrap(), "v");
+        // The same name begins with nothing.
+        let again = store.create_family("gone", Shape::Plain).unwrap();
+        assert_eq!(again.get(b"k").unwrap(), None);
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! Precedence: command-line flags over environment (`ASSIZE_MYSQL__LISTEN`) over the TOML file over defaults.
 
+use assize_model::NodeId;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::Value;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,12 @@ use std::path::{Path, PathBuf};
 pub struct Config {
     /// The process as such.
     pub node: Node,
+    /// The cluster that it belongs to.
+    pub cluster: Cluster,
+    /// How other nodes reach it.
+    pub peers: Peers,
+    /// The admin API.
+    pub admin: Admin,
     /// The MySQL protocol.
     pub mysql: Mysql,
     /// Metrics and health.
@@ -40,6 +48,57 @@ pub struct Node {
     pub roles: Vec<Role>,
     /// Where it keeps its data. Empty: in memory, gone at exit.
     pub data: Option<PathBuf>,
+    /// Its failure domain: replicas of a shard are spread over zones. Empty: each node is a zone of its own.
+    pub zone: String,
+}
+
+/// The cluster that a node belongs to. Without `nodes` and `join` a node is a cluster of its own.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cluster {
+    /// The nodes that found a new cluster, this one included: `["1=10.0.0.1:7407", …]`, the same on all of them.
+    /// Once the cluster exists, only a way to find it.
+    pub nodes: Vec<String>,
+    /// Peer addresses of an existing cluster that this node is to be added to: `["2=10.0.0.2:7407", …]`.
+    pub join: Vec<String>,
+    /// A file with the secret that a node shows when it joins, and asks of those who join it. See `assize cert token`.
+    pub join_token_file: Option<PathBuf>,
+}
+
+/// How other nodes reach this one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Peers {
+    /// Where it listens for them.
+    pub listen: SocketAddr,
+    /// The `host:port` by which they reach it, if that is another one.
+    pub advertise: Option<String>,
+    /// The cluster's certificate authority, PEM: `assize cert ca`.
+    pub tls_ca: Option<PathBuf>,
+    /// This node's certificate, PEM: `assize cert node`.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Nodes talk without TLS beyond loopback: everybody on the network can read and change everything.
+    pub insecure: bool,
+}
+
+/// The admin API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Where gRPC is served.
+    pub listen: SocketAddr,
+    /// The `host:port` by which others reach it, if that is another one.
+    pub advertise: Option<String>,
+    /// TLS certificate chain, PEM.
+    pub tls_certificate: Option<PathBuf>,
+    /// TLS private key, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Who may do what: one `name role sha256-of-token` a line. Without it callers from loopback may do everything.
+    pub tokens_file: Option<PathBuf>,
+    /// Serves beyond loopback without TLS.
+    pub insecure: bool,
 }
 
 /// What a node performs.
@@ -60,6 +119,8 @@ pub enum Role {
 pub struct Mysql {
     /// Where clients connect.
     pub listen: SocketAddr,
+    /// The `host:port` by which clients reach it, if that is another one.
+    pub advertise: Option<String>,
     /// Most connections at a time; one more is kept for administrators. Error 1040 beyond.
     pub max_connections: u32,
     /// The version string that clients see; digits first.
@@ -94,6 +155,8 @@ pub struct Adjudicator {
 pub struct Shard {
     /// How many shards a new cluster gets.
     pub count: u32,
+    /// How many replicas each of them gets: 1 or 3, as far as there are nodes.
+    pub replicas: u32,
     /// Bytes of RocksDB's block cache, shared by all shards of the process.
     pub cache_bytes: u64,
     /// Bytes of writes kept in memory per process before they are flushed.
@@ -139,7 +202,38 @@ pub enum LogFormat {
 
 impl Default for Node {
     fn default() -> Self {
-        Node { id: 1, roles: vec![Role::Adjudicator, Role::Shard, Role::Frontend], data: None }
+        Node {
+            id: 1,
+            roles: vec![Role::Adjudicator, Role::Shard, Role::Frontend],
+            data: None,
+            zone: String::new(),
+        }
+    }
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Peers {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7407)),
+            advertise: None,
+            tls_ca: None,
+            tls_certificate: None,
+            tls_key: None,
+            insecure: false,
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Admin {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7406)),
+            advertise: None,
+            tls_certificate: None,
+            tls_key: None,
+            tokens_file: None,
+            insecure: false,
+        }
     }
 }
 
@@ -147,6 +241,7 @@ impl Default for Mysql {
     fn default() -> Self {
         Mysql {
             listen: SocketAddr::from(([127, 0, 0, 1], 3406)),
+            advertise: None,
             max_connections: 1000,
             version: concat!("8.4.6-assize-", env!("CARGO_PKG_VERSION")).to_owned(),
             tls_certificate: None,
@@ -170,7 +265,7 @@ impl Default for Adjudicator {
 
 impl Default for Shard {
     fn default() -> Self {
-        Shard { count: 4, cache_bytes: 256 << 20, write_buffer_bytes: 128 << 20 }
+        Shard { count: 4, replicas: 3, cache_bytes: 256 << 20, write_buffer_bytes: 128 << 20 }
     }
 }
 
@@ -289,7 +384,78 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.mysql.tls_certificate.is_some() != config.mysql.tls_key.is_some() {
         return invalid("settings `mysql.tls_certificate` and `mysql.tls_key` go together");
     }
+    if config.admin.tls_certificate.is_some() != config.admin.tls_key.is_some() {
+        return invalid("settings `admin.tls_certificate` and `admin.tls_key` go together");
+    }
+    if ![1, 3, 5].contains(&config.shard.replicas) {
+        return invalid("setting `shard.replicas`: 1, 3 or 5");
+    }
+    let peers = &config.peers;
+    let tls = [&peers.tls_ca, &peers.tls_certificate, &peers.tls_key].iter().filter(|p| p.is_some()).count();
+    if tls != 0 && tls != 3 {
+        return invalid("settings `peers.tls_ca`, `peers.tls_certificate` and `peers.tls_key` go together");
+    }
+    let founders = config.cluster.founders()?;
+    let seeds = config.cluster.seeds()?;
+    if !founders.is_empty() && !seeds.is_empty() {
+        return invalid("settings `cluster.nodes` and `cluster.join`: a node founds a cluster or joins one");
+    }
+    if !founders.is_empty() && !founders.iter().any(|(node, _)| node.0 == config.node.id) {
+        return invalid("setting `cluster.nodes`: this node (`node.id`) is not among them");
+    }
+    if !(founders.is_empty() && seeds.is_empty()) && config.node.data.is_none() {
+        return invalid("setting `node.data`: a node of a cluster keeps its data");
+    }
+    if config.is_clustered() && tls == 0 && !peers.insecure && !peers.listen.ip().is_loopback() {
+        return invalid(
+            "setting `peers.listen`: beyond loopback nodes talk over TLS (`assize cert`), or say `peers.insecure = true`",
+        );
+    }
     Ok(())
+}
+
+impl Cluster {
+    /// The founding nodes and their peer addresses.
+    pub fn founders(&self) -> Result<Vec<(NodeId, String)>, ConfigError> {
+        nodes("cluster.nodes", &self.nodes)
+    }
+
+    /// Nodes of the cluster that this one is to be added to.
+    pub fn seeds(&self) -> Result<Vec<(NodeId, String)>, ConfigError> {
+        nodes("cluster.join", &self.join)
+    }
+}
+
+/// Reads `number=host:port` entries, in the order of their numbers.
+fn nodes(setting: &str, entries: &[String]) -> Result<Vec<(NodeId, String)>, ConfigError> {
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        let parsed = entry.split_once('=').and_then(|(id, address)| {
+            let id = id.trim().parse::<u64>().ok().filter(|id| *id > 0)?;
+            let (host, port) = address.trim().rsplit_once(':')?;
+            (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| (id, address.trim().to_owned()))
+        });
+        let Some((id, address)) = parsed else {
+            let text = format!("setting `{setting}`: expected number=host:port, not {entry:?}");
+            return Err(ConfigError::Invalid(text));
+        };
+        if found.insert(NodeId(id), address).is_some() {
+            return Err(ConfigError::Invalid(format!("setting `{setting}`: node {id} is there twice")));
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+impl Config {
+    /// Whether the node belongs to a cluster of several.
+    pub fn is_clustered(&self) -> bool {
+        !self.cluster.nodes.is_empty() || !self.cluster.join.is_empty()
+    }
+
+    /// Whether the node performs a role.
+    pub fn performs(&self, role: Role) -> bool {
+        self.node.roles.contains(&role)
+    }
 }
 
 /// Levenshtein's distance, for "did you mean".
@@ -384,13 +550,17 @@ mod tests {
 
     #[test]
     fn every_file_under_cluster_parses() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cluster");
         let mut seen = 0;
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|e| e == "toml") {
-                load(Some(&path), &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-                seen += 1;
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cluster")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|e| e == "toml") {
+                    load(Some(&path), &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+                    seen += 1;
+                }
             }
         }
         assert!(seen > 0, "cluster/ holds no TOML file");
@@ -398,9 +568,18 @@ mod tests {
 
     #[test]
     fn impossible_settings_are_refused() {
-        for text in
-            ["[node]\nid = 0\n", "[node]\nroles = []\n", "[shard]\ncount = 0\n", "[mysql]\nversion = \"x\"\n"]
-        {
+        for text in [
+            "[node]\nid = 0\n",
+            "[node]\nroles = []\n",
+            "[shard]\ncount = 0\n",
+            "[mysql]\nversion = \"x\"\n",
+            "[shard]\nreplicas = 2\n",
+            "[peers]\ntls_ca = \"ca.pem\"\n",
+            "[cluster]\nnodes = [\"1:127.0.0.1\"]\n",
+            "[cluster]\nnodes = [\"2=127.0.0.1:7407\"]\n",
+            "[cluster]\nnodes = [\"1=127.0.0.1:7407\"]\n",
+            "[node]\ndata = \"x\"\n[cluster]\nnodes = [\"1=a:1\"]\n[peers]\nlisten = \"0.0.0.0:7407\"\n",
+        ] {
             assert!(load_text(text).is_err(), "{text}");
         }
     }

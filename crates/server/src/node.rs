@@ -8,12 +8,11 @@ use crate::roles::frontend::Frontend;
 use crate::{Failure, metrics, telemetry};
 use anyhow::Context;
 use assize_consensus::Adjudicator;
-use assize_model::ShardId;
-use assize_ports::{AdjudicatorClient, DecisionSource, Shard};
+use assize_ports::{AdjudicatorClient, DecisionSource};
+use assize_shards::Directory;
 use assize_shards::embedded::Embedded;
 use figment::value::Value;
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -98,10 +97,10 @@ pub async fn start(config: &Config, mysql: TcpListener, http: TcpListener) -> Re
     let client: Arc<dyn AdjudicatorClient> = Arc::new(adjudicator.clone());
     let source: Arc<dyn DecisionSource> = Arc::new(adjudicator.clone());
     let placement = client.placement().await.map_err(anyhow::Error::from)?;
-    let replicas = roles::shard::open(config, &placement, source).await?;
-    let shards: BTreeMap<ShardId, Arc<dyn Shard>> =
-        replicas.iter().map(|shard| (shard.id(), shard.clone() as Arc<dyn Shard>)).collect();
-    let frontend = Frontend::start(config, mysql, client, Arc::new(shards), placement).await?;
+    let host = roles::shard::open(config, &placement, source, Arc::new(adjudicator.clone())).await?;
+    let replicas = host.residents();
+    let shards = Directory::alone(host, &placement);
+    let frontend = Frontend::start(config, mysql, client, shards, placement).await?;
 
     let draining = Arc::new(AtomicBool::new(false));
     let (stop, stopped) = watch::channel(false);

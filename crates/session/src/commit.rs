@@ -5,8 +5,8 @@ use crate::services::{Services, adjudicator_error, shard_error};
 use crate::txn::Txn;
 use assize_coordinator::{Answer, Coordinator, Effect, Event, Newest, NotProposed, Options, Request, Voter};
 use assize_model::{
-    AbortReason, AccessGroup, CatalogChange, DeadlineClass, ErrorCode, Key, KeyHash, Mutation, Outcome,
-    SqlError, Timestamp, TxnId, Vote, VoteRefusal,
+    AbortReason, AccessGroup, CatalogChange, DeadlineClass, ErrorCode, Key, KeyHash, KeyRange, Mutation,
+    Outcome, Placement, SqlError, Timestamp, TxnId, Vote, VoteRefusal,
 };
 use assize_ports::{AdjudicatorError, BoxFuture, ShardError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -133,7 +133,7 @@ async fn drive(
     class: DeadlineClass,
     inline: bool,
 ) -> Ended {
-    let mut options = Options { counts_replicas: false, ..Options::default() };
+    let mut options = Options::default();
     if class == DeadlineClass::Bulk {
         // What takes long to write takes long to prepare, and its deadline is later too.
         options.prepare_within = class.limit() / 2;
@@ -278,22 +278,46 @@ async fn prepare(
     let vote = match shard.prepare(to.replica, txn, epoch, mutations).await {
         Ok(vote) => vote,
         Err(ShardError::StaleEpoch { current, .. }) => Vote::No(VoteRefusal::StaleEpoch { current }),
-        Err(_) => Vote::No(VoteRefusal::Overloaded),
+        // Silence: the others may carry the majority, and this one is asked again.
+        Err(_) => return Heard::Coordinator(Event::AskFailed),
     };
     Heard::Coordinator(Event::Voted { voter: to, txn, vote })
 }
 
+/// How often the shards are asked again because the placement has changed.
+const NEWEST_TRIES: usize = 8;
+
 type NewestKeys = Vec<(KeyHash, Newest)>;
 type NewestRanges = Vec<((u32, u32), Newest)>;
 
-/// Asks every shard about these keys and ranges: it is simpler than routing, rare, and right at any placement.
+/// Asks every shard about these keys and ranges: it is simpler than routing, and rare. Slots may move meanwhile, and what
+/// moves is written where nobody was asked; so the placement must be the same before and after, by the adjudicator's own
+/// word.
 async fn ask_newest(
     services: &Services,
     keys: Vec<(KeyHash, Key)>,
-    ranges: Vec<((u32, u32), assize_model::KeyRange)>,
+    ranges: Vec<((u32, u32), KeyRange)>,
     at_least: Timestamp,
 ) -> Result<(NewestKeys, NewestRanges), SqlError> {
-    let placement = services.placement();
+    let mut placement = services.refresh_placement().await?;
+    for _ in 0..NEWEST_TRIES {
+        let newest = ask_newest_once(services, &placement, &keys, &ranges, at_least).await?;
+        let after = services.refresh_placement().await?;
+        if after.epoch == placement.epoch {
+            return Ok(newest);
+        }
+        placement = after;
+    }
+    Err(SqlError::new(ErrorCode::ClusterUnavailable, "the placement of shards changed too often"))
+}
+
+async fn ask_newest_once(
+    services: &Services,
+    placement: &Placement,
+    keys: &[(KeyHash, Key)],
+    ranges: &[((u32, u32), KeyRange)],
+    at_least: Timestamp,
+) -> Result<(NewestKeys, NewestRanges), SqlError> {
     let wanted: Vec<Key> = keys.iter().map(|(_, key)| key.clone()).collect();
     let mut by_key: Vec<Option<Newest>> = vec![None; keys.len()];
     let mut by_range: Vec<Option<Newest>> = vec![None; ranges.len()];
@@ -304,20 +328,19 @@ async fn ask_newest(
         });
     };
     for id in placement.shards.keys() {
-        let (shard, _) = services.shard(&placement, *id)?;
+        let (shard, _) = services.shard(placement, *id)?;
         if !wanted.is_empty() {
             let (as_of, newest) = shard.newest_commits(&wanted, at_least).await.map_err(shard_error)?;
             for (held, newest) in by_key.iter_mut().zip(newest) {
                 join(held, newest, as_of);
             }
         }
-        for (held, (_, range)) in by_range.iter_mut().zip(&ranges) {
+        for (held, (_, range)) in by_range.iter_mut().zip(ranges) {
             let (as_of, newest) = shard.newest_commit_in(range, at_least).await.map_err(shard_error)?;
             join(held, newest, as_of);
         }
     }
-    let keys = keys.into_iter().zip(by_key).filter_map(|((hash, _), newest)| Some((hash, newest?))).collect();
-    let ranges =
-        ranges.into_iter().zip(by_range).filter_map(|((at, _), newest)| Some((at, newest?))).collect();
+    let keys = keys.iter().zip(by_key).filter_map(|((hash, _), newest)| Some((*hash, newest?))).collect();
+    let ranges = ranges.iter().zip(by_range).filter_map(|((at, _), newest)| Some((*at, newest?))).collect();
     Ok((keys, ranges))
 }

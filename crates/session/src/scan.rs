@@ -8,6 +8,7 @@ use assize_model::{Key, KeyRange, Placement, ShardId, SqlError, Timestamp};
 use assize_ports::{Direction, ReadView, ScanShards, ShardError};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Rows fetched from one shard at a time, at least.
 const FETCH_MIN: usize = 16;
@@ -21,6 +22,9 @@ pub(crate) struct Cursor {
     pub(crate) snapshot_ts: Timestamp,
     /// What is left to emit; the next page must ask for exactly this.
     pub(crate) next: KeyRange,
+    /// The placement by which the range was divided. Every page is asked by it: by a newer one a shard that was split would
+    /// hide rows that nobody else is asked for.
+    placement: Arc<Placement>,
     parts: Vec<Part>,
 }
 
@@ -35,7 +39,7 @@ struct Part {
 impl Cursor {
     /// A scan that has fetched nothing.
     pub(crate) fn new(
-        placement: &Placement,
+        placement: Arc<Placement>,
         shards: ScanShards,
         range: KeyRange,
         direction: Direction,
@@ -50,7 +54,8 @@ impl Cursor {
             fetched: VecDeque::new(),
             rest: (!range.is_empty()).then(|| range.clone()),
         };
-        Cursor { shards, direction, snapshot_ts, parts: ids.into_iter().map(part).collect(), next: range }
+        let parts = ids.into_iter().map(part).collect();
+        Cursor { shards, direction, snapshot_ts, placement, parts, next: range }
     }
 
     /// Whether some shard has to be asked before the next row is known.
@@ -60,7 +65,7 @@ impl Cursor {
 
     /// Asks every shard that has run dry for more rows, all at once.
     pub(crate) async fn fetch(&mut self, services: &Services, limit: usize) -> Result<(), FetchError> {
-        let placement = services.placement();
+        let placement = self.placement.clone();
         let limit = limit.clamp(FETCH_MIN, FETCH_MAX);
         let (direction, snapshot_ts) = (self.direction, self.snapshot_ts);
         let fetches = self.parts.iter_mut().filter(|p| p.fetched.is_empty()).filter_map(|part| {

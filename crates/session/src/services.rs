@@ -179,6 +179,7 @@ impl Services {
     /// Asks for the newest placement, after a shard has said that ours is old.
     pub async fn refresh_placement(&self) -> Result<Arc<Placement>, SqlError> {
         let newest = self.adjudicator.placement().await.map_err(adjudicator_error)?;
+        self.shards.learn(&newest);
         let mut held = lock(&self.placement);
         if newest.epoch > held.epoch {
             *held = newest;

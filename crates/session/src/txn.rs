@@ -515,7 +515,7 @@ impl Txn {
                         }
                         let placement = self.services.refresh_placement().await?;
                         let next = cursor.next.clone();
-                        cursor = Cursor::new(&placement, request.shards, next, request.direction, ts);
+                        cursor = Cursor::new(placement, request.shards, next, request.direction, ts);
                     }
                 }
             }
@@ -540,7 +540,7 @@ impl Txn {
         match kept {
             Some(at) => self.cursors.swap_remove(at),
             None => Cursor::new(
-                &self.services.placement(),
+                self.services.placement(),
                 request.shards,
                 request.range.clone(),
                 request.direction,

@@ -1,9 +1,15 @@
-//! Implementations of [`assize_ports::Shard`].
+//! Shards: their replicas on a node, the way to them, and their moving about.
 //!
 //! ```text
-//!   session ──Shard──▶ embedded::Embedded ──▶ mvcc::Reader ──────────────┐
-//!                           │ prepare                                   ▼
-//!   DecisionSource ──▶ one task per shard ──▶ replica (the mind) ──▶ mvcc on rocks
+//!   session ──ShardDirectory──▶ Directory ──▶ Replicated ──Replica──┬─▶ embedded::Embedded ─▶ mvcc on RocksDB
+//!                                                                   └─▶ another node (rpc)
+//!   DecisionSource ──▶ one task per replica ──▶ replica (the mind) ──▶ mvcc on RocksDB
+//!                            │  ▲
+//!                            ▼  │ intents, checkpoints
+//!                        siblings (Peers, Service::Sibling)
+//!
+//!   placement ──▶ embedded::ShardHost: which replicas are on this node
+//!   operators ──▶ Mover: add, remove and move replicas, split shards, while clients write
 //! ```
 //!
 //! Invariants:
@@ -13,10 +19,28 @@
 //! - A Yes vote is answered only after the intent is on disk.
 //! - A position is reported as durable only after everything up to it is.
 //! - A store that fails stops its shard loudly; nothing is served from it any more.
+//! - A copy of a sibling counts only once all of it is durable and has been compared with what was sent.
 //!
-//! **Absent on purpose:** no decisions, no routing, no rows: a shard knows keys, values and slots.
+//! **Absent on purpose:** no decisions, no rows, no sockets: a shard knows keys, values and slots, and speaks with its
+//! siblings through [`assize_ports::Peers`].
 //!
-//! Where to read next: [`embedded::open`], `embedded/replica.rs`.
+//! Where to read next: [`embedded::ShardHost`], `embedded/replica.rs`, then [`Mover`].
 #![allow(clippy::disallowed_methods)] // This floor has clocks.
 
+mod care;
+mod colleagues;
+mod directory;
 pub mod embedded;
+mod jobs;
+mod mover;
+mod replicated;
+mod service;
+pub mod wire;
+
+pub use care::{Caretaker, NodeCondition, Policy, next_task};
+pub use colleagues::{Colleagues, LeaderAdministration};
+pub use directory::{Directory, RemoteReplicas};
+pub use jobs::Jobs;
+pub use mover::{Comparison, MoveError, Mover, Progress, Task};
+pub use replicated::{Member, Replicated};
+pub use service::SiblingService;

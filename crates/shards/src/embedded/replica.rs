@@ -1,17 +1,38 @@
 //! The hands of a replica: one task that feeds its mind and carries out what it asks for.
 //!
-//! The mind (`assize-replica`) decides everything; it was simulated with three replicas before it met a disk.
-//! Here it has no siblings yet, so what only a sibling could give (an intent, a checkpoint) ends the replica.
+//! The mind (`assize-replica`) decides everything; it was simulated before it met a disk. What takes long (a sibling, the
+//! adjudicator's leader, a copy) goes on beside the task and comes back as an event; the task itself waits for its disk
+//! and for nothing else.
+//!
+//! A **fledgling** is a replica of a shard that does not exist yet. It follows the parent's stream as a learner. The entry
+//! that splits the parent is where it leaves: everything before it belongs to both shards, and from it on there is a
+//! stream of its own.
+//!
+//! ```text
+//!   parent's stream   … 41 ── 42 ── 43 (split) ── 44 …
+//!   fledgling            └──▶ 42 ─┐
+//!   its own stream                └──▶ 43 ── 44 …
+//! ```
 
-use super::engine::RocksEngine;
-use super::{Options, Setup};
-use assize_model::{Epoch, Position, Timestamp, TxnId, Vote};
-use assize_mvcc::{Prepare, Slots};
-use assize_ports::{DecisionSource, DecisionStream, ShardStandings, StreamError};
-use assize_replica::{Effect, ReadRefusal, RequestId, Standing, Standings};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use super::engine::{Generation, RocksEngine};
+use super::registry::{Record, Registry};
+use super::siblings::Siblings;
+use super::{OpenError, Options, copy};
+use crate::wire::Phase;
+use assize_model::{
+    Epoch, LogIndex, PlacementCommand, Position, ReplicaId, ShardId, Slot, StreamEntry, Timestamp, TxnId,
+    Vote,
+};
+use assize_mvcc::{Engine, MvccStore, Prepare, Reader, Slots};
+use assize_ports::{
+    BoxFuture, DecisionSource, DecisionStream, ShardAdministration, ShardStandings, StreamError,
+};
+use assize_replica::{Effect, IntentAnswer, ReadRefusal, RequestId, Standing, Standings};
+use assize_rocks::Image;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -24,6 +45,10 @@ const TICK: Duration = Duration::from_millis(250);
 const FULL_MAX: Duration = Duration::from_secs(30);
 /// A stream that cannot be reached is tried again after this long.
 const RESUBSCRIBE: Duration = Duration::from_millis(250);
+/// Questions to the adjudicator that are not answered within this time are asked again.
+const ASK_MAX: Duration = Duration::from_secs(5);
+/// Requests for a shard that is about to be there; more are turned away.
+const HELD_MAX: usize = 1024;
 
 type Mind = assize_replica::Replica<RocksEngine>;
 type MindEvent = assize_replica::Event<RocksEngine>;
@@ -36,35 +61,94 @@ pub enum Event {
     Forget(TxnId),
     /// Say when a read may go ahead.
     Admit(Timestamp, Option<Epoch>, oneshot::Sender<Result<(), ReadRefusal>>),
-    /// A reader met an error that ends the replica.
-    ReadFailed(String),
+    /// A sibling lacks an intent.
+    IntentAsked(ReplicaId, TxnId, oneshot::Sender<IntentAnswer>),
+    /// A learner wants a checkpoint at or after an entry.
+    CheckpointAsked(ReplicaId, LogIndex, oneshot::Sender<Image>),
+    /// The contents are not those of the siblings.
+    ContentDiffers,
+    /// Begin to make durable what has been applied.
+    Flush,
+    /// A reader of these contents met an error that ends the replica.
+    ReadFailed(Generation, String),
     /// Flush and end.
     Stop,
 }
 
-/// How far the replica is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The contents that can be read now.
+#[derive(Clone)]
+pub struct View {
+    /// Which they are.
+    pub generation: Generation,
+    /// Reads them.
+    pub reader: Reader<RocksEngine>,
+}
+
+/// How the replica is, for those who read and those who watch.
+#[derive(Clone)]
 pub struct Progress {
-    /// The epoch at the position.
-    pub epoch: Epoch,
-    /// Why it has ended, if it has failed.
-    pub failure: Option<Arc<str>>,
+    /// What can be read; nothing while it is being rebuilt.
+    pub view: Option<View>,
+    /// What it does.
+    pub phase: Phase,
+}
+
+/// Numbers that change too often to be watched.
+#[derive(Default)]
+pub struct Gauges {
+    /// The last entry applied.
+    pub index: AtomicU64,
+    /// The last entry applied durably.
+    pub durable: AtomicU64,
+    /// Bytes of the copy that is being made.
+    pub copied: Arc<AtomicU64>,
+    /// Bytes on disk, roughly.
+    pub files: AtomicU64,
+}
+
+/// Everything around a replica.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub source: Arc<dyn DecisionSource>,
+    pub administration: Arc<dyn ShardAdministration>,
+    pub siblings: Siblings,
+    pub registry: Registry,
+    pub options: Options,
 }
 
 /// The task.
 pub struct Replica {
-    setup: Setup,
+    shard: ShardId,
+    record: Record,
     mind: Mind,
     /// What the mind asked for and is not done yet.
-    effects: Vec<Effect<PathBuf>>,
-    stream: Box<dyn DecisionStream>,
+    effects: Vec<Effect<Image>>,
+    stream: Option<Box<dyn DecisionStream>>,
+    /// The subscription that is on its way: its number, and after which entry.
+    subscribing: Option<(u64, LogIndex)>,
+    subscriptions: u64,
     /// Where the stream will go on, so that asking again for the same costs nothing.
     streamed: Position,
-    source: Arc<dyn DecisionSource>,
+    has_ended: bool,
+    /// Of a fledgling: entries from one on that may be the split.
+    gate: VecDeque<Arc<StreamEntry>>,
+    /// Of a fledgling: requests for the shard that it will be.
+    held: Vec<Event>,
+    around: Surroundings,
     events: mpsc::Receiver<Event>,
     progress: watch::Sender<Progress>,
+    gauges: Arc<Gauges>,
     votes: BTreeMap<RequestId, oneshot::Sender<Vote>>,
     reads: BTreeMap<RequestId, oneshot::Sender<Result<(), ReadRefusal>>>,
+    intents: BTreeMap<(ReplicaId, TxnId), Vec<oneshot::Sender<IntentAnswer>>>,
+    learners: BTreeMap<ReplicaId, oneshot::Sender<Image>>,
+    /// What goes on beside the task.
+    pending: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Of these questions one is on its way.
+    asked: BTreeSet<Question>,
+    copying: Option<BoxFuture<'static, (ReplicaId, Result<(Generation, RocksEngine), copy::CopyError>)>>,
+    /// Contents that the mind may still read, and that go when it follows again.
+    outdated: Vec<Generation>,
     next_request: u64,
     /// Since when a full disk holds the stream up.
     full_since: Option<Instant>,
@@ -76,70 +160,110 @@ enum End {
     Failed(String),
 }
 
+/// What has come back.
+enum Done {
+    Subscribed(u64, Position, Result<Box<dyn DecisionStream>, StreamError>),
+    SubscribeAgain,
+    Intent(ReplicaId, TxnId, IntentAnswer),
+    Answered(Question, Option<MindEvent>),
+    CopyFailed(ReplicaId),
+}
+
+/// A question to the adjudicator.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Question {
+    Standings,
+    Raise,
+    Register,
+}
+
 impl Replica {
-    /// Opens the mind on an engine and resumes its stream. The reader can be used at once.
-    pub async fn open(
-        setup: Setup,
-        engine: RocksEngine,
-        source: Arc<dyn DecisionSource>,
+    /// Opens the mind on what the record says is there. `epoch` and `slots` are the shard's, should the contents be empty.
+    pub fn open(
+        shard: ShardId,
+        record: Record,
+        epoch: Epoch,
+        slots: Vec<(Slot, Slot)>,
         events: mpsc::Receiver<Event>,
-        options: &Options,
-    ) -> Result<(Replica, watch::Receiver<Progress>), super::OpenError> {
-        let shard = setup.shard;
-        let mind_options = assize_replica::Options {
-            store: assize_mvcc::Options {
-                epoch: setup.epoch,
-                slots: Slots::new(setup.slots.clone()),
-                ..assize_mvcc::Options::default()
-            },
-            flush_after: options.flush_interval,
-            ..assize_replica::Options::new(shard, setup.replica)
-        };
+        around: Surroundings,
+    ) -> Result<(Replica, watch::Receiver<Progress>, Arc<Gauges>), OpenError> {
         let mut effects = Vec::new();
-        let mind = in_place(|| Mind::resume(now(), engine, mind_options, &mut effects));
-        let (Some(position), Some(store)) = (mind.position(), mind.store()) else {
-            let reason = mind.alarm().map_or_else(String::new, ToString::to_string);
-            return Err(super::OpenError::Shard { shard, reason });
+        let store =
+            assize_mvcc::Options { epoch, slots: Slots::new(slots), ..assize_mvcc::Options::default() };
+        let options = mind_options(shard, &record, store, &around.options);
+        let mind = match record.contents {
+            None => Mind::copy(now(), record.had_intents, options, &mut effects),
+            Some(generation) => {
+                let engine = RocksEngine::open(around.registry.store(), shard, generation);
+                let engine = engine.ok_or_else(|| OpenError::Shard {
+                    shard,
+                    reason: "the families that its record names are not there".into(),
+                })?;
+                in_place(|| Mind::resume(now(), engine, options, &mut effects))
+            }
         };
-        let (progress, watched) = watch::channel(Progress { epoch: store.epoch(), failure: None });
-        let stream = source.subscribe(shard, position).await?;
-        let replica = Replica {
-            setup,
+        if let Some(alarm) = mind.alarm() {
+            return Err(OpenError::Shard { shard, reason: alarm.to_string() });
+        }
+        let progress = Progress { view: None, phase: Phase::Copying { bytes: 0 } };
+        let (progress, watched) = watch::channel(progress);
+        let gauges = Arc::new(Gauges::default());
+        let mut replica = Replica {
+            shard,
+            record,
             mind,
             effects,
-            stream,
-            streamed: position,
-            source,
+            stream: None,
+            subscribing: None,
+            subscriptions: 0,
+            streamed: Position::default(),
+            has_ended: false,
+            gate: VecDeque::new(),
+            held: Vec::new(),
+            around,
             events,
             progress,
+            gauges: gauges.clone(),
             votes: BTreeMap::new(),
             reads: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            learners: BTreeMap::new(),
+            pending: FuturesUnordered::new(),
+            asked: BTreeSet::new(),
+            copying: None,
+            outdated: Vec::new(),
             next_request: 0,
             full_since: None,
         };
-        Ok((replica, watched))
+        replica.publish();
+        Ok((replica, watched, gauges))
     }
 
-    /// The reading half of the store.
-    pub fn reader(&self) -> assize_mvcc::Reader<RocksEngine> {
-        self.mind.reader().expect("a mind that was just opened has a store")
+    /// As whom it follows a stream: itself, or a learner of its parent.
+    fn me(&self) -> (ShardId, ReplicaId) {
+        self.record.parent.unwrap_or((self.shard, self.record.replica))
     }
 
     /// Runs until it is stopped or fails.
     pub async fn run(mut self) {
-        let shard = self.setup.shard;
+        let shard = self.shard;
         match self.follow().await {
             End::Stop => {
                 if let Some(store) = self.mind.store()
-                    && let Err(error) = in_place(|| assize_mvcc::Engine::flush(store.engine()))
+                    && let Err(error) = in_place(|| store.engine().flush())
                 {
                     // Nothing is lost: the stream brings it again.
                     tracing::warn!(%shard, %error, "the last flush failed");
                 }
+                // The directory is free once nobody can read it any more.
+                self.progress.send_modify(|progress| progress.view = None);
             }
             End::Failed(why) => {
-                tracing::error!(%shard, why, "the replica stops");
-                self.progress.send_modify(|progress| progress.failure = Some(why.as_str().into()));
+                tracing::error!(%shard, replica = %self.record.replica, why, "the replica stops");
+                self.progress.send_modify(|progress| {
+                    progress.view = None;
+                    progress.phase = Phase::Halted(why);
+                });
                 // Whoever waits learns of it by the end of the channels.
             }
         }
@@ -148,44 +272,30 @@ impl Replica {
     async fn follow(&mut self) -> End {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut has_ended = false;
         loop {
-            if let Err(end) = self.carry_out().await {
+            if let Err(end) = self.carry_out() {
                 return end;
             }
+            if !self.gate.is_empty()
+                && let Err(end) = self.pass_gate().await
+            {
+                return end;
+            }
+            self.publish();
+            let listens = !self.has_ended && self.gate.is_empty();
             let step = tokio::select! {
-                entries = self.stream.next(), if !has_ended => match entries {
-                    Ok(entries) => {
-                        for entry in entries {
-                            self.streamed = entry.position;
-                            self.step(MindEvent::Streamed(entry));
-                        }
-                        self.publish();
-                        Ok(())
-                    }
-                    // The adjudicator of this process stops, and its reason is the better one.
-                    Err(StreamError::Ended(why)) => {
-                        tracing::debug!(shard = %self.setup.shard, why, "the stream has ended");
-                        has_ended = true;
-                        Ok(())
-                    }
-                    Err(StreamError::Unreachable(_)) => {
-                        tokio::time::sleep(RESUBSCRIBE).await;
-                        self.streamed = Position::default();
-                        self.step(MindEvent::StreamLost);
-                        Ok(())
-                    }
-                    Err(error) => Err(End::Failed(error.to_string())),
-                },
+                entries = next_entries(&mut self.stream), if listens && self.stream.is_some() => {
+                    self.take_in(entries)
+                }
+                Some(done) = self.pending.next(), if !self.pending.is_empty() => self.done(done),
+                (from, copied) = next_copy(&mut self.copying), if self.copying.is_some() => {
+                    self.copied(from, copied)
+                }
                 event = self.events.recv() => match event {
                     Some(event) => self.take(event),
                     None => Err(End::Stop),
                 },
-                _ = ticks.tick() => {
-                    in_place(|| self.step(MindEvent::Tick));
-                    self.drop_those_who_left();
-                    self.look_at_the_disk()
-                }
+                _ = ticks.tick() => self.tick(),
             };
             if let Err(end) = step {
                 return end;
@@ -197,12 +307,203 @@ impl Replica {
         self.mind.step(now(), event, &mut self.effects);
     }
 
-    /// Shows the epoch to readers; the store itself shows them its position.
-    fn publish(&self) {
-        if let Some(epoch) = self.mind.store().map(assize_mvcc::MvccStore::epoch) {
-            self.progress.send_if_modified(|progress| std::mem::replace(&mut progress.epoch, epoch) != epoch);
+    fn tick(&mut self) -> Result<(), End> {
+        in_place(|| self.step(MindEvent::Tick));
+        self.drop_those_who_left();
+        let durable = self.mind.store().map(MvccStore::durable_position).and_then(Result::ok);
+        self.gauges.durable.store(durable.unwrap_or_default().index.0, Ordering::Relaxed);
+        let files = self.mind.store().map_or(0, |store| store.engine().file_bytes());
+        self.gauges.files.store(files, Ordering::Relaxed);
+        self.look_at_the_disk()
+    }
+
+    /// Shows what can be read, and what the replica does.
+    fn publish(&mut self) {
+        let position = self.mind.position();
+        self.gauges.index.store(position.unwrap_or_default().index.0, Ordering::Relaxed);
+        let generation = position.and(self.record.contents);
+        let phase = match position {
+            None => Phase::Copying { bytes: self.gauges.copied.load(Ordering::Relaxed) },
+            Some(_) if self.record.parent.is_some() => Phase::Fledgling,
+            Some(_) => Phase::Following,
+        };
+        {
+            let shown = self.progress.borrow();
+            if shown.view.as_ref().map(|view| view.generation) == generation && shown.phase == phase {
+                return;
+            }
+        }
+        let view = generation.zip(self.mind.reader()).map(|(generation, reader)| View { generation, reader });
+        self.progress.send_replace(Progress { view, phase });
+    }
+
+    // The stream.
+
+    fn take_in(&mut self, entries: Result<Vec<Arc<StreamEntry>>, StreamError>) -> Result<(), End> {
+        match entries {
+            Ok(entries) => {
+                for entry in entries {
+                    self.streamed = entry.position;
+                    let may_be_the_split = self.record.parent.is_some() && entry.epoch.is_some();
+                    if may_be_the_split || !self.gate.is_empty() {
+                        self.gate.push_back(entry);
+                    } else {
+                        self.step(MindEvent::Streamed(entry));
+                    }
+                }
+                Ok(())
+            }
+            Err(error) => self.stream_failed(error),
         }
     }
+
+    fn stream_failed(&mut self, error: StreamError) -> Result<(), End> {
+        let (shard, replica) = self.me();
+        self.stream = None;
+        match error {
+            // The adjudicator of this process stops, and its reason is the better one.
+            StreamError::Ended(why) => {
+                tracing::debug!(%shard, why, "the stream has ended");
+                self.has_ended = true;
+            }
+            StreamError::Forgotten { .. } if self.around.siblings.has_any(shard, replica) => {
+                tracing::warn!(%shard, %replica, %error, "the replica is rebuilt from a sibling");
+                self.step(MindEvent::StreamForgotten);
+            }
+            StreamError::Forgotten { .. } => return Err(End::Failed(error.to_string())),
+            // A shard that the source does not know (yet, or any more) is waited for: who closes this replica is told
+            // by the placement, not by a stream.
+            StreamError::Unreachable(_) | StreamError::NoSuchShard(_) => {
+                self.pending.push(Box::pin(async {
+                    tokio::time::sleep(RESUBSCRIBE).await;
+                    Done::SubscribeAgain
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, after: Position) {
+        let is_subscribed = self.stream.is_some() && after.index == self.streamed.index;
+        let is_subscribing = self.subscribing.is_some_and(|(_, index)| index == after.index);
+        if is_subscribed || is_subscribing || self.has_ended {
+            return;
+        }
+        self.stream = None;
+        self.gate.clear();
+        self.subscriptions += 1;
+        let number = self.subscriptions;
+        self.subscribing = Some((number, after.index));
+        let (source, (shard, _)) = (self.around.source.clone(), self.me());
+        self.pending.push(Box::pin(async move {
+            let unreachable = Err(StreamError::Unreachable("no answer".into()));
+            let subscribed = tokio::time::timeout(ASK_MAX, source.subscribe(shard, after)).await;
+            Done::Subscribed(number, after, subscribed.unwrap_or(unreachable))
+        }));
+    }
+
+    fn done(&mut self, done: Done) -> Result<(), End> {
+        match done {
+            Done::Subscribed(number, after, subscribed) => {
+                if self.subscribing.is_none_or(|(latest, _)| latest != number) {
+                    return Ok(());
+                }
+                self.subscribing = None;
+                match subscribed {
+                    Ok(stream) => {
+                        self.stream = Some(stream);
+                        self.streamed = after;
+                    }
+                    Err(error) => return self.stream_failed(error),
+                }
+            }
+            Done::SubscribeAgain => {
+                if self.stream.is_none() && self.subscribing.is_none() {
+                    self.step(MindEvent::StreamLost);
+                }
+            }
+            Done::Intent(from, txn, answer) => {
+                self.step(MindEvent::IntentAnswered { from, txn, answer });
+            }
+            Done::CopyFailed(from) => self.step(MindEvent::CheckpointFailed { from }),
+            Done::Answered(question, event) => {
+                self.asked.remove(&question);
+                if let Some(event) = event {
+                    self.step(event);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // The split.
+
+    /// Of a fledgling: looks at each entry that may be the split once everything before it has been applied.
+    async fn pass_gate(&mut self) -> Result<(), End> {
+        while let Some(entry) = self.gate.front().cloned() {
+            let Some(position) = self.mind.position() else {
+                // What is copied now comes with a subscription of its own.
+                self.gate.clear();
+                return Ok(());
+            };
+            if entry.position.index > position.index {
+                if entry.after != position.index {
+                    // An intent is being fetched.
+                    return Ok(());
+                }
+                let own = stream_from(self.around.source.clone(), self.shard, position);
+                match own.await {
+                    Ok(Some((stream, entries))) => return self.leave_parent(position, stream, entries),
+                    Ok(None) => {}
+                    // Asked again with the next tick.
+                    Err(_) => return Ok(()),
+                }
+            }
+            self.gate.pop_front();
+            self.step(MindEvent::Streamed(entry));
+            self.carry_out()?;
+        }
+        Ok(())
+    }
+
+    /// From here on it is a replica of its own shard.
+    fn leave_parent(
+        &mut self,
+        position: Position,
+        stream: Box<dyn DecisionStream>,
+        entries: Vec<Arc<StreamEntry>>,
+    ) -> Result<(), End> {
+        let failed = |error: &dyn std::fmt::Display| End::Failed(error.to_string());
+        let (Some(store), Some(generation)) = (self.mind.store(), self.record.contents) else {
+            return Ok(());
+        };
+        // Its own stream does not go back behind the split, so nothing before it may be lost any more.
+        in_place(|| store.engine().flush()).map_err(|error| failed(&error))?;
+        // Whoever follows the placement says when it has heard of the shard.
+        let record = Record { parent: None, is_learner: true, had_intents: true, ..self.record };
+        in_place(|| self.around.registry.put(self.shard, record)).map_err(|error| failed(&error))?;
+        let engine = RocksEngine::open(self.around.registry.store(), self.shard, generation);
+        let engine = engine.expect("the families that the mind has just used");
+        self.record = record;
+        self.effects.clear();
+        self.pending = FuturesUnordered::new();
+        self.asked.clear();
+        self.subscribing = None;
+        self.gate.clear();
+        let options =
+            mind_options(self.shard, &record, assize_mvcc::Options::default(), &self.around.options);
+        self.mind = in_place(|| Mind::resume(now(), engine, options, &mut self.effects));
+        self.stream = Some(stream);
+        self.streamed = position;
+        tracing::info!(shard = %self.shard, replica = %record.replica, at = %position.index, "split off");
+        self.take_in(Ok(entries))?;
+        for event in std::mem::take(&mut self.held) {
+            self.take(event)?;
+        }
+        Ok(())
+    }
+
+    // Requests.
 
     fn take(&mut self, event: Event) -> Result<(), End> {
         let mut prepares = Vec::new();
@@ -210,10 +511,19 @@ impl Replica {
         let mut next = Some(event);
         while let Some(event) = next {
             match event {
+                Event::Prepare(..) | Event::Admit(..) if self.record.parent.is_some() => {
+                    // Whoever is turned away hears it by the end of its channel.
+                    if self.held.len() < HELD_MAX {
+                        self.held.push(event);
+                    }
+                }
                 Event::Prepare(prepare, reply) => {
-                    let request = self.draw();
-                    self.votes.insert(request, reply);
-                    prepares.push((request, prepare));
+                    // Without a store it cannot tell, and silence is for the coordinator to count.
+                    if self.mind.store().is_some() {
+                        let request = self.draw();
+                        self.votes.insert(request, reply);
+                        prepares.push((request, prepare));
+                    }
                 }
                 Event::Forget(txn) => self.step(MindEvent::ForgetAsked(txn)),
                 Event::Admit(snapshot_ts, epoch, reply) => {
@@ -221,7 +531,24 @@ impl Replica {
                     self.reads.insert(request, reply);
                     self.step(MindEvent::ReadAsked { request, snapshot_ts, epoch });
                 }
-                Event::ReadFailed(why) => end = Err(End::Failed(why)),
+                Event::IntentAsked(from, txn, reply) => {
+                    self.intents.entry((from, txn)).or_default().push(reply);
+                    in_place(|| self.step(MindEvent::IntentAsked { from, txn }));
+                }
+                Event::CheckpointAsked(from, at_least, reply) => {
+                    if self.mind.store().is_some() {
+                        self.learners.insert(from, reply);
+                        in_place(|| self.step(MindEvent::CheckpointAsked { from, at_least }));
+                    }
+                }
+                Event::ContentDiffers => self.step(MindEvent::ContentDiffers),
+                Event::Flush => self.begin_flush(),
+                Event::ReadFailed(generation, why) => {
+                    // Contents that have been replaced end nobody.
+                    if self.record.contents == Some(generation) {
+                        end = Err(End::Failed(why));
+                    }
+                }
                 Event::Stop => end = Err(End::Stop),
             }
             // Prepares that have arrived together share one sync.
@@ -232,6 +559,15 @@ impl Replica {
             in_place(|| self.step(MindEvent::PreparesAsked(prepares)));
         }
         end
+    }
+
+    fn begin_flush(&self) {
+        if let Some(store) = self.mind.store()
+            && let Err(error) = store.engine().begin_flush()
+        {
+            // The mind flushes by itself and hears the error then.
+            tracing::warn!(shard = %self.shard, %error, "a flush cannot begin");
+        }
     }
 
     fn draw(&mut self) -> RequestId {
@@ -245,6 +581,16 @@ impl Replica {
         gone.extend(self.votes.extract_if(.., |_, reply| reply.is_closed()).map(|(request, _)| request));
         gone.extend(self.reads.extract_if(.., |_, reply| reply.is_closed()).map(|(request, _)| request));
         gone.into_iter().for_each(|request| self.step(MindEvent::Cancelled(request)));
+        self.learners.retain(|_, reply| !reply.is_closed());
+        self.intents.retain(|_, replies| {
+            replies.retain(|reply| !reply.is_closed());
+            !replies.is_empty()
+        });
+        self.held.retain(|event| match event {
+            Event::Prepare(_, reply) => !reply.is_closed(),
+            Event::Admit(_, _, reply) => !reply.is_closed(),
+            _ => true,
+        });
     }
 
     fn look_at_the_disk(&mut self) -> Result<(), End> {
@@ -252,7 +598,7 @@ impl Replica {
             self.full_since = None;
             return Ok(());
         }
-        let shard = self.setup.shard;
+        let shard = self.shard;
         if self.full_since.is_none() {
             tracing::error!(%shard, "the disk is full: waiting for space");
         }
@@ -263,30 +609,21 @@ impl Replica {
         Ok(())
     }
 
-    async fn carry_out(&mut self) -> Result<(), End> {
+    // Effects.
+
+    fn carry_out(&mut self) -> Result<(), End> {
         while !self.effects.is_empty() {
             for effect in std::mem::take(&mut self.effects) {
-                self.carry_out_one(effect).await?;
+                self.carry_out_one(effect)?;
             }
         }
         Ok(())
     }
 
-    async fn carry_out_one(&mut self, effect: Effect<PathBuf>) -> Result<(), End> {
+    fn carry_out_one(&mut self, effect: Effect<Image>) -> Result<(), End> {
+        let (shard, replica) = self.me();
         match effect {
-            Effect::Subscribe { after } => {
-                if after.index != self.streamed.index {
-                    match self.source.subscribe(self.setup.shard, after).await {
-                        Ok(stream) => {
-                            self.stream = stream;
-                            self.streamed = after;
-                        }
-                        // The mind asks again.
-                        Err(StreamError::Unreachable(_)) => {}
-                        Err(error) => return Err(End::Failed(error.to_string())),
-                    }
-                }
-            }
+            Effect::Subscribe { after } => self.subscribe(after),
             Effect::Vote { request, vote, .. } => {
                 if let Some(reply) = self.votes.remove(&request) {
                     // A coordinator that went away is done with the transaction.
@@ -303,32 +640,191 @@ impl Replica {
                     let _ = reply.send(Err(refusal));
                 }
             }
-            Effect::AskStandings => {
-                if let Ok(standings) = self.source.standings(self.setup.shard).await {
-                    self.step(MindEvent::StandingsReported(standings_of(standings)));
+            Effect::ReportDurable { durable } => {
+                self.around.source.report_durable(shard, replica, durable);
+            }
+            Effect::FetchIntent { from, txn } => {
+                let siblings = self.around.siblings.clone();
+                self.pending.push(Box::pin(async move {
+                    Done::Intent(from, txn, siblings.intent(shard, replica, from, txn).await)
+                }));
+            }
+            Effect::AnswerIntent { to, txn, answer } => {
+                for reply in self.intents.remove(&(to, txn)).into_iter().flatten() {
+                    let _ = reply.send(answer.clone());
                 }
             }
-            Effect::ReportDurable { durable } => {
-                self.source.report_durable(self.setup.shard, self.setup.replica, durable);
+            Effect::SendCheckpoint { to, checkpoint } => {
+                if let Some(reply) = self.learners.remove(&to) {
+                    // A learner that went away asks somebody else.
+                    let _ = reply.send(checkpoint);
+                }
             }
+            Effect::AskStandings => self.ask_standings(),
+            Effect::RaiseEpoch | Effect::Register if !self.around.siblings.has_any(shard, replica) => {
+                // A learner may have come here before the news of its shard, and is asked for again.
+                if !self.record.is_learner {
+                    return Err(End::Failed("it must be rebuilt from a sibling, and there is none".into()));
+                }
+            }
+            Effect::RaiseEpoch => {
+                self.administer(Question::Raise, PlacementCommand::Raise(shard), |_| MindEvent::EpochRaised);
+            }
+            Effect::Register => {
+                let command = PlacementCommand::Register(shard, replica);
+                self.administer(Question::Register, command, |index| MindEvent::Registered { index });
+            }
+            Effect::AskCheckpoint { from, at_least } => self.copy(from, at_least),
             Effect::Halt(alarm) => return Err(End::Failed(alarm.to_string())),
-            // Siblings on other nodes are out of reach for a process of its own.
-            Effect::FetchIntent { from, .. } | Effect::AskCheckpoint { from, .. } => {
-                let why = format!("replica {from} has what is missing here, and cannot be reached");
-                return Err(End::Failed(why));
-            }
-            Effect::RaiseEpoch | Effect::Register => {
-                return Err(End::Failed("it must be rebuilt from a sibling, and there is none".into()));
-            }
-            Effect::AnswerIntent { .. }
-            | Effect::SendCheckpoint { .. }
-            | Effect::AskSlots { .. }
+            // Not carried yet: whoever asks takes silence for no answer, and asks again.
+            Effect::AskSlots { .. }
             | Effect::AskContent { .. }
             | Effect::AnswerContent { .. }
             | Effect::TellContentDiffers { .. }
             | Effect::ReportDifference(_) => {}
         }
         Ok(())
+    }
+
+    fn ask_standings(&mut self) {
+        if !self.asked.insert(Question::Standings) {
+            return;
+        }
+        let (source, (shard, _)) = (self.around.source.clone(), self.me());
+        self.pending.push(Box::pin(async move {
+            let standings = tokio::time::timeout(ASK_MAX, source.standings(shard)).await;
+            let standings = standings.ok().and_then(Result::ok).map(standings_of);
+            Done::Answered(Question::Standings, standings.map(MindEvent::StandingsReported))
+        }));
+    }
+
+    fn administer(
+        &mut self,
+        question: Question,
+        command: PlacementCommand,
+        event: impl FnOnce(LogIndex) -> MindEvent + Send + 'static,
+    ) {
+        if !self.asked.insert(question) {
+            return;
+        }
+        let (administration, shard) = (self.around.administration.clone(), self.shard);
+        self.pending.push(Box::pin(async move {
+            let done = tokio::time::timeout(ASK_MAX, administration.administer(command)).await;
+            let index = match done {
+                Ok(Ok(index)) => Some(index),
+                Ok(Err(error)) => {
+                    tracing::debug!(%shard, ?question, %error, "asked again later");
+                    None
+                }
+                Err(_) => None,
+            };
+            Done::Answered(question, index.map(event))
+        }));
+    }
+
+    // Rebuilding.
+
+    /// Begins to copy a sibling; whatever was being copied is given up.
+    fn copy(&mut self, from: ReplicaId, at_least: LogIndex) {
+        let (shard, me) = self.me();
+        let (into, siblings) = (self.shard, self.around.siblings.clone());
+        let (registry, copied) = (self.around.registry.clone(), self.gauges.copied.clone());
+        copied.store(0, Ordering::Relaxed);
+        tracing::info!(%shard, replica = %me, %from, "copying a sibling");
+        self.copying = Some(Box::pin(async move {
+            let arrived = async {
+                let source = siblings.checkpoint(shard, me, from, at_least).await?;
+                copy::receive(registry, into, source, copied).await
+            };
+            (from, arrived.await)
+        }));
+    }
+
+    fn copied(
+        &mut self,
+        from: ReplicaId,
+        copied: Result<(Generation, RocksEngine), copy::CopyError>,
+    ) -> Result<(), End> {
+        self.copying = None;
+        let shard = self.shard;
+        let (generation, engine) = match copied {
+            Ok(copied) => copied,
+            Err(error) => {
+                tracing::warn!(%shard, %from, %error, "a sibling could not be copied");
+                // Not at once: siblings that are all away would be asked in a circle without a pause.
+                let failed = async move {
+                    tokio::time::sleep(RESUBSCRIBE).await;
+                    Done::CopyFailed(from)
+                };
+                self.pending.push(Box::pin(failed));
+                return Ok(());
+            }
+        };
+        let record = Record { contents: Some(generation), had_intents: true, ..self.record };
+        in_place(|| self.around.registry.put(shard, record)).map_err(|e| End::Failed(e.to_string()))?;
+        self.outdated.extend(self.record.contents);
+        self.record = record;
+        in_place(|| self.step(MindEvent::CheckpointArrived(engine)));
+        if self.mind.position().is_some() {
+            tracing::info!(%shard, replica = %record.replica, "follows its stream");
+            // Readers get the new contents before the old ones go.
+            self.publish();
+            for outdated in std::mem::take(&mut self.outdated) {
+                let store = self.around.registry.store();
+                in_place(|| RocksEngine::drop_pair(store, shard, outdated))
+                    .map_err(|error| End::Failed(error.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The stream of a shard and its first entries, if it begins right after this position.
+async fn stream_from(
+    source: Arc<dyn DecisionSource>,
+    shard: ShardId,
+    position: Position,
+) -> Result<Option<(Box<dyn DecisionStream>, Vec<Arc<StreamEntry>>)>, StreamError> {
+    let unreachable = |_| StreamError::Unreachable("no answer".into());
+    let subscribing = source.subscribe(shard, position);
+    let mut stream = match tokio::time::timeout(ASK_MAX, subscribing).await.map_err(unreachable)? {
+        Ok(stream) => stream,
+        Err(StreamError::NoSuchShard(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // The shard is there, and with it the entry that made it.
+    let entries = tokio::time::timeout(ASK_MAX, stream.next()).await.map_err(unreachable)??;
+    let begins_here = entries.first().is_some_and(|entry| entry.after == position.index);
+    Ok(begins_here.then_some((stream, entries)))
+}
+
+async fn next_entries(
+    stream: &mut Option<Box<dyn DecisionStream>>,
+) -> Result<Vec<Arc<StreamEntry>>, StreamError> {
+    match stream {
+        Some(stream) => stream.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_copy<T>(copying: &mut Option<BoxFuture<'static, T>>) -> T {
+    match copying {
+        Some(copying) => copying.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn mind_options(
+    shard: ShardId,
+    record: &Record,
+    store: assize_mvcc::Options,
+    options: &Options,
+) -> assize_replica::Options {
+    let (shard, replica) = record.parent.unwrap_or((shard, record.replica));
+    assize_replica::Options {
+        store,
+        flush_after: options.flush_interval,
+        ..assize_replica::Options::new(shard, replica)
     }
 }
 

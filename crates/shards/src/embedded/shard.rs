@@ -1,13 +1,20 @@
-//! The shard as frontends see it: reads on any thread, prepares through the replica's task.
+//! One replica of this process, as others use it: reads on any thread, everything else through the replica's task.
 
-use super::engine::RocksEngine;
-use super::replica::{Event, Progress, Replica};
-use super::{OpenError, Options, Setup};
-use assize_model::{Epoch, Key, KeyRange, Mutation, ReplicaId, ShardId, Timestamp, TxnId, Vote, VoteRefusal};
-use assize_mvcc::{Prepare, ReadError, Reader, StoreError};
-use assize_ports::{BoxFuture, DecisionSource, Direction, ReadView, ScanPage, Shard, ShardError};
-use assize_replica::ReadRefusal;
+use super::OpenError;
+use super::engine::{Generation, RocksEngine};
+use super::registry::Record;
+use super::replica::{self, Event, Gauges, Progress, Surroundings, View};
+use crate::wire::{Phase, ReplicaStatus};
+use assize_model::{
+    Epoch, Key, KeyRange, LogIndex, Mutation, Position, ReplicaId, ShardId, Slot, Timestamp, TxnId, Vote,
+    VoteRefusal,
+};
+use assize_mvcc::{ContentHash, Prepare, ReadError, Reader, Slots, StoreError};
+use assize_ports::{BoxFuture, Direction, NewestCommits, ReadView, Replica, ScanPage, ShardError};
+use assize_replica::{IntentAnswer, ReadRefusal};
+use assize_rocks::Image;
 use bytes::Bytes;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,12 +22,15 @@ use tokio::task::JoinHandle;
 
 /// Prepares and other requests that wait for their turn; more prepares are refused.
 const EVENTS_MAX: usize = 1024;
+/// Versions that one step of a content hash looks at.
+const HASH_STEP: usize = 10_000;
 
-/// One shard, of which this process holds a replica.
+/// One replica of this process.
 pub struct Embedded {
     shard: ShardId,
-    reader: Reader<RocksEngine>,
+    replica: ReplicaId,
     progress: watch::Receiver<Progress>,
+    gauges: Arc<Gauges>,
     events: mpsc::Sender<Event>,
     wait_max: Duration,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -36,35 +46,53 @@ pub struct Stats {
 }
 
 impl Embedded {
-    pub(super) async fn start(
-        setup: Setup,
-        engine: RocksEngine,
-        source: Arc<dyn DecisionSource>,
-        options: &Options,
+    pub(super) fn start(
+        shard: ShardId,
+        record: Record,
+        epoch: Epoch,
+        slots: Vec<(Slot, Slot)>,
+        around: Surroundings,
     ) -> Result<Arc<Embedded>, OpenError> {
-        let shard = setup.shard;
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
-        let (replica, progress) = Replica::open(setup, engine, source, receiver, options).await?;
-        let reader = replica.reader();
-        let task = Mutex::new(Some(tokio::spawn(replica.run())));
-        Ok(Arc::new(Embedded { shard, reader, progress, events, wait_max: options.wait_max, task }))
+        let wait_max = around.options.wait_max;
+        let (task, progress, gauges) = replica::Replica::open(shard, record, epoch, slots, receiver, around)?;
+        let task = Mutex::new(Some(tokio::spawn(task.run())));
+        let replica = record.replica;
+        Ok(Arc::new(Embedded { shard, replica, progress, gauges, events, wait_max, task }))
+    }
+
+    /// Which shard.
+    pub fn id(&self) -> ShardId {
+        self.shard
+    }
+
+    /// Which of its replicas.
+    pub fn number(&self) -> ReplicaId {
+        self.replica
+    }
+
+    /// Completes when the replica has ended: with the reason, if it can go on no more.
+    pub(super) fn ended(&self) -> impl Future<Output = Option<String>> + Send + use<> {
+        let mut progress = self.progress.clone();
+        async move {
+            let is_over = |progress: &Progress| matches!(progress.phase, Phase::Halted(_));
+            match progress.wait_for(is_over).await.map(|progress| progress.phase.clone()) {
+                Ok(Phase::Halted(why)) => Some(why),
+                // The task has ended because it was asked to.
+                _ => None,
+            }
+        }
     }
 
     /// Completes with the reason when the replica can go on no more: the process should stop.
     pub async fn failed(&self) -> String {
-        let mut progress = self.progress.clone();
-        let failure = match progress.wait_for(|progress| progress.failure.is_some()).await {
-            Ok(progress) => progress.failure.clone(),
-            Err(_) => None,
-        };
-        match failure {
-            Some(why) => why.to_string(),
-            // The task has ended because it was asked to.
+        match self.ended().await {
+            Some(why) => why,
             None => std::future::pending().await,
         }
     }
 
-    /// Persists what was applied and ends. Reads go on as long as the value lives; prepares do not.
+    /// Persists what was applied and ends. Nothing is answered any more.
     pub async fn shutdown(&self) {
         // An error means that the task has ended by itself.
         let _ = self.events.send(Event::Stop).await;
@@ -74,28 +102,111 @@ impl Embedded {
         }
     }
 
-    /// Numbers for operators.
+    /// Numbers for operators; zeros while it has nothing to read.
     pub fn stats(&self) -> Stats {
-        Stats { closed_ts: self.reader.closed_ts(), low_water: self.reader.low_water() }
+        match &self.progress.borrow().view {
+            Some(View { reader, .. }) => {
+                Stats { closed_ts: reader.closed_ts(), low_water: reader.low_water() }
+            }
+            None => Stats { closed_ts: Timestamp::ZERO, low_water: Timestamp::ZERO },
+        }
     }
 
-    /// Waits until a read at this snapshot, routed by this epoch, may go ahead.
-    async fn admit(&self, snapshot_ts: Timestamp, epoch: Option<Epoch>) -> Result<(), ShardError> {
+    /// How it is.
+    pub fn status(&self) -> ReplicaStatus {
+        let progress = self.progress.borrow();
+        let load = |gauge: &std::sync::atomic::AtomicU64| gauge.load(Ordering::Relaxed);
+        let reader = progress.view.as_ref().map(|view| &view.reader);
+        let phase = match &progress.phase {
+            Phase::Copying { .. } => Phase::Copying { bytes: load(&self.gauges.copied) },
+            other => other.clone(),
+        };
+        ReplicaStatus {
+            replica: self.replica,
+            phase,
+            position: Position {
+                index: LogIndex(load(&self.gauges.index)),
+                closed_ts: reader.map_or(Timestamp::ZERO, Reader::closed_ts),
+            },
+            durable: LogIndex(load(&self.gauges.durable)),
+            epoch: reader.map_or(Epoch(0), Reader::epoch),
+            bytes: load(&self.gauges.files),
+        }
+    }
+
+    /// Begins to make durable what it has applied.
+    pub fn begin_flush(&self) {
+        // A full queue means that it is busy; whoever waits for durability asks again.
+        let _ = self.events.try_send(Event::Flush);
+    }
+
+    /// Has it rebuilt from a sibling: its contents differ.
+    pub async fn rebuild(&self) {
+        // An error means that it has ended.
+        let _ = self.events.send(Event::ContentDiffers).await;
+    }
+
+    /// What it says to a sibling that lacks an intent.
+    pub(crate) async fn intent(&self, from: ReplicaId, txn: TxnId) -> IntentAnswer {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.events.send(Event::IntentAsked(from, txn, reply)).await;
+        answer.await.unwrap_or(IntentAnswer::CannotSay)
+    }
+
+    /// A checkpoint for a learner, taken at or after an entry; `None` if it has none to give.
+    pub(crate) async fn checkpoint(&self, from: ReplicaId, at_least: LogIndex) -> Option<Image> {
+        let (reply, image) = oneshot::channel();
+        let _ = self.events.send(Event::CheckpointAsked(from, at_least, reply)).await;
+        image.await.ok()
+    }
+
+    /// The hash of what a snapshot shows in these slots. Replicas that stand beyond the same snapshot agree.
+    pub async fn hash_content(
+        &self,
+        slots: Slots,
+        snapshot_ts: Timestamp,
+    ) -> Result<ContentHash, ShardError> {
+        let view = self.admit(snapshot_ts, None).await?;
+        let mut hash = ContentHash::default();
+        let mut from: Option<Key> = None;
+        loop {
+            let (reader, slots) = (view.reader.clone(), slots.clone());
+            let step =
+                super::blocking(move || reader.hash_content(&slots, snapshot_ts, from.as_ref(), HASH_STEP));
+            let (part, rest) = step.await.map_err(|error| self.read_error(&view, error))?;
+            hash = hash.and(part);
+            match rest {
+                Some(rest) => from = Some(rest),
+                None => return Ok(hash),
+            }
+        }
+    }
+
+    /// What can be read at this snapshot by a read that was routed by this epoch, once it may go ahead.
+    async fn admit(&self, snapshot_ts: Timestamp, epoch: Option<Epoch>) -> Result<View, ShardError> {
         {
             let progress = self.progress.borrow();
-            if let Some(why) = &progress.failure {
+            if let Phase::Halted(why) = &progress.phase {
                 return Err(self.stopped(why));
             }
-            // Nearly always so; what is left to check the reader checks itself.
-            if self.reader.closed_ts() >= snapshot_ts && epoch.is_none_or(|asked| asked == progress.epoch) {
-                return Ok(());
+            // Nearly always so; what is left to check the reader checks itself. The position first: an epoch that is read
+            // after it is that of the position or a later one.
+            if progress.phase == Phase::Following
+                && let Some(view) = &progress.view
+                && view.reader.closed_ts() >= snapshot_ts
+                && epoch.is_none_or(|asked| asked == view.reader.epoch())
+            {
+                return Ok(view.routed_by(epoch));
             }
         }
         let (reply, admitted) = oneshot::channel();
         let asked = self.events.send(Event::Admit(snapshot_ts, epoch, reply)).await;
-        asked.map_err(|_| self.ended())?;
+        asked.map_err(|_| self.silence())?;
         match tokio::time::timeout(self.wait_max, admitted).await {
-            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Ok(()))) => {
+                let view = self.progress.borrow().view.as_ref().map(|view| view.routed_by(epoch));
+                view.ok_or_else(|| self.rebuilding())
+            }
             Ok(Ok(Err(ReadRefusal::StaleEpoch { current }))) => {
                 let asked = epoch.unwrap_or(current);
                 Err(ShardError::StaleEpoch { shard: self.shard, asked, current })
@@ -104,37 +215,47 @@ impl Embedded {
             Ok(Ok(Err(refusal @ ReadRefusal::Unavailable))) => {
                 Err(ShardError::Unreachable(self.shard, refusal.to_string()))
             }
-            Ok(Err(_)) => Err(self.ended()),
+            Ok(Err(_)) => Err(self.silence()),
             Err(_) => {
-                let why = format!("it has reached {}, not {snapshot_ts}", self.reader.closed_ts());
+                let why = format!("it has reached {}, not {snapshot_ts}", self.stats().closed_ts);
                 Err(ShardError::Unreachable(self.shard, why))
             }
         }
     }
 
-    /// The task is gone: say why.
-    fn ended(&self) -> ShardError {
-        match &self.progress.borrow().failure {
-            Some(why) => self.stopped(why),
-            None => self.stopped("it is shutting down"),
+    /// Nobody answers: say why.
+    fn silence(&self) -> ShardError {
+        match &self.progress.borrow().phase {
+            Phase::Halted(why) => self.stopped(why),
+            Phase::Following if self.events.is_closed() => self.stopped("it is shutting down"),
+            _ => self.rebuilding(),
         }
+    }
+
+    fn rebuilding(&self) -> ShardError {
+        ShardError::Unreachable(self.shard, "the replica is being made".into())
     }
 
     fn stopped(&self, why: &str) -> ShardError {
         ShardError::Stopped(self.shard, why.to_owned())
     }
 
-    fn read_error(&self, error: ReadError) -> ShardError {
+    fn read_error(&self, view: &View, error: ReadError) -> ShardError {
         match error {
             ReadError::SnapshotTooOld { snapshot_ts, .. } => ShardError::SnapshotTooOld(snapshot_ts),
             ReadError::NotReached { .. } => ShardError::Unreachable(self.shard, error.to_string()),
-            ReadError::Store(error) => self.store_error(&error),
+            ReadError::Store(error) => self.store_error(view.generation, &error),
         }
     }
 
-    fn store_error(&self, error: &StoreError) -> ShardError {
+    fn store_error(&self, generation: Generation, error: &StoreError) -> ShardError {
+        let current = self.progress.borrow().view.as_ref().map(|view| view.generation);
+        if current.is_some_and(|current| current != generation) {
+            // The replica was rebuilt while this was reading.
+            return self.rebuilding();
+        }
         // The task may not have met the error yet: tell it, so that the replica stops as a whole.
-        let _ = self.events.try_send(Event::ReadFailed(error.to_string()));
+        let _ = self.events.try_send(Event::ReadFailed(generation, error.to_string()));
         self.stopped(&error.to_string())
     }
 
@@ -143,26 +264,39 @@ impl Embedded {
         match self.events.try_send(Event::Prepare(prepare, reply)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => return Ok(Vote::No(VoteRefusal::Overloaded)),
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.ended()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.silence()),
         }
         match tokio::time::timeout(self.wait_max, vote).await {
             Ok(Ok(vote)) => Ok(vote),
-            Ok(Err(_)) => Err(self.ended()),
+            Ok(Err(_)) => Err(self.silence()),
             Err(_) => Err(ShardError::Unreachable(self.shard, "it does not vote".into())),
         }
     }
 }
 
-impl Shard for Embedded {
-    fn id(&self) -> ShardId {
+impl View {
+    fn routed_by(&self, epoch: Option<Epoch>) -> View {
+        let reader: Reader<RocksEngine> = match epoch {
+            Some(epoch) => self.reader.routed_by(epoch),
+            None => self.reader.clone(),
+        };
+        View { generation: self.generation, reader }
+    }
+}
+
+impl Replica for Embedded {
+    fn shard(&self) -> ShardId {
         self.shard
+    }
+
+    fn replica(&self) -> ReplicaId {
+        self.replica
     }
 
     fn get<'a>(&'a self, view: ReadView, key: &'a Key) -> BoxFuture<'a, Result<Option<Bytes>, ShardError>> {
         Box::pin(async move {
-            self.admit(view.snapshot_ts, Some(view.epoch)).await?;
-            let reader = self.reader.routed_by(view.epoch);
-            reader.get(key, view.snapshot_ts).map_err(|error| self.read_error(error))
+            let at = self.admit(view.snapshot_ts, Some(view.epoch)).await?;
+            at.reader.get(key, view.snapshot_ts).map_err(|error| self.read_error(&at, error))
         })
     }
 
@@ -172,9 +306,8 @@ impl Shard for Embedded {
         keys: &'a [Key],
     ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, ShardError>> {
         Box::pin(async move {
-            self.admit(view.snapshot_ts, Some(view.epoch)).await?;
-            let reader = self.reader.routed_by(view.epoch);
-            let get = |key| reader.get(key, view.snapshot_ts).map_err(|error| self.read_error(error));
+            let at = self.admit(view.snapshot_ts, Some(view.epoch)).await?;
+            let get = |key| at.reader.get(key, view.snapshot_ts).map_err(|error| self.read_error(&at, error));
             keys.iter().map(get).collect()
         })
     }
@@ -187,14 +320,13 @@ impl Shard for Embedded {
         limit: usize,
     ) -> BoxFuture<'a, Result<ScanPage, ShardError>> {
         Box::pin(async move {
-            self.admit(view.snapshot_ts, Some(view.epoch)).await?;
+            let at = self.admit(view.snapshot_ts, Some(view.epoch)).await?;
             let direction = match direction {
                 Direction::Forward => assize_mvcc::Direction::Forward,
                 Direction::Reverse => assize_mvcc::Direction::Reverse,
             };
-            let reader = self.reader.routed_by(view.epoch);
-            let batch = reader.scan(range, view.snapshot_ts, direction, limit);
-            let batch = batch.map_err(|error| self.read_error(error))?;
+            let batch = at.reader.scan(range, view.snapshot_ts, direction, limit);
+            let batch = batch.map_err(|error| self.read_error(&at, error))?;
             Ok(ScanPage { rows: batch.rows, rest: batch.rest })
         })
     }
@@ -203,12 +335,13 @@ impl Shard for Embedded {
         &'a self,
         keys: &'a [Key],
         at_least: Timestamp,
-    ) -> BoxFuture<'a, Result<(Timestamp, Vec<Option<Timestamp>>), ShardError>> {
+    ) -> BoxFuture<'a, Result<NewestCommits, ShardError>> {
         Box::pin(async move {
-            self.admit(at_least, None).await?;
+            let at = self.admit(at_least, None).await?;
             // Taken first: what is committed meanwhile lies above it and is seen or not, both are right.
-            let closed_ts = self.reader.closed_ts();
-            let newest = |key| self.reader.newest_commit(key).map_err(|error| self.store_error(&error));
+            let closed_ts = at.reader.closed_ts();
+            let newest =
+                |key| at.reader.newest_commit(key).map_err(|error| self.store_error(at.generation, &error));
             Ok((closed_ts, keys.iter().map(newest).collect::<Result<_, _>>()?))
         })
     }
@@ -219,16 +352,16 @@ impl Shard for Embedded {
         at_least: Timestamp,
     ) -> BoxFuture<'a, Result<(Timestamp, Option<Timestamp>), ShardError>> {
         Box::pin(async move {
-            self.admit(at_least, None).await?;
-            let closed_ts = self.reader.closed_ts();
-            let newest = self.reader.newest_commit_in(range).map_err(|error| self.store_error(&error))?;
+            let at = self.admit(at_least, None).await?;
+            let closed_ts = at.reader.closed_ts();
+            let newest = at.reader.newest_commit_in(range);
+            let newest = newest.map_err(|error| self.store_error(at.generation, &error))?;
             Ok((closed_ts, newest))
         })
     }
 
     fn prepare(
         &self,
-        _: Option<ReplicaId>,
         txn: TxnId,
         epoch: Epoch,
         mutations: Arc<Vec<Mutation>>,

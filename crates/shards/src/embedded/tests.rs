@@ -3,9 +3,11 @@
 use super::*;
 use assize_model::*;
 use assize_ports::{
-    BoxFuture, DecisionStream, Direction, ReadView, ReplicaStanding, Shard, ShardError, ShardStandings,
+    AdjudicatorError, BoxFuture, DecisionSource, DecisionStream, Direction, PlacementError, ReadView,
+    Replica, ReplicaStanding, ShardAdministration, ShardError, ShardStandings, StreamError,
 };
-use std::sync::Mutex;
+use assize_rocks::{Location, Store};
+use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 const SHARD: ShardId = ShardId(1);
@@ -16,7 +18,7 @@ async fn prepare(
     epoch: Epoch,
     writes: Vec<Mutation>,
 ) -> Result<Vote, ShardError> {
-    shard.prepare(None, txn, epoch, Arc::new(writes)).await
+    shard.prepare(txn, epoch, Arc::new(writes)).await
 }
 
 /// A decision stream in memory.
@@ -119,17 +121,36 @@ fn at(snapshot_ts: u64) -> ReadView {
     ReadView { snapshot_ts: Timestamp(snapshot_ts), epoch: Epoch(1) }
 }
 
+/// A placement that nobody can change.
+struct Unchangeable;
+
+impl ShardAdministration for Unchangeable {
+    fn administer(&self, _: PlacementCommand) -> BoxFuture<'_, Result<LogIndex, PlacementError>> {
+        Box::pin(std::future::ready(Err(AdjudicatorError::Unreachable("there is none".into()).into())))
+    }
+}
+
+async fn host(directory: Option<&std::path::Path>, source: &Arc<Source>) -> Result<ShardHost, OpenError> {
+    let rocks =
+        assize_rocks::Options { cache_bytes: 1 << 20, write_buffer_bytes: 4 << 20, background_jobs: 2 };
+    let options = Options { rocks, wait_max: Duration::from_secs(2), ..Options::default() };
+    let placement = Arc::new(Placement::even(1, NodeId(1)));
+    let around = Around {
+        node: NodeId(1),
+        source: Arc::new(Handed(source.clone())),
+        administration: Arc::new(Unchangeable),
+        peers: None,
+    };
+    let host = ShardHost::open(directory.map(Into::into), placement.clone(), around, options).await?;
+    assert!(host.settle(placement).await.is_empty());
+    Ok(host)
+}
+
 async fn start(
     directory: Option<&std::path::Path>,
     source: &Arc<Source>,
 ) -> Result<Arc<Embedded>, OpenError> {
-    let rocks =
-        assize_rocks::Options { cache_bytes: 1 << 20, write_buffer_bytes: 4 << 20, background_jobs: 2 };
-    let options = Options { rocks, wait_max: Duration::from_secs(2), ..Options::default() };
-    let slots = vec![(Slot(0), Slot(u16::MAX))];
-    let setup = Setup { shard: SHARD, replica: ReplicaId(1), epoch: Epoch(1), slots };
-    let source = Arc::new(Handed(source.clone()));
-    Ok(open(directory.map(Into::into), vec![setup], source, options).await?.remove(0))
+    Ok(host(directory, source).await?.resident(SHARD).unwrap())
 }
 
 async fn value(shard: &Embedded, key: &'static str, snapshot_ts: u64) -> Option<String> {
@@ -267,12 +288,27 @@ async fn what_was_flushed_is_reported_as_durable() {
     drop(shard);
 }
 
+#[tokio::test]
+async fn a_directory_that_was_lost_without_a_sibling_is_not_taken_for_a_beginning() {
+    let source = Source::new();
+    source.publish(vec![inline(1, 5, vec![put("a", "1")])]);
+    *source.durable.lock().unwrap() = Position { index: LogIndex(1), closed_ts: Timestamp(10) };
+    let placement = Arc::new(Placement::even(1, NodeId(1)));
+    let around = Around {
+        node: NodeId(1),
+        source: Arc::new(Handed(source)),
+        administration: Arc::new(Unchangeable),
+        peers: None,
+    };
+    let host = ShardHost::open(None, placement.clone(), around, Options::default()).await.unwrap();
+    let troubles = host.settle(placement).await;
+    assert!(matches!(troubles[..], [(SHARD, HostError::Lost { shard: SHARD })]), "{troubles:?}");
+}
+
 #[test]
 fn rocksdb_is_an_engine() {
     assize_mvcc::conformance::check(|| {
-        let families = [("versions-1".to_owned(), Shape::Versioned), ("intents-1".to_owned(), Shape::Plain)];
-        let store = Store::open(&Location::Memory, &families, &assize_rocks::Options::default()).unwrap();
-        let family = |name: &str| store.family(name).expect("named at opening");
-        engine::RocksEngine::new(family("versions-1"), family("intents-1"), PathBuf::new())
+        let store = Store::open(&Location::Memory, &[], engine::shape_of, &assize_rocks::Options::default());
+        engine::RocksEngine::create(&store.unwrap(), SHARD, engine::Generation(0)).unwrap()
     });
 }

@@ -1,0 +1,143 @@
+//! Some families as they were at one moment, read out in chunks.
+//!
+//! RocksDB's own export of a family is not within our reach, and a checkpoint of hard links names (and first flushes)
+//! every family of the node. A snapshot costs nothing to take and shows exactly what was there, flushed or not; while it
+//! lives, compaction keeps what it shows.
+
+use crate::{Family, RocksError};
+use bytes::Bytes;
+use rocksdb::ReadOptions;
+use std::sync::mpsc;
+
+/// A chunk is closed once it holds this many bytes of keys and values.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Chunks that wait for whoever reads.
+const CHUNKS_WAITING_MAX: usize = 4;
+
+/// Some entries of one family, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Chunk {
+    /// The place of the family among those that were asked for.
+    pub family: usize,
+    /// Keys and values.
+    pub entries: Vec<(Bytes, Bytes)>,
+}
+
+/// Some families as they were at one moment. Dropping it ends the reading.
+pub struct Image {
+    chunks: mpsc::Receiver<Result<Chunk, RocksError>>,
+}
+
+impl Image {
+    /// Takes the image: what is written after this returns is not in it. A thread of its own reads ahead, and ends with
+    /// the image.
+    ///
+    /// # Panics
+    /// If no family is given, or they are not of one store.
+    pub fn take(families: Vec<Family>) -> Result<Image, RocksError> {
+        let store = families.first().expect("an image of something").store().clone();
+        assert!(
+            families.iter().all(|family| std::sync::Arc::ptr_eq(&family.store().inner, &store.inner)),
+            "one snapshot is of one store"
+        );
+        let (sender, chunks) = mpsc::sync_channel(CHUNKS_WAITING_MAX);
+        let (taken, when_taken) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new().name("assize-image".into());
+        let read = move || {
+            let snapshot = store.inner.db.snapshot();
+            // The one who waits may go on changing things now.
+            let _ = taken.send(());
+            for (place, family) in families.iter().enumerate() {
+                if let Err(stop) = read_family(&snapshot, place, family, &sender) {
+                    if let Some(error) = stop {
+                        let _ = sender.send(Err(error));
+                    }
+                    return;
+                }
+            }
+        };
+        let failed = |reason: String| RocksError::Failed { doing: "take an image of a family", reason };
+        thread.spawn(read).map_err(|error| failed(error.to_string()))?;
+        when_taken.recv().map_err(|error| failed(error.to_string()))?;
+        Ok(Image { chunks })
+    }
+
+    /// The next chunk, in the order of families and keys; `None` after the last. Waits for the disk.
+    pub fn next_chunk(&mut self) -> Result<Option<Chunk>, RocksError> {
+        // The thread drops its end when it is done.
+        self.chunks.recv().ok().transpose()
+    }
+}
+
+/// Sends one family's entries. `Err(None)`: nobody listens any more.
+fn read_family(
+    snapshot: &rocksdb::SnapshotWithThreadMode<'_, crate::Db>,
+    place: usize,
+    family: &Family,
+    sender: &mpsc::SyncSender<Result<Chunk, RocksError>>,
+) -> Result<(), Option<RocksError>> {
+    let failed = RocksError::new("read an image");
+    let mut options = ReadOptions::default();
+    options.set_total_order_seek(true);
+    // Read once from end to end: it would only push out what others need.
+    options.fill_cache(false);
+    let handle = family.handle().map_err(Some)?;
+    let mut cursor = snapshot.raw_iterator_cf_opt(&handle, options);
+    cursor.seek_to_first();
+    loop {
+        let mut chunk = Chunk { family: place, entries: Vec::new() };
+        let mut bytes = 0;
+        while bytes < CHUNK_BYTES
+            && let Some((key, value)) = cursor.item()
+        {
+            bytes += key.len() + value.len();
+            chunk.entries.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+            cursor.next();
+        }
+        cursor.status().map_err(|error| Some(failed(error)))?;
+        if chunk.entries.is_empty() {
+            return Ok(());
+        }
+        sender.send(Ok(chunk)).map_err(|_| None)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Location, Mode, Options, Shape, Store};
+
+    fn put(family: &Family, key: &str, value: &[u8]) {
+        let mut batch = family.batch().unwrap();
+        batch.put(key.as_bytes(), value);
+        batch.write(Mode::Buffered).unwrap();
+    }
+
+    #[test]
+    fn an_image_shows_one_moment_of_all_its_families() {
+        let families = [("a".to_owned(), Shape::Plain), ("b".to_owned(), Shape::Plain)];
+        let store = Store::open(&Location::Memory, &families, |_| Shape::Plain, &Options::default()).unwrap();
+        let (a, b) = (store.family("a").unwrap(), store.family("b").unwrap());
+        let large = vec![7; 100_000];
+        for n in 0..9 {
+            put(&a, &format!("k{n}"), &large);
+        }
+        a.flush().unwrap();
+        put(&b, "x", b"before");
+        let mut image = Image::take(vec![a.clone(), b.clone()]).unwrap();
+        put(&a, "k0", b"after");
+        put(&b, "x", b"after");
+        put(&b, "y", b"after");
+        let (mut seen, mut chunks) = (Vec::new(), 0);
+        while let Some(chunk) = image.next_chunk().unwrap() {
+            chunks += 1;
+            seen.extend(chunk.entries.into_iter().map(|(key, value)| (chunk.family, key, value.len())));
+        }
+        let mut expected: Vec<_> = (0..9).map(|n| (0, Bytes::from(format!("k{n}")), large.len())).collect();
+        expected.push((1, Bytes::from("x"), 6));
+        assert_eq!(seen, expected);
+        assert!(chunks > 2, "an image is read in chunks");
+        // One that nobody reads does not hold the store up.
+        drop(Image::take(vec![a]).unwrap());
+    }
+}

@@ -1,0 +1,417 @@
+//! Who takes care that every shard has its replicas, on living nodes and in different zones, and that no node and no shard
+//! has too much.
+//!
+//! [`next_task`] is a function of what is known, and decides; [`Caretaker`] asks the nodes how they are and has the
+//! [`Mover`] do one task at a time. A node is given up only after a long silence: it may come back with everything it has, and
+//! copying is dear.
+
+use crate::colleagues::Colleagues;
+use crate::mover::{Mover, Task};
+use crate::wire::{Request, Response};
+use assize_model::{NodeId, Placement, ShardId, ShardPlacement};
+use assize_ports::AdjudicatorClient;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What is known of a node that can hold replicas.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NodeCondition {
+    /// Its failure domain; empty: none was named, and it is one of its own.
+    pub zone: String,
+    /// For how long it has not answered.
+    pub silent_for: Duration,
+    /// Whether it is to give up what it has.
+    pub is_draining: bool,
+}
+
+/// What is wanted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// So many replicas of every shard.
+    pub replicas: usize,
+    /// A node that has been silent for so long is given up.
+    pub gone_after: Duration,
+    /// A shard with more bytes than this is split; `None`: never.
+    pub split_above: Option<u64>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy { replicas: 3, gone_after: Duration::from_secs(600), split_above: None }
+    }
+}
+
+/// What should be done first, if anything: what is missing before what is in the wrong place, and that before what is
+/// unevenly spread. `bytes` is the size of each shard as far as it is known.
+pub fn next_task(
+    placement: &Placement,
+    nodes: &BTreeMap<NodeId, NodeCondition>,
+    bytes: &BTreeMap<ShardId, u64>,
+    policy: &Policy,
+) -> Option<Task> {
+    let view = View { placement, nodes, policy };
+    let shards = || placement.shards.iter();
+    shards()
+        .find_map(|(shard, part)| view.replace(*shard, part))
+        .or_else(|| shards().find_map(|(shard, part)| view.complete(*shard, part)))
+        .or_else(|| shards().find_map(|(shard, part)| view.spread(*shard, part)))
+        .or_else(|| view.level())
+        .or_else(|| view.split(bytes))
+}
+
+struct View<'a> {
+    placement: &'a Placement,
+    nodes: &'a BTreeMap<NodeId, NodeCondition>,
+    policy: &'a Policy,
+}
+
+impl View<'_> {
+    fn is_gone(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_none_or(|condition| condition.silent_for >= self.policy.gone_after)
+    }
+
+    /// Whether it can be given something: it has answered lately, and is not to be emptied.
+    fn takes(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|c| c.silent_for.is_zero() && !c.is_draining)
+    }
+
+    fn zone(&self, node: NodeId) -> Zone<'_> {
+        match self.nodes.get(&node) {
+            Some(condition) if !condition.zone.is_empty() => Zone::Named(&condition.zone),
+            _ => Zone::Of(node),
+        }
+    }
+
+    /// How many replicas a node holds.
+    fn load(&self, node: NodeId) -> usize {
+        let replicas = self.placement.shards.values().flat_map(|part| part.replicas.values());
+        replicas.filter(|on| **on == node).count()
+    }
+
+    /// The best node for a replica beside these: in a zone of its own if there is one, and with the least to do.
+    fn candidate(&self, beside: &[NodeId]) -> Option<NodeId> {
+        let zones: BTreeSet<Zone<'_>> = beside.iter().map(|node| self.zone(*node)).collect();
+        let free = self.nodes.keys().copied().filter(|node| !beside.contains(node) && self.takes(*node));
+        free.min_by_key(|node| (zones.contains(&self.zone(*node)), self.load(*node), *node))
+    }
+
+    /// A replica on a node that is gone, or is to be emptied, goes elsewhere, or just goes if there are enough without it.
+    /// Only while the majority is there: without it nothing can be copied, and everything may come back.
+    fn replace(&self, shard: ShardId, part: &ShardPlacement) -> Option<Task> {
+        let all: Vec<NodeId> = part.replicas.values().copied().collect();
+        let alive = all.iter().filter(|node| !self.is_gone(**node)).count();
+        if alive <= all.len() / 2 {
+            return None;
+        }
+        let is_leaving = |node: &NodeId| {
+            self.is_gone(*node) || self.nodes.get(node).is_some_and(|condition| condition.is_draining)
+        };
+        let from = all.iter().copied().find(is_leaving)?;
+        if all.len() > self.policy.replicas {
+            return Some(Task::RemoveReplica { shard, node: from });
+        }
+        let rest: Vec<NodeId> = all.iter().copied().filter(|node| *node != from).collect();
+        let to = self.candidate(&rest).filter(|to| *to != from)?;
+        Some(Task::MoveReplica { shard, from, to })
+    }
+
+    /// A shard with too few replicas gets one, one with too many loses the one that is best spared.
+    fn complete(&self, shard: ShardId, part: &ShardPlacement) -> Option<Task> {
+        let all: Vec<NodeId> = part.replicas.values().copied().collect();
+        if all.len() < self.policy.replicas {
+            return self.candidate(&all).map(|node| Task::AddReplica { shard, node });
+        }
+        if all.len() > self.policy.replicas.max(1) {
+            let node =
+                all.iter().copied().max_by_key(|node| (self.shares_zone(*node, &all), self.load(*node)))?;
+            return Some(Task::RemoveReplica { shard, node });
+        }
+        None
+    }
+
+    fn shares_zone(&self, node: NodeId, all: &[NodeId]) -> bool {
+        all.iter().any(|other| *other != node && self.zone(*other) == self.zone(node))
+    }
+
+    /// Of two replicas in one zone one goes to a zone that has none.
+    fn spread(&self, shard: ShardId, part: &ShardPlacement) -> Option<Task> {
+        let all: Vec<NodeId> = part.replicas.values().copied().collect();
+        let from = all.iter().copied().find(|node| self.shares_zone(*node, &all))?;
+        let rest: Vec<NodeId> = all.iter().copied().filter(|node| *node != from).collect();
+        let to = self.candidate(&rest)?;
+        let helps = to != from && !rest.iter().any(|node| self.zone(*node) == self.zone(to));
+        helps.then_some(Task::MoveReplica { shard, from, to })
+    }
+
+    /// A node with at least two replicas more than another gives it one, where that puts no two into one zone.
+    fn level(&self) -> Option<Task> {
+        let able = || self.nodes.keys().copied().filter(|node| self.takes(*node));
+        let to = able().min_by_key(|node| (self.load(*node), *node))?;
+        let from = able().max_by_key(|node| self.load(*node))?;
+        if self.load(from) < self.load(to) + 2 {
+            return None;
+        }
+        let shard = self.placement.shards.iter().find(|(_, part)| {
+            let mut others = part.replicas.values().filter(|node| **node != from);
+            part.replicas.values().any(|node| *node == from)
+                && others.all(|other| *other != to && self.zone(*other) != self.zone(to))
+        });
+        shard.map(|(shard, _)| Task::MoveReplica { shard: *shard, from, to })
+    }
+
+    /// The largest shard is halved if it is too large.
+    fn split(&self, bytes: &BTreeMap<ShardId, u64>) -> Option<Task> {
+        let limit = self.policy.split_above?;
+        let (shard, size) = bytes.iter().max_by_key(|(shard, size)| (**size, std::cmp::Reverse(**shard)))?;
+        let task = Task::Split { shard: *shard, at: None };
+        (*size > limit && Mover::check(self.placement, &task).is_ok()).then_some(task)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Zone<'a> {
+    Named(&'a str),
+    Of(NodeId),
+}
+
+/// Looks after all shards, on one node at a time: whoever leads the adjudicator's group.
+pub struct Caretaker {
+    mover: Mover,
+    colleagues: Colleagues,
+    adjudicator: Arc<dyn AdjudicatorClient>,
+    policy: Policy,
+    /// Since when each node has not answered.
+    silent_since: BTreeMap<NodeId, Instant>,
+}
+
+impl Caretaker {
+    /// Looks after all shards with this mover, as the policy wants it.
+    pub fn new(
+        mover: Mover,
+        colleagues: Colleagues,
+        adjudicator: Arc<dyn AdjudicatorClient>,
+        policy: Policy,
+    ) -> Self {
+        Caretaker { mover, colleagues, adjudicator, policy, silent_since: BTreeMap::new() }
+    }
+
+    /// Long-lived: looks every `interval` while `is_on_duty` says that this node is the one who should. `report` is told of
+    /// each task and what came of it; the next look comes after it.
+    pub async fn run(
+        mut self,
+        interval: Duration,
+        is_on_duty: impl Fn() -> bool + Send,
+        report: impl Fn(&Task, &Result<String, String>) + Send,
+        stopped: impl Future<Output = ()> + Send,
+    ) {
+        tokio::pin!(stopped);
+        loop {
+            tokio::select! {
+                () = &mut stopped => return,
+                () = tokio::time::sleep(interval) => {}
+            }
+            if !is_on_duty() {
+                // Whoever was on duty meanwhile knows better who has been silent.
+                self.silent_since.clear();
+                continue;
+            }
+            if let Some(task) = self.look().await {
+                tracing::info!(%task, "taking care of the shards");
+                let done = self.mover.run(task, &()).await.map_err(|error| error.to_string());
+                report(&task, &done);
+            }
+        }
+    }
+
+    /// What should be done first, by what the nodes say now.
+    pub async fn look(&mut self) -> Option<Task> {
+        let placement = self.adjudicator.placement().await.ok()?;
+        let records = self.adjudicator.nodes().await.ok()?;
+        let mut nodes = BTreeMap::new();
+        let mut bytes: BTreeMap<ShardId, u64> = BTreeMap::new();
+        for record in records.iter().filter(|record| record.roles.iter().any(|role| role == "shard")) {
+            let node = record.node;
+            let sizes = self.sizes(node, &placement).await;
+            let silent_for = match sizes {
+                Some(_) => {
+                    self.silent_since.remove(&node);
+                    Duration::ZERO
+                }
+                // At least something, so that it is given nothing.
+                None => {
+                    let since = self.silent_since.entry(node).or_insert_with(Instant::now);
+                    since.elapsed().max(Duration::from_millis(1))
+                }
+            };
+            for (shard, size) in sizes.into_iter().flatten() {
+                let known = bytes.entry(shard).or_default();
+                *known = size.max(*known);
+            }
+            nodes.insert(node, NodeCondition { zone: record.zone.clone(), silent_for, is_draining: false });
+        }
+        next_task(&placement, &nodes, &bytes, &self.policy)
+    }
+
+    /// The sizes of a node's replicas; `None` if it does not answer.
+    async fn sizes(&self, node: NodeId, placement: &Placement) -> Option<Vec<(ShardId, u64)>> {
+        let is_here = |part: &ShardPlacement| part.replicas.values().any(|on| *on == node);
+        let here = placement.shards.iter().filter(|(_, part)| is_here(part)).map(|(shard, _)| *shard);
+        let mut here: Vec<ShardId> = here.collect();
+        if here.is_empty() {
+            // Any question will do.
+            here.extend(placement.shards.keys().next());
+        }
+        let mut sizes = Vec::new();
+        for shard in here {
+            match self.colleagues.ask(node, &Request::Status { shard }).await {
+                Ok(Response::Status(Some(status))) => sizes.push((shard, status.bytes)),
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+        Some(sizes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assize_model::{ReplicaId, Slot};
+
+    /// Nodes in zones, `a` to `c`.
+    fn nodes(zones: &[(u64, &str)]) -> BTreeMap<NodeId, NodeCondition> {
+        let condition = |zone: &str| NodeCondition { zone: zone.into(), ..NodeCondition::default() };
+        zones.iter().map(|(node, zone)| (NodeId(*node), condition(zone))).collect()
+    }
+
+    fn placed(shards: &[&[u64]]) -> Placement {
+        let mut placement = Placement::even(shards.len() as u32, NodeId(1));
+        for (part, on) in placement.shards.values_mut().zip(shards) {
+            part.replicas = (1u8..).map(ReplicaId).zip(on.iter().map(|node| NodeId(*node))).collect();
+        }
+        placement
+    }
+
+    fn next(placement: &Placement, nodes: &BTreeMap<NodeId, NodeCondition>) -> Option<Task> {
+        next_task(placement, nodes, &BTreeMap::new(), &Policy::default())
+    }
+
+    fn silence(nodes: &mut BTreeMap<NodeId, NodeCondition>, node: u64, seconds: u64) {
+        nodes.get_mut(&NodeId(node)).unwrap().silent_for = Duration::from_secs(seconds);
+    }
+
+    const ONE: ShardId = ShardId(1);
+
+    #[test]
+    fn what_is_in_order_is_left_alone() {
+        let nodes = nodes(&[(1, "a"), (2, "b"), (3, "c"), (4, "a")]);
+        assert_eq!(next(&placed(&[&[1, 2, 3]]), &nodes), None);
+    }
+
+    #[test]
+    fn a_node_that_is_silent_for_long_is_replaced_by_one_of_its_zone() {
+        let mut nodes = nodes(&[(1, "a"), (2, "b"), (3, "c"), (4, "b"), (5, "c")]);
+        let placement = placed(&[&[1, 2, 3]]);
+        silence(&mut nodes, 3, 599);
+        assert_eq!(next(&placement, &nodes), None, "it may come back");
+        silence(&mut nodes, 3, 600);
+        let task = Task::MoveReplica { shard: ONE, from: NodeId(3), to: NodeId(5) };
+        assert_eq!(next(&placement, &nodes), Some(task), "the other two have zones a and b");
+        // A node that the cluster does not know any more is gone as well.
+        nodes.remove(&NodeId(3));
+        assert_eq!(next(&placement, &nodes), Some(task));
+        // Nobody is asked who does not answer just now.
+        silence(&mut nodes, 5, 1);
+        let task = Task::MoveReplica { shard: ONE, from: NodeId(3), to: NodeId(4) };
+        assert_eq!(next(&placement, &nodes), Some(task));
+    }
+
+    #[test]
+    fn without_a_majority_nothing_is_given_up() {
+        let mut nodes = nodes(&[(1, "a"), (2, "b"), (3, "c"), (4, "d")]);
+        silence(&mut nodes, 2, 9_999);
+        silence(&mut nodes, 3, 9_999);
+        assert_eq!(next(&placed(&[&[1, 2, 3]]), &nodes), None);
+    }
+
+    #[test]
+    fn a_draining_node_is_emptied_and_given_nothing() {
+        let mut nodes = nodes(&[(1, "a"), (2, "b"), (3, "c"), (4, "d")]);
+        nodes.get_mut(&NodeId(2)).unwrap().is_draining = true;
+        let task = Task::MoveReplica { shard: ONE, from: NodeId(2), to: NodeId(4) };
+        assert_eq!(next(&placed(&[&[1, 2, 3]]), &nodes), Some(task));
+        assert_eq!(next(&placed(&[&[1, 3, 4]]), &nodes), None);
+    }
+
+    #[test]
+    fn too_few_replicas_become_enough_and_too_many_fewer() {
+        let nodes = nodes(&[(1, "a"), (2, "b"), (3, "c"), (4, "c")]);
+        let task = Task::AddReplica { shard: ONE, node: NodeId(2) };
+        assert_eq!(next(&placed(&[&[1, 3]]), &nodes), Some(task));
+        // The one that shares a zone goes.
+        let Some(Task::RemoveReplica { node, .. }) = next(&placed(&[&[1, 2, 3, 4]]), &nodes) else {
+            panic!("one is too many");
+        };
+        assert!([NodeId(3), NodeId(4)].contains(&node));
+    }
+
+    #[test]
+    fn replicas_of_one_zone_are_spread_and_loads_are_levelled() {
+        let three = nodes(&[(1, "a"), (2, "a"), (3, "b"), (4, "c")]);
+        let task = Task::MoveReplica { shard: ONE, from: NodeId(1), to: NodeId(4) };
+        assert_eq!(next(&placed(&[&[1, 2, 3]]), &three), Some(task));
+        // With nowhere else to go they stay.
+        let two = nodes(&[(1, "a"), (2, "a"), (3, "b")]);
+        assert_eq!(next(&placed(&[&[1, 2, 3]]), &two), None);
+
+        let nodes = nodes(&[(1, ""), (2, ""), (3, ""), (4, "")]);
+        let task = Task::MoveReplica { shard: ONE, from: NodeId(3), to: NodeId(4) };
+        assert_eq!(next(&placed(&[&[1, 2, 3], &[1, 2, 3]]), &nodes), Some(task));
+        assert_eq!(next(&placed(&[&[1, 2, 4], &[1, 2, 3]]), &nodes), None);
+    }
+
+    #[test]
+    fn everything_settles_after_a_few_tasks() {
+        // From one node to five, as a cluster grows.
+        let nodes = nodes(&[(1, "a"), (2, "b"), (3, "c"), (4, "a"), (5, "b")]);
+        let mut placement = placed(&[&[1], &[1], &[1], &[1], &[1]]);
+        let mut tasks = 0;
+        while let Some(task) = next(&placement, &nodes) {
+            let part = |shard: &ShardId| placement.shards[shard].replicas.clone();
+            let (shard, replicas) = match task {
+                Task::AddReplica { shard, node } => {
+                    let mut replicas = part(&shard);
+                    let number = replicas.keys().next_back().unwrap().0 + 1;
+                    replicas.insert(ReplicaId(number), node);
+                    (shard, replicas)
+                }
+                Task::MoveReplica { shard, from, to } => {
+                    let mut replicas = part(&shard);
+                    replicas.values_mut().filter(|on| **on == from).for_each(|on| *on = to);
+                    (shard, replicas)
+                }
+                other => panic!("{other}"),
+            };
+            placement.shards.get_mut(&shard).unwrap().replicas = replicas;
+            tasks += 1;
+            assert!(tasks < 50, "it goes round in circles: {task}");
+        }
+        for part in placement.shards.values() {
+            let zones: BTreeSet<&str> = part.replicas.values().map(|n| nodes[n].zone.as_str()).collect();
+            assert_eq!(zones.len(), 3);
+        }
+    }
+
+    #[test]
+    fn the_largest_shard_is_split_once_it_is_too_large() {
+        let nodes = nodes(&[(1, "")]);
+        let policy = Policy { replicas: 1, split_above: Some(100), ..Policy::default() };
+        let placement = placed(&[&[1], &[1]]);
+        let sizes = |one, two| BTreeMap::from([(ONE, one), (ShardId(2), two)]);
+        assert_eq!(next_task(&placement, &nodes, &sizes(100, 90), &policy), None);
+        let split = Some(Task::Split { shard: ShardId(2), at: None });
+        assert_eq!(next_task(&placement, &nodes, &sizes(101, 102), &policy), split);
+        assert_eq!(placement.shard_of(Slot(0)), ONE);
+    }
+}

@@ -1,0 +1,164 @@
+//! A sibling's checkpoint, on its way into families of our own.
+
+use super::blocking;
+use super::engine::{Generation, RocksEngine};
+use super::registry::Registry;
+use crate::wire::{Digest, Piece};
+use assize_codec::DecodeError;
+use assize_model::ShardId;
+use assize_ports::{Channel, ChannelReceiver, ChannelSender, PeerError};
+use assize_rocks::{Chunk, Family, Image, Mode, RocksError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Why a checkpoint did not arrive.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The sibling cannot be reached, or refused.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// The sibling is here, and has none to give.
+    #[error("the sibling has no checkpoint to give")]
+    NotThere,
+    /// It ended too early.
+    #[error("the checkpoint ended too early")]
+    Short,
+    /// It cannot be read.
+    #[error("the checkpoint cannot be read: {0}")]
+    Undecodable(#[from] DecodeError),
+    /// What lies in the families is not what was sent.
+    #[error("the copy holds {found:?}, and {sent:?} was sent")]
+    Differs {
+        /// What was sent.
+        sent: Digest,
+        /// What is there.
+        found: Digest,
+    },
+    /// RocksDB failed.
+    #[error(transparent)]
+    Store(#[from] RocksError),
+}
+
+/// Where a checkpoint comes from.
+pub enum Source {
+    /// A sibling of this process (of the parent's shard, for a fledgling).
+    Here(Image),
+    /// Another node. The sending half is kept so that the channel stays open.
+    There(Box<dyn ChannelReceiver>, #[allow(dead_code)] Box<dyn ChannelSender>),
+}
+
+impl Source {
+    /// From a channel that was opened with a request for a checkpoint.
+    pub fn channel(channel: Channel) -> Source {
+        Source::There(channel.receiver, channel.sender)
+    }
+}
+
+/// Sends a checkpoint over a channel.
+pub async fn send(mut image: Image, sender: &mut dyn ChannelSender) -> Result<(), CopyError> {
+    let mut digest = Digest::default();
+    loop {
+        let (rest, chunk) = next_chunk(image).await?;
+        image = rest;
+        let Some(chunk) = chunk else { break };
+        digest.add(&chunk);
+        sender.send(Piece::Entries(chunk).encode()).await?;
+    }
+    Ok(sender.send(Piece::CheckpointEnd(digest).encode()).await?)
+}
+
+/// Copies a checkpoint into a new pair of families, makes it durable, and compares what lies there with what was sent.
+pub async fn receive(
+    registry: Registry,
+    shard: ShardId,
+    source: Source,
+    progress: Arc<AtomicU64>,
+) -> Result<(Generation, RocksEngine), CopyError> {
+    let generation = registry.draw_generation();
+    let filled = fill(&registry, shard, generation, source, progress).await;
+    match filled {
+        Ok(engine) => Ok((generation, engine)),
+        Err(error) => {
+            let store = registry.store().clone();
+            // What is left of it is dropped when the store is opened next, should this fail too.
+            let _ = blocking(move || RocksEngine::drop_pair(&store, shard, generation)).await;
+            Err(error)
+        }
+    }
+}
+
+async fn fill(
+    registry: &Registry,
+    shard: ShardId,
+    generation: Generation,
+    mut source: Source,
+    progress: Arc<AtomicU64>,
+) -> Result<RocksEngine, CopyError> {
+    let store = registry.store().clone();
+    let mut engine = blocking(move || RocksEngine::create(&store, shard, generation)).await?;
+    let mut seen = Digest::default();
+    let sent = loop {
+        let (rest, piece) = next_piece(source, &seen).await?;
+        source = rest;
+        match piece {
+            Piece::Entries(chunk) => {
+                seen.add(&chunk);
+                let bytes: usize = chunk.entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+                engine = blocking(move || write(&engine, &chunk).map(|()| engine)).await?;
+                progress.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
+            Piece::CheckpointEnd(digest) => break digest,
+            Piece::Mutations(_) | Piece::IntentEnd(_) => return Err(CopyError::Short),
+        }
+    };
+    // Before it is relied on: read back what was written, and compare.
+    let (engine, found) = blocking(move || read_back(&engine).map(|found| (engine, found))).await?;
+    if found != sent {
+        return Err(CopyError::Differs { sent, found });
+    }
+    Ok(engine)
+}
+
+async fn next_piece(source: Source, seen: &Digest) -> Result<(Source, Piece), CopyError> {
+    match source {
+        Source::Here(image) => {
+            let (image, chunk) = next_chunk(image).await?;
+            let piece = chunk.map_or(Piece::CheckpointEnd(*seen), Piece::Entries);
+            Ok((Source::Here(image), piece))
+        }
+        Source::There(mut receiver, sender) => {
+            let message = receiver.receive().await?.ok_or(CopyError::Short)?;
+            Ok((Source::There(receiver, sender), Piece::decode(&message)?))
+        }
+    }
+}
+
+async fn next_chunk(mut image: Image) -> Result<(Image, Option<Chunk>), RocksError> {
+    blocking(move || {
+        let chunk = image.next_chunk()?;
+        Ok((image, chunk))
+    })
+    .await
+}
+
+/// Not logged: nothing of the copy counts before all of it has been flushed.
+fn write(engine: &RocksEngine, chunk: &Chunk) -> Result<(), CopyError> {
+    let family: &Family = engine.families().get(chunk.family).ok_or(CopyError::Short)?;
+    let mut batch = family.batch()?;
+    for (key, value) in &chunk.entries {
+        batch.put(key, value);
+    }
+    Ok(batch.write(Mode::Buffered)?)
+}
+
+fn read_back(engine: &RocksEngine) -> Result<Digest, RocksError> {
+    for family in engine.families() {
+        family.flush()?;
+    }
+    let mut digest = Digest::default();
+    let mut image = Image::take(engine.families().map(Clone::clone).to_vec())?;
+    while let Some(chunk) = image.next_chunk()? {
+        digest.add(&chunk);
+    }
+    Ok(digest)
+}

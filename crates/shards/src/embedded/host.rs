@@ -1,0 +1,424 @@
+//! The replicas of one node: opened, made, moved in and moved out while the node runs.
+//!
+//! ```text
+//!   placement ──follow──▶ ShardHost ──┬── replica of shard 1 ── families versions-1, intents-1
+//!   Mover ────Request────▶            ├── replica of shard 2 ── …
+//!                                     ├── learner of shard 5   (registered, copying, not in the placement yet)
+//!                                     └── fledgling of shard 9 (follows shard 2 until it is split)
+//! ```
+//!
+//! Invariants:
+//!
+//! - A node has at most one replica of a shard.
+//! - A replica that finds its directory empty begins at the stream's beginning only if the log still reaches back to it and
+//!   waits for this replica, and only after the shard's epoch was raised; otherwise it copies a sibling.
+//! - What has left is gone from the disk, durably, before a new replica of the same shard begins.
+
+use super::engine::{RocksEngine, shape_of};
+use super::registry::{Record, Registry, RegistryError};
+use super::replica::Surroundings;
+use super::shard::Embedded;
+use super::siblings::{Residents, Siblings};
+use super::{OpenError, Options, blocking};
+use crate::wire::{Phase, ReplicaStatus};
+use assize_model::{Epoch, NodeId, Placement, PlacementCommand, ReplicaId, ShardId, Slot};
+use assize_ports::{
+    DecisionSource, Peers, PlacementError, Replica, ReplicaStanding, ShardAdministration, StreamError,
+};
+use assize_rocks::{Location, RocksError, Store};
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often a node looks whether the placement still says the same of its replicas.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a look at the standings may lag behind an entry before the attempt is given up.
+const STANDINGS_TRIES: u32 = 20;
+/// The pause between two such looks.
+const STANDINGS_PAUSE: Duration = Duration::from_millis(250);
+
+/// What a node's replicas need of it.
+pub struct Around {
+    /// The node.
+    pub node: NodeId,
+    /// Where decision streams come from.
+    pub source: Arc<dyn DecisionSource>,
+    /// Whoever can change the placement.
+    pub administration: Arc<dyn ShardAdministration>,
+    /// The other nodes; `None`: there are none.
+    pub peers: Option<Arc<dyn Peers>>,
+}
+
+/// Why a replica is not where the placement wants it.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The disk refuses.
+    #[error(transparent)]
+    Store(#[from] RocksError),
+    /// The adjudicator cannot be asked, or refuses. Asked again with the next look at the placement.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
+    /// The standings cannot be had. Likewise.
+    #[error(transparent)]
+    Standings(#[from] StreamError),
+    /// The directory is empty, the shard had contents, and nobody else has them.
+    #[error("the contents of {shard} are gone, and it has no other replica")]
+    Lost {
+        /// Which shard.
+        shard: ShardId,
+    },
+    /// The standings do not mention the replica, or are older than they may be.
+    #[error("{shard} {replica} is not in the standings yet")]
+    Unknown {
+        /// Which shard.
+        shard: ShardId,
+        /// Which replica.
+        replica: ReplicaId,
+    },
+}
+
+/// The replicas of one node. Clones are handles to the same.
+#[derive(Clone)]
+pub struct ShardHost {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    node: NodeId,
+    around: Surroundings,
+    residents: Arc<Residents>,
+    placement: watch::Sender<Arc<Placement>>,
+    /// Held while a replica comes or goes.
+    moving: tokio::sync::Mutex<()>,
+    /// Why a replica has failed, once one has.
+    failure: watch::Sender<Option<String>>,
+}
+
+impl ShardHost {
+    /// Opens the node's directory (`None`: in memory, gone with the process) and every replica that it holds. Those that
+    /// the placement wants besides are made by [`ShardHost::settle`].
+    pub async fn open(
+        directory: Option<PathBuf>,
+        placement: Arc<Placement>,
+        around: Around,
+        options: Options,
+    ) -> Result<ShardHost, OpenError> {
+        let location = directory.map_or(Location::Memory, |path| Location::Directory(path.join("rocks")));
+        let rocks = options.rocks.clone();
+        let opened = blocking(move || {
+            let store = Store::open(&location, &[], shape_of, &rocks)?;
+            Registry::open(store)
+        });
+        let registry = opened.await.map_err(|error| match error {
+            RegistryError::Store(RocksError::InUse(path)) => OpenError::InUse(path),
+            RegistryError::Store(error) => OpenError::Store(error),
+            RegistryError::Undecodable(_) => OpenError::Registry(error),
+        })?;
+        let residents = Arc::<Residents>::default();
+        let (placement, watched) = watch::channel(placement);
+        let siblings = Siblings::new(around.node, around.peers, watched, &residents);
+        let (source, administration) = (around.source, around.administration);
+        let around_replicas = Surroundings { source, administration, siblings, registry, options };
+        let inner = Inner {
+            node: around.node,
+            around: around_replicas,
+            residents,
+            placement,
+            moving: tokio::sync::Mutex::default(),
+            failure: watch::Sender::new(None),
+        };
+        let host = ShardHost { inner: Arc::new(inner) };
+        for (shard, record) in host.inner.around.registry.records() {
+            host.start(shard, record)?;
+        }
+        Ok(host)
+    }
+
+    /// The replica of a shard that is here, for the serving end of [`assize_ports::Service::Replica`]; `None` if another
+    /// one or none is.
+    pub fn replica(&self, shard: ShardId, replica: ReplicaId) -> Option<Arc<dyn Replica>> {
+        let resident = self.inner.residents.get(shard)?;
+        (resident.number() == replica).then_some(resident as Arc<dyn Replica>)
+    }
+
+    /// The replica of a shard that is here.
+    pub fn resident(&self, shard: ShardId) -> Option<Arc<Embedded>> {
+        self.inner.residents.get(shard)
+    }
+
+    /// All replicas that are here, by shard.
+    pub fn residents(&self) -> Vec<Arc<Embedded>> {
+        self.inner.residents.all()
+    }
+
+    /// Which node this is.
+    pub fn node(&self) -> NodeId {
+        self.inner.node
+    }
+
+    /// How its replica of a shard is.
+    pub fn status(&self, shard: ShardId) -> Option<ReplicaStatus> {
+        self.resident(shard).map(|resident| resident.status())
+    }
+
+    /// Completes with the reason when a replica can go on no more.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.inner.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            // Impossible while this handle lives.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Persists what was applied and ends all replicas.
+    pub async fn shutdown(&self) {
+        let residents = std::mem::take(&mut *self.inner.residents.lock());
+        for resident in residents.values() {
+            resident.shutdown().await;
+        }
+    }
+
+    /// Looks at the placement again and again, and does what it says. Long-lived: the node spawns it. `newest` asks for the
+    /// placement as the log has it.
+    pub async fn follow<F>(
+        self,
+        mut newest: impl FnMut() -> F + Send,
+        stopped: impl Future<Output = ()> + Send,
+    ) where
+        F: Future<Output = Option<Arc<Placement>>> + Send,
+    {
+        tokio::pin!(stopped);
+        loop {
+            if let Some(placement) = newest().await {
+                for (shard, error) in self.settle(placement).await {
+                    tracing::warn!(%shard, %error, "a replica is not in its place yet");
+                }
+            }
+            tokio::select! {
+                () = &mut stopped => return,
+                () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
+            }
+        }
+    }
+
+    /// Makes what the placement wants here and drops what it no longer does. What could not be done is said, and is done
+    /// by a later call.
+    pub async fn settle(&self, placement: Arc<Placement>) -> Vec<(ShardId, HostError)> {
+        let _moving = self.inner.moving.lock().await;
+        self.inner.placement.send_if_modified(|known| {
+            let is_newer = placement.epoch > known.epoch;
+            if is_newer {
+                known.clone_from(&placement);
+            }
+            is_newer
+        });
+        let mut troubles = Vec::new();
+        for (shard, record) in self.inner.around.registry.records() {
+            if let Err(error) = self.leave_or_stay(&placement, shard, record).await {
+                troubles.push((shard, error));
+            }
+        }
+        for (shard, part) in &placement.shards {
+            for (replica, _) in part.replicas.iter().filter(|(_, node)| **node == self.inner.node) {
+                if self.resident(*shard).is_none()
+                    && let Err(error) = self.enter(&placement, *shard, *replica).await
+                {
+                    troubles.push((*shard, error));
+                }
+            }
+        }
+        troubles
+    }
+
+    /// What becomes of a replica that is here under this placement.
+    async fn leave_or_stay(
+        &self,
+        placement: &Placement,
+        shard: ShardId,
+        record: Record,
+    ) -> Result<(), HostError> {
+        let part = placement.shards.get(&shard);
+        let configured = part.and_then(|part| part.replicas.get(&record.replica));
+        match configured {
+            Some(node) if *node == self.inner.node => {
+                let is_late_fledgling = record.parent.is_some()
+                    && self.status(shard).is_none_or(|status| status.phase != Phase::Fledgling);
+                if is_late_fledgling {
+                    // The split passed while it was still copying its parent; now it can copy its own siblings.
+                    self.drop_replica(shard).await?;
+                } else if record.is_learner && record.parent.is_none() {
+                    // The choice of what a learner may do differently ends here.
+                    let newest = self.inner.around.registry.get(shard).unwrap_or(record);
+                    self.inner.around.registry.put(shard, Record { is_learner: false, ..newest })?;
+                }
+                Ok(())
+            }
+            // It is on its way into the placement.
+            None if record.parent.is_some() || record.is_learner && part.is_some() => Ok(()),
+            // Its own stream has told it of a later placement than this one.
+            _ if self.status(shard).is_some_and(|status| status.epoch > placement.epoch) => Ok(()),
+            _ => {
+                tracing::info!(%shard, replica = %record.replica, "leaves this node");
+                self.drop_replica(shard).await
+            }
+        }
+    }
+
+    /// Makes the replica that the placement wants here.
+    async fn enter(
+        &self,
+        placement: &Placement,
+        shard: ShardId,
+        replica: ReplicaId,
+    ) -> Result<(), HostError> {
+        let registry = &self.inner.around.registry;
+        let record = match registry.get(shard) {
+            Some(record) => record,
+            None => {
+                let record = self.beginning(placement, shard, replica).await?;
+                registry.put(shard, record)?;
+                record
+            }
+        };
+        self.start(shard, record)?;
+        Ok(())
+    }
+
+    /// How a replica without contents begins.
+    async fn beginning(
+        &self,
+        placement: &Placement,
+        shard: ShardId,
+        replica: ReplicaId,
+    ) -> Result<Record, HostError> {
+        let is_alone = placement.shards.get(&shard).is_none_or(|part| part.replicas.len() == 1);
+        let standing = if is_alone {
+            self.standing(shard, replica, None).await?
+        } else {
+            // A replica of this number may have voted before its directory was lost. No receipt from before counts from
+            // here on, and what was decided with one the siblings keep until this replica is past it.
+            let raised = self.inner.around.administration.administer(PlacementCommand::Raise(shard)).await?;
+            self.standing(shard, replica, Some(raised)).await?
+        };
+        let is_at_the_beginning = standing.counts && standing.durable.0 == 0;
+        let mut record =
+            Record { replica, contents: None, had_intents: false, is_learner: false, parent: None };
+        if is_at_the_beginning {
+            let registry = self.inner.around.registry.clone();
+            let generation = registry.draw_generation();
+            blocking(move || RocksEngine::create(registry.store(), shard, generation).map(drop)).await?;
+            record.contents = Some(generation);
+        } else if is_alone {
+            return Err(HostError::Lost { shard });
+        }
+        Ok(record)
+    }
+
+    async fn standing(
+        &self,
+        shard: ShardId,
+        replica: ReplicaId,
+        at_least: Option<assize_model::LogIndex>,
+    ) -> Result<ReplicaStanding, HostError> {
+        for _ in 0..STANDINGS_TRIES {
+            let standings = self.inner.around.source.standings(shard).await?;
+            if at_least.is_none_or(|index| standings.as_of >= index)
+                && let Some(standing) = standings.replicas.iter().find(|s| s.replica == replica)
+            {
+                return Ok(*standing);
+            }
+            tokio::time::sleep(STANDINGS_PAUSE).await;
+        }
+        Err(HostError::Unknown { shard, replica })
+    }
+
+    fn start(&self, shard: ShardId, record: Record) -> Result<Arc<Embedded>, OpenError> {
+        let (epoch, slots) = self.configured(shard);
+        let resident = Embedded::start(shard, record, epoch, slots, self.inner.around.clone())?;
+        self.inner.residents.lock().insert(shard, resident.clone());
+        tokio::spawn(watch_for_failure(shard, resident.ended(), Arc::downgrade(&self.inner)));
+        Ok(resident)
+    }
+
+    fn configured(&self, shard: ShardId) -> (Epoch, Vec<(Slot, Slot)>) {
+        let placement = self.inner.placement.borrow();
+        (placement.shard_epoch(shard).unwrap_or_default(), placement.slots_of(shard))
+    }
+
+    /// Ends a replica and drops its contents, durably.
+    async fn drop_replica(&self, shard: ShardId) -> Result<(), HostError> {
+        let resident = self.inner.residents.lock().remove(&shard);
+        if let Some(resident) = resident {
+            resident.shutdown().await;
+        }
+        let registry = self.inner.around.registry.clone();
+        Ok(blocking(move || registry.remove(shard)).await?)
+    }
+
+    // What others ask for.
+
+    /// Begins a learner of a shard, unless there is a replica of it here; answers its number. It registers itself, copies
+    /// a sibling and follows the stream; the placement does not know it yet.
+    pub async fn learn(&self, shard: ShardId, replica: ReplicaId) -> Result<ReplicaId, HostError> {
+        let record = Record { replica, contents: None, had_intents: false, is_learner: true, parent: None };
+        self.begin(shard, record).await
+    }
+
+    /// Begins a replica of a shard that does not exist yet, unless there is one here; answers its number.
+    pub async fn fledge(
+        &self,
+        shard: ShardId,
+        replica: ReplicaId,
+        parent: ShardId,
+        learner: ReplicaId,
+    ) -> Result<ReplicaId, HostError> {
+        let parent = Some((parent, learner));
+        let known = self.inner.around.registry.get(shard);
+        if known.is_some_and(|known| known.parent.is_some() && known.parent != parent) {
+            // Left over from a split that did not happen.
+            self.discard(shard).await?;
+        }
+        let record = Record { replica, contents: None, had_intents: false, is_learner: true, parent };
+        self.begin(shard, record).await
+    }
+
+    async fn begin(&self, shard: ShardId, record: Record) -> Result<ReplicaId, HostError> {
+        let _moving = self.inner.moving.lock().await;
+        if let Some(resident) = self.resident(shard) {
+            return Ok(resident.number());
+        }
+        let record = self.inner.around.registry.get(shard).unwrap_or(record);
+        self.inner.around.registry.put(shard, record)?;
+        self.start(shard, record)?;
+        Ok(record.replica)
+    }
+
+    /// Drops a replica that the placement does not know. One that it does is left alone.
+    pub async fn discard(&self, shard: ShardId) -> Result<(), HostError> {
+        let _moving = self.inner.moving.lock().await;
+        match self.inner.around.registry.get(shard) {
+            Some(record) if record.is_learner || record.parent.is_some() => self.drop_replica(shard).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Tells the host when a replica on which somebody relies can go on no more.
+async fn watch_for_failure(shard: ShardId, ended: impl Future<Output = Option<String>>, host: Weak<Inner>) {
+    let Some(why) = ended.await else { return };
+    let Some(host) = host.upgrade() else { return };
+    if host.around.registry.get(shard).is_none_or(|record| record.is_learner) {
+        // Nobody relies on it yet; whoever asked for it sees how it is.
+        return;
+    }
+    host.failure.send_if_modified(|known| {
+        let is_first = known.is_none();
+        known.get_or_insert(format!("{shard} has stopped: {why}"));
+        is_first
+    });
+}

@@ -1,0 +1,134 @@
+//! The way to a replica's siblings: in this process, or on another node.
+
+use super::copy::{CopyError, Source};
+use super::shard::Embedded;
+use crate::wire::{Hello, IntentEnd, Piece};
+use assize_model::{LogIndex, NodeId, Placement, ReplicaId, ShardId, TxnId};
+use assize_mvcc::Intent;
+use assize_ports::{Peers, Service};
+use assize_replica::IntentAnswer;
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock, RwLockWriteGuard, Weak};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A sibling that does not answer within this time cannot say.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// The replicas of this process: at most one of each shard.
+#[derive(Default)]
+pub struct Residents {
+    replicas: RwLock<BTreeMap<ShardId, Arc<Embedded>>>,
+}
+
+impl Residents {
+    /// All of them, to change.
+    pub fn lock(&self) -> RwLockWriteGuard<'_, BTreeMap<ShardId, Arc<Embedded>>> {
+        self.replicas.write().expect("no panic happens under this lock")
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<Embedded>> {
+        self.replicas.read().expect("no panic happens under this lock").values().cloned().collect()
+    }
+
+    /// The replica of a shard.
+    pub fn get(&self, shard: ShardId) -> Option<Arc<Embedded>> {
+        self.replicas.read().expect("no panic happens under this lock").get(&shard).cloned()
+    }
+}
+
+/// The way to siblings. Clones are the same way.
+#[derive(Clone)]
+pub struct Siblings {
+    node: NodeId,
+    peers: Option<Arc<dyn Peers>>,
+    placement: watch::Receiver<Arc<Placement>>,
+    /// Weak: the replicas hold this.
+    residents: Weak<Residents>,
+}
+
+impl Siblings {
+    /// From a node that has these residents; without peers nobody else can be reached.
+    pub fn new(
+        node: NodeId,
+        peers: Option<Arc<dyn Peers>>,
+        placement: watch::Receiver<Arc<Placement>>,
+        residents: &Arc<Residents>,
+    ) -> Self {
+        Siblings { node, peers, placement, residents: Arc::downgrade(residents) }
+    }
+
+    /// Whether the placement names any replica of the shard but this one.
+    pub fn has_any(&self, shard: ShardId, me: ReplicaId) -> bool {
+        let placement = self.placement.borrow();
+        placement.shards.get(&shard).is_some_and(|part| part.replicas.keys().any(|replica| *replica != me))
+    }
+
+    fn node_of(&self, shard: ShardId, replica: ReplicaId) -> Option<NodeId> {
+        self.placement.borrow().shards.get(&shard)?.replicas.get(&replica).copied()
+    }
+
+    fn resident(&self, shard: ShardId) -> Option<Arc<Embedded>> {
+        self.residents.upgrade()?.get(shard)
+    }
+
+    /// What a sibling says about an intent that `me` lacks. Whoever cannot be asked cannot say.
+    pub async fn intent(&self, shard: ShardId, me: ReplicaId, to: ReplicaId, txn: TxnId) -> IntentAnswer {
+        let asking = self.ask_for_intent(shard, me, to, txn);
+        match tokio::time::timeout(ANSWER_MAX, asking).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) | Err(_) => IntentAnswer::CannotSay,
+        }
+    }
+
+    async fn ask_for_intent(
+        &self,
+        shard: ShardId,
+        me: ReplicaId,
+        to: ReplicaId,
+        txn: TxnId,
+    ) -> Option<IntentAnswer> {
+        let node = self.node_of(shard, to)?;
+        if node == self.node {
+            let sibling = self.resident(shard).filter(|sibling| sibling.number() == to)?;
+            return Some(sibling.intent(me, txn).await);
+        }
+        let hello = Hello::Intent { shard, to, from: me, txn }.encode();
+        let peers = self.peers.as_ref()?;
+        let mut channel = peers.open(node, Service::Sibling, hello, ANSWER_MAX).await.ok()?;
+        let mut mutations = Vec::new();
+        loop {
+            match Piece::decode(&channel.receiver.receive().await.ok()??).ok()? {
+                Piece::Mutations(more) => mutations.extend(more),
+                Piece::IntentEnd(IntentEnd::Has(epoch)) => {
+                    return Some(IntentAnswer::Has(Intent { epoch, mutations }));
+                }
+                Piece::IntentEnd(IntentEnd::HasNot(as_of)) => return Some(IntentAnswer::HasNot { as_of }),
+                Piece::IntentEnd(IntentEnd::CannotSay) | Piece::Entries(_) | Piece::CheckpointEnd(_) => {
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// A sibling's checkpoint, taken at or after an entry. One of this process is preferred to the one that was named:
+    /// a fledgling sits beside a replica of its parent.
+    pub async fn checkpoint(
+        &self,
+        shard: ShardId,
+        me: ReplicaId,
+        to: ReplicaId,
+        at_least: LogIndex,
+    ) -> Result<Source, CopyError> {
+        if let Some(sibling) = self.resident(shard).filter(|sibling| sibling.number() != me)
+            && let Some(image) = sibling.checkpoint(me, at_least).await
+        {
+            return Ok(Source::Here(image));
+        }
+        let node = self.node_of(shard, to).ok_or(CopyError::NotThere)?;
+        let peers = self.peers.as_ref().ok_or(CopyError::NotThere)?;
+        let hello = Hello::Checkpoint { shard, to, from: me, at_least }.encode();
+        Ok(Source::channel(peers.open(node, Service::Sibling, hello, ANSWER_MAX).await?))
+    }
+}

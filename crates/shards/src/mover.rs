@@ -1,0 +1,695 @@
+//! Moving replicas and splitting shards while clients write.
+//!
+//! Adding, moving and splitting are one act: a checkpoint, the stream from there on, and one entry of the log that changes
+//! the placement. Everything before that entry can be thrown away, and everything after it repeats nothing: each step looks
+//! first whether it has been done, so a task that was interrupted is run again from its beginning.
+//!
+//! ```text
+//!   add     learner registers ─▶ copies ─▶ follows, close behind ─▶ entry: one replica more
+//!   remove  the others follow ─▶ entry: one replica less ─▶ its node drops it
+//!   move    add ─▶ everybody is durable past that ─▶ remove
+//!   split   fledglings follow the parent, close behind and flushed ─▶ entry: the slots go to the new shard
+//!           ─▶ each fledgling leaves the parent's stream at that entry ─▶ their registrations with the parent end
+//! ```
+//!
+//! Between the entry of a split and the moment when a fledgling has left its parent, reads of the moved slots and prepares
+//! for them wait; inline commits do not. That time is what a job reports as its longest stall.
+
+use crate::colleagues::Colleagues;
+use crate::wire::{Phase, ReplicaStatus, Request, Response};
+use assize_model::{
+    LogIndex, NodeId, Placement, PlacementChange, PlacementCommand, PlacementRefusal, ReplicaId, ShardId,
+    Slot, Timestamp,
+};
+use assize_mvcc::{ContentHash, Slots};
+use assize_ports::{
+    AdjudicatorClient, AdjudicatorError, DecisionSource, PeerError, PlacementError, ShardAdministration,
+    ShardStandings, StreamError,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often a replica that is being waited for is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// And in the moment that holds clients up.
+const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(5);
+/// A replica that is no further behind than this is close behind.
+const CLOSE_BEHIND: Duration = Duration::from_millis(500);
+/// How often a change is tried again because somebody else changed the placement first.
+const CHANGES_MAX: usize = 16;
+/// Learners that fledglings are to a parent get numbers from here downwards, out of the way of replicas.
+const LEARNERS_FROM: u8 = u8::MAX;
+/// Numbers of replicas end below this.
+const REPLICAS_BELOW: u8 = 128;
+
+/// What is to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Task {
+    /// A shard gets a replica on this node.
+    AddReplica {
+        /// Which shard.
+        shard: ShardId,
+        /// Where.
+        node: NodeId,
+    },
+    /// A shard gives up its replica on this node.
+    RemoveReplica {
+        /// Which shard.
+        shard: ShardId,
+        /// Of which node.
+        node: NodeId,
+    },
+    /// A replica goes from one node to another.
+    MoveReplica {
+        /// Which shard.
+        shard: ShardId,
+        /// Where it is.
+        from: NodeId,
+        /// Where it goes.
+        to: NodeId,
+    },
+    /// The slots of a shard from one on go to a new shard on the same nodes.
+    Split {
+        /// Which shard.
+        shard: ShardId,
+        /// The first slot that goes; `None`: half of them.
+        at: Option<Slot>,
+    },
+}
+
+impl std::fmt::Display for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Task::AddReplica { shard, node } => write!(f, "add a replica of {shard} on {node}"),
+            Task::RemoveReplica { shard, node } => write!(f, "remove the replica of {shard} on {node}"),
+            Task::MoveReplica { shard, from, to } => write!(f, "move {shard} from {from} to {to}"),
+            Task::Split { shard, at: Some(at) } => write!(f, "split {shard} at slot {}", at.0),
+            Task::Split { shard, at: None } => write!(f, "split {shard}"),
+        }
+    }
+}
+
+/// Why a task was not done. It can be run again in every case but `Refused`.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum MoveError {
+    /// It makes no sense, or not now: the text says why.
+    #[error("{0}")]
+    Refused(String),
+    /// A node does not answer, or refused.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// The placement cannot be changed.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
+    /// The adjudicator cannot be asked.
+    #[error(transparent)]
+    Adjudicator(#[from] AdjudicatorError),
+    /// The standings cannot be had.
+    #[error(transparent)]
+    Standings(#[from] StreamError),
+    /// A replica makes no progress.
+    #[error("{shard} on {node} makes no progress: {phase:?}")]
+    Stuck {
+        /// Which shard.
+        shard: ShardId,
+        /// Where.
+        node: NodeId,
+        /// What it was doing; `None`: it is gone.
+        phase: Option<Phase>,
+    },
+}
+
+/// Told of each step of a task as it begins, and of stalls.
+pub trait Progress: Send + Sync {
+    /// A step begins.
+    fn step(&self, step: &str);
+    /// Clients may have been held up for so long.
+    fn stalled(&self, time: Duration);
+}
+
+/// A task whose progress nobody watches.
+impl Progress for () {
+    fn step(&self, _: &str) {}
+    fn stalled(&self, _: Duration) {}
+}
+
+/// Carries tasks out, from any node. Two tasks about one shard at a time are not a good idea: the second is refused by the
+/// log or finds its work undone.
+#[derive(Clone)]
+pub struct Mover {
+    adjudicator: Arc<dyn AdjudicatorClient>,
+    source: Arc<dyn DecisionSource>,
+    administration: Arc<dyn ShardAdministration>,
+    colleagues: Colleagues,
+    /// A replica that makes no progress for so long is given up.
+    patience: Duration,
+}
+
+impl Mover {
+    /// With these ways to the adjudicator and to the other nodes. A replica that makes no progress for `patience` is given
+    /// up.
+    pub fn new(
+        adjudicator: Arc<dyn AdjudicatorClient>,
+        source: Arc<dyn DecisionSource>,
+        administration: Arc<dyn ShardAdministration>,
+        colleagues: Colleagues,
+        patience: Duration,
+    ) -> Self {
+        Mover { adjudicator, source, administration, colleagues, patience }
+    }
+
+    /// The placement as the log has it.
+    pub async fn placement(&self) -> Result<Arc<Placement>, MoveError> {
+        Ok(self.adjudicator.placement().await?)
+    }
+
+    /// Says why a task makes no sense under a placement, if so.
+    pub fn check(placement: &Placement, task: &Task) -> Result<(), MoveError> {
+        let part = |shard: &ShardId| {
+            let refused = || MoveError::Refused(format!("there is no shard {shard}"));
+            placement.shards.get(shard).ok_or_else(refused)
+        };
+        let is_on = |shard: &ShardId, node: &NodeId| -> Result<bool, MoveError> {
+            Ok(part(shard)?.replicas.values().any(|n| n == node))
+        };
+        let refuse = |why: String| Err(MoveError::Refused(why));
+        match task {
+            Task::AddReplica { shard, node } if is_on(shard, node)? => {
+                refuse(format!("{shard} has a replica on {node}"))
+            }
+            Task::RemoveReplica { shard, node } | Task::MoveReplica { shard, from: node, .. }
+                if !is_on(shard, node)? =>
+            {
+                refuse(format!("{shard} has no replica on {node}"))
+            }
+            Task::RemoveReplica { shard, .. } if part(shard)?.replicas.len() < 2 => {
+                refuse(format!("{shard} has no other replica"))
+            }
+            Task::MoveReplica { shard, to, .. } if is_on(shard, to)? => {
+                refuse(format!("{shard} has a replica on {to}"))
+            }
+            Task::Split { shard, at } => {
+                part(shard)?;
+                runs_from(placement, *shard, *at).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Carries a task out. After an error the same task can be run again.
+    pub async fn run(&self, task: Task, progress: &dyn Progress) -> Result<String, MoveError> {
+        match task {
+            Task::AddReplica { shard, node } => {
+                let replica = self.add(shard, node, progress).await?.0;
+                Ok(format!("{shard} has replica {replica} on {node}"))
+            }
+            Task::RemoveReplica { shard, node } => {
+                self.remove(shard, node, progress).await?;
+                Ok(format!("{shard} has no replica on {node}"))
+            }
+            Task::MoveReplica { shard, from, to } => {
+                let (replica, added) = self.add(shard, to, progress).await?;
+                progress.step("waiting until everybody is durable past the change");
+                self.durable(shard, added, &[from]).await?;
+                self.remove(shard, from, progress).await?;
+                Ok(format!("{shard} has replica {replica} on {to} and none on {from}"))
+            }
+            Task::Split { shard, at } => {
+                let new = self.split(shard, at, progress).await?;
+                Ok(format!("{shard} was split, {new} is new"))
+            }
+        }
+    }
+
+    // Replicas.
+
+    /// Answers the new replica, and an entry at or after the one that added it.
+    async fn add(
+        &self,
+        shard: ShardId,
+        node: NodeId,
+        progress: &dyn Progress,
+    ) -> Result<(ReplicaId, LogIndex), MoveError> {
+        let placement = self.placement().await?;
+        let part = placement.shards.get(&shard);
+        let part = part.ok_or_else(|| MoveError::Refused(format!("there is no shard {shard}")))?;
+        let standings = self.standings(shard).await?;
+        if let Some((replica, _)) = part.replicas.iter().find(|(_, on)| **on == node) {
+            return Ok((*replica, standings.as_of));
+        }
+        let taken: BTreeSet<ReplicaId> = standings.replicas.iter().map(|s| s.replica).collect();
+        let is_free = |n: &ReplicaId| !taken.contains(n) && !part.replicas.contains_key(n);
+        let free = (1..REPLICAS_BELOW).map(ReplicaId).find(is_free);
+        let free = free.ok_or_else(|| MoveError::Refused(format!("{shard} has too many replicas")))?;
+
+        progress.step("copying a sibling");
+        let replica = match self.colleagues.ask(node, &Request::Learn { shard, replica: free }).await? {
+            Response::Learning(replica) => replica,
+            _ => return Err(not_understood(node)),
+        };
+        if let Err(error) = self.close_behind(shard, node, Phase::Following).await {
+            // Nobody relies on it; the log need not be kept for it.
+            let _ = self.colleagues.ask(node, &Request::Discard { shard }).await;
+            let _ = self.administration.administer(PlacementCommand::Uncount(shard, replica)).await;
+            return Err(error);
+        }
+
+        progress.step("changing the placement");
+        let added = self.change(|placement| {
+            let part = placement.shards.get(&shard)?;
+            let mut replicas = part.replicas.clone();
+            let is_new = replicas.insert(replica, node).is_none();
+            is_new.then(|| PlacementChange {
+                shards: vec![(shard, Some(replicas))],
+                ..PlacementChange::default()
+            })
+        });
+        Ok((replica, added.await?))
+    }
+
+    async fn remove(&self, shard: ShardId, node: NodeId, progress: &dyn Progress) -> Result<(), MoveError> {
+        let placement = self.placement().await?;
+        let Some(part) = placement.shards.get(&shard) else { return Ok(()) };
+        let others: Vec<NodeId> = part.replicas.values().copied().filter(|on| *on != node).collect();
+        if others.is_empty() {
+            return Err(MoveError::Refused(format!("{shard} has no other replica")));
+        }
+        // Of those that stay, a majority must be there.
+        progress.step("looking at the replicas that stay");
+        let mut following = 0;
+        let mut failure = None;
+        for other in &others {
+            match self.close_behind(shard, *other, Phase::Following).await {
+                Ok(_) => following += 1,
+                Err(error) => failure = Some(error),
+            }
+        }
+        if let Some(failure) = failure.filter(|_| following <= others.len() / 2) {
+            return Err(failure);
+        }
+        progress.step("changing the placement");
+        let removed = self.change(|placement| {
+            let mut replicas = placement.shards.get(&shard)?.replicas.clone();
+            let before = replicas.len();
+            replicas.retain(|_, on| *on != node);
+            let is_there = replicas.len() < before && !replicas.is_empty();
+            is_there.then(|| PlacementChange {
+                shards: vec![(shard, Some(replicas))],
+                ..PlacementChange::default()
+            })
+        });
+        removed.await.map(drop)
+    }
+
+    // Splitting.
+
+    async fn split(
+        &self,
+        shard: ShardId,
+        at: Option<Slot>,
+        progress: &dyn Progress,
+    ) -> Result<ShardId, MoveError> {
+        let placement = self.placement().await?;
+        let part = placement.shards.get(&shard);
+        let part = part.ok_or_else(|| MoveError::Refused(format!("there is no shard {shard}")))?.clone();
+        let runs = runs_from(&placement, shard, at)?;
+        let last = placement.shards.keys().next_back().map_or(0, |shard| shard.0);
+        let new = ShardId(last + 1);
+
+        progress.step("copying the shard beside itself");
+        for (replica, node) in &part.replicas {
+            let learner = learner_of(*replica);
+            let request = Request::Fledge { shard: new, replica: *replica, parent: shard, learner };
+            self.colleagues.ask(*node, &request).await?;
+        }
+        progress.step("following the shard's stream");
+        for node in part.replicas.values() {
+            self.close_behind(new, *node, Phase::Fledgling).await?;
+        }
+        progress.step("making the copies durable");
+        for node in part.replicas.values() {
+            self.flushed(new, *node).await?;
+        }
+        for node in part.replicas.values() {
+            self.close_behind(new, *node, Phase::Fledgling).await?;
+        }
+
+        progress.step("changing the placement");
+        let began = Instant::now();
+        let changed = self.change(|placement| {
+            let is_as_it_was = placement.shards.get(&shard).is_some_and(|now| now.replicas == part.replicas)
+                && !placement.shards.contains_key(&new);
+            is_as_it_was.then(|| PlacementChange {
+                shards: vec![(new, Some(part.replicas.clone()))],
+                slots: runs.iter().map(|(first, last)| (*first, *last, new)).collect(),
+                ..PlacementChange::default()
+            })
+        });
+        let changed = changed.await?;
+        for node in part.replicas.values() {
+            self.split_off(new, *node).await?;
+        }
+        progress.stalled(began.elapsed());
+
+        progress.step("making the split durable");
+        self.durable(new, changed, &[]).await?;
+        for replica in part.replicas.keys() {
+            self.release(shard, learner_of(*replica)).await?;
+        }
+        Ok(new)
+    }
+
+    /// Waits until a fledgling is a replica of its own shard.
+    async fn split_off(&self, shard: ShardId, node: NodeId) -> Result<(), MoveError> {
+        let since = Instant::now();
+        loop {
+            let status = self.status(shard, node).await?;
+            match status.map(|status| status.phase) {
+                Some(Phase::Following) => return Ok(()),
+                phase if since.elapsed() > self.patience => {
+                    return Err(MoveError::Stuck { shard, node, phase });
+                }
+                _ => tokio::time::sleep(LOOK_CLOSELY_EVERY).await,
+            }
+        }
+    }
+
+    /// A learner that is none any more need not be waited for.
+    async fn release(&self, shard: ShardId, learner: ReplicaId) -> Result<(), MoveError> {
+        match self.administration.administer(PlacementCommand::Uncount(shard, learner)).await {
+            Ok(_) | Err(PlacementError::Refused(PlacementRefusal::NoSuchReplica(..))) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    // Contents.
+
+    /// The hash of what each replica of a shard shows at one snapshot, as far as they answer. Equal shards have equal
+    /// hashes; a replica that differs from a majority is to be rebuilt ([`Mover::rebuild`]).
+    pub async fn compare(&self, shard: ShardId) -> Result<Comparison, MoveError> {
+        let placement = self.placement().await?;
+        let part = placement.shards.get(&shard);
+        let part = part.ok_or_else(|| MoveError::Refused(format!("there is no shard {shard}")))?;
+        let snapshot_ts = self.adjudicator.begin().await?.snapshot_ts;
+        let slots = Slots::new(placement.slots_of(shard));
+        let mut hashes = BTreeMap::new();
+        for (replica, node) in &part.replicas {
+            let request = Request::Hash { shard, snapshot_ts, slots: slots.clone() };
+            if let Ok(Response::Hash(hash)) = self.colleagues.ask(*node, &request).await {
+                hashes.insert(*replica, (*node, hash));
+            }
+        }
+        Ok(Comparison { shard, configured: part.replicas.len(), snapshot_ts, hashes })
+    }
+
+    /// Has a replica rebuilt from a sibling.
+    pub async fn rebuild(&self, shard: ShardId, node: NodeId) -> Result<(), MoveError> {
+        self.colleagues.ask(node, &Request::Rebuild { shard }).await?;
+        Ok(())
+    }
+
+    // Helpers.
+
+    async fn standings(&self, shard: ShardId) -> Result<ShardStandings, MoveError> {
+        Ok(self.source.standings(shard).await?)
+    }
+
+    /// How a node's replica is; `None` if it has none.
+    pub async fn status(&self, shard: ShardId, node: NodeId) -> Result<Option<ReplicaStatus>, MoveError> {
+        match self.colleagues.ask(node, &Request::Status { shard }).await? {
+            Response::Status(status) => Ok(status),
+            _ => Err(not_understood(node)),
+        }
+    }
+
+    /// Changes the placement as `change` says, as often as somebody else is first; `None`: there is nothing (more) to do.
+    /// Answers an entry at or after the change.
+    async fn change(
+        &self,
+        change: impl Fn(&Placement) -> Option<PlacementChange>,
+    ) -> Result<LogIndex, MoveError> {
+        let mut failure = None;
+        for _ in 0..CHANGES_MAX {
+            let placement = self.placement().await?;
+            let Some(change) = change(&placement) else {
+                // Done by an earlier attempt, or undone by somebody else; whoever goes on finds out.
+                let any = placement.shards.keys().next().copied().unwrap_or_default();
+                return Ok(self.standings(any).await?.as_of);
+            };
+            let change = PlacementChange { expected: placement.epoch, ..change };
+            match self.administration.administer(PlacementCommand::Change(change)).await {
+                Ok(index) => return Ok(index),
+                Err(
+                    error @ (PlacementError::Refused(PlacementRefusal::EpochMoved { .. })
+                    | PlacementError::Adjudicator(AdjudicatorError::ReplyLost)),
+                ) => failure = Some(error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(failure.expect("it was tried at least once").into())
+    }
+
+    /// Waits until a replica does this and is close behind the adjudicator. One that gets no further is given up.
+    async fn close_behind(
+        &self,
+        shard: ShardId,
+        node: NodeId,
+        phase: Phase,
+    ) -> Result<ReplicaStatus, MoveError> {
+        let mut seen = (None, Instant::now());
+        loop {
+            let status = self.status(shard, node).await?;
+            if let Some(status) = &status {
+                if status.phase == phase && self.is_close(shard, node, &phase).await? {
+                    return Ok(status.clone());
+                }
+                if matches!(status.phase, Phase::Halted(_)) {
+                    return Err(MoveError::Stuck { shard, node, phase: Some(status.phase.clone()) });
+                }
+            }
+            if status != seen.0 {
+                seen = (status, Instant::now());
+            } else if seen.1.elapsed() > self.patience {
+                return Err(MoveError::Stuck { shard, node, phase: status.map(|status| status.phase) });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Whether a replica reaches a snapshot of now within a moment.
+    async fn is_close(&self, shard: ShardId, node: NodeId, phase: &Phase) -> Result<bool, MoveError> {
+        let now = self.adjudicator.begin().await?.snapshot_ts;
+        let since = Instant::now();
+        while since.elapsed() < CLOSE_BEHIND {
+            match self.status(shard, node).await? {
+                Some(status) if status.phase != *phase => return Ok(false),
+                Some(status) if status.position.closed_ts >= now => return Ok(true),
+                _ => tokio::time::sleep(LOOK_CLOSELY_EVERY).await,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits until a replica has made durable what it has applied by now.
+    async fn flushed(&self, shard: ShardId, node: NodeId) -> Result<(), MoveError> {
+        let Some(now) = self.status(shard, node).await? else {
+            return Err(MoveError::Stuck { shard, node, phase: None });
+        };
+        let since = Instant::now();
+        loop {
+            self.colleagues.ask(node, &Request::Flush { shard }).await?;
+            tokio::time::sleep(LOOK_EVERY).await;
+            let status = self.status(shard, node).await?;
+            if status.as_ref().is_some_and(|status| status.durable >= now.position.index) {
+                return Ok(());
+            }
+            if since.elapsed() > self.patience {
+                return Err(MoveError::Stuck { shard, node, phase: status.map(|status| status.phase) });
+            }
+        }
+    }
+
+    /// Waits until the log knows that all replicas of a shard that count are durable past an entry; those of `except` need
+    /// not be, nor those whose nodes do not answer.
+    async fn durable(&self, shard: ShardId, entry: LogIndex, except: &[NodeId]) -> Result<(), MoveError> {
+        let since = Instant::now();
+        loop {
+            let placement = self.placement().await?;
+            let Some(part) = placement.shards.get(&shard) else { return Ok(()) };
+            let standings = self.standings(shard).await?;
+            let mut behind = None;
+            for standing in standings.replicas.iter().filter(|s| s.counts && s.durable < entry) {
+                let Some(node) = part.replicas.get(&standing.replica) else { continue };
+                if !except.contains(node)
+                    && self.colleagues.ask(*node, &Request::Flush { shard }).await.is_ok()
+                {
+                    behind = Some(*node);
+                }
+            }
+            match behind {
+                None => return Ok(()),
+                Some(node) if since.elapsed() > self.patience => {
+                    let phase = self.status(shard, node).await?.map(|status| status.phase);
+                    return Err(MoveError::Stuck { shard, node, phase });
+                }
+                Some(_) => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+}
+
+/// What replicas of a shard show at one snapshot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Comparison {
+    /// Which shard.
+    pub shard: ShardId,
+    /// How many replicas it has.
+    pub configured: usize,
+    /// The snapshot.
+    pub snapshot_ts: Timestamp,
+    /// Who answered, where it is, and the hash of what it shows.
+    pub hashes: BTreeMap<ReplicaId, (NodeId, ContentHash)>,
+}
+
+impl Comparison {
+    /// Those that differ from what a majority of the configured replicas shows. Without such a majority nobody can tell who
+    /// is right, and this is empty although [`Comparison::agrees`] is false.
+    pub fn outliers(&self) -> Vec<(ReplicaId, NodeId)> {
+        let mut voices: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+        for (_, hash) in self.hashes.values() {
+            *voices.entry((hash.count, hash.sum)).or_default() += 1;
+        }
+        let Some((right, _)) = voices.into_iter().find(|(_, voices)| *voices > self.configured / 2) else {
+            return Vec::new();
+        };
+        let differs = |hash: &ContentHash| (hash.count, hash.sum) != right;
+        let outliers = self.hashes.iter().filter(|(_, (_, hash))| differs(hash));
+        outliers.map(|(replica, (node, _))| (*replica, *node)).collect()
+    }
+
+    /// Whether all that answered show the same.
+    pub fn agrees(&self) -> bool {
+        let mut hashes = self.hashes.values().map(|(_, hash)| hash);
+        let first = hashes.next();
+        hashes.all(|hash| Some(hash) == first)
+    }
+}
+
+fn learner_of(replica: ReplicaId) -> ReplicaId {
+    ReplicaId(LEARNERS_FROM - replica.0)
+}
+
+fn not_understood(node: NodeId) -> MoveError {
+    PeerError::Refused { node, reason: "it answers something else than was asked".into() }.into()
+}
+
+/// The slots of a shard that go, as runs: from a slot on, or the upper half.
+fn runs_from(
+    placement: &Placement,
+    shard: ShardId,
+    at: Option<Slot>,
+) -> Result<Vec<(Slot, Slot)>, MoveError> {
+    let runs = placement.slots_of(shard);
+    let size = |(first, last): &(Slot, Slot)| u32::from(last.0) - u32::from(first.0) + 1;
+    let total: u32 = runs.iter().map(size).sum();
+    let at = match at {
+        Some(at) => at,
+        None => {
+            let mut before = total / 2;
+            let run = runs.iter().find(|run| {
+                let is_here = before < size(run);
+                if !is_here {
+                    before -= size(run);
+                }
+                is_here
+            });
+            let refused = || MoveError::Refused(format!("{shard} has no slots"));
+            Slot(run.ok_or_else(refused)?.0.0 + before as u16)
+        }
+    };
+    let gone: Vec<(Slot, Slot)> =
+        runs.iter().filter(|(_, last)| *last >= at).map(|(first, last)| ((*first).max(at), *last)).collect();
+    let going: u32 = gone.iter().map(size).sum();
+    if going == 0 || going == total {
+        return Err(MoveError::Refused(format!("a split of {shard} at slot {} leaves one side empty", at.0)));
+    }
+    Ok(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placement() -> Placement {
+        Placement::even_replicated(2, &[NodeId(1), NodeId(2)])
+    }
+
+    #[test]
+    fn a_task_that_makes_no_sense_is_refused_with_the_reason() {
+        let (one, two, three) = (NodeId(1), NodeId(2), NodeId(3));
+        let shard = ShardId(1);
+        for (task, why) in [
+            (Task::AddReplica { shard, node: one }, "s1 has a replica on n1"),
+            (Task::AddReplica { shard: ShardId(9), node: one }, "there is no shard s9"),
+            (Task::RemoveReplica { shard, node: three }, "s1 has no replica on n3"),
+            (Task::MoveReplica { shard, from: one, to: two }, "s1 has a replica on n2"),
+            (Task::MoveReplica { shard, from: three, to: one }, "s1 has no replica on n3"),
+            (Task::Split { shard, at: Some(Slot(0)) }, "a split of s1 at slot 0 leaves one side empty"),
+            (
+                Task::Split { shard, at: Some(Slot(40_000)) },
+                "a split of s1 at slot 40000 leaves one side empty",
+            ),
+        ] {
+            let refused = Mover::check(&placement(), &task).unwrap_err();
+            assert_eq!(refused, MoveError::Refused(why.into()), "{task}");
+        }
+        for task in [
+            Task::AddReplica { shard, node: three },
+            Task::RemoveReplica { shard, node: one },
+            Task::MoveReplica { shard, from: one, to: three },
+            Task::Split { shard, at: None },
+        ] {
+            assert_eq!(Mover::check(&placement(), &task), Ok(()), "{task}");
+        }
+        let mut alone = placement();
+        alone.shards.get_mut(&shard).unwrap().replicas.retain(|_, node| *node == one);
+        let refused = Mover::check(&alone, &Task::RemoveReplica { shard, node: one }).unwrap_err();
+        assert_eq!(refused, MoveError::Refused("s1 has no other replica".into()));
+    }
+
+    #[test]
+    fn a_split_without_a_slot_halves_the_shard_whatever_its_runs() {
+        let mut placement = placement();
+        assert_eq!(runs_from(&placement, ShardId(1), None).unwrap(), [(Slot(16_384), Slot(32_767))]);
+        placement.ranges = BTreeMap::from([
+            (Slot(0), ShardId(1)),
+            (Slot(10), ShardId(2)),
+            (Slot(100), ShardId(1)),
+            (Slot(110), ShardId(2)),
+            (Slot(65_535), ShardId(1)),
+        ]);
+        // Slots 0 to 9, 100 to 109 and 65535: the upper eleven go.
+        let gone = runs_from(&placement, ShardId(1), None).unwrap();
+        assert_eq!(gone, [(Slot(100), Slot(109)), (Slot(65_535), Slot(65_535))]);
+    }
+
+    #[test]
+    fn who_differs_from_a_majority_is_an_outlier_and_without_one_nobody_is() {
+        let hash = |sum| ContentHash { count: 1, sum };
+        let comparison = |sums: &[u64]| {
+            let hashes = (1u8..).zip(sums);
+            Comparison {
+                shard: ShardId(1),
+                configured: 3,
+                snapshot_ts: Timestamp(1),
+                hashes: hashes.map(|(n, sum)| (ReplicaId(n), (NodeId(n.into()), hash(*sum)))).collect(),
+            }
+        };
+        assert!(comparison(&[7, 7, 7]).agrees());
+        assert_eq!(comparison(&[7, 8, 7]).outliers(), [(ReplicaId(2), NodeId(2))]);
+        assert_eq!(comparison(&[7, 8]).outliers(), []);
+        assert!(!comparison(&[7, 8]).agrees());
+        assert_eq!(comparison(&[6, 7, 8]).outliers(), []);
+    }
+}

@@ -1,0 +1,105 @@
+//! The serving end of what nodes say to each other about their replicas.
+
+use crate::embedded::{ShardHost, copy};
+use crate::wire::{self, Hello, Request, Response};
+use assize_model::NodeId;
+use assize_ports::{AdjudicatorError, BoxFuture, Channel, PeerService, ShardAdministration};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Serves [`assize_ports::Service::Sibling`].
+pub struct SiblingService {
+    host: Option<ShardHost>,
+    administration: Option<Arc<dyn ShardAdministration>>,
+}
+
+impl SiblingService {
+    /// For a node with these replicas, and this part in the adjudicator's group, if it has any. `administration` must be
+    /// the node's own: one that asks others would send requests round in circles.
+    pub fn new(host: Option<ShardHost>, administration: Option<Arc<dyn ShardAdministration>>) -> Self {
+        SiblingService { host, administration }
+    }
+
+    fn host(&self) -> Result<&ShardHost, String> {
+        self.host.as_ref().ok_or_else(|| "this node has no shards".to_owned())
+    }
+
+    async fn answer(&self, request: Request) -> Result<Response, String> {
+        Ok(match request {
+            Request::Learn { shard, replica } => {
+                let begun = self.host()?.learn(shard, replica).await;
+                Response::Learning(begun.map_err(|error| error.to_string())?)
+            }
+            Request::Fledge { shard, replica, parent, learner } => {
+                let begun = self.host()?.fledge(shard, replica, parent, learner).await;
+                Response::Learning(begun.map_err(|error| error.to_string())?)
+            }
+            Request::Discard { shard } => {
+                self.host()?.discard(shard).await.map_err(|error| error.to_string())?;
+                Response::Done
+            }
+            Request::Status { shard } => Response::Status(self.host()?.status(shard)),
+            Request::Flush { shard } => {
+                if let Some(resident) = self.host()?.resident(shard) {
+                    resident.begin_flush();
+                }
+                Response::Done
+            }
+            Request::Hash { shard, snapshot_ts, slots } => {
+                let resident =
+                    self.host()?.resident(shard).ok_or_else(|| format!("{shard} is not on this node"))?;
+                let hash = resident.hash_content(slots, snapshot_ts).await;
+                Response::Hash(hash.map_err(|error| error.to_string())?)
+            }
+            Request::Rebuild { shard } => {
+                let resident =
+                    self.host()?.resident(shard).ok_or_else(|| format!("{shard} is not on this node"))?;
+                resident.rebuild().await;
+                Response::Done
+            }
+            Request::Administer(command) => match &self.administration {
+                None => Response::NotAdministered(AdjudicatorError::NotLeader { leader: None }.into()),
+                Some(administration) => match administration.administer(command).await {
+                    Ok(index) => Response::Administered(index),
+                    Err(error) => Response::NotAdministered(error),
+                },
+            },
+        })
+    }
+
+    async fn serve(&self, hello: Hello, mut channel: Channel) -> Result<(), String> {
+        match hello {
+            Hello::Intent { shard, to, from, txn } => {
+                let resident = self.host()?.resident(shard).filter(|resident| resident.number() == to);
+                let resident = resident.ok_or_else(|| format!("{shard} {to} is not on this node"))?;
+                for piece in wire::pieces_of(resident.intent(from, txn).await) {
+                    channel.sender.send(piece.encode()).await.map_err(|error| error.to_string())?;
+                }
+                Ok(())
+            }
+            Hello::Checkpoint { shard, to, from, at_least } => {
+                let resident = self.host()?.resident(shard).filter(|resident| resident.number() == to);
+                let resident = resident.ok_or_else(|| format!("{shard} {to} is not on this node"))?;
+                let image = resident.checkpoint(from, at_least).await;
+                let image = image.ok_or_else(|| format!("{shard} {to} has no checkpoint to give"))?;
+                copy::send(image, &mut *channel.sender).await.map_err(|error| error.to_string())
+            }
+        }
+    }
+}
+
+impl PeerService for SiblingService {
+    fn call(&self, _from: NodeId, request: Bytes) -> BoxFuture<'_, Result<Bytes, String>> {
+        Box::pin(async move {
+            let request = Request::decode(&request).map_err(|error| error.to_string())?;
+            Ok(self.answer(request).await.unwrap_or_else(Response::Failed).encode())
+        })
+    }
+
+    fn open(&self, _from: NodeId, hello: Bytes, channel: Channel) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let hello = Hello::decode(&hello).map_err(|error| error.to_string())?;
+            self.serve(hello, channel).await
+        })
+    }
+}

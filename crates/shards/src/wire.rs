@@ -1,0 +1,804 @@
+//! What nodes say to each other about their replicas, and how it looks on the wire.
+//!
+//! Every message begins with the version of this language; a node that reads a newer one than it knows refuses. A request
+//! and its answer are one message each. What may be large (an intent, a checkpoint) travels as pieces over a channel.
+
+use assize_codec::{DecodeError, Put, Reader};
+use assize_model::*;
+use assize_mvcc::{ContentHash, Intent, Slots};
+use assize_ports::{AdjudicatorError, PlacementError};
+use assize_replica::IntentAnswer;
+use assize_rocks::Chunk;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// The newest version of this language.
+const VERSION: u8 = 1;
+
+/// A call to another node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// Begin a learner of this shard, if there is none; answers its number.
+    Learn {
+        /// Which shard.
+        shard: ShardId,
+        /// The number it gets, if there is none.
+        replica: ReplicaId,
+    },
+    /// Begin a replica of a shard that does not exist yet: it follows the parent as a learner until the log splits the
+    /// parent.
+    Fledge {
+        /// The shard that will be.
+        shard: ShardId,
+        /// Which of its replicas.
+        replica: ReplicaId,
+        /// The shard whose slots it will take.
+        parent: ShardId,
+        /// As which learner it follows the parent.
+        learner: ReplicaId,
+    },
+    /// Drop this replica, if it is a learner or fledgling.
+    Discard {
+        /// Which shard.
+        shard: ShardId,
+    },
+    /// How is your replica of this shard?
+    Status {
+        /// Which shard.
+        shard: ShardId,
+    },
+    /// Begin to make durable what your replica has applied.
+    Flush {
+        /// Which shard.
+        shard: ShardId,
+    },
+    /// What does a snapshot show in these slots?
+    Hash {
+        /// Which shard.
+        shard: ShardId,
+        /// The snapshot.
+        snapshot_ts: Timestamp,
+        /// The slots.
+        slots: Slots,
+    },
+    /// The content of your replica differs from the others': rebuild it.
+    Rebuild {
+        /// Which shard.
+        shard: ShardId,
+    },
+    /// Put this into the log: you lead the adjudicator's group.
+    Administer(PlacementCommand),
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Response {
+    /// It is done, or on its way.
+    Done,
+    /// To [`Request::Learn`].
+    Learning(ReplicaId),
+    /// To [`Request::Status`]; `None`: there is no replica of that shard.
+    Status(Option<ReplicaStatus>),
+    /// To [`Request::Hash`].
+    Hash(ContentHash),
+    /// To [`Request::Administer`].
+    Administered(LogIndex),
+    /// To [`Request::Administer`] too.
+    NotAdministered(PlacementError),
+    /// It could not be done.
+    Failed(String),
+}
+
+/// Why a channel is opened to a sibling.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Hello {
+    /// Send an intent that `from` lacks.
+    Intent {
+        /// Which shard.
+        shard: ShardId,
+        /// Who is asked.
+        to: ReplicaId,
+        /// Who asks.
+        from: ReplicaId,
+        /// Whose intent.
+        txn: TxnId,
+    },
+    /// Send a checkpoint taken at or after an entry.
+    Checkpoint {
+        /// Which shard.
+        shard: ShardId,
+        /// Who is asked.
+        to: ReplicaId,
+        /// Who asks.
+        from: ReplicaId,
+        /// The entry.
+        at_least: LogIndex,
+    },
+}
+
+/// A piece of what is sent over a channel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Piece {
+    /// Mutations of an intent.
+    Mutations(Vec<Mutation>),
+    /// The end of an intent: with the epoch at which it was prepared, or without the intent.
+    IntentEnd(IntentEnd),
+    /// Entries of a checkpoint.
+    Entries(Chunk),
+    /// The end of a checkpoint.
+    CheckpointEnd(Digest),
+}
+
+/// How the sending of an intent ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IntentEnd {
+    /// All of it has been sent.
+    Has(Epoch),
+    /// It is not there, as of that entry.
+    HasNot(LogIndex),
+    /// The sibling cannot say.
+    CannotSay,
+}
+
+/// What all entries of a checkpoint add up to, in their order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Digest {
+    /// How many.
+    pub entries: u64,
+    /// A chain of their hashes.
+    pub chain: u64,
+}
+
+impl Digest {
+    /// Takes a chunk in.
+    pub fn add(&mut self, chunk: &Chunk) {
+        use xxhash_rust::xxh3::xxh3_64_with_seed as hash;
+        for (key, value) in &chunk.entries {
+            self.entries += 1;
+            self.chain = hash(value, hash(key, self.chain.wrapping_add(chunk.family as u64)));
+        }
+    }
+}
+
+/// What a replica is doing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// It follows its stream.
+    Following,
+    /// It waits for, or copies, a sibling's checkpoint: so many bytes have arrived.
+    Copying {
+        /// Bytes.
+        bytes: u64,
+    },
+    /// It follows the parent of its shard, which has not been split yet.
+    Fledgling,
+    /// It has stopped for good.
+    Halted(String),
+}
+
+/// How a replica is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReplicaStatus {
+    /// Which replica.
+    pub replica: ReplicaId,
+    /// What it does.
+    pub phase: Phase,
+    /// How far it has applied its stream.
+    pub position: Position,
+    /// How far it has made that durable.
+    pub durable: LogIndex,
+    /// The shard's epoch there.
+    pub epoch: Epoch,
+    /// Roughly, its bytes on disk.
+    pub bytes: u64,
+}
+
+fn message(kind: u8) -> Vec<u8> {
+    vec![VERSION, kind]
+}
+
+/// The kind of a message, and a reader of the rest.
+fn open(bytes: &Bytes) -> Result<(u8, Reader<'_>), DecodeError> {
+    let mut reader = Reader::over(bytes);
+    let version = reader.u8()?;
+    if version != VERSION {
+        return Err(DecodeError::UnknownVersion { found: version.into(), newest: VERSION.into() });
+    }
+    let kind = reader.u8()?;
+    Ok((kind, reader))
+}
+
+fn put_txn(out: &mut Vec<u8>, txn: TxnId) {
+    out.put_u128(txn.0);
+}
+
+fn txn(reader: &mut Reader<'_>) -> Result<TxnId, DecodeError> {
+    let bits = reader.u128()?;
+    TxnId::from_bits(bits).ok_or_else(|| reader.bad("transaction id", bits as u64))
+}
+
+fn shard(reader: &mut Reader<'_>) -> Result<ShardId, DecodeError> {
+    Ok(ShardId(reader.u32()?))
+}
+
+fn replica(reader: &mut Reader<'_>) -> Result<ReplicaId, DecodeError> {
+    Ok(ReplicaId(reader.u8()?))
+}
+
+impl Request {
+    /// As it travels.
+    pub fn encode(&self) -> Bytes {
+        let mut out;
+        match self {
+            Request::Learn { shard, replica } => {
+                out = message(1);
+                out.put_u32(shard.0);
+                out.put_u8(replica.0);
+            }
+            Request::Fledge { shard, replica, parent, learner } => {
+                out = message(2);
+                out.put_u32(shard.0);
+                out.put_u8(replica.0);
+                out.put_u32(parent.0);
+                out.put_u8(learner.0);
+            }
+            Request::Discard { shard } => {
+                out = message(3);
+                out.put_u32(shard.0);
+            }
+            Request::Status { shard } => {
+                out = message(4);
+                out.put_u32(shard.0);
+            }
+            Request::Flush { shard } => {
+                out = message(5);
+                out.put_u32(shard.0);
+            }
+            Request::Hash { shard, snapshot_ts, slots } => {
+                out = message(6);
+                out.put_u32(shard.0);
+                out.put_u64(snapshot_ts.0);
+                out.put_varint(slots.runs().len() as u64);
+                for (first, last) in slots.runs() {
+                    out.put_u16(first.0);
+                    out.put_u16(last.0);
+                }
+            }
+            Request::Rebuild { shard } => {
+                out = message(7);
+                out.put_u32(shard.0);
+            }
+            Request::Administer(command) => {
+                out = message(8);
+                put_command(&mut out, command);
+            }
+        }
+        out.into()
+    }
+
+    /// Reads one that arrived.
+    pub fn decode(bytes: &Bytes) -> Result<Request, DecodeError> {
+        let (kind, mut reader) = open(bytes)?;
+        let r = &mut reader;
+        let request = match kind {
+            1 => Request::Learn { shard: shard(r)?, replica: replica(r)? },
+            2 => Request::Fledge {
+                shard: shard(r)?,
+                replica: replica(r)?,
+                parent: shard(r)?,
+                learner: replica(r)?,
+            },
+            3 => Request::Discard { shard: shard(r)? },
+            4 => Request::Status { shard: shard(r)? },
+            5 => Request::Flush { shard: shard(r)? },
+            6 => {
+                let (shard, snapshot_ts) = (shard(r)?, Timestamp(r.u64()?));
+                let runs = (0..r.count(4)?).map(|_| Ok((Slot(r.u16()?), Slot(r.u16()?))));
+                let runs = runs.collect::<Result<Vec<_>, DecodeError>>()?;
+                Request::Hash { shard, snapshot_ts, slots: Slots::new(runs) }
+            }
+            7 => Request::Rebuild { shard: shard(r)? },
+            8 => Request::Administer(command(r)?),
+            other => return Err(r.bad("kind of request", other.into())),
+        };
+        reader.finish()?;
+        Ok(request)
+    }
+}
+
+fn put_command(out: &mut Vec<u8>, command: &PlacementCommand) {
+    match command {
+        PlacementCommand::Raise(shard) => {
+            out.put_u8(1);
+            out.put_u32(shard.0);
+        }
+        PlacementCommand::Register(shard, replica) => {
+            out.put_u8(2);
+            out.put_u32(shard.0);
+            out.put_u8(replica.0);
+        }
+        PlacementCommand::Uncount(shard, replica) => {
+            out.put_u8(3);
+            out.put_u32(shard.0);
+            out.put_u8(replica.0);
+        }
+        PlacementCommand::Change(change) => {
+            out.put_u8(4);
+            out.put_u64(change.expected.0);
+            out.put_varint(change.shards.len() as u64);
+            for (shard, replicas) in &change.shards {
+                out.put_u32(shard.0);
+                out.put_bool(replicas.is_some());
+                let replicas = replicas.iter().flatten();
+                out.put_varint(replicas.clone().count() as u64);
+                for (replica, node) in replicas {
+                    out.put_u8(replica.0);
+                    out.put_u64(node.0);
+                }
+            }
+            out.put_varint(change.slots.len() as u64);
+            for (first, last, shard) in &change.slots {
+                out.put_u16(first.0);
+                out.put_u16(last.0);
+                out.put_u32(shard.0);
+            }
+            out.put_varint(change.raise.len() as u64);
+            change.raise.iter().for_each(|shard| out.put_u32(shard.0));
+        }
+    }
+}
+
+fn command(r: &mut Reader<'_>) -> Result<PlacementCommand, DecodeError> {
+    Ok(match r.u8()? {
+        1 => PlacementCommand::Raise(shard(r)?),
+        2 => PlacementCommand::Register(shard(r)?, replica(r)?),
+        3 => PlacementCommand::Uncount(shard(r)?, replica(r)?),
+        4 => {
+            let mut change = PlacementChange { expected: Epoch(r.u64()?), ..PlacementChange::default() };
+            for _ in 0..r.count(6)? {
+                let (shard, is_there) = (shard(r)?, r.bool()?);
+                let mut replicas = BTreeMap::new();
+                for _ in 0..r.count(9)? {
+                    replicas.insert(replica(r)?, NodeId(r.u64()?));
+                }
+                change.shards.push((shard, is_there.then_some(replicas)));
+            }
+            for _ in 0..r.count(8)? {
+                change.slots.push((Slot(r.u16()?), Slot(r.u16()?), shard(r)?));
+            }
+            for _ in 0..r.count(4)? {
+                change.raise.push(shard(r)?);
+            }
+            PlacementCommand::Change(change)
+        }
+        other => return Err(r.bad("kind of placement command", other.into())),
+    })
+}
+
+impl Response {
+    /// As it travels.
+    pub fn encode(&self) -> Bytes {
+        let mut out;
+        match self {
+            Response::Done => out = message(1),
+            Response::Learning(replica) => {
+                out = message(2);
+                out.put_u8(replica.0);
+            }
+            Response::Status(status) => {
+                out = message(3);
+                out.put_bool(status.is_some());
+                if let Some(status) = status {
+                    put_status(&mut out, status);
+                }
+            }
+            Response::Hash(hash) => {
+                out = message(4);
+                out.put_u64(hash.count);
+                out.put_u64(hash.sum);
+            }
+            Response::Administered(index) => {
+                out = message(5);
+                out.put_u64(index.0);
+            }
+            Response::NotAdministered(error) => {
+                out = message(6);
+                put_placement_error(&mut out, error);
+            }
+            Response::Failed(why) => {
+                out = message(7);
+                out.put_str(why);
+            }
+        }
+        out.into()
+    }
+
+    /// Reads one that arrived.
+    pub fn decode(bytes: &Bytes) -> Result<Response, DecodeError> {
+        let (kind, mut reader) = open(bytes)?;
+        let r = &mut reader;
+        let response = match kind {
+            1 => Response::Done,
+            2 => Response::Learning(replica(r)?),
+            3 => Response::Status(if r.bool()? { Some(status(r)?) } else { None }),
+            4 => Response::Hash(ContentHash { count: r.u64()?, sum: r.u64()? }),
+            5 => Response::Administered(LogIndex(r.u64()?)),
+            6 => Response::NotAdministered(placement_error(r)?),
+            7 => Response::Failed(r.str()?.to_owned()),
+            other => return Err(r.bad("kind of response", other.into())),
+        };
+        reader.finish()?;
+        Ok(response)
+    }
+}
+
+fn put_status(out: &mut Vec<u8>, status: &ReplicaStatus) {
+    out.put_u8(status.replica.0);
+    match &status.phase {
+        Phase::Following => out.put_u8(1),
+        Phase::Copying { bytes } => {
+            out.put_u8(2);
+            out.put_u64(*bytes);
+        }
+        Phase::Fledgling => out.put_u8(3),
+        Phase::Halted(why) => {
+            out.put_u8(4);
+            out.put_str(why);
+        }
+    }
+    out.put_u64(status.position.index.0);
+    out.put_u64(status.position.closed_ts.0);
+    out.put_u64(status.durable.0);
+    out.put_u64(status.epoch.0);
+    out.put_u64(status.bytes);
+}
+
+fn status(r: &mut Reader<'_>) -> Result<ReplicaStatus, DecodeError> {
+    let replica = replica(r)?;
+    let phase = match r.u8()? {
+        1 => Phase::Following,
+        2 => Phase::Copying { bytes: r.u64()? },
+        3 => Phase::Fledgling,
+        4 => Phase::Halted(r.str()?.to_owned()),
+        other => return Err(r.bad("phase of a replica", other.into())),
+    };
+    let position = Position { index: LogIndex(r.u64()?), closed_ts: Timestamp(r.u64()?) };
+    let (durable, epoch, bytes) = (LogIndex(r.u64()?), Epoch(r.u64()?), r.u64()?);
+    Ok(ReplicaStatus { replica, phase, position, durable, epoch, bytes })
+}
+
+fn put_placement_error(out: &mut Vec<u8>, error: &PlacementError) {
+    match error {
+        PlacementError::Refused(PlacementRefusal::EpochMoved { current }) => {
+            out.put_u8(1);
+            out.put_u64(current.0);
+        }
+        PlacementError::Refused(PlacementRefusal::NoSuchShard(shard)) => {
+            out.put_u8(2);
+            out.put_u32(shard.0);
+        }
+        PlacementError::Refused(PlacementRefusal::NoReplicas(shard)) => {
+            out.put_u8(3);
+            out.put_u32(shard.0);
+        }
+        PlacementError::Refused(PlacementRefusal::EmptyRun(first, last)) => {
+            out.put_u8(4);
+            out.put_u16(first.0);
+            out.put_u16(last.0);
+        }
+        PlacementError::Refused(PlacementRefusal::NoSuchReplica(shard, replica)) => {
+            out.put_u8(5);
+            out.put_u32(shard.0);
+            out.put_u8(replica.0);
+        }
+        PlacementError::Refused(PlacementRefusal::MajorityLost(shard, replica)) => {
+            out.put_u8(6);
+            out.put_u32(shard.0);
+            out.put_u8(replica.0);
+        }
+        PlacementError::Adjudicator(AdjudicatorError::NotLeader { leader }) => {
+            out.put_u8(20);
+            out.put_bool(leader.is_some());
+            out.put_u64(leader.unwrap_or_default().0);
+        }
+        PlacementError::Adjudicator(AdjudicatorError::ReplyLost) => out.put_u8(21),
+        PlacementError::Adjudicator(error) => {
+            out.put_u8(22);
+            out.put_str(&error.to_string());
+        }
+    }
+}
+
+fn placement_error(r: &mut Reader<'_>) -> Result<PlacementError, DecodeError> {
+    Ok(match r.u8()? {
+        1 => PlacementRefusal::EpochMoved { current: Epoch(r.u64()?) }.into(),
+        2 => PlacementRefusal::NoSuchShard(shard(r)?).into(),
+        3 => PlacementRefusal::NoReplicas(shard(r)?).into(),
+        4 => PlacementRefusal::EmptyRun(Slot(r.u16()?), Slot(r.u16()?)).into(),
+        5 => PlacementRefusal::NoSuchReplica(shard(r)?, replica(r)?).into(),
+        6 => PlacementRefusal::MajorityLost(shard(r)?, replica(r)?).into(),
+        20 => {
+            let (is_known, leader) = (r.bool()?, NodeId(r.u64()?));
+            AdjudicatorError::NotLeader { leader: is_known.then_some(leader) }.into()
+        }
+        21 => AdjudicatorError::ReplyLost.into(),
+        22 => AdjudicatorError::Unreachable(r.str()?.to_owned()).into(),
+        other => return Err(r.bad("kind of placement error", other.into())),
+    })
+}
+
+impl Hello {
+    /// As it travels.
+    pub fn encode(&self) -> Bytes {
+        let mut out;
+        match self {
+            Hello::Intent { shard, to, from, txn } => {
+                out = message(1);
+                out.put_u32(shard.0);
+                out.put_u8(to.0);
+                out.put_u8(from.0);
+                put_txn(&mut out, *txn);
+            }
+            Hello::Checkpoint { shard, to, from, at_least } => {
+                out = message(2);
+                out.put_u32(shard.0);
+                out.put_u8(to.0);
+                out.put_u8(from.0);
+                out.put_u64(at_least.0);
+            }
+        }
+        out.into()
+    }
+
+    /// Reads one that arrived.
+    pub fn decode(bytes: &Bytes) -> Result<Hello, DecodeError> {
+        let (kind, mut reader) = open(bytes)?;
+        let r = &mut reader;
+        let (shard, to, from) = (shard(r)?, replica(r)?, replica(r)?);
+        let hello = match kind {
+            1 => Hello::Intent { shard, to, from, txn: txn(r)? },
+            2 => Hello::Checkpoint { shard, to, from, at_least: LogIndex(r.u64()?) },
+            other => return Err(r.bad("kind of channel", other.into())),
+        };
+        reader.finish()?;
+        Ok(hello)
+    }
+}
+
+impl Piece {
+    /// As it travels.
+    pub fn encode(&self) -> Bytes {
+        let mut out;
+        match self {
+            Piece::Mutations(mutations) => {
+                out = message(1);
+                out.put_varint(mutations.len() as u64);
+                for mutation in mutations {
+                    out.put_u16(mutation.slot.0);
+                    out.put_bytes(&mutation.key.0);
+                    match &mutation.op {
+                        MutationOp::Put(value) => {
+                            out.put_u8(0);
+                            out.put_bytes(value);
+                        }
+                        MutationOp::Delete => out.put_u8(1),
+                        MutationOp::Lock => out.put_u8(2),
+                    }
+                }
+            }
+            Piece::IntentEnd(IntentEnd::Has(epoch)) => {
+                out = message(2);
+                out.put_u64(epoch.0);
+            }
+            Piece::IntentEnd(IntentEnd::HasNot(as_of)) => {
+                out = message(3);
+                out.put_u64(as_of.0);
+            }
+            Piece::IntentEnd(IntentEnd::CannotSay) => out = message(4),
+            Piece::Entries(chunk) => {
+                out = message(5);
+                out.put_u8(chunk.family as u8);
+                out.put_varint(chunk.entries.len() as u64);
+                for (key, value) in &chunk.entries {
+                    out.put_bytes(key);
+                    out.put_bytes(value);
+                }
+            }
+            Piece::CheckpointEnd(digest) => {
+                out = message(6);
+                out.put_u64(digest.entries);
+                out.put_u64(digest.chain);
+            }
+        }
+        out.into()
+    }
+
+    /// Reads one that arrived. Keys and values share its memory.
+    pub fn decode(bytes: &Bytes) -> Result<Piece, DecodeError> {
+        let (kind, mut reader) = open(bytes)?;
+        let r = &mut reader;
+        let piece = match kind {
+            1 => {
+                let mut mutations = Vec::with_capacity(r.count(4)?);
+                for _ in 0..mutations.capacity() {
+                    let (slot, key) = (Slot(r.u16()?), Key(r.shared_bytes()?));
+                    let op = match r.u8()? {
+                        0 => MutationOp::Put(r.shared_bytes()?),
+                        1 => MutationOp::Delete,
+                        2 => MutationOp::Lock,
+                        other => return Err(r.bad("kind of mutation", other.into())),
+                    };
+                    mutations.push(Mutation { key, slot, op });
+                }
+                Piece::Mutations(mutations)
+            }
+            2 => Piece::IntentEnd(IntentEnd::Has(Epoch(r.u64()?))),
+            3 => Piece::IntentEnd(IntentEnd::HasNot(LogIndex(r.u64()?))),
+            4 => Piece::IntentEnd(IntentEnd::CannotSay),
+            5 => {
+                let family = usize::from(r.u8()?);
+                let count = r.count(2)?;
+                let mut entries = Vec::with_capacity(count);
+                for _ in 0..count {
+                    entries.push((r.shared_bytes()?, r.shared_bytes()?));
+                }
+                Piece::Entries(Chunk { family, entries })
+            }
+            6 => Piece::CheckpointEnd(Digest { entries: r.u64()?, chain: r.u64()? }),
+            other => return Err(r.bad("kind of piece", other.into())),
+        };
+        reader.finish()?;
+        Ok(piece)
+    }
+}
+
+/// A piece of an intent is closed once it holds this many bytes.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// The pieces in which an answer about an intent travels.
+pub fn pieces_of(answer: IntentAnswer) -> Vec<Piece> {
+    let Intent { epoch, mutations } = match answer {
+        IntentAnswer::Has(intent) => intent,
+        IntentAnswer::HasNot { as_of } => return vec![Piece::IntentEnd(IntentEnd::HasNot(as_of))],
+        IntentAnswer::CannotSay => return vec![Piece::IntentEnd(IntentEnd::CannotSay)],
+    };
+    let mut pieces = Vec::new();
+    let mut piece = Vec::new();
+    let mut bytes = 0;
+    for mutation in mutations {
+        bytes += mutation.size();
+        piece.push(mutation);
+        if bytes >= PIECE_BYTES {
+            pieces.push(Piece::Mutations(std::mem::take(&mut piece)));
+            bytes = 0;
+        }
+    }
+    pieces.push(Piece::Mutations(piece));
+    pieces.push(Piece::IntentEnd(IntentEnd::Has(epoch)));
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn txn_id() -> TxnId {
+        let begun = Timestamp::from_millis(1_790_000_000_000);
+        TxnId::new(begun, DeadlineClass::Normal, FrontendId(3), FrontendEpoch(4), 5)
+    }
+
+    #[test]
+    fn what_is_said_is_what_is_heard() {
+        let (shard, replica) = (ShardId(7), ReplicaId(2));
+        let change = PlacementChange {
+            expected: Epoch(4),
+            shards: vec![(shard, Some(BTreeMap::from([(replica, NodeId(9))]))), (ShardId(8), None)],
+            slots: vec![(Slot(3), Slot(9), shard)],
+            raise: vec![ShardId(1)],
+        };
+        let commands = [
+            PlacementCommand::Raise(shard),
+            PlacementCommand::Register(shard, replica),
+            PlacementCommand::Uncount(shard, replica),
+            PlacementCommand::Change(change),
+        ];
+        let mut requests: Vec<Request> = commands.into_iter().map(Request::Administer).collect();
+        let slots = Slots::new(vec![(Slot(1), Slot(5)), (Slot(9), Slot(9))]);
+        requests.extend([
+            Request::Learn { shard, replica },
+            Request::Fledge { shard, replica, parent: ShardId(1), learner: ReplicaId(200) },
+            Request::Discard { shard },
+            Request::Status { shard },
+            Request::Flush { shard },
+            Request::Hash { shard, snapshot_ts: Timestamp(9), slots },
+            Request::Rebuild { shard },
+        ]);
+        for request in requests {
+            assert_eq!(Request::decode(&request.encode()), Ok(request));
+        }
+        let status = |phase| ReplicaStatus {
+            replica,
+            phase,
+            position: Position { index: LogIndex(4), closed_ts: Timestamp(5) },
+            durable: LogIndex(3),
+            epoch: Epoch(2),
+            bytes: 99,
+        };
+        let phases =
+            [Phase::Following, Phase::Copying { bytes: 7 }, Phase::Fledgling, Phase::Halted("why".into())];
+        let mut responses: Vec<Response> =
+            phases.into_iter().map(|phase| Response::Status(Some(status(phase)))).collect();
+        let refusals = [
+            PlacementRefusal::EpochMoved { current: Epoch(5) },
+            PlacementRefusal::NoSuchShard(shard),
+            PlacementRefusal::NoReplicas(shard),
+            PlacementRefusal::EmptyRun(Slot(2), Slot(1)),
+            PlacementRefusal::NoSuchReplica(shard, replica),
+            PlacementRefusal::MajorityLost(shard, replica),
+        ];
+        responses.extend(refusals.into_iter().map(|r| Response::NotAdministered(r.into())));
+        let errors = [
+            AdjudicatorError::NotLeader { leader: Some(NodeId(3)) },
+            AdjudicatorError::NotLeader { leader: None },
+            AdjudicatorError::ReplyLost,
+            AdjudicatorError::Unreachable("gone".into()),
+        ];
+        let lossless = &errors[..3];
+        responses.extend(lossless.iter().cloned().map(|e| Response::NotAdministered(e.into())));
+        responses.extend([
+            Response::Done,
+            Response::Learning(replica),
+            Response::Status(None),
+            Response::Hash(ContentHash { count: 1, sum: 2 }),
+            Response::Administered(LogIndex(8)),
+            Response::Failed("why".into()),
+        ]);
+        for response in responses {
+            assert_eq!(Response::decode(&response.encode()), Ok(response));
+        }
+        for hello in [
+            Hello::Intent { shard, to: replica, from: ReplicaId(1), txn: txn_id() },
+            Hello::Checkpoint { shard, to: replica, from: ReplicaId(1), at_least: LogIndex(4) },
+        ] {
+            assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+        }
+    }
+
+    #[test]
+    fn an_intent_travels_in_pieces_of_bounded_size() {
+        let put = |n: u8| Mutation::put(Key::new(vec![n]), Slot(n.into()), vec![n; 100_000]);
+        let mut mutations: Vec<Mutation> = (0..7).map(put).collect();
+        mutations.push(Mutation::delete(Key::from("d"), Slot(1)));
+        mutations.push(Mutation::lock(Key::from("l"), Slot(2)));
+        let intent = Intent { epoch: Epoch(3), mutations };
+        let pieces = pieces_of(IntentAnswer::Has(intent.clone()));
+        assert_eq!(pieces.len(), 4);
+        let mut back = Vec::new();
+        for piece in &pieces {
+            assert_eq!(Piece::decode(&piece.encode()).as_ref(), Ok(piece));
+            if let Piece::Mutations(mutations) = piece {
+                back.extend(mutations.iter().cloned());
+            }
+        }
+        assert_eq!(back, intent.mutations);
+        assert_eq!(pieces.last(), Some(&Piece::IntentEnd(IntentEnd::Has(Epoch(3)))));
+    }
+
+    #[test]
+    fn no_bytes_make_decoding_panic() {
+        for kind in 0..40u8 {
+            for fill in [0u8, 1, 0x7f, 0xff] {
+                for length in [0usize, 1, 5, 40] {
+                    let mut bytes = vec![VERSION, kind];
+                    bytes.resize(2 + length, fill);
+                    let bytes = Bytes::from(bytes);
+                    let _ = Request::decode(&bytes);
+                    let _ = Response::decode(&bytes);
+                    let _ = Hello::decode(&bytes);
+                    let _ = Piece::decode(&bytes);
+                }
+            }
+        }
+        assert!(Request::decode(&Bytes::from_static(&[9, 1])).is_err(), "another version is refused");
+    }
+}

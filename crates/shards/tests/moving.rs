@@ -1,0 +1,131 @@
+//! Replicas and slots move while clients write: nothing is lost and nobody sees an error.
+#![allow(clippy::disallowed_methods)] // Reads the process's clock.
+
+mod support;
+
+use assize_model::*;
+use assize_shards::Task;
+use std::sync::Mutex;
+use std::time::Duration;
+use support::*;
+
+/// Watches a task and says what held clients up.
+#[derive(Default)]
+struct Watched {
+    stalls: Mutex<Vec<Duration>>,
+}
+
+impl assize_shards::Progress for Watched {
+    fn step(&self, step: &str) {
+        println!("  {step}");
+    }
+    fn stalled(&self, time: Duration) {
+        self.stalls.lock().unwrap().push(time);
+    }
+}
+
+/// Runs tasks one after the other under two clients, one of each mode.
+async fn under_clients(cluster: &Cluster, tasks: &[Task]) {
+    let inline = Client::start(cluster.frontend(NodeId(1), Mode::Inline).await, "inline");
+    let prepared = Client::start(cluster.frontend(NodeId(2), Mode::Prepared).await, "prepared");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mover = cluster.mover(NodeId(1));
+    let watched = Watched::default();
+    for task in tasks {
+        println!("{task}");
+        println!("  {}", mover.run(*task, &watched).await.unwrap());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    println!("stalls: {:?}", watched.stalls.lock().unwrap());
+    let mut expected = std::collections::BTreeMap::new();
+    for client in [inline, prepared] {
+        let (seen, model) = client.stop().await;
+        println!(
+            "{} commits, the longest took {:?}, the longest read {:?}",
+            seen.commits, seen.longest_write, seen.longest_read
+        );
+        assert!(seen.commits > 10, "it was hardly able to write");
+        assert_eq!(seen.errors, Vec::<String>::new());
+        expected.extend(model);
+    }
+    let reader = cluster.frontend(NodeId(3), Mode::Inline).await;
+    assert_eq!(scan(&reader).await.unwrap(), expected);
+    assert_eq!(cluster.agree().await as usize, expected.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_are_added_moved_and_removed_under_clients() {
+    let cluster = Cluster::start(4, 2, 2).await;
+    let shard = ShardId(1);
+    let tasks = [
+        Task::AddReplica { shard, node: NodeId(3) },
+        Task::MoveReplica { shard, from: NodeId(1), to: NodeId(4) },
+        Task::RemoveReplica { shard, node: NodeId(2) },
+    ];
+    under_clients(&cluster, &tasks).await;
+    let placement = cluster.placement().await;
+    let nodes: Vec<NodeId> = placement.shards[&shard].replicas.values().copied().collect();
+    assert_eq!(nodes, [NodeId(4), NodeId(3)].into_iter().rev().collect::<Vec<_>>());
+    // Who has left keeps nothing.
+    until("the replicas are gone", || async {
+        cluster.host(NodeId(1)).resident(shard).is_none() && cluster.host(NodeId(2)).resident(shard).is_none()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_is_split_under_clients_and_both_halves_can_be_split_again() {
+    let cluster = Cluster::start(3, 3, 1).await;
+    let before = cluster.frontend(NodeId(1), Mode::Inline).await;
+    write(&before, &rows(0, 500, &"z".repeat(2_000))).await;
+    let tasks = [Task::Split { shard: ShardId(1), at: None }, Task::Split { shard: ShardId(2), at: None }];
+    let inline = Client::start(cluster.frontend(NodeId(1), Mode::Inline).await, "inline");
+    let prepared = Client::start(cluster.frontend(NodeId(2), Mode::Prepared).await, "prepared");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mover = cluster.mover(NodeId(1));
+    let watched = Watched::default();
+    // A transaction that began before keeps its snapshot.
+    let mut old = begin(&before).await;
+    let first = key("row 00000");
+    use assize_ports::Transaction;
+    old.get(T, slot("row 00000"), &first, assize_ports::ReadIntent::Plain).await.unwrap().unwrap();
+    for task in tasks {
+        println!("{task}");
+        println!("  {}", mover.run(task, &watched).await.unwrap());
+    }
+    for n in 0..500 {
+        let name = format!("row {n:05}");
+        let value = old.get(T, slot(&name), &key(&name), assize_ports::ReadIntent::Plain).await.unwrap();
+        assert!(value.is_some(), "{name}");
+    }
+    println!("stalls: {:?}", watched.stalls.lock().unwrap());
+    let mut rows = 500;
+    for client in [inline, prepared] {
+        let (seen, model) = client.stop().await;
+        println!(
+            "{} commits, the longest took {:?}, the longest read {:?}",
+            seen.commits, seen.longest_write, seen.longest_read
+        );
+        assert!(seen.commits > 10, "it was hardly able to write");
+        assert_eq!(seen.errors, Vec::<String>::new());
+        rows += model.len();
+    }
+    let placement = cluster.placement().await;
+    let slots = |n| placement.slots_of(ShardId(n));
+    assert_eq!(
+        (slots(1), slots(2), slots(3)),
+        (
+            vec![(Slot(0), Slot(32_767))],
+            vec![(Slot(32_768), Slot(49_151))],
+            vec![(Slot(49_152), Slot(65_535))]
+        )
+    );
+    assert_eq!(cluster.agree().await, rows as u64);
+    let reader = cluster.frontend(NodeId(3), Mode::Inline).await;
+    assert_eq!(scan(&reader).await.unwrap().len(), rows);
+    // A node that comes back knows all three.
+    cluster.close(NodeId(3)).await;
+    cluster.open(NodeId(3)).await;
+    cluster.all_follow(NodeId(3), 3).await;
+    assert_eq!(cluster.agree().await, rows as u64);
+}

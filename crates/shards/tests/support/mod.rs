@@ -1,0 +1,563 @@
+//! A cluster in one process: one adjudicator, several nodes with directories of their own, and a network in memory that
+//! can be cut.
+#![allow(dead_code)] // Each test binary uses its own part.
+
+use assize_consensus::Adjudicator;
+use assize_model::*;
+use assize_ports::*;
+use assize_session::{Isolation, Limits, Services, Txn, TxnOptions};
+use assize_shards::embedded::{self, Around, ShardHost};
+use assize_shards::{Colleagues, Directory, Mover, RemoteReplicas, SiblingService};
+use assize_sql::Statement;
+use assize_values::Value;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+pub const T: TableId = TableId(7);
+
+/// Who can hear whom.
+#[derive(Default)]
+pub struct Network {
+    sites: Mutex<BTreeMap<NodeId, (ShardHost, Arc<SiblingService>)>>,
+    /// Nodes that nobody reaches.
+    cut: Mutex<BTreeSet<NodeId>>,
+    /// Nodes that hear no prepares.
+    deaf: Mutex<BTreeSet<NodeId>>,
+}
+
+impl Network {
+    fn site(&self, node: NodeId) -> Option<(ShardHost, Arc<SiblingService>)> {
+        if self.cut.lock().unwrap().contains(&node) {
+            return None;
+        }
+        self.sites.lock().unwrap().get(&node).cloned()
+    }
+
+    pub fn cut(&self, node: NodeId) {
+        self.cut.lock().unwrap().insert(node);
+    }
+
+    pub fn heal(&self, node: NodeId) {
+        self.cut.lock().unwrap().remove(&node);
+    }
+
+    pub fn deafen(&self, node: NodeId, is_deaf: bool) {
+        let mut deaf = self.deaf.lock().unwrap();
+        if is_deaf {
+            deaf.insert(node)
+        } else {
+            deaf.remove(&node)
+        };
+    }
+}
+
+/// The network as one node sees it.
+struct PeersOf {
+    me: NodeId,
+    network: Arc<Network>,
+}
+
+impl PeersOf {
+    fn service(&self, to: NodeId) -> Result<Arc<SiblingService>, PeerError> {
+        let unreachable = || PeerError::Unreachable { node: to, reason: "the network is cut".into() };
+        if self.network.cut.lock().unwrap().contains(&self.me) {
+            return Err(unreachable());
+        }
+        self.network.site(to).map(|(_, service)| service).ok_or_else(unreachable)
+    }
+}
+
+impl Peers for PeersOf {
+    fn call(
+        &self,
+        to: NodeId,
+        service: Service,
+        request: Bytes,
+        _: Duration,
+    ) -> BoxFuture<'_, Result<Bytes, PeerError>> {
+        assert_eq!(service, Service::Sibling);
+        Box::pin(async move {
+            let answer = self.service(to)?.call(self.me, request).await;
+            answer.map_err(|reason| PeerError::Refused { node: to, reason })
+        })
+    }
+
+    fn open(
+        &self,
+        to: NodeId,
+        _: Service,
+        hello: Bytes,
+        _: Duration,
+    ) -> BoxFuture<'_, Result<Channel, PeerError>> {
+        Box::pin(async move {
+            let service = self.service(to)?;
+            let (there, here) = channels(self.me, to);
+            let me = self.me;
+            tokio::spawn(async move { service.open(me, hello, there).await });
+            Ok(here)
+        })
+    }
+
+    fn learn(&self, _: NodeId, _: Option<String>) {}
+}
+
+struct Half(NodeId, mpsc::Sender<Bytes>);
+struct OtherHalf(mpsc::Receiver<Bytes>);
+
+impl ChannelSender for Half {
+    fn send(&mut self, message: Bytes) -> BoxFuture<'_, Result<(), PeerError>> {
+        Box::pin(async move {
+            let sent = self.1.send(message).await;
+            sent.map_err(|_| PeerError::Unreachable { node: self.0, reason: "the channel broke".into() })
+        })
+    }
+}
+
+impl ChannelReceiver for OtherHalf {
+    fn receive(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, PeerError>> {
+        Box::pin(async move { Ok(self.0.recv().await) })
+    }
+}
+
+fn channels(a: NodeId, b: NodeId) -> (Channel, Channel) {
+    let (to_a, from_b) = mpsc::channel(4);
+    let (to_b, from_a) = mpsc::channel(4);
+    let channel = |sender, receiver| Channel { sender: Box::new(sender), receiver: Box::new(receiver) };
+    (channel(Half(a, to_a), OtherHalf(from_a)), channel(Half(b, to_b), OtherHalf(from_b)))
+}
+
+/// A replica on another node.
+struct Over {
+    network: Arc<Network>,
+    node: NodeId,
+    shard: ShardId,
+    replica: ReplicaId,
+}
+
+impl Over {
+    fn find(&self) -> Result<Arc<dyn Replica>, ShardError> {
+        let site = self.network.site(self.node);
+        let found = site.and_then(|(host, _)| host.replica(self.shard, self.replica));
+        found.ok_or_else(|| ShardError::Unreachable(self.shard, "the network is cut".into()))
+    }
+}
+
+impl Replica for Over {
+    fn shard(&self) -> ShardId {
+        self.shard
+    }
+    fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+    fn get<'a>(&'a self, view: ReadView, key: &'a Key) -> BoxFuture<'a, Result<Option<Bytes>, ShardError>> {
+        Box::pin(async move { self.find()?.get(view, key).await })
+    }
+    fn get_many<'a>(
+        &'a self,
+        view: ReadView,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, ShardError>> {
+        Box::pin(async move { self.find()?.get_many(view, keys).await })
+    }
+    fn scan<'a>(
+        &'a self,
+        view: ReadView,
+        range: &'a KeyRange,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<ScanPage, ShardError>> {
+        Box::pin(async move { self.find()?.scan(view, range, direction, limit).await })
+    }
+    fn newest_commits<'a>(
+        &'a self,
+        keys: &'a [Key],
+        at_least: Timestamp,
+    ) -> BoxFuture<'a, Result<NewestCommits, ShardError>> {
+        Box::pin(async move { self.find()?.newest_commits(keys, at_least).await })
+    }
+    fn newest_commit_in<'a>(
+        &'a self,
+        range: &'a KeyRange,
+        at_least: Timestamp,
+    ) -> BoxFuture<'a, Result<(Timestamp, Option<Timestamp>), ShardError>> {
+        Box::pin(async move { self.find()?.newest_commit_in(range, at_least).await })
+    }
+    fn prepare(
+        &self,
+        txn: TxnId,
+        epoch: Epoch,
+        mutations: Arc<Vec<Mutation>>,
+    ) -> BoxFuture<'_, Result<Vote, ShardError>> {
+        Box::pin(async move {
+            if self.network.deaf.lock().unwrap().contains(&self.node) {
+                return Err(ShardError::Unreachable(self.shard, "the prepare was lost".into()));
+            }
+            self.find()?.prepare(txn, epoch, mutations).await
+        })
+    }
+    fn forget(&self, txn: TxnId) {
+        if let Ok(replica) = self.find() {
+            replica.forget(txn);
+        }
+    }
+}
+
+struct NoQueries;
+
+impl QueryEngine for NoQueries {
+    fn describe<'a>(
+        &'a self,
+        _: &'a Statement,
+        _: &'a mut dyn StatementContext,
+    ) -> BoxFuture<'a, Result<Described, SqlError>> {
+        Box::pin(async { Err(SqlError::not_supported("statements")) })
+    }
+    fn execute<'a>(
+        &'a self,
+        _: &'a Statement,
+        _: u64,
+        _: &'a [Value],
+        _: &'a mut dyn StatementContext,
+        _: &'a mut dyn ResultSink,
+    ) -> BoxFuture<'a, Result<Executed, SqlError>> {
+        Box::pin(async { Err(SqlError::not_supported("statements")) })
+    }
+}
+
+struct NoServer;
+
+impl ServerView for NoServer {
+    fn processes(&self) -> Vec<ProcessInfo> {
+        Vec::new()
+    }
+    fn kill(&self, _: u32, _: bool) -> bool {
+        false
+    }
+    fn sleep(&self, _: u64) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+    fn status(&self, _: u32) -> Vec<(String, String)> {
+        Vec::new()
+    }
+    fn get_lock<'a>(&'a self, _: u32, _: &'a str, _: i64) -> BoxFuture<'a, Option<bool>> {
+        Box::pin(async { None })
+    }
+    fn release_lock(&self, _: u32, _: &str) -> Option<bool> {
+        None
+    }
+    fn release_all_locks(&self, _: u32) -> u64 {
+        0
+    }
+    fn lock_holder(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn digests(&self) -> Vec<(String, u64, u64, u64, u64)> {
+        Vec::new()
+    }
+}
+
+struct RealClock(Instant);
+
+impl Clock for RealClock {
+    fn now_micros(&self) -> i64 {
+        self.monotonic_micros() as i64
+    }
+    fn monotonic_micros(&self) -> u64 {
+        self.0.elapsed().as_micros() as u64
+    }
+    fn sleep(&self, micros: u64) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(Duration::from_micros(micros)))
+    }
+    fn random(&self) -> u64 {
+        self.monotonic_micros().wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// How a commit travels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    Inline,
+    Prepared,
+}
+
+pub struct Cluster {
+    pub adjudicator: Adjudicator,
+    pub network: Arc<Network>,
+    directory: tempfile::TempDir,
+    stops: Mutex<BTreeMap<NodeId, watch::Sender<bool>>>,
+}
+
+impl Cluster {
+    /// A cluster of nodes, the first `replicated` of which hold a replica of each of the shards.
+    pub async fn start(nodes: u64, replicated: u64, shards: u32) -> Cluster {
+        let placed: Vec<NodeId> = (1..=replicated).map(NodeId).collect();
+        let placement = Placement::even_replicated(shards, &placed);
+        let options = assize_consensus::Options::small(NodeId(1), placement);
+        let cluster = Cluster {
+            adjudicator: Adjudicator::open(None, options).await.unwrap(),
+            network: Arc::default(),
+            directory: tempfile::tempdir().unwrap(),
+            stops: Mutex::default(),
+        };
+        for node in 1..=nodes {
+            cluster.open(NodeId(node)).await;
+        }
+        for node in &placed {
+            cluster.all_follow(*node, shards as usize).await;
+        }
+        cluster
+    }
+
+    fn path(&self, node: NodeId) -> std::path::PathBuf {
+        self.directory.path().join(node.to_string())
+    }
+
+    /// Starts a node.
+    pub async fn open(&self, node: NodeId) -> ShardHost {
+        let peers: Arc<dyn Peers> = Arc::new(PeersOf { me: node, network: self.network.clone() });
+        let around = Around {
+            node,
+            source: Arc::new(self.adjudicator.clone()),
+            administration: Arc::new(self.adjudicator.clone()),
+            peers: Some(peers),
+        };
+        let rocks =
+            assize_rocks::Options { cache_bytes: 4 << 20, write_buffer_bytes: 8 << 20, background_jobs: 2 };
+        let options =
+            embedded::Options { rocks, flush_interval: Duration::from_millis(500), ..Default::default() };
+        let placement = self.placement().await;
+        let host = ShardHost::open(Some(self.path(node)), placement, around, options).await.unwrap();
+        let service = Arc::new(SiblingService::new(Some(host.clone()), None));
+        self.network.sites.lock().unwrap().insert(node, (host.clone(), service));
+        let (stop, mut stopped) = watch::channel(false);
+        self.stops.lock().unwrap().insert(node, stop);
+        let adjudicator = self.adjudicator.clone();
+        let newest = move || {
+            let adjudicator = adjudicator.clone();
+            async move { adjudicator.placement().await.ok() }
+        };
+        tokio::spawn(host.clone().follow(newest, async move {
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        }));
+        host
+    }
+
+    /// Stops a node in good order.
+    pub async fn close(&self, node: NodeId) {
+        let _ = self.stops.lock().unwrap().remove(&node).unwrap().send(true);
+        let (host, _) = self.network.sites.lock().unwrap().remove(&node).unwrap();
+        host.shutdown().await;
+        drop(host);
+        // Until nobody holds the directory any more.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+
+    /// Loses the disk of a node that is stopped.
+    pub fn wipe(&self, node: NodeId) {
+        std::fs::remove_dir_all(self.path(node)).unwrap();
+    }
+
+    pub fn host(&self, node: NodeId) -> ShardHost {
+        self.network.sites.lock().unwrap()[&node].0.clone()
+    }
+
+    pub async fn placement(&self) -> Arc<Placement> {
+        self.adjudicator.placement().await.unwrap()
+    }
+
+    /// Waits until a node's replicas, so many, follow their streams.
+    pub async fn all_follow(&self, node: NodeId, replicas: usize) {
+        let host = self.host(node);
+        until(&format!("{node} follows"), || async {
+            let residents = host.residents();
+            let following =
+                |r: &Arc<embedded::Embedded>| r.status().phase == assize_shards::wire::Phase::Following;
+            residents.len() == replicas && residents.iter().all(following)
+        })
+        .await;
+    }
+
+    pub fn mover(&self, node: NodeId) -> Mover {
+        let peers: Arc<dyn Peers> = Arc::new(PeersOf { me: node, network: self.network.clone() });
+        let host = self.network.site(node).map(|(host, _)| host);
+        let colleagues = Colleagues::new(node, Some(peers), host);
+        let adjudicator = Arc::new(self.adjudicator.clone());
+        Mover::new(adjudicator.clone(), adjudicator.clone(), adjudicator, colleagues, Duration::from_secs(20))
+    }
+
+    /// A frontend on a node.
+    pub async fn frontend(&self, node: NodeId, mode: Mode) -> Arc<Services> {
+        let placement = self.placement().await;
+        let network = self.network.clone();
+        let remote: RemoteReplicas = Arc::new(move |node, shard, replica| {
+            Arc::new(Over { network: network.clone(), node, shard, replica })
+        });
+        // Its own node is found over the network too: a frontend outlives what a test does to its node.
+        let directory = Directory::new(node, None, remote, &placement);
+        let name = format!("frontend {}", node.0 * 2 + u64::from(mode == Mode::Inline));
+        let identity = self.adjudicator.register(&name, 1).await.unwrap();
+        let inline_bytes_max = if mode == Mode::Inline { 16 << 10 } else { 0 };
+        Arc::new(Services::new(
+            Arc::new(self.adjudicator.clone()),
+            directory,
+            Arc::new(NoQueries),
+            Arc::new(RealClock(Instant::now())),
+            Arc::new(NoServer),
+            identity,
+            placement,
+            Limits { inline_bytes_max, ..Limits::default() },
+        ))
+    }
+
+    /// Whether all replicas of all shards show the same, and how many rows that is.
+    pub async fn agree(&self) -> u64 {
+        let mut rows = 0;
+        for shard in self.placement().await.shards.keys() {
+            let comparison = self.mover(NodeId(1)).compare(*shard).await.unwrap();
+            assert_eq!(comparison.hashes.len(), comparison.configured, "{comparison:?}");
+            assert!(comparison.agrees(), "{comparison:?}");
+            rows += comparison.hashes.values().next().unwrap().1.count;
+        }
+        rows
+    }
+}
+
+/// Waits until something is so.
+///
+/// # Panics
+/// If that takes too long.
+pub async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
+    let began = Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < Duration::from_secs(60), "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+pub fn key(name: &str) -> Key {
+    let mut bytes = vec![0, 0, 0, 7, 0, 0];
+    bytes.extend_from_slice(name.as_bytes());
+    Key::new(bytes)
+}
+
+pub fn slot(name: &str) -> Slot {
+    Slot::of(name.as_bytes())
+}
+
+pub async fn begin(services: &Arc<Services>) -> Txn {
+    let isolation = Isolation::RepeatableRead;
+    Txn::begin(services.clone(), TxnOptions { isolation, ..TxnOptions::default() }).await.unwrap()
+}
+
+/// Writes rows in one transaction.
+pub async fn write(services: &Arc<Services>, rows: &[(String, String)]) {
+    try_write(services, rows).await.unwrap();
+}
+
+pub async fn try_write(services: &Arc<Services>, rows: &[(String, String)]) -> Result<(), String> {
+    let mut txn = begin(services).await;
+    for (name, value) in rows {
+        let mutation = Mutation::put(key(name), slot(name), value.clone().into_bytes());
+        txn.write(T, mutation).map_err(|error| error.to_string())?;
+    }
+    txn.commit(None).await.map(drop).map_err(|failure| failure.error.to_string())
+}
+
+pub async fn read(services: &Arc<Services>, name: &str) -> Result<Option<String>, String> {
+    let mut txn = begin(services).await;
+    let value = txn.get(T, slot(name), &key(name), ReadIntent::Plain).await.map_err(|e| e.to_string())?;
+    Ok(value.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()))
+}
+
+/// Every row, in key order.
+pub async fn scan(services: &Arc<Services>) -> Result<BTreeMap<String, String>, String> {
+    let mut txn = begin(services).await;
+    let mut range = Some(KeyRange::prefix(&[0, 0, 0, 7, 0, 0]));
+    let mut rows = BTreeMap::new();
+    while let Some(next) = range {
+        let request = ScanRequest {
+            table: T,
+            range: next,
+            shards: ScanShards::All,
+            direction: Direction::Forward,
+            limit: 50,
+            intent: ReadIntent::Plain,
+        };
+        let page = txn.scan(request).await.map_err(|error| error.to_string())?;
+        for (key, value) in page.rows {
+            let name = String::from_utf8(key.0[6..].to_vec()).unwrap();
+            let value = String::from_utf8(value.to_vec()).unwrap();
+            assert!(rows.insert(name, value).is_none(), "a scan shows a row once");
+        }
+        range = page.rest;
+    }
+    Ok(rows)
+}
+
+pub fn rows(from: usize, count: usize, value: &str) -> Vec<(String, String)> {
+    (from..from + count).map(|n| (format!("row {n:05}"), value.to_owned())).collect()
+}
+
+/// What a client that never rests has seen.
+#[derive(Default, Debug)]
+pub struct Seen {
+    pub commits: usize,
+    pub longest_write: Duration,
+    pub longest_read: Duration,
+    pub errors: Vec<String>,
+}
+
+/// A client that writes row after row, reads back what it wrote, and now and then all of it.
+pub struct Client {
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<(Seen, BTreeMap<String, String>)>,
+}
+
+impl Client {
+    pub fn start(services: Arc<Services>, name: &'static str) -> Client {
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            let (mut seen, mut model) = (Seen::default(), BTreeMap::new());
+            while !*stopped.borrow() {
+                let n = seen.commits;
+                let pair: Vec<(String, String)> =
+                    [n % 97, n % 89 + 100].map(|row| (format!("{name} {row}"), n.to_string())).to_vec();
+                let began = Instant::now();
+                match try_write(&services, &pair).await {
+                    Ok(()) => model.extend(pair.clone()),
+                    Err(error) => seen.errors.push(format!("write {n}: {error}")),
+                }
+                seen.longest_write = seen.longest_write.max(began.elapsed());
+                seen.commits += 1;
+                let began = Instant::now();
+                match read(&services, &pair[0].0).await {
+                    Ok(value) if value.as_ref() == Some(&pair[0].1) => {}
+                    other => seen.errors.push(format!("read {n}: {other:?}")),
+                }
+                seen.longest_read = seen.longest_read.max(began.elapsed());
+                if n.is_multiple_of(40) {
+                    match scan(&services).await {
+                        Ok(mut all) => {
+                            all.retain(|row, _| row.starts_with(name));
+                            if all != model {
+                                seen.errors.push(format!("scan {n}: {} of {}", all.len(), model.len()));
+                            }
+                        }
+                        Err(error) => seen.errors.push(format!("scan {n}: {error}")),
+                    }
+                }
+            }
+            (seen, model)
+        });
+        Client { stop, task }
+    }
+
+    /// What it has seen, and the rows as they must be.
+    pub async fn stop(self) -> (Seen, BTreeMap<String, String>) {
+        self.stop.send(true).unwrap();
+        self.task.await.unwrap()
+    }
+}
