@@ -9,7 +9,7 @@
 //! ```text
 //!   footprint ─▶ leader ─▶ Command::Batch ─▶ log ─▶ apply ─▶ decisions ─▶ frontends
 //!                  │                                  │
-//!                  └ refuse_early: what already lost   └▶ one StreamEntry per shard ─▶ replicas
+//!                  └ refuse_early: what already lost   └▶ Streamed ─▶ a StreamEntry per shard that reads
 //! ```
 //!
 //! What `apply` does with each footprint of a batch, in this order ([`apply`](Adjudicator::apply) reads the same):
@@ -68,26 +68,35 @@ mod apply;
 mod catalog;
 mod checkpoint;
 pub mod command;
+mod decisions;
 pub mod explain;
 pub mod flat;
 pub mod footprint_view;
+mod nodes;
 mod options;
 pub mod outcomes;
+pub mod page;
 mod placement;
 pub mod ranges;
 pub mod sequencer;
 mod state;
+mod streamed;
 mod timeline;
 pub mod window;
+pub mod workload;
 
 pub use applied::{Applied, Reply};
 pub use assize_model::{PlacementChange, PlacementRefusal};
 pub use catalog::{CatalogDelta, CatalogObject};
 pub use command::{Batch, Bootstrap, Command};
+pub use decisions::Decisions;
 pub use explain::{Explainer, Explanation};
 pub use footprint_view::{EncodedFootprint, FootprintView};
+pub use nodes::NodeEntry;
 pub use options::{Options, Rule, Rules};
 pub use outcomes::Known;
+pub use page::OutcomePage;
 pub use placement::ReplicaState;
 pub use sequencer::Sequencer;
 pub use state::{Adjudicator, Begin, Identity};
+pub use streamed::Streamed;

@@ -55,17 +55,8 @@ impl Rules {
 }
 
 /// What an adjudicator is started with that is not part of its replicated state.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Negative controls: rules that tests switch off. Empty everywhere else.
     pub disabled_rules: Rules,
-    /// Whether [`crate::Applied::stream`] is filled. A replica with no subscribers may save itself the work:
-    /// the stream is a consequence of the state, no part of it.
-    pub stream: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options { disabled_rules: Rules::NONE, stream: true }
-    }
 }

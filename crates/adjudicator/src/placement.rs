@@ -4,6 +4,7 @@ use crate::flat;
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Writes a change of the placement.
 pub(crate) fn encode_change(change: &PlacementChange, out: &mut Vec<u8>) {
@@ -61,16 +62,71 @@ pub(crate) struct Shards {
     placement: Placement,
     replicas: BTreeMap<(ShardId, ReplicaId), ReplicaState>,
     suspended: BTreeSet<ShardId>,
-    /// For every slot the place of its shard among the placement's shards in order; a consequence of
-    /// `placement`.
-    routes: Vec<u16>,
+    /// A consequence of `placement`.
+    routing: Arc<Routing>,
+}
+
+/// A placement made for looking things up in every transaction's way. Shards are named by their place among all
+/// shards in order.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Routing {
+    shards: Vec<(ShardId, Epoch)>,
+    /// For every slot the place of its shard.
+    slots: Vec<u16>,
+}
+
+impl Routing {
+    /// The place of a slot's shard.
+    #[inline]
+    pub(crate) fn route(&self, slot: Slot) -> usize {
+        usize::from(self.slots[usize::from(slot.0)])
+    }
+
+    /// The place of a shard.
+    #[inline]
+    pub(crate) fn place_of(&self, shard: ShardId) -> Option<usize> {
+        // Few shards, most of them numbered without gaps.
+        let first = self.shards.first()?.0;
+        let guess = shard.0.wrapping_sub(first.0) as usize;
+        match self.shards.get(guess) {
+            Some((found, _)) if *found == shard => Some(guess),
+            _ => self.shards.binary_search_by_key(&shard, |(shard, _)| *shard).ok(),
+        }
+    }
+
+    /// The epoch of a shard.
+    #[inline]
+    pub(crate) fn epoch_of(&self, shard: ShardId) -> Option<Epoch> {
+        self.place_of(shard).map(|place| self.shards[place].1)
+    }
+
+    /// All shards, in order.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = ShardId> + '_ {
+        self.shards.iter().map(|(shard, _)| *shard)
+    }
+
+    /// Shards without slots.
+    pub(crate) fn of_shards(shards: impl IntoIterator<Item = ShardId>) -> Self {
+        Routing { shards: shards.into_iter().map(|shard| (shard, Epoch(0))).collect(), slots: Vec::new() }
+    }
+
+    fn slots_of(placement: &Placement) -> Vec<u16> {
+        let mut slots = vec![0; Slot::COUNT as usize];
+        let ends = placement.ranges.keys().skip(1).map(|slot| usize::from(slot.0));
+        let ends: Vec<usize> = ends.chain([Slot::COUNT as usize]).collect();
+        for ((first, shard), end) in placement.ranges.iter().zip(ends) {
+            let place = placement.shards.keys().position(|s| s == shard).expect("ranges name shards");
+            slots[usize::from(first.0)..end].fill(place as u16);
+        }
+        slots
+    }
 }
 
 impl Shards {
     pub(crate) fn new(placement: Placement) -> Self {
         let mut shards = Shards { placement, ..Shards::default() };
         shards.count_configured(Position::default());
-        shards.reroute();
+        shards.reroute(true);
         shards
     }
 
@@ -86,15 +142,9 @@ impl Shards {
         !self.suspended.is_empty()
     }
 
-    /// The place of a slot's shard among all shards in order.
-    #[inline]
-    pub(crate) fn route(&self, slot: Slot) -> usize {
-        usize::from(self.routes[usize::from(slot.0)])
-    }
-
-    /// The place of a shard among all shards in order.
-    pub(crate) fn place_of(&self, shard: ShardId) -> Option<usize> {
-        self.placement.shards.keys().position(|s| *s == shard)
+    /// The placement, made for looking things up.
+    pub(crate) fn routing(&self) -> &Arc<Routing> {
+        &self.routing
     }
 
     pub(crate) fn replicas(&self) -> &BTreeMap<(ShardId, ReplicaId), ReplicaState> {
@@ -112,14 +162,11 @@ impl Shards {
         of_shard.filter(|(_, replica)| replica.counts).map(|(_, replica)| replica.durable).min()
     }
 
-    fn reroute(&mut self) {
-        self.routes = vec![0; Slot::COUNT as usize];
-        let ends = self.placement.ranges.keys().skip(1).map(|slot| usize::from(slot.0));
-        let ends: Vec<usize> = ends.chain([Slot::COUNT as usize]).collect();
-        for ((first, shard), end) in self.placement.ranges.iter().zip(ends) {
-            let place = self.placement.shards.keys().position(|s| s == shard).expect("ranges name shards");
-            self.routes[usize::from(first.0)..end].fill(place as u16);
-        }
+    /// Follows the placement; `slots` is false where a test keeps routes as they were.
+    fn reroute(&mut self, slots: bool) {
+        let shards = self.placement.shards.iter().map(|(shard, part)| (*shard, part.epoch)).collect();
+        let slots = if slots { Routing::slots_of(&self.placement) } else { self.routing.slots.clone() };
+        self.routing = Arc::new(Routing { shards, slots });
     }
 
     /// Configured replicas that are not registered yet count from here on.
@@ -189,9 +236,7 @@ impl Shards {
         self.suspended.retain(|shard| after.shards.contains_key(shard));
         self.placement = after;
         self.count_configured(now);
-        if reroute {
-            self.reroute();
-        }
+        self.reroute(reroute);
         Ok(changed)
     }
 
@@ -285,7 +330,7 @@ impl Shards {
             shards.suspended.insert(ShardId(reader.u32()?));
         }
         if !shards.placement.ranges.is_empty() {
-            shards.reroute();
+            shards.reroute(true);
         }
         Ok(shards)
     }
@@ -330,8 +375,8 @@ mod tests {
         assert_eq!(shards.placement().shard_epoch(ShardId(3)), Some(Epoch(1)));
         assert_eq!(shards.placement().shard_epoch(ShardId(2)), Some(Epoch(2)));
         for slot in 0..=u16::MAX {
-            let place = shards.place_of(shards.placement().shard_of(Slot(slot))).unwrap();
-            assert_eq!(shards.route(Slot(slot)), place);
+            let place = shards.routing().place_of(shards.placement().shard_of(Slot(slot))).unwrap();
+            assert_eq!(shards.routing().route(Slot(slot)), place);
         }
         let back = PlacementChange {
             expected: Epoch(2),

@@ -1,6 +1,7 @@
 //! The replicated state, and what may be asked of it.
 
 use crate::catalog::{Catalog, CatalogDelta, CatalogObject};
+use crate::nodes::{NodeEntry, Nodes};
 use crate::options::{Options, Rule};
 use crate::outcomes::{Frontend, Frontends, Known, Outcomes};
 use crate::placement::{ReplicaState, Shards};
@@ -54,6 +55,7 @@ pub struct Adjudicator {
     pub(crate) frontends: Frontends,
     pub(crate) catalog: Catalog,
     pub(crate) shards: Shards,
+    pub(crate) nodes: Nodes,
 }
 
 impl Adjudicator {
@@ -77,6 +79,7 @@ impl Adjudicator {
             frontends: Frontends::default(),
             catalog: Catalog::default(),
             shards: Shards::default(),
+            nodes: Nodes::default(),
         }
     }
 
@@ -161,6 +164,11 @@ impl Adjudicator {
     /// The placement.
     pub fn placement(&self) -> &Placement {
         self.shards.placement()
+    }
+
+    /// Every node and what it is.
+    pub fn nodes(&self) -> &BTreeMap<NodeId, NodeEntry> {
+        self.nodes.entries()
     }
 
     /// Every registered replica and how it stands.

@@ -143,6 +143,17 @@ impl TxnId {
         (bits >> Self::CLASS_SHIFT & 0b11 != 0b11).then_some(TxnId(bits))
     }
 
+    /// The id without the time at which it began: class, frontend, life and number, 82 bits. A life numbers its
+    /// transactions, so this alone names one, and those of a life and class follow one another.
+    pub const fn serial(self) -> u128 {
+        self.0 & ((1 << Self::TIME_SHIFT) - 1)
+    }
+
+    /// The id of this serial that began then. Bits of `serial` above the lower 82 are not looked at.
+    pub const fn from_serial(begun: Timestamp, serial: u128) -> Self {
+        TxnId((begun.millis() as u128) << Self::TIME_SHIFT | serial & ((1 << Self::TIME_SHIFT) - 1))
+    }
+
     /// When the commit began, to the millisecond.
     pub fn begun(self) -> Timestamp {
         Timestamp::from_millis((self.0 >> Self::TIME_SHIFT) as u64)
@@ -207,6 +218,7 @@ mod tests {
             assert_eq!(id.sequence(), (1 << 36) - 1);
             assert_eq!(id.deadline(), begun.later(class.limit()));
             assert_eq!(TxnId::from_bits(id.0), Some(id));
+            assert_eq!(TxnId::from_serial(begun, id.serial()), id);
         }
         assert_eq!(TxnId::from_bits(0b11 << TxnId::CLASS_SHIFT), None);
     }

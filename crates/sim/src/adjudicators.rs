@@ -87,7 +87,7 @@ pub struct Adjudicators {
 impl Adjudicators {
     /// Three nodes that have applied the first entry; the first one leads.
     pub fn new(scenario: &Scenario, net: &mut Net, history: &mut History) -> Self {
-        let options = Options { disabled_rules: scenario.without, ..Options::default() };
+        let options = Options { disabled_rules: scenario.without };
         let placement = Placement::even_replicated(scenario.shards, &[NodeId(1), NodeId(2), NodeId(3)]);
         let bootstrap = Bootstrap {
             window_log2: scenario.window_log2,
@@ -300,9 +300,9 @@ impl Adjudicators {
                 history.wrong("low_water_at_most_oldest_live_snapshot", what);
             }
         }
-        host.past.extend(applied.retired.iter().cloned());
-        for (shard, entry) in &applied.stream {
-            host.streams.entry(*shard).or_default().push(Arc::new(entry.clone()));
+        host.past.extend(applied.retired_outcomes());
+        for (shard, entry) in applied.stream_entries() {
+            host.streams.entry(shard).or_default().push(Arc::new(entry));
         }
         if index.0.is_multiple_of(SNAPSHOT_EVERY) {
             host.checkpoint = (host.state.encode_checkpoint(), index.0 as usize);
@@ -316,9 +316,9 @@ impl Adjudicators {
         match waiting {
             Waiting::Nobody => {}
             Waiting::Batch(askers) => {
-                for ((asker, txn), decision) in askers.into_iter().zip(&applied.decisions) {
+                for ((asker, txn), decision) in askers.into_iter().zip(applied.decisions.iter()) {
                     let to = Actor::Frontend(asker.frontend);
-                    net.send(from, to, Message::Decided(asker, txn, decision.clone()));
+                    net.send(from, to, Message::Decided(asker, txn, decision));
                 }
             }
             Waiting::Outcome(asker, txn) => {

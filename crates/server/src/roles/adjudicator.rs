@@ -18,7 +18,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Adjudicator> {
     };
     options.window_log2 = window_log2(config.adjudicator.window_keys);
     let directory = config.node.data.as_ref().map(|data| data.join("adjudicator"));
-    let adjudicator = Adjudicator::open(directory, options).await.map_err(|e| match e {
+    let adjudicator = Adjudicator::open(directory, options, None).await.map_err(|e| match e {
         OpenError::InUse(text) => anyhow::Error::from(DataDirError::InUse(text)),
         OpenError::Failed(e) => anyhow::Error::from(DataDirError::Unusable(e.to_string())),
     })?;

@@ -68,7 +68,7 @@ impl<'a> Evidence<'a> {
         for (record, transaction) in history.txns.iter().enumerate() {
             owners.extend(transaction.ids.iter().map(|txn| (*txn, record)));
         }
-        let options = Options { disabled_rules: outcome.scenario.without, stream: false };
+        let options = Options { disabled_rules: outcome.scenario.without };
         let mut state = Adjudicator::new(options);
         let mut commits = Vec::new();
         let mut decisions = Vec::new();
@@ -81,9 +81,9 @@ impl<'a> Evidence<'a> {
                 state.frontends().map(|(id, frontend)| (id, frontend.epoch)).collect();
             let applied = state.apply(index, &command);
             let Command::Batch(batch) = &command else { continue };
-            for (place, (view, decision)) in batch.views().zip(&applied.decisions).enumerate() {
+            for (place, (view, decision)) in batch.views().zip(applied.decisions.iter()).enumerate() {
                 decisions.push((view.txn(), decision.clone()));
-                let Decision::Commit { commit_ts } = *decision else { continue };
+                let Decision::Commit { commit_ts } = decision else { continue };
                 if commit_ts != applied.base_ts.plus(place as u64) {
                     // A repeated answer.
                     continue;
