@@ -67,6 +67,6 @@ bench *args:
 fuzz target seconds="60":
     cd fuzz && cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
 
-# Write docs/errors/README.md anew from the table of error codes.
+# Write docs/errors anew from the table of error codes; what is written on the pages by hand stays.
 errors:
-    cargo run --quiet --package assize-model --example errors > docs/errors/README.md
+    cargo run --quiet --package assize-model --example errors docs/errors
