@@ -29,7 +29,7 @@ test-unit:
     cargo test --package assize-tests --test tidy
 
 # The simulator over as many seeds as CI runs.
-test-sim seeds="2000":
+test-sim seeds="5000":
     cargo run --quiet --profile fast --package assize-sim -- --seeds {{seeds}}
 
 # Real processes, real clients, kill -9 (needs MariaDB, which ./justw installs).
@@ -40,7 +40,7 @@ e2e: build clients
 clients:
     tests/clients/install.sh "{{cache}}/clients"
 
-# Simulate: ./justw sim 42 replays one seed, ./justw sim --seeds 1000 runs many.
+# Simulate: ./justw sim 42 replays one seed, ./justw sim --seeds 1000000 runs many (docs/simulation.md).
 sim *args:
     cargo run --quiet --profile fast --package assize-sim -- {{args}}
 

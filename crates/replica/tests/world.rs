@@ -286,6 +286,8 @@ impl World {
                     let time = 50 + self.random.below(800);
                     self.after(time, Message::Copy { to, life, checkpoint });
                 }
+                // Nobody gives this shard slots.
+                Effect::AskSlots { .. } => {}
                 Effect::AskContent { from, page } => {
                     self.send(from, Event::ContentAsked { from: me, page });
                 }

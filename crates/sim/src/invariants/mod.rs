@@ -28,7 +28,8 @@ use crate::world::Outcome;
 use a_snapshot_reads_the_same_until_gc::apply;
 use assize_adjudicator::{Adjudicator, Command, Options};
 use assize_model::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A commit, as the log has it.
 pub(crate) struct Commit {
@@ -46,6 +47,8 @@ pub(crate) struct Commit {
     pub record: usize,
     /// The epochs of all shards just before its entry.
     pub epochs: BTreeMap<ShardId, Epoch>,
+    /// The configured replicas of all shards just before its entry.
+    pub replicas: Arc<BTreeMap<ShardId, BTreeSet<ReplicaId>>>,
     /// The life that its frontend lived just before its entry.
     pub life: FrontendEpoch,
 }
@@ -77,6 +80,10 @@ impl<'a> Evidence<'a> {
             let command = Command::decode(bytes).expect("an entry of ours can be read");
             let epochs = state.placement().shards.iter().map(|(shard, part)| (*shard, part.epoch)).collect();
             let epochs: BTreeMap<ShardId, Epoch> = epochs;
+            let configured = |(shard, part): (&ShardId, &ShardPlacement)| {
+                (*shard, part.replicas.keys().copied().collect::<BTreeSet<ReplicaId>>())
+            };
+            let replicas = Arc::new(state.placement().shards.iter().map(configured).collect::<BTreeMap<_, _>>());
             let lives: BTreeMap<FrontendId, FrontendEpoch> =
                 state.frontends().map(|(id, frontend)| (id, frontend.epoch)).collect();
             let applied = state.apply(index, &command);
@@ -97,9 +104,9 @@ impl<'a> Evidence<'a> {
                     }
                 };
                 let txn = view.txn();
-                let epochs = epochs.clone();
+                let (epochs, replicas) = (epochs.clone(), replicas.clone());
                 let life = lives.get(&txn.frontend()).copied().unwrap_or_default();
-                commits.push(Commit { index, commit_ts, txn, footprint, writes, record, epochs, life });
+                commits.push(Commit { index, commit_ts, txn, footprint, writes, record, epochs, replicas, life });
             }
         }
         let placement = state.placement().clone();
