@@ -33,7 +33,7 @@ test-unit:
     cargo test --package assize-tests --test tidy
 
 # The simulator over as many seeds as CI runs.
-test-sim seeds="2000":
+test-sim seeds="5000":
     cargo run --quiet --profile fast --package assize-sim -- --seeds {{seeds}}
 
 # Real processes, real clients, kill -9 (needs MariaDB, which ./justw installs).
@@ -48,7 +48,7 @@ chaos *args: build
 clients:
     tests/clients/install.sh "{{cache}}/clients"
 
-# Simulate: ./justw sim 42 replays one seed, ./justw sim --seeds 1000 runs many.
+# Simulate: ./justw sim 42 replays one seed, ./justw sim --seeds 1000000 runs many (docs/simulation.md).
 sim *args:
     cargo run --quiet --profile fast --package assize-sim -- {{args}}
 
@@ -75,6 +75,6 @@ bench *args:
 fuzz target seconds="60":
     cd fuzz && cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
 
-# Write docs/errors/README.md anew from the table of error codes.
+# Write docs/errors anew from the table of error codes; what is written on the pages by hand stays.
 errors:
-    cargo run --quiet --package assize-model --example errors > docs/errors/README.md
+    cargo run --quiet --package assize-model --example errors docs/errors

@@ -369,8 +369,7 @@ fn join_network(
     services.offer(Service::Operator, OperatorService::new(local.clone()));
     if let Some(adjudicator) = local.adjudicator.get() {
         services.offer(Service::Raft, adjudicator.raft_service());
-        services
-            .offer(Service::Adjudicator, AdjudicatorService::new(Arc::new(adjudicator.clone())));
+        services.offer(Service::Adjudicator, AdjudicatorService::new(Arc::new(adjudicator.clone())));
         services.offer(Service::Decisions, Arc::new(DecisionService::new(Arc::new(adjudicator.clone()))));
     }
     local.offers(services);

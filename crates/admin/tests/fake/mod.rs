@@ -58,7 +58,10 @@ impl Fake {
         self.state.lock().unwrap()
     }
 
-    fn answer<T: Send + 'static>(&self, of: impl FnOnce(&State) -> T) -> BoxFuture<'_, Result<T, ClusterError>> {
+    fn answer<T: Send + 'static>(
+        &self,
+        of: impl FnOnce(&State) -> T,
+    ) -> BoxFuture<'_, Result<T, ClusterError>> {
         let state = self.state();
         let answer = match &state.trouble {
             Some(trouble) => Err(trouble.clone()),

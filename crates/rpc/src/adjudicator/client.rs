@@ -95,9 +95,7 @@ fn frames_of(footprints: Vec<Bytes>) -> Vec<Vec<Bytes>> {
     let mut bytes = 0;
     for footprint in footprints {
         match frames.last_mut() {
-            Some(frame)
-                if bytes + footprint.len() <= FRAME_BYTES_MAX && frame.len() < FRAME_COMMITS_MAX =>
-            {
+            Some(frame) if bytes + footprint.len() <= FRAME_BYTES_MAX && frame.len() < FRAME_COMMITS_MAX => {
                 bytes += footprint.len();
                 frame.push(footprint);
             }
@@ -125,8 +123,7 @@ impl Link {
         request: Request,
         read: impl Fn(&mut Reader<'_>) -> Result<T, DecodeError>,
     ) -> Result<T, AdjudicatorError> {
-        let answer =
-            self.peers.call(self.node, Service::Adjudicator, request.encode(), CALL_MAX).await;
+        let answer = self.peers.call(self.node, Service::Adjudicator, request.encode(), CALL_MAX).await;
         let answer = answer.map_err(|error| match error {
             PeerError::ReplyLost { .. } => AdjudicatorError::ReplyLost,
             // A refusal comes before anything is proposed.
@@ -231,8 +228,7 @@ impl AdjudicatorClient for RemoteAdjudicator {
         wait: LockWait,
     ) -> BoxFuture<'a, Result<Reserved, AdjudicatorError>> {
         Box::pin(async move {
-            let reserved =
-                reservations::reserve(&self.reservations, owner, keys, strength, wait).await;
+            let reserved = reservations::reserve(&self.reservations, owner, keys, strength, wait).await;
             if let Ok(Reserved::Granted { begun, .. }) = &reserved {
                 self.link.newest.observe(begun);
             }

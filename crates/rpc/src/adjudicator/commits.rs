@@ -90,12 +90,7 @@ impl Commits {
     }
 
     /// Queues a report; a later one of the same frontend replaces it.
-    pub fn report_oldest(
-        &mut self,
-        frontend: FrontendId,
-        epoch: FrontendEpoch,
-        oldest: Option<Timestamp>,
-    ) {
+    pub fn report_oldest(&mut self, frontend: FrontendId, epoch: FrontendEpoch, oldest: Option<Timestamp>) {
         self.oldest.insert((frontend, epoch), oldest);
     }
 

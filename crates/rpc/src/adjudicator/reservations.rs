@@ -4,7 +4,9 @@ use super::lane::{Lane, Talk};
 use super::wire::{FromReservations, Purpose, ToReservations};
 use assize_codec::DecodeError;
 use assize_model::{KeyHash, TxnId};
-use assize_ports::{AdjudicatorClient, AdjudicatorError, BoxFuture, Channel, LockStrength, LockWait, Reserved};
+use assize_ports::{
+    AdjudicatorClient, AdjudicatorError, BoxFuture, Channel, LockStrength, LockWait, Reserved,
+};
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -152,9 +154,8 @@ pub async fn serve(client: &Arc<dyn AdjudicatorClient>, channel: Channel) -> Res
             }
             ToReservations::Reserve { id, owner, strength, wait, keys } => {
                 let client = client.clone();
-                let request = Asked::new(id, async move {
-                    client.reserve(owner, &keys, strength, wait).await
-                });
+                let request =
+                    Asked::new(id, async move { client.reserve(owner, &keys, strength, wait).await });
                 let (abort, registration) = AbortHandle::new_pair();
                 waiting.insert(id, (request.clone(), abort));
                 asked.push(Abortable::new(request, registration));

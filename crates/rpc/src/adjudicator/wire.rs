@@ -135,9 +135,16 @@ impl Purpose {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ToCommits {
     /// Footprints to decide; the answer carries the frame's number.
-    Commit { frame: u64, footprints: Vec<Bytes> },
+    Commit {
+        frame: u64,
+        footprints: Vec<Bytes>,
+    },
     Acknowledge(Vec<TxnId>),
-    ReportOldest { frontend: FrontendId, epoch: FrontendEpoch, oldest: Option<Timestamp> },
+    ReportOldest {
+        frontend: FrontendId,
+        epoch: FrontendEpoch,
+        oldest: Option<Timestamp>,
+    },
 }
 
 impl ToCommits {
@@ -219,10 +226,20 @@ impl Decisions {
 /// A message of the channel of reservations, to the adjudicator.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ToReservations {
-    Reserve { id: u64, owner: TxnId, strength: LockStrength, wait: LockWait, keys: Vec<KeyHash> },
+    Reserve {
+        id: u64,
+        owner: TxnId,
+        strength: LockStrength,
+        wait: LockWait,
+        keys: Vec<KeyHash>,
+    },
     /// Nobody waits for this one any more.
-    Cancel { id: u64 },
-    Release { owner: TxnId },
+    Cancel {
+        id: u64,
+    },
+    Release {
+        owner: TxnId,
+    },
 }
 
 impl ToReservations {
@@ -400,7 +417,8 @@ pub fn put_nodes(out: &mut Vec<u8>, nodes: &[NodeRecord]) {
     out.put_varint(nodes.len() as u64);
     for node in nodes {
         out.put_u64(node.node.0);
-        for text in [&node.peer_address, &node.admin_address, &node.mysql_address, &node.zone, &node.version] {
+        for text in [&node.peer_address, &node.admin_address, &node.mysql_address, &node.zone, &node.version]
+        {
             out.put_str(text);
         }
         out.put_varint(node.roles.len() as u64);
@@ -467,11 +485,7 @@ pub fn read_id_range(reader: &mut Reader<'_>) -> Read<IdRange> {
     Ok(IdRange { first: reader.u64()?, count: reader.u64()?, increment: reader.u64()? })
 }
 
-fn put_result<T>(
-    out: &mut Vec<u8>,
-    result: &Result<T, AdjudicatorError>,
-    put: impl Fn(&mut Vec<u8>, &T),
-) {
+fn put_result<T>(out: &mut Vec<u8>, result: &Result<T, AdjudicatorError>, put: impl Fn(&mut Vec<u8>, &T)) {
     match result {
         Ok(value) => {
             out.put_u8(0);
@@ -652,8 +666,7 @@ mod tests {
         ) {
             comes_back(&Ok(value), |value| answer(value, &put), |bytes| read_answer(bytes, &read));
         }
-        let registered =
-            Registered { frontend: FrontendId(1), epoch: FrontendEpoch(2), hash_seed: 3 };
+        let registered = Registered { frontend: FrontendId(1), epoch: FrontendEpoch(2), hash_seed: 3 };
         check(registered, put_registered, read_registered);
         check(begun(), put_begun, read_begun);
         for outcome in [

@@ -704,6 +704,12 @@ impl Replica {
             }
             Effect::AskCheckpoint { from, at_least } => self.copy(from, at_least),
             Effect::Halt(alarm) => return Err(End::Failed(alarm.to_string())),
+            // Not carried yet: whoever asks takes silence for no answer, and asks again.
+            Effect::AskSlots { .. }
+            | Effect::AskContent { .. }
+            | Effect::AnswerContent { .. }
+            | Effect::TellContentDiffers { .. }
+            | Effect::ReportDifference(_) => {}
         }
         Ok(())
     }
