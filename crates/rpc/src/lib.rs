@@ -12,6 +12,7 @@ pub mod handshake;
 mod link;
 mod network;
 mod replica;
+mod router;
 #[cfg(test)]
 mod samples;
 mod security;
@@ -24,6 +25,7 @@ pub use endpoint::{ConnectError, Endpoint};
 pub use link::{LinkError, Timing};
 pub use network::Network;
 pub use replica::{RemoteReplica, ReplicaService, Replicas};
+pub use router::{DecisionRouter, Leaders, LocalAdjudicator, Router, RouterOptions};
 pub use security::{Security, SecurityError, TlsFiles};
 pub use server::{Server, Services};
 pub use token::{JoinToken, constant_time_eq};

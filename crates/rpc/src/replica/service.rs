@@ -45,18 +45,28 @@ impl Replicas {
 
 /// Lets other nodes read from and prepare at this node's replicas.
 pub struct ReplicaService {
-    replicas: Arc<Replicas>,
+    find: Box<Find>,
 }
+
+/// Finds a replica that is here.
+type Find = dyn Fn(ShardId, ReplicaId) -> Option<Arc<dyn Replica>> + Send + Sync;
 
 impl ReplicaService {
     /// Serves these replicas.
     pub fn new(replicas: Arc<Replicas>) -> Arc<ReplicaService> {
-        Arc::new(ReplicaService { replicas })
+        ReplicaService::finding(move |shard, replica| replicas.get(shard, replica))
+    }
+
+    /// Serves whatever replicas are found when they are asked for.
+    pub fn finding(
+        find: impl Fn(ShardId, ReplicaId) -> Option<Arc<dyn Replica>> + Send + Sync + 'static,
+    ) -> Arc<ReplicaService> {
+        Arc::new(ReplicaService { find: Box::new(find) })
     }
 
     fn find(&self, target: Target) -> Result<Arc<dyn Replica>, String> {
         let Target { shard, replica } = target;
-        self.replicas.get(shard, replica).ok_or_else(|| format!("{replica} of {shard} is not here"))
+        (self.find)(shard, replica).ok_or_else(|| format!("{replica} of {shard} is not here"))
     }
 
     async fn answer(&self, request: &Bytes) -> Result<Bytes, String> {
