@@ -75,7 +75,7 @@ impl ReplicaService {
         Ok(match request {
             Request::Get { view, key } => wire::answer(&replica.get(view, &key).await, wire::put_value),
             Request::GetMany { view, keys } => {
-                wire::answer(&get_bounded(&*replica, view, &keys).await, wire::put_values)
+                wire::answer(&get_bounded(&*replica, view, &keys).await, |out, values| wire::put_values(out, values))
             }
             Request::Scan { view, range, direction, limit } => {
                 wire::answer(&scan_bounded(&*replica, view, range, direction, limit).await, wire::put_page)
@@ -161,9 +161,8 @@ async fn scan_bounded(
             break;
         }
         let next = replica.scan(view, &range, direction, step).await?;
-        let mut rows = next.rows.into_iter();
         page.rest = next.rest;
-        while let Some((key, value)) = rows.next() {
+        for (key, value) in next.rows {
             bytes += key.0.len() + value.len();
             if bytes > PAGE_BYTES && !page.rows.is_empty() {
                 page.rest = Some(rest_from(&range, key, direction));
