@@ -5,7 +5,7 @@ use crate::command::{Batch, Bootstrap, Command};
 use crate::decisions::Decisions;
 use crate::footprint_view::FootprintView;
 use crate::options::Rule;
-use crate::outcomes::{Known, Outcomes};
+use crate::outcomes::{Known, Outcomes, PageAt};
 use crate::page::OutcomePage;
 use crate::placement::Shards;
 use crate::ranges::Ranges;
@@ -29,6 +29,8 @@ const FUTURE_RECORDED: Duration = Duration::from_secs(3600);
 struct AtBatch {
     number: BatchNumber,
     base: Timestamp,
+    /// An id that began later than this is from the future.
+    begun_max: Timestamp,
     memo: SnapshotMemo,
 }
 
@@ -208,7 +210,8 @@ impl Adjudicator {
         };
         let number = BatchNumber(self.last_batch.0 + 1);
         self.window.make_room_for(number);
-        let mut at = AtBatch { number, base, memo: SnapshotMemo::new() };
+        let begun_max = base.later(FUTURE_TOLERANCE);
+        let mut at = AtBatch { number, base, begun_max, memo: SnapshotMemo::new() };
         let mut others = Vec::new();
 
         // Footprints are looked at a few ahead of their turn, so that the memory they need is there by then.
@@ -219,12 +222,13 @@ impl Adjudicator {
                 self.prefetch(&next);
             }
             // First of all: what has been decided stays decided, whatever has changed since.
-            if let Some(decision) = self.decided_before(view.txn()) {
+            let page = self.outcomes.find(view.txn());
+            if let Some(decision) = self.decided_before(page, view.txn()) {
                 others.push((i as u32, decision));
                 continue;
             }
             match self.objection(&mut at, &view) {
-                None => self.commit(&at, &view, base.plus(i as u64)),
+                None => self.commit(&at, &view, page, base.plus(i as u64)),
                 Some(Objection { reason, is_recorded }) => {
                     if is_recorded {
                         self.remember_abort(view.txn(), &reason);
@@ -258,8 +262,8 @@ impl Adjudicator {
 
     /// The decision that was made about this id, if one was.
     #[inline]
-    fn decided_before(&self, txn: TxnId) -> Option<Decision> {
-        if self.is_on(Rule::Deduplication) { self.outcomes.get(txn) } else { None }
+    fn decided_before(&self, page: Option<PageAt>, txn: TxnId) -> Option<Decision> {
+        if self.is_on(Rule::Deduplication) { self.outcomes.get_in(page?, txn) } else { None }
     }
 
     /// The first reason why a footprint that has no decision yet cannot commit.
@@ -277,7 +281,7 @@ impl Adjudicator {
         if self.outcomes.is_full() {
             return Some(Objection::unrecorded(AbortReason::OutcomesFull));
         }
-        if self.is_on(Rule::Future) && txn.begun() > at.base.later(FUTURE_TOLERANCE) {
+        if self.is_on(Rule::Future) && txn.begun() > at.begun_max {
             let is_recorded = txn.begun() <= at.base.later(FUTURE_RECORDED);
             return Some(Objection { reason: AbortReason::FromTheFuture, is_recorded });
         }
@@ -348,8 +352,7 @@ impl Adjudicator {
     #[inline]
     fn conflict(&self, at: &mut AtBatch, footprint: &FootprintView<'_>) -> Option<Objection> {
         let lost = |conflict| Some(Objection { reason: AbortReason::Conflict(conflict), is_recorded: true });
-        let mut forgotten_keys = Vec::new();
-        let mut forgotten_ranges = Vec::new();
+        let mut has_forgotten = false;
         for group in footprint.groups() {
             let snapshot = at.memo.batch_at(&self.timeline, group.snapshot_ts);
             for hash in group.checked() {
@@ -358,11 +361,12 @@ impl Adjudicator {
                     LastCommit::After(batch) if self.is_on(Rule::FirstCommitterWins) => {
                         return lost(Conflict { key: Some(hash), range: None, batch, winner: None });
                     }
-                    LastCommit::Forgotten if self.is_on(Rule::WindowMarks) => forgotten_keys.push(hash),
-                    LastCommit::After(_) | LastCommit::Forgotten => {}
+                    LastCommit::After(_) => {}
+                    LastCommit::Forgotten => has_forgotten |= self.is_on(Rule::WindowMarks),
                 }
             }
         }
+        let mut forgotten_ranges = Vec::new();
         if footprint.has_ranges() && self.is_on(Rule::Ranges) {
             let mut ranges = footprint.ranges();
             for (group_number, group) in footprint.groups().enumerate() {
@@ -380,20 +384,40 @@ impl Adjudicator {
                 }
             }
         }
-        if forgotten_keys.is_empty() && forgotten_ranges.is_empty() {
+        if !has_forgotten && forgotten_ranges.is_empty() {
             return None;
         }
+        let keys = if has_forgotten { self.forgotten_keys(at, footprint) } else { Vec::new() };
         // Not recorded: the same id comes again when the shards have been asked.
-        let reason = AbortReason::NeedRefresh { keys: forgotten_keys, ranges: forgotten_ranges };
+        let reason = AbortReason::NeedRefresh { keys, ranges: forgotten_ranges };
         Some(Objection::unrecorded(reason))
+    }
+
+    /// The checked keys of which the window no longer knows, seen from their snapshots.
+    #[cold]
+    fn forgotten_keys(&self, at: &mut AtBatch, footprint: &FootprintView<'_>) -> Vec<KeyHash> {
+        let mut forgotten = Vec::new();
+        for group in footprint.groups() {
+            let snapshot = at.memo.batch_at(&self.timeline, group.snapshot_ts);
+            let is_forgotten =
+                |hash: &KeyHash| self.window.last_commit(*hash, snapshot) == LastCommit::Forgotten;
+            forgotten.extend(group.checked().filter(is_forgotten));
+        }
+        forgotten
     }
 
     /// Takes a commit into the state.
     #[inline]
-    fn commit(&mut self, at: &AtBatch, footprint: &FootprintView<'_>, commit_ts: Timestamp) {
+    fn commit(
+        &mut self,
+        at: &AtBatch,
+        footprint: &FootprintView<'_>,
+        page: Option<PageAt>,
+        commit_ts: Timestamp,
+    ) {
         self.chain = mix(self.chain, footprint.txn(), commit_ts.0);
         if self.is_on(Rule::Deduplication) {
-            self.outcomes.insert_commit(footprint.txn(), commit_ts);
+            self.outcomes.insert_commit(page, footprint.txn(), commit_ts);
         }
         for hash in footprint.written() {
             self.window.record(hash, at.number);
@@ -406,7 +430,9 @@ impl Adjudicator {
         for (table, value) in footprint.auto_increments() {
             self.catalog.advance_counter(table, value);
         }
-        if let Some(change) = footprint.catalog_change() {
+        if footprint.is_catalog_change()
+            && let Some(change) = footprint.catalog_change()
+        {
             self.catalog.change(&change);
         }
     }

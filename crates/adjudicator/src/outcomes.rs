@@ -73,11 +73,24 @@ struct Held {
     due: Option<u64>,
 }
 
+/// Where a page lies, until outcomes are left behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PageAt(u32);
+
+/// Frontends whose newest page is found without a search; a power of two.
+const NEWEST_MAX: usize = 256;
+
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub struct Outcomes {
-    /// Looked up, never walked.
-    pages: HashMap<PageKey, Box<Held>, BuildHasherDefault<KeyHasher>>,
+    /// Pages, and places where pages were.
+    pages: Vec<Option<Box<Held>>>,
+    /// Places without a page.
+    free: Vec<PageAt>,
+    /// Where pages lie. Looked up, never walked.
+    index: HashMap<PageKey, PageAt, BuildHasherDefault<KeyHasher>>,
+    /// The page that a frontend wrote last, by its number, as far as it goes: most ask for that.
+    newest: Vec<Option<(PageKey, PageAt)>>,
     /// Pages by the step of time at which they are looked at, in no order.
     due: BTreeMap<u64, Vec<PageKey>>,
     late: BTreeSet<PageKey>,
@@ -85,18 +98,23 @@ pub struct Outcomes {
     strays: BTreeMap<TxnId, Decision>,
     len: usize,
     max: usize,
+    pages_max: usize,
 }
 
 impl Outcomes {
     /// Will hold at most `max` outcomes.
     pub fn new(max: usize) -> Self {
         Outcomes {
-            pages: HashMap::default(),
+            pages: Vec::new(),
+            free: Vec::new(),
+            index: HashMap::default(),
+            newest: vec![None; NEWEST_MAX],
             due: BTreeMap::new(),
             late: BTreeSet::new(),
             strays: BTreeMap::new(),
             len: 0,
             max,
+            pages_max: max / PAGE_OUTCOMES_MIN + PAGES_MIN,
         }
     }
 
@@ -113,45 +131,112 @@ impl Outcomes {
     /// Whether no more can be taken in.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.len >= self.max || self.pages.len() >= self.max / PAGE_OUTCOMES_MIN + PAGES_MIN
+        self.len >= self.max || self.index.len() >= self.pages_max
     }
 
-    /// What was decided, if it is held.
     #[inline]
-    pub fn get(&self, txn: TxnId) -> Option<Decision> {
-        match self.pages.get(&PageKey::of(txn))?.page.get(txn) {
+    fn newest_at(txn: TxnId) -> usize {
+        txn.frontend().0 as usize & (NEWEST_MAX - 1)
+    }
+
+    /// Where the page of this id lies, if there is one.
+    #[inline]
+    pub(crate) fn find(&self, txn: TxnId) -> Option<PageAt> {
+        let key = PageKey::of(txn);
+        match self.newest[Self::newest_at(txn)] {
+            Some((newest, at)) if newest == key => Some(at),
+            _ => self.index.get(&key).copied(),
+        }
+    }
+
+    #[inline]
+    fn held(&self, at: PageAt) -> &Held {
+        self.pages[at.0 as usize].as_deref().expect("what was found is held")
+    }
+
+    #[inline]
+    fn held_mut(&mut self, at: PageAt) -> &mut Held {
+        self.pages[at.0 as usize].as_deref_mut().expect("what was found is held")
+    }
+
+    /// What was decided, if it is held in this page, which is the id's own.
+    #[inline]
+    pub(crate) fn get_in(&self, at: PageAt, txn: TxnId) -> Option<Decision> {
+        match self.held(at).page.get(txn) {
             Found::Nothing => None,
             Found::Decided(decision) => Some(decision),
             Found::TakenByAnother => self.strays.get(&txn).cloned(),
         }
     }
 
-    /// The page in which there is a place for this id; `None` if another has it.
+    /// What was decided, if it is held.
     #[inline]
-    fn page_for(&mut self, txn: TxnId) -> Option<&mut OutcomePage> {
-        let (due, late) = (&mut self.due, &mut self.late);
-        let step = step_of(txn.deadline());
-        let key = PageKey::of(txn);
-        let held = self.pages.entry(key).or_insert_with(|| {
-            due.entry(step).or_default().push(key);
-            Box::new(Held { page: OutcomePage::new(key), due: Some(step) })
-        });
-        if held.due.is_none() {
-            held.due = Some(step);
-            late.remove(&key);
-            due.entry(step).or_default().push(key);
-        }
-        held.page.has_place_for(txn).then_some(&mut held.page)
+    pub fn get(&self, txn: TxnId) -> Option<Decision> {
+        self.get_in(self.find(txn)?, txn)
     }
 
-    /// Takes in a commit that was just decided.
+    /// A new page for this id.
+    #[inline(never)]
+    fn open(&mut self, txn: TxnId) -> PageAt {
+        let (key, step) = (PageKey::of(txn), step_of(txn.deadline()));
+        let at = self.put(OutcomePage::new(key), Some(step));
+        self.due.entry(step).or_default().push(key);
+        self.newest[Self::newest_at(txn)] = Some((key, at));
+        at
+    }
+
+    fn put(&mut self, page: OutcomePage, due: Option<u64>) -> PageAt {
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.pages.push(None);
+            PageAt(u32::try_from(self.pages.len() - 1).expect("there are at most so many pages"))
+        });
+        self.index.insert(page.key(), at);
+        self.pages[at.0 as usize] = Some(Box::new(Held { page, due }));
+        at
+    }
+
+    fn take(&mut self, at: PageAt) -> OutcomePage {
+        let page = self.pages[at.0 as usize].take().expect("what was found is held").page;
+        self.free.push(at);
+        self.index.remove(&page.key());
+        let newest = &mut self.newest[page.key().frontend().0 as usize & (NEWEST_MAX - 1)];
+        if newest.is_some_and(|(key, _)| key == page.key()) {
+            *newest = None;
+        }
+        page
+    }
+
+    /// The page in which there is a place for this id; `None` if another has it.
+    #[inline]
+    fn page_for(&mut self, at: Option<PageAt>, txn: TxnId) -> Option<&mut OutcomePage> {
+        let at = match at {
+            Some(at) => at,
+            None => self.open(txn),
+        };
+        if self.held(at).due.is_none() {
+            self.file_again(at, txn);
+        }
+        let page = &mut self.held_mut(at).page;
+        page.has_place_for(txn).then_some(page)
+    }
+
+    /// A late page takes in something that is not.
+    #[cold]
+    fn file_again(&mut self, at: PageAt, txn: TxnId) {
+        let (key, step) = (PageKey::of(txn), step_of(txn.deadline()));
+        self.held_mut(at).due = Some(step);
+        self.late.remove(&key);
+        self.due.entry(step).or_default().push(key);
+    }
+
+    /// Takes in a commit that was just decided; `at` is what [`Outcomes::find`] said of it.
     ///
     /// # Panics
     /// If the id is there already: a decision never changes.
     #[inline]
-    pub fn insert_commit(&mut self, txn: TxnId, commit_ts: Timestamp) {
+    pub(crate) fn insert_commit(&mut self, at: Option<PageAt>, txn: TxnId, commit_ts: Timestamp) {
         self.len += 1;
-        match self.page_for(txn) {
+        match self.page_for(at, txn) {
             Some(page) => page.put_commit(txn, commit_ts),
             None => self.insert_stray(txn, Decision::Commit { commit_ts }),
         }
@@ -163,7 +248,7 @@ impl Outcomes {
     /// If the id is there already: a decision never changes.
     pub fn insert_abort(&mut self, txn: TxnId, reason: &AbortReason) {
         self.len += 1;
-        match self.page_for(txn) {
+        match self.page_for(self.find(txn), txn) {
             Some(page) => page.put_abort(txn, reason.clone()),
             None => self.insert_stray(txn, Decision::Abort { reason: reason.clone() }),
         }
@@ -171,7 +256,7 @@ impl Outcomes {
 
     #[cold]
     fn insert_stray(&mut self, txn: TxnId, decision: Decision) {
-        let place_holder = self.pages.get(&PageKey::of(txn)).map(|held| held.page.get(txn));
+        let place_holder = self.find(txn).map(|at| self.held(at).page.get(txn));
         assert_eq!(place_holder, Some(Found::TakenByAnother), "a decision never changes");
         assert_eq!(self.strays.insert(txn, decision), None, "a decision never changes");
     }
@@ -191,7 +276,8 @@ impl Outcomes {
             let mut keys = first.remove();
             keys.sort_unstable();
             for key in keys {
-                let held = self.pages.get_mut(&key).expect("what is due is held");
+                let at = *self.index.get(&key).expect("what is due is held");
+                let held = self.held_mut(at);
                 let step = step_of(held.page.deadline());
                 if step >= current {
                     // It has taken in more since it was filed.
@@ -251,10 +337,11 @@ impl Outcomes {
         needed_from: &impl Fn(FrontendId, FrontendEpoch) -> u64,
     ) -> Option<OutcomePage> {
         let needed_from = needed_from(key.frontend(), key.frontend_epoch());
-        let held = self.pages.get_mut(&key)?;
+        let at = *self.index.get(&key)?;
+        let held = self.held_mut(at);
         let gone = if held.page.last_number() < needed_from {
             self.late.remove(&key);
-            self.pages.remove(&key)?.page
+            self.take(at)
         } else {
             Some(held.page.split_below(needed_from)).filter(|page| !page.is_empty())?
         };
@@ -274,14 +361,14 @@ impl Outcomes {
             body.put_u128(txn.0);
             flat::put_decision(&mut body, decision);
         }
-        body.put_varint(self.pages.len() as u64);
+        body.put_varint(self.index.len() as u64);
         let mut put = |key: &PageKey, due: u64| {
             if body.len() >= Self::CHUNK {
                 envelope::seal_into(out, Self::TAG, 1, &body);
                 body.clear();
             }
             body.put_u64(due);
-            self.pages[key].page.encode(&mut body);
+            self.held(self.index[key]).page.encode(&mut body);
         };
         for (step, keys) in &self.due {
             // Sorted, so that equal states have equal bytes.
@@ -313,9 +400,10 @@ impl Outcomes {
                 Some(step) => outcomes.due.entry(step).or_default().push(key),
                 None => drop(outcomes.late.insert(key)),
             }
-            if outcomes.pages.insert(key, Box::new(Held { page, due })).is_some() {
+            if outcomes.index.contains_key(&key) {
                 return Err(body.bad("page that is there once", key.bits() as u64));
             }
+            outcomes.put(page, due);
         }
         body.finish()?;
         Ok(outcomes)
@@ -332,7 +420,9 @@ impl Outcomes {
                 Decision::Commit { commit_ts } if commit_ts.0 == 0 || commit_ts.0 >> 63 == 1 => {
                     Err(reader.bad("commit timestamp", commit_ts.0))
                 }
-                Decision::Commit { commit_ts } => Ok(outcomes.insert_commit(txn, *commit_ts)),
+                Decision::Commit { commit_ts } => {
+                    Ok(outcomes.insert_commit(outcomes.find(txn), txn, *commit_ts))
+                }
                 Decision::Abort { reason } => Ok(outcomes.insert_abort(txn, reason)),
             }
         };
