@@ -45,6 +45,13 @@ impl Objection {
     fn unrecorded(reason: AbortReason) -> Self {
         Objection { reason, is_recorded: false }
     }
+
+    /// Somebody else committed this key, or something in this range, in `batch`.
+    #[cold]
+    fn lost(key: Option<KeyHash>, range: Option<(u32, u32)>, batch: BatchNumber) -> Self {
+        let conflict = Conflict { key, range, batch, winner: None };
+        Objection { reason: AbortReason::Conflict(conflict), is_recorded: true }
+    }
 }
 
 impl Adjudicator {
@@ -263,7 +270,8 @@ impl Adjudicator {
     /// The decision that was made about this id, if one was.
     #[inline]
     fn decided_before(&self, page: Option<PageAt>, txn: TxnId) -> Option<Decision> {
-        if self.is_on(Rule::Deduplication) { self.outcomes.get_in(page?, txn) } else { None }
+        let page = page.filter(|page| !self.outcomes.has_place_in(*page, txn))?;
+        if self.is_on(Rule::Deduplication) { self.outcomes.get_in(page, txn) } else { None }
     }
 
     /// The first reason why a footprint that has no decision yet cannot commit.
@@ -303,7 +311,11 @@ impl Adjudicator {
             }
         }
         if footprint.is_prepared() {
-            if let Some(reason) = self.object_to_receipts(footprint) {
+            let routing = self.shards.routing();
+            let is_current = |receipt: Receipt| routing.epoch_of(receipt.shard) == Some(receipt.epoch);
+            if (self.shards.has_suspended() || !footprint.receipts().all(is_current))
+                && let Some(reason) = self.object_to_receipts(footprint)
+            {
                 return Some(reason);
             }
         } else if self.shards.has_suspended()
@@ -332,6 +344,7 @@ impl Adjudicator {
         None
     }
 
+    #[cold]
     fn object_to_receipts(&self, footprint: &FootprintView<'_>) -> Option<AbortReason> {
         footprint.receipts().find_map(|receipt| {
             let shard = receipt.shard;
@@ -340,9 +353,7 @@ impl Adjudicator {
                 Some(current) if current != receipt.epoch && self.is_on(Rule::PlacementEpoch) => {
                     Some(AbortReason::StaleEpoch { shard, current })
                 }
-                Some(_) if self.shards.has_suspended() && self.shards.is_suspended(shard) => {
-                    Some(AbortReason::ShardUnavailable { shard })
-                }
+                Some(_) if self.shards.is_suspended(shard) => Some(AbortReason::ShardUnavailable { shard }),
                 Some(_) => None,
             }
         })
@@ -351,46 +362,56 @@ impl Adjudicator {
     /// First committer wins. A conflict is certain and comes before what the window no longer knows.
     #[inline]
     fn conflict(&self, at: &mut AtBatch, footprint: &FootprintView<'_>) -> Option<Objection> {
-        let lost = |conflict| Some(Objection { reason: AbortReason::Conflict(conflict), is_recorded: true });
         let mut has_forgotten = false;
         for group in footprint.groups() {
-            let snapshot = at.memo.batch_at(&self.timeline, group.snapshot_ts);
+            let window = self.window.seen_from(at.memo.batch_at(&self.timeline, group.snapshot_ts));
             for hash in group.checked() {
-                match self.window.last_commit(hash, snapshot) {
+                match window.last_commit(hash) {
                     LastCommit::AtOrBefore => {}
                     LastCommit::After(batch) if self.is_on(Rule::FirstCommitterWins) => {
-                        return lost(Conflict { key: Some(hash), range: None, batch, winner: None });
+                        return Some(Objection::lost(Some(hash), None, batch));
                     }
                     LastCommit::After(_) => {}
                     LastCommit::Forgotten => has_forgotten |= self.is_on(Rule::WindowMarks),
                 }
             }
         }
-        let mut forgotten_ranges = Vec::new();
-        if footprint.has_ranges() && self.is_on(Rule::Ranges) {
-            let mut ranges = footprint.ranges();
-            for (group_number, group) in footprint.groups().enumerate() {
-                let snapshot = at.memo.batch_at(&self.timeline, group.snapshot_ts);
-                for (i, range) in ranges.by_ref().take(group.ranges as usize).enumerate() {
-                    let place = (group_number as u32, i as u32);
-                    match self.ranges.last_commit(range.table, &range.range, snapshot) {
-                        LastCommit::AtOrBefore => {}
-                        LastCommit::After(batch) => {
-                            let batch = batch.min(at.number);
-                            return lost(Conflict { key: None, range: Some(place), batch, winner: None });
-                        }
-                        LastCommit::Forgotten => forgotten_ranges.push(place),
+        if has_forgotten || footprint.has_ranges() {
+            return self.conflict_in_ranges(at, footprint, has_forgotten);
+        }
+        None
+    }
+
+    /// As [`Adjudicator::conflict`], for what is not in every transaction's way.
+    #[inline(never)]
+    fn conflict_in_ranges(
+        &self,
+        at: &mut AtBatch,
+        footprint: &FootprintView<'_>,
+        has_forgotten_keys: bool,
+    ) -> Option<Objection> {
+        let mut forgotten = Vec::new();
+        let mut ranges = footprint.ranges();
+        for (group_number, group) in footprint.groups().enumerate() {
+            let snapshot = at.memo.batch_at(&self.timeline, group.snapshot_ts);
+            for (i, range) in ranges.by_ref().take(group.ranges as usize).enumerate() {
+                let place = (group_number as u32, i as u32);
+                match self.ranges.last_commit(range.table, &range.range, snapshot) {
+                    _ if !self.is_on(Rule::Ranges) => {}
+                    LastCommit::AtOrBefore => {}
+                    LastCommit::After(batch) => {
+                        return Some(Objection::lost(None, Some(place), batch.min(at.number)));
                     }
+                    LastCommit::Forgotten => forgotten.push(place),
                 }
             }
         }
-        if !has_forgotten && forgotten_ranges.is_empty() {
+        if !has_forgotten_keys && forgotten.is_empty() {
             return None;
         }
-        let keys = if has_forgotten { self.forgotten_keys(at, footprint) } else { Vec::new() };
+        let keys = if has_forgotten_keys { self.forgotten_keys(at, footprint) } else { Vec::new() };
         // Not recorded: the same id comes again when the shards have been asked.
-        let reason = AbortReason::NeedRefresh { keys, ranges: forgotten_ranges };
-        Some(Objection::unrecorded(reason))
+        Some(Objection::unrecorded(AbortReason::NeedRefresh { keys, ranges: forgotten }))
     }
 
     /// The checked keys of which the window no longer knows, seen from their snapshots.

@@ -159,8 +159,13 @@ impl Outcomes {
         self.pages[at.0 as usize].as_deref_mut().expect("what was found is held")
     }
 
-    /// What was decided, if it is held in this page, which is the id's own.
+    /// Whether nothing is held of this number in its page.
     #[inline]
+    pub(crate) fn has_place_in(&self, at: PageAt, txn: TxnId) -> bool {
+        self.held(at).page.has_place_for(txn)
+    }
+
+    /// What was decided, if it is held in this page, which is the id's own.
     pub(crate) fn get_in(&self, at: PageAt, txn: TxnId) -> Option<Decision> {
         match self.held(at).page.get(txn) {
             Found::Nothing => None,

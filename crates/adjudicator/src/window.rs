@@ -61,8 +61,7 @@ impl Bucket {
     /// The first free lane, or else the first one with the oldest batch.
     #[inline]
     fn oldest(&self) -> usize {
-        let oldest = self.batches.iter().fold(u32::MAX, |oldest, batch| oldest.min(*batch));
-        equal_lanes(&self.batches, oldest).trailing_zeros() as usize / 2
+        equal_lanes(&self.batches, least(&self.batches)).trailing_zeros() as usize / 2
     }
 }
 
@@ -92,6 +91,35 @@ fn equal_lanes(lanes: &[u32; 8], value: u32) -> u32 {
     }
 }
 
+/// The least of the lanes.
+#[inline]
+fn least(lanes: &[u32; 8]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as in `equal_lanes`.
+    unsafe {
+        use std::arch::x86_64::{
+            __m128i, _mm_and_si128, _mm_andnot_si128, _mm_cmplt_epi32, _mm_cvtsi128_si32, _mm_loadu_si128,
+            _mm_or_si128, _mm_set1_epi32, _mm_shuffle_epi32, _mm_xor_si128,
+        };
+        let min = |a: __m128i, b: __m128i| {
+            let is_less = _mm_cmplt_epi32(a, b);
+            _mm_or_si128(_mm_and_si128(is_less, a), _mm_andnot_si128(is_less, b))
+        };
+        // Compared as signed numbers: with the highest bit flipped they sort as unsigned ones do.
+        let flip = _mm_set1_epi32(i32::MIN);
+        let low = _mm_xor_si128(_mm_loadu_si128(lanes[..4].as_ptr().cast()), flip);
+        let high = _mm_xor_si128(_mm_loadu_si128(lanes[4..].as_ptr().cast()), flip);
+        let four = min(low, high);
+        let two = min(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+        let one = min(two, _mm_shuffle_epi32::<0b10_11_00_01>(two));
+        (_mm_cvtsi128_si32(one) ^ i32::MIN) as u32
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        lanes.iter().fold(u32::MAX, |least, lane| least.min(*lane))
+    }
+}
+
 /// What the window knows of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LastCommit {
@@ -110,6 +138,29 @@ pub struct Window {
     shift: u32,
     base: u64,
     rebase_at: u32,
+}
+
+/// A window, seen from a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    window: &'a Window,
+    snapshot: u32,
+}
+
+impl Seen<'_> {
+    /// When the key was last committed.
+    #[inline]
+    pub fn last_commit(&self, hash: KeyHash) -> LastCommit {
+        let bucket = &self.window.buckets[self.window.bucket(hash)];
+        match bucket.find(tag_of(hash)) {
+            Some(i) if bucket.batches[i] > self.snapshot => {
+                LastCommit::After(BatchNumber(self.window.base + u64::from(bucket.batches[i])))
+            }
+            Some(_) => LastCommit::AtOrBefore,
+            None if bucket.mark() > self.snapshot => LastCommit::Forgotten,
+            None => LastCommit::AtOrBefore,
+        }
+    }
 }
 
 impl Window {
@@ -157,19 +208,16 @@ impl Window {
         prefetch(&self.buckets[self.bucket(hash)]);
     }
 
+    /// The window seen from a snapshot at the end of batch `snapshot`.
+    #[inline]
+    pub fn seen_from(&self, snapshot: BatchNumber) -> Seen<'_> {
+        Seen { window: self, snapshot: self.relative(snapshot) }
+    }
+
     /// When the key was last committed, seen from a snapshot at the end of batch `snapshot`.
     #[inline]
     pub fn last_commit(&self, hash: KeyHash, snapshot: BatchNumber) -> LastCommit {
-        let bucket = &self.buckets[self.bucket(hash)];
-        let snapshot = self.relative(snapshot);
-        match bucket.find(tag_of(hash)) {
-            Some(i) if bucket.batches[i] > snapshot => {
-                LastCommit::After(BatchNumber(self.base + u64::from(bucket.batches[i])))
-            }
-            Some(_) => LastCommit::AtOrBefore,
-            None if bucket.mark() > snapshot => LastCommit::Forgotten,
-            None => LastCommit::AtOrBefore,
-        }
+        self.seen_from(snapshot).last_commit(hash)
     }
 
     /// Records that the key was committed in `batch`, which is no earlier than any recorded before.
@@ -307,6 +355,17 @@ mod tests {
     fn a_bucket_is_one_cache_line() {
         assert_eq!(size_of::<Bucket>(), 64);
         assert_eq!(align_of::<Bucket>(), 64);
+    }
+
+    #[test]
+    fn lanes_are_compared_as_numbers_without_a_sign() {
+        let lanes = [u32::MAX, 7, 1 << 31, 3, (1 << 31) + 1, 3, u32::MAX, 9];
+        assert_eq!(least(&lanes), 3);
+        assert_eq!(equal_lanes(&lanes, 3), 0b11 << 6 | 0b11 << 10);
+        assert_eq!(
+            least(&[u32::MAX, 1 << 31, 1 << 31, u32::MAX, 1 << 31, u32::MAX, 1 << 31, 1 << 31]),
+            1 << 31
+        );
     }
 
     #[test]
