@@ -14,6 +14,7 @@ use crate::streamed::{News, ShardNews, Streamed};
 use crate::timeline::SnapshotMemo;
 use crate::window::{LastCommit, Window};
 use assize_model::*;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How many transactions ahead memory is fetched.
@@ -465,12 +466,12 @@ impl Adjudicator {
         }
     }
 
-    fn expire_outcomes(&mut self) -> Vec<OutcomePage> {
+    fn expire_outcomes(&mut self) -> Vec<Arc<OutcomePage>> {
         let frontends = &self.frontends;
         self.outcomes.expire(self.last_ts, |frontend, epoch| frontends.needed_from(frontend, epoch))
     }
 
-    fn acknowledged(&mut self, frontend: FrontendId) -> Vec<OutcomePage> {
+    fn acknowledged(&mut self, frontend: FrontendId) -> Vec<Arc<OutcomePage>> {
         let frontends = &self.frontends;
         let needed_from = |frontend, epoch| frontends.needed_from(frontend, epoch);
         self.outcomes.acknowledge(frontend, self.last_ts, needed_from)

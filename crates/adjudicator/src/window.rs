@@ -275,14 +275,18 @@ impl Window {
         head.put_u64(self.base);
         head.put_u32(self.rebase_at);
         envelope::seal_into(out, Self::TAG, 1, &head);
-        let mut body = Vec::with_capacity(Self::CHUNK.min(self.buckets.len()) * 64);
         for chunk in self.buckets.chunks(Self::CHUNK) {
-            body.clear();
-            for bucket in chunk {
-                bucket.tags.iter().for_each(|tag| body.put_u32(*tag));
-                bucket.batches[1..].iter().for_each(|batch| body.put_u32(*batch));
-            }
-            envelope::seal_into(out, Self::TAG, 1, &body);
+            envelope::seal_written(out, Self::TAG, 1, |out| {
+                out.reserve(chunk.len() * 60);
+                for bucket in chunk {
+                    let mut bytes = [0; 60];
+                    let lanes = bucket.tags.iter().chain(&bucket.batches[1..]);
+                    for (place, lane) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(lanes) {
+                        *place = lane.to_le_bytes();
+                    }
+                    out.put_slice(&bytes);
+                }
+            });
         }
     }
 
