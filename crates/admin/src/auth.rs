@@ -77,10 +77,11 @@ pub(crate) struct Identity {
 impl Identity {
     /// That of a request which came through [`Authenticator::identify`].
     pub fn of<T>(request: &Request<T>) -> Identity {
-        request.extensions().get::<Identity>().cloned().unwrap_or(Identity {
-            caller: Err("the call was not authenticated".to_owned()),
-            address: None,
-        })
+        request
+            .extensions()
+            .get::<Identity>()
+            .cloned()
+            .unwrap_or(Identity { caller: Err("the call was not authenticated".to_owned()), address: None })
     }
 
     /// The caller, or why they are not known.

@@ -3,8 +3,9 @@
 use crate::pb;
 use assize_model::{AbortReason, Outcome, Timestamp, TxnId};
 use assize_ports::{
-    ColumnInfo, ConflictRecord, ConflictSide, DatabaseInfo, DigestInfo, HotKey, IndexInfo, JobInfo, MemberInfo,
-    MemberRole, ReplicaInfo, SessionInfo, ShardInfo, SlowStatement, TableInfo, TrafficInfo, TransactionInfo,
+    ColumnInfo, ConflictRecord, ConflictSide, DatabaseInfo, DigestInfo, HotKey, IndexInfo, JobInfo,
+    MemberInfo, MemberRole, ReplicaInfo, SessionInfo, ShardInfo, SlowStatement, TableInfo, TrafficInfo,
+    TransactionInfo,
 };
 
 /// A point in time from microseconds since the Unix epoch.
@@ -204,7 +205,9 @@ fn abort_reason_words(reason: &AbortReason) -> String {
         AbortReason::FromTheFuture => "its id was from the future".to_owned(),
         AbortReason::FrontendFenced { .. } => "its frontend had been replaced".to_owned(),
         AbortReason::SnapshotTooOld => "its snapshot was below the low-water mark".to_owned(),
-        AbortReason::StaleEpoch { shard, .. } => format!("shard {} had been moved since it was prepared", shard.0),
+        AbortReason::StaleEpoch { shard, .. } => {
+            format!("shard {} had been moved since it was prepared", shard.0)
+        }
         AbortReason::SchemaChanged { table } => format!("the definition of table {} had changed", table.0),
         AbortReason::CatalogChanged { .. } => "another change of the schema came first".to_owned(),
         AbortReason::RangeKeysMissing { table } => {
@@ -212,7 +215,9 @@ fn abort_reason_words(reason: &AbortReason) -> String {
         }
         AbortReason::OutcomesFull => "too many outcomes were held".to_owned(),
         AbortReason::ShardUnavailable { shard } => format!("too few replicas of shard {} counted", shard.0),
-        AbortReason::Resolved => "somebody needed to know what had become of it, and nobody had committed it".to_owned(),
+        AbortReason::Resolved => {
+            "somebody needed to know what had become of it, and nobody had committed it".to_owned()
+        }
     }
 }
 

@@ -105,7 +105,13 @@ struct Findings {
 }
 
 impl Findings {
-    fn add(&mut self, severity: Severity, subject: impl Into<String>, what: String, advice: impl Into<String>) {
+    fn add(
+        &mut self,
+        severity: Severity,
+        subject: impl Into<String>,
+        what: String,
+        advice: impl Into<String>,
+    ) {
         let (subject, advice) = (subject.into(), advice.into());
         self.found.push(pb::Finding { severity: severity.into(), subject, what, advice });
     }
@@ -133,7 +139,10 @@ impl Findings {
         if answering < needed {
             self.critical(
                 "cluster",
-                format!("{answering} of {} voters answer, {needed} are needed: nothing can commit", voters.len()),
+                format!(
+                    "{answering} of {} voters answer, {needed} are needed: nothing can commit",
+                    voters.len()
+                ),
                 format!(
                     "start {}; if they are lost for good, follow \"quorum loss\" in docs/operations.md",
                     numbers(&silent)
@@ -149,7 +158,10 @@ impl Findings {
         } else if answering == needed && voters.len() > 1 {
             self.warning(
                 "cluster",
-                format!("{answering} of {} voters answer: one more loss and nothing can commit", voters.len()),
+                format!(
+                    "{answering} of {} voters answer: one more loss and nothing can commit",
+                    voters.len()
+                ),
                 if silent.is_empty() {
                     "add a third voter: assize members add, then promote".to_owned()
                 } else {
@@ -260,7 +272,7 @@ impl Findings {
         let subject = format!("shard {}", shard.shard);
         let answers = |r: &&ReplicaInfo| r.lag_millis.is_some();
         let counting: Vec<&ReplicaInfo> = shard.replicas.iter().filter(|r| r.counts).collect();
-        let answering = counting.iter().filter(|r| answers(*r)).count();
+        let answering = counting.iter().filter(|r| answers(r)).count();
         let needed = majority(counting.len());
         let silent: Vec<u64> = shard.replicas.iter().filter(|r| !answers(r)).map(|r| r.node).collect();
         if answering == 0 {

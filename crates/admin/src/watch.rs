@@ -53,9 +53,7 @@ pub(crate) async fn conflicts(
             };
             match asked {
                 Ok(report) => queue.extend(
-                    told.fresh(report.conflicts)
-                        .into_iter()
-                        .filter(|c| table.is_empty() || c.table == table),
+                    told.fresh(report.conflicts).into_iter().filter(|c| table.is_empty() || c.table == table),
                 ),
                 Err(status) => return Some((Err(status), (services, told, queue, table, true))),
             }
@@ -92,11 +90,13 @@ pub(crate) fn shards(services: Services) -> BoxStream<'static, Result<pb::ListSh
     let message = |shards: Vec<ShardInfo>| pb::ListShardsResponse {
         shards: shards.into_iter().map(Into::into).collect(),
     };
-    changes(services, move |services| {
-        async move {
-            let shards = services.ask(services.view.shards()).await?;
-            Ok(Seen { face: shards.iter().cloned().map(face).collect::<Vec<_>>(), message: message(shards), is_last: false })
-        }
+    changes(services, move |services| async move {
+        let shards = services.ask(services.view.shards()).await?;
+        Ok(Seen {
+            face: shards.iter().cloned().map(face).collect::<Vec<_>>(),
+            message: message(shards),
+            is_last: false,
+        })
     })
 }
 
@@ -136,10 +136,7 @@ struct Seen<F, M> {
 }
 
 /// Looks again and again, and tells what differs from what it told last.
-fn changes<F, M, Look, Answer>(
-    services: Services,
-    look: Look,
-) -> BoxStream<'static, Result<M, Status>>
+fn changes<F, M, Look, Answer>(services: Services, look: Look) -> BoxStream<'static, Result<M, Status>>
 where
     F: PartialEq + Send + 'static,
     M: Send + 'static,

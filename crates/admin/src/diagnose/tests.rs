@@ -34,7 +34,9 @@ fn a_healthy_cluster_has_no_findings() {
 fn one_lost_voter_of_three_leaves_no_reserve() {
     let told = diagnosis(|s| s.member(3).unwrap().is_reachable = false);
     check(&told, Health::Degraded, "cluster", "2 of 3 voters answer: one more loss");
-    assert!(told.findings.iter().any(|f| f.subject == "node 3" && f.advice.contains("members remove 3 --force")));
+    assert!(
+        told.findings.iter().any(|f| f.subject == "node 3" && f.advice.contains("members remove 3 --force"))
+    );
 }
 
 #[test]
@@ -50,12 +52,7 @@ fn a_lost_majority_is_said_first() {
 
 #[test]
 fn a_missing_leader_is_unavailability() {
-    check(
-        &diagnosis(|s| s.members.leader = None),
-        Health::Unavailable,
-        "cluster",
-        "no node leads",
-    );
+    check(&diagnosis(|s| s.members.leader = None), Health::Unavailable, "cluster", "no node leads");
 }
 
 #[test]
@@ -77,8 +74,18 @@ fn different_hashes_at_one_index_are_critical_and_at_different_ones_nothing() {
 
 #[test]
 fn nodes_in_trouble_are_named() {
-    check(&diagnosis(|s| s.member(1).unwrap().trouble = "disk full".to_owned()), Health::Degraded, "node 1", "disk full");
-    check(&diagnosis(|s| s.member(1).unwrap().disk_free_bytes = 1 << 20), Health::Degraded, "node 1", "1 MiB are free");
+    check(
+        &diagnosis(|s| s.member(1).unwrap().trouble = "disk full".to_owned()),
+        Health::Degraded,
+        "node 1",
+        "disk full",
+    );
+    check(
+        &diagnosis(|s| s.member(1).unwrap().disk_free_bytes = 1 << 20),
+        Health::Degraded,
+        "node 1",
+        "1 MiB are free",
+    );
     check(
         &diagnosis(|s| {
             s.member(2).unwrap().log_index = 50_000;
@@ -88,7 +95,12 @@ fn nodes_in_trouble_are_named() {
         "45289 log entries behind",
     );
     check(&diagnosis(|s| s.member(1).unwrap().is_draining = true), Health::Healthy, "node 1", "draining");
-    check(&diagnosis(|s| s.member(1).unwrap().version = "0.2.0".to_owned()), Health::Healthy, "cluster", "0.1.0, 0.2.0");
+    check(
+        &diagnosis(|s| s.member(1).unwrap().version = "0.2.0".to_owned()),
+        Health::Healthy,
+        "cluster",
+        "0.1.0, 0.2.0",
+    );
 }
 
 #[test]
@@ -99,9 +111,19 @@ fn shards_are_judged_by_the_replicas_that_answer() {
             (replica.lag_millis, replica.state) = (None, "unreachable".to_owned());
         }
     };
-    check(&diagnosis(|s| silence(s, &[1])), Health::Degraded, "shard 2", "no answer from its replica on node 1");
+    check(
+        &diagnosis(|s| silence(s, &[1])),
+        Health::Degraded,
+        "shard 2",
+        "no answer from its replica on node 1",
+    );
     check(&diagnosis(|s| silence(s, &[1, 3])), Health::Unavailable, "shard 2", "1 of 3 replicas answer");
-    check(&diagnosis(|s| silence(s, &[1, 2, 3])), Health::Unavailable, "shard 2", "none of its replicas answers");
+    check(
+        &diagnosis(|s| silence(s, &[1, 2, 3])),
+        Health::Unavailable,
+        "shard 2",
+        "none of its replicas answers",
+    );
     let halt = |s: &mut State| s.replica(1, 3).unwrap().state = "halted: a promise is broken".to_owned();
     check(&diagnosis(halt), Health::Degraded, "shard 1", "halted: a promise is broken");
     check(
@@ -110,7 +132,12 @@ fn shards_are_judged_by_the_replicas_that_answer() {
         "shard 1",
         "6000 ms behind",
     );
-    check(&diagnosis(|s| s.replica(1, 3).unwrap().is_learning = true), Health::Healthy, "shard 1", "still copying");
+    check(
+        &diagnosis(|s| s.replica(1, 3).unwrap().is_learning = true),
+        Health::Healthy,
+        "shard 1",
+        "still copying",
+    );
 }
 
 #[test]

@@ -64,7 +64,10 @@ impl Cluster for Services {
         self.mutate(request).await
     }
 
-    async fn add_learner(&self, request: Request<pb::AddLearnerRequest>) -> Result<Response<pb::Done>, Status> {
+    async fn add_learner(
+        &self,
+        request: Request<pb::AddLearnerRequest>,
+    ) -> Result<Response<pb::Done>, Status> {
         self.mutate(request).await
     }
 

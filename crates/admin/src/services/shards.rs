@@ -52,7 +52,10 @@ impl Shards for Services {
         self.mutate(request).await
     }
 
-    async fn add_replica(&self, request: Request<pb::AddReplicaRequest>) -> Result<Response<pb::Done>, Status> {
+    async fn add_replica(
+        &self,
+        request: Request<pb::AddReplicaRequest>,
+    ) -> Result<Response<pb::Done>, Status> {
         self.mutate(request).await
     }
 

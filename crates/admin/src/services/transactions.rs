@@ -50,10 +50,7 @@ impl Transactions for Services {
         found.map(|t| Response::new(t.into())).ok_or_else(|| Reason::NotFound.status(text(), &[]))
     }
 
-    async fn kill(
-        &self,
-        request: Request<pb::KillTransactionRequest>,
-    ) -> Result<Response<pb::Done>, Status> {
+    async fn kill(&self, request: Request<pb::KillTransactionRequest>) -> Result<Response<pb::Done>, Status> {
         self.mutate(request).await
     }
 

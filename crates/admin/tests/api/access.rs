@@ -49,7 +49,11 @@ async fn roles_decide_what_may_be_done() {
         let drained = client.cluster().drain_node(drain).await;
         assert_eq!(drained.is_ok(), may_steer, "{role}");
         let split = pb::SplitRequest { shard: 1, validate_only: true, ..Default::default() };
-        assert_eq!(client.shards().split(split).await.is_ok(), may_steer, "{role}: validating needs the role too");
+        assert_eq!(
+            client.shards().split(split).await.is_ok(),
+            may_steer,
+            "{role}: validating needs the role too"
+        );
         let promote = pb::PromoteMemberRequest { node: 3, ..Default::default() };
         let promoted = client.cluster().promote_member(promote).await;
         assert_eq!(promoted.is_ok(), may_change_members, "{role}");
@@ -144,6 +148,7 @@ async fn a_client_tries_its_addresses_in_turn() {
     let client = Client::connect(&ClientOptions { addresses, ..ClientOptions::default() }).await.unwrap();
     assert_eq!(client.address(), api.address);
     let addresses = vec!["nonsense".to_owned()];
-    let error = Client::connect(&ClientOptions { addresses, ..ClientOptions::default() }).await.err().unwrap();
+    let error =
+        Client::connect(&ClientOptions { addresses, ..ClientOptions::default() }).await.err().unwrap();
     assert!(matches!(error, ClientError::Address(_)), "{error}");
 }

@@ -45,7 +45,8 @@ macro_rules! reflects {
             host: String::new(),
             message_request: Some(message_request),
         };
-        let mut questions = vec![ask(r::server_reflection_request::MessageRequest::ListServices(String::new()))];
+        let mut questions =
+            vec![ask(r::server_reflection_request::MessageRequest::ListServices(String::new()))];
         for service in SERVICES {
             let symbol = format!("assize.admin.v1.{service}");
             questions.push(ask(r::server_reflection_request::MessageRequest::FileContainingSymbol(symbol)));
@@ -88,7 +89,8 @@ async fn reflection_lists_every_service_in_both_versions() {
 #[tokio::test]
 async fn a_node_that_stops_does_not_wait_for_watchers() {
     let api = Api::start().await;
-    let mut watched = api.client().await.shards().watch(pb::WatchShardsRequest {}).await.unwrap().into_inner();
+    let mut watched =
+        api.client().await.shards().watch(pb::WatchShardsRequest {}).await.unwrap().into_inner();
     assert_eq!(watched.message().await.unwrap().unwrap().shards.len(), 4);
     api.stop.send(()).unwrap();
     let status = watched.message().await.unwrap_err();

@@ -71,7 +71,9 @@ impl Api {
             assert!(line["at"].as_str().unwrap().ends_with('Z'), "{line}");
             assert!(line["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
             let field = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
-            format!("{} {} {} {}", field("outcome"), field("caller"), field("rpc"), field("text")).trim().to_owned()
+            format!("{} {} {} {}", field("outcome"), field("caller"), field("rpc"), field("text"))
+                .trim()
+                .to_owned()
         };
         text.lines().map(line).collect()
     }

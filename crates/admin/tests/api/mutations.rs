@@ -16,16 +16,25 @@ async fn every_mutation_does_what_it_says() {
     cluster.transfer_leadership(pb::TransferLeadershipRequest::default()).await.unwrap();
     cluster.add_learner(pb::AddLearnerRequest { node: 4, ..Default::default() }).await.unwrap();
     cluster.promote_member(pb::PromoteMemberRequest { node: 4, ..Default::default() }).await.unwrap();
-    cluster.remove_member(pb::RemoveMemberRequest { node: 1, force: true, ..Default::default() }).await.unwrap();
+    cluster
+        .remove_member(pb::RemoveMemberRequest { node: 1, force: true, ..Default::default() })
+        .await
+        .unwrap();
     cluster.verify_replicas(pb::VerifyReplicasRequest::default()).await.unwrap();
     cluster.drain_node(pb::DrainNodeRequest { node: 3, ..Default::default() }).await.unwrap();
     let split = pb::SplitRequest { shard: 1, at: Some(99), ..Default::default() };
     let done = shards.split(split).await.unwrap().into_inner();
     assert_eq!((done.job_id.as_str(), done.was_validate_only), ("split-1", false));
     shards.merge(pb::MergeRequest { from: 4, into: 3, ..Default::default() }).await.unwrap();
-    shards.move_replica(pb::MoveReplicaRequest { shard: 2, from: 1, to: 4, ..Default::default() }).await.unwrap();
+    shards
+        .move_replica(pb::MoveReplicaRequest { shard: 2, from: 1, to: 4, ..Default::default() })
+        .await
+        .unwrap();
     shards.add_replica(pb::AddReplicaRequest { shard: 3, node: 4, ..Default::default() }).await.unwrap();
-    shards.remove_replica(pb::RemoveReplicaRequest { shard: 3, node: 1, ..Default::default() }).await.unwrap();
+    shards
+        .remove_replica(pb::RemoveReplicaRequest { shard: 3, node: 1, ..Default::default() })
+        .await
+        .unwrap();
     let kill = pb::KillTransactionRequest { node: 1, connection: 17, ..Default::default() };
     transactions.kill(kill).await.unwrap();
     let kill = pb::KillSessionRequest { node: 1, connection: 18, query_only: true, ..Default::default() };
@@ -154,7 +163,10 @@ async fn arguments_that_make_no_sense_are_refused_and_audited() {
     let moved = pb::MoveReplicaRequest { shard: 1, from: 2, to: 2, ..Default::default() };
     refused(shards.move_replica(moved).await, Code::InvalidArgument, "INVALID_ARGUMENT");
     assert_eq!(api.fake.state().acts, []);
-    assert_eq!(api.audited()[0], "refused local Cluster.DrainNode node is missing: nodes are numbered from 1");
+    assert_eq!(
+        api.audited()[0],
+        "refused local Cluster.DrainNode node is missing: nodes are numbered from 1"
+    );
     assert_eq!(api.audited().len(), 4);
 }
 

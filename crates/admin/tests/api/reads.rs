@@ -59,7 +59,11 @@ async fn an_outcome_is_known_by_id() {
     assert_eq!(told.committed_at.unwrap().to_string(), "2026-09-21T14:13:20.456Z");
     let other = transactions.get_outcome(ask("0".repeat(32))).await.unwrap().into_inner();
     assert_eq!(other.outcome(), pb::Outcome::Undecided);
-    refused(transactions.get_outcome(ask("1.2.3".to_owned())).await, Code::InvalidArgument, "INVALID_ARGUMENT");
+    refused(
+        transactions.get_outcome(ask("1.2.3".to_owned())).await,
+        Code::InvalidArgument,
+        "INVALID_ARGUMENT",
+    );
 }
 
 #[tokio::test]
@@ -75,7 +79,8 @@ async fn conflicts_are_listed_newest_first_and_hot_keys_counted() {
     let of_table = pb::ListConflictsRequest { table: "shop.orders".to_owned(), ..ask("", 0) };
     assert_eq!(transactions.list_conflicts(of_table).await.unwrap().into_inner().total, 0);
 
-    let hot = transactions.list_hot_keys(pb::ListHotKeysRequest { limit: 1 }).await.unwrap().into_inner().hot_keys;
+    let hot =
+        transactions.list_hot_keys(pb::ListHotKeysRequest { limit: 1 }).await.unwrap().into_inner().hot_keys;
     assert_eq!((hot.len(), hot[0].key.as_str(), hot[0].conflicts), (1, "(42)", 2));
     assert_eq!(hot[0].last_at.unwrap().seconds, 1_790_000_003);
 }
@@ -83,7 +88,8 @@ async fn conflicts_are_listed_newest_first_and_hot_keys_counted() {
 #[tokio::test]
 async fn shards_tell_slots_and_replicas() {
     let api = Api::start().await;
-    let shards = api.client().await.shards().list(pb::ListShardsRequest {}).await.unwrap().into_inner().shards;
+    let shards =
+        api.client().await.shards().list(pb::ListShardsRequest {}).await.unwrap().into_inner().shards;
     assert_eq!(shards.len(), 4);
     assert_eq!(shards[3].slots, [pb::SlotRange { first: 49_152, last: 65_535 }]);
     assert_eq!(shards[0].replicas[2].lag.unwrap().nanos, 4_000_000);
@@ -101,7 +107,8 @@ async fn schema_tells_databases_tables_and_jobs() {
     assert_eq!(tables[0].indexes[0].name, "PRIMARY");
     refused(schema.list_tables(ask("nowhere")).await, Code::NotFound, "NOT_FOUND");
 
-    let jobs = vec![fake::job("split-2", "splits", "running"), fake::job("move-1", "moves", "failed: no space")];
+    let jobs =
+        vec![fake::job("split-2", "splits", "running"), fake::job("move-1", "moves", "failed: no space")];
     api.fake.state().jobs = jobs;
     let ask = |running_only| pb::ListJobsRequest { running_only };
     let jobs = schema.list_jobs(ask(false)).await.unwrap().into_inner().jobs;

@@ -27,7 +27,8 @@ async fn conflicts_are_told_as_they_happen_and_once() {
 #[tokio::test]
 async fn shards_are_told_again_when_they_change_but_not_for_their_progress() {
     let api = Api::start().await;
-    let mut watched = api.client().await.shards().watch(pb::WatchShardsRequest {}).await.unwrap().into_inner();
+    let mut watched =
+        api.client().await.shards().watch(pb::WatchShardsRequest {}).await.unwrap().into_inner();
     assert_eq!(watched.message().await.unwrap().unwrap().shards.len(), 4);
     api.fake.state().replica(1, 1).unwrap().durable_index = 5000;
     tokio::time::sleep(std::time::Duration::from_millis(700)).await;

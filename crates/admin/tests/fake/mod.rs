@@ -58,7 +58,10 @@ impl Fake {
         self.state.lock().unwrap()
     }
 
-    fn answer<T: Send + 'static>(&self, of: impl FnOnce(&State) -> T) -> BoxFuture<'_, Result<T, ClusterError>> {
+    fn answer<T: Send + 'static>(
+        &self,
+        of: impl FnOnce(&State) -> T,
+    ) -> BoxFuture<'_, Result<T, ClusterError>> {
         let state = self.state();
         let answer = match &state.trouble {
             Some(trouble) => Err(trouble.clone()),
@@ -158,7 +161,8 @@ impl ClusterView for Fake {
     }
 
     fn config(&self) -> Vec<(String, String, String)> {
-        let setting = |key: &str, value: &str, origin: &str| (key.to_owned(), value.to_owned(), origin.to_owned());
+        let setting =
+            |key: &str, value: &str, origin: &str| (key.to_owned(), value.to_owned(), origin.to_owned());
         vec![setting("shard.count", "4", "node.toml"), setting("node.id", "2", "default")]
     }
 }
@@ -220,7 +224,8 @@ impl State {
             Action::MoveReplica { shard, from, to } => {
                 self.member(to)?;
                 self.replica(shard, from)?.node = to;
-                Ok(self.begin(format!("move-{shard}"), format!("moves shard {shard} from node {from} to {to}")))
+                Ok(self
+                    .begin(format!("move-{shard}"), format!("moves shard {shard} from node {from} to {to}")))
             }
             Action::AddReplica { shard, node } => {
                 self.member(node)?;
@@ -272,11 +277,8 @@ impl State {
 }
 
 fn members() -> Members {
-    let members = vec![
-        member(1, MemberRole::Voter),
-        member(2, MemberRole::Leader),
-        member(3, MemberRole::Voter),
-    ];
+    let members =
+        vec![member(1, MemberRole::Voter), member(2, MemberRole::Leader), member(3, MemberRole::Voter)];
     Members { cluster: 0xa55e, cluster_version: 1, leader: Some(2), members }
 }
 

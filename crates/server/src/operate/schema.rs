@@ -48,11 +48,21 @@ pub async fn run(options: SchemaOptions) -> Result<(), Failure> {
         Action::Tables { database } => {
             let database = database.unwrap_or_default();
             let tables = call!(schema, list_tables, pb::ListTablesRequest { database }).tables;
-            output::list(printed, &tables, &["table", "id", "version", "sharded by", "columns", "indexes"], table)
+            output::list(
+                printed,
+                &tables,
+                &["table", "id", "version", "sharded by", "columns", "indexes"],
+                table,
+            )
         }
         Action::Jobs { running } => {
             let jobs = call!(schema, list_jobs, pb::ListJobsRequest { running_only: running }).jobs;
-            output::list(printed, &jobs, &["job", "state", "what", "step", "began", "took", "longest stall"], job)
+            output::list(
+                printed,
+                &jobs,
+                &["job", "state", "what", "step", "began", "took", "longest stall"],
+                job,
+            )
         }
     }
 }

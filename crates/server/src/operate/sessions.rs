@@ -71,7 +71,11 @@ pub async fn run(options: SessionsOptions) -> Result<(), Failure> {
             output::beyond(printed, answer.sessions.len(), answer.total);
             Ok(())
         }
-        Action::Kill { at: At { node, connection }, query, mutating: Mutating { validate_only, request_id } } => {
+        Action::Kill {
+            at: At { node, connection },
+            query,
+            mutating: Mutating { validate_only, request_id },
+        } => {
             let query_only = query;
             let request = pb::KillSessionRequest { node, connection, query_only, validate_only, request_id };
             output::done(printed, &call!(sessions, kill, request))

@@ -133,7 +133,8 @@ fn a_conflict_is_told_with_both_sides() {
 
 fn traffic(node: u64, commits: u64) -> pb::Traffic {
     let at = pb::Traffic::default().at.unwrap_or_default();
-    let mut traffic = pb::Traffic { node, commits, statements: commits * 4, aborts: 0, connections: 2, at: Some(at) };
+    let mut traffic =
+        pb::Traffic { node, commits, statements: commits * 4, aborts: 0, connections: 2, at: Some(at) };
     // A second for each thousand commits.
     traffic.at = Some(at).map(|mut at| {
         at.seconds = (commits / 1000) as i64;

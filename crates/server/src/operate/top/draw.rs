@@ -21,7 +21,8 @@ pub fn text(board: &Board, columns: u16) -> String {
     let Ok(mut terminal) = Terminal::new(TestBackend::new(columns, rows));
     let Ok(frame) = terminal.draw(|frame| self::board(frame, board, false));
     let cells = frame.buffer.content.chunks(usize::from(columns));
-    let lines = cells.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned());
+    let lines =
+        cells.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned());
     lines.collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
@@ -71,10 +72,9 @@ fn head(board: &Board, has_colours: bool) -> Vec<Line<'static>> {
 fn figures(board: &Board) -> Line<'static> {
     let Some(sample) = &board.sample else { return Line::from("") };
     let rates = match board.rates {
-        Some(r) => format!(
-            "{:.0} commits/s  {:.0} aborts/s  {:.0} statements/s",
-            r.commits, r.aborts, r.statements
-        ),
+        Some(r) => {
+            format!("{:.0} commits/s  {:.0} aborts/s  {:.0} statements/s", r.commits, r.aborts, r.statements)
+        }
         None => "measuring …".to_owned(),
     };
     let connections: u64 = sample.traffic.iter().map(|t| t.connections).sum();
@@ -144,8 +144,7 @@ fn placement(frame: &mut Frame, area: Rect, sample: &Sample) {
             shard.replicas.iter().map(shards::replica).collect::<Vec<_>>().join(", "),
         ]
     };
-    let widths =
-        [Constraint::Length(5), Constraint::Length(16), Constraint::Length(10), Constraint::Fill(1)];
+    let widths = [Constraint::Length(5), Constraint::Length(16), Constraint::Length(10), Constraint::Fill(1)];
     let header = ["shard", "slots", "size", "replicas: node state lag"];
     table(frame, area, " shards ", &header, sample.shards.iter().map(row).collect(), &widths);
 }

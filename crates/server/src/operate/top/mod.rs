@@ -3,9 +3,9 @@
 mod board;
 mod draw;
 
+pub(super) use board::{Board, Sample};
 #[cfg(test)]
 pub(super) use board::{Rates, rates};
-pub(super) use board::{Board, Sample};
 #[cfg(test)]
 pub(super) use draw::text;
 
@@ -115,7 +115,8 @@ fn keys() -> mpsc::Receiver<Key> {
     let (seen, keys) = mpsc::channel(KEYS_MAX);
     std::thread::spawn(move || {
         while !seen.is_closed() {
-            let key = match event::poll(KEY_LIMIT).and_then(|is_there| is_there.then(event::read).transpose()) {
+            let key = match event::poll(KEY_LIMIT).and_then(|is_there| is_there.then(event::read).transpose())
+            {
                 Ok(Some(Event::Key(key))) if key.kind == KeyEventKind::Press => match key.code {
                     KeyCode::Char('q') | KeyCode::Esc => Key::Quit,
                     KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Key::Quit,
