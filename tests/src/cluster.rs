@@ -430,16 +430,15 @@ impl Cluster {
                 (1..=self.options.nodes).map(|other| format!("\"{other}={}\"", address(other))).collect();
             let _ = writeln!(text, "nodes = [{}]", nodes.join(", "));
         } else {
-            let _ = writeln!(text, "join = [\"{}\", \"{}\"]", address(1), address(2));
+            let _ = writeln!(text, "join = [\"1={}\", \"2={}\"]", address(1), address(2));
         }
-        // Loopback only, and the processes of one test trust each other.
         let _ = writeln!(
             text,
-            "\n[peers]\nlisten = \"127.0.0.1:{}\"\nadvertise = \"{}\"\ninsecure = true",
+            "\n[peers]\nlisten = \"127.0.0.1:{}\"\nadvertise = \"{}\"",
             ports.peers,
             address(node)
         );
-        let _ = writeln!(text, "\n[admin]\nlisten = \"127.0.0.1:{}\"\ninsecure = true", ports.admin);
+        let _ = writeln!(text, "\n[admin]\nlisten = \"127.0.0.1:{}\"", ports.admin);
         text
     }
 }

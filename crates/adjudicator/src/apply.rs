@@ -94,8 +94,9 @@ impl Adjudicator {
             Command::ChangePlacement(change) => {
                 // A new shard's replicas need this very entry: it tells them their slots.
                 let now = self.position();
+                let at = Position { index, closed_ts: self.last_ts };
                 let reroute = self.is_on(Rule::RouteAtEntry);
-                match self.shards.change(change, now, reroute) {
+                match self.shards.change(change, now, at, reroute) {
                     Ok(changed) => {
                         applied.reply = Reply::Placement(self.placement().epoch);
                         self.stream_placement(&mut applied, &changed);
@@ -442,10 +443,14 @@ impl Adjudicator {
 
     fn raise_low_water(&mut self, applied: &mut Applied) {
         let oldest = self.frontends.oldest_snapshot().unwrap_or(self.last_ts).min(self.last_ts);
+        // Below it the former owner of slots keeps what the new one has yet to copy.
+        let bound = self.shards.low_water_bound().filter(|_| self.is_on(Rule::SlotsArriveFirst));
+        let oldest = bound.map_or(oldest, |bound| oldest.min(Timestamp(bound.0.saturating_sub(1))));
         if oldest <= self.low_water {
             return;
         }
         self.low_water = oldest;
+        self.shards.forget_moves(oldest);
         self.ranges.forget(self.timeline.batch_at(oldest));
         self.timeline.forget(oldest);
         self.stream(applied, News::LowWater(oldest));

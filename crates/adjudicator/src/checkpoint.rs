@@ -5,8 +5,9 @@
 //! log tail that must travel with it (down to [`Adjudicator::retained_from`]) is the log's business.
 
 use crate::catalog::Catalog;
-use crate::options::Options;
+use crate::moves;
 use crate::nodes::Nodes;
+use crate::options::Options;
 use crate::outcomes::{Frontends, Outcomes};
 use crate::placement::Shards;
 use crate::ranges::Ranges;
@@ -17,7 +18,7 @@ use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::*;
 
 const TAG: [u8; 4] = *b"AJst";
-/// 1: outcomes in the head, by deadline, and no nodes. 2: outcomes in envelopes of their own, by number; nodes.
+/// 1: outcomes in the head, by deadline; no nodes. 2: outcomes in envelopes of their own, by number; nodes.
 const VERSION: u16 = 2;
 /// Parts of the head larger than this are split over several envelopes.
 const PART: usize = 64 << 20;
@@ -49,6 +50,10 @@ impl Adjudicator {
         self.catalog.encode(&mut head);
         self.shards.encode(&mut head);
         self.nodes.encode(&mut head);
+        // At the very end, and only if there are any: programs that know of no moves can read what has none.
+        if !self.shards.moves().is_empty() {
+            moves::encode(self.shards.moves(), &mut head);
+        }
 
         let parts = head.len().div_ceil(PART);
         let outcomes = self.outcomes.len() * 20 + (1 << 16);
@@ -78,7 +83,7 @@ impl Adjudicator {
             true => Some(Identity { cluster: r.u128()?, hash_seed: r.u64()? }),
             false => None,
         };
-        let state = Adjudicator {
+        let mut state = Adjudicator {
             options,
             identity,
             cluster_version: r.u32()?,
@@ -98,6 +103,9 @@ impl Adjudicator {
             shards: Shards::decode(&mut r)?,
             nodes: if version >= 2 { Nodes::decode(&mut r)? } else { Nodes::default() },
         };
+        if !r.is_done() {
+            state.shards.restore_moves(moves::decode(&mut r)?);
+        }
         r.finish()?;
         Ok(state)
     }

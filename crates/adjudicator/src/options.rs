@@ -27,6 +27,8 @@ pub enum Rule {
     RouteAtEntry,
     /// A batch takes its timestamps above everything closed.
     ClosedBound,
+    /// The low-water mark passes a move of slots only once their new owner has them.
+    SlotsArriveFirst,
 }
 
 /// A set of rules.

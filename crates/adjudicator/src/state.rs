@@ -1,6 +1,7 @@
 //! The replicated state, and what may be asked of it.
 
 use crate::catalog::{Catalog, CatalogDelta, CatalogObject};
+use crate::moves::SlotMove;
 use crate::nodes::{NodeEntry, Nodes};
 use crate::options::{Options, Rule};
 use crate::outcomes::{Frontend, Frontends, Known, Outcomes};
@@ -174,6 +175,12 @@ impl Adjudicator {
     /// Every registered replica and how it stands.
     pub fn replicas(&self) -> &BTreeMap<(ShardId, ReplicaId), ReplicaState> {
         self.shards.replicas()
+    }
+
+    /// Slots that have moved and may still be read where they were, the oldest move first. A shard is not removed while
+    /// one of its own is among them.
+    pub fn slot_moves(&self) -> impl Iterator<Item = &SlotMove> {
+        self.shards.moves().iter()
     }
 
     /// Log entries above this are still needed by some replica that counts; `None` if there are no replicas.

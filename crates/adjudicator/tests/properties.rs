@@ -517,9 +517,8 @@ fn two_ids_of_one_number_are_told_apart() {
     assert_eq!(state.outcomes_held(), 0);
 }
 
-/// A checkpoint of the second version knows the nodes.
 #[test]
-fn a_checkpoint_written_by_the_second_version_is_still_read() {
+fn a_checkpoint_with_nodes_is_still_read() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/checkpoint_v2_nodes.hex");
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let mut expected = sample_state();

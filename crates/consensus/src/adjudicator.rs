@@ -16,13 +16,13 @@ use assize_adjudicator::command::AllocateIds;
 use assize_adjudicator::sequencer::BATCH_MAX;
 use assize_adjudicator::{Command, EncodedFootprint, Known, Reply};
 use assize_model::{
-    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, LogIndex, NodeId, Outcome, Placement,
-    Position, ReplicaId, ShardId, TableId, Timestamp, TxnId,
+    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, LogIndex, NodeId, Outcome,
+    Placement, Position, ReplicaId, ShardId, TableId, Timestamp, TxnId,
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, DecisionSource, DecisionStream,
-    IdRange, LockStrength, LockWait, NodeRecord, PeerService, Peers, Registered, ReplicaStanding, Reserved, ShardStandings,
-    StreamError,
+    IdRange, LockStrength, LockWait, NodeRecord, PeerService, Peers, Registered, ReplicaStanding, Reserved,
+    ShardStandings, StreamError,
 };
 use bytes::Bytes;
 use openraft::ReadPolicy;
@@ -426,7 +426,11 @@ impl Adjudicator {
     }
 
     /// Queues footprints as frames that fit into one entry each; how many are in each, and what to wait for.
-    fn enqueue_all(&self, events: &mpsc::Sender<Event>, footprints: Vec<EncodedFootprint>) -> Vec<WaitingFrame> {
+    fn enqueue_all(
+        &self,
+        events: &mpsc::Sender<Event>,
+        footprints: Vec<EncodedFootprint>,
+    ) -> Vec<WaitingFrame> {
         let mut frames = Vec::new();
         let mut rest = footprints.into_iter().peekable();
         while rest.peek().is_some() {
@@ -440,9 +444,8 @@ impl Adjudicator {
             }
             let count = frame.len();
             let (reply, decisions) = oneshot::channel();
-            let queued = self.inner.shared.room().and_then(|()| {
-                self.enqueue(events, Frame::Many(frame, reply))
-            });
+            let queued =
+                self.inner.shared.room().and_then(|()| self.enqueue(events, Frame::Many(frame, reply)));
             frames.push((count, queued.map(|()| decisions)));
         }
         frames
@@ -551,7 +554,8 @@ impl Drop for CancelOnDrop {
 }
 
 /// How many footprints wait together, and for what.
-type WaitingFrame = (usize, Result<oneshot::Receiver<Result<Vec<Decision>, AdjudicatorError>>, AdjudicatorError>);
+type WaitingFrame =
+    (usize, Result<oneshot::Receiver<Result<Vec<Decision>, AdjudicatorError>>, AdjudicatorError>);
 
 /// One round: the others say that they still follow, and everything committed before is applied here.
 async fn confirm(node: Arc<Node>, shared: Arc<Shared>) -> Result<(), AdjudicatorError> {

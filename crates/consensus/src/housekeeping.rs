@@ -33,14 +33,7 @@ impl Keeper {
     /// A keeper for this node.
     pub fn new(node: Arc<Node>, shared: Arc<Shared>) -> Keeper {
         let (checkpointed, base) = (node.read().core.applied(), node.files.base_index());
-        Keeper {
-            node,
-            shared,
-            checkpointed_bytes: 0,
-            checkpoint_asked: Instant::now(),
-            checkpointed,
-            base,
-        }
+        Keeper { node, shared, checkpointed_bytes: 0, checkpoint_asked: Instant::now(), checkpointed, base }
     }
 
     /// Runs until the node shuts down or fails.

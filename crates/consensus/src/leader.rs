@@ -24,7 +24,8 @@ use crate::terms::{Leadership, ended};
 use assize_adjudicator::command::{Acknowledgement, DurableReport, SnapshotReport};
 use assize_adjudicator::{Batch, Command, EncodedFootprint, Reply, Sequencer};
 use assize_model::{
-    BatchNumber, Decision, FrontendEpoch, FrontendId, LogIndex, NodeId, Position, ReplicaId, ShardId, Timestamp, TxnId,
+    BatchNumber, Decision, FrontendEpoch, FrontendId, LogIndex, NodeId, Position, ReplicaId, ShardId,
+    Timestamp, TxnId,
 };
 use assize_ports::AdjudicatorError;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -82,13 +83,12 @@ impl Frame {
         self.footprints().iter().map(|footprint| footprint.bytes().len()).sum()
     }
 
-    /// Answers with decisions, one for each footprint; whoever has gone asks for the outcome if he cares.
-    fn answer(self, decisions: &mut impl Iterator<Item = Decision>) {
-        let mut next = || decisions.next().expect("there is a decision for each footprint");
+    /// Answers with the decision about each footprint; whoever has gone asks for the outcome if he cares.
+    fn answer(self, mut decide: impl FnMut(&EncodedFootprint) -> Decision) {
         match self {
-            Frame::One(_, reply) => drop(reply.send(Ok(next()))),
+            Frame::One(footprint, reply) => drop(reply.send(Ok(decide(&footprint)))),
             Frame::Many(footprints, reply) => {
-                drop(reply.send(Ok(footprints.iter().map(|_| next()).collect())));
+                drop(reply.send(Ok(footprints.iter().map(decide).collect())));
             }
         }
     }
@@ -366,16 +366,17 @@ impl Leader {
                 let state = self.node.read();
                 self.sequencer.batch_applied(&state.core);
                 match landed.answer {
-                    Ok(mut answer) => {
-                        let footprints = batch.iter().flat_map(|frame| frame.footprints());
-                        for (footprint, decision) in footprints.zip(&mut answer.decisions) {
+                    Ok(answer) => {
+                        let mut decisions = answer.decisions.iter();
+                        let mut decide = |footprint: &EncodedFootprint| {
+                            let mut decision = decisions.next().expect("there is one for each footprint");
                             // Only a loser has something to be told.
                             if !decision.is_commit() {
-                                state.explainer.complete(decision, &footprint.view());
+                                state.explainer.complete(&mut decision, &footprint.view());
                             }
-                        }
-                        let mut decisions = answer.decisions.into_iter();
-                        batch.into_iter().for_each(|frame| frame.answer(&mut decisions));
+                            decision
+                        };
+                        batch.into_iter().for_each(|frame| frame.answer(&mut decide));
                         assert!(decisions.next().is_none(), "one decision for each footprint");
                     }
                     Err(error) => batch.into_iter().for_each(|frame| frame.refuse(error.clone())),

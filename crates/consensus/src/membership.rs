@@ -9,7 +9,7 @@ use crate::hashes::Comparison;
 use crate::housekeeping::tell_addresses;
 use crate::raft::Types;
 use assize_adjudicator::{Command, NodeEntry, Reply};
-use assize_model::{LogIndex, NodeId};
+use assize_model::{LogIndex, NodeId, Placement};
 use assize_ports::{AdjudicatorError, NodeRecord};
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
@@ -112,7 +112,13 @@ impl Adjudicator {
             learners: membership.learner_ids().map(NodeId).collect(),
             matched: matched.collect(),
             state_hash: node.hashes.newest(),
-            divergence: self.inner.shared.divergence.lock().expect("no panic happens under this lock").clone(),
+            divergence: self
+                .inner
+                .shared
+                .divergence
+                .lock()
+                .expect("no panic happens under this lock")
+                .clone(),
             disk_free_bytes: self.inner.shared.free(),
             is_waiting: membership.voter_ids().next().is_none(),
         }
@@ -241,6 +247,16 @@ impl Adjudicator {
             cluster_version: entry.cluster_version,
         };
         state.core.nodes().iter().map(record).collect()
+    }
+
+    /// The placement as this node's state has it, however old that is.
+    pub fn known_placement(&self) -> Placement {
+        self.inner.node.read().core.placement().clone()
+    }
+
+    /// The cluster version in force, as this node's state has it.
+    pub fn cluster_version(&self) -> u32 {
+        self.inner.node.read().core.cluster_version()
     }
 
     /// Hands the lead to a voter (`None`: the one that lacks least), and waits until somebody else leads.

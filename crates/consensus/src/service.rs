@@ -112,7 +112,9 @@ impl PeerService for RaftService {
     }
 }
 
-fn ends_of(request: &AppendEntriesRequest<Types>) -> (Option<crate::raft::LogId>, Option<crate::raft::LogId>) {
+fn ends_of(
+    request: &AppendEntriesRequest<Types>,
+) -> (Option<crate::raft::LogId>, Option<crate::raft::LogId>) {
     let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
     (request.prev_log_id, last)
 }

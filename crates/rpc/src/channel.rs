@@ -113,10 +113,8 @@ impl ChannelSender for Sender {
     fn send(&mut self, message: Bytes) -> BoxFuture<'_, Result<(), PeerError>> {
         Box::pin(async move {
             if message.len() > PAYLOAD_MAX {
-                let reason = format!(
-                    "a message of {} bytes is longer than the {PAYLOAD_MAX} allowed",
-                    message.len()
-                );
+                let reason =
+                    format!("a message of {} bytes is longer than the {PAYLOAD_MAX} allowed", message.len());
                 return Err(PeerError::Refused { node: self.link.peer, reason });
             }
             self.link.ending().has_sent = true;

@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn frames_come_out_whole_however_the_bytes_arrive() {
-        let frames = [frame(Kind::Call, 7, b"first"), frame(Kind::Ping, 0, b""), frame(Kind::Answer, 9, b"x")];
+        let frames =
+            [frame(Kind::Call, 7, b"first"), frame(Kind::Ping, 0, b""), frame(Kind::Answer, 9, b"x")];
         let mut bytes = Vec::new();
         for frame in &frames {
             put(&mut bytes, frame.kind, frame.id, &frame.payload);

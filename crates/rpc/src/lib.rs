@@ -1,6 +1,7 @@
 //! How the nodes of a cluster talk: frames over TLS, and the ports of `assize-ports` spoken in them.
 #![allow(clippy::disallowed_methods)] // This floor has clocks and threads.
 
+mod adjudicator;
 mod calls;
 pub mod cert;
 mod channel;
@@ -9,10 +10,13 @@ pub mod frame;
 pub mod handshake;
 mod link;
 mod network;
+#[cfg(test)]
+mod samples;
 mod security;
 mod server;
 mod token;
 
+pub use adjudicator::{AdjudicatorService, NewestSnapshot, RemoteAdjudicator};
 pub use endpoint::{ConnectError, Endpoint};
 pub use link::{LinkError, Timing};
 pub use network::Network;

@@ -210,8 +210,7 @@ impl Line {
                     // One that broke as soon as it stood counts as a failed attempt.
                     let pause = (since.elapsed() < endpoint.timing().pause_max)
                         .then(|| Instant::now() + endpoint.timing().pause_min);
-                    *state =
-                        LineState::Idle { not_before: pause, failures: 0, reason: why.to_string() };
+                    *state = LineState::Idle { not_before: pause, failures: 0, reason: why.to_string() };
                 }
                 if let LineState::Idle { not_before, failures, reason } = &*state {
                     if waited || not_before.is_some_and(|moment| Instant::now() < moment) {
@@ -220,13 +219,8 @@ impl Line {
                     let failures = *failures;
                     *state = LineState::Connecting;
                     // A task of its own: the caller that happened to start it may leave.
-                    let attempt = self.clone().connect(
-                        endpoint.clone(),
-                        to,
-                        service,
-                        address.to_owned(),
-                        failures,
-                    );
+                    let attempt =
+                        self.clone().connect(endpoint.clone(), to, service, address.to_owned(), failures);
                     tokio::spawn(attempt);
                 }
             }

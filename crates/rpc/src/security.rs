@@ -343,10 +343,9 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, SecurityError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path, pem)? {
-        roots.add(certificate).map_err(|error| SecurityError::Unusable {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
+        roots
+            .add(certificate)
+            .map_err(|error| SecurityError::Unusable { path: path.to_owned(), reason: error.to_string() })?;
     }
     Ok(roots)
 }

@@ -277,7 +277,13 @@ impl Default for Adjudicator {
 
 impl Default for Shard {
     fn default() -> Self {
-        Shard { count: 4, replicas: 3, nodes: Vec::new(), cache_bytes: 256 << 20, write_buffer_bytes: 128 << 20 }
+        Shard {
+            count: 4,
+            replicas: 3,
+            nodes: Vec::new(),
+            cache_bytes: 256 << 20,
+            write_buffer_bytes: 128 << 20,
+        }
     }
 }
 

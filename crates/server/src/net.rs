@@ -1,10 +1,10 @@
 //! The node's end of the network between nodes.
 
 use crate::config::Config;
+use anyhow::Context;
 use assize_model::NodeId;
 use assize_ports::Peers;
 use assize_rpc::{Endpoint, JoinToken, Network, Security, Server, Services, TlsFiles};
-use anyhow::Context;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;

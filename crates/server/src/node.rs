@@ -139,7 +139,10 @@ pub struct Signals {
 impl Signals {
     /// Listens for them from now on.
     pub fn new() -> std::io::Result<Signals> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn ask_for_the_end(&mut self) {
@@ -305,7 +308,12 @@ impl Way {
         };
         let own = own.map(|a| Arc::new(a) as Arc<dyn ShardAdministration>);
         let administration = LeaderAdministration::new(node, own, Some(peers.clone()), voters);
-        Ok(Way { adjudicator: router, source: decisions, administration: Arc::new(administration), peers: Some(peers) })
+        Ok(Way {
+            adjudicator: router,
+            source: decisions,
+            administration: Arc::new(administration),
+            peers: Some(peers),
+        })
     }
 
     /// Waits until there is a cluster: a leader, and a placement in its state.
@@ -361,7 +369,7 @@ fn join_network(
     services.offer(Service::Operator, OperatorService::new(local.clone()));
     if let Some(adjudicator) = local.adjudicator.get() {
         services.offer(Service::Raft, adjudicator.raft_service());
-        services.offer(Service::Adjudicator, Arc::new(AdjudicatorService::new(Arc::new(adjudicator.clone()))));
+        services.offer(Service::Adjudicator, AdjudicatorService::new(Arc::new(adjudicator.clone())));
         services.offer(Service::Decisions, Arc::new(DecisionService::new(Arc::new(adjudicator.clone()))));
     }
     local.offers(services);
@@ -425,7 +433,11 @@ fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
                 if local.draining.load(Ordering::Relaxed) {
                     return Err("draining".to_owned());
                 }
-                local.frontend.get().map(|_| "takes connections".to_owned()).ok_or_else(|| "starting".to_owned())
+                local
+                    .frontend
+                    .get()
+                    .map(|_| "takes connections".to_owned())
+                    .ok_or_else(|| "starting".to_owned())
             }),
         });
     }
@@ -438,7 +450,8 @@ fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
                 adjudicator.ready().map_err(|e| e.to_string())?;
                 let status = adjudicator.status();
                 let leader = status.leader.ok_or("there is no leader")?;
-                let part = if leader == local.node { "leads".to_owned() } else { format!("follows {leader}") };
+                let part =
+                    if leader == local.node { "leads".to_owned() } else { format!("follows {leader}") };
                 Ok(format!("{part}, applied {}", status.applied))
             }),
         });
@@ -452,7 +465,8 @@ fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
                 let replicas = host.residents();
                 let newest = replicas.iter().map(|r| r.stats().closed_ts).max().unwrap_or_default();
                 let closed = local.adjudicator.get().map_or(newest, |a| a.stats().closed_ts);
-                let lag = replicas.iter().map(|r| closed.since(r.stats().closed_ts)).max().unwrap_or_default();
+                let lag =
+                    replicas.iter().map(|r| closed.since(r.stats().closed_ts)).max().unwrap_or_default();
                 if lag > LAG_MAX {
                     return Err(format!("the slowest replica is {lag:?} behind"));
                 }

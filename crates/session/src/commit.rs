@@ -8,7 +8,7 @@ use assize_model::{
     AbortReason, AccessGroup, CatalogChange, DeadlineClass, ErrorCode, Key, KeyHash, KeyRange, Mutation,
     Outcome, Placement, SqlError, Timestamp, TxnId, Vote, VoteRefusal,
 };
-use assize_ports::{AdjudicatorError, BoxFuture, ShardError};
+use assize_ports::{AdjudicatorError, BoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -276,14 +276,18 @@ async fn prepare(
     epoch: assize_model::Epoch,
     mutations: Arc<Vec<Mutation>>,
 ) -> Heard {
-    let Some(shard) = services.shards.shard(to.shard) else {
-        return Heard::Coordinator(Event::AskFailed);
+    let answer = match services.shards.shard(to.shard) {
+        Some(shard) => shard.prepare(to.replica, txn, epoch, mutations).await.ok(),
+        None => None,
     };
-    let vote = match shard.prepare(to.replica, txn, epoch, mutations).await {
-        Ok(vote) => vote,
-        Err(ShardError::StaleEpoch { current, .. }) => Vote::No(VoteRefusal::StaleEpoch { current }),
-        // Silence: the others may carry the majority, and this one is asked again.
-        Err(_) => return Heard::Coordinator(Event::AskFailed),
+    let vote = match answer {
+        Some(vote) => vote,
+        // Silence: the others may carry the majority, and this one is asked again. Unless it is silent because the shard
+        // is elsewhere by now.
+        None => match services.refresh_placement().await.ok().and_then(|p| p.shard_epoch(to.shard)) {
+            Some(current) if current > epoch => Vote::No(VoteRefusal::StaleEpoch { current }),
+            _ => return Heard::Coordinator(Event::AskFailed),
+        },
     };
     Heard::Coordinator(Event::Voted { voter: to, txn, vote })
 }
@@ -332,7 +336,7 @@ async fn ask_newest_once(
         });
     };
     for id in placement.shards.keys() {
-        let (shard, _) = services.shard(placement, *id)?;
+        let (shard, _) = services.shard(placement, *id).map_err(shard_error)?;
         if !wanted.is_empty() {
             let (as_of, newest) = shard.newest_commits(&wanted, at_least).await.map_err(shard_error)?;
             for (held, newest) in by_key.iter_mut().zip(newest) {

@@ -201,11 +201,11 @@ impl Services {
     }
 
     /// A shard by id, and the epoch by which we route to it.
-    pub fn shard(&self, placement: &Placement, id: ShardId) -> Result<(Arc<dyn Shard>, Epoch), SqlError> {
+    pub fn shard(&self, placement: &Placement, id: ShardId) -> Result<(Arc<dyn Shard>, Epoch), ShardError> {
         let epoch = placement.shard_epoch(id);
         match (self.shards.shard(id), epoch) {
             (Some(shard), Some(epoch)) => Ok((shard, epoch)),
-            _ => Err(shard_error(ShardError::Unreachable(id, "this frontend knows no way to it".to_owned()))),
+            _ => Err(ShardError::Unreachable(id, "this frontend knows no way to it".to_owned())),
         }
     }
 

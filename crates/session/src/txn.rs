@@ -4,16 +4,16 @@ use crate::activity::{Activity, Trail};
 use crate::buffer::WriteBuffer;
 use crate::explain::{self, Explained};
 use crate::scan::{Cursor, FetchError};
-use crate::services::{Services, SnapshotGuard, adjudicator_error, shard_error};
+use crate::services::{Services, SnapshotGuard, adjudicator_error};
 use assize_catalog::{Catalog, key};
 use assize_coordinator::{Request, Write};
 use assize_model::{
-    AccessGroup, DeadlineClass, ErrorCode, IndexId, Key, KeyHash, KeyRange, Mutation, MutationOp,
+    AccessGroup, DeadlineClass, ErrorCode, IndexId, Key, KeyHash, KeyRange, Mutation, MutationOp, Placement,
     SchemaVersion, ShardId, Slot, SqlError, TableId, TableRange, Timestamp, TxnId,
 };
 use assize_ports::{
     Begun, BoxFuture, Direction, IdRange, LockMode, LockStrength, LockWait, Mark, ReadIntent, ReadView,
-    Reserved, Rows, ScanRequest, ScanShards, ShardError, Transaction,
+    Reserved, Rows, ScanRequest, ScanShards, Transaction,
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -392,11 +392,29 @@ impl Txn {
 
     /// Values of keys at a snapshot, own writes not considered; one request per shard.
     async fn fetch(&self, keys: &[(Slot, Key)], ts: Timestamp) -> Result<Vec<Option<Bytes>>, SqlError> {
+        let mut placement = self.services.placement();
         for _ in 0..REROUTES_MAX {
-            match self.fetch_once(keys, ts).await {
-                Err(FetchError::Reroute) => drop(self.services.refresh_placement().await?),
-                Err(FetchError::Failed(error)) => return Err(error),
+            match self.fetch_once(&placement, keys, ts).await {
                 Ok(values) => return Ok(values),
+                Err(error) => placement = error.placement_after(&self.services, &placement).await?,
+            }
+        }
+        Err(moved_too_often())
+    }
+
+    /// The value of one key at the transaction's snapshot, own writes not considered.
+    async fn fetch_one(&self, slot: Slot, key: &Key) -> Result<Option<Bytes>, SqlError> {
+        let mut placement = self.services.placement();
+        for _ in 0..REROUTES_MAX {
+            let read = async {
+                let (shard, epoch) = self.services.shard(&placement, placement.shard_of(slot))?;
+                let view = ReadView { snapshot_ts: self.begun.snapshot_ts, epoch };
+                Ok(shard.get(view, key).await?)
+            };
+            let read: Result<Option<Bytes>, FetchError> = read.await;
+            match read {
+                Ok(value) => return Ok(value),
+                Err(error) => placement = error.placement_after(&self.services, &placement).await?,
             }
         }
         Err(moved_too_often())
@@ -404,37 +422,29 @@ impl Txn {
 
     async fn fetch_once(
         &self,
+        placement: &Placement,
         keys: &[(Slot, Key)],
         ts: Timestamp,
     ) -> Result<Vec<Option<Bytes>>, FetchError> {
-        let placement = self.services.placement();
-        let failed = |e| match e {
-            ShardError::StaleEpoch { .. } => FetchError::Reroute,
-            other => FetchError::Failed(shard_error(other)),
-        };
         if let [(slot, key)] = keys {
-            let (shard, epoch) =
-                self.services.shard(&placement, placement.shard_of(*slot)).map_err(FetchError::Failed)?;
-            let value = shard.get(ReadView { snapshot_ts: ts, epoch }, key).await.map_err(failed)?;
+            let (shard, epoch) = self.services.shard(placement, placement.shard_of(*slot))?;
+            let value = shard.get(ReadView { snapshot_ts: ts, epoch }, key).await?;
             return Ok(vec![value]);
         }
         let mut by_shard: BTreeMap<ShardId, Vec<usize>> = BTreeMap::new();
         for (n, (slot, _)) in keys.iter().enumerate() {
             by_shard.entry(placement.shard_of(*slot)).or_default().push(n);
         }
-        let requests = by_shard.into_iter().map(|(id, places)| {
-            let placement = &placement;
-            async move {
-                let (shard, epoch) = self.services.shard(placement, id).map_err(FetchError::Failed)?;
-                let wanted: Vec<Key> = places.iter().map(|n| keys[*n].1.clone()).collect();
-                let values =
-                    shard.get_many(ReadView { snapshot_ts: ts, epoch }, &wanted).await.map_err(failed)?;
-                Ok((places, values))
-            }
+        let requests = by_shard.into_iter().map(|(id, places)| async move {
+            let (shard, epoch) = self.services.shard(placement, id)?;
+            let wanted: Vec<Key> = places.iter().map(|n| keys[*n].1.clone()).collect();
+            let values = shard.get_many(ReadView { snapshot_ts: ts, epoch }, &wanted).await?;
+            Ok((places, values))
         });
         let mut out = vec![None; keys.len()];
         for answer in futures_util::future::join_all(requests).await {
-            let (places, values): (Vec<usize>, Vec<Option<Bytes>>) = answer?;
+            let answer: Result<(Vec<usize>, Vec<Option<Bytes>>), FetchError> = answer;
+            let (places, values) = answer?;
             for (place, value) in places.into_iter().zip(values) {
                 out[place] = value;
             }
@@ -574,13 +584,12 @@ impl Txn {
             while cursor.needs_rows() {
                 match cursor.fetch(&self.services, request.limit - rows.len()).await {
                     Ok(()) => {}
-                    Err(FetchError::Failed(error)) => return Err(error),
-                    Err(FetchError::Reroute) => {
+                    Err(error) => {
                         reroutes += 1;
                         if reroutes > REROUTES_MAX {
                             return Err(moved_too_often());
                         }
-                        let placement = self.services.refresh_placement().await?;
+                        let placement = error.placement_after(&self.services, &cursor.placement).await?;
                         let next = cursor.next.clone();
                         cursor = Cursor::new(placement, request.shards, next, request.direction, ts);
                     }
@@ -877,15 +886,7 @@ impl Transaction for Txn {
                 if self.must_record(intent) {
                     self.record_point(table, key);
                 }
-                let placement = self.services.placement();
-                let (shard, epoch) = self.services.shard(&placement, placement.shard_of(slot))?;
-                let view = ReadView { snapshot_ts: self.begun.snapshot_ts, epoch };
-                match shard.get(view, key).await {
-                    Ok(value) => return Ok(value),
-                    Err(ShardError::StaleEpoch { .. }) => {}
-                    Err(error) => return Err(shard_error(error)),
-                }
-                self.services.refresh_placement().await?;
+                return self.fetch_one(slot, key).await;
             }
             let mut values = self.read_many(table, &[(slot, key.clone())], intent).await?;
             Ok(values.pop().flatten())

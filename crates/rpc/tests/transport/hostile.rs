@@ -111,7 +111,9 @@ async fn noise_is_turned_away_and_harms_nobody() {
     let (one, two) = (Node::plain(1).await, Node::plain(2).await);
     one.knows(&two);
     assert_eq!(one.ask(two.id, "before").await.unwrap(), "before");
-    for noise in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 64], &[0xff; 64], b"\x20\0\0\0\x01\0\0\0\0\0\0\0\0junk"] {
+    for noise in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 64], &[0xff; 64], b"\x20\0\0\0\x01\0\0\0\0\0\0\0\0junk"]
+    {
         let mut stream = TcpStream::connect(&two.address).await.unwrap();
         stream.write_all(noise).await.unwrap();
         stream.shutdown().await.unwrap();
@@ -135,9 +137,13 @@ async fn a_half_open_connection_is_found() {
     hole.swallows.store(true, Ordering::SeqCst);
     // Far within its limit: the silence is what tells.
     let lost = one.ask(two.id, "hello?").await;
-    assert!(matches!(&lost, Err(PeerError::ReplyLost { reason, .. }) if reason.contains("nothing was heard")));
+    assert!(
+        matches!(&lost, Err(PeerError::ReplyLost { reason, .. }) if reason.contains("nothing was heard"))
+    );
     let lost = receiver.receive().await;
-    assert!(matches!(&lost, Err(PeerError::ReplyLost { reason, .. }) if reason.contains("nothing was heard")));
+    assert!(
+        matches!(&lost, Err(PeerError::ReplyLost { reason, .. }) if reason.contains("nothing was heard"))
+    );
     let mut sent = Ok(());
     while sent.is_ok() {
         sent = sender.send(Bytes::from_static(b"anybody?")).await;

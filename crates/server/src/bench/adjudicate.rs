@@ -16,7 +16,7 @@ use crate::cli::BenchOptions;
 use anyhow::{Context, ensure};
 use assize_adjudicator::encode_footprint;
 use assize_adjudicator::workload::{ENTRY_TXNS, Generator, Kernel, Skew, Workload};
-use assize_model::{Decision, DeadlineClass, Position, Timestamp, TxnId};
+use assize_model::{DeadlineClass, Decision, Position, Timestamp, TxnId};
 use assize_ports::{AdjudicatorClient, AdjudicatorError, DecisionSource, Registered};
 use bytes::Bytes;
 use comfy_table::{Table, presets};

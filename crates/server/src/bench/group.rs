@@ -61,8 +61,12 @@ impl Group {
             children.push(command.spawn().context("cannot start a node")?);
         }
         let listen: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let endpoint =
-            Endpoint::new(CLIENT, env!("CARGO_PKG_VERSION"), crate::net::CLUSTER_VERSION, Security::plain(listen, false)?);
+        let endpoint = Endpoint::new(
+            CLIENT,
+            env!("CARGO_PKG_VERSION"),
+            crate::net::CLUSTER_VERSION,
+            Security::plain(listen, false)?,
+        );
         let network = Network::new(endpoint);
         (1..=nodes).for_each(|n| network.learn(NodeId(n), Some(format!("127.0.0.1:{}", port(n, 0)))));
         let peers: Arc<dyn Peers> = network;

@@ -1,7 +1,7 @@
 //! What an operator has done, on the node that can do it.
 
-use super::local::Local;
 use super::jobs::{self, Jobs};
+use super::local::Local;
 use super::membership_error;
 use assize_model::NodeId;
 use assize_ports::{Action, ActionDone, ClusterError};

@@ -85,7 +85,11 @@ impl Jobs {
     }
 
     /// Begins what an action says, or only says whether it could be done.
-    pub async fn act(self: &Arc<Self>, action: Action, validate_only: bool) -> Result<ActionDone, ClusterError> {
+    pub async fn act(
+        self: &Arc<Self>,
+        action: Action,
+        validate_only: bool,
+    ) -> Result<ActionDone, ClusterError> {
         let (name, task) = task_of(action)?;
         let placement = self.mover.placement().await.map_err(cluster_error)?;
         Mover::check(&placement, &task).map_err(cluster_error)?;
@@ -142,9 +146,7 @@ impl Jobs {
 /// The name of a job and its task.
 fn task_of(action: Action) -> Result<(&'static str, Task), ClusterError> {
     Ok(match action {
-        Action::Split { shard, at } => {
-            ("split", Task::Split { shard: ShardId(shard), at: at.map(Slot) })
-        }
+        Action::Split { shard, at } => ("split", Task::Split { shard: ShardId(shard), at: at.map(Slot) }),
         Action::MoveReplica { shard, from, to } => {
             ("move", Task::MoveReplica { shard: ShardId(shard), from: NodeId(from), to: NodeId(to) })
         }

@@ -175,7 +175,10 @@ impl Local {
     /// Enters a node in the log, once it has shown that it may be there. Only the leader can; others hand it on.
     async fn welcome(&self, record: &Record, token: Option<&str>) -> Result<u128, ClusterError> {
         let Some(adjudicator) = self.adjudicator.get() else {
-            return Err(ClusterError::Refused(format!("node {} is no adjudicator: ask another", self.node.0)));
+            return Err(ClusterError::Refused(format!(
+                "node {} is no adjudicator: ask another",
+                self.node.0
+            )));
         };
         let leader = adjudicator.status().leader;
         if leader != Some(self.node) {
@@ -186,7 +189,8 @@ impl Local {
             || adjudicator.known_nodes().iter().any(|known| known.node == node);
         if !is_known {
             let Some(secret) = &self.facts.token else {
-                let text = "this cluster has no join token (`cluster.join_token_file`), so nobody can join it";
+                let text =
+                    "this cluster has no join token (`cluster.join_token_file`), so nobody can join it";
                 return Err(ClusterError::Refused(text.to_owned()));
             };
             if !token.is_some_and(|shown| secret.matches(shown)) {
@@ -215,7 +219,8 @@ impl Local {
             return Err(ClusterError::Unavailable("no node leads the adjudicator's group".into()));
         };
         let question = Question::Hello { record: record.clone(), token: token.map(str::to_owned) };
-        let answer = peers.call(leader, Service::Operator, super::words::encode(&question), HANDED_ON_LIMIT).await;
+        let answer =
+            peers.call(leader, Service::Operator, super::words::encode(&question), HANDED_ON_LIMIT).await;
         let answer = answer.map_err(|error| ClusterError::Unavailable(error.to_string()))?;
         match super::words::decode(&answer).map_err(ClusterError::Internal)? {
             Answer::Welcome { cluster } => Ok(cluster),

@@ -23,7 +23,7 @@ use assize_model::{NodeId, Outcome, TxnId};
 use assize_ports::{
     Action, ActionDone, AdjudicatorClient, AdjudicatorError, BoxFuture, ClusterError, ClusterView,
     DecisionSource, JobInfo, MemberInfo, MemberRole, Members, NodeRecord, NodeReport, PeerError, Peers,
-    ReplicaInfo, ReportParts, Service, ShardInfo,
+    ReplicaInfo, ReportParts, SchemaInfo, Service, ShardInfo, TrafficInfo, complete_winners, unknown_winners,
 };
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -125,7 +125,8 @@ impl ClusterView for Operator {
             let nodes = self.nodes().await?;
             let statuses = self.statuses(&nodes).await;
             // The one of the highest term knows best who leads and who votes.
-            let best = statuses.values().flatten().filter(|s| s.is_adjudicator).max_by_key(|s| s.term).cloned();
+            let best =
+                statuses.values().flatten().filter(|s| s.is_adjudicator).max_by_key(|s| s.term).cloned();
             let best = best.unwrap_or_default();
             let member = |record: NodeRecord| {
                 let status = statuses.get(&record.node).cloned().flatten();

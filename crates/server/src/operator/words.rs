@@ -1,7 +1,9 @@
 //! What nodes ask each other on an operator's behalf: JSON, because it is rare and has to survive mixed versions.
 
 use assize_model::NodeId;
-use assize_ports::{Action, ActionDone, ClusterError, JobInfo, NodeRecord, NodeReport, ReportParts, TrafficInfo};
+use assize_ports::{
+    Action, ActionDone, ClusterError, JobInfo, NodeRecord, NodeReport, ReportParts, TrafficInfo,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 

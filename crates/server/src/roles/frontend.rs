@@ -21,8 +21,8 @@ use anyhow::Context;
 use assize_catalog::User;
 use assize_model::{ErrorCode, Placement};
 use assize_ports::{
-    AdjudicatorClient, ClusterView, ConflictSide, NodeReport, Registered, ReportParts, SchemaInfo, ServerView,
-    ShardDirectory, TrafficInfo,
+    AdjudicatorClient, ClusterView, ConflictSide, NodeReport, Registered, ReportParts, SchemaInfo,
+    ServerView, ShardDirectory, TrafficInfo,
 };
 use assize_session::{
     GlobalVariables, Limits, Login, Services, Session, Shared, Txn, TxnOptions, find_variable,
@@ -166,7 +166,8 @@ impl Frontend {
     /// Databases and tables, as of now. An error says why they cannot be told.
     pub async fn schema(&self) -> Result<SchemaInfo, String> {
         let (begun, _snapshot) = self.services.begin().await.map_err(|error| error.to_string())?;
-        let catalog = self.services.catalog(begun.catalog_version).await.map_err(|error| error.to_string())?;
+        let catalog =
+            self.services.catalog(begun.catalog_version).await.map_err(|error| error.to_string())?;
         Ok(schema::describe(&catalog))
     }
 

@@ -40,7 +40,11 @@ pub async fn open(
 }
 
 /// Keeps the node's replicas as the placement says, until the node stops.
-pub async fn follow(host: ShardHost, adjudicator: Arc<dyn AdjudicatorClient>, stopped: impl Future<Output = ()> + Send) {
+pub async fn follow(
+    host: ShardHost,
+    adjudicator: Arc<dyn AdjudicatorClient>,
+    stopped: impl Future<Output = ()> + Send,
+) {
     let newest = || {
         let adjudicator = adjudicator.clone();
         // Without an answer everything stays as it is.

@@ -91,7 +91,8 @@ impl Work for ListAppend {
     }
 
     fn check(&self, level: Level) -> Findings {
-        let ops = self.history.ops();
+        let mut ops = self.history.ops();
+        settle(&mut ops);
         let mut findings = cycles::check(&ops, cycles::Workload::ListAppend, level);
         lost_appends(&ops, &mut findings);
         findings
@@ -119,19 +120,35 @@ fn parse(text: &str) -> Vec<u64> {
     text.split_terminator(',').map(|element| element.parse().unwrap_or(u64::MAX >> 1)).collect()
 }
 
+/// A transaction of unknown outcome whose elements nobody ever saw, in the last reads neither, did not commit. The
+/// checker would otherwise put its appends after everything that was seen, and what it read with them.
+fn settle(ops: &mut [Op<Vec<Step>>]) {
+    let seen: BTreeSet<u64> = ops
+        .iter()
+        .filter(|op| op.fate == Fate::Committed)
+        .flat_map(|op| op.what.iter().flat_map(elements_read))
+        .collect();
+    for op in ops.iter_mut().filter(|op| op.fate == Fate::Unknown) {
+        let was_seen = |step: &Step| matches!(step, Step::Append { element, .. } if seen.contains(element));
+        if !op.what.iter().any(was_seen) {
+            op.fate = Fate::Aborted;
+        }
+    }
+}
+
+fn elements_read(step: &Step) -> Vec<u64> {
+    match step {
+        Step::ReadList { elements: Some(elements), .. } => elements.clone(),
+        _ => Vec::new(),
+    }
+}
+
 /// Acknowledged elements that the last read does not show.
 fn lost_appends(ops: &[Op<Vec<Step>>], findings: &mut Findings) {
     let Some(last) = ops.iter().filter(|op| op.fate == Fate::Committed).max_by_key(|op| op.completed) else {
         return;
     };
-    let shown: BTreeSet<u64> = last
-        .what
-        .iter()
-        .flat_map(|step| match step {
-            Step::ReadList { elements: Some(elements), .. } => elements.clone(),
-            _ => Vec::new(),
-        })
-        .collect();
+    let shown: BTreeSet<u64> = last.what.iter().flat_map(elements_read).collect();
     for op in ops.iter().filter(|op| op.fate == Fate::Committed) {
         for step in &op.what {
             if let Step::Append { key, element } = step
@@ -146,6 +163,16 @@ fn lost_appends(ops: &[Op<Vec<Step>>], findings: &mut Findings) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_transaction_is_settled_by_what_was_seen() {
+        let op = |fate, what| Op { process: 0, invoked: 1, completed: 2, fate, what };
+        let append = |element| op(Fate::Unknown, vec![Step::Append { key: 1, element }]);
+        let read = op(Fate::Committed, vec![Step::ReadList { key: 1, elements: Some(vec![4]) }]);
+        let mut ops = [append(4), append(5), read];
+        settle(&mut ops);
+        assert_eq!(ops.map(|op| op.fate), [Fate::Unknown, Fate::Aborted, Fate::Committed]);
+    }
 
     #[test]
     fn an_acknowledged_element_that_is_gone_is_lost() {

@@ -36,7 +36,13 @@ impl Metered {
     /// Counts what this one decides.
     pub fn new(inner: Arc<dyn AdjudicatorClient>) -> Self {
         let of = |outcome: &'static str| counter!(metrics::FRONTEND_TRANSACTIONS_TOTAL, "outcome" => outcome);
-        Metered { inner, committed: of("committed"), aborted: of("aborted"), unknown: of("unknown"), tally: Arc::default() }
+        Metered {
+            inner,
+            committed: of("committed"),
+            aborted: of("aborted"),
+            unknown: of("unknown"),
+            tally: Arc::default(),
+        }
     }
 }
 
