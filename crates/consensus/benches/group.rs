@@ -104,7 +104,8 @@ fn frame(registered: &Registered, snapshot_ts: Timestamp, sequence: u64) -> Vec<
 
 /// Decisions a second, with so many frames on their way, and how many of them were commits.
 async fn decisions(leader: &Adjudicator, frames: u64) -> (f64, u64) {
-    let registered = leader.register("frontend-1", 1).await.expect("it leads");
+    // A life of its own for each measurement, because numbers begin again.
+    let registered = leader.register("frontend-1", frames).await.expect("it leads");
     let next = Arc::new(AtomicU64::new(1));
     let (committed, answered) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let started = Instant::now();

@@ -194,6 +194,7 @@ impl Adjudicator {
             tracing::debug!(%error, "shutting down without handing over the lead");
         }
         let Inner { shared, node, .. } = &*self.inner;
+        shared.stopping.send_replace(true);
         // Bound first: the value in the channel must not stay locked while we wait.
         let events = shared.leading.borrow().clone();
         if let Some(events) = events {
@@ -203,7 +204,6 @@ impl Adjudicator {
                 let _ = wait.await;
             }
         }
-        shared.stopping.send_replace(true);
         let tasks = std::mem::take(&mut *self.inner.tasks.lock().expect("no panic happens under this lock"));
         tasks.iter().for_each(JoinHandle::abort);
         for task in tasks {
@@ -286,7 +286,9 @@ impl Adjudicator {
             // Nobody else can lead.
             return Ok(());
         }
-        self.leading().await?;
+        if shared.leading.borrow().is_none() {
+            self.leading().await?;
+        }
         let (node, shared) = (node.clone(), shared.clone());
         rounds.join(move || confirm(node, shared)).await
     }

@@ -2,6 +2,7 @@
 
 use crate::fs::{Crash, Memory};
 use crate::memory_peers::MemoryNetwork;
+use crate::raft::wire::{Hello, Offer};
 use crate::{Adjudicator, Agreement, Founding, MembershipError, Options, wal};
 use assize_model::*;
 use assize_ports::{AdjudicatorClient, AdjudicatorError, DecisionSource, NodeRecord, Registered, Service};
@@ -581,6 +582,71 @@ async fn reservations_end_with_the_lead() {
         matches!(again.await, assize_ports::Reserved::Granted { .. }),
         "the new leader knows of no holder"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_to_another_state_is_found_out_and_stops() {
+    let group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let leader = group.leader().await;
+    let wrong = ALL.into_iter().find(|node| *node != leader).unwrap();
+    group.agree(&ALL).await;
+    // From here on one node commits what the others refuse.
+    let rules = assize_adjudicator::Rules::only(assize_adjudicator::Rule::FirstCommitterWins);
+    let careless = assize_adjudicator::Options { disabled_rules: rules };
+    group.node(wrong).inner.node.tamper(|state| {
+        let checkpoint = state.core.encode_checkpoint();
+        state.core = assize_adjudicator::Adjudicator::decode_checkpoint(careless, &checkpoint).unwrap();
+    });
+    // Both are put into one entry, so that the second is not refused before it.
+    let first = frontend.put(&group, "k", b"1".to_vec()).await;
+    let second = frontend.put(&group, "k", b"2".to_vec()).await;
+    let encode =
+        |footprint: &Footprint| assize_adjudicator::EncodedFootprint::new(footprint).unwrap().bytes().clone();
+    let answers = group.node(leader).commit_many(vec![encode(&first), encode(&second)]).await;
+    assert!(matches!(answers[..], [Ok(Decision::Commit { .. }), Ok(Decision::Abort { .. })]), "{answers:?}");
+
+    let compared = group.node(leader).verify_replicas().await.unwrap();
+    assert_eq!(compared.agreement(), Agreement::OthersDiffer, "{compared:?}");
+    let why = tokio::time::timeout(PATIENCE, group.node(wrong).failed()).await.unwrap();
+    assert!(why.contains("hash"), "{why}");
+    assert!(group.node(wrong).status().divergence.is_some());
+    eventually("the leader raises the alarm", async || group.node(leader).status().divergence).await;
+    // The others go on.
+    let right: Vec<NodeId> = ALL.into_iter().filter(|node| *node != wrong).collect();
+    let third = frontend.put_on(&group, leader).await;
+    assert!(group.node(group.leader_among(&right).await).commit(third).await.unwrap().is_commit());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_that_was_cut_off_goes_on_where_it_stood_and_a_damaged_one_is_refused() {
+    let group = Group::found().await;
+    let leader = group.leader().await;
+    let to = ALL.into_iter().find(|node| *node != leader).unwrap();
+    let vote = {
+        let metrics = group.node(leader).inner.node.raft.metrics();
+        let vote = openraft::async_runtime::WatchReceiver::borrow_watched(&metrics).vote;
+        vote
+    };
+    let hello = Hello::Checkpoint(Offer { vote, last: None, len: 10, crc: 0 }).encode();
+    let peers = group.net.peers(leader);
+    peers.learn(to, Some(address(to)));
+    let has = async |channel: &mut assize_ports::Channel| {
+        let has = channel.receiver.receive().await.unwrap().unwrap();
+        assize_codec::Reader::new(&has).u64().unwrap()
+    };
+    let mut channel = peers.open(to, Service::Raft, hello.clone(), PATIENCE).await.unwrap();
+    assert_eq!(has(&mut channel).await, 0);
+    channel.sender.send(Bytes::from_static(b"12345")).await.unwrap();
+    drop(channel);
+    let mut channel = peers.open(to, Service::Raft, hello.clone(), PATIENCE).await.unwrap();
+    assert_eq!(has(&mut channel).await, 5, "the rest only");
+    channel.sender.send(Bytes::from_static(b"67890")).await.unwrap();
+    // Its checksum is not the one announced: nothing is installed and nothing is answered.
+    assert_eq!(channel.receiver.receive().await.unwrap(), None);
+    let mut channel = peers.open(to, Service::Raft, hello, PATIENCE).await.unwrap();
+    assert_eq!(has(&mut channel).await, 0, "what was damaged is not kept");
+    assert!(group.node(to).stats().applied > LogIndex(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

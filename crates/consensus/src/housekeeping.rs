@@ -130,6 +130,10 @@ fn note_comparison(shared: &Shared, comparison: &Comparison) {
 /// Tells the transport where members and other nodes listen: the log's own word before Raft's.
 pub fn tell_addresses(node: &Node) {
     let mut addresses: BTreeMap<NodeId, String> = node.contacts.members();
+    if addresses.is_empty() {
+        // In no cluster yet: what the transport knows was told by an operator.
+        return;
+    }
     for (id, entry) in node.read().core.nodes() {
         if !entry.peer_address.is_empty() {
             addresses.insert(*id, entry.peer_address.clone());

@@ -27,7 +27,7 @@ fn pair(a: NodeId, b: NodeId) -> (NodeId, NodeId) {
 impl MemoryNetwork {
     /// The way from a node to the others.
     pub fn peers(&self, me: NodeId) -> Arc<dyn Peers> {
-        Arc::new(MemoryPeers { net: self.clone(), me })
+        Arc::new(MemoryPeers { net: self.clone(), me, known: Mutex::default() })
     }
 
     /// What a node serves from now on; `None`: nothing, as if it were down.
@@ -55,13 +55,18 @@ impl MemoryNetwork {
 struct MemoryPeers {
     net: MemoryNetwork,
     me: NodeId,
+    /// Where nodes listen, as far as this one has been told. Nobody else can be reached from it.
+    known: Mutex<BTreeMap<NodeId, String>>,
 }
 
 impl MemoryPeers {
     fn reach(&self, to: NodeId, service: Service) -> Result<Arc<dyn PeerService>, PeerError> {
+        let is_known = self.known.lock().expect("no panic happens under this lock").contains_key(&to);
         let services = self.net.services.lock().expect("no panic happens under this lock");
         match services.get(&(to, service)) {
-            Some(there) if !self.net.cuts.borrow().contains(&pair(self.me, to)) => Ok(there.clone()),
+            Some(there) if is_known && !self.net.cuts.borrow().contains(&pair(self.me, to)) => {
+                Ok(there.clone())
+            }
             _ => Err(PeerError::Unreachable { node: to, reason: "there is no connection".into() }),
         }
     }
@@ -123,7 +128,13 @@ impl Peers for MemoryPeers {
         })
     }
 
-    fn learn(&self, _node: NodeId, _address: Option<String>) {}
+    fn learn(&self, node: NodeId, address: Option<String>) {
+        let mut known = self.known.lock().expect("no panic happens under this lock");
+        match address {
+            Some(address) => known.insert(node, address),
+            None => known.remove(&node),
+        };
+    }
 }
 
 fn channel(peer: NodeId, sender: mpsc::Sender<Bytes>, receiver: mpsc::Receiver<Bytes>) -> Channel {

@@ -115,6 +115,12 @@ impl Node {
         self.state.read().expect("a panic in apply ends the node")
     }
 
+    /// Does something to the state that no log says, to see what comes of it.
+    #[cfg(test)]
+    pub fn tamper(&self, how: impl FnOnce(&mut State)) {
+        how(&mut self.state.write().expect("a panic in apply ends the node"));
+    }
+
     /// The log.
     pub fn wal(&self) -> &Wal {
         &self.wal

@@ -24,8 +24,10 @@ use assize_ports::{
     ShardDirectory,
 };
 use assize_rpc::{
-    AdjudicatorService, ClusterId, DecisionRouter, DecisionService, RemoteReplica, ReplicaService, Router,
+    AdjudicatorService, DecisionRouter, DecisionService, Leaders, LocalAdjudicator, RemoteReplica,
+    ReplicaService, Router, RouterOptions,
 };
+use assize_rpc::handshake::ClusterId;
 use assize_shards::embedded::ShardHost;
 use assize_shards::{Colleagues, Directory, LeaderAdministration, Mover, SiblingService};
 use figment::value::Value;
@@ -221,7 +223,7 @@ pub async fn start(
     if let (Some(services), Some(host)) = (local.services(), &host) {
         let replicas = host.clone();
         let find = move |shard, replica| replicas.replica(shard, replica);
-        services.offer(Service::Replica, Arc::new(ReplicaService::new(find)));
+        services.offer(Service::Replica, ReplicaService::finding(find));
     }
     if let Some(services) = local.services() {
         let own = adjudicator.clone().map(|a| Arc::new(a) as Arc<dyn ShardAdministration>);
@@ -296,10 +298,14 @@ impl Way {
         let mut others: Vec<NodeId> = config.cluster.founders()?.into_iter().map(|(node, _)| node).collect();
         others.extend(config.cluster.seeds()?.into_iter().map(|(node, _)| node));
         others.retain(|other| *other != node);
-        let client = own.clone().map(|a| Arc::new(a) as Arc<dyn AdjudicatorClient>);
-        let router = Router::new(node, client, peers.clone(), others.clone());
-        let source = own.clone().map(|a| Arc::new(a) as Arc<dyn DecisionSource>);
-        let decisions = DecisionRouter::new(router.clone(), source, peers.clone());
+        let here = own.clone().map(|adjudicator| LocalAdjudicator {
+            node,
+            client: Arc::new(adjudicator.clone()),
+            decisions: Arc::new(adjudicator),
+        });
+        let leaders = Leaders::new(here, peers.clone(), others.clone());
+        let router = Router::new(leaders.clone(), RouterOptions::default());
+        let decisions = DecisionRouter::new(leaders.clone());
         let voters = {
             let local = Arc::downgrade(local);
             move || {
@@ -310,8 +316,8 @@ impl Way {
         let own = own.map(|a| Arc::new(a) as Arc<dyn ShardAdministration>);
         let administration = LeaderAdministration::new(node, own, Some(peers.clone()), voters);
         Ok(Way {
-            adjudicator: router,
-            source: decisions,
+            adjudicator: Arc::new(router),
+            source: Arc::new(decisions),
             administration: Arc::new(administration),
             peers: Some(peers),
         })
@@ -371,7 +377,7 @@ fn join_network(
     if let Some(adjudicator) = local.adjudicator.get() {
         services.offer(Service::Raft, adjudicator.raft_service());
         services.offer(Service::Adjudicator, AdjudicatorService::new(Arc::new(adjudicator.clone())));
-        services.offer(Service::Decisions, Arc::new(DecisionService::new(Arc::new(adjudicator.clone()))));
+        services.offer(Service::Decisions, DecisionService::new(Arc::new(adjudicator.clone())));
     }
     local.offers(services);
     tasks.spawn(server.serve(until(stopped.clone())));

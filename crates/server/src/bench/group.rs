@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 use assize_model::NodeId;
 use assize_ports::{AdjudicatorClient, DecisionSource, Peers};
-use assize_rpc::{DecisionRouter, Endpoint, Network, Router, Security};
+use assize_rpc::{DecisionRouter, Endpoint, Leaders, Network, Router, RouterOptions, Security};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -71,8 +71,9 @@ impl Group {
         (1..=nodes).for_each(|n| network.learn(NodeId(n), Some(format!("127.0.0.1:{}", port(n, 0)))));
         let peers: Arc<dyn Peers> = network;
         let members: Vec<NodeId> = (1..=nodes).map(NodeId).collect();
-        let router = Router::new(CLIENT, None, peers.clone(), members);
-        let decisions = DecisionRouter::new(router.clone(), None, peers);
+        let leaders = Leaders::new(None, peers, members);
+        let router = Arc::new(Router::new(leaders.clone(), RouterOptions::default()));
+        let decisions = Arc::new(DecisionRouter::new(leaders));
         let group = Group { children, adjudicator: router, decisions };
         let leads = async {
             while group.adjudicator.begin().await.is_err() {

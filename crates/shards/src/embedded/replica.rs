@@ -569,7 +569,11 @@ impl Replica {
                         in_place(|| self.step(MindEvent::CheckpointAsked { from, at_least }));
                     }
                 }
-                Event::ContentDiffers => self.step(MindEvent::ContentDiffers),
+                Event::ContentDiffers => {
+                    if let Some(epoch) = self.mind.store().map(assize_mvcc::MvccStore::epoch) {
+                        self.step(MindEvent::ContentDiffers { epoch });
+                    }
+                }
                 Event::Flush => self.begin_flush(),
                 Event::ReadFailed(generation, why) => {
                     // Contents that have been replaced end nobody.
