@@ -168,6 +168,8 @@ pub async fn start(
     }
     let Listeners { mysql, http, peers: peer_listener, admin } = listeners;
     let (http_address, admin_address) = (http.local_addr()?, admin.local_addr()?);
+    let admin_options = admin_options(config);
+    assize_admin::check(admin_address, &admin_options).map_err(|e| config::ConfigError::Invalid(e.to_string()))?;
     let mysql_address = mysql.as_ref().map(TcpListener::local_addr).transpose()?;
     let peer_address = peer_listener.as_ref().map(TcpListener::local_addr).transpose()?;
 
@@ -251,10 +253,9 @@ pub async fn start(
         frontend.joins(view.clone());
         let _ = local.frontend.set(Arc::new(frontend));
     }
-    let options = admin_options(config);
     let until_stopped = until(stopped.clone());
     tasks.spawn(async move {
-        if let Err(error) = assize_admin::serve(admin, options, view, until_stopped).await {
+        if let Err(error) = assize_admin::serve(admin, admin_options, view, until_stopped).await {
             tracing::error!(%error, "the admin API has ended");
         }
     });
