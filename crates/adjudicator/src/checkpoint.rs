@@ -6,8 +6,8 @@
 
 use crate::catalog::Catalog;
 use crate::moves;
-use crate::options::Options;
 use crate::nodes::Nodes;
+use crate::options::Options;
 use crate::outcomes::{Frontends, Outcomes};
 use crate::placement::Shards;
 use crate::ranges::Ranges;

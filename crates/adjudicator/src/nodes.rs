@@ -25,7 +25,8 @@ pub struct NodeEntry {
 
 impl NodeEntry {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        for text in [&self.peer_address, &self.admin_address, &self.mysql_address, &self.zone, &self.version] {
+        for text in [&self.peer_address, &self.admin_address, &self.mysql_address, &self.zone, &self.version]
+        {
             out.put_str(text);
         }
         out.put_varint(self.roles.len() as u64);

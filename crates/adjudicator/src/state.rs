@@ -1,7 +1,7 @@
 //! The replicated state, and what may be asked of it.
 
-use crate::moves::SlotMove;
 use crate::catalog::{Catalog, CatalogDelta, CatalogObject};
+use crate::moves::SlotMove;
 use crate::nodes::{NodeEntry, Nodes};
 use crate::options::{Options, Rule};
 use crate::outcomes::{Frontend, Frontends, Known, Outcomes};

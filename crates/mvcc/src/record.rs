@@ -304,7 +304,8 @@ mod tests {
         assert_eq!(decode_state(&envelope::seal(STATE_TAG, 1, body)), Ok(state()));
         let mut second = state();
         second.ownership.lost[0].at = LogIndex(6);
-        let gained = Gained { from: Timestamp(850), epoch: Epoch(3), slots: Slots::new(vec![(Slot(7), Slot(9))]) };
+        let gained =
+            Gained { from: Timestamp(850), epoch: Epoch(3), slots: Slots::new(vec![(Slot(7), Slot(9))]) };
         second.ownership.gained.push(gained);
         let body = b"\x07\0\0\0\0\0\0\0\x84\x03\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x28\0\0\0\0\0\0\0\
             \x01\0\0\x63\0\

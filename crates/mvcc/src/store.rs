@@ -4,13 +4,13 @@ use crate::gain::Gaining;
 use crate::reader::{Progress, skip_versions};
 use crate::record::{self, IntentHeader, State};
 use crate::{
-    Batch, ChangedAt, ContentHash, Cursor, Direction, Durability, Engine, EngineError, Family, Gain, Options, Ownership, Page,
-    ReadError, Reader, Rule, ScanBatch, Slots, key,
+    Batch, ChangedAt, ContentHash, Cursor, Direction, Durability, Engine, EngineError, Family, Gain, Options,
+    Ownership, Page, ReadError, Reader, Rule, ScanBatch, Slots, key,
 };
 use assize_codec::DecodeError;
 use assize_model::{
-    Epoch, Key, KeyRange, LogIndex, Mutation, MutationOp, Position, ShardWrites, Slot, StreamEntry, Timestamp,
-    TxnId, Vote, VoteRefusal, WriteDigest,
+    Epoch, Key, KeyRange, LogIndex, Mutation, MutationOp, Position, ShardWrites, Slot, StreamEntry,
+    Timestamp, TxnId, Vote, VoteRefusal, WriteDigest,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -437,7 +437,8 @@ impl<E: Engine> MvccStore<E> {
         let gained = Slots::new(entry.slots.clone()?).minus(&self.state.ownership.held);
         let is_beginning = self.state.position.index == LogIndex(0);
         let at = entry.position.index;
-        let is_complete = self.gaining.as_ref().is_some_and(|gaining| gaining.is_complete && gaining.at == at);
+        let is_complete =
+            self.gaining.as_ref().is_some_and(|gaining| gaining.is_complete && gaining.at == at);
         let is_missing = !gained.is_empty() && !is_beginning && !is_complete;
         is_missing.then_some(Gain { at, after: entry.after, slots: gained })
     }
@@ -614,6 +615,11 @@ impl<E: Engine> MvccStore<E> {
     }
 
     // Helpers.
+
+    /// A gain that has begun and is not complete.
+    pub(crate) fn gaining(&self) -> Option<&Gaining> {
+        self.gaining.as_ref().filter(|gaining| !gaining.is_complete)
+    }
 
     pub(crate) fn ownership(&self) -> &Ownership {
         &self.state.ownership

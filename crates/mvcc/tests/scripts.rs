@@ -5,8 +5,8 @@ use assize_model::{
     ShardCommit, ShardWrites, Slot, StreamEntry, Timestamp, TxnId, Vote, WriteDigest,
 };
 use assize_mvcc::{
-    Applied, Damage, Direction, Family, Gain, Intent, MemoryEngine, MvccStore, Options, Prepare, Reader, Rule,
-    Slots,
+    Applied, Damage, Direction, Family, Gain, Intent, MemoryEngine, MvccStore, Options, Prepare, Reader,
+    Rule, Slots,
 };
 use goldenscript::{ArgumentConsumer, Command, Context};
 use std::error::Error;

@@ -244,7 +244,8 @@ impl Adjudicators {
         }
         let from = *net.random.pick(&running);
         let is_fresh = net.random.chance(500);
-        let node = self.nodes.iter().position(|node| !node.is_member && !node.is_up).unwrap_or(self.nodes.len());
+        let node =
+            self.nodes.iter().position(|node| !node.is_member && !node.is_up).unwrap_or(self.nodes.len());
         let is_new = node == self.nodes.len();
         let mut joining = Node::empty(self.options, net);
         let source = &self.nodes[from];

@@ -588,7 +588,9 @@ impl Frontends {
                     let asker = Asker { question, ..asker };
                     for (i, doubt) in doubts.iter().enumerate() {
                         let Some(epoch) = frontend.placement.shard_epoch(doubt.shard) else { continue };
-                        let Some(some) = some_replica(&frontend.placement, doubt.shard, net) else { continue };
+                        let Some(some) = some_replica(&frontend.placement, doubt.shard, net) else {
+                            continue;
+                        };
                         let to = Actor::Replica(some);
                         let asked = doubt.asked.clone();
                         let ask = Message::AskNewest { asker, part: i, asked, at_least, epoch };

@@ -241,7 +241,8 @@ impl Net {
         }
         // A connection does not double a commit, and a coordinator may rely on that when it was turned away; that it
         // sends one twice itself is another matter.
-        let may_double = !matches!(message, Message::Commit(..) | Message::CheckpointIs { .. } | Message::SlotsAre { .. });
+        let may_double =
+            !matches!(message, Message::Commit(..) | Message::CheckpointIs { .. } | Message::SlotsAre { .. });
         if may_double && self.random.chance(self.faults.duplicate) {
             let delay = self.delay();
             self.after(delay, Event::Delivered { to, message: message.clone() });

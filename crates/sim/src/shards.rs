@@ -432,8 +432,10 @@ impl Shards {
         let Place { shard, replica } = Place::of(at);
         let Some(position) = self.hosts[at].replica.as_ref().and_then(Replica::position) else { return };
         let passed = history.splits.range(..=position.index).map(|(_, split)| split);
-        let children: Vec<ShardId> =
-            passed.filter(|s| s.from == shard && s.replicas.contains(&replica)).map(|split| split.to).collect();
+        let children: Vec<ShardId> = passed
+            .filter(|s| s.from == shard && s.replicas.contains(&replica))
+            .map(|split| split.to)
+            .collect();
         for new in children {
             let child = self.make_room(Place::at(new, replica));
             if self.hosts[child].life == Life::Unborn && self.configured(new).contains(&child) {
@@ -527,7 +529,8 @@ impl Shards {
     fn ask_slots(&mut self, at: usize, gain: &Gain, net: &mut Net, history: &History) {
         let shard = Place::of(at).shard;
         let moves = history.moves.get(&gain.at).map(Vec::as_slice).unwrap_or_default();
-        let former: Vec<ShardId> = moves.iter().filter(|(_, to)| *to == shard).map(|(from, _)| *from).collect();
+        let former: Vec<ShardId> =
+            moves.iter().filter(|(_, to)| *to == shard).map(|(from, _)| *from).collect();
         if former.is_empty() {
             return;
         }

@@ -170,7 +170,9 @@ impl World {
         let placement = self.adjudicators.placement();
         let newest = self.history.splits.values().map(|split| split.to.0).max();
         let new = ShardId(newest.unwrap_or(self.scenario.shards) + 1);
-        let (Some(part), Some((first, last))) = (placement.shards.get(&shard), longest_run(&placement, shard)) else {
+        let (Some(part), Some((first, last))) =
+            (placement.shards.get(&shard), longest_run(&placement, shard))
+        else {
             return;
         };
         // While a replica of the elder is being replaced, who is the younger's elder sibling would be in doubt.

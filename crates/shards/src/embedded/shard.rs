@@ -172,8 +172,7 @@ impl Embedded {
         loop {
             let (reader, slots) = (view.reader.clone(), slots.clone());
             let from = page.clone();
-            let step =
-                super::blocking(move || reader.hash_content(&slots, snapshot_ts, &from, HASH_STEP));
+            let step = super::blocking(move || reader.hash_content(&slots, snapshot_ts, &from, HASH_STEP));
             let (part, rest) = step.await.map_err(|error| self.read_error(&view, error))?;
             hash = hash.and(part);
             match rest {

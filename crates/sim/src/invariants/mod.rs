@@ -83,7 +83,8 @@ impl<'a> Evidence<'a> {
             let configured = |(shard, part): (&ShardId, &ShardPlacement)| {
                 (*shard, part.replicas.keys().copied().collect::<BTreeSet<ReplicaId>>())
             };
-            let replicas = Arc::new(state.placement().shards.iter().map(configured).collect::<BTreeMap<_, _>>());
+            let replicas =
+                Arc::new(state.placement().shards.iter().map(configured).collect::<BTreeMap<_, _>>());
             let lives: BTreeMap<FrontendId, FrontendEpoch> =
                 state.frontends().map(|(id, frontend)| (id, frontend.epoch)).collect();
             let applied = state.apply(index, &command);
@@ -106,7 +107,17 @@ impl<'a> Evidence<'a> {
                 let txn = view.txn();
                 let (epochs, replicas) = (epochs.clone(), replicas.clone());
                 let life = lives.get(&txn.frontend()).copied().unwrap_or_default();
-                commits.push(Commit { index, commit_ts, txn, footprint, writes, record, epochs, replicas, life });
+                commits.push(Commit {
+                    index,
+                    commit_ts,
+                    txn,
+                    footprint,
+                    writes,
+                    record,
+                    epochs,
+                    replicas,
+                    life,
+                });
             }
         }
         let placement = state.placement().clone();
