@@ -16,6 +16,10 @@ demo *args: build
 run *args: build
     exec target/fast/assize start {{args}}
 
+# Three nodes on loopback with prefixed logs, certificates and a clean Ctrl-C: ./justw cluster --fresh
+cluster *args: build
+    exec python3 cluster/run.py {{args}}
+
 # The optimised binary that demo and the end-to-end tests use: target/fast/assize.
 build:
     cargo build --profile fast --package assize-server --bin assize
@@ -29,18 +33,22 @@ test-unit:
     cargo test --package assize-tests --test tidy
 
 # The simulator over as many seeds as CI runs.
-test-sim seeds="2000":
+test-sim seeds="5000":
     cargo run --quiet --profile fast --package assize-sim -- --seeds {{seeds}}
 
 # Real processes, real clients, kill -9 (needs MariaDB, which ./justw installs).
 e2e: build clients
     ASSIZE_BIN="$PWD/target/fast/assize" ASSIZE_CLIENTS="{{cache}}/clients" cargo test --package assize-tests
 
+# Torment three real nodes under load and judge what clients saw: ./justw chaos --fault kill-leader --seconds 60
+chaos *args: build
+    ASSIZE_BIN="$PWD/target/fast/assize" cargo run --quiet --package assize-tests --bin chaos -- {{args}}
+
 # Python drivers for the end-to-end tests, in a virtual environment of their own.
 clients:
     tests/clients/install.sh "{{cache}}/clients"
 
-# Simulate: ./justw sim 42 replays one seed, ./justw sim --seeds 1000 runs many.
+# Simulate: ./justw sim 42 replays one seed, ./justw sim --seeds 1000000 runs many (docs/simulation.md).
 sim *args:
     cargo run --quiet --profile fast --package assize-sim -- {{args}}
 
@@ -67,6 +75,6 @@ bench *args:
 fuzz target seconds="60":
     cd fuzz && cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
 
-# Write docs/errors/README.md anew from the table of error codes.
+# Write docs/errors anew from the table of error codes; what is written on the pages by hand stays.
 errors:
-    cargo run --quiet --package assize-model --example errors > docs/errors/README.md
+    cargo run --quiet --package assize-model --example errors docs/errors

@@ -219,19 +219,30 @@ fn every_metric_is_documented_and_every_documented_metric_exists() {
 }
 
 #[test]
-fn every_error_has_its_line_in_the_error_table() {
-    let page = std::fs::read_to_string(root().join("docs/errors/README.md")).unwrap();
+fn every_error_has_its_line_in_the_error_table_and_its_page() {
+    let folder = root().join("docs/errors");
+    let list = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    let mut pages = BTreeSet::from(["README.md".to_owned()]);
     for code in assize_model::ErrorCode::ALL {
+        let (errno, about) = (code.errno(), code.about());
         let line = format!(
-            "| {} | {} | `{}` | {:?} | {} |",
-            code.errno(),
+            "| [{errno}]({errno}.md) | {} | `{}` | {:?} | {about} |",
             code.sqlstate(),
             code.name(),
             code.retry(),
-            code.about()
         );
-        assert!(page.contains(&line), "docs/errors/README.md lacks the line\n{line}");
+        assert!(list.contains(&line), "docs/errors/README.md lacks the line\n{line}\n(./justw errors)");
+        let name = format!("{errno}.md");
+        let page = std::fs::read_to_string(folder.join(&name)).unwrap_or_default();
+        let head = format!("# {errno} `{}`\n\n{about}\n\nSQLSTATE `{}`", code.name(), code.sqlstate());
+        assert!(page.starts_with(&head), "docs/errors/{name} does not begin with\n{head}\n(./justw errors)");
+        let says_what_to_do = page.contains("**When.**") && page.contains("**What to do.**");
+        assert!(says_what_to_do, "docs/errors/{name} does not say when it is sent and what to do");
+        pages.insert(name);
     }
+    let files = std::fs::read_dir(folder).unwrap();
+    let files: BTreeSet<String> = files.map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(files, pages, "pages of numbers that nobody sends");
 }
 
 #[test]

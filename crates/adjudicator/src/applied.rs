@@ -1,6 +1,9 @@
 //! What came of a log entry.
 
+use crate::decisions::Decisions;
 use crate::outcomes::Known;
+use crate::page::OutcomePage;
+use crate::streamed::Streamed;
 use assize_model::*;
 
 /// What came of a log entry.
@@ -9,19 +12,31 @@ pub struct Applied {
     /// The entry.
     pub index: LogIndex,
     /// Of a batch: what was decided about each footprint, in order.
-    pub decisions: Vec<Decision>,
+    pub decisions: Decisions,
     /// Of a batch: the first timestamp of its commits, after apply moved it where it belongs.
     pub base_ts: Timestamp,
     /// Of a batch: its number.
     pub batch: BatchNumber,
-    /// What the entry means to each shard; empty if it means nothing to any. Aborts are not in it.
-    pub stream: Vec<(ShardId, StreamEntry)>,
+    /// What the entry means to the shards; `None` if it means nothing to any. Aborts are not in it.
+    pub stream: Option<Streamed>,
     /// The catalog's version after the entry.
     pub catalog_version: CatalogVersion,
     /// Outcomes that left memory with this entry and belong into the history on disk.
-    pub retired: Vec<(TxnId, Decision)>,
+    pub retired: Vec<OutcomePage>,
     /// The answer to whoever proposed it, if it was no batch.
     pub reply: Reply,
+}
+
+impl Applied {
+    /// What the entry means to each shard, put together; see [`Streamed`].
+    pub fn stream_entries(&self) -> Vec<(ShardId, StreamEntry)> {
+        self.stream.as_ref().map(Streamed::entries).unwrap_or_default()
+    }
+
+    /// Each outcome that left memory.
+    pub fn retired_outcomes(&self) -> impl Iterator<Item = (TxnId, Decision)> + '_ {
+        self.retired.iter().flat_map(OutcomePage::outcomes)
+    }
 }
 
 /// The answer to whoever proposed an entry.

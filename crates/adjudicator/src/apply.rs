@@ -2,12 +2,15 @@
 
 use crate::applied::{Applied, Reply};
 use crate::command::{Batch, Bootstrap, Command};
+use crate::decisions::Decisions;
 use crate::footprint_view::FootprintView;
 use crate::options::Rule;
 use crate::outcomes::{Known, Outcomes};
+use crate::page::OutcomePage;
 use crate::placement::Shards;
 use crate::ranges::Ranges;
 use crate::state::{Adjudicator, Identity};
+use crate::streamed::{News, ShardNews, Streamed};
 use crate::timeline::SnapshotMemo;
 use crate::window::{LastCommit, Window};
 use assize_model::*;
@@ -60,7 +63,7 @@ impl Adjudicator {
                 if *close > self.last_ts {
                     self.last_ts = *close;
                     applied.retired = self.expire_outcomes();
-                    self.stream_to_all(&mut applied, |_| {});
+                    self.stream(&mut applied, News::Nothing);
                 }
             }
             Command::GrantFrontend { frontend, nonce } => {
@@ -91,8 +94,9 @@ impl Adjudicator {
             Command::ChangePlacement(change) => {
                 // A new shard's replicas need this very entry: it tells them their slots.
                 let now = self.position();
+                let at = Position { index, closed_ts: self.last_ts };
                 let reroute = self.is_on(Rule::RouteAtEntry);
-                match self.shards.change(change, now, reroute) {
+                match self.shards.change(change, now, at, reroute) {
                     Ok(changed) => {
                         applied.reply = Reply::Placement(self.placement().epoch);
                         self.stream_placement(&mut applied, &changed);
@@ -104,7 +108,7 @@ impl Adjudicator {
                 let now = Position { index, closed_ts: self.last_ts };
                 match self.shards.register(*shard, *replica, now) {
                     // Nothing is said but that this entry has passed: siblings give a checkpoint once it has.
-                    Ok(()) => self.stream_to_all(&mut applied, |_| {}),
+                    Ok(()) => self.stream(&mut applied, News::Nothing),
                     Err(refusal) => applied.reply = Reply::PlacementRefused(refusal),
                 }
             }
@@ -123,6 +127,9 @@ impl Adjudicator {
                 self.cluster_version = self.cluster_version.max(*version);
                 applied.reply = Reply::ClusterVersion(self.cluster_version);
             }
+            Command::SetNode { node, entry } => self.nodes.set(*node, entry.as_ref()),
+            // What it asks for happens beside the state.
+            Command::NoteHash => {}
             Command::AcknowledgeOutcomes { acknowledged } => {
                 for part in acknowledged {
                     self.frontends.acknowledge(part.frontend, part.epoch, part.below);
@@ -202,41 +209,27 @@ impl Adjudicator {
         let number = BatchNumber(self.last_batch.0 + 1);
         self.window.make_room_for(number);
         let mut at = AtBatch { number, base, memo: SnapshotMemo::new() };
-        let mut commits: Vec<Vec<ShardCommit>> = vec![Vec::new(); self.placement().shards.len()];
-        applied.decisions.reserve_exact(batch.len());
+        let mut others = Vec::new();
 
-        // A few footprints are looked at ahead of time, so that their memory is there when their turn comes.
+        // Footprints are looked at a few ahead of their turn, so that the memory they need is there by then.
         let mut ahead = batch.views();
-        let mut ring: [Option<FootprintView<'_>>; PREFETCH_AHEAD] = [None; PREFETCH_AHEAD];
-        for place in &mut ring {
-            *place = ahead.next();
-            place.iter().for_each(|view| self.prefetch(view));
-        }
-        for i in 0..batch.len() {
-            let view = ring[i % PREFETCH_AHEAD].take().expect("as many footprints as the batch says");
+        ahead.by_ref().take(PREFETCH_AHEAD).for_each(|view| self.prefetch(&view));
+        for (i, view) in batch.views().enumerate() {
             if let Some(next) = ahead.next() {
                 self.prefetch(&next);
-                ring[i % PREFETCH_AHEAD] = Some(next);
             }
             // First of all: what has been decided stays decided, whatever has changed since.
             if let Some(decision) = self.decided_before(view.txn()) {
-                applied.decisions.push(decision);
+                others.push((i as u32, decision));
                 continue;
             }
-            let commit_ts = base.plus(i as u64);
             match self.objection(&mut at, &view) {
-                None => {
-                    self.commit(&at, &view, commit_ts);
-                    if self.options.stream {
-                        self.route(batch, &view, commit_ts, &mut commits);
-                    }
-                    applied.decisions.push(Decision::Commit { commit_ts });
-                }
+                None => self.commit(&at, &view, base.plus(i as u64)),
                 Some(Objection { reason, is_recorded }) => {
                     if is_recorded {
                         self.remember_abort(view.txn(), &reason);
                     }
-                    applied.decisions.push(Decision::Abort { reason });
+                    others.push((i as u32, Decision::Abort { reason }));
                 }
             }
         }
@@ -252,14 +245,13 @@ impl Adjudicator {
         applied.base_ts = base;
         applied.batch = number;
         applied.retired = self.expire_outcomes();
-        let mut commits = commits.into_iter();
-        self.stream_to_all(applied, |(_, entry)| entry.commits = commits.next().expect("one for each shard"));
+        applied.decisions = Decisions::new(base, batch.len(), others);
+        self.stream(applied, News::Batch(batch.clone(), applied.decisions.clone()));
     }
 
     /// Asks for the memory that a decision will look at.
     #[inline]
     fn prefetch(&self, footprint: &FootprintView<'_>) {
-        self.outcomes.prefetch(footprint.txn());
         // Written keys are checked, too, nearly always.
         footprint.checked().for_each(|hash| self.window.prefetch(hash));
     }
@@ -339,12 +331,14 @@ impl Adjudicator {
     fn object_to_receipts(&self, footprint: &FootprintView<'_>) -> Option<AbortReason> {
         footprint.receipts().find_map(|receipt| {
             let shard = receipt.shard;
-            match self.placement().shard_epoch(shard) {
+            match self.shards.routing().epoch_of(shard) {
                 None => Some(AbortReason::StaleEpoch { shard, current: Epoch(0) }),
                 Some(current) if current != receipt.epoch && self.is_on(Rule::PlacementEpoch) => {
                     Some(AbortReason::StaleEpoch { shard, current })
                 }
-                Some(_) if self.shards.is_suspended(shard) => Some(AbortReason::ShardUnavailable { shard }),
+                Some(_) if self.shards.has_suspended() && self.shards.is_suspended(shard) => {
+                    Some(AbortReason::ShardUnavailable { shard })
+                }
                 Some(_) => None,
             }
         })
@@ -417,37 +411,6 @@ impl Adjudicator {
         }
     }
 
-    /// Sends the writes of a commit to the shards that hold their slots at this entry.
-    #[inline]
-    fn route(
-        &self,
-        batch: &Batch,
-        footprint: &FootprintView<'_>,
-        commit_ts: Timestamp,
-        commits: &mut [Vec<ShardCommit>],
-    ) {
-        let txn = footprint.txn();
-        for mutation in footprint.mutations(batch.bytes()) {
-            let shard = &mut commits[self.shards.route(mutation.slot)];
-            match shard.last_mut() {
-                Some(ShardCommit { commit_ts: ts, writes: ShardWrites::Inline(writes), .. })
-                    if *ts == commit_ts =>
-                {
-                    writes.push(mutation);
-                }
-                _ => {
-                    let writes = ShardWrites::Inline(vec![mutation]);
-                    shard.push(ShardCommit { txn, commit_ts, writes });
-                }
-            }
-        }
-        for receipt in footprint.receipts() {
-            let place = self.shards.place_of(receipt.shard).expect("a receipt of a shard was checked");
-            let writes = ShardWrites::Prepared { epoch: receipt.epoch, digest: receipt.digest };
-            commits[place].push(ShardCommit { txn, commit_ts, writes });
-        }
-    }
-
     fn remember_abort(&mut self, txn: TxnId, reason: &AbortReason) {
         self.chain = mix(self.chain, txn, u64::MAX);
         if self.is_on(Rule::Deduplication) {
@@ -455,14 +418,15 @@ impl Adjudicator {
         }
     }
 
-    fn expire_outcomes(&mut self) -> Vec<(TxnId, Decision)> {
+    fn expire_outcomes(&mut self) -> Vec<OutcomePage> {
         let frontends = &self.frontends;
-        self.outcomes.expire(self.last_ts, |txn| frontends.needs(txn))
+        self.outcomes.expire(self.last_ts, |frontend, epoch| frontends.needed_from(frontend, epoch))
     }
 
-    fn acknowledged(&mut self, frontend: FrontendId) -> Vec<(TxnId, Decision)> {
+    fn acknowledged(&mut self, frontend: FrontendId) -> Vec<OutcomePage> {
         let frontends = &self.frontends;
-        self.outcomes.acknowledge(frontend, |txn| frontends.needs(txn))
+        let needed_from = |frontend, epoch| frontends.needed_from(frontend, epoch);
+        self.outcomes.acknowledge(frontend, self.last_ts, needed_from)
     }
 
     fn resolve(&mut self, txn: TxnId) -> Reply {
@@ -479,47 +443,35 @@ impl Adjudicator {
 
     fn raise_low_water(&mut self, applied: &mut Applied) {
         let oldest = self.frontends.oldest_snapshot().unwrap_or(self.last_ts).min(self.last_ts);
+        // Below it the former owner of slots keeps what the new one has yet to copy.
+        let bound = self.shards.low_water_bound().filter(|_| self.is_on(Rule::SlotsArriveFirst));
+        let oldest = bound.map_or(oldest, |bound| oldest.min(Timestamp(bound.0.saturating_sub(1))));
         if oldest <= self.low_water {
             return;
         }
         self.low_water = oldest;
+        self.shards.forget_moves(oldest);
         self.ranges.forget(self.timeline.batch_at(oldest));
         self.timeline.forget(oldest);
-        self.stream_to_all(applied, |(_, entry)| entry.low_water = Some(oldest));
+        self.stream(applied, News::LowWater(oldest));
     }
 
     /// Tells these shards their epochs and slots, and the others that there is nothing to tell.
     fn stream_placement(&mut self, applied: &mut Applied, changed: &[ShardId]) {
-        let placement = self.placement().clone();
-        self.stream_to_all(applied, |(shard, entry)| {
-            if changed.contains(shard) {
-                entry.epoch = placement.shard_epoch(*shard);
-                entry.slots = Some(placement.slots_of(*shard));
-            }
-        });
+        let placement = self.placement();
+        let news = |shard: &ShardId| {
+            let epoch = placement.shard_epoch(*shard).expect("a shard that changed is there");
+            ShardNews { shard: *shard, epoch, slots: placement.slots_of(*shard) }
+        };
+        let news = News::Placement(changed.iter().map(news).collect());
+        self.stream(applied, news);
     }
 
-    /// Fills the stream with an entry for every shard, each completed by `fill`, in the shards' order.
-    fn stream_to_all(&mut self, applied: &mut Applied, mut fill: impl FnMut(&mut (ShardId, StreamEntry))) {
+    /// Puts the entry at hand into the stream of every shard.
+    fn stream(&mut self, applied: &mut Applied, news: News) {
         let after = std::mem::replace(&mut self.last_stream, self.applied);
-        if !self.options.stream {
-            return;
-        }
         let position = Position { index: self.applied, closed_ts: self.last_ts };
-        applied.stream.reserve_exact(self.placement().shards.len());
-        for shard in self.placement().shards.keys() {
-            let entry = StreamEntry {
-                after,
-                position,
-                commits: Vec::new(),
-                epoch: None,
-                slots: None,
-                low_water: None,
-            };
-            let mut part = (*shard, entry);
-            fill(&mut part);
-            applied.stream.push(part);
-        }
+        applied.stream = Some(Streamed { after, position, routing: self.shards.routing().clone(), news });
     }
 }
 

@@ -5,6 +5,8 @@
 //! log tail that must travel with it (down to [`Adjudicator::retained_from`]) is the log's business.
 
 use crate::catalog::Catalog;
+use crate::moves;
+use crate::nodes::Nodes;
 use crate::options::Options;
 use crate::outcomes::{Frontends, Outcomes};
 use crate::placement::Shards;
@@ -16,7 +18,8 @@ use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::*;
 
 const TAG: [u8; 4] = *b"AJst";
-const VERSION: u16 = 1;
+/// 1: outcomes in the head, by deadline; no nodes. 2: outcomes in envelopes of their own, by number; nodes.
+const VERSION: u16 = 2;
 /// Parts of the head larger than this are split over several envelopes.
 const PART: usize = 64 << 20;
 
@@ -43,15 +46,21 @@ impl Adjudicator {
         }
         self.ranges.encode(&mut head);
         self.timeline.encode(&mut head);
-        self.outcomes.encode(&mut head);
         self.frontends.encode(&mut head);
         self.catalog.encode(&mut head);
         self.shards.encode(&mut head);
+        self.nodes.encode(&mut head);
+        // At the very end, and only if there are any: programs that know of no moves can read what has none.
+        if !self.shards.moves().is_empty() {
+            moves::encode(self.shards.moves(), &mut head);
+        }
 
         let parts = head.len().div_ceil(PART);
-        let mut out = Vec::with_capacity(head.len() + (64 << self.window.log2()));
+        let outcomes = self.outcomes.len() * 20 + (1 << 16);
+        let mut out = Vec::with_capacity(head.len() + outcomes + (64 << self.window.log2()));
         envelope::seal_into(&mut out, TAG, VERSION, &(parts as u32).to_le_bytes());
         head.chunks(PART).for_each(|part| envelope::seal_into(&mut out, TAG, VERSION, part));
+        self.outcomes.encode(&mut out);
         self.window.encode(&mut out);
         out
     }
@@ -59,12 +68,13 @@ impl Adjudicator {
     /// Reads what [`Adjudicator::encode_checkpoint`] wrote.
     pub fn decode_checkpoint(options: Options, bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        let (_, parts) = envelope::open_next(&mut reader, TAG, VERSION)?;
+        let (version, parts) = envelope::open_next(&mut reader, TAG, VERSION)?;
         let parts = Reader::new(parts).u32()?;
         let mut head = Vec::new();
         for _ in 0..parts {
             head.extend_from_slice(envelope::open_next(&mut reader, TAG, VERSION)?.1);
         }
+        let outcomes = if version > 1 { Some(Outcomes::decode(&mut reader)?) } else { None };
         let window = Window::decode(&mut reader)?;
         reader.finish()?;
 
@@ -73,7 +83,7 @@ impl Adjudicator {
             true => Some(Identity { cluster: r.u128()?, hash_seed: r.u64()? }),
             false => None,
         };
-        let state = Adjudicator {
+        let mut state = Adjudicator {
             options,
             identity,
             cluster_version: r.u32()?,
@@ -87,11 +97,15 @@ impl Adjudicator {
             window,
             ranges: Ranges::decode(&mut r)?,
             timeline: Timeline::decode(&mut r)?,
-            outcomes: Outcomes::decode(&mut r)?,
+            outcomes: outcomes.map_or_else(|| Outcomes::decode_v1(&mut r), Ok)?,
             frontends: Frontends::decode(&mut r)?,
             catalog: Catalog::decode(&mut r)?,
             shards: Shards::decode(&mut r)?,
+            nodes: if version >= 2 { Nodes::decode(&mut r)? } else { Nodes::default() },
         };
+        if !r.is_done() {
+            state.shards.restore_moves(moves::decode(&mut r)?);
+        }
         r.finish()?;
         Ok(state)
     }

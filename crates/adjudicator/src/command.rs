@@ -5,6 +5,7 @@
 
 use crate::flat;
 use crate::footprint_view::{EncodedFootprint, FootprintView, encode_footprint};
+use crate::nodes::NodeEntry;
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::*;
 use bytes::Bytes;
@@ -85,6 +86,15 @@ pub enum Command {
         /// By frontend.
         acknowledged: Vec<Acknowledgement>,
     },
+    /// A node has come, has changed, or (`None`) is gone for good.
+    SetNode {
+        /// Which node.
+        node: NodeId,
+        /// What it is.
+        entry: Option<NodeEntry>,
+    },
+    /// Every node notes the hash of its state after this entry, to compare it with the others'.
+    NoteHash,
 }
 
 /// What a cluster starts with and never changes.
@@ -107,13 +117,14 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// A cluster of ordinary size: a window of 16 MiB (1.8 million keys), two million outcomes.
+    /// A cluster of ordinary size: a window of 16 MiB (1.8 million keys), sixty-four million outcomes, which take
+    /// memory (16 bytes each) only while they are held.
     pub fn new(cluster: u128, hash_seed: u64, now: Timestamp, placement: Placement) -> Self {
         Bootstrap {
             cluster,
             hash_seed,
             window_log2: 18,
-            outcomes_max: 2 << 20,
+            outcomes_max: 64 << 20,
             range_keys_max: 1 << 20,
             now,
             placement,
@@ -189,7 +200,12 @@ impl Batch {
             encode_footprint(&mut bytes, footprint);
             count += 1;
         }
-        Batch { base_ts, ceiling: Timestamp::ZERO, count, footprints: bytes.into() }
+        Self::of_bytes(base_ts, count, bytes)
+    }
+
+    /// A batch of this many footprints, encoded one after the other.
+    pub(crate) fn of_bytes(base_ts: Timestamp, count: u32, footprints: Vec<u8>) -> Self {
+        Batch { base_ts, ceiling: Timestamp::ZERO, count, footprints: footprints.into() }
     }
 
     /// A batch of these encoded footprints.
@@ -205,6 +221,20 @@ impl Batch {
             count += 1;
         }
         Batch { base_ts, ceiling, count, footprints: bytes.into() }
+    }
+
+    /// The log entry of a batch of these encoded footprints, as [`Command::encode`] would write it, with one copy of
+    /// each footprint.
+    pub fn entry_of_encoded<'a>(
+        base_ts: Timestamp,
+        ceiling: Timestamp,
+        footprints: impl Iterator<Item = &'a EncodedFootprint> + Clone,
+    ) -> Vec<u8> {
+        let len: usize = footprints.clone().map(|footprint| footprint.bytes().len()).sum();
+        let mut out = Vec::with_capacity(len + 32);
+        put_batch_head(&mut out, base_ts, ceiling, footprints.clone().count() as u32);
+        footprints.for_each(|footprint| out.put_slice(footprint.bytes()));
+        out
     }
 
     /// How many footprints.
@@ -226,7 +256,7 @@ impl Batch {
     pub fn views(&self) -> impl Iterator<Item = FootprintView<'_>> {
         let mut rest: &[u8] = &self.footprints;
         (0..self.count).map(move |_| {
-            let (view, after) = FootprintView::parse(rest).expect("a batch holds well-formed footprints");
+            let (view, after) = FootprintView::parsed(rest);
             rest = after;
             view
         })
@@ -253,6 +283,15 @@ impl Batch {
     }
 }
 
+/// What comes before the footprints in the entry of a batch.
+fn put_batch_head(out: &mut Vec<u8>, base_ts: Timestamp, ceiling: Timestamp, count: u32) {
+    out.put_u8(ENTRY_VERSION);
+    out.put_u8(2);
+    out.put_u64(base_ts.0);
+    out.put_u64(ceiling.0);
+    out.put_u32(count);
+}
+
 impl Command {
     /// The entry's bytes.
     pub fn encode(&self) -> Vec<u8> {
@@ -273,10 +312,8 @@ impl Command {
                 flat::put_placement(&mut out, &bootstrap.placement);
             }
             Command::Batch(batch) => {
-                out.put_u8(2);
-                out.put_u64(batch.base_ts.0);
-                out.put_u64(batch.ceiling.0);
-                out.put_u32(batch.count);
+                out.clear();
+                put_batch_head(&mut out, batch.base_ts, batch.ceiling, batch.count);
                 out.put_slice(&batch.footprints);
             }
             Command::RaiseCeiling { ceiling, close } => {
@@ -355,6 +392,15 @@ impl Command {
                     out.put_u64(part.below);
                 }
             }
+            Command::SetNode { node, entry } => {
+                out.put_u8(16);
+                out.put_u64(node.0);
+                out.put_bool(entry.is_some());
+                if let Some(entry) = entry {
+                    entry.encode(&mut out);
+                }
+            }
+            Command::NoteHash => out.put_u8(17),
         }
         out
     }
@@ -455,6 +501,12 @@ impl Command {
                     })
                     .collect::<Result<_, DecodeError>>()?,
             },
+            16 => {
+                let node = NodeId(r.u64()?);
+                let entry = if r.bool()? { Some(NodeEntry::decode(r)?) } else { None };
+                Command::SetNode { node, entry }
+            }
+            17 => Command::NoteHash,
             other => return Err(r.bad("kind of log entry", other.into())),
         };
         reader.finish()?;

@@ -7,6 +7,7 @@
 
 use crate::applied::Applied;
 use crate::command::{Batch, Command};
+use crate::decisions::Decisions;
 use crate::footprint_view::FootprintView;
 use assize_model::*;
 use std::collections::VecDeque;
@@ -34,7 +35,7 @@ pub struct Explainer {
 struct Recent {
     number: BatchNumber,
     batch: Batch,
-    decisions: Vec<Option<Timestamp>>,
+    decisions: Decisions,
 }
 
 impl Explainer {
@@ -46,20 +47,12 @@ impl Explainer {
     /// Takes note of an applied entry.
     pub fn observe(&mut self, command: &Command, applied: &Applied) {
         let Command::Batch(batch) = command else { return };
-        let decisions = applied
-            .decisions
-            .iter()
-            .enumerate()
-            .map(|(i, decision)| match decision {
-                // A repeated answer names an earlier timestamp: that commit is not of this batch.
-                Decision::Commit { commit_ts } if *commit_ts == applied.base_ts.plus(i as u64) => {
-                    Some(*commit_ts)
-                }
-                _ => None,
-            })
-            .collect();
         self.bytes += batch.bytes().len();
-        self.recent.push_back(Recent { number: applied.batch, batch: batch.clone(), decisions });
+        self.recent.push_back(Recent {
+            number: applied.batch,
+            batch: batch.clone(),
+            decisions: applied.decisions.clone(),
+        });
         while self.bytes > self.bytes_max
             && let Some(oldest) = self.recent.pop_front()
         {
@@ -86,8 +79,8 @@ impl Explainer {
         recent
             .batch
             .views()
-            .zip(&recent.decisions)
-            .filter_map(|(winner, commit_ts)| Some((winner, (*commit_ts)?)))
+            .zip(recent.decisions.committed_here())
+            .filter_map(|(winner, commit_ts)| Some((winner, commit_ts?)))
             .filter(|(winner, _)| winner.txn() != loser.txn() && wrote(winner))
             .last()
             .map_or(Explanation::Collision, |(winner, commit_ts)| {

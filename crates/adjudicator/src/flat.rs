@@ -76,6 +76,7 @@ pub(crate) fn read_mutation_within(reader: &mut Reader<'_>, whole: &bytes::Bytes
 }
 
 /// Moves past a mutation; returns its slot.
+#[inline]
 pub(crate) fn skip_mutation(reader: &mut Reader<'_>) -> Read<Slot> {
     let slot = Slot(reader.u16()?);
     let tag = reader.u8()?;

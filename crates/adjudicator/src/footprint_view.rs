@@ -103,21 +103,28 @@ pub fn encode_footprint(out: &mut Vec<u8>, footprint: &Footprint) {
     out[start..][..4].copy_from_slice(&length.to_le_bytes());
 }
 
-/// A footprint read in place.
+/// A footprint read in place: its head, and the parts behind it, whose places follow from the head's counts.
 #[derive(Clone, Copy, Debug)]
 pub struct FootprintView<'a> {
-    txn: TxnId,
-    prepared: bool,
-    body_count: u32,
-    groups: &'a [u8],
-    schemas: &'a [u8],
-    auto_increments: &'a [u8],
-    checked: &'a [u8],
-    written: &'a [u8],
-    ordered: &'a [u8],
-    ranges: &'a [u8],
-    body: &'a [u8],
-    catalog_change: &'a [u8],
+    head: &'a [u8; HEAD],
+    parts: &'a [u8],
+}
+
+/// Where the head says how large something is: counts of records, then lengths of parts that vary.
+mod at {
+    pub const LENGTH: usize = 0;
+    pub const FLAGS: usize = 4;
+    pub const TXN: usize = 8;
+    pub const GROUPS: usize = 24;
+    pub const SCHEMAS: usize = 28;
+    pub const AUTO_INCREMENTS: usize = 32;
+    pub const WRITTEN: usize = 36;
+    pub const BODY: usize = 40;
+    pub const ORDERED_BYTES: usize = 44;
+    pub const RANGES_BYTES: usize = 48;
+    pub const BODY_BYTES: usize = 52;
+    pub const CATALOG_BYTES: usize = 56;
+    pub const CHECKED: usize = 60;
 }
 
 /// One group of a view.
@@ -149,6 +156,11 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 }
 
 #[inline]
+fn u128_at(bytes: &[u8; HEAD], at: usize) -> u128 {
+    u128::from_le_bytes(*bytes[at..].first_chunk().expect("the head has its full length"))
+}
+
+#[inline]
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(*bytes[at..].first_chunk().expect("records have their full length"))
 }
@@ -160,72 +172,164 @@ impl<'a> FootprintView<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), DecodeError> {
         let truncated = |needed| DecodeError::Truncated { at: 0, needed, left: bytes.len() };
         let head: &[u8; HEAD] = bytes.first_chunk().ok_or_else(|| truncated(HEAD))?;
-        let length = u32_at(head, 0) as usize;
-        let flags = u32_at(head, 4);
-        let bits = u128::from_le_bytes(*head[8..].first_chunk().expect("the head has 64 bytes"));
-        let sizes = [
-            u64::from(u32_at(head, 24)) * 16,
-            u64::from(u32_at(head, 28)) * 8,
-            u64::from(u32_at(head, 32)) * 12,
-            u64::from(u32_at(head, 60)) * 8,
-            u64::from(u32_at(head, 36)) * 8,
-            u64::from(u32_at(head, 44)),
-            u64::from(u32_at(head, 48)),
-            u64::from(u32_at(head, 52)),
-            u64::from(u32_at(head, 56)),
-        ];
-        let total = HEAD as u64 + sizes.iter().sum::<u64>();
+        let size = |at: usize, record: u64| u64::from(u32_at(head, at)) * record;
+        let total = HEAD as u64
+            + size(at::GROUPS, 16)
+            + size(at::SCHEMAS, 8)
+            + size(at::AUTO_INCREMENTS, 12)
+            + size(at::CHECKED, 8)
+            + size(at::WRITTEN, 8)
+            + size(at::ORDERED_BYTES, 1)
+            + size(at::RANGES_BYTES, 1)
+            + size(at::BODY_BYTES, 1)
+            + size(at::CATALOG_BYTES, 1);
+        let length = u32_at(head, at::LENGTH) as usize;
         if total != length as u64 {
             return Err(DecodeError::BadValue { what: "length of a footprint", value: length as u64, at: 0 });
         }
         if bytes.len() < length {
             return Err(truncated(length));
         }
+        let flags = u32_at(head, at::FLAGS);
         if flags > PREPARED {
             return Err(DecodeError::BadValue { what: "set of footprint flags", value: flags.into(), at: 4 });
         }
-        let txn = TxnId::from_bits(bits).ok_or(DecodeError::BadValue {
-            what: "transaction id",
-            value: (bits >> 64) as u64,
-            at: 8,
-        })?;
-        let (footprint, rest) = bytes.split_at(length);
-        let mut left = &footprint[HEAD..];
-        let mut part = |i: usize| {
-            let (part, after) = left.split_at(sizes[i] as usize);
-            left = after;
-            part
-        };
-        let view = FootprintView {
-            txn,
-            prepared: flags & PREPARED != 0,
-            body_count: u32_at(head, 40),
-            groups: part(0),
-            schemas: part(1),
-            auto_increments: part(2),
-            checked: part(3),
-            written: part(4),
-            ordered: part(5),
-            ranges: part(6),
-            body: part(7),
-            catalog_change: part(8),
-        };
-        Ok((view, rest))
+        let bits = u128_at(head, at::TXN);
+        if TxnId::from_bits(bits).is_none() {
+            let value = (bits >> 64) as u64;
+            return Err(DecodeError::BadValue { what: "transaction id", value, at: at::TXN });
+        }
+        Ok((FootprintView { head, parts: &bytes[HEAD..length] }, &bytes[length..]))
+    }
+
+    /// As [`FootprintView::parse`], of bytes that have been parsed before.
+    ///
+    /// # Panics
+    /// If they have not.
+    #[inline]
+    pub(crate) fn parsed(bytes: &'a [u8]) -> (Self, &'a [u8]) {
+        let head: &[u8; HEAD] = bytes.first_chunk().expect("a footprint has a head");
+        let (footprint, rest) = bytes.split_at(u32_at(head, at::LENGTH) as usize);
+        (FootprintView { head, parts: &footprint[HEAD..] }, rest)
+    }
+
+    #[inline]
+    fn size(&self, at: usize) -> usize {
+        u32_at(self.head, at) as usize
+    }
+
+    #[inline]
+    fn part(&self, start: usize, length: usize) -> &'a [u8] {
+        &self.parts[start..start + length]
+    }
+
+    #[inline]
+    fn schemas_start(&self) -> usize {
+        self.size(at::GROUPS) * 16
+    }
+
+    #[inline]
+    fn auto_increments_start(&self) -> usize {
+        self.schemas_start() + self.size(at::SCHEMAS) * 8
+    }
+
+    #[inline]
+    fn checked_start(&self) -> usize {
+        self.auto_increments_start() + self.size(at::AUTO_INCREMENTS) * 12
+    }
+
+    #[inline]
+    fn written_start(&self) -> usize {
+        self.checked_start() + self.size(at::CHECKED) * 8
+    }
+
+    #[inline]
+    fn ordered_start(&self) -> usize {
+        self.written_start() + self.size(at::WRITTEN) * 8
+    }
+
+    #[inline]
+    fn ranges_start(&self) -> usize {
+        self.ordered_start() + self.size(at::ORDERED_BYTES)
+    }
+
+    #[inline]
+    fn body_start(&self) -> usize {
+        self.ranges_start() + self.size(at::RANGES_BYTES)
+    }
+
+    #[inline]
+    fn groups_part(&self) -> &'a [u8] {
+        self.part(0, self.schemas_start())
+    }
+
+    #[inline]
+    fn checked_part(&self) -> &'a [u8] {
+        self.part(self.checked_start(), self.size(at::CHECKED) * 8)
+    }
+
+    #[inline]
+    fn ordered_part(&self) -> &'a [u8] {
+        self.part(self.ordered_start(), self.size(at::ORDERED_BYTES))
+    }
+
+    #[inline]
+    fn ranges_part(&self) -> &'a [u8] {
+        self.part(self.ranges_start(), self.size(at::RANGES_BYTES))
+    }
+
+    #[inline]
+    fn body_part(&self) -> &'a [u8] {
+        self.part(self.body_start(), self.size(at::BODY_BYTES))
+    }
+
+    fn catalog_part(&self) -> &'a [u8] {
+        self.part(self.body_start() + self.size(at::BODY_BYTES), self.size(at::CATALOG_BYTES))
     }
 
     /// Checks everything that [`FootprintView::parse`] did not look at; all other functions rely on it.
+    #[inline]
     pub fn validate(&self) -> Result<(), DecodeError> {
         let bad = |what, value: usize| DecodeError::BadValue { what, value: value as u64, at: 0 };
         let (mut checked, mut ranges) = (0u64, 0u64);
-        for group in self.groups.as_chunks::<16>().0 {
+        for group in self.groups_part().as_chunks::<16>().0 {
             checked += u64::from(u32_at(group, 8));
             ranges += u64::from(u32_at(group, 12));
         }
-        if checked * 8 != self.checked.len() as u64 {
-            return Err(bad("number of checked keys", self.checked.len() / 8));
+        if checked != self.size(at::CHECKED) as u64 {
+            return Err(bad("number of checked keys", self.size(at::CHECKED)));
         }
-        if !self.ordered.is_empty() {
-            let mut reader = Reader::new(self.ordered);
+        let body_count = self.size(at::BODY);
+        if body_count == 0 && self.written_count() > 0 {
+            // A commit without votes or inline writes would be a commit of nothing.
+            return Err(bad("footprint that carries what it writes", self.written_count()));
+        }
+        if self.is_prepared() {
+            if self.size(at::BODY_BYTES) as u64 != body_count as u64 * RECEIPT as u64 {
+                return Err(bad("number of receipts", body_count));
+            }
+        } else {
+            let mut reader = Reader::new(self.body_part());
+            for _ in 0..body_count {
+                flat::skip_mutation(&mut reader)?;
+            }
+            reader.finish()?;
+        }
+        if ranges > 0 || self.size(at::ORDERED_BYTES) + self.size(at::RANGES_BYTES) > 0 {
+            self.validate_ranges(ranges)?;
+        }
+        if self.is_catalog_change() {
+            let mut reader = Reader::new(self.catalog_part());
+            flat::read_catalog_change(&mut reader)?;
+            reader.finish()?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn validate_ranges(&self, ranges: u64) -> Result<(), DecodeError> {
+        if self.size(at::ORDERED_BYTES) > 0 {
+            let mut reader = Reader::new(self.ordered_part());
             for _ in 0..self.written_count() {
                 if reader.bool()? {
                     reader.u32()?;
@@ -234,53 +338,32 @@ impl<'a> FootprintView<'a> {
             }
             reader.finish()?;
         }
-        if self.body_count == 0 && self.written_count() > 0 {
-            // A commit without votes or inline writes would be a commit of nothing.
-            return Err(bad("footprint that carries what it writes", self.written_count()));
-        }
-        let mut reader = Reader::new(self.ranges);
+        let mut reader = Reader::new(self.ranges_part());
         for _ in 0..ranges {
             reader.u32()?;
             reader.bytes()?;
             reader.bytes()?;
         }
-        reader.finish()?;
-        if self.prepared {
-            if self.body.len() as u64 != u64::from(self.body_count) * RECEIPT as u64 {
-                return Err(bad("number of receipts", self.body_count as usize));
-            }
-        } else {
-            let mut reader = Reader::new(self.body);
-            for _ in 0..self.body_count {
-                flat::skip_mutation(&mut reader)?;
-            }
-            reader.finish()?;
-        }
-        if !self.catalog_change.is_empty() {
-            let mut reader = Reader::new(self.catalog_change);
-            flat::read_catalog_change(&mut reader)?;
-            reader.finish()?;
-        }
-        Ok(())
+        reader.finish()
     }
 
     /// Whose footprint.
     #[inline]
     pub fn txn(&self) -> TxnId {
-        self.txn
+        TxnId(u128_at(self.head, at::TXN))
     }
 
     /// Whether the writes lie as intents on their participants.
     #[inline]
     pub fn is_prepared(&self) -> bool {
-        self.prepared
+        u32_at(self.head, at::FLAGS) & PREPARED != 0
     }
 
     /// The groups, each with its checked keys.
     #[inline]
     pub fn groups(&self) -> impl Iterator<Item = GroupView<'a>> + use<'a> {
-        let mut checked = self.checked;
-        self.groups.as_chunks::<16>().0.iter().map(move |group| {
+        let mut checked = self.checked_part();
+        self.groups_part().as_chunks::<16>().0.iter().map(move |group| {
             let (own, rest) = checked.split_at((u32_at(group, 8) as usize * 8).min(checked.len()));
             checked = rest;
             GroupView { snapshot_ts: Timestamp(u64_at(group, 0)), checked: own, ranges: u32_at(group, 12) }
@@ -290,42 +373,45 @@ impl<'a> FootprintView<'a> {
     /// All checked keys, of all groups.
     #[inline]
     pub fn checked(&self) -> impl ExactSizeIterator<Item = KeyHash> + use<'a> {
-        hashes(self.checked)
+        hashes(self.checked_part())
     }
 
     /// The tables and the versions that it planned with.
     #[inline]
     pub fn schemas(&self) -> impl Iterator<Item = (TableId, SchemaVersion)> + use<'a> {
-        let records = self.schemas.as_chunks::<8>().0.iter();
+        let schemas = self.part(self.schemas_start(), self.size(at::SCHEMAS) * 8);
+        let records = schemas.as_chunks::<8>().0.iter();
         records.map(|record| (TableId(u32_at(record, 0)), SchemaVersion(u32_at(record, 4))))
     }
 
     /// Explicit AUTO_INCREMENT values.
     pub fn auto_increments(&self) -> impl Iterator<Item = (TableId, u64)> + use<'a> {
-        let records = self.auto_increments.as_chunks::<12>().0.iter();
+        let auto_increments = self.part(self.auto_increments_start(), self.size(at::AUTO_INCREMENTS) * 12);
+        let records = auto_increments.as_chunks::<12>().0.iter();
         records.map(|record| (TableId(u32_at(record, 0)), u64_at(record, 4)))
     }
 
     /// The written keys.
     #[inline]
     pub fn written(&self) -> impl ExactSizeIterator<Item = KeyHash> + use<'a> {
-        hashes(self.written)
+        hashes(self.part(self.written_start(), self.written_count() * 8))
     }
 
     /// How many keys it writes.
     #[inline]
     pub fn written_count(&self) -> usize {
-        self.written.len() / 8
+        self.size(at::WRITTEN)
     }
 
     /// Whether every written key carries its table and itself.
     pub fn has_all_ordered(&self) -> bool {
-        self.written.is_empty() || !self.ordered.is_empty() && self.ordered().all(|key| key.is_some())
+        self.written_count() == 0
+            || self.size(at::ORDERED_BYTES) > 0 && self.ordered().all(|key| key.is_some())
     }
 
     /// The written keys as themselves, where present. Empty if none is.
     pub fn ordered(&self) -> impl Iterator<Item = Option<(TableId, &'a [u8])>> + use<'a> {
-        let mut reader = Reader::new(self.ordered);
+        let mut reader = Reader::new(self.ordered_part());
         std::iter::from_fn(move || {
             Some(match reader.bool().ok()? {
                 true => Some((TableId(reader.u32().ok()?), reader.bytes().ok()?)),
@@ -337,12 +423,12 @@ impl<'a> FootprintView<'a> {
     /// Whether it reads ranges.
     #[inline]
     pub fn has_ranges(&self) -> bool {
-        !self.ranges.is_empty()
+        self.size(at::RANGES_BYTES) > 0
     }
 
     /// The ranges of all groups, in order.
     pub fn ranges(&self) -> impl Iterator<Item = TableRange> + use<'a> {
-        let mut reader = Reader::new(self.ranges);
+        let mut reader = Reader::new(self.ranges_part());
         std::iter::from_fn(move || {
             let table = TableId(reader.u32().ok()?);
             Some(TableRange { table, range: flat::read_range(&mut reader).ok()? })
@@ -351,7 +437,7 @@ impl<'a> FootprintView<'a> {
 
     /// The receipts of a prepared commit; nothing for an inline one.
     pub fn receipts(&self) -> impl Iterator<Item = Receipt> + use<'a> {
-        let body = if self.prepared { self.body } else { &[] };
+        let body = if self.is_prepared() { self.body_part() } else { &[] };
         body.as_chunks::<RECEIPT>().0.iter().map(|record| Receipt {
             shard: ShardId(u32_at(record, 0)),
             epoch: Epoch(u64_at(record, 4)),
@@ -361,29 +447,42 @@ impl<'a> FootprintView<'a> {
 
     /// The slots of an inline commit's mutations; nothing for a prepared one.
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + use<'a> {
-        let mut reader = Reader::new(if self.prepared { &[] } else { self.body });
+        let mut reader = Reader::new(if self.is_prepared() { &[] } else { self.body_part() });
         std::iter::from_fn(move || flat::skip_mutation(&mut reader).ok())
     }
 
-    /// The mutations of an inline commit, sharing the memory of `whole`, in which this view lies.
-    pub(crate) fn mutations<'b>(&self, whole: &'b Bytes) -> impl Iterator<Item = Mutation> + use<'a, 'b> {
-        let mut reader = Reader::new(if self.prepared { &[] } else { self.body });
-        std::iter::from_fn(move || flat::read_mutation_within(&mut reader, whole).ok())
+    /// Those mutations of an inline commit whose slots `is_wanted`, sharing the memory of `whole`, in which this
+    /// view lies.
+    pub(crate) fn mutations<'b, W: Fn(Slot) -> bool>(
+        &self,
+        whole: &'b Bytes,
+        is_wanted: W,
+    ) -> impl Iterator<Item = Mutation> + use<'a, 'b, W> {
+        let mut reader = Reader::new(if self.is_prepared() { &[] } else { self.body_part() });
+        std::iter::from_fn(move || {
+            loop {
+                let slot = Slot(u16::from_le_bytes(*reader.rest().first_chunk()?));
+                if is_wanted(slot) {
+                    return flat::read_mutation_within(&mut reader, whole).ok();
+                }
+                flat::skip_mutation(&mut reader).ok()?;
+            }
+        })
     }
 
     /// The catalog change, if it is one.
     pub fn catalog_change(&self) -> Option<CatalogChange> {
-        if self.catalog_change.is_empty() {
+        if !self.is_catalog_change() {
             return None;
         }
-        let mut reader = Reader::new(self.catalog_change);
+        let mut reader = Reader::new(self.catalog_part());
         Some(flat::read_catalog_change(&mut reader).expect("a footprint was validated when it was decoded"))
     }
 
     /// Whether it is a catalog change.
     #[inline]
     pub fn is_catalog_change(&self) -> bool {
-        !self.catalog_change.is_empty()
+        self.size(at::CATALOG_BYTES) > 0
     }
 
     /// The footprint as a value of its own.
@@ -408,16 +507,16 @@ impl<'a> FootprintView<'a> {
                     .map(|(table, key)| (table, Key::new(Bytes::copy_from_slice(key)))),
             })
             .collect();
-        let body = if self.prepared {
+        let body = if self.is_prepared() {
             CommitBody::Prepared { receipts: self.receipts().collect(), written }
         } else {
-            let whole = Bytes::copy_from_slice(self.body);
+            let whole = Bytes::copy_from_slice(self.body_part());
             let mut reader = Reader::over(&whole);
             let mutations = std::iter::from_fn(|| flat::read_mutation(&mut reader).ok()).collect();
             CommitBody::Inline { mutations, written }
         };
         Footprint {
-            txn: self.txn,
+            txn: self.txn(),
             groups,
             schemas: self.schemas().collect(),
             auto_increments: self.auto_increments().collect(),

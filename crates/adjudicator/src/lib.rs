@@ -9,7 +9,7 @@
 //! ```text
 //!   footprint ─▶ leader ─▶ Command::Batch ─▶ log ─▶ apply ─▶ decisions ─▶ frontends
 //!                  │                                  │
-//!                  └ refuse_early: what already lost   └▶ one StreamEntry per shard ─▶ replicas
+//!                  └ refuse_early: what already lost   └▶ Streamed ─▶ a StreamEntry per shard that reads
 //! ```
 //!
 //! What `apply` does with each footprint of a batch, in this order ([`apply`](Adjudicator::apply) reads the same):
@@ -68,26 +68,41 @@ mod apply;
 mod catalog;
 mod checkpoint;
 pub mod command;
+mod decisions;
 pub mod explain;
 pub mod flat;
 pub mod footprint_view;
+mod moves;
+mod nodes;
 mod options;
 pub mod outcomes;
+pub mod page;
 mod placement;
 pub mod ranges;
 pub mod sequencer;
 mod state;
+mod streamed;
 mod timeline;
 pub mod window;
+pub mod workload;
+
+/// The highest cluster version that this code understands: new behaviour of `apply` waits until the log has raised the
+/// cluster to its version.
+pub const CLUSTER_VERSION_MAX: u32 = 1;
 
 pub use applied::{Applied, Reply};
 pub use assize_model::{PlacementChange, PlacementRefusal};
 pub use catalog::{CatalogDelta, CatalogObject};
 pub use command::{Batch, Bootstrap, Command};
+pub use decisions::Decisions;
 pub use explain::{Explainer, Explanation};
-pub use footprint_view::{EncodedFootprint, FootprintView};
+pub use footprint_view::{EncodedFootprint, FootprintView, encode_footprint};
+pub use moves::SlotMove;
+pub use nodes::NodeEntry;
 pub use options::{Options, Rule, Rules};
 pub use outcomes::Known;
+pub use page::OutcomePage;
 pub use placement::ReplicaState;
 pub use sequencer::Sequencer;
 pub use state::{Adjudicator, Begin, Identity};
+pub use streamed::Streamed;

@@ -27,6 +27,8 @@ pub enum Rule {
     RouteAtEntry,
     /// A batch takes its timestamps above everything closed.
     ClosedBound,
+    /// The low-water mark passes a move of slots only once their new owner has them.
+    SlotsArriveFirst,
 }
 
 /// A set of rules.
@@ -55,17 +57,8 @@ impl Rules {
 }
 
 /// What an adjudicator is started with that is not part of its replicated state.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Negative controls: rules that tests switch off. Empty everywhere else.
     pub disabled_rules: Rules,
-    /// Whether [`crate::Applied::stream`] is filled. A replica with no subscribers may save itself the work:
-    /// the stream is a consequence of the state, no part of it.
-    pub stream: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options { disabled_rules: Rules::NONE, stream: true }
-    }
 }

@@ -5,124 +5,31 @@
 //! it from then on) and its frontend has acknowledged it, or is gone. A full table refuses commits; it never
 //! drops an outcome to make room.
 //!
-//! Deadlines are part of the ids, so outcomes are kept in *generations*, one for each 1,024 ms of deadlines. A
-//! generation is a flat open-addressed table and is left behind as a whole; the few outcomes in it that are
-//! not acknowledged yet move to a small ordered map.
+//! Outcomes lie in [pages](crate::page) of consecutive numbers of one frontend. A page is *due* when its last
+//! deadline may have passed. Then what is acknowledged of it leaves as a page; the rest is *late* and leaves when
+//! the acknowledgement comes.
+//!
+//! ```text
+//!   decided ──▶ page, due at its deadline ──▶ acknowledged? ──▶ leaves memory, into the history
+//!                                                  └─ not yet: late ──▶ acknowledged ──┘
+//! ```
 
 use crate::flat;
-use crate::window::prefetch;
-use assize_codec::{DecodeError, Put, Reader};
+use crate::page::{Found, OutcomePage, PageKey};
+use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::{AbortReason, Decision, FrontendEpoch, FrontendId, Timestamp, TxnId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
-const GENERATION_MILLIS_LOG2: u32 = 10;
-const ABORTED: u64 = 1 << 63;
+/// Pages are looked at for what has passed its deadline once in 64 ms.
+const DUE_MILLIS_LOG2: u32 = 6;
+/// Where pages hold fewer outcomes than this on average, pages are what is bounded.
+const PAGE_OUTCOMES_MIN: usize = 8;
+/// So many pages are never too many.
+const PAGES_MIN: usize = 64;
 
-/// An entry of a generation: 0 as value is a free place, otherwise a commit timestamp, or [`ABORTED`] and the
-/// place of the reason.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Place {
-    low: u64,
-    high: u64,
-    value: u64,
-}
-
-const FREE: Place = Place { low: 0, high: 0, value: 0 };
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Generation {
-    places: Vec<Place>,
-    len: usize,
-    reasons: Vec<AbortReason>,
-}
-
-impl Generation {
-    /// An empty table that takes in `expected` outcomes before it has to grow.
-    fn for_about(expected: usize, spare: &mut Vec<Vec<Place>>) -> Self {
-        let size = (expected * 2 + 1).next_power_of_two().max(64);
-        let places = match spare.iter().position(|places| places.len() == size) {
-            Some(at) => {
-                let mut places = spare.swap_remove(at);
-                places.fill(FREE);
-                places
-            }
-            None => vec![FREE; size],
-        };
-        Generation { places, len: 0, reasons: Vec::new() }
-    }
-
-    fn is_crowded(len: usize, places: usize) -> bool {
-        len * 2 >= places
-    }
-
-    /// Where the search for an id begins.
-    #[inline]
-    fn start(&self, txn: TxnId) -> usize {
-        let hash =
-            (txn.0 as u64 ^ ((txn.0 >> 64) as u64).rotate_left(20)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (hash ^ hash >> 32) as usize & (self.places.len() - 1)
-    }
-
-    /// The place that holds this id, or the free place where it would go.
-    #[inline]
-    fn place_of(&self, txn: TxnId) -> usize {
-        let (low, high) = (txn.0 as u64, (txn.0 >> 64) as u64);
-        let mask = self.places.len() - 1;
-        let mut at = self.start(txn);
-        loop {
-            let place = &self.places[at];
-            if place.value == 0 || place.low == low && place.high == high {
-                return at;
-            }
-            at = (at + 1) & mask;
-        }
-    }
-
-    #[inline]
-    fn get(&self, txn: TxnId) -> Option<Decision> {
-        self.decision(self.places[self.place_of(txn)].value)
-    }
-
-    #[inline]
-    fn decision(&self, value: u64) -> Option<Decision> {
-        match value {
-            0 => None,
-            value if value & ABORTED != 0 => {
-                Some(Decision::Abort { reason: self.reasons[(value & !ABORTED) as usize].clone() })
-            }
-            value => Some(Decision::Commit { commit_ts: Timestamp(value) }),
-        }
-    }
-
-    #[inline]
-    fn insert(&mut self, txn: TxnId, value: u64) {
-        if Self::is_crowded(self.len, self.places.len()) {
-            self.grow();
-        }
-        let at = self.place_of(txn);
-        assert_eq!(self.places[at].value, 0, "a decision never changes");
-        self.places[at] = Place { low: txn.0 as u64, high: (txn.0 >> 64) as u64, value };
-        self.len += 1;
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        let old = std::mem::take(&mut self.places);
-        self.places = vec![FREE; old.len() * 2];
-        for place in old.into_iter().filter(|place| place.value != 0) {
-            let at = self.place_of(id_of(&place));
-            self.places[at] = place;
-        }
-    }
-
-    fn outcomes(&self) -> impl Iterator<Item = (TxnId, Decision)> + '_ {
-        self.places.iter().filter_map(|place| Some((id_of(place), self.decision(place.value)?)))
-    }
-}
-
-fn id_of(place: &Place) -> TxnId {
-    TxnId(u128::from(place.high) << 64 | u128::from(place.low))
-}
+/// Frontends have numbers below this: 20 bits of a transaction id.
+const FRONTENDS_MAX: u32 = 1 << 20;
 
 /// What the table knows of an id.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,34 +43,60 @@ pub enum Known {
     Past,
 }
 
+/// Hashes page keys, which nobody outside can choose to collide: frontends are the cluster's own.
+#[derive(Clone, Copy, Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("a page key is one number");
+    }
+
+    #[inline]
+    fn write_u128(&mut self, key: u128) {
+        let folded = key as u64 ^ ((key >> 64) as u64).rotate_left(40);
+        let spread = folded.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = spread ^ spread >> 32;
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A page in memory.
+#[derive(Clone, Debug)]
+struct Held {
+    page: OutcomePage,
+    /// The step of time at which it is looked at; `None` if it is late.
+    due: Option<u64>,
+}
+
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub struct Outcomes {
-    /// The numbers of the generations, rising; few at any time.
-    numbers: Vec<u64>,
-    /// The generations, in the order of their numbers.
-    generations: Vec<Generation>,
-    /// Past their deadline, not acknowledged.
-    late: BTreeMap<TxnId, Decision>,
+    /// Looked up, never walked.
+    pages: HashMap<PageKey, Box<Held>, BuildHasherDefault<KeyHasher>>,
+    /// Pages by the step of time at which they are looked at, in no order.
+    due: BTreeMap<u64, Vec<PageKey>>,
+    late: BTreeSet<PageKey>,
+    /// Outcomes of ids whose number another id has, which happens to frontends that count wrongly.
+    strays: BTreeMap<TxnId, Decision>,
     len: usize,
     max: usize,
-    /// Memory of generations left behind, for new ones: pages that the system has given already.
-    spare: Vec<Vec<Place>>,
 }
-
-/// So many tables left behind are kept for new generations.
-const SPARE_MAX: usize = 4;
 
 impl Outcomes {
     /// Will hold at most `max` outcomes.
     pub fn new(max: usize) -> Self {
         Outcomes {
-            numbers: Vec::new(),
-            generations: Vec::new(),
-            late: BTreeMap::new(),
+            pages: HashMap::default(),
+            due: BTreeMap::new(),
+            late: BTreeSet::new(),
+            strays: BTreeMap::new(),
             len: 0,
             max,
-            spare: Vec::new(),
         }
     }
 
@@ -180,51 +113,35 @@ impl Outcomes {
     /// Whether no more can be taken in.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.len >= self.max
-    }
-
-    fn number_of(txn: TxnId) -> u64 {
-        txn.deadline().millis() >> GENERATION_MILLIS_LOG2
-    }
-
-    #[inline]
-    fn generation_of(&self, txn: TxnId) -> Option<&Generation> {
-        let number = Self::number_of(txn);
-        // Most ask for one of the last few.
-        let at = self.numbers.iter().rposition(|n| *n <= number)?;
-        (self.numbers[at] == number).then(|| &self.generations[at])
-    }
-
-    /// Asks the processor to fetch what a lookup of this id will need.
-    #[inline]
-    pub fn prefetch(&self, txn: TxnId) {
-        if let Some(generation) = self.generation_of(txn) {
-            prefetch(&generation.places[generation.start(txn)]);
-        }
+        self.len >= self.max || self.pages.len() >= self.max / PAGE_OUTCOMES_MIN + PAGES_MIN
     }
 
     /// What was decided, if it is held.
     #[inline]
     pub fn get(&self, txn: TxnId) -> Option<Decision> {
-        let young = self.generation_of(txn).and_then(|generation| generation.get(txn));
-        if young.is_some() || self.late.is_empty() { young } else { self.late.get(&txn).cloned() }
+        match self.pages.get(&PageKey::of(txn))?.page.get(txn) {
+            Found::Nothing => None,
+            Found::Decided(decision) => Some(decision),
+            Found::TakenByAnother => self.strays.get(&txn).cloned(),
+        }
     }
 
+    /// The page in which there is a place for this id; `None` if another has it.
     #[inline]
-    fn generation_for(&mut self, txn: TxnId) -> &mut Generation {
-        let number = Self::number_of(txn);
-        let at = self.numbers.iter().rposition(|n| *n <= number);
-        match at {
-            Some(at) if self.numbers[at] == number => &mut self.generations[at],
-            _ => {
-                let at = at.map_or(0, |before| before + 1);
-                // About as many as in the one before.
-                let expected = at.checked_sub(1).map_or(0, |before| self.generations[before].len);
-                self.numbers.insert(at, number);
-                self.generations.insert(at, Generation::for_about(expected, &mut self.spare));
-                &mut self.generations[at]
-            }
+    fn page_for(&mut self, txn: TxnId) -> Option<&mut OutcomePage> {
+        let (due, late) = (&mut self.due, &mut self.late);
+        let step = step_of(txn.deadline());
+        let key = PageKey::of(txn);
+        let held = self.pages.entry(key).or_insert_with(|| {
+            due.entry(step).or_default().push(key);
+            Box::new(Held { page: OutcomePage::new(key), due: Some(step) })
+        });
+        if held.due.is_none() {
+            held.due = Some(step);
+            late.remove(&key);
+            due.entry(step).or_default().push(key);
         }
+        held.page.has_place_for(txn).then_some(&mut held.page)
     }
 
     /// Takes in a commit that was just decided.
@@ -233,9 +150,11 @@ impl Outcomes {
     /// If the id is there already: a decision never changes.
     #[inline]
     pub fn insert_commit(&mut self, txn: TxnId, commit_ts: Timestamp) {
-        assert!(commit_ts.0 != 0 && commit_ts.0 & ABORTED == 0, "a timestamp has 63 bits");
-        self.generation_for(txn).insert(txn, commit_ts.0);
         self.len += 1;
+        match self.page_for(txn) {
+            Some(page) => page.put_commit(txn, commit_ts),
+            None => self.insert_stray(txn, Decision::Commit { commit_ts }),
+        }
     }
 
     /// Takes in a refusal that was just decided.
@@ -243,104 +162,220 @@ impl Outcomes {
     /// # Panics
     /// If the id is there already: a decision never changes.
     pub fn insert_abort(&mut self, txn: TxnId, reason: &AbortReason) {
-        let generation = self.generation_for(txn);
-        generation.reasons.push(reason.clone());
-        generation.insert(txn, ABORTED | (generation.reasons.len() as u64 - 1));
         self.len += 1;
+        match self.page_for(txn) {
+            Some(page) => page.put_abort(txn, reason.clone()),
+            None => self.insert_stray(txn, Decision::Abort { reason: reason.clone() }),
+        }
     }
 
-    /// Leaves behind what lies wholly before `now`; what `is_needed` still needs stays. Returns what left memory.
-    pub fn expire(&mut self, now: Timestamp, is_needed: impl Fn(TxnId) -> bool) -> Vec<(TxnId, Decision)> {
+    #[cold]
+    fn insert_stray(&mut self, txn: TxnId, decision: Decision) {
+        let place_holder = self.pages.get(&PageKey::of(txn)).map(|held| held.page.get(txn));
+        assert_eq!(place_holder, Some(Found::TakenByAnother), "a decision never changes");
+        assert_eq!(self.strays.insert(txn, decision), None, "a decision never changes");
+    }
+
+    /// Leaves behind what lies wholly before `now` and is not needed: numbers of a frontend's life from
+    /// `needed_from` on are. Returns what left memory.
+    pub fn expire(
+        &mut self,
+        now: Timestamp,
+        needed_from: impl Fn(FrontendId, FrontendEpoch) -> u64,
+    ) -> Vec<OutcomePage> {
+        let current = step_of(now);
         let mut gone = Vec::new();
-        let current = now.millis() >> GENERATION_MILLIS_LOG2;
-        while self.numbers.first().is_some_and(|number| *number < current) {
-            self.numbers.remove(0);
-            let old = self.generations.remove(0);
-            for (txn, decision) in old.outcomes() {
-                if is_needed(txn) {
-                    self.late.insert(txn, decision);
+        while let Some(first) = self.due.first_entry()
+            && *first.key() < current
+        {
+            let mut keys = first.remove();
+            keys.sort_unstable();
+            for key in keys {
+                let held = self.pages.get_mut(&key).expect("what is due is held");
+                let step = step_of(held.page.deadline());
+                if step >= current {
+                    // It has taken in more since it was filed.
+                    held.due = Some(step);
+                    self.due.entry(step).or_default().push(key);
                 } else {
-                    gone.push((txn, decision));
+                    held.due = None;
+                    self.late.insert(key);
+                    gone.extend(self.release(key, &needed_from));
                 }
             }
-            if self.spare.len() == SPARE_MAX {
-                self.spare.remove(0);
-            }
-            self.spare.push(old.places);
         }
-        self.len -= gone.len();
+        self.release_strays(now, &needed_from, &mut gone);
         gone
     }
 
-    /// Leaves behind what was past its deadline and is now acknowledged. Returns what left memory.
+    fn release_strays(
+        &mut self,
+        now: Timestamp,
+        needed_from: &impl Fn(FrontendId, FrontendEpoch) -> u64,
+        gone: &mut Vec<OutcomePage>,
+    ) {
+        let is_over = |txn: &TxnId, _: &mut Decision| {
+            txn.deadline() < now && txn.sequence() < needed_from(txn.frontend(), txn.frontend_epoch())
+        };
+        for (txn, decision) in self.strays.extract_if(.., is_over) {
+            let mut page = OutcomePage::new(PageKey::of(txn));
+            page.put_decision(txn, decision);
+            self.len -= 1;
+            gone.push(page);
+        }
+    }
+
+    /// Leaves behind what was past its deadline and is not needed any more. Returns what left memory.
     pub fn acknowledge(
         &mut self,
         frontend: FrontendId,
-        is_needed: impl Fn(TxnId) -> bool,
-    ) -> Vec<(TxnId, Decision)> {
-        let gone: Vec<(TxnId, Decision)> =
-            self.late.extract_if(.., |txn, _| txn.frontend() == frontend && !is_needed(*txn)).collect();
-        self.len -= gone.len();
+        now: Timestamp,
+        needed_from: impl Fn(FrontendId, FrontendEpoch) -> u64,
+    ) -> Vec<OutcomePage> {
+        if frontend.0 >= FRONTENDS_MAX {
+            return Vec::new();
+        }
+        let of_frontend = PageKey::of_frontend(frontend).into_iter().flat_map(|keys| self.late.range(keys));
+        let is_concerned =
+            |key: &&PageKey| key.first_number() < needed_from(key.frontend(), key.frontend_epoch());
+        let concerned: Vec<PageKey> = of_frontend.filter(is_concerned).copied().collect();
+        let mut gone = concerned.into_iter().filter_map(|key| self.release(key, &needed_from)).collect();
+        self.release_strays(now, &needed_from, &mut gone);
         gone
     }
 
+    /// Takes what is not needed out of a late page.
+    fn release(
+        &mut self,
+        key: PageKey,
+        needed_from: &impl Fn(FrontendId, FrontendEpoch) -> u64,
+    ) -> Option<OutcomePage> {
+        let needed_from = needed_from(key.frontend(), key.frontend_epoch());
+        let held = self.pages.get_mut(&key)?;
+        let gone = if held.page.last_number() < needed_from {
+            self.late.remove(&key);
+            self.pages.remove(&key)?.page
+        } else {
+            Some(held.page.split_below(needed_from)).filter(|page| !page.is_empty())?
+        };
+        self.len -= gone.len();
+        Some(gone)
+    }
+
+    const TAG: [u8; 4] = *b"AJoc";
+    const CHUNK: usize = 1 << 22;
+
+    /// Writes everything, in envelopes of little more than 4 MiB.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.put_u64(self.max as u64);
-        out.put_varint(self.generations.len() as u64);
-        for (number, generation) in self.numbers.iter().zip(&self.generations) {
-            out.put_u64(*number);
-            out.put_varint(generation.reasons.len() as u64);
-            generation.reasons.iter().for_each(|reason| flat::put_reason(out, reason));
-            // Exactly, free places and all: a restored table must lie in memory as the others do.
-            out.put_varint(generation.places.len() as u64);
-            for place in &generation.places {
-                out.put_u64(place.low);
-                out.put_u64(place.high);
-                out.put_u64(place.value);
+        let mut body = Vec::with_capacity(Self::CHUNK + (2 << 10));
+        body.put_u64(self.max as u64);
+        body.put_varint(self.strays.len() as u64);
+        for (txn, decision) in &self.strays {
+            body.put_u128(txn.0);
+            flat::put_decision(&mut body, decision);
+        }
+        body.put_varint(self.pages.len() as u64);
+        let mut put = |key: &PageKey, due: u64| {
+            if body.len() >= Self::CHUNK {
+                envelope::seal_into(out, Self::TAG, 1, &body);
+                body.clear();
             }
+            body.put_u64(due);
+            self.pages[key].page.encode(&mut body);
+        };
+        for (step, keys) in &self.due {
+            // Sorted, so that equal states have equal bytes.
+            let mut keys = keys.clone();
+            keys.sort_unstable();
+            keys.iter().for_each(|key| put(key, *step));
         }
-        out.put_varint(self.late.len() as u64);
-        for (txn, decision) in &self.late {
-            out.put_u128(txn.0);
-            flat::put_decision(out, decision);
-        }
+        self.late.iter().for_each(|key| put(key, LATE));
+        envelope::seal_into(out, Self::TAG, 1, &body);
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let max = reader.u64()?;
-        let max = usize::try_from(max).map_err(|_| reader.bad("number of outcomes", max))?;
-        let mut outcomes = Outcomes::new(max);
+        let mut body = Reader::new(envelope::open_next(reader, Self::TAG, 1)?.1);
+        let mut outcomes = Outcomes::new(read_max(&mut body)?);
+        for _ in 0..body.count(17)? {
+            let txn = flat::read_txn(&mut body)?;
+            outcomes.strays.insert(txn, flat::read_decision(&mut body)?);
+        }
+        outcomes.len = outcomes.strays.len();
+        for _ in 0..body.varint()? {
+            if body.is_done() {
+                body = Reader::new(envelope::open_next(reader, Self::TAG, 1)?.1);
+            }
+            let due = Some(body.u64()?).filter(|due| *due != LATE);
+            let page = OutcomePage::decode(&mut body)?;
+            let key = page.key();
+            outcomes.len += page.len();
+            match due {
+                Some(step) => outcomes.due.entry(step).or_default().push(key),
+                None => drop(outcomes.late.insert(key)),
+            }
+            if outcomes.pages.insert(key, Box::new(Held { page, due })).is_some() {
+                return Err(body.bad("page that is there once", key.bits() as u64));
+            }
+        }
+        body.finish()?;
+        Ok(outcomes)
+    }
+
+    /// The part of a head of the first version: open-addressed tables by deadline.
+    pub(crate) fn decode_v1(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut outcomes = Outcomes::new(read_max(reader)?);
+        let mut insert = |reader: &Reader<'_>, txn: TxnId, decision: &Decision| {
+            if outcomes.get(txn).is_some() {
+                return Err(reader.bad("transaction that is there once", txn.0 as u64));
+            }
+            match decision {
+                Decision::Commit { commit_ts } if commit_ts.0 == 0 || commit_ts.0 >> 63 == 1 => {
+                    Err(reader.bad("commit timestamp", commit_ts.0))
+                }
+                Decision::Commit { commit_ts } => Ok(outcomes.insert_commit(txn, *commit_ts)),
+                Decision::Abort { reason } => Ok(outcomes.insert_abort(txn, reason)),
+            }
+        };
         for _ in 0..reader.count(10)? {
-            let number = reader.u64()?;
+            let _generation = reader.u64()?;
             let reasons =
                 (0..reader.count(1)?).map(|_| flat::read_reason(reader)).collect::<Result<Vec<_>, _>>()?;
-            let count = reader.count(24)?;
-            let mut generation = Generation { places: Vec::with_capacity(count), len: 0, reasons };
-            for _ in 0..count {
-                let place = Place { low: reader.u64()?, high: reader.u64()?, value: reader.u64()? };
-                if place.value & ABORTED != 0 && (place.value & !ABORTED) >= generation.reasons.len() as u64 {
-                    return Err(reader.bad("reason", place.value));
+            for _ in 0..reader.count(24)? {
+                let (low, high, value) = (reader.u64()?, reader.u64()?, reader.u64()?);
+                if value == 0 {
+                    continue;
                 }
-                generation.len += usize::from(place.value != 0);
-                generation.places.push(place);
+                let txn = TxnId::from_bits(u128::from(high) << 64 | u128::from(low))
+                    .ok_or_else(|| reader.bad("transaction id", high))?;
+                let decision = if value >> 63 == 0 {
+                    Decision::Commit { commit_ts: Timestamp(value) }
+                } else {
+                    let reason = reasons.get((value & (u64::MAX >> 1)) as usize);
+                    Decision::Abort { reason: reason.ok_or_else(|| reader.bad("reason", value))?.clone() }
+                };
+                insert(reader, txn, &decision)?;
             }
-            if !count.is_power_of_two() || generation.len >= count {
-                return Err(reader.bad("outcome table size", count as u64));
-            }
-            if outcomes.numbers.last().is_some_and(|last| *last >= number) {
-                return Err(reader.bad("generation after the last", number));
-            }
-            outcomes.len += generation.len;
-            outcomes.numbers.push(number);
-            outcomes.generations.push(generation);
         }
         for _ in 0..reader.count(17)? {
             let txn = flat::read_txn(reader)?;
-            outcomes.late.insert(txn, flat::read_decision(reader)?);
+            // They are found to be late when they are due, which is at once.
+            let decision = flat::read_decision(reader)?;
+            insert(reader, txn, &decision)?;
         }
-        outcomes.len += outcomes.late.len();
         Ok(outcomes)
     }
+}
+
+/// In a checkpoint: the step of a page that is late.
+const LATE: u64 = u64::MAX;
+
+fn step_of(time: Timestamp) -> u64 {
+    time.millis() >> DUE_MILLIS_LOG2
+}
+
+fn read_max(reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
+    let max = reader.u64()?;
+    usize::try_from(max).map_err(|_| reader.bad("number of outcomes", max))
 }
 
 /// The frontends, their lives, what they have acknowledged and the oldest snapshot they hold.
@@ -402,7 +437,7 @@ impl Frontends {
             return Some(frontend.epoch);
         }
         let epoch = before.map_or(0, |frontend| frontend.epoch.0) + 1;
-        if epoch > Self::EPOCH_MAX || id.0 >= 1 << 20 {
+        if epoch > Self::EPOCH_MAX || id.0 >= FRONTENDS_MAX {
             return None;
         }
         let epoch = FrontendEpoch(epoch);
@@ -445,11 +480,13 @@ impl Frontends {
         self.known.values().filter(|frontend| frontend.nonce.is_some()).map(|f| f.oldest_snapshot).min()
     }
 
-    /// Whether somebody may still ask for this outcome: its frontend lives that life and has not acknowledged it.
-    pub fn needs(&self, txn: TxnId) -> bool {
-        self.known.get(&txn.frontend()).is_some_and(|frontend| {
-            frontend.epoch == txn.frontend_epoch() && txn.sequence() >= frontend.acknowledged_below
-        })
+    /// The lowest number of which somebody may still ask: what its frontend has not acknowledged while it lives that
+    /// life. No number at all of a life that is over.
+    pub fn needed_from(&self, id: FrontendId, epoch: FrontendEpoch) -> u64 {
+        match self.known.get(&id) {
+            Some(frontend) if frontend.epoch == epoch => frontend.acknowledged_below,
+            _ => u64::MAX,
+        }
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -468,7 +505,7 @@ impl Frontends {
         let mut frontends = Frontends::default();
         for _ in 0..reader.count(33)? {
             let id = reader.u32()?;
-            if id >= 1 << 20 {
+            if id >= FRONTENDS_MAX {
                 return Err(reader.bad("frontend", id.into()));
             }
             let epoch = FrontendEpoch(reader.u32()?);

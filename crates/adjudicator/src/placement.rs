@@ -1,9 +1,11 @@
 //! Which shard holds which slots, which replicas count, and how far those have come.
 
 use crate::flat;
+use crate::moves::{self, SlotMove};
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Writes a change of the placement.
 pub(crate) fn encode_change(change: &PlacementChange, out: &mut Vec<u8>) {
@@ -61,16 +63,73 @@ pub(crate) struct Shards {
     placement: Placement,
     replicas: BTreeMap<(ShardId, ReplicaId), ReplicaState>,
     suspended: BTreeSet<ShardId>,
-    /// For every slot the place of its shard among the placement's shards in order; a consequence of
-    /// `placement`.
-    routes: Vec<u16>,
+    /// Slots that are, or may still be read, in two places.
+    moves: BTreeSet<SlotMove>,
+    /// A consequence of `placement`.
+    routing: Arc<Routing>,
+}
+
+/// A placement made for looking things up in every transaction's way. Shards are named by their place among all
+/// shards in order.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Routing {
+    shards: Vec<(ShardId, Epoch)>,
+    /// For every slot the place of its shard.
+    slots: Vec<u16>,
+}
+
+impl Routing {
+    /// The place of a slot's shard.
+    #[inline]
+    pub(crate) fn route(&self, slot: Slot) -> usize {
+        usize::from(self.slots[usize::from(slot.0)])
+    }
+
+    /// The place of a shard.
+    #[inline]
+    pub(crate) fn place_of(&self, shard: ShardId) -> Option<usize> {
+        // Few shards, most of them numbered without gaps.
+        let first = self.shards.first()?.0;
+        let guess = shard.0.wrapping_sub(first.0) as usize;
+        match self.shards.get(guess) {
+            Some((found, _)) if *found == shard => Some(guess),
+            _ => self.shards.binary_search_by_key(&shard, |(shard, _)| *shard).ok(),
+        }
+    }
+
+    /// The epoch of a shard.
+    #[inline]
+    pub(crate) fn epoch_of(&self, shard: ShardId) -> Option<Epoch> {
+        self.place_of(shard).map(|place| self.shards[place].1)
+    }
+
+    /// All shards, in order.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = ShardId> + '_ {
+        self.shards.iter().map(|(shard, _)| *shard)
+    }
+
+    /// Shards without slots.
+    pub(crate) fn of_shards(shards: impl IntoIterator<Item = ShardId>) -> Self {
+        Routing { shards: shards.into_iter().map(|shard| (shard, Epoch(0))).collect(), slots: Vec::new() }
+    }
+
+    fn slots_of(placement: &Placement) -> Vec<u16> {
+        let mut slots = vec![0; Slot::COUNT as usize];
+        let ends = placement.ranges.keys().skip(1).map(|slot| usize::from(slot.0));
+        let ends: Vec<usize> = ends.chain([Slot::COUNT as usize]).collect();
+        for ((first, shard), end) in placement.ranges.iter().zip(ends) {
+            let place = placement.shards.keys().position(|s| s == shard).expect("ranges name shards");
+            slots[usize::from(first.0)..end].fill(place as u16);
+        }
+        slots
+    }
 }
 
 impl Shards {
     pub(crate) fn new(placement: Placement) -> Self {
         let mut shards = Shards { placement, ..Shards::default() };
         shards.count_configured(Position::default());
-        shards.reroute();
+        shards.reroute(true);
         shards
     }
 
@@ -86,15 +145,9 @@ impl Shards {
         !self.suspended.is_empty()
     }
 
-    /// The place of a slot's shard among all shards in order.
-    #[inline]
-    pub(crate) fn route(&self, slot: Slot) -> usize {
-        usize::from(self.routes[usize::from(slot.0)])
-    }
-
-    /// The place of a shard among all shards in order.
-    pub(crate) fn place_of(&self, shard: ShardId) -> Option<usize> {
-        self.placement.shards.keys().position(|s| *s == shard)
+    /// The placement, made for looking things up.
+    pub(crate) fn routing(&self) -> &Arc<Routing> {
+        &self.routing
     }
 
     pub(crate) fn replicas(&self) -> &BTreeMap<(ShardId, ReplicaId), ReplicaState> {
@@ -112,14 +165,11 @@ impl Shards {
         of_shard.filter(|(_, replica)| replica.counts).map(|(_, replica)| replica.durable).min()
     }
 
-    fn reroute(&mut self) {
-        self.routes = vec![0; Slot::COUNT as usize];
-        let ends = self.placement.ranges.keys().skip(1).map(|slot| usize::from(slot.0));
-        let ends: Vec<usize> = ends.chain([Slot::COUNT as usize]).collect();
-        for ((first, shard), end) in self.placement.ranges.iter().zip(ends) {
-            let place = self.placement.shards.keys().position(|s| s == shard).expect("ranges name shards");
-            self.routes[usize::from(first.0)..end].fill(place as u16);
-        }
+    /// Follows the placement; `slots` is false where a test keeps routes as they were.
+    fn reroute(&mut self, slots: bool) {
+        let shards = self.placement.shards.iter().map(|(shard, part)| (*shard, part.epoch)).collect();
+        let slots = if slots { Routing::slots_of(&self.placement) } else { self.routing.slots.clone() };
+        self.routing = Arc::new(Routing { shards, slots });
     }
 
     /// Configured replicas that are not registered yet count from here on.
@@ -132,11 +182,13 @@ impl Shards {
         }
     }
 
-    /// Changes the placement. Returns the shards whose epoch rose.
+    /// Changes the placement by the entry `at`. Replicas that are configured from here on need every entry after `now`.
+    /// Returns the shards whose epoch rose.
     pub(crate) fn change(
         &mut self,
         change: &PlacementChange,
         now: Position,
+        at: Position,
         reroute: bool,
     ) -> Result<Vec<ShardId>, PlacementRefusal> {
         let before = &self.placement;
@@ -147,6 +199,9 @@ impl Shards {
         after.epoch = Epoch(before.epoch.0 + 1);
         for (shard, replicas) in &change.shards {
             match replicas {
+                None if self.moves.iter().any(|moved| moved.from == *shard) => {
+                    return Err(PlacementRefusal::StillNeeded(*shard));
+                }
                 None => drop(after.shards.remove(shard)),
                 Some(replicas) if replicas.is_empty() => return Err(PlacementRefusal::NoReplicas(*shard)),
                 Some(replicas) => after.shards.entry(*shard).or_default().replicas = replicas.clone(),
@@ -187,12 +242,39 @@ impl Shards {
             }
         });
         self.suspended.retain(|shard| after.shards.contains_key(shard));
+        self.moves.extend(moves::between(before, &after, at));
+        self.moves.retain(|moved| after.shards.contains_key(&moved.to));
         self.placement = after;
         self.count_configured(now);
-        if reroute {
-            self.reroute();
-        }
+        self.reroute(reroute);
         Ok(changed)
+    }
+
+    /// Moves whose slots somebody may still read where they were.
+    pub(crate) fn moves(&self) -> &BTreeSet<SlotMove> {
+        &self.moves
+    }
+
+    /// The low-water mark must stay below this: slots have moved, and have not arrived.
+    pub(crate) fn low_water_bound(&self) -> Option<Timestamp> {
+        self.moves.iter().filter(|moved| !self.has_arrived(moved)).map(|moved| moved.at.closed_ts).min()
+    }
+
+    /// Whether those who count among the configured replicas of the new owner are durable past the move.
+    fn has_arrived(&self, moved: &SlotMove) -> bool {
+        let Some(part) = self.placement.shards.get(&moved.to) else { return true };
+        let replicas = part.replicas.keys().filter_map(|replica| self.replicas.get(&(moved.to, *replica)));
+        let mut counted = replicas.filter(|replica| replica.counts);
+        counted.all(|replica| replica.durable.index >= moved.at.index)
+    }
+
+    /// The low-water mark has risen: nobody reads below it any more.
+    pub(crate) fn forget_moves(&mut self, low_water: Timestamp) {
+        self.moves.retain(|moved| low_water < moved.at.closed_ts);
+    }
+
+    pub(crate) fn restore_moves(&mut self, moves: BTreeSet<SlotMove>) {
+        self.moves = moves;
     }
 
     /// A learner, or a replica that comes back: from now on it counts for the log and for intents.
@@ -285,7 +367,7 @@ impl Shards {
             shards.suspended.insert(ShardId(reader.u32()?));
         }
         if !shards.placement.ranges.is_empty() {
-            shards.reroute();
+            shards.reroute(true);
         }
         Ok(shards)
     }
@@ -313,6 +395,8 @@ fn assign(ranges: &mut BTreeMap<Slot, ShardId>, first: Slot, last: Slot, shard: 
 mod tests {
     use super::*;
 
+    const AT: Position = Position { index: LogIndex(7), closed_ts: Timestamp(70) };
+
     #[test]
     fn slots_move_and_only_the_shards_concerned_get_a_new_epoch() {
         let mut shards = Shards::new(Placement::even(4, NodeId(1)));
@@ -321,7 +405,7 @@ mod tests {
             slots: vec![(Slot(100), Slot(199), ShardId(2))],
             ..PlacementChange::default()
         };
-        let changed = shards.change(&change, Position::default(), true).unwrap();
+        let changed = shards.change(&change, Position::default(), AT, true).unwrap();
         assert_eq!(changed, [ShardId(1), ShardId(2)]);
         assert_eq!(shards.placement().shard_of(Slot(99)), ShardId(1));
         assert_eq!(shards.placement().shard_of(Slot(100)), ShardId(2));
@@ -330,20 +414,49 @@ mod tests {
         assert_eq!(shards.placement().shard_epoch(ShardId(3)), Some(Epoch(1)));
         assert_eq!(shards.placement().shard_epoch(ShardId(2)), Some(Epoch(2)));
         for slot in 0..=u16::MAX {
-            let place = shards.place_of(shards.placement().shard_of(Slot(slot))).unwrap();
-            assert_eq!(shards.route(Slot(slot)), place);
+            let place = shards.routing().place_of(shards.placement().shard_of(Slot(slot))).unwrap();
+            assert_eq!(shards.routing().route(Slot(slot)), place);
         }
         let back = PlacementChange {
             expected: Epoch(2),
             slots: vec![(Slot(100), Slot(199), ShardId(1))],
             ..PlacementChange::default()
         };
-        shards.change(&back, Position::default(), true).unwrap();
+        shards.change(&back, Position::default(), AT, true).unwrap();
         assert_eq!(shards.placement().ranges, Placement::even(4, NodeId(1)).ranges);
         assert_eq!(
-            shards.change(&back, Position::default(), true),
+            shards.change(&back, Position::default(), AT, true),
             Err(PlacementRefusal::EpochMoved { current: Epoch(3) })
         );
+    }
+
+    #[test]
+    fn a_shard_stays_until_its_slots_have_arrived_and_nobody_reads_them_there() {
+        let (s1, s2) = (ShardId(1), ShardId(2));
+        let mut shards = Shards::new(Placement::even_replicated(2, &[NodeId(1), NodeId(2), NodeId(3)]));
+        let merge = PlacementChange {
+            expected: Epoch(1),
+            slots: vec![(Slot(0), Slot(u16::MAX), s2)],
+            ..PlacementChange::default()
+        };
+        shards.change(&merge, Position::default(), AT, true).unwrap();
+        let remove = |expected| PlacementChange {
+            expected: Epoch(expected),
+            shards: vec![(s1, None)],
+            ..PlacementChange::default()
+        };
+        assert_eq!(shards.low_water_bound(), Some(Timestamp(70)));
+        for replica in [1, 2, 3] {
+            assert_eq!(shards.low_water_bound(), Some(Timestamp(70)), "before replica {replica}");
+            shards.report(s2, ReplicaId(replica), AT);
+        }
+        assert_eq!(shards.low_water_bound(), None);
+        let refused = shards.change(&remove(2), Position::default(), AT, true);
+        assert_eq!(refused, Err(PlacementRefusal::StillNeeded(s1)), "an old scan may be on its way");
+        shards.forget_moves(Timestamp(69));
+        assert_eq!(shards.moves().len(), 1);
+        shards.forget_moves(Timestamp(70));
+        shards.change(&remove(2), Position::default(), AT, true).unwrap();
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The replicated state, and what may be asked of it.
 
 use crate::catalog::{Catalog, CatalogDelta, CatalogObject};
+use crate::moves::SlotMove;
+use crate::nodes::{NodeEntry, Nodes};
 use crate::options::{Options, Rule};
 use crate::outcomes::{Frontend, Frontends, Known, Outcomes};
 use crate::placement::{ReplicaState, Shards};
@@ -54,6 +56,7 @@ pub struct Adjudicator {
     pub(crate) frontends: Frontends,
     pub(crate) catalog: Catalog,
     pub(crate) shards: Shards,
+    pub(crate) nodes: Nodes,
 }
 
 impl Adjudicator {
@@ -77,6 +80,7 @@ impl Adjudicator {
             frontends: Frontends::default(),
             catalog: Catalog::default(),
             shards: Shards::default(),
+            nodes: Nodes::default(),
         }
     }
 
@@ -163,9 +167,20 @@ impl Adjudicator {
         self.shards.placement()
     }
 
+    /// Every node and what it is.
+    pub fn nodes(&self) -> &BTreeMap<NodeId, NodeEntry> {
+        self.nodes.entries()
+    }
+
     /// Every registered replica and how it stands.
     pub fn replicas(&self) -> &BTreeMap<(ShardId, ReplicaId), ReplicaState> {
         self.shards.replicas()
+    }
+
+    /// Slots that have moved and may still be read where they were, the oldest move first. A shard is not removed while
+    /// one of its own is among them.
+    pub fn slot_moves(&self) -> impl Iterator<Item = &SlotMove> {
+        self.shards.moves().iter()
     }
 
     /// Log entries above this are still needed by some replica that counts; `None` if there are no replicas.

@@ -36,6 +36,7 @@ fn start(options: Options, window_log2: u8) -> Adjudicator {
     let mut bootstrap = Bootstrap::new(1, SEED, Timestamp::from_millis(1000), Placement::even(3, NodeId(1)));
     bootstrap.window_log2 = window_log2;
     bootstrap.range_keys_max = 20;
+    bootstrap.outcomes_max = 2 << 20;
     state.apply(LogIndex(1), &Command::Bootstrap(bootstrap));
     state.apply(LogIndex(2), &Command::GrantFrontend { frontend: FrontendId(1), nonce: 1 });
     state.apply(LogIndex(3), &Command::TrackRanges(TABLE));
@@ -108,16 +109,17 @@ proptest! {
                 restored = Some(Adjudicator::decode_checkpoint(Options::default(), &state.encode_checkpoint()).unwrap());
             }
             let mut streamed: BTreeMap<TxnId, usize> = BTreeMap::new();
-            for (shard, entry) in &applied.stream {
+            for (shard, entry) in applied.stream_entries() {
                 for commit in &entry.commits {
                     let ShardWrites::Inline(mutations) = &commit.writes else { panic!("all are inline") };
                     *streamed.entry(commit.txn).or_default() += mutations.len();
                     for mutation in mutations {
-                        prop_assert_eq!(state.placement().shard_of(mutation.slot), *shard);
+                        prop_assert_eq!(state.placement().shard_of(mutation.slot), shard);
                     }
                 }
             }
-            for (footprint, decision) in sent.iter().zip(&applied.decisions) {
+            let decisions: Vec<Decision> = applied.decisions.iter().collect();
+            for (footprint, decision) in sent.iter().zip(&decisions) {
                 if let Some((_, before)) = seen.iter().find(|(f, _)| f.txn == footprint.txn) {
                     prop_assert_eq!(before, decision, "a decision never changes");
                     continue;
@@ -249,7 +251,10 @@ proptest! {
 fn samples() -> Vec<Command> {
     let replicas = BTreeMap::from([(ReplicaId(1), NodeId(2))]);
     vec![
-        Command::Bootstrap(Bootstrap::new(1, 2, Timestamp(3), Placement::even(2, NodeId(4)))),
+        Command::Bootstrap(Bootstrap {
+            outcomes_max: 2 << 20,
+            ..Bootstrap::new(1, 2, Timestamp(3), Placement::even(2, NodeId(4)))
+        }),
         Command::Batch(Batch::new(
             Timestamp(5),
             [&footprint(
@@ -306,7 +311,22 @@ fn samples() -> Vec<Command> {
                 below: 43,
             }],
         },
+        Command::SetNode { node: NodeId(44), entry: Some(sample_node()) },
+        Command::SetNode { node: NodeId(45), entry: None },
+        Command::NoteHash,
     ]
+}
+
+fn sample_node() -> NodeEntry {
+    NodeEntry {
+        peer_address: "a:1".into(),
+        admin_address: "a:2".into(),
+        mysql_address: "a:3".into(),
+        roles: vec!["adjudicator".into(), "shard".into()],
+        zone: "zone".into(),
+        version: "0.1.0".into(),
+        cluster_version: 1,
+    }
 }
 
 /// Bytes in a log outlive the program that wrote them: this file is never regenerated, only added to.
@@ -385,8 +405,7 @@ fn a_leader_closes_nothing_above_the_base_of_an_entry_on_its_way() {
     leader.batch_applied(&state);
     assert!(leader.close(9500, &state).unwrap().position.closed_ts > base);
 
-    let mut careless =
-        Sequencer::new(Options { disabled_rules: Rules::only(Rule::ClosedBound), ..Options::default() });
+    let mut careless = Sequencer::new(Options { disabled_rules: Rules::only(Rule::ClosedBound) });
     careless.took_over(&state);
     let base = careless.next_base(30_000, 1).unwrap();
     assert!(careless.close(31_000, &state).unwrap().position.closed_ts > base, "the control breaks the rule");
@@ -421,10 +440,91 @@ fn sample_state() -> Adjudicator {
 
 /// Checkpoints outlive the program that wrote them, too.
 #[test]
-fn a_checkpoint_written_by_the_first_version_is_still_read() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/checkpoint_v1.hex");
+fn checkpoints_written_by_every_version_are_still_read() {
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let expected = sample_state();
+    for version in 1..=2 {
+        let path = format!("{}/tests/samples/checkpoint_v{version}.hex", env!("CARGO_MANIFEST_DIR"));
+        let stored = std::fs::read_to_string(&path).unwrap_or_else(|e| {
+            panic!("{path}: {e}; as it is encoded now:\n{}", hex(&expected.encode_checkpoint()))
+        });
+        let line = stored.trim_end();
+        let bytes: Vec<u8> =
+            (0..line.len()).step_by(2).map(|i| u8::from_str_radix(&line[i..i + 2], 16).unwrap()).collect();
+        let state = Adjudicator::decode_checkpoint(Options::default(), &bytes).unwrap();
+        assert_eq!(state.chain(), expected.chain());
+        assert_eq!(state.begin(), expected.begin());
+        assert_eq!(state.counter(TABLE), 42);
+        assert_eq!(state.outcomes_held(), 2);
+        assert_eq!(state.state_hash(), expected.state_hash());
+    }
+}
+
+/// Outcomes that are acknowledged leave in pages; what is not stays, also across a checkpoint.
+#[test]
+fn outcomes_leave_when_their_deadline_has_passed_and_they_are_acknowledged() {
+    let mut state = start(Options::default(), 10);
+    let snapshot = state.begin().snapshot_ts;
+    let none = Draw { back: 0, reads: vec![], writes: vec![], range: None, resend: false };
+    let sent: Vec<Footprint> = (0..200).map(|n| footprint(n, snapshot, &none)).collect();
+    state.apply(LogIndex(10), &Command::Batch(Batch::new(Timestamp::from_millis(2000), &sent)));
+    let acknowledge = |below| Command::AcknowledgeOutcomes {
+        acknowledged: vec![Acknowledgement { frontend: FrontendId(1), epoch: FrontendEpoch(1), below }],
+    };
+    let early = state.apply(LogIndex(11), &acknowledge(100));
+    assert_eq!(early.retired_outcomes().count(), 0, "copies of the commits may be on their way");
+    // Bulk transactions have ten minutes.
+    let pass =
+        |millis| Command::RaiseCeiling { ceiling: Timestamp::ZERO, close: Timestamp::from_millis(millis) };
+    let late = state.apply(LogIndex(12), &pass(700_000));
+    let numbers =
+        |applied: &Applied| applied.retired_outcomes().map(|(txn, _)| txn.sequence()).collect::<Vec<_>>();
+    assert_eq!(numbers(&late), (0..100).collect::<Vec<_>>());
+    let mut state = Adjudicator::decode_checkpoint(Options::default(), &state.encode_checkpoint()).unwrap();
+    assert_eq!(state.outcomes_held(), 100);
+    assert_eq!(state.outcome(sent[99].txn), Known::Past);
+    assert!(matches!(state.outcome(sent[100].txn), Known::Decided(Decision::Commit { .. })));
+    let rest = state.apply(LogIndex(13), &acknowledge(150));
+    assert_eq!(numbers(&rest), (100..150).collect::<Vec<_>>());
+    let gone = state
+        .apply(LogIndex(14), &Command::FenceFrontend { frontend: FrontendId(1), epoch: FrontendEpoch(1) });
+    assert_eq!(numbers(&gone), (150..200).collect::<Vec<_>>());
+    assert_eq!(state.outcomes_held(), 0);
+}
+
+/// A frontend that gives one number to two transactions is wrong; both still have one outcome each.
+#[test]
+fn two_ids_of_one_number_are_told_apart() {
+    let mut state = start(Options::default(), 10);
+    let snapshot = state.begin().snapshot_ts;
+    let draw = |n| Draw { back: 0, reads: vec![], writes: vec![n], range: None, resend: false };
+    let first = footprint(1, snapshot, &draw(1));
+    let mut second = footprint(1, snapshot, &draw(2));
+    second.txn = TxnId::from_serial(Timestamp::from_millis(1003), first.txn.serial());
+    for (index, resent) in [(10, false), (11, true)] {
+        let batch = Batch::new(Timestamp::from_millis(2000 + index), [&first, &second]);
+        let applied = state.apply(LogIndex(index), &Command::Batch(batch));
+        assert_eq!(applied.decisions.commits(), if resent { 0 } else { 2 });
+        let base = Timestamp::from_millis(2010);
+        let commits = [0, 1].map(|n| Decision::Commit { commit_ts: base.plus(n) });
+        assert!(applied.decisions.iter().eq(commits));
+        state = Adjudicator::decode_checkpoint(Options::default(), &state.encode_checkpoint()).unwrap();
+    }
+    let pass = Command::RaiseCeiling { ceiling: Timestamp::ZERO, close: Timestamp::from_millis(700_000) };
+    state.apply(LogIndex(12), &pass);
+    let gone = state.apply(LogIndex(13), &Command::GrantFrontend { frontend: FrontendId(1), nonce: 2 });
+    assert_eq!(gone.retired_outcomes().map(|(txn, _)| txn).collect::<Vec<_>>(), [first.txn, second.txn]);
+    assert_eq!(state.outcomes_held(), 0);
+}
+
+#[test]
+fn a_checkpoint_with_nodes_is_still_read() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/checkpoint_v2_nodes.hex");
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let mut expected = sample_state();
+    expected.apply(LogIndex(20), &Command::SetNode { node: NodeId(2), entry: Some(sample_node()) });
+    expected.apply(LogIndex(21), &Command::SetNode { node: NodeId(3), entry: Some(sample_node()) });
+    expected.apply(LogIndex(22), &Command::SetNode { node: NodeId(3), entry: None });
     let stored = std::fs::read_to_string(path).unwrap_or_else(|e| {
         panic!("{path}: {e}; as it is encoded now:\n{}", hex(&expected.encode_checkpoint()))
     });
@@ -432,10 +532,18 @@ fn a_checkpoint_written_by_the_first_version_is_still_read() {
     let bytes: Vec<u8> =
         (0..line.len()).step_by(2).map(|i| u8::from_str_radix(&line[i..i + 2], 16).unwrap()).collect();
     let state = Adjudicator::decode_checkpoint(Options::default(), &bytes).unwrap();
-    assert_eq!(state.chain(), expected.chain());
-    assert_eq!(state.begin(), expected.begin());
-    assert_eq!(state.counter(TABLE), 42);
+    assert_eq!(state.nodes(), &BTreeMap::from([(NodeId(2), sample_node())]));
     assert_eq!(state.state_hash(), expected.state_hash());
+}
+
+#[test]
+fn a_batch_entry_put_together_in_one_go_is_the_same_entry() {
+    let draw = Draw { back: 0, reads: vec![1], writes: vec![2], range: Some((3, 1)), resend: false };
+    let footprints: Vec<EncodedFootprint> =
+        (1..4).map(|n| EncodedFootprint::new(&footprint(n, Timestamp(7), &draw)).unwrap()).collect();
+    let (base, ceiling) = (Timestamp(5), Timestamp(6));
+    let entry = Batch::entry_of_encoded(base, ceiling, footprints.iter());
+    assert_eq!(entry, Command::Batch(Batch::of_encoded(base, ceiling, &footprints)).encode());
 }
 
 #[test]

@@ -222,7 +222,7 @@ impl Runner {
 
     fn show_stream(&self, applied: &Applied) -> String {
         let mut out = String::new();
-        for (shard, entry) in &applied.stream {
+        for (shard, entry) in applied.stream_entries() {
             let Position { index, closed_ts } = entry.position;
             write!(out, "  {shard} {}→{index} closed {closed_ts}", entry.after).unwrap();
             if let Some(epoch) = entry.epoch {
@@ -253,8 +253,8 @@ impl Runner {
             }
             out.push('\n');
         }
-        for (txn, decision) in &applied.retired {
-            writeln!(out, "  into history: {} {}", self.names[txn], self.show(decision)).unwrap();
+        for (txn, decision) in applied.retired_outcomes() {
+            writeln!(out, "  into history: {} {}", self.names[&txn], self.show(&decision)).unwrap();
         }
         out
     }
@@ -368,8 +368,8 @@ impl goldenscript::Runner for Runner {
                 let batch = Batch::new(base_ts, queued.iter().map(|name| &self.footprints[name]));
                 let applied = self.apply(Command::Batch(batch));
                 let mut out = String::new();
-                for (name, decision) in queued.iter().zip(&applied.decisions) {
-                    writeln!(out, "{name}: {}", self.show(decision))?;
+                for (name, decision) in queued.iter().zip(applied.decisions.iter()) {
+                    writeln!(out, "{name}: {}", self.show(&decision))?;
                 }
                 out + &self.show_stream(&applied)
             }

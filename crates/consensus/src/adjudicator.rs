@@ -1,29 +1,38 @@
 //! The handle: what a process that runs the adjudicator gives to its frontends and shards.
 
+use crate::begins::Rounds;
+use crate::contacts::Contacts;
+use crate::founding::{Admission, Founding, found};
 use crate::fs::{Disk, FileSystem, Memory};
-use crate::leader::{Event, Leader, wall_millis};
+use crate::housekeeping::Keeper;
+use crate::leader::{BATCH_BYTES_MAX, Event, Frame};
 use crate::locks::{Requested, Settled};
 use crate::node::{Node, Shared};
 use crate::options::Options;
-use crate::raft::Proposal;
-use crate::state::Answer;
+use crate::service::RaftService;
 use crate::streams::Subscription;
+use crate::terms::{Leadership, lead_terms, watch_leadership};
 use assize_adjudicator::command::AllocateIds;
-use assize_adjudicator::{Bootstrap, Command, EncodedFootprint, Known, Reply, Sequencer};
+use assize_adjudicator::sequencer::BATCH_MAX;
+use assize_adjudicator::{Command, EncodedFootprint, Known, Reply};
 use assize_model::{
-    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, LogIndex, Outcome, Placement,
-    Position, ReplicaId, ShardId, TableId, Timestamp, TxnId,
+    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, LogIndex, NodeId, Outcome,
+    Placement, Position, ReplicaId, ShardId, TableId, Timestamp, TxnId,
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, DecisionSource, DecisionStream,
-    IdRange, LockStrength, LockWait, NodeRecord, Registered, ReplicaStanding, Reserved, ShardStandings,
-    StreamError,
+    IdRange, LockStrength, LockWait, NodeRecord, PeerService, Peers, Registered, ReplicaStanding, Reserved,
+    ShardStandings, StreamError,
 };
 use bytes::Bytes;
-use std::io::{self, Read};
+use openraft::ReadPolicy;
+use openraft::errors::{LinearizableReadError, RaftError};
+use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use tokio::sync::{mpsc, oneshot};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Why an adjudicator could not be opened.
@@ -37,19 +46,34 @@ pub enum OpenError {
     Failed(#[from] io::Error),
 }
 
-/// A running adjudicator node that leads its group. Clones are handles to the same node.
+/// How long a caller waits for a term that this node has won to begin.
+const TERM_BEGINS_WITHIN: Duration = Duration::from_secs(2);
+
+/// A running node of the adjudicator's group. Clones are handles to the same node.
+///
+/// Only the leader answers as [`AdjudicatorClient`]; the others say who that is ([`AdjudicatorError::NotLeader`]).
+/// As [`DecisionSource`] every node serves the streams of what it has applied itself: `standings` are those of this
+/// node's state, as of the entry that they name, and may be behind the leader's; `report_durable` has an effect on the
+/// leader only, so a replica beside a follower reports to the leader.
 #[derive(Clone)]
 pub struct Adjudicator {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    node: Arc<Node>,
-    shared: Arc<Shared>,
-    events: mpsc::Sender<Event>,
-    leader: Mutex<Option<JoinHandle<()>>>,
+pub(crate) struct Inner {
+    pub(crate) node: Arc<Node>,
+    pub(crate) shared: Arc<Shared>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    rounds: Rounds,
+    service: Arc<RaftService>,
     /// The placement as last handed out.
     placement: Mutex<Arc<Placement>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.tasks.lock().expect("no panic happens under this lock").iter().for_each(JoinHandle::abort);
+    }
 }
 
 /// Numbers for operators.
@@ -70,8 +94,16 @@ pub struct Stats {
 }
 
 impl Adjudicator {
-    /// Opens the adjudicator in a directory (`None`: in memory, gone with the process), recovers it, and leads.
-    pub async fn open(directory: Option<PathBuf>, options: Options) -> Result<Adjudicator, OpenError> {
+    /// Opens the adjudicator in a directory (`None`: in memory, gone with the process) and recovers it.
+    ///
+    /// Without peers it is a group of one, and leads when this returns. With peers it goes on as Raft and
+    /// [`Options::founding`] say; [`Adjudicator::raft_service`] is to be served to the others at once, and a node that
+    /// finds out that it has lost its data says so through [`Adjudicator::failed`].
+    pub async fn open(
+        directory: Option<PathBuf>,
+        options: Options,
+        peers: Option<Arc<dyn Peers>>,
+    ) -> Result<Adjudicator, OpenError> {
         let fs: Arc<dyn FileSystem> = match directory {
             Some(directory) => match Disk::open(&directory) {
                 Ok(disk) => Arc::new(disk),
@@ -82,30 +114,69 @@ impl Adjudicator {
             },
             None => Arc::new(Memory::crashless()),
         };
-        Self::open_on(fs, options).await
+        Self::open_on(fs, options, peers).await
     }
 
     /// Opens the adjudicator on any file system.
-    pub async fn open_on(fs: Arc<dyn FileSystem>, options: Options) -> Result<Adjudicator, OpenError> {
-        let node = Arc::new(Node::open(fs.clone(), &options).await?);
-        if node.read().core.identity().is_none() {
-            let now = Timestamp::from_millis(wall_millis());
-            let cluster = u128::from(random()?) << 64 | u128::from(random()?);
-            let bootstrap = Bootstrap {
-                window_log2: options.window_log2,
-                ..Bootstrap::new(cluster, random()?, now, options.placement.clone())
-            };
-            propose(&node, Command::Bootstrap(bootstrap)).await?;
+    pub async fn open_on(
+        fs: Arc<dyn FileSystem>,
+        options: Options,
+        peers: Option<Arc<dyn Peers>>,
+    ) -> Result<Adjudicator, OpenError> {
+        let is_alone = peers.is_none();
+        let contacts = Contacts::new(peers);
+        if let Founding::Together(founders) = &options.founding {
+            let others = founders.iter().filter(|(node, _)| **node != options.node);
+            others.for_each(|(node, address)| contacts.introduce(*node, address));
         }
-        let mut sequencer = Sequencer::new(assize_adjudicator::Options::default());
-        propose(&node, Sequencer::first_entry(wall_millis())).await?;
-        sequencer.took_over(&node.read().core);
-        let placement = Mutex::new(Arc::new(node.read().core.placement().clone()));
+        let node = Arc::new(Node::open(fs.clone(), &options, contacts).await?);
         let shared = Shared::new(options, fs, &node);
-        let (events, receiver) = mpsc::channel(shared.options.queue_max);
-        let leader = Leader::new(node.clone(), shared.clone(), receiver, sequencer);
-        let leader = Mutex::new(Some(tokio::spawn(leader.run())));
-        Ok(Adjudicator { inner: Arc::new(Inner { node, shared, events, leader, placement }) })
+        let mut tasks = vec![
+            tokio::spawn(watch_leadership(node.clone(), shared.clone())),
+            tokio::spawn(lead_terms(node.clone(), shared.clone())),
+            tokio::spawn(Keeper::new(node.clone(), shared.clone()).run()),
+        ];
+        if *node.admission.borrow() == Admission::Unknown {
+            tasks.push(tokio::spawn(be_admitted(node.clone(), shared.clone())));
+        }
+        let placement = Mutex::new(Arc::new(node.read().core.placement().clone()));
+        let inner = Inner {
+            service: RaftService::new(&node),
+            node,
+            shared,
+            tasks: Mutex::new(tasks),
+            rounds: Rounds::default(),
+            placement,
+        };
+        let adjudicator = Adjudicator { inner: Arc::new(inner) };
+        if is_alone {
+            adjudicator.wait_until_it_leads().await?;
+        }
+        Ok(adjudicator)
+    }
+
+    async fn wait_until_it_leads(&self) -> io::Result<()> {
+        let mut leading = self.inner.shared.leading.subscribe();
+        tokio::select! {
+            // An error is impossible: the sender is ours.
+            _ = leading.wait_for(Option::is_some) => Ok(()),
+            why = self.failed() => Err(io::Error::other(why)),
+        }
+    }
+
+    /// The serving half for the other nodes of the group.
+    pub fn raft_service(&self) -> Arc<dyn PeerService> {
+        self.inner.service.clone()
+    }
+
+    /// Who leads, as far as this node knows. Changes with every election.
+    pub fn watch_leadership(&self) -> watch::Receiver<Leadership> {
+        self.inner.shared.leadership.subscribe()
+    }
+
+    /// This node's number.
+    pub fn id(&self) -> NodeId {
+        self.inner.node.id
     }
 
     /// A replica's decision stream after a position.
@@ -116,20 +187,33 @@ impl Adjudicator {
         self.inner.node.streams.subscribe(shard, from)
     }
 
-    /// Answers what is on its way, refuses the rest, and closes the files.
+    /// Hands over the lead if there is somebody to take it, answers what is on its way, refuses the rest, and closes
+    /// the files.
     pub async fn shutdown(&self) {
-        let (stopped, wait) = oneshot::channel();
-        if self.inner.events.send(Event::Stop(stopped)).await.is_ok() {
-            // An error means that the leader has ended by itself.
-            let _ = wait.await;
+        if let Err(error) = self.drain().await {
+            tracing::debug!(%error, "shutting down without handing over the lead");
         }
-        let leader = self.inner.leader.lock().expect("no panic happens under this lock").take();
-        if let Some(leader) = leader {
-            let _ = leader.await;
+        let Inner { shared, node, .. } = &*self.inner;
+        shared.stopping.send_replace(true);
+        // Bound first: the value in the channel must not stay locked while we wait.
+        let events = shared.leading.borrow().clone();
+        if let Some(events) = events {
+            let (stopped, wait) = oneshot::channel();
+            if events.send(Event::Stop(stopped)).await.is_ok() {
+                // An error means that the leader has ended by itself.
+                let _ = wait.await;
+            }
         }
-        self.inner.node.streams.end("the adjudicator is shutting down");
+        let tasks = std::mem::take(&mut *self.inner.tasks.lock().expect("no panic happens under this lock"));
+        tasks.iter().for_each(JoinHandle::abort);
+        for task in tasks {
+            // What is aborted says so.
+            let _ = task.await;
+        }
+        shared.leading.send_replace(None);
+        node.streams.end("the adjudicator is shutting down");
         // Raft has nothing left to do; an error means that it had stopped before.
-        let _ = self.inner.node.raft.shutdown().await;
+        let _ = node.raft.shutdown().await;
     }
 
     /// Completes with the reason when the node can go on no more: the process should stop.
@@ -160,17 +244,53 @@ impl Adjudicator {
         }
     }
 
-    /// The cluster's identity: its number and the seed of its key hashes.
-    pub fn identity(&self) -> assize_adjudicator::Identity {
-        self.inner.node.read().core.identity().expect("an open adjudicator is bootstrapped")
+    /// The cluster's identity: its number and the seed of its key hashes. `None` until this node has applied the
+    /// entry with which the cluster begins; on a group of one it is there.
+    pub fn identity(&self) -> Option<assize_adjudicator::Identity> {
+        self.inner.node.read().core.identity()
     }
 
-    /// Makes sure that this node leads, so that its state is not an old one. In a group of one nobody else can.
-    fn confirm_leadership(&self) -> Result<(), AdjudicatorError> {
-        match self.inner.node.failure() {
-            None => Ok(()),
-            Some(why) => Err(AdjudicatorError::Stopped(why)),
+    /// Proposes any entry, on the leader, and waits until it is applied here.
+    pub async fn propose(&self, command: Command) -> Result<Reply, AdjudicatorError> {
+        self.call(command).await
+    }
+
+    /// The way to the leader's task, if this node leads.
+    async fn leading(&self) -> Result<mpsc::Sender<Event>, AdjudicatorError> {
+        let shared = &self.inner.shared;
+        if let Some(events) = &*shared.leading.borrow() {
+            return Ok(events.clone());
         }
+        shared.alive()?;
+        if !shared.leadership.borrow().is_this {
+            return Err(shared.not_leader());
+        }
+        // Elected a moment ago: the term begins when its first entry is applied.
+        let mut leading = shared.leading.subscribe();
+        let mut leadership = shared.leadership.subscribe();
+        let begun = tokio::time::timeout(TERM_BEGINS_WITHIN, async {
+            tokio::select! {
+                begun = leading.wait_for(Option::is_some) => begun.ok().and_then(|events| events.clone()),
+                _ = leadership.wait_for(|now| !now.is_this) => None,
+            }
+        });
+        begun.await.ok().flatten().ok_or_else(|| shared.not_leader())
+    }
+
+    /// Makes sure that this node leads and has applied everything that was acknowledged before this call, so that its
+    /// state is not an old one. Callers that wait at the same time share one round of the group.
+    async fn confirm_leadership(&self) -> Result<(), AdjudicatorError> {
+        let Inner { node, shared, rounds, .. } = &*self.inner;
+        shared.alive()?;
+        if !node.contacts.has_peers() {
+            // Nobody else can lead.
+            return Ok(());
+        }
+        if shared.leading.borrow().is_none() {
+            self.leading().await?;
+        }
+        let (node, shared) = (node.clone(), shared.clone());
+        rounds.join(move || confirm(node, shared)).await
     }
 
     fn begun(&self) -> Begun {
@@ -193,15 +313,24 @@ impl Adjudicator {
             Command::GrantFrontend { .. } | Command::Resolve(_) => self.inner.shared.room_for_little()?,
             _ => self.inner.shared.room()?,
         }
+        let events = self.leading().await?;
         let (reply, answer) = oneshot::channel();
         let event = Event::Propose(command, reply);
-        self.inner.events.send(event).await.map_err(|_| self.stopped())?;
+        events.send(event).await.map_err(|_| self.stopped())?;
         answer.await.unwrap_or(Err(AdjudicatorError::ReplyLost))
     }
 
+    /// The leader's task has ended before it could be asked.
     fn stopped(&self) -> AdjudicatorError {
-        let why = self.inner.node.failure().unwrap_or_else(|| "it is shutting down".into());
-        AdjudicatorError::Stopped(why)
+        let shared = &self.inner.shared;
+        shared.alive().err().unwrap_or_else(|| shared.not_leader())
+    }
+
+    /// Tells the leader's task something that may be lost: if it is full, or if this node does not lead.
+    fn notify(&self, event: Event) {
+        if let Some(events) = &*self.inner.shared.leading.borrow() {
+            let _ = events.try_send(event);
+        }
     }
 
     async fn commit_one(&self, footprint: Footprint) -> Result<Decision, AdjudicatorError> {
@@ -213,6 +342,7 @@ impl Adjudicator {
     }
 
     async fn commit_encoded(&self, footprint: EncodedFootprint) -> Result<Decision, AdjudicatorError> {
+        let events = self.leading().await?;
         {
             let state = self.inner.node.read();
             if let Some(mut decision) = state.core.refuse_early(&footprint.view()) {
@@ -222,18 +352,109 @@ impl Adjudicator {
         }
         self.inner.shared.room()?;
         let (reply, decision) = oneshot::channel();
-        match self.inner.events.try_send(Event::Commit(footprint, reply)) {
-            Ok(()) => decision.await.unwrap_or(Err(AdjudicatorError::ReplyLost)),
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                let most = self.inner.shared.options.queue_max;
-                Err(AdjudicatorError::Overloaded(format!("{most} commits are waiting")))
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(self.stopped()),
+        self.enqueue(&events, Frame::One(footprint, reply))?;
+        decision.await.unwrap_or(Err(AdjudicatorError::ReplyLost))
+    }
+
+    /// Puts footprints into the leader's queue, if there is room.
+    fn enqueue(&self, events: &mpsc::Sender<Event>, frame: Frame) -> Result<(), AdjudicatorError> {
+        let shared = &self.inner.shared;
+        let (count, most) = (frame.footprints().len(), shared.options.queue_max);
+        let overloaded = || AdjudicatorError::Overloaded(format!("{most} commits are waiting"));
+        if shared.waiting.fetch_add(count, Ordering::Relaxed) + count > most.max(count) {
+            shared.waiting.fetch_sub(count, Ordering::Relaxed);
+            return Err(overloaded());
         }
+        events.try_send(Event::Commit(frame)).map_err(|error| {
+            shared.waiting.fetch_sub(count, Ordering::Relaxed);
+            match error {
+                mpsc::error::TrySendError::Full(_) => overloaded(),
+                mpsc::error::TrySendError::Closed(_) => self.stopped(),
+            }
+        })
+    }
+
+    /// Decides footprints that came together: one message to the leader's task and one answer for all that have a
+    /// chance.
+    async fn commit_frame(&self, footprints: Vec<Bytes>) -> Vec<Result<Decision, AdjudicatorError>> {
+        let mut answers: Vec<Result<Decision, AdjudicatorError>> = Vec::with_capacity(footprints.len());
+        let events = match self.leading().await {
+            Ok(events) => events,
+            Err(error) => {
+                answers.resize(footprints.len(), Err(error));
+                return answers;
+            }
+        };
+        let mut hopeful = Vec::with_capacity(footprints.len());
+        let mut places = Vec::with_capacity(footprints.len());
+        {
+            let state = self.inner.node.read();
+            for (place, bytes) in footprints.into_iter().enumerate() {
+                let footprint = match EncodedFootprint::from_bytes(bytes) {
+                    Ok(footprint) => footprint,
+                    Err(error) => {
+                        let why = format!("the footprint cannot be read: {error}");
+                        answers.push(Err(AdjudicatorError::Overloaded(why)));
+                        continue;
+                    }
+                };
+                if let Some(mut decision) = state.core.refuse_early(&footprint.view()) {
+                    state.explainer.complete(&mut decision, &footprint.view());
+                    answers.push(Ok(decision));
+                    continue;
+                }
+                // Holds the place until there is a decision.
+                answers.push(Err(AdjudicatorError::ReplyLost));
+                places.push(place);
+                hopeful.push(footprint);
+            }
+        }
+        let frames = self.enqueue_all(&events, hopeful);
+        let mut places = places.into_iter();
+        for (count, waiting) in frames {
+            let decisions = match waiting {
+                Ok(decisions) => decisions.await.unwrap_or(Err(AdjudicatorError::ReplyLost)),
+                Err(error) => Err(error),
+            };
+            let places = places.by_ref().take(count);
+            match decisions {
+                Ok(decisions) => {
+                    places.zip(decisions).for_each(|(place, decision)| answers[place] = Ok(decision));
+                }
+                Err(error) => places.for_each(|place| answers[place] = Err(error.clone())),
+            }
+        }
+        answers
+    }
+
+    /// Queues footprints as frames that fit into one entry each; how many are in each, and what to wait for.
+    fn enqueue_all(
+        &self,
+        events: &mpsc::Sender<Event>,
+        footprints: Vec<EncodedFootprint>,
+    ) -> Vec<WaitingFrame> {
+        let mut frames = Vec::new();
+        let mut rest = footprints.into_iter().peekable();
+        while rest.peek().is_some() {
+            let mut bytes = 0;
+            let mut frame = Vec::new();
+            while let Some(footprint) = rest.next_if(|footprint| {
+                bytes += footprint.bytes().len();
+                frame.is_empty() || frame.len() < BATCH_MAX && bytes <= BATCH_BYTES_MAX
+            }) {
+                frame.push(footprint);
+            }
+            let count = frame.len();
+            let (reply, decisions) = oneshot::channel();
+            let queued =
+                self.inner.shared.room().and_then(|()| self.enqueue(events, Frame::Many(frame, reply)));
+            frames.push((count, queued.map(|()| decisions)));
+        }
+        frames
     }
 
     async fn outcome_of(&self, txn: TxnId, resolve: bool) -> Result<Outcome, AdjudicatorError> {
-        self.confirm_leadership()?;
+        self.confirm_leadership().await?;
         let known = self.inner.node.read().core.outcome(txn);
         if known == Known::Undecided && resolve {
             return match self.call(Command::Resolve(txn)).await? {
@@ -260,9 +481,9 @@ impl Adjudicator {
         strength: LockStrength,
         wait: LockWait,
     ) -> Result<Reserved, AdjudicatorError> {
-        self.confirm_leadership()?;
+        self.leading().await?;
         let shared = &self.inner.shared;
-        let (ticket, settled, limit) = {
+        let (wanted, waiting) = {
             let mut locks = shared.locks();
             let wanted: Vec<KeyHash> = match wait {
                 LockWait::Timeout(_) => keys.to_vec(),
@@ -271,10 +492,10 @@ impl Adjudicator {
             if wait == LockWait::NoWait && wanted.len() < keys.len() {
                 return Ok(Reserved::Busy);
             }
-            match locks.table.request(owner, wanted.iter().copied(), strength) {
+            let waiting = match locks.table.request(owner, wanted.iter().copied(), strength) {
                 Requested::Granted => {
                     drop(locks);
-                    return Ok(Reserved::Granted { keys: wanted, begun: self.begun() });
+                    None
                 }
                 Requested::Deadlock => return Ok(Reserved::Deadlock),
                 Requested::Waiting(ticket) => {
@@ -282,15 +503,19 @@ impl Adjudicator {
                         locks.cancel(owner, ticket);
                         return Ok(Reserved::Busy);
                     };
-                    (ticket, locks.wait(ticket), limit)
+                    Some((ticket, locks.wait(ticket), limit))
                 }
-            }
+            };
+            (wanted, waiting)
         };
+        let Some((ticket, settled, limit)) = waiting else { return self.granted(wanted).await };
         // Whoever stops waiting for whatever reason (a killed session drops this future) leaves the queue.
         let guard = CancelOnDrop { shared: shared.clone(), owner, ticket };
         match tokio::time::timeout(limit, settled).await {
-            Ok(Ok(Settled::Granted)) => Ok(Reserved::Granted { keys: keys.to_vec(), begun: self.begun() }),
+            Ok(Ok(Settled::Granted)) => self.granted(wanted).await,
             Ok(Ok(Settled::Deadlock)) => Ok(Reserved::Deadlock),
+            // Reservations end with the lead.
+            Ok(Err(_)) if shared.leading.borrow().is_none() => Err(self.stopped()),
             // The owner was released by somebody else, or its frontend was fenced.
             Ok(Err(_)) => Ok(Reserved::TimedOut),
             Err(_) => {
@@ -298,10 +523,16 @@ impl Adjudicator {
                     Ok(Reserved::TimedOut)
                 } else {
                     // Granted in the very last moment: it holds the keys, so say so.
-                    Ok(Reserved::Granted { keys: keys.to_vec(), begun: self.begun() })
+                    self.granted(wanted).await
                 }
             }
         }
+    }
+
+    /// The snapshot is taken after the grant, so that it sees what the holder before has committed.
+    async fn granted(&self, keys: Vec<KeyHash>) -> Result<Reserved, AdjudicatorError> {
+        self.confirm_leadership().await?;
+        Ok(Reserved::Granted { keys, begun: self.begun() })
     }
 }
 
@@ -324,20 +555,34 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// Proposes an entry before there is a leader's task.
-async fn propose(node: &Node, command: Command) -> io::Result<Answer> {
-    let written = node.raft.client_write(Proposal(command.encode().into())).await.map_err(|error| {
-        node.failure().map_or_else(|| io::Error::other(error.to_string()), io::Error::other)
-    })?;
-    let reply = written.data.expect("commands are answered");
-    Ok(*reply.downcast::<Answer>().expect("this node's mind answers with answers"))
+/// How many footprints wait together, and for what.
+type WaitingFrame =
+    (usize, Result<oneshot::Receiver<Result<Vec<Decision>, AdjudicatorError>>, AdjudicatorError>);
+
+/// One round: the others say that they still follow, and everything committed before is applied here.
+async fn confirm(node: Arc<Node>, shared: Arc<Shared>) -> Result<(), AdjudicatorError> {
+    match node.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+        Ok(_) => Ok(()),
+        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+            Err(AdjudicatorError::NotLeader { leader: forward.leader_id.map(NodeId) })
+        }
+        // Whoever leads now, it is not proven to be this node.
+        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+            let leader = shared.leadership.borrow().leader.filter(|leader| *leader != node.id);
+            Err(AdjudicatorError::NotLeader { leader })
+        }
+        Err(RaftError::Fatal(fatal)) => Err(AdjudicatorError::Stopped(node.describe(&fatal))),
+    }
 }
 
-/// 64 bits that nobody can foresee.
-fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
+/// What a node with an empty disk does until it takes part.
+async fn be_admitted(node: Arc<Node>, shared: Arc<Shared>) {
+    if let Founding::Together(founders) = &shared.options.founding {
+        let founding = found(node.id, founders.clone(), node.raft.clone(), &node.contacts, &node.admission);
+        if let Err(why) = founding.await {
+            shared.fail(&format!("the cluster cannot be founded: {why}"));
+        }
+    }
 }
 
 /// The number of a frontend: the digits at the end of its name, or else a hash of it. Frontends of one cluster
@@ -364,7 +609,8 @@ impl AdjudicatorClient for Adjudicator {
             let frontend = frontend_id(name);
             match self.call(Command::GrantFrontend { frontend, nonce }).await? {
                 Reply::Granted(epoch) => {
-                    Ok(Registered { frontend, epoch, hash_seed: self.identity().hash_seed })
+                    let identity = self.identity().expect("a leader has bootstrapped its cluster");
+                    Ok(Registered { frontend, epoch, hash_seed: identity.hash_seed })
                 }
                 _ => Err(AdjudicatorError::Overloaded(format!("frontend {name} has had all its lives"))),
             }
@@ -372,7 +618,10 @@ impl AdjudicatorClient for Adjudicator {
     }
 
     fn begin(&self) -> BoxFuture<'_, Result<Begun, AdjudicatorError>> {
-        Box::pin(std::future::ready(self.confirm_leadership().map(|()| self.begun())))
+        Box::pin(async move {
+            self.confirm_leadership().await?;
+            Ok(self.begun())
+        })
     }
 
     fn commit(&self, footprint: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>> {
@@ -380,21 +629,14 @@ impl AdjudicatorClient for Adjudicator {
     }
 
     fn commit_many(&self, footprints: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<Decision, AdjudicatorError>>> {
-        Box::pin(async move {
-            let commits = footprints.into_iter().map(|footprint| async {
-                match EncodedFootprint::from_bytes(footprint) {
-                    Ok(footprint) => self.commit_encoded(footprint).await,
-                    Err(error) => {
-                        Err(AdjudicatorError::Overloaded(format!("the footprint cannot be read: {error}")))
-                    }
-                }
-            });
-            futures_util::future::join_all(commits).await
-        })
+        Box::pin(self.commit_frame(footprints))
     }
 
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRecord>, AdjudicatorError>> {
-        Box::pin(std::future::ready(self.confirm_leadership().map(|()| Vec::new())))
+        Box::pin(async move {
+            self.confirm_leadership().await?;
+            Ok(self.known_nodes())
+        })
     }
 
     fn outcome(&self, txn: TxnId, resolve: bool) -> BoxFuture<'_, Result<Outcome, AdjudicatorError>> {
@@ -403,19 +645,19 @@ impl AdjudicatorClient for Adjudicator {
 
     fn acknowledge(&self, txns: Vec<TxnId>) {
         // A lost acknowledgement keeps an outcome longer than needed, no more.
-        let _ = self.inner.events.try_send(Event::Acknowledged(txns));
+        self.notify(Event::Acknowledged(txns));
     }
 
     fn report_oldest_snapshot(&self, frontend: FrontendId, epoch: FrontendEpoch, oldest: Option<Timestamp>) {
         // Taken now: whatever begins after this report begins at or above it.
         let oldest = oldest.unwrap_or_else(|| self.begun().snapshot_ts);
         // The next report repeats a lost one.
-        let _ = self.inner.events.try_send(Event::Oldest(frontend, epoch, oldest));
+        self.notify(Event::Oldest(frontend, epoch, oldest));
     }
 
     fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>> {
         Box::pin(async move {
-            self.confirm_leadership()?;
+            self.confirm_leadership().await?;
             let state = self.inner.node.read();
             let mut handed_out = self.inner.placement.lock().expect("no panic happens under this lock");
             if handed_out.epoch != state.core.placement().epoch {
@@ -431,7 +673,7 @@ impl AdjudicatorClient for Adjudicator {
         at_least: CatalogVersion,
     ) -> BoxFuture<'_, Result<CatalogObjects, AdjudicatorError>> {
         Box::pin(async move {
-            self.confirm_leadership()?;
+            self.confirm_leadership().await?;
             let delta = self.inner.node.read().core.catalog_since(since);
             if delta.to < at_least {
                 // Versions are handed out by this node's own state, so nobody can know a later one.
@@ -462,14 +704,14 @@ impl AdjudicatorClient for Adjudicator {
 
     fn next_id(&self, table: TableId) -> BoxFuture<'_, Result<u64, AdjudicatorError>> {
         Box::pin(async move {
-            self.confirm_leadership()?;
+            self.confirm_leadership().await?;
             Ok(self.inner.node.read().core.counter(table))
         })
     }
 
     fn track_ranges(&self, table: TableId) -> BoxFuture<'_, Result<(), AdjudicatorError>> {
         Box::pin(async move {
-            self.confirm_leadership()?;
+            self.confirm_leadership().await?;
             if !self.inner.node.read().core.tracks_ranges(table) {
                 self.call(Command::TrackRanges(table)).await?;
             }
@@ -516,6 +758,6 @@ impl DecisionSource for Adjudicator {
 
     fn report_durable(&self, shard: ShardId, replica: ReplicaId, durable: Position) {
         // The next report says more than a lost one did.
-        let _ = self.inner.events.try_send(Event::Durable(shard, replica, durable));
+        self.notify(Event::Durable(shard, replica, durable));
     }
 }

@@ -9,17 +9,23 @@
 //! A commit that finds fewer than two batches on their way is proposed at once, alone or with whatever arrived
 //! with it. Under load commits gather while two batches are being flushed, so batches grow by themselves.
 //!
-//! Twice a second the leader does its housekeeping: it lets idle time pass in the log, moves the low-water mark, reports durable positions, fences silent frontends, takes checkpoints and purges the
-//! log.
+//! Twice a second the leader does its housekeeping: it lets idle time pass in the log, moves the low-water mark,
+//! reports durable positions, fences silent frontends, has the nodes compare their states.
+//!
+//! The task lives as long as its term. When that ends, what is queued is refused (nothing was proposed), and whoever
+//! waits for an entry on its way is told that the reply was lost: the entry may yet be decided.
 
+use crate::housekeeping::HOUSEKEEPING;
 use crate::locks::LockTable;
 use crate::node::{Node, Shared};
 use crate::raft::Proposal;
 use crate::state::Answer;
+use crate::terms::{Leadership, ended};
 use assize_adjudicator::command::{Acknowledgement, DurableReport, SnapshotReport};
 use assize_adjudicator::{Batch, Command, EncodedFootprint, Reply, Sequencer};
 use assize_model::{
-    Decision, FrontendEpoch, FrontendId, LogIndex, Position, ReplicaId, ShardId, Timestamp, TxnId,
+    BatchNumber, Decision, FrontendEpoch, FrontendId, LogIndex, NodeId, Position, ReplicaId, ShardId,
+    Timestamp, TxnId,
 };
 use assize_ports::AdjudicatorError;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -27,41 +33,79 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Batches on their way.
 const IN_FLIGHT_MAX: usize = 2;
 /// Bytes of footprints in one entry, unless a single one is larger.
-const BATCH_BYTES_MAX: usize = 8 << 20;
-/// How often the housekeeping is done.
-const HOUSEKEEPING: Duration = Duration::from_millis(500);
+pub const BATCH_BYTES_MAX: usize = 8 << 20;
 /// The low-water mark moves in steps no smaller than this, because each is an entry.
 const LOW_WATER_STEP: Duration = Duration::from_secs(5);
 /// While transactions may wait for their deadlines, idle time is closed by an entry for each step of this size…
 const CLOSE_STEP_BUSY: Duration = Duration::from_secs(1);
 /// … and in steps of this size otherwise.
 const CLOSE_STEP_IDLE: Duration = Duration::from_secs(30);
-/// On a full disk a checkpoint is tried this often.
-const CHECKPOINT_AGAIN: Duration = Duration::from_secs(2);
 /// For this long after the last batch time counts as waited for: outcomes are held and intents may lie about until
 /// their deadlines have passed.
 const BUSY_FOR: Duration = Duration::from_secs(30);
-/// A checkpoint is taken after so many entries, however small they were: their streams are held in memory.
-const CHECKPOINT_ENTRIES: u64 = 50_000;
 /// Outcomes of one frontend that it has not acknowledged; beyond that the oldest are taken as acknowledged, so
 /// that they leave memory at their deadline.
 const UNACKNOWLEDGED_MAX: usize = 1 << 20;
 
 /// What a decision is awaited through.
 pub type CommitReply = oneshot::Sender<Result<Decision, AdjudicatorError>>;
+/// What the decisions about a frame are awaited through; one for each footprint, in order.
+pub type FrameReply = oneshot::Sender<Result<Vec<Decision>, AdjudicatorError>>;
 /// What an answer to any other entry is awaited through.
 pub type CommandReply = oneshot::Sender<Result<Reply, AdjudicatorError>>;
 
+/// Footprints that came together, and who waits for what becomes of them. A frame goes into one entry.
+pub enum Frame {
+    /// A single one.
+    One(EncodedFootprint, CommitReply),
+    /// At most [`assize_adjudicator::sequencer::BATCH_MAX`] of them, not more bytes than fit into an entry.
+    Many(Vec<EncodedFootprint>, FrameReply),
+}
+
+impl Frame {
+    /// The footprints.
+    pub fn footprints(&self) -> &[EncodedFootprint] {
+        match self {
+            Frame::One(footprint, _) => std::slice::from_ref(footprint),
+            Frame::Many(footprints, _) => footprints,
+        }
+    }
+
+    /// How many bytes they have.
+    fn bytes(&self) -> usize {
+        self.footprints().iter().map(|footprint| footprint.bytes().len()).sum()
+    }
+
+    /// Answers with the decision about each footprint; whoever has gone asks for the outcome if he cares.
+    fn answer(self, mut decide: impl FnMut(&EncodedFootprint) -> Decision) {
+        match self {
+            Frame::One(footprint, reply) => drop(reply.send(Ok(decide(&footprint)))),
+            Frame::Many(footprints, reply) => {
+                drop(reply.send(Ok(footprints.iter().map(decide).collect())));
+            }
+        }
+    }
+
+    /// Tells whoever waits that there will be no decision from here.
+    fn refuse(self, error: AdjudicatorError) {
+        match self {
+            Frame::One(_, reply) => drop(reply.send(Err(error))),
+            Frame::Many(_, reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
 /// What reaches the leader's task.
 pub enum Event {
-    /// A footprint to decide.
-    Commit(EncodedFootprint, CommitReply),
+    /// Footprints to decide.
+    Commit(Frame),
     /// An entry of another kind.
     Propose(Command, CommandReply),
     /// A replica has persisted the stream to here.
@@ -81,7 +125,7 @@ struct Landed {
 }
 
 enum Waiting {
-    Batch(Vec<(EncodedFootprint, CommitReply)>),
+    Batch(Vec<Frame>),
     Command(CommandReply),
     /// The leader itself: nobody waits.
     Nobody,
@@ -113,7 +157,7 @@ pub struct Leader {
     shared: Arc<Shared>,
     events: mpsc::Receiver<Event>,
     sequencer: Sequencer,
-    queue: VecDeque<(EncodedFootprint, CommitReply)>,
+    queue: VecDeque<Frame>,
     flights: FuturesUnordered<Flight>,
     batches_in_flight: usize,
     frontends: BTreeMap<FrontendId, FrontendReport>,
@@ -121,11 +165,8 @@ pub struct Leader {
     durable: BTreeMap<(ShardId, ReplicaId), Position>,
     last_batch: Instant,
     last_tick: Instant,
-    /// Bytes applied when the last checkpoint was asked for.
-    checkpointed_bytes: u64,
-    checkpoint_asked: Instant,
-    /// The last applied entry at that moment.
-    checkpointed: LogIndex,
+    /// When the nodes last compared their states, and what was decided by then.
+    compared: (Instant, BatchNumber),
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -144,7 +185,7 @@ impl Leader {
             frontend.nonce.map(|_| (id, FrontendReport { epoch, oldest, silent: Duration::ZERO }))
         };
         let frontends = node.read().core.frontends().filter_map(living).collect();
-        let checkpointed = node.read().core.applied();
+        let compared = (now, node.read().core.last_batch());
         Leader {
             node,
             shared,
@@ -158,20 +199,19 @@ impl Leader {
             durable: BTreeMap::new(),
             last_batch: now,
             last_tick: now,
-            checkpointed_bytes: 0,
-            checkpoint_asked: now,
-            checkpointed,
+            compared,
             stopping: None,
         }
     }
 
-    /// Runs until it is stopped or the node fails.
-    pub async fn run(mut self) {
+    /// Runs until the term ends, or it is stopped.
+    pub async fn run(mut self, mut leadership: watch::Receiver<Leadership>, term: u64) {
         let mut housekeeping = tokio::time::Instant::now();
         loop {
             tokio::select! {
                 // Answers first: they make room for the next batch.
                 biased;
+                () = ended(&mut leadership, term) => return self.resign(),
                 Some(landed) = self.flights.next() => self.land(landed),
                 event = self.events.recv(), if self.stopping.is_none() => match event {
                     Some(event) => self.take(event).await,
@@ -186,7 +226,6 @@ impl Leader {
             }
             // Take everything that has arrived: it goes into one entry.
             while self.stopping.is_none()
-                && self.queue.len() < self.shared.options.queue_max
                 && let Ok(event) = self.events.try_recv()
             {
                 self.take(event).await;
@@ -205,7 +244,7 @@ impl Leader {
 
     async fn take(&mut self, event: Event) {
         match event {
-            Event::Commit(footprint, reply) => self.queue.push_back((footprint, reply)),
+            Event::Commit(frame) => self.queue.push_back(frame),
             Event::Propose(command, reply) => self.propose(command, Waiting::Command(reply)).await,
             Event::Durable(shard, replica, position) => {
                 let known = self.durable.entry((shard, replica)).or_default();
@@ -226,47 +265,79 @@ impl Leader {
         }
     }
 
+    /// The lead is lost: nothing that waits will be proposed here.
+    fn resign(mut self) {
+        self.events.close();
+        let error = self.shared.not_leader();
+        let mut frames: Vec<Frame> = self.queue.drain(..).collect();
+        while let Ok(event) = self.events.try_recv() {
+            match event {
+                Event::Commit(frame) => frames.push(frame),
+                Event::Propose(_, reply) => drop(reply.send(Err(error.clone()))),
+                Event::Stop(stopped) => drop(stopped.send(())),
+                // The next leader hears it again.
+                Event::Durable(..) | Event::Acknowledged(_) | Event::Oldest(..) => {}
+            }
+        }
+        let waited = frames.iter().map(|frame| frame.footprints().len()).sum();
+        self.shared.waiting.fetch_sub(waited, Ordering::Relaxed);
+        frames.into_iter().for_each(|frame| frame.refuse(error.clone()));
+        // With `self` the entries on their way are let go; those who wait for them find their replies lost.
+    }
+
     /// Turns what is queued into entries while fewer than two are on their way.
     async fn propose_batches(&mut self) {
         while self.batches_in_flight < IN_FLIGHT_MAX && !self.queue.is_empty() {
-            let mut batch: Vec<(EncodedFootprint, CommitReply)> = Vec::new();
-            let mut bytes = 0;
-            while let Some((footprint, _)) = self.queue.front() {
-                let len = footprint.bytes().len();
-                let is_full = batch.len() >= assize_adjudicator::sequencer::BATCH_MAX
-                    || !batch.is_empty() && bytes + len > BATCH_BYTES_MAX;
-                if is_full {
-                    break;
-                }
-                bytes += len;
-                batch.push(self.queue.pop_front().expect("it has a front"));
-            }
-            let Some(base) = self.sequencer.next_base(wall_millis(), batch.len()) else {
-                let refused = AdjudicatorError::Unreachable("this node is not the leader".into());
-                batch.into_iter().for_each(|(_, reply)| drop(reply.send(Err(refused.clone()))));
+            let batch = self.next_batch();
+            let count = batch.iter().map(|frame| frame.footprints().len()).sum();
+            self.shared.waiting.fetch_sub(count, Ordering::Relaxed);
+            let Some(base) = self.sequencer.next_base(wall_millis(), count) else {
+                let refused = self.shared.not_leader();
+                batch.into_iter().for_each(|frame| frame.refuse(refused.clone()));
                 continue;
             };
-            for (footprint, _) in &batch {
-                let txn = footprint.view().txn();
-                let life = (txn.frontend(), txn.frontend_epoch());
-                let unacknowledged = self.unacknowledged.entry(life).or_default();
-                unacknowledged.outstanding.insert(txn.sequence());
-                if unacknowledged.outstanding.len() > UNACKNOWLEDGED_MAX {
-                    unacknowledged.outstanding.pop_first();
-                }
-                unacknowledged.next = unacknowledged.next.max(txn.sequence() + 1);
-            }
-            let footprints = batch.iter().map(|(footprint, _)| footprint);
-            let command = Command::Batch(Batch::of_encoded(base, Timestamp::ZERO, footprints));
+            let footprints = batch.iter().flat_map(|frame| frame.footprints());
+            footprints.clone().for_each(|footprint| self.note_unacknowledged(footprint.view().txn()));
+            let entry = Batch::entry_of_encoded(base, Timestamp::ZERO, footprints);
             self.batches_in_flight += 1;
             self.last_batch = Instant::now();
-            self.propose(command, Waiting::Batch(batch)).await;
+            self.propose_entry(entry, Waiting::Batch(batch)).await;
         }
     }
 
-    /// Hands an entry to Raft; entries enter the log in the order of these calls.
+    /// Takes from the queue what goes into one entry: whole frames, and at least one.
+    fn next_batch(&mut self) -> Vec<Frame> {
+        let mut batch: Vec<Frame> = Vec::new();
+        let (mut count, mut bytes) = (0, 0);
+        while let Some(frame) = self.queue.front() {
+            count += frame.footprints().len();
+            bytes += frame.bytes();
+            let is_full = count > assize_adjudicator::sequencer::BATCH_MAX || bytes > BATCH_BYTES_MAX;
+            if is_full && !batch.is_empty() {
+                break;
+            }
+            batch.push(self.queue.pop_front().expect("it has a front"));
+        }
+        batch
+    }
+
+    fn note_unacknowledged(&mut self, txn: TxnId) {
+        let life = (txn.frontend(), txn.frontend_epoch());
+        let unacknowledged = self.unacknowledged.entry(life).or_default();
+        unacknowledged.outstanding.insert(txn.sequence());
+        if unacknowledged.outstanding.len() > UNACKNOWLEDGED_MAX {
+            unacknowledged.outstanding.pop_first();
+        }
+        unacknowledged.next = unacknowledged.next.max(txn.sequence() + 1);
+    }
+
     async fn propose(&mut self, command: Command, waiting: Waiting) {
-        let proposal = Proposal(command.encode().into());
+        self.propose_entry(command.encode(), waiting).await;
+    }
+
+    /// Hands an entry to Raft; entries enter the log in the order of these calls.
+    async fn propose_entry(&mut self, entry: Vec<u8>, waiting: Waiting) {
+        let proposal = Proposal(entry.into());
         let (responder, receiver) = openraft::impls::ProgressResponder::complete_only();
         let handed_over = self.node.raft.client_write_ff(proposal, Some(responder)).await;
         let node = self.node.clone();
@@ -275,8 +346,8 @@ impl Leader {
                 Ok(()) => match receiver.await {
                     Ok(Ok(response)) => Ok(unwrap_answer(response.data)),
                     // Refused before it was appended.
-                    Ok(Err(openraft::errors::ClientWriteError::ForwardToLeader(_))) => {
-                        Err(AdjudicatorError::Unreachable("this node is not the leader".into()))
+                    Ok(Err(openraft::errors::ClientWriteError::ForwardToLeader(forward))) => {
+                        Err(AdjudicatorError::NotLeader { leader: forward.leader_id.map(NodeId) })
                     }
                     // It may be in the log, or may yet be: only the outcome can tell.
                     Ok(Err(_)) | Err(_) => Err(AdjudicatorError::ReplyLost),
@@ -296,16 +367,19 @@ impl Leader {
                 self.sequencer.batch_applied(&state.core);
                 match landed.answer {
                     Ok(answer) => {
-                        assert_eq!(answer.decisions.len(), batch.len(), "one decision for each footprint");
-                        for ((footprint, reply), mut decision) in batch.into_iter().zip(answer.decisions) {
-                            state.explainer.complete(&mut decision, &footprint.view());
-                            // A client that is gone asks for the outcome if it cares.
-                            let _ = reply.send(Ok(decision));
-                        }
+                        let mut decisions = answer.decisions.iter();
+                        let mut decide = |footprint: &EncodedFootprint| {
+                            let mut decision = decisions.next().expect("there is one for each footprint");
+                            // Only a loser has something to be told.
+                            if !decision.is_commit() {
+                                state.explainer.complete(&mut decision, &footprint.view());
+                            }
+                            decision
+                        };
+                        batch.into_iter().for_each(|frame| frame.answer(&mut decide));
+                        assert!(decisions.next().is_none(), "one decision for each footprint");
                     }
-                    Err(error) => {
-                        batch.into_iter().for_each(|(_, reply)| drop(reply.send(Err(error.clone()))));
-                    }
+                    Err(error) => batch.into_iter().for_each(|frame| frame.refuse(error.clone())),
                 }
             }
             Waiting::Command(reply) => {
@@ -319,23 +393,10 @@ impl Leader {
         // A process that was stopped for a while has not listened for a while.
         let awake = self.last_tick.elapsed().min(2 * HOUSEKEEPING);
         self.last_tick = Instant::now();
-        self.shared.look_at_the_disk();
-        if let Some(why) = self.node.failure() {
-            self.shared.fail(&why);
-            return;
-        }
-        if self.stopping.is_some() {
-            return;
-        }
-        if let Err(error) = self.node.promote().await {
-            self.shared.fail(&format!("cannot promote a checkpoint: {error}"));
-            return;
-        }
-        if !self.shared.may_keep_house() {
+        if self.stopping.is_some() || !self.shared.may_keep_house() {
             return;
         }
         let mut commands = Vec::new();
-        let (bytes_applied, applied);
         let node = self.node.clone();
         {
             let state = node.read();
@@ -347,35 +408,16 @@ impl Leader {
             }
             self.report_durable(&state.core, &mut commands);
             self.report_oldest(&state.core, awake, &mut commands);
-            self.shared.note_retained(state.bytes_applied.saturating_sub(self.node.base_bytes()));
-            bytes_applied = state.bytes_applied;
-            applied = state.core.applied();
+            let (when, batch) = self.compared;
+            let is_due = when.elapsed() >= self.shared.options.compare_every;
+            if is_due && self.node.contacts.has_peers() && state.core.last_batch() > batch {
+                self.compared = (Instant::now(), state.core.last_batch());
+                commands.push(Command::NoteHash);
+            }
         }
-        self.ask_for_checkpoint(bytes_applied, applied).await;
         self.acknowledge(&mut commands);
         for command in commands {
             self.propose(command, Waiting::Nobody).await;
-        }
-    }
-
-    /// Takes a checkpoint when there is enough to forget behind it; sooner if the disk is full, because the log
-    /// behind it is what can be freed.
-    async fn ask_for_checkpoint(&mut self, bytes_applied: u64, applied: LogIndex) {
-        if self.node.files.candidate_index().is_some() {
-            return;
-        }
-        let since = bytes_applied.saturating_sub(self.checkpointed_bytes);
-        let is_full = matches!(self.shared.room(), Err(AdjudicatorError::DiskFull(_)));
-        let helps =
-            bytes_applied > self.node.base_bytes() && self.checkpoint_asked.elapsed() >= CHECKPOINT_AGAIN;
-        let is_due = since >= self.shared.options.checkpoint_bytes
-            || applied.0 - self.checkpointed.0 >= CHECKPOINT_ENTRIES;
-        if is_due || is_full && helps {
-            self.checkpointed = applied;
-            self.checkpointed_bytes = bytes_applied;
-            self.checkpoint_asked = Instant::now();
-            // A failure of Raft shows in the node's own failure.
-            let _ = self.node.raft.trigger().snapshot().await;
         }
     }
 

@@ -2,42 +2,65 @@
 //!
 //! ```text
 //!   frontends ──AdjudicatorClient──▶ Adjudicator ──▶ Leader ──▶ openraft ──▶ wal ──▶ disk
-//!                                        │  ▲                      │ committed
+//!                                        │  ▲                    │  ▲ ▼
+//!                                        │  │           committed│  Network, RaftService ◀─Peers─▶ other nodes
 //!                                        │  └──── decisions ◀── State::apply (the pure core)
-//!                                        ▼                         │
-//!   shards ◀────DecisionSource──────── Streams ◀───────────────────┘
+//!                                        ▼                        │
+//!   shards ◀────DecisionSource──────── Streams ◀──────────────────┘
 //! ```
+//!
+//! The tasks of a node, all spawned in [`Adjudicator::open_on`]: one watches who leads, one runs the leader's task
+//! while this node does, one keeps house, and on a node with an empty disk one finds out whether it may take part.
 //!
 //! Invariants:
 //!
-//! - A decision is answered only after its log entry is durable and applied.
+//! - A decision is answered only after its log entry is durable on most voters and applied here.
+//! - What must not be old (begins, outcomes, the catalog) is answered by a leader that has just been confirmed.
 //! - The node restarts from a checkpoint no newer than what every replica that counts has persisted, and
-//!   applies the log from there: what a replica missed comes again by itself.
+//!   applies the log from there: what a replica missed comes again by itself. Another node is given that checkpoint
+//!   too, and the log behind it.
 //! - What cannot be written is refused before it is proposed (full disk); what may have been written is answered
 //!   `ReplyLost`, never as a failure. After a failed sync the node writes nothing more.
+//! - A voter that has lost its disk takes part in nothing.
 //!
 //! **Absent on purpose:** this crate decides nothing: the core in `assize-adjudicator` does. No SQL, no rows, no
-//! RocksDB. A group of one node so far: the place where peers come in is `raft/network.rs`.
+//! RocksDB. No sockets: bytes travel over [`assize_ports::Peers`].
 //!
-//! Where to read next: [`Adjudicator::open`], `leader.rs` (batching), `raft/machine.rs` (checkpoints),
+//! Where to read next: [`Adjudicator::open`], `terms.rs` (the lead), `leader.rs` (batching), `begins.rs` (reads that
+//! are not old), `founding.rs` and `membership.rs` (who belongs to the group), `raft/machine.rs` (checkpoints),
 //! [`wal`] (the log).
 #![allow(clippy::disallowed_methods)] // This floor has clocks and threads.
 
 mod adjudicator;
+mod begins;
+mod contacts;
+mod founding;
 pub mod fs;
+#[cfg(test)]
+mod group_tests;
+mod hashes;
 mod history;
+mod housekeeping;
 mod leader;
 mod locks;
+mod membership;
+pub mod memory_peers;
 mod node;
 mod options;
 mod placement;
 mod raft;
+mod service;
 mod state;
 mod streams;
+mod terms;
 #[cfg(test)]
 mod tests;
 pub mod wal;
 
 pub use adjudicator::{Adjudicator, OpenError, Stats};
+pub use founding::Founding;
+pub use hashes::{Agreement, Comparison};
+pub use membership::{MembershipError, Status};
 pub use options::Options;
 pub use streams::Subscription;
+pub use terms::Leadership;

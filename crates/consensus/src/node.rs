@@ -1,21 +1,27 @@
 //! One node of the adjudicator's group: the log, the state machine and Raft between them.
 
+use crate::contacts::Contacts;
+use crate::founding::{Admission, Founding};
 use crate::fs::FileSystem;
-use crate::leader::Locks;
+use crate::hashes::Hashes;
+use crate::leader::{Event, Locks};
 use crate::options::Options;
-use crate::raft::{CheckpointFiles, LogStore, Machine, NoPeers, Types};
+use crate::raft::{CheckpointFiles, LogStore, Machine, Network, Types};
+use crate::service::Incoming;
 use crate::state::State;
 use crate::streams::Streams;
+use crate::terms::Leadership;
 use crate::wal::Wal;
+use assize_model::NodeId;
 use assize_ports::AdjudicatorError;
 use openraft::BasicNode;
 use openraft::async_runtime::WatchReceiver;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// A log as long as the retention bound is replayed well within this.
 const RECOVERY: Duration = Duration::from_secs(300);
@@ -24,9 +30,15 @@ pub type Raft = openraft::Raft<Types, Machine<State>>;
 
 /// The node. Leaders come and go; this stays.
 pub struct Node {
+    pub id: NodeId,
     pub raft: Raft,
     pub files: CheckpointFiles,
     pub streams: Arc<Streams>,
+    pub contacts: Arc<Contacts>,
+    pub admission: watch::Sender<Admission>,
+    pub hashes: Hashes,
+    /// A checkpoint that is on its way here.
+    pub incoming: tokio::sync::Mutex<Option<Incoming>>,
     state: Arc<RwLock<State>>,
     wal: Arc<Wal>,
     /// Bytes applied when the base was captured.
@@ -34,9 +46,13 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the node's files and starts Raft on them. Everything that was committed before is applied again
-    /// from the base checkpoint on when this returns, and the node leads its group of one.
-    pub async fn open(fs: Arc<dyn FileSystem>, options: &Options) -> io::Result<Node> {
+    /// Opens the node's files and starts Raft on them. A group of one has applied everything that was committed before
+    /// when this returns, and leads; a larger one goes on from here.
+    pub async fn open(
+        fs: Arc<dyn FileSystem>,
+        options: &Options,
+        contacts: Arc<Contacts>,
+    ) -> io::Result<Node> {
         let streams = Streams::new();
         let state = Arc::new(RwLock::new(State::new(streams.clone())));
         let (wal, files, machine) = {
@@ -53,38 +69,56 @@ impl Node {
         };
         let log_store = LogStore::new(wal.clone())?;
         let is_new = log_store.is_new();
-        let id = options.node.0;
-        let config = openraft::Config {
-            cluster_name: "assize".into(),
-            heartbeat_interval: 100,
-            election_timeout_min: 300,
-            election_timeout_max: 600,
-            // Checkpoints are taken and the log is purged when replicas have persisted enough, not before.
-            snapshot_policy: openraft::SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: u64::MAX,
-            ..openraft::Config::default()
-        };
-        let config = config.validate().map_err(io::Error::other)?;
-        let raft = Raft::new(id, Arc::new(config), NoPeers, log_store, machine).await;
+        let config = raft_config(options)?;
+        let network = Network(contacts.clone());
+        let raft = Raft::new(options.node.0, Arc::new(config), network, log_store, machine).await;
         let raft = raft.map_err(io::Error::other)?;
-        if is_new {
-            let members = BTreeMap::from([(id, BasicNode::new("local"))]);
-            raft.initialize(members).await.map_err(io::Error::other)?;
-        } else {
-            // Nobody else can lead a group of one: there is nothing to wait for.
-            raft.trigger().elect(false).await.map_err(io::Error::other)?;
+        contacts.follow(raft.server_metrics());
+        let is_alone = options.founding == Founding::Alone;
+        let admission = if is_new && !is_alone { Admission::Unknown } else { Admission::Admitted };
+        let node = Node {
+            id: options.node,
+            raft,
+            files,
+            streams,
+            contacts,
+            admission: watch::Sender::new(admission),
+            hashes: Hashes::default(),
+            incoming: tokio::sync::Mutex::default(),
+            state,
+            wal,
+            base_bytes: AtomicU64::new(0),
+        };
+        if is_new && is_alone {
+            let members = BTreeMap::from([(options.node.0, BasicNode::new("local"))]);
+            node.raft.initialize(members).await.map_err(io::Error::other)?;
         }
-        raft.wait(Some(RECOVERY))
-            .current_leader(id, "lead a group of one")
-            .await
-            .map_err(io::Error::other)?;
-        raft.wait_for_recovery(Some(RECOVERY)).await.map_err(io::Error::other)?;
-        Ok(Node { raft, files, streams, state, wal, base_bytes: AtomicU64::new(0) })
+        if !node.contacts.has_peers() {
+            node.lead_alone(is_new).await?;
+        }
+        Ok(node)
+    }
+
+    /// Nobody else can lead a group of one: there is nothing to wait for.
+    async fn lead_alone(&self, is_new: bool) -> io::Result<()> {
+        if !is_new {
+            self.raft.trigger().elect(false).await.map_err(io::Error::other)?;
+        }
+        let leads = self.raft.wait(Some(RECOVERY)).current_leader(self.id.0, "lead a group of one").await;
+        leads.map_err(io::Error::other)?;
+        self.raft.wait_for_recovery(Some(RECOVERY)).await.map_err(io::Error::other)?;
+        Ok(())
     }
 
     /// The state machine, to read.
     pub fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().expect("a panic in apply ends the node")
+    }
+
+    /// Does something to the state that no log says, to see what comes of it.
+    #[cfg(test)]
+    pub fn tamper(&self, how: impl FnOnce(&mut State)) {
+        how(&mut self.state.write().expect("a panic in apply ends the node"));
     }
 
     /// The log.
@@ -96,6 +130,13 @@ impl Node {
     pub fn failure(&self) -> Option<String> {
         if let Some(failure) = self.wal.failure() {
             return Some(failure.to_string());
+        }
+        if *self.admission.borrow() == Admission::Lost {
+            return Some(format!(
+                "{} has lost its data: its disk is empty, but the cluster knows it as a voter; remove it from the \
+                 cluster and add it again",
+                self.id
+            ));
         }
         let metrics = self.raft.metrics();
         let running = metrics.borrow_watched().running_state.clone();
@@ -113,13 +154,10 @@ impl Node {
         let Some(candidate) = self.files.candidate_index() else { return Ok(()) };
         let (captured, durable) = {
             let state = self.read();
-            (state.captured(), state.core.retained_from())
+            (state.captured(candidate), state.core.retained_from())
         };
+        let Some(captured) = captured else { return Ok(()) };
         if durable.is_none_or(|durable| durable < captured.streamed) {
-            return Ok(());
-        }
-        // A checkpoint captured after the last durable report may be newer than the file; then it waits.
-        if candidate < captured.applied.0 {
             return Ok(());
         }
         let files = self.files.clone();
@@ -137,11 +175,54 @@ impl Node {
     pub fn base_bytes(&self) -> u64 {
         self.base_bytes.load(Ordering::Relaxed)
     }
+
+    /// The base came from another node: nothing before it is kept here.
+    pub fn note_installed_base(&self) {
+        self.base_bytes.store(self.read().bytes_applied, Ordering::Relaxed);
+    }
+
+    /// Whether nobody else votes.
+    pub fn is_only_voter(&self) -> bool {
+        !self.contacts.has_peers() || self.contacts.voters().iter().all(|node| *node == self.id)
+    }
 }
 
-/// What the leader's task and those who call it share.
+fn raft_config(options: &Options) -> io::Result<openraft::Config> {
+    let heartbeat = options.heartbeat.as_millis() as u64;
+    let config = openraft::Config {
+        cluster_name: "assize".into(),
+        heartbeat_interval: heartbeat,
+        // A follower waits for as long as the leader may believe in its lead (the maximum), and then for a time
+        // between the two: with 100 ms somebody else leads within a second.
+        election_timeout_min: 3 * heartbeat,
+        election_timeout_max: 4 * heartbeat,
+        // A node that comes back first asks whether it would be elected, so that it deposes nobody.
+        enable_pre_vote: Some(true),
+        // Checkpoints are taken and the log is purged when replicas have persisted enough, not before.
+        snapshot_policy: openraft::SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        // A learner may lose its disk and begin again; a voter that has lost its own is not admitted.
+        allow_log_reversion: Some(true),
+        // A peer that comes back is served soon.
+        backoff: "100ms 100ms 100ms".into(),
+        ..openraft::Config::default()
+    };
+    config.validate().map_err(io::Error::other)
+}
+
+/// What the tasks of a node and those who call it share.
 pub struct Shared {
     pub options: Options,
+    /// Who leads; changes with every election.
+    pub leadership: watch::Sender<Leadership>,
+    /// The way to the leader's task, while this node leads and has begun its term.
+    pub leading: watch::Sender<Option<mpsc::Sender<Event>>>,
+    /// Set once: the node shuts down.
+    pub stopping: watch::Sender<bool>,
+    /// What came of the last comparison of states, if they were not equal.
+    pub divergence: Mutex<Option<String>>,
+    /// Footprints that wait for their place in an entry.
+    pub waiting: AtomicUsize,
     fs: Arc<dyn FileSystem>,
     wal: Arc<Wal>,
     locks: Mutex<Locks>,
@@ -155,6 +236,11 @@ impl Shared {
     pub fn new(options: Options, fs: Arc<dyn FileSystem>, node: &Node) -> Arc<Shared> {
         let shared = Shared {
             options,
+            leadership: watch::Sender::default(),
+            leading: watch::Sender::new(None),
+            stopping: watch::Sender::new(false),
+            divergence: Mutex::default(),
+            waiting: AtomicUsize::new(0),
             fs,
             wal: node.wal.clone(),
             locks: Mutex::default(),
@@ -171,6 +257,11 @@ impl Shared {
         self.locks.lock().expect("no panic happens under this lock")
     }
 
+    /// What a caller is told who asked the wrong node.
+    pub fn not_leader(&self) -> AdjudicatorError {
+        AdjudicatorError::NotLeader { leader: self.leadership.borrow().leader }
+    }
+
     /// Remembers how much the disk has left.
     pub fn look_at_the_disk(&self) {
         // A disk that does not say is not taken for a full one.
@@ -182,15 +273,18 @@ impl Shared {
         self.retained.store(bytes, Ordering::Relaxed);
     }
 
-    /// Whether the node has not failed.
-    fn alive(&self) -> Result<(), AdjudicatorError> {
+    /// Whether the node has not failed and does not shut down.
+    pub fn alive(&self) -> Result<(), AdjudicatorError> {
         if let Some(why) = self.failure.borrow().clone() {
             return Err(AdjudicatorError::Stopped(why));
         }
-        match self.wal.failure() {
-            Some(failure) => Err(AdjudicatorError::Stopped(failure.to_string())),
-            None => Ok(()),
+        if let Some(failure) = self.wal.failure() {
+            return Err(AdjudicatorError::Stopped(failure.to_string()));
         }
+        if *self.stopping.borrow() {
+            return Err(AdjudicatorError::Stopped("it is shutting down".into()));
+        }
+        Ok(())
     }
 
     /// Whether something small may be written that makes no shard grow.
@@ -216,6 +310,11 @@ impl Shared {
             return Err(AdjudicatorError::Overloaded(why.into()));
         }
         Ok(())
+    }
+
+    /// Bytes that the disk has left, as of the last look.
+    pub fn free(&self) -> u64 {
+        self.free.load(Ordering::Relaxed)
     }
 
     /// Whether the leader may write for itself: what it writes is little, and is what frees the disk.

@@ -1,5 +1,6 @@
 //! What an adjudicator node is started with.
 
+use crate::founding::Founding;
 use crate::wal;
 use assize_model::{NodeId, Placement};
 use std::time::Duration;
@@ -25,6 +26,12 @@ pub struct Options {
     pub free_min: u64,
     /// At most so many commits wait for their place in an entry; more are told to come again.
     pub queue_max: usize,
+    /// How this node begins if its disk is empty.
+    pub founding: Founding,
+    /// How often the leader says that it lives. A follower that hears nothing for 7 to 8 of these calls an election.
+    pub heartbeat: Duration,
+    /// How often the nodes compare the hashes of their states while transactions are decided.
+    pub compare_every: Duration,
     /// A frontend that reported once and then fell silent for this long is fenced.
     pub lease: Duration,
 }
@@ -42,6 +49,9 @@ impl Options {
             headroom_min: 1 << 20,
             free_min: 64 << 20,
             queue_max: 64 << 10,
+            founding: Founding::Alone,
+            heartbeat: Duration::from_millis(100),
+            compare_every: Duration::from_secs(30),
             lease: Duration::from_secs(30),
         }
     }

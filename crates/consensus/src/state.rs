@@ -3,22 +3,27 @@
 use crate::history::History;
 use crate::raft::Mind;
 use crate::streams::Streams;
-use assize_adjudicator::{Adjudicator, Applied, Command, Explainer, Options, Reply};
+use assize_adjudicator::{Adjudicator, Applied, Command, Decisions, Explainer, Options, Reply};
 use assize_codec::{Put, Reader, envelope};
-use assize_model::{Decision, LogIndex};
+use assize_model::LogIndex;
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 /// Batches kept for telling a loser who won.
 const EXPLAINER_BYTES: usize = 32 << 20;
 
+/// Captured checkpoints that are remembered: more are never on their way to the disk at once.
+const CAPTURED_MAX: usize = 4;
+
 const TAG: [u8; 4] = *b"asst";
-const VERSION: u16 = 1;
+/// 1: history by id. 2: history by page.
+const VERSION: u16 = 2;
 
 /// What a proposer learns about its entry.
 pub struct Answer {
     /// Of a batch: what was decided about each footprint.
-    pub decisions: Vec<Decision>,
+    pub decisions: Decisions,
     /// Of anything else.
     pub reply: Reply,
 }
@@ -34,8 +39,10 @@ pub struct State {
     streams: Arc<Streams>,
     /// Bytes of all commands applied by this process.
     pub bytes_applied: u64,
-    /// The last checkpoint that was captured.
-    captured: Mutex<Captured>,
+    /// The last checkpoints that were captured, newest first. The newest of them may never become a file.
+    captured: Mutex<VecDeque<Captured>>,
+    /// The state after the last entry that asked for its hash, until it is taken.
+    to_hash: Mutex<Option<(LogIndex, Adjudicator)>>,
 }
 
 /// What must be remembered about a captured checkpoint until it may become the base.
@@ -60,14 +67,22 @@ impl State {
             streams,
             bytes_applied: 0,
             captured: Mutex::default(),
+            to_hash: Mutex::default(),
         }
     }
 }
 
 impl State {
-    /// The last checkpoint that was captured.
-    pub fn captured(&self) -> Captured {
-        *self.captured.lock().expect("no panic happens under this lock")
+    /// Takes the state whose hash was asked for, if there is one.
+    pub fn take_to_hash(&self) -> Option<(LogIndex, Adjudicator)> {
+        self.to_hash.lock().expect("no panic happens under this lock").take()
+    }
+
+    /// What a checkpoint whose last log entry is this one was captured with; `None` if it was not captured here.
+    pub fn captured(&self, index: u64) -> Option<Captured> {
+        let captured = self.captured.lock().expect("no panic happens under this lock");
+        // Entries of Raft's own may follow the last one that the core has seen.
+        captured.iter().find(|captured| captured.applied.0 <= index).copied()
     }
 }
 
@@ -78,20 +93,30 @@ impl Mind for State {
         self.bytes_applied += command.len() as u64;
         let command = Command::decode(command).map_err(|error| error.to_string())?;
         let mut applied: Applied = self.core.apply(LogIndex(index), &command);
+        if matches!(command, Command::NoteHash) {
+            let copy = (LogIndex(index), self.core.clone());
+            *self.to_hash.lock().expect("no panic happens under this lock") = Some(copy);
+        }
         self.explainer.observe(&command, &applied);
         self.history.add(std::mem::take(&mut applied.retired), self.core.position().closed_ts);
-        self.streams.publish(std::mem::take(&mut applied.stream));
+        if let Some(streamed) = applied.stream.take() {
+            self.streams.publish(streamed);
+        }
         Ok(Answer { decisions: applied.decisions, reply: applied.reply })
     }
 
     fn apply_blank(&mut self, _index: u64) {}
 
     fn checkpoint(&self) -> Vec<u8> {
-        *self.captured.lock().expect("no panic happens under this lock") = Captured {
-            applied: self.core.applied(),
-            streamed: self.core.position().index,
-            bytes_applied: self.bytes_applied,
-        };
+        {
+            let mut captured = self.captured.lock().expect("no panic happens under this lock");
+            captured.truncate(CAPTURED_MAX - 1);
+            captured.push_front(Captured {
+                applied: self.core.applied(),
+                streamed: self.core.position().index,
+                bytes_applied: self.bytes_applied,
+            });
+        }
         let mut history = Vec::new();
         self.history.encode(&mut history);
         let core = self.core.encode_checkpoint();
@@ -103,8 +128,12 @@ impl Mind for State {
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), String> {
         let mut reader = Reader::new(checkpoint);
-        let (_, history) = envelope::open_next(&mut reader, TAG, VERSION).map_err(|e| e.to_string())?;
-        self.history = History::decode(&mut Reader::new(history)).map_err(|e| e.to_string())?;
+        let (version, history) =
+            envelope::open_next(&mut reader, TAG, VERSION).map_err(|error| error.to_string())?;
+        let mut history = Reader::new(history);
+        let history =
+            if version == 1 { History::decode_v1(&mut history) } else { History::decode(&mut history) };
+        self.history = history.map_err(|error| error.to_string())?;
         self.core = Adjudicator::decode_checkpoint(Options::default(), reader.rest())
             .map_err(|error| error.to_string())?;
         self.explainer = Explainer::new(EXPLAINER_BYTES);

@@ -3,15 +3,21 @@
 //! After a restart the log above the base checkpoint is applied again, and with it the entries that some
 //! replica may still need come again. So nothing is stored here: what a subscriber can resume from is exactly
 //! what the log can reproduce.
+//!
+//! What is kept is the log entries themselves, once for all shards; a shard's [`StreamEntry`] is made when a subscriber
+//! of that shard reads it, outside the lock.
 
+use assize_adjudicator::Streamed;
 use assize_model::{LogIndex, Position, ShardId, StreamEntry};
 use assize_ports::{BoxFuture, DecisionStream, StreamError};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// A subscriber that is far behind is given so many entries at a time.
 const ENTRIES_MAX: usize = 256;
+/// … and no more once they have so many bytes in the log.
+const BYTES_MAX: usize = 8 << 20;
 
 /// The streams of all shards.
 pub struct Streams {
@@ -26,7 +32,7 @@ pub struct Streams {
 struct Kept {
     /// Whoever stands below this cannot be helped here.
     begins_after: LogIndex,
-    shards: BTreeMap<ShardId, VecDeque<Arc<StreamEntry>>>,
+    entries: VecDeque<Streamed>,
 }
 
 impl Streams {
@@ -44,14 +50,9 @@ impl Streams {
     }
 
     /// Adds what one log entry means to the shards.
-    pub fn publish(&self, entries: Vec<(ShardId, StreamEntry)>) {
-        let Some(index) = entries.first().map(|(_, entry)| entry.position.index) else { return };
-        {
-            let mut kept = self.lock();
-            for (shard, entry) in entries {
-                kept.shards.entry(shard).or_default().push_back(Arc::new(entry));
-            }
-        }
+    pub fn publish(&self, entry: Streamed) {
+        let index = entry.position().index;
+        self.lock().entries.push_back(entry);
         self.published.send_replace(index);
     }
 
@@ -59,22 +60,22 @@ impl Streams {
     pub fn begin_after(&self, index: LogIndex) {
         let mut kept = self.lock();
         kept.begins_after = index;
-        kept.shards.clear();
+        kept.entries.clear();
     }
 
     /// Forgets entries up to this one: every replica that counts has persisted them.
     pub fn forget(&self, upto: LogIndex) {
-        let mut kept = self.lock();
-        let mut begins_after = kept.begins_after;
-        for entries in kept.shards.values_mut() {
-            while let Some(entry) = entries.front()
-                && entry.position.index <= upto
-            {
-                begins_after = begins_after.max(entry.position.index);
-                entries.pop_front();
+        let forgotten: Vec<Streamed> = {
+            let mut kept = self.lock();
+            let count = kept.entries.partition_point(|entry| entry.position().index <= upto);
+            let forgotten: Vec<Streamed> = kept.entries.drain(..count).collect();
+            if let Some(last) = forgotten.last() {
+                kept.begins_after = kept.begins_after.max(last.position().index);
             }
-        }
-        kept.begins_after = begins_after;
+            forgotten
+        };
+        // Megabytes are given back outside the lock.
+        drop(forgotten);
     }
 
     /// Ends all subscriptions.
@@ -102,9 +103,17 @@ impl Streams {
         if after < kept.begins_after {
             return Err(StreamError::Forgotten { shard, from: after, oldest: kept.begins_after });
         }
-        let Some(entries) = kept.shards.get(&shard) else { return Ok(Vec::new()) };
-        let first = entries.partition_point(|entry| entry.position.index <= after);
-        Ok(entries.range(first..).take(ENTRIES_MAX).cloned().collect())
+        let first = kept.entries.partition_point(|entry| entry.position().index <= after);
+        let mut bytes = 0;
+        let fits = |entry: &&Streamed| {
+            let fits = bytes <= BYTES_MAX;
+            bytes += entry.bytes();
+            fits
+        };
+        let of_shard = kept.entries.range(first..).filter(|entry| entry.concerns(shard));
+        let entries: Vec<Streamed> = of_shard.take(ENTRIES_MAX).take_while(fits).cloned().collect();
+        drop(kept);
+        Ok(entries.iter().filter_map(|entry| entry.entry(shard).map(Arc::new)).collect())
     }
 }
 
@@ -150,17 +159,9 @@ mod tests {
     use super::*;
     use assize_model::Timestamp;
 
-    fn entry(after: u64, index: u64) -> Vec<(ShardId, StreamEntry)> {
+    fn entry(after: u64, index: u64) -> Streamed {
         let position = Position { index: LogIndex(index), closed_ts: Timestamp(index * 10) };
-        let entry = StreamEntry {
-            after: LogIndex(after),
-            position,
-            commits: Vec::new(),
-            epoch: None,
-            slots: None,
-            low_water: None,
-        };
-        vec![(ShardId(1), entry.clone()), (ShardId(2), entry)]
+        Streamed::quiet(LogIndex(after), position, [ShardId(1), ShardId(2)])
     }
 
     async fn indexes(subscription: &mut Subscription) -> Vec<u64> {

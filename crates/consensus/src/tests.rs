@@ -26,7 +26,7 @@ fn options() -> Options {
 }
 
 async fn open(fs: &Memory) -> Adjudicator {
-    Adjudicator::open_on(Arc::new(fs.clone()), options()).await.unwrap()
+    Adjudicator::open_on(Arc::new(fs.clone()), options(), None).await.unwrap()
 }
 
 /// Cuts the power under a running node, and gives it back.
@@ -45,7 +45,12 @@ struct Frontend {
 
 impl Frontend {
     async fn register(node: &Adjudicator) -> Frontend {
-        Frontend { registered: node.register("frontend-1", 1).await.unwrap(), next: 1 }
+        Frontend::begin_life(node, 1).await
+    }
+
+    /// A life is known by its nonce.
+    async fn begin_life(node: &Adjudicator, nonce: u64) -> Frontend {
+        Frontend { registered: node.register("frontend-1", nonce).await.unwrap(), next: 1 }
     }
 
     async fn txn(&mut self, node: &Adjudicator) -> TxnId {
@@ -155,7 +160,7 @@ async fn nothing_acknowledged_is_lost_when_the_power_goes_and_comes_back() {
     let mut acknowledged = Vec::new();
     for life in 0..4_u64 {
         let node = open(&fs).await;
-        let mut frontend = Frontend::register(&node).await;
+        let mut frontend = Frontend::begin_life(&node, life).await;
         assert_eq!(frontend.registered.epoch, FrontendEpoch(life as u32 + 1), "an epoch is never reused");
         for (txn, commit_ts) in &acknowledged {
             assert_eq!(node.outcome(*txn, false).await.unwrap(), Outcome::Committed(*commit_ts));
@@ -317,7 +322,7 @@ async fn a_node_on_a_full_disk_can_be_started_and_read() {
     drop(node);
     let scarce = Options { free_min: 1 << 20, ..options() };
     fs.set_capacity(Some(512 << 10));
-    let node = Adjudicator::open_on(Arc::new(fs.clone()), scarce).await.unwrap();
+    let node = Adjudicator::open_on(Arc::new(fs.clone()), scarce, None).await.unwrap();
     let mut frontend = Frontend::register(&node).await;
     assert!(matches!(node.outcome(txn, true).await.unwrap(), Outcome::Committed(_)));
     let footprint = frontend.put(&node, "k", b"v".to_vec()).await;
@@ -331,7 +336,7 @@ async fn a_full_disk_heals_by_itself_once_replicas_have_persisted() {
     let fs = Memory::new();
     // The reserve is where the checkpoint goes that lets the log be forgotten.
     let options = Options { free_min: 192 << 10, ..options() };
-    let node = Adjudicator::open_on(Arc::new(fs.clone()), options).await.unwrap();
+    let node = Adjudicator::open_on(Arc::new(fs.clone()), options, None).await.unwrap();
     let mut frontend = Frontend::register(&node).await;
     let mut last = Position::default();
     fs.set_capacity(Some(10 * (64 << 10)));
@@ -467,15 +472,15 @@ async fn the_low_water_mark_follows_the_oldest_snapshot_that_is_reported() {
 async fn a_directory_has_one_owner() {
     let directory = tempfile::tempdir().unwrap();
     let path = Some(directory.path().to_owned());
-    let node = Adjudicator::open(path.clone(), options()).await.unwrap();
-    let again = Adjudicator::open(path.clone(), options()).await.err().expect("it is in use");
+    let node = Adjudicator::open(path.clone(), options(), None).await.unwrap();
+    let again = Adjudicator::open(path.clone(), options(), None).await.err().expect("it is in use");
     assert!(matches!(again, crate::OpenError::InUse(_)), "{again}");
     let mut frontend = Frontend::register(&node).await;
     let (txn, decision) = frontend.commit(&node, "k").await;
     assert!(decision.is_commit());
     node.shutdown().await;
     drop(node);
-    let node = Adjudicator::open(path, options()).await.unwrap();
+    let node = Adjudicator::open(path, options(), None).await.unwrap();
     assert!(matches!(node.outcome(txn, false).await.unwrap(), Outcome::Committed(_)));
     node.shutdown().await;
 }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | versions | `01` | the state record: position, epoch, low-water mark, slots |
 //! | versions | `02` txn | the log entry that decided this intent |
+//! | versions | `03` | a gain of slots that has begun and whose entry is not applied |
 //! | versions | `10` key `!commit_ts` | one version |
 //! | intents | `01` txn `00000000` | header of an intent |
 //! | intents | `01` txn part | mutations of an intent, in parts numbered from 1 |
@@ -18,6 +19,8 @@ use bytes::Bytes;
 
 /// The state record, in versions.
 pub const STATE: &[u8] = &[0x01];
+/// The record of a gain, in versions.
+pub const GAINING: &[u8] = &[0x03];
 const DECIDED: u8 = 0x02;
 const VERSION: u8 = 0x10;
 const INTENT: u8 = 0x01;

@@ -25,6 +25,7 @@
 //! * A stream entry's versions and the position after it become visible, and durable, together.
 //! * A Yes vote is on disk before it is given; an undecided intent past its deadline is never voted for (R2).
 //! * A decided intent stays until this replica and every sibling that counts is durable past its decision.
+//! * Slots are held only once what is left of an earlier ownership is gone and all their versions are here.
 //! * What is dropped below the low-water mark changes no read at or above it.
 //!
 //! **Absent on purpose:** this crate does not know rows, networks, siblings' addresses, files or clocks. It never waits:
@@ -34,7 +35,9 @@
 //! apply, collect), and the scripts under `tests/scripts`.
 
 pub mod conformance;
+mod content;
 mod engine;
+mod gain;
 mod key;
 mod memory;
 mod options;
@@ -43,9 +46,11 @@ mod record;
 mod slots;
 mod store;
 
+pub use content::*;
 pub use engine::*;
+pub use gain::{Gain, Rest};
 pub use memory::*;
 pub use options::*;
-pub use reader::{ContentHash, Direction, ReadError, Reader, ScanBatch};
+pub use reader::{Direction, ReadError, Reader, ScanBatch};
 pub use slots::*;
 pub use store::*;

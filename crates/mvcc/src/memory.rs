@@ -1,6 +1,7 @@
 //! The memory twin of an engine: an ordered map with a crash button.
 
-use crate::{Batch, BatchOp, Cursor, Durability, Engine, EngineError, Family};
+use crate::{Batch, BatchOp, Cursor, Durability, Engine, EngineError, Family, key, record};
+use assize_model::{Key, Timestamp};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -29,6 +30,15 @@ struct State {
     unsynced: Vec<Batch>,
     /// Set to make writes fail, as a full or broken disk does.
     failure: Option<EngineError>,
+}
+
+/// What a defect does to a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Damage {
+    /// One bit of its value, counted from the first and round again, is another.
+    FlipBit(usize),
+    /// Its version is gone; an older one may show.
+    Vanish,
 }
 
 /// An image of a [`MemoryEngine`].
@@ -89,6 +99,41 @@ impl MemoryEngine {
     /// Makes every write from now on fail with this, or lets them succeed again.
     pub fn set_failure(&self, failure: Option<EngineError>) {
         self.write_state().failure = failure;
+    }
+
+    /// Damages the row that a snapshot shows for this key, behind everybody's back and for good, as a defect of ours might;
+    /// what rots on a disk an engine's checksums find. False if there is no such row.
+    pub fn damage(&self, key: &Key, snapshot_ts: Timestamp, damage: Damage) -> bool {
+        let mut state = self.write_state();
+        let mut lower = key::version_prefix(key);
+        let mut upper = lower.clone();
+        key::end_of_prefix(&mut upper);
+        key::push_ts(&mut lower, snapshot_ts);
+        let is_shown = |(_, value): &(&Bytes, &Bytes)| {
+            record::version_header(value).is_ok_and(|(kind, _)| kind != record::Kind::Lock)
+        };
+        let shown = range(&state.versions, &lower, &upper).find(is_shown);
+        let Some((version, value)) = shown.map(|(version, value)| (version.clone(), value.clone())) else {
+            return false;
+        };
+        let value = match damage {
+            Damage::Vanish => None,
+            Damage::FlipBit(_) if value.len() == record::VERSION_HEADER => return false,
+            Damage::FlipBit(bit) => {
+                let mut bytes = value.to_vec();
+                let at = record::VERSION_HEADER + bit / 8 % (bytes.len() - record::VERSION_HEADER);
+                bytes[at] ^= 1 << (bit % 8);
+                Some(Bytes::from(bytes))
+            }
+        };
+        let State { versions, flushed, .. } = &mut *state;
+        for map in [versions, flushed].into_iter().filter(|map| map.contains_key(&version)) {
+            match &value {
+                Some(value) => drop(Arc::make_mut(map).insert(version.clone(), value.clone())),
+                None => drop(Arc::make_mut(map).remove(&version)),
+            }
+        }
+        true
     }
 
     /// How many entries a family holds.

@@ -43,4 +43,6 @@ pub enum Rule {
     ClosedTimestamp,
     /// A snapshot below the low-water mark is not served.
     LowWater,
+    /// What is left of an earlier ownership of slots goes before they are gained again.
+    LeftoversBeforeGain,
 }

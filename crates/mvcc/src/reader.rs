@@ -7,7 +7,7 @@
 //! ```
 
 use crate::record::{self, Kind, VERSION_HEADER};
-use crate::{Cursor, Engine, Family, Options, Ownership, Rule, Slots, StoreError, key};
+use crate::{Cursor, Engine, Family, Options, Ownership, Rule, StoreError, key};
 use assize_model::{Epoch, Key, KeyRange, Slot, Timestamp};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,23 +57,6 @@ pub enum ReadError {
     Store(#[from] StoreError),
 }
 
-/// Order-independent checksum of what a snapshot shows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct ContentHash {
-    /// How many rows.
-    pub count: u64,
-    /// The wrapping sum of a hash of each row: key, commit timestamp, slot and value.
-    pub sum: u64,
-}
-
-impl ContentHash {
-    /// The hash of both together.
-    #[must_use]
-    pub fn and(self, other: ContentHash) -> ContentHash {
-        ContentHash { count: self.count + other.count, sum: self.sum.wrapping_add(other.sum) }
-    }
-}
-
 /// At most this many bytes of keys and values are collected for one batch of a scan.
 const SCAN_BYTES_MAX: usize = 4 << 20;
 /// At most this many versions are examined for one batch of a scan.
@@ -111,10 +94,10 @@ impl<E> Clone for Reader<E> {
 }
 
 /// A version that a snapshot shows, beside its value.
-struct Shown {
-    commit_ts: Timestamp,
-    kind: Kind,
-    slot: Slot,
+pub(crate) struct Shown {
+    pub commit_ts: Timestamp,
+    pub kind: Kind,
+    pub slot: Slot,
 }
 
 impl<E: Engine> Reader<E> {
@@ -154,7 +137,7 @@ impl<E: Engine> Reader<E> {
         Epoch(self.progress.epoch.load(Ordering::Acquire))
     }
 
-    fn ownership(&self) -> Arc<Ownership> {
+    pub(crate) fn ownership(&self) -> Arc<Ownership> {
         self.progress.ownership.read().expect("no writer panics while it holds the lock").clone()
     }
 
@@ -167,7 +150,7 @@ impl<E: Engine> Reader<E> {
     }
 
     /// Asked before an image of the engine is taken: everything at or below the snapshot must be in it.
-    fn check_reached(&self, snapshot_ts: Timestamp) -> Result<(), ReadError> {
+    pub(crate) fn check_reached(&self, snapshot_ts: Timestamp) -> Result<(), ReadError> {
         let closed_ts = self.closed_ts();
         if snapshot_ts > closed_ts && self.options.keeps(Rule::ClosedTimestamp) {
             return Err(ReadError::NotReached { snapshot_ts, closed_ts });
@@ -177,7 +160,7 @@ impl<E: Engine> Reader<E> {
 
     /// Asked after an image of the engine was taken: the mark rises before anything is dropped, so an image
     /// taken under a mark at or below the snapshot still has all that the snapshot shows.
-    fn check_kept(&self, snapshot_ts: Timestamp) -> Result<(), ReadError> {
+    pub(crate) fn check_kept(&self, snapshot_ts: Timestamp) -> Result<(), ReadError> {
         let low_water = self.low_water();
         if snapshot_ts < low_water && self.options.keeps(Rule::LowWater) {
             return Err(ReadError::SnapshotTooOld { snapshot_ts, low_water });
@@ -267,47 +250,6 @@ impl<E: Engine> Reader<E> {
             skip_versions(&mut cursor, &mut prefix)?;
         }
         Ok(newest)
-    }
-
-    /// The hash of what a snapshot shows in these slots, from `from` on (`None`: from the start) and over at most
-    /// `versions_max` versions; with the key at which to go on. Replicas of a shard that stand beyond the same
-    /// snapshot must agree, whatever each has already collected.
-    pub fn hash_content(
-        &self,
-        slots: &Slots,
-        snapshot_ts: Timestamp,
-        from: Option<&Key>,
-        versions_max: usize,
-    ) -> Result<(ContentHash, Option<Key>), ReadError> {
-        self.check_reached(snapshot_ts)?;
-        let (mut lower, upper) = key::all_versions();
-        if let Some(from) = from {
-            lower = key::version_prefix(from);
-        }
-        let cursor = self.engine.cursor(Family::Versions, &lower, &upper).map_err(StoreError::from)?;
-        self.check_kept(snapshot_ts)?;
-        let ownership = self.ownership();
-        let mut walk = Forward::new(cursor, snapshot_ts, &lower)?;
-        let mut hash = ContentHash::default();
-        // Asked after each key, not before it: a call that begins with a long history still gets past it.
-        let mut is_spent = false;
-        while let Some(shown) = walk.next()? {
-            if is_spent {
-                let rest = key::parse_prefix(&walk.prefix).map_err(StoreError::from)?;
-                return Ok((hash, Some(rest)));
-            }
-            let is_row = shown.kind == Kind::Put
-                && slots.contains(shown.slot)
-                && ownership.shows(shown.slot, snapshot_ts, None);
-            if is_row {
-                let value = walk.cursor.value();
-                let inner = xxhash_rust::xxh3::xxh3_64_with_seed(&value, shown.commit_ts.0);
-                let row = xxhash_rust::xxh3::xxh3_64_with_seed(&walk.prefix, inner);
-                hash = hash.and(ContentHash { count: 1, sum: row });
-            }
-            is_spent = walk.examined >= versions_max;
-        }
-        Ok((hash, None))
     }
 }
 
@@ -418,22 +360,28 @@ pub(crate) fn skip_versions<C: Cursor>(cursor: &mut C, prefix: &mut [u8]) -> Res
 
 /// Walks the keys upwards, stopping at the version of each that a snapshot shows (deletes included, lock markers
 /// never). The cursor stands on that version.
-struct Forward<C> {
+pub(crate) struct Forward<C> {
     cursor: C,
     snapshot_ts: Timestamp,
     /// The prefix of the key that was found last.
-    prefix: Vec<u8>,
+    pub prefix: Vec<u8>,
     is_on_found: bool,
-    examined: usize,
+    /// How many versions have been looked at.
+    pub examined: usize,
 }
 
 impl<C: Cursor> Forward<C> {
-    fn new(mut cursor: C, snapshot_ts: Timestamp, lower: &[u8]) -> Result<Self, StoreError> {
+    pub fn new(mut cursor: C, snapshot_ts: Timestamp, lower: &[u8]) -> Result<Self, StoreError> {
         cursor.seek(lower)?;
         Ok(Forward { cursor, snapshot_ts, prefix: Vec::new(), is_on_found: false, examined: 0 })
     }
 
-    fn next(&mut self) -> Result<Option<Shown>, StoreError> {
+    /// The record of the version that was found last, header included.
+    pub fn value(&self) -> Bytes {
+        self.cursor.value()
+    }
+
+    pub fn next(&mut self) -> Result<Option<Shown>, StoreError> {
         if self.is_on_found {
             self.is_on_found = false;
             skip_versions(&mut self.cursor, &mut self.prefix)?;

@@ -1,12 +1,16 @@
 //! Every value that this crate writes, in one place, with its format's version.
 
-use crate::{Lost, Ownership, Slots};
+use crate::gain::Gaining;
+use crate::{Gained, Lost, Ownership, Slots};
 use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::{Epoch, Key, LogIndex, Mutation, MutationOp, Position, Slot, Timestamp, WriteDigest};
 use bytes::Bytes;
 
 const STATE_TAG: [u8; 4] = *b"mvst";
-const STATE_VERSION: u16 = 1;
+/// 2: losses name their entry, and gains are kept.
+const STATE_VERSION: u16 = 2;
+const GAINING_TAG: [u8; 4] = *b"mvga";
+const GAINING_VERSION: u16 = 1;
 const INTENT_TAG: [u8; 4] = *b"mvin";
 const INTENT_VERSION: u16 = 1;
 const PART_TAG: [u8; 4] = *b"mvip";
@@ -82,34 +86,63 @@ pub fn encode_state(state: &State) -> Bytes {
     for lost in &state.ownership.lost {
         body.put_u64(lost.until.0);
         body.put_u64(lost.epoch.0);
+        body.put_u64(lost.at.0);
         put_slots(&mut body, &lost.slots);
+    }
+    body.put_varint(state.ownership.gained.len() as u64);
+    for gained in &state.ownership.gained {
+        body.put_u64(gained.from.0);
+        body.put_u64(gained.epoch.0);
+        put_slots(&mut body, &gained.slots);
     }
     envelope::seal(STATE_TAG, STATE_VERSION, &body).into()
 }
 
 /// Reads a state record back.
 pub fn decode_state(bytes: &[u8]) -> Result<State, DecodeError> {
-    let (_, body) = envelope::open(bytes, STATE_TAG, STATE_VERSION)?;
+    let (version, body) = envelope::open(bytes, STATE_TAG, STATE_VERSION)?;
     let mut reader = Reader::new(body);
     let index = LogIndex(reader.u64()?);
     let closed_ts = Timestamp(reader.u64()?);
     let epoch = Epoch(reader.u64()?);
     let low_water = Timestamp(reader.u64()?);
-    let held = slots(&mut reader)?;
-    let count = reader.count(17)?;
-    let mut lost = Vec::with_capacity(count);
-    for _ in 0..count {
+    let mut ownership = Ownership::new(slots(&mut reader)?);
+    for _ in 0..reader.count(17)? {
         let until = Timestamp(reader.u64()?);
         let epoch = Epoch(reader.u64()?);
-        lost.push(Lost { until, epoch, slots: slots(&mut reader)? });
+        let at = if version == 1 { LogIndex(0) } else { LogIndex(reader.u64()?) };
+        ownership.lost.push(Lost { until, epoch, at, slots: slots(&mut reader)? });
+    }
+    let gains = if version == 1 { 0 } else { reader.count(17)? };
+    for _ in 0..gains {
+        let from = Timestamp(reader.u64()?);
+        let epoch = Epoch(reader.u64()?);
+        ownership.gained.push(Gained { from, epoch, slots: slots(&mut reader)? });
     }
     reader.finish()?;
-    Ok(State {
-        position: Position { index, closed_ts },
-        epoch,
-        low_water,
-        ownership: Ownership { held, lost },
-    })
+    Ok(State { position: Position { index, closed_ts }, epoch, low_water, ownership })
+}
+
+/// The record of a gain.
+pub fn encode_gaining(gaining: &Gaining) -> Bytes {
+    let mut body = Vec::with_capacity(32);
+    body.put_u64(gaining.at.0);
+    put_slots(&mut body, &gaining.slots);
+    body.put_u64(gaining.low_water.0);
+    body.put_bool(gaining.is_complete);
+    envelope::seal(GAINING_TAG, GAINING_VERSION, &body).into()
+}
+
+/// Reads the record of a gain back.
+pub fn decode_gaining(bytes: &[u8]) -> Result<Gaining, DecodeError> {
+    let (_, body) = envelope::open(bytes, GAINING_TAG, GAINING_VERSION)?;
+    let mut reader = Reader::new(body);
+    let at = LogIndex(reader.u64()?);
+    let slots = slots(&mut reader)?;
+    let low_water = Timestamp(reader.u64()?);
+    let is_complete = reader.bool()?;
+    reader.finish()?;
+    Ok(Gaining { at, slots, low_water, is_complete })
 }
 
 fn put_slots(out: &mut Vec<u8>, slots: &Slots) {
@@ -246,8 +279,10 @@ mod tests {
                 lost: vec![Lost {
                     until: Timestamp(800),
                     epoch: Epoch(2),
+                    at: LogIndex(0),
                     slots: Slots::new(vec![(Slot(100), Slot(u16::MAX))]),
                 }],
+                gained: Vec::new(),
             },
         }
     }
@@ -262,14 +297,31 @@ mod tests {
         );
         assert_eq!(version_header(b"\x12\x00\x00"), Ok((Kind::Lock, Slot(0))));
         assert_eq!(decode_decided(b"\x01\x09\0\0\0\0\0\0\0"), Ok(LogIndex(9)));
-        let sealed = b"mvst\x01\x00\x31\x00\x00\x00\
-            \x07\0\0\0\0\0\0\0\x84\x03\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x28\0\0\0\0\0\0\0\
+        // Version 1 of the state record knew no entries of losses and no gains.
+        let body = b"\x07\0\0\0\0\0\0\0\x84\x03\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x28\0\0\0\0\0\0\0\
             \x01\0\0\x63\0\
             \x01\x20\x03\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x01\x64\0\xff\xff";
-        let encoded = encode_state(&state());
-        // The last four bytes are the checksum.
-        assert_eq!(&encoded[10..encoded.len() - 4], &sealed[10..]);
-        assert_eq!(decode_state(&encoded), Ok(state()));
+        assert_eq!(decode_state(&envelope::seal(STATE_TAG, 1, body)), Ok(state()));
+        let mut second = state();
+        second.ownership.lost[0].at = LogIndex(6);
+        let gained =
+            Gained { from: Timestamp(850), epoch: Epoch(3), slots: Slots::new(vec![(Slot(7), Slot(9))]) };
+        second.ownership.gained.push(gained);
+        let body = b"\x07\0\0\0\0\0\0\0\x84\x03\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x28\0\0\0\0\0\0\0\
+            \x01\0\0\x63\0\
+            \x01\x20\x03\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\x01\x64\0\xff\xff\
+            \x01\x52\x03\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x01\x07\0\x09\0";
+        assert_eq!(encode_state(&second), envelope::seal(STATE_TAG, 2, body));
+        assert_eq!(decode_state(&encode_state(&second)), Ok(second));
+        let gaining = Gaining {
+            at: LogIndex(9),
+            slots: Slots::new(vec![(Slot(1), Slot(2))]),
+            low_water: Timestamp(5),
+            is_complete: true,
+        };
+        let body = b"\x09\0\0\0\0\0\0\0\x01\x01\0\x02\0\x05\0\0\0\0\0\0\0\x01";
+        assert_eq!(encode_gaining(&gaining), envelope::seal(GAINING_TAG, 1, body));
+        assert_eq!(decode_gaining(&encode_gaining(&gaining)), Ok(gaining));
     }
 
     #[test]
@@ -292,9 +344,12 @@ mod tests {
             let _ = version_header(&bytes);
             let _ = decode_decided(&bytes);
             let bytes = Bytes::from(bytes);
-            for tag in [STATE_TAG, INTENT_TAG, PART_TAG] {
-                let sealed = Bytes::from(envelope::seal(tag, 1, &bytes));
+            for (tag, version) in
+                [(STATE_TAG, 1), (STATE_TAG, 2), (GAINING_TAG, 1), (INTENT_TAG, 1), (PART_TAG, 1)]
+            {
+                let sealed = Bytes::from(envelope::seal(tag, version, &bytes));
                 let _ = decode_state(&sealed);
+                let _ = decode_gaining(&sealed);
                 let _ = decode_intent(&sealed);
                 let _ = decode_part(&sealed, &mut Vec::new());
             }

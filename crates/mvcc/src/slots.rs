@@ -1,6 +1,6 @@
-//! Which slots a replica holds, and until when those it lost can still be read.
+//! Which slots a replica holds, until when those it lost can still be read, and from when those it gained.
 
-use assize_model::{Epoch, Slot, Timestamp};
+use assize_model::{Epoch, LogIndex, Slot, Timestamp};
 
 /// A set of slots.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -68,6 +68,12 @@ impl Slots {
         Slots::new(left)
     }
 
+    /// The slots that are in both.
+    #[must_use]
+    pub fn and(&self, other: &Slots) -> Slots {
+        self.minus(&self.minus(other))
+    }
+
     /// Whether the two share a slot.
     pub fn overlaps(&self, other: &Slots) -> bool {
         self.runs.iter().any(|(first, last)| other.runs.iter().any(|(f, l)| first <= l && f <= last))
@@ -80,18 +86,24 @@ impl Slots {
 ///   snapshot_ts ──────────── until (included) ─────────────▶
 ///   lost slot   │ readable, if routed by an epoch in which it was held │ belongs to another shard
 ///   held slot   │ readable                                             │ readable
+///
+///   snapshot_ts ──────────── from (included) ──────────────▶
+///   gained slot │ readable, if routed by an epoch in which it is held  │ readable
 /// ```
 ///
 /// A scan that was routed by an old placement may finish at its old snapshot, so a lost slot stays readable up to the move
 /// until the low-water mark has passed it. The move's own timestamp is included: what was committed up to it was committed
-/// here, and a read that was admitted at it may find that the move has come in between. A scan that was routed by the new placement asks the new owner for it, and must
-/// not find it here as well.
+/// here, and a read that was admitted at it may find that the move has come in between. A scan that was routed by the new
+/// placement asks the new owner for it, and must not find it here as well. With a gained slot it is the other way round: its
+/// history was copied, but who was routed by an old placement asks its former owner.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Ownership {
     /// Held now.
     pub held: Slots,
     /// Lost, in the order in which they were.
     pub lost: Vec<Lost>,
+    /// Gained, in the order in which they were.
+    pub gained: Vec<Gained>,
 }
 
 /// Slots that moved away.
@@ -101,21 +113,52 @@ pub struct Lost {
     pub until: Timestamp,
     /// The shard's last epoch in which they were held.
     pub epoch: Epoch,
+    /// That entry; zero if it is not known.
+    pub at: LogIndex,
     /// Which.
     pub slots: Slots,
+}
+
+/// Slots that came from another shard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Gained {
+    /// The closed timestamp of the entry that brought them.
+    pub from: Timestamp,
+    /// The shard's first epoch in which they are held.
+    pub epoch: Epoch,
+    /// Which.
+    pub slots: Slots,
+}
+
+/// A change of what a replica holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChangedAt {
+    /// The entry that makes it.
+    pub at: LogIndex,
+    /// That entry's closed timestamp.
+    pub closed_ts: Timestamp,
+    /// The shard's epoch before it.
+    pub before: Epoch,
+    /// The shard's epoch from it on.
+    pub after: Epoch,
 }
 
 impl Ownership {
     /// Holds these and never held others.
     pub fn new(held: Slots) -> Self {
-        Ownership { held, lost: Vec::new() }
+        Ownership { held, lost: Vec::new(), gained: Vec::new() }
     }
 
     /// Whether a version in this slot may be seen at this snapshot by a read that was routed by this epoch of the shard
     /// (`None`: by whatever epoch held it).
     #[inline]
     pub fn shows(&self, slot: Slot, snapshot_ts: Timestamp, routed_by: Option<Epoch>) -> bool {
-        self.held.contains(slot)
+        let is_from_before = |gained: &Gained| {
+            snapshot_ts <= gained.from
+                && routed_by.is_none_or(|epoch| epoch < gained.epoch)
+                && gained.slots.contains(slot)
+        };
+        self.held.contains(slot) && !self.gained.iter().any(is_from_before)
             || self.lost.iter().any(|lost| {
                 snapshot_ts <= lost.until
                     && routed_by.is_none_or(|epoch| epoch <= lost.epoch)
@@ -128,18 +171,24 @@ impl Ownership {
         self.held.contains(slot) || self.lost.iter().any(|lost| lost.slots.contains(slot))
     }
 
-    /// Takes in that from `at` on the replica holds exactly these; `epoch` was the last before.
-    pub fn change(&mut self, held: Slots, at: Timestamp, epoch: Epoch) {
-        let slots = self.held.minus(&held);
-        if !slots.is_empty() {
-            self.lost.push(Lost { until: at, epoch, slots });
+    /// Takes in that from an entry on the replica holds exactly these.
+    pub fn change(&mut self, held: Slots, changed: ChangedAt) {
+        let ChangedAt { at, closed_ts, before, after } = changed;
+        let lost = self.held.minus(&held);
+        if !lost.is_empty() {
+            self.lost.push(Lost { until: closed_ts, epoch: before, at, slots: lost });
+        }
+        let gained = held.minus(&self.held);
+        if !gained.is_empty() {
+            self.gained.push(Gained { from: closed_ts, epoch: after, slots: gained });
         }
         self.held = held;
     }
 
-    /// Forgets losses that no snapshot at or above the low-water mark can see.
+    /// Forgets losses and gains that make no difference to a snapshot at or above the low-water mark.
     pub fn forget_below(&mut self, low_water: Timestamp) {
         self.lost.retain(|lost| low_water <= lost.until);
+        self.gained.retain(|gained| low_water <= gained.from);
     }
 }
 
@@ -151,7 +200,7 @@ mod tests {
     #[test]
     fn a_lost_slot_is_readable_up_to_the_move_only() {
         let mut ownership = Ownership::new(Slots::all());
-        ownership.change(Slots::new(vec![(Slot(0), Slot(9))]), Timestamp(50), Epoch(1));
+        ownership.change(Slots::new(vec![(Slot(0), Slot(9))]), changed(50, 1));
         assert!(ownership.shows(Slot(3), Timestamp(99), Some(Epoch(2))));
         assert!(ownership.shows(Slot(10), Timestamp(49), Some(Epoch(1))));
         assert!(ownership.shows(Slot(10), Timestamp(49), None));
@@ -163,6 +212,33 @@ mod tests {
         assert!(ownership.keeps(Slot(10)));
         ownership.forget_below(Timestamp(51));
         assert!(!ownership.keeps(Slot(10)));
+    }
+
+    fn changed(closed_ts: u64, before: u64) -> ChangedAt {
+        let (before, after) = (Epoch(before), Epoch(before + 1));
+        ChangedAt { at: LogIndex(closed_ts), closed_ts: Timestamp(closed_ts), before, after }
+    }
+
+    #[test]
+    fn a_gained_slot_is_read_here_by_who_knows_of_it() {
+        let mut ownership = Ownership::new(Slots::new(vec![(Slot(0), Slot(9))]));
+        ownership.change(Slots::all(), changed(50, 1));
+        assert!(ownership.shows(Slot(10), Timestamp(50), Some(Epoch(2))));
+        assert!(ownership.shows(Slot(10), Timestamp(49), Some(Epoch(2))), "its history came along");
+        assert!(!ownership.shows(Slot(10), Timestamp(49), Some(Epoch(1))), "its former owner is asked");
+        assert!(!ownership.shows(Slot(10), Timestamp(49), None));
+        assert!(ownership.shows(Slot(3), Timestamp(49), Some(Epoch(1))));
+    }
+
+    #[test]
+    fn a_slot_that_comes_back_is_read_here_by_each_epoch_that_held_it() {
+        let mut ownership = Ownership::new(Slots::all());
+        ownership.change(Slots::new(vec![(Slot(0), Slot(9))]), changed(50, 1));
+        ownership.change(Slots::all(), changed(70, 2));
+        let shows = |ts, epoch| ownership.shows(Slot(10), Timestamp(ts), Some(Epoch(epoch)));
+        assert!(shows(49, 1), "as it was before it went");
+        assert!(!shows(49, 2) && !shows(69, 2), "the other shard had it then");
+        assert!(shows(49, 3) && shows(69, 3) && shows(70, 3));
     }
 
     fn runs() -> impl Strategy<Value = Vec<(u16, u16)>> {
@@ -185,6 +261,7 @@ mod tests {
                 prop_assert!(sa.overlaps(&sb));
             }
             prop_assert!(!sa.minus(&sb).overlaps(&sb));
+            prop_assert_eq!(sa.and(&sb).contains(Slot(probe)), is_in(&a) && is_in(&b));
         }
     }
 }

@@ -1,15 +1,16 @@
 //! The writing half: prepares, the decision stream, and what may be forgotten when.
 
+use crate::gain::Gaining;
 use crate::reader::{Progress, skip_versions};
 use crate::record::{self, IntentHeader, State};
 use crate::{
-    Batch, ContentHash, Cursor, Direction, Durability, Engine, EngineError, Family, Options, Ownership,
-    ReadError, Reader, Rule, ScanBatch, Slots, key,
+    Batch, ChangedAt, ContentHash, Cursor, Direction, Durability, Engine, EngineError, Family, Gain, Options,
+    Ownership, Page, ReadError, Reader, Rule, ScanBatch, Slots, key,
 };
 use assize_codec::DecodeError;
 use assize_model::{
-    Epoch, Key, KeyRange, LogIndex, Mutation, MutationOp, Position, ShardWrites, StreamEntry, Timestamp,
-    TxnId, Vote, VoteRefusal, WriteDigest,
+    Epoch, Key, KeyRange, LogIndex, Mutation, MutationOp, Position, ShardWrites, Slot, StreamEntry,
+    Timestamp, TxnId, Vote, VoteRefusal, WriteDigest,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,6 +83,8 @@ pub enum Applied {
     },
     /// It cannot be applied before these intents have been fetched; nothing changed.
     NeedFetch(Vec<MissingIntent>),
+    /// It gives this shard slots whose versions are with another one; nothing changed. See `gain.rs`.
+    NeedSlots(Gain),
 }
 
 /// How far one call of [`MvccStore::collect_versions`] came.
@@ -115,6 +118,8 @@ pub struct MvccStore<E> {
     undecided: BTreeSet<(Timestamp, TxnId)>,
     /// Decided intents by deciding entry, for lazy deletion.
     decided: BTreeSet<(LogIndex, TxnId)>,
+    /// A gain that has begun and whose entry is not applied.
+    gaining: Option<Gaining>,
     options: Options,
 }
 
@@ -131,6 +136,8 @@ impl<E: Engine> MvccStore<E> {
                 ownership: Ownership::new(options.slots.clone()),
             },
         };
+        let gaining = engine.get(Family::Versions, key::GAINING)?;
+        let gaining = gaining.map(|bytes| record::decode_gaining(&bytes)).transpose()?;
         let progress = Progress {
             closed_ts: state.position.closed_ts.0.into(),
             low_water: state.low_water.0.into(),
@@ -143,6 +150,7 @@ impl<E: Engine> MvccStore<E> {
             intents: BTreeMap::new(),
             undecided: BTreeSet::new(),
             decided: BTreeSet::new(),
+            gaining,
             options,
         };
         store.load_intents()?;
@@ -238,9 +246,9 @@ impl<E: Engine> MvccStore<E> {
         self.reader.newest_commit_in(range)
     }
 
-    /// The hash of everything that a snapshot shows in these slots.
+    /// As [`Reader::hash_content`], over all keys at once.
     pub fn hash_content(&self, slots: &Slots, snapshot_ts: Timestamp) -> Result<ContentHash, ReadError> {
-        Ok(self.reader.hash_content(slots, snapshot_ts, None, usize::MAX)?.0)
+        Ok(self.reader.hash_content(slots, snapshot_ts, &Page::all(), usize::MAX)?.0)
     }
 
     // Prepares.
@@ -305,6 +313,33 @@ impl<E: Engine> MvccStore<E> {
         Ok(())
     }
 
+    /// Takes over the intents of a store that this one replaces, as if the entry `decided` had decided all of them: siblings
+    /// may still need those that were, until they are durable past it; the others nobody can commit any more, because the
+    /// shard's epoch has risen since.
+    pub fn inherit_intents(&mut self, former: &MvccStore<E>, decided: LogIndex) -> Result<(), StoreError> {
+        for (txn, held) in &former.intents {
+            if self.intents.contains_key(txn) {
+                continue;
+            }
+            let mutations = match former.mutations_of(*txn, &held.header) {
+                Ok(mutations) => mutations,
+                // What is damaged is nothing to inherit; it may be why the former store goes.
+                Err(StoreError::Undecodable(_) | StoreError::IntentIncomplete { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            // The mark first: an intent without its mark would look undecided.
+            let mut mark = Batch::new();
+            mark.put(key::decided(*txn), record::encode_decided(decided));
+            self.write_versions(mark)?;
+            let mut batch = Batch::new();
+            let Held { header, .. } = held;
+            let header = put_intent(&mut batch, *txn, header.epoch, header.digest, &mutations);
+            self.engine().write(Family::Intents, batch, Durability::Logged)?;
+            self.hold(*txn, Held { header, is_synced: false, decided: Some(decided) });
+        }
+        Ok(())
+    }
+
     /// An intent, for a sibling that missed it.
     pub fn intent(&self, txn: TxnId) -> Result<Option<Intent>, StoreError> {
         let Some(held) = self.intents.get(&txn) else { return Ok(None) };
@@ -344,6 +379,9 @@ impl<E: Engine> MvccStore<E> {
         if !missing.is_empty() {
             return Ok(Applied::NeedFetch(missing));
         }
+        if let Some(gain) = self.missing_slots(entry) {
+            return Ok(Applied::NeedSlots(gain));
+        }
         let mut batch = Batch::new();
         let mut newly_decided = Vec::new();
         for commit in &entry.commits {
@@ -360,8 +398,15 @@ impl<E: Engine> MvccStore<E> {
         }
         let state = self.state_after(entry);
         batch.put(key::STATE.to_vec(), record::encode_state(&state));
+        let ends_gain = self.gaining.as_ref().is_some_and(|gaining| gaining.at <= entry.position.index);
+        if ends_gain {
+            batch.delete(key::GAINING.to_vec());
+        }
         self.write_versions(batch)?;
         self.publish(state);
+        if ends_gain {
+            self.gaining = None;
+        }
         for txn in &newly_decided {
             let held = self.intents.get_mut(txn).expect("looked up above");
             held.decided = Some(entry.position.index);
@@ -387,6 +432,17 @@ impl<E: Engine> MvccStore<E> {
         missing
     }
 
+    /// What an entry gives to this shard and is not here. At its very beginning a shard has what it is given: nothing.
+    fn missing_slots(&self, entry: &StreamEntry) -> Option<Gain> {
+        let gained = Slots::new(entry.slots.clone()?).minus(&self.state.ownership.held);
+        let is_beginning = self.state.position.index == LogIndex(0);
+        let at = entry.position.index;
+        let is_complete =
+            self.gaining.as_ref().is_some_and(|gaining| gaining.is_complete && gaining.at == at);
+        let is_missing = !gained.is_empty() && !is_beginning && !is_complete;
+        is_missing.then_some(Gain { at, after: entry.after, slots: gained })
+    }
+
     fn state_after(&self, entry: &StreamEntry) -> State {
         let mut state = self.state.clone();
         state.position = Position {
@@ -394,10 +450,21 @@ impl<E: Engine> MvccStore<E> {
             // Both rise together; an entry can never take a snapshot back that was readable.
             closed_ts: entry.position.closed_ts.max(state.position.closed_ts),
         };
+        let before = state.epoch;
+        state.epoch = entry.epoch.unwrap_or(before);
         if let Some(slots) = &entry.slots {
-            state.ownership.change(Slots::new(slots.clone()), state.position.closed_ts, state.epoch);
+            let at = entry.position.index;
+            let closed_ts = state.position.closed_ts;
+            let changed = ChangedAt { at, closed_ts, before, after: state.epoch };
+            match self.state.position.index == LogIndex(0) {
+                true => state.ownership = Ownership::new(Slots::new(slots.clone())),
+                false => state.ownership.change(Slots::new(slots.clone()), changed),
+            }
         }
-        state.epoch = entry.epoch.unwrap_or(state.epoch);
+        if let Some(gaining) = self.gaining.as_ref().filter(|gaining| gaining.at == entry.position.index) {
+            // The mark may be ahead of the position for a moment: of the slots that came, nothing older is here.
+            state.low_water = state.low_water.max(gaining.low_water);
+        }
         if let Some(low_water) = entry.low_water {
             state.low_water = state.low_water.max(low_water.min(state.position.closed_ts));
         }
@@ -514,7 +581,7 @@ impl<E: Engine> MvccStore<E> {
             }
             collected.examined += 1;
             let (kind, slot) = record::version_header(value)?;
-            let is_kept = self.state.ownership.keeps(slot)
+            let is_kept = (self.state.ownership.keeps(slot) || self.is_gaining(slot))
                 && (commit_ts > self.state.low_water || kind == record::Kind::Put && !is_covered);
             // A lock marker shows nothing, so it does not cover what lies beneath it.
             is_covered |= commit_ts <= self.state.low_water && kind != record::Kind::Lock;
@@ -548,6 +615,26 @@ impl<E: Engine> MvccStore<E> {
     }
 
     // Helpers.
+
+    pub(crate) fn ownership(&self) -> &Ownership {
+        &self.state.ownership
+    }
+
+    pub(crate) fn keeps_rule(&self, rule: Rule) -> bool {
+        self.options.keeps(rule)
+    }
+
+    fn is_gaining(&self, slot: Slot) -> bool {
+        self.gaining.as_ref().is_some_and(|gaining| gaining.slots.contains(slot))
+    }
+
+    pub(crate) fn note_gaining(&mut self, gaining: Gaining) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.put(key::GAINING.to_vec(), record::encode_gaining(&gaining));
+        self.write_versions(batch)?;
+        self.gaining = Some(gaining);
+        Ok(())
+    }
 
     fn hold(&mut self, txn: TxnId, held: Held) {
         match held.decided {
@@ -585,7 +672,7 @@ impl<E: Engine> MvccStore<E> {
         Ok(mutations)
     }
 
-    fn write_versions(&self, batch: Batch) -> Result<(), StoreError> {
+    pub(crate) fn write_versions(&self, batch: Batch) -> Result<(), StoreError> {
         if batch.is_empty() {
             return Ok(());
         }

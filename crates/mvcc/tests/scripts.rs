@@ -5,7 +5,8 @@ use assize_model::{
     ShardCommit, ShardWrites, Slot, StreamEntry, Timestamp, TxnId, Vote, WriteDigest,
 };
 use assize_mvcc::{
-    Applied, Direction, Family, Intent, MemoryEngine, MvccStore, Options, Prepare, Reader, Rule, Slots,
+    Applied, Damage, Direction, Family, Gain, Intent, MemoryEngine, MvccStore, Options, Prepare, Reader,
+    Rule, Slots,
 };
 use goldenscript::{ArgumentConsumer, Command, Context};
 use std::error::Error;
@@ -38,6 +39,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 #[derive(Default)]
 struct Runner {
     store: Option<MvccStore<MemoryEngine>>,
+    /// Another shard's store; `swap` changes places with it.
+    other: Option<MvccStore<MemoryEngine>>,
     options: Options,
 }
 
@@ -83,11 +86,45 @@ fn rule(text: &str) -> Result<Rule> {
         "lazy-intent-deletion" => Rule::LazyIntentDeletion,
         "closed-timestamp" => Rule::ClosedTimestamp,
         "low-water" => Rule::LowWater,
+        "leftovers-before-gain" => Rule::LeftoversBeforeGain,
         other => return Err(format!("no rule {other}").into()),
     })
 }
 
+fn letter(slot: Slot) -> char {
+    char::from(slot.0 as u8)
+}
+
 impl Runner {
+    /// Takes slots in from the other store, a version at a time.
+    fn take_in(&mut self, args: &mut ArgumentConsumer<'_>) -> Result<String> {
+        let wanted = Slots::new(slots(args.next_pos().ok_or("slots")?)?);
+        let at = LogIndex(args.take_key("at").ok_or("at=N")?.parse()?);
+        let after = LogIndex(args.take_key("after").ok_or("after=N")?.parse()?);
+        let stops = args.next_pos() == Some("half");
+        let gain = Gain { at, after, slots: wanted };
+        let other = self.other.take().ok_or("no other store")?;
+        let given = other.can_give(&gain);
+        if given != gain.slots {
+            self.other = Some(other);
+            return Ok("the other cannot give them".to_owned());
+        }
+        let store = self.store();
+        let mut rest = store.drop_leftovers(&gain, None, 1)?;
+        while let Some(from) = rest {
+            rest = store.drop_leftovers(&gain, Some(&from), 1)?;
+        }
+        let mut rest = store.take_in(&other, &given, None, 1)?;
+        while let (Some(from), false) = (&rest, stops) {
+            rest = store.take_in(&other, &given, Some(from), 1)?;
+        }
+        if !stops {
+            store.complete_gain(&gain, other.low_water())?;
+        }
+        self.other = Some(other);
+        Ok(String::new())
+    }
+
     fn store(&mut self) -> &mut MvccStore<MemoryEngine> {
         let options = self.options.clone();
         self.store.get_or_insert_with(|| MvccStore::open(MemoryEngine::new(), options).unwrap())
@@ -146,6 +183,11 @@ impl Runner {
             }
             Applied::Already(position) => format!("already at {:?}", position.index),
             Applied::Gap { position } => format!("gap: resume after {:?}", position.index),
+            Applied::NeedSlots(gain) => {
+                let run = |(first, last): &(Slot, Slot)| format!("{}..{}", letter(*first), letter(*last));
+                let runs: Vec<String> = gain.slots.runs().iter().map(run).collect();
+                format!("must take in {}, as of {:?}", runs.join(" "), gain.after)
+            }
             Applied::NeedFetch(missing) => {
                 let mut out = "must fetch".to_owned();
                 for intent in missing {
@@ -277,6 +319,23 @@ impl goldenscript::Runner for Runner {
             "leftovers" => {
                 let range = Slots::new(slots(args.next_pos().ok_or("slots")?)?);
                 if self.store().has_versions_in(&range)? { "some".to_owned() } else { "none".to_owned() }
+            }
+            "swap" => {
+                std::mem::swap(&mut self.store, &mut self.other);
+                String::new()
+            }
+            "take-in" => self.take_in(&mut args)?,
+            "hash" => {
+                let held = Slots::new(slots(args.next_pos().ok_or("slots")?)?);
+                let at = ts(args.take_key("at").ok_or("at=TS")?)?;
+                let hash = self.store().hash_content(&held, at);
+                hash.map_or_else(|e| e.to_string(), |hash| format!("{} rows, {:016x}", hash.count, hash.sum))
+            }
+            "damage" => {
+                let key = Key::new(args.next_pos().ok_or("key")?.as_bytes().to_vec());
+                let at = self.store().position().closed_ts;
+                let is_done = self.store().engine().damage(&key, at, Damage::FlipBit(0));
+                if is_done { String::new() } else { "there is no such row".to_owned() }
             }
             "engine" => {
                 let engine = self.store().engine();

@@ -5,7 +5,10 @@ use assize_model::{
     DeadlineClass, Epoch, FrontendEpoch, FrontendId, Key, KeyRange, LogIndex, Mutation, MutationOp, Position,
     ShardCommit, ShardWrites, Slot, StreamEntry, Timestamp, TxnId, Vote, WriteDigest,
 };
-use assize_mvcc::{Applied, Direction, Family, MemoryEngine, MvccStore, Options, Prepare, ReadError, Slots};
+use assize_mvcc::{
+    Applied, ContentHash, Damage, Direction, Family, MemoryEngine, MvccStore, Options, Page, Prepare,
+    ReadError, Slots,
+};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -280,20 +283,38 @@ proptest! {
         let all = Slots::all();
         let hash = lazy.store.hash_content(&all, at).unwrap();
         prop_assert_eq!(eager.store.hash_content(&all, at).unwrap(), hash);
-        // Halves add up to the whole, and so do pages.
+        // Halves add up to the whole, and so do pages: each side is asked for the pages that the other one names.
         let low = Slots::new(vec![(Slot(0), Slot(29_999))]);
         let high = all.minus(&low);
         let halves = lazy.store.hash_content(&low, at).unwrap().and(lazy.store.hash_content(&high, at).unwrap());
         prop_assert_eq!(halves, hash);
-        let reader = lazy.store.reader();
-        let (mut paged, mut from) = (assize_mvcc::ContentHash::default(), None);
-        loop {
-            let (part, next) = reader.hash_content(&all, at, from.as_ref(), 2).unwrap();
+        let (lazy, eager) = (lazy.store.reader(), eager.store.reader());
+        let (mut paged, mut from) = (ContentHash::default(), Some(Key::default()));
+        while let Some(first) = from {
+            let (part, next) = lazy.hash_content(&all, at, &Page { from: first.clone(), to: None }, 2).unwrap();
+            let page = Page { from: first, to: next.clone() };
+            prop_assert_eq!(eager.hash_content(&all, at, &page, usize::MAX).unwrap(), (part, None));
             paged = paged.and(part);
-            if next.is_none() { break; }
             from = next;
         }
         prop_assert_eq!(paged, hash);
+    }
+
+    /// Whatever is done to a row that a snapshot shows, its hash shows it.
+    #[test]
+    fn damage_shows_in_the_hash(steps in steps(), which in any::<prop::sample::Index>(), bit in 0usize..64, vanishes: bool) {
+        let mut world = World::new();
+        for step in &steps {
+            world.step(step);
+        }
+        let at = world.closed();
+        let rows = world.twin.scan(&KeyRange::new(key(0), Key::from("c")), at);
+        prop_assume!(!rows.is_empty());
+        let (row, _) = &rows[which.index(rows.len())];
+        let before = world.store.hash_content(&Slots::all(), at).unwrap();
+        let damage = if vanishes { Damage::Vanish } else { Damage::FlipBit(bit) };
+        prop_assert!(world.store.engine().damage(row, at, damage));
+        prop_assert_ne!(world.store.hash_content(&Slots::all(), at).unwrap(), before);
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a replica hears, and what it asks its hands to do.
 
 use assize_model::{Epoch, LogIndex, Position, ReplicaId, StreamEntry, Timestamp, TxnId, Vote};
-use assize_mvcc::{Intent, Prepare, StoreError};
-use std::collections::BTreeMap;
+use assize_mvcc::{ContentHash, Gain, Intent, Page, Prepare, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -42,6 +42,29 @@ pub enum IntentAnswer {
     },
     /// It could not be asked, or cannot say now. Never to be taken for a no.
     CannotSay,
+}
+
+/// What siblings compare: the rows of some keys at a snapshot. See `assize_mvcc`'s `content.rs` for what counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ContentPage {
+    /// Which keys.
+    pub keys: Page,
+    /// The snapshot at which whoever asks stood.
+    pub snapshot_ts: Timestamp,
+    /// The shard's epoch at which it stood: in another one another set of slots is held.
+    pub epoch: Epoch,
+}
+
+/// Replicas of one shard that do not hold the same rows: something is broken, and an operator should hear of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Difference {
+    /// Where they differ.
+    pub page: ContentPage,
+    /// What each holds there.
+    pub answers: BTreeMap<ReplicaId, ContentHash>,
+    /// Those that differ from what most hold; they are rebuilt. `None`: no majority agrees, and nobody can tell who is
+    /// right.
+    pub odd: Option<BTreeSet<ReplicaId>>,
 }
 
 /// What a replica hears.
@@ -106,8 +129,29 @@ pub enum Event<E> {
         /// Which sibling.
         from: ReplicaId,
     },
-    /// This replica's content differs from its siblings': it is to be rebuilt.
-    ContentDiffers,
+    /// A checkpoint of a shard that held slots which this one gains has been copied; an engine stands on it.
+    SlotsArrived(E),
+    /// A sibling compares.
+    ContentAsked {
+        /// Who asks.
+        from: ReplicaId,
+        /// About what.
+        page: ContentPage,
+    },
+    /// A sibling's answer to [`Effect::AskContent`].
+    ContentAnswered {
+        /// Who answers.
+        from: ReplicaId,
+        /// What it was asked.
+        page: ContentPage,
+        /// Its hash; `None`: it cannot be compared at that snapshot, not now or not any more.
+        answer: Option<ContentHash>,
+    },
+    /// Most siblings agreed with each other in this epoch, and not with this replica: it is to be rebuilt.
+    ContentDiffers {
+        /// The epoch. A rebuild raises it, so what was said before one does not cause another.
+        epoch: Epoch,
+    },
     /// Time has passed.
     Tick,
 }
@@ -132,7 +176,12 @@ impl<E> fmt::Debug for Event<E> {
             Event::CheckpointAsked { from, at_least } => write!(f, "CheckpointAsked({from}, {at_least})"),
             Event::CheckpointArrived(_) => f.write_str("CheckpointArrived"),
             Event::CheckpointFailed { from } => write!(f, "CheckpointFailed({from})"),
-            Event::ContentDiffers => f.write_str("ContentDiffers"),
+            Event::SlotsArrived(_) => f.write_str("SlotsArrived"),
+            Event::ContentAsked { from, page } => write!(f, "ContentAsked({from}, {page:?})"),
+            Event::ContentAnswered { from, page, answer } => {
+                write!(f, "ContentAnswered({from}, {page:?}, {answer:?})")
+            }
+            Event::ContentDiffers { epoch } => write!(f, "ContentDiffers({epoch})"),
             Event::Tick => f.write_str("Tick"),
         }
     }
@@ -245,6 +294,38 @@ pub enum Effect<C> {
         /// The checkpoint.
         checkpoint: C,
     },
+    /// Copy a checkpoint of a replica of the shard that holds these slots just before `gain.at`, or of one of the shards if
+    /// there are several; taken at or after `gain.after`, and before that replica has forgotten what it lost. It comes back
+    /// as [`Event::SlotsArrived`], and is asked for again if it does not come or does not do.
+    AskSlots {
+        /// The entry that gives them, and which are missing.
+        gain: Gain,
+    },
+    /// Ask a sibling for its hash of a page. Whoever cannot be asked has not answered: say nothing.
+    AskContent {
+        /// Which sibling.
+        from: ReplicaId,
+        /// The page.
+        page: ContentPage,
+    },
+    /// Answer a sibling.
+    AnswerContent {
+        /// Which sibling.
+        to: ReplicaId,
+        /// The page.
+        page: ContentPage,
+        /// The hash; `None` if it cannot be compared at that snapshot.
+        answer: Option<ContentHash>,
+    },
+    /// Tell a sibling that it is the odd one: it hears [`Event::ContentDiffers`].
+    TellContentDiffers {
+        /// Which sibling.
+        to: ReplicaId,
+        /// The epoch in which it was seen.
+        epoch: Epoch,
+    },
+    /// Wake the operator: replicas differ. What differs from a majority is rebuilt without further ado.
+    ReportDifference(Difference),
     /// Wake the operator. The replica does nothing more.
     Halt(Alarm),
 }

@@ -1,5 +1,7 @@
 //! The ordinary phase: a store that follows its shard's decision stream.
 
+use crate::comparing::Comparing;
+use crate::gaining::Gaining;
 use crate::{Alarm, Effect, IntentAnswer, Options, ReadRefusal, RequestId, Rule, Standings};
 use assize_model::{
     Epoch, Key, LogIndex, Position, ReplicaId, StreamEntry, Timestamp, TxnId, Vote, VoteRefusal, WriteDigest,
@@ -35,6 +37,8 @@ pub(crate) struct Following<E> {
     /// Entries that arrived and are not applied: the first lacks an intent.
     entries: VecDeque<Arc<StreamEntry>>,
     fetches: BTreeMap<TxnId, Fetch>,
+    /// Slots that the first entry gives to this shard and that are on their way.
+    gaining: Option<Gaining<E>>,
     /// Whether entries came that could not be kept.
     has_turned_away: bool,
     /// Set while the stream is to go on after the store's position, and has not yet.
@@ -55,6 +59,7 @@ pub(crate) struct Following<E> {
     reported: LogIndex,
     asked_standings_at: Timestamp,
     collecting: Collecting,
+    pub comparing: Comparing,
     /// Whether commits were applied since the last walk began.
     has_written: bool,
     /// Whether the last entry found no room.
@@ -69,7 +74,7 @@ enum Collecting {
     Running { mark: Timestamp, from: Option<Key> },
 }
 
-type Effects<E> = Vec<Effect<<E as Engine>::Checkpoint>>;
+pub(crate) type Effects<E> = Vec<Effect<<E as Engine>::Checkpoint>>;
 
 fn has_passed(now: Timestamp, since: Timestamp, limit: Duration) -> bool {
     now >= since.later(limit)
@@ -77,7 +82,7 @@ fn has_passed(now: Timestamp, since: Timestamp, limit: Duration) -> bool {
 
 /// A full disk is no failure of the store: nothing of the write is visible, and it can be tried again once there is room.
 /// `None` says that it was full.
-fn unless_full<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+pub(crate) fn unless_full<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
         Ok(done) => Ok(Some(done)),
         Err(StoreError::Engine(EngineError::Full { .. })) => Ok(None),
@@ -97,6 +102,7 @@ impl<E: Engine> Following<E> {
         Ok(Following {
             entries: VecDeque::new(),
             fetches: BTreeMap::new(),
+            gaining: None,
             has_turned_away: false,
             resuming_since: Some(now),
             reads: BTreeMap::new(),
@@ -109,6 +115,7 @@ impl<E: Engine> Following<E> {
             reported: LogIndex(0),
             asked_standings_at: Timestamp::ZERO,
             collecting: Collecting::Idle { mark: Timestamp::ZERO, since: now },
+            comparing: Comparing::new(now),
             // What an earlier process left may need collecting too.
             has_written: true,
             is_full: false,
@@ -144,6 +151,7 @@ impl<E: Engine> Following<E> {
     ) -> Result<(), StoreError> {
         let before = self.store.position();
         while self.fetches.is_empty()
+            && self.gaining.is_none()
             && let Some(entry) = self.entries.front().cloned()
         {
             let epoch = self.store.epoch();
@@ -168,6 +176,7 @@ impl<E: Engine> Following<E> {
                     self.entries.clear();
                     self.resume(now, position, options, effects);
                 }
+                Applied::NeedSlots(gain) => self.gaining = Some(Gaining::new(gain)),
                 Applied::NeedFetch(missing) => {
                     let decided = entry.position.index;
                     self.fetch(now, decided, missing, standings, options, effects);
@@ -216,7 +225,7 @@ impl<E: Engine> Following<E> {
             self.learners.remove(&to);
             self.send_checkpoint(to, effects)?;
         }
-        Ok(())
+        self.comparing.progressed(&self.store, effects)
     }
 
     // Prepares and reads.
@@ -431,6 +440,20 @@ impl<E: Engine> Following<E> {
         })
     }
 
+    /// A checkpoint of another shard is here, whose slots this one gains.
+    pub fn slots_arrived(
+        &mut self,
+        now: Timestamp,
+        engine: E,
+        options: &Options,
+        effects: &mut Effects<E>,
+    ) -> Result<(), StoreError> {
+        match &mut self.gaining {
+            Some(gaining) => gaining.arrived(now, engine, options, effects),
+            None => Ok(()),
+        }
+    }
+
     // Learners.
 
     pub fn checkpoint_asked(
@@ -471,6 +494,7 @@ impl<E: Engine> Following<E> {
         if let Some(since) = self.resuming_since
             && has_passed(now, since, options.retry_after)
             && self.fetches.is_empty()
+            && self.gaining.is_none()
         {
             self.stream_lost(now, effects);
         }
@@ -484,10 +508,19 @@ impl<E: Engine> Following<E> {
                 }
             }
         }
+        if let Some(gaining) = &mut self.gaining
+            && unless_full(gaining.tick(now, &mut self.store, options, effects))? == Some(true)
+        {
+            self.gaining = None;
+        }
         self.apply_entries(now, standings, options, effects)?;
         self.flush_if_due(now, options)?;
         self.report_durable(effects)?;
-        self.collect(now, standings, options, effects)
+        self.collect(now, standings, options, effects)?;
+        if options.keeps(Rule::CompareContent) {
+            self.comparing.tick(now, &self.store, standings, options, effects)?;
+        }
+        Ok(())
     }
 
     /// A position that moved without a commit or a change of epoch is not worth a flush of its own: the stream brings it again for nothing.

@@ -25,20 +25,26 @@
 //! # Invariants
 //!
 //! * A position is reached only with everything below it: a missing intent holds the stream up.
+//! * Slots are gained with everything that their former owner held: until it is here, the entry that gives them waits, and the
+//!   stream with it.
 //! * *Unreachable* is not *no sibling has it*: only when every sibling has said no, and this replica still counts after
 //!   that, does it halt.
 //! * Before it forgets intents its shard's epoch is raised; before its checkpoint is taken it is registered.
 //! * An intent is deleted only if its decision is durable here and on everybody who counts, as of an entry at or after
 //!   that decision: who registers later takes a later checkpoint.
+//! * Replicas that count compare what they hold, page by page, at an agreed snapshot: one that differs from most is
+//!   reported and rebuilt, and only while everybody else is whole.
 //! * A replica that cannot tell does not vote: it stays silent, and the majority is found among the others.
 //!
 //! **Absent on purpose:** no addresses, no timers of its own, no threads, no files. This crate does not know how often it
 //! is ticked, nor how its effects travel; every effect may be lost and is asked again.
 //!
-//! Where to read next: [`Event`] and [`Effect`], then `replica.rs`, then the scripts under `tests/scripts`.
+//! Where to read next: [`Event`] and [`Effect`], then `replica.rs`, `comparing.rs`, then the scripts under `tests/scripts`.
 
+mod comparing;
 mod event;
 mod following;
+mod gaining;
 mod options;
 mod replica;
 

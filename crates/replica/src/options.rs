@@ -25,6 +25,12 @@ pub struct Options {
     pub collect_versions_max: usize,
     /// The time between two walks over all versions for what can be dropped.
     pub collect_pause: Duration,
+    /// The time between two pages that are compared with the siblings.
+    pub compare_pause: Duration,
+    /// How many versions one page looks at.
+    pub compare_versions_max: usize,
+    /// A page that not everybody has answered after this long is given up, and comes again.
+    pub compare_retry_after: Duration,
     /// How many reads and how many prepares may wait.
     pub waiting_max: usize,
     /// How many stream entries are kept while an intent is being fetched.
@@ -46,6 +52,9 @@ impl Options {
             copy_retry_after: Duration::from_secs(600),
             collect_versions_max: 10_000,
             collect_pause: Duration::from_secs(20),
+            compare_pause: Duration::from_secs(2),
+            compare_versions_max: 4_000,
+            compare_retry_after: Duration::from_secs(10),
             waiting_max: 10_000,
             entries_max: 4_096,
             disabled_rules: BTreeSet::new(),
@@ -68,4 +77,6 @@ pub enum Rule {
     UnreachableIsNotNo,
     /// Intents are deleted only up to the entry as of which the replicas' standings are known.
     StandingsAsOf,
+    /// Siblings compare their content, and one that differs is rebuilt.
+    CompareContent,
 }

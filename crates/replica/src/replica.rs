@@ -1,6 +1,6 @@
 //! The phases of a replica's life, and the one door.
 
-use crate::following::{Following, Next, siblings};
+use crate::following::{Following, Next, siblings, unless_full};
 use crate::{Alarm, Effect, Event, IntentAnswer, Options, ReadRefusal, Rule, Standings};
 use assize_model::{Epoch, LogIndex, Position, ReplicaId, Timestamp};
 use assize_mvcc::{Engine, MvccStore, Reader, StoreError};
@@ -20,7 +20,7 @@ enum Phase<E> {
 
 /// On the way to another replica's checkpoint.
 struct Rebuilding<E> {
-    /// What it held before. Siblings may still fetch intents from it.
+    /// What it held before. Siblings may still fetch intents from it, and later from the store that inherits them.
     old: Option<MvccStore<E>>,
     stage: Stage,
     /// When the stage's effect was last asked.
@@ -194,7 +194,17 @@ fn step_following<E: Engine>(
         Event::StandingsReported(_) => {
             return Ok(following.standings_reported(standings, options, effects));
         }
-        Event::StreamForgotten | Event::ContentDiffers => return Ok(Next::Rebuild),
+        Event::SlotsArrived(engine) => following.slots_arrived(now, engine, options, effects)?,
+        Event::ContentAsked { from, page } => {
+            following.comparing.asked(from, page, &following.store, effects)?;
+        }
+        Event::ContentAnswered { from, page, answer } => {
+            return Ok(following.comparing.answered(from, &page, answer, standings, options, effects));
+        }
+        Event::ContentDiffers { epoch } if epoch == following.store.epoch() => return Ok(Next::Rebuild),
+        // Said before a rebuild, or about what is not here yet.
+        Event::ContentDiffers { .. } => {}
+        Event::StreamForgotten => return Ok(Next::Rebuild),
         Event::Tick => following.tick(now, standings, options, effects)?,
         // Answers to questions of an earlier phase.
         Event::EpochRaised
@@ -287,11 +297,14 @@ impl<E: Engine> Rebuilding<E> {
                 self.ask(now, standings, options, effects);
             }
             (Event::CheckpointArrived(engine), Stage::Copying { registered, .. }) => {
-                let store = MvccStore::open(engine, options.store.clone())?;
+                let mut store = MvccStore::open(engine, options.store.clone())?;
                 if store.position().index < registered {
                     // From before the registration: intents that it needs may be gone.
                     self.ask(now, standings, options, effects);
                     return Ok(None);
+                }
+                if let Some(former) = &self.old {
+                    unless_full(store.inherit_intents(former, registered))?;
                 }
                 return Ok(Some(Following::new(now, store, effects)?));
             }

@@ -4,13 +4,19 @@ use assize_model::{
     DeadlineClass, Epoch, FrontendEpoch, FrontendId, Key, LogIndex, Mutation, Position, ReplicaId,
     ShardCommit, ShardId, ShardWrites, Slot, StreamEntry, Timestamp, TxnId, Vote, WriteDigest,
 };
-use assize_mvcc::{Engine as _, EngineError, Intent, MemoryCheckpoint, MemoryEngine, MvccStore, Prepare};
-use assize_replica::{Effect, Event, IntentAnswer, Options, Replica, RequestId, Rule, Standing, Standings};
+use assize_mvcc::{
+    ContentHash, Engine as _, EngineError, Intent, MemoryCheckpoint, MemoryEngine, MvccStore, Page, Prepare,
+};
+use assize_replica::{
+    ContentPage, Difference, Effect, Event, IntentAnswer, Options, Replica, RequestId, Rule, Standing,
+    Standings,
+};
 use goldenscript::{ArgumentConsumer, Command, Context};
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[test]
 fn scripts() {
@@ -34,6 +40,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 ///   prepare REQ tN k=v... [epoch=N]         read REQ TS [epoch=N]
 ///   answer rN tN has k=v | has-not | cannot-say
 ///   standings N r1=DURABLE r2=uncounted     as of entry N
+///   content-asked rN from..to AT            a page of keys at a snapshot; content-answered rN from..to AT COUNT/SUM
 ///   tick MS                                 moves the time there
 /// ```
 #[derive(Default)]
@@ -54,6 +61,13 @@ fn ts(text: &str) -> Result<Timestamp> {
 
 fn replica(text: &str) -> Result<ReplicaId> {
     Ok(ReplicaId(text.strip_prefix('r').ok_or("a replica is rN")?.parse()?))
+}
+
+/// `a-m`: the slots of these first letters.
+fn run(text: &str) -> Result<(Slot, Slot)> {
+    let (first, last) = text.split_once('-').ok_or("slots are a-m")?;
+    let slot = |text: &str| text.bytes().next().map(|b| Slot(u16::from(b))).ok_or("a slot is a letter");
+    Ok((slot(first)?, slot(last)?))
 }
 
 fn pos<'a>(args: &mut ArgumentConsumer<'a>, what: &'static str) -> Result<&'a str> {
@@ -78,6 +92,7 @@ fn entry(args: &mut ArgumentConsumer<'_>) -> Result<StreamEntry> {
     };
     let epoch = args.take_key("epoch").map(|e| e.parse().map(Epoch)).transpose()?;
     let low_water = args.take_key("low-water").map(ts).transpose()?;
+    let slots = args.take_key("slots").map(run).transpose()?.map(|run| vec![run]);
     let mut commits = Vec::new();
     if let Some(commit) = args.next_pos() {
         let (id, commit_ts) = commit.split_once('@').ok_or("a commit is tN@TS")?;
@@ -90,7 +105,7 @@ fn entry(args: &mut ArgumentConsumer<'_>) -> Result<StreamEntry> {
         commits.push(ShardCommit { txn: txn(id)?, commit_ts: ts(commit_ts)?, writes });
     }
     let position = Position { index, closed_ts };
-    Ok(StreamEntry { after, position, commits, epoch, slots: None, low_water })
+    Ok(StreamEntry { after, position, commits, epoch, slots, low_water })
 }
 
 fn answer(args: &mut ArgumentConsumer<'_>) -> Result<IntentAnswer> {
@@ -117,6 +132,33 @@ fn standings(args: &mut ArgumentConsumer<'_>) -> Result<Standings> {
     Ok(standings)
 }
 
+/// `from..to`, where `first` and `last` are the ends of all keys, and a snapshot.
+fn page(args: &mut ArgumentConsumer<'_>) -> Result<ContentPage> {
+    let (from, to) = pos(args, "keys")?.split_once("..").ok_or("keys are from..to")?;
+    let key = |text: &str| Key::new(text.as_bytes().to_vec());
+    let from = if from == "first" { Key::default() } else { key(from) };
+    let keys = Page { from, to: (to != "last").then(|| key(to)) };
+    let epoch = Epoch(args.take_key("epoch").unwrap_or("1").parse()?);
+    Ok(ContentPage { keys, snapshot_ts: ts(pos(args, "snapshot")?)?, epoch })
+}
+
+fn show_page(page: &ContentPage) -> String {
+    let text = |key: &Key| String::from_utf8_lossy(&key.0).into_owned();
+    let from = if page.keys.from == Key::default() { "first".to_owned() } else { text(&page.keys.from) };
+    let to = page.keys.to.as_ref().map_or("last".to_owned(), text);
+    format!("{from}..{to} at {}", page.snapshot_ts.millis())
+}
+
+fn show_difference(difference: &Difference) -> String {
+    let rows = difference.answers.iter().map(|(replica, hash)| format!("{replica} {}", hash.count));
+    let rows: Vec<String> = rows.collect();
+    let odd = match &difference.odd {
+        Some(odd) => format!("{odd:?} differ from most"),
+        None => "no majority".to_owned(),
+    };
+    format!("REPORT: {} differs ({} rows): {odd}", show_page(&difference.page), rows.join(", "))
+}
+
 /// An engine that a sibling at this position would have sent.
 fn checkpoint(index: u64, mutations: Vec<Mutation>) -> Result<MemoryEngine> {
     let mut store = MvccStore::open(MemoryEngine::new(), assize_mvcc::Options::default())?;
@@ -130,6 +172,19 @@ fn checkpoint(index: u64, mutations: Vec<Mutation>) -> Result<MemoryEngine> {
         slots: None,
         low_water: None,
     })?;
+    Ok(MemoryEngine::from_checkpoint(&store.engine().checkpoint()?))
+}
+
+/// Another shard's engine at this position, which holds these slots and rows.
+fn former_owner(index: u64, held: (Slot, Slot), mutations: Vec<Mutation>) -> Result<MemoryEngine> {
+    let slots = assize_mvcc::Slots::new(vec![held]);
+    let options = assize_mvcc::Options { slots, ..assize_mvcc::Options::default() };
+    let mut store = MvccStore::open(MemoryEngine::new(), options)?;
+    let at = Timestamp::from_millis(index * 10);
+    let commit = ShardCommit { txn: txn("t98")?, commit_ts: at, writes: ShardWrites::Inline(mutations) };
+    let position = Position { index: LogIndex(index), closed_ts: at };
+    let (after, commits) = (LogIndex(0), vec![commit]);
+    store.apply(&StreamEntry { after, position, commits, epoch: None, slots: None, low_water: None })?;
     Ok(MemoryEngine::from_checkpoint(&store.engine().checkpoint()?))
 }
 
@@ -160,6 +215,17 @@ fn show(effect: &Effect<MemoryCheckpoint>) -> String {
             format!("ask {from} for a checkpoint at or after {at_least:?}")
         }
         Effect::SendCheckpoint { to, .. } => format!("send {to} a checkpoint"),
+        Effect::AskSlots { gain } => {
+            let runs: Vec<String> = gain.slots.runs().iter().map(|(a, b)| format!("{a:?}..{b:?}")).collect();
+            format!("ask for slots {}, as of {:?} or later", runs.join(" "), gain.after)
+        }
+        Effect::AskContent { from, page } => format!("ask {from} for its hash of {}", show_page(page)),
+        Effect::AnswerContent { to, page, answer } => {
+            let answer = answer.map_or("cannot say".to_owned(), |hash| format!("{} rows", hash.count));
+            format!("tell {to} about {}: {answer}", show_page(page))
+        }
+        Effect::TellContentDiffers { to, epoch } => format!("tell {to} that it differs in {epoch}"),
+        Effect::ReportDifference(difference) => show_difference(difference),
         Effect::Halt(alarm) => format!("HALT: {}", alarm.to_string().replace("1.1.", "t")),
     }
 }
@@ -168,12 +234,20 @@ impl Runner {
     fn begin(&mut self, args: &mut ArgumentConsumer<'_>) -> Result<Options> {
         let mut options = Options::new(ShardId(1), ReplicaId(1));
         options.entries_max = 3;
+        // Only the scripts about comparing compare.
+        if let Some(slots) = args.take_key("slots") {
+            options.store.slots = assize_mvcc::Slots::new(vec![run(slots)?]);
+        }
+        let pause = args.take_key("compare").map_or(Ok(u64::MAX >> 20), str::parse)?;
+        options.compare_pause = Duration::from_millis(pause);
+        options.compare_versions_max = 2;
         if let Some(rule) = args.take_key("without") {
             options.disabled_rules.insert(match rule {
                 "epoch-before-forgetting" => Rule::EpochBeforeForgetting,
                 "register-before-checkpoint" => Rule::RegisterBeforeCheckpoint,
                 "unreachable-is-not-no" => Rule::UnreachableIsNotNo,
                 "standings-as-of" => Rule::StandingsAsOf,
+                "compare-content" => Rule::CompareContent,
                 other => return Err(format!("no rule {other}").into()),
             });
         }
@@ -222,12 +296,41 @@ impl Runner {
                 Event::CheckpointArrived(checkpoint(index, mutations(args))?)
             }
             "checkpoint-failed" => Event::CheckpointFailed { from: replica(pos(args, "replica")?)? },
-            "content-differs" => Event::ContentDiffers,
+            "slots-arrived" => {
+                let index = pos(args, "index")?.parse()?;
+                let held = args.take_key("held").ok_or("held=slots")?;
+                let held = run(held)?;
+                Event::SlotsArrived(former_owner(index, held, mutations(args))?)
+            }
+            "content-asked" => {
+                Event::ContentAsked { from: replica(pos(args, "replica")?)?, page: page(args)? }
+            }
+            "content-answered" => {
+                let from = replica(pos(args, "replica")?)?;
+                let page = page(args)?;
+                let answer = self.hash(pos(args, "hash")?, &page)?;
+                Event::ContentAnswered { from, page, answer }
+            }
+            "content-differs" => {
+                Event::ContentDiffers { epoch: Epoch(args.take_key("epoch").unwrap_or("1").parse()?) }
+            }
             "tick" => {
                 self.now = ts(pos(args, "time")?)?;
                 Event::Tick
             }
             name => return Err(format!("no command {name}").into()),
+        })
+    }
+
+    /// `same` as this replica's, `cannot-say`, or any other word for a hash that nobody else has.
+    fn hash(&self, text: &str, page: &ContentPage) -> Result<Option<ContentHash>> {
+        let store = self.replica.as_ref().and_then(Replica::store).ok_or("no store")?;
+        let reader = store.reader();
+        let mine = reader.hash_content(store.slots(), page.snapshot_ts, &page.keys, usize::MAX)?.0;
+        Ok(match text {
+            "same" => Some(mine),
+            "cannot-say" => None,
+            other => Some(mine.and(ContentHash { count: 1, sum: other.len() as u64 })),
         })
     }
 

@@ -8,7 +8,7 @@ use assize_model::{
     DeadlineClass, Epoch, FrontendEpoch, FrontendId, Key, KeyRange, LogIndex, Mutation, Position, ReplicaId,
     ShardCommit, ShardId, ShardWrites, Slot, StreamEntry, Timestamp, TxnId, Vote, WriteDigest,
 };
-use assize_mvcc::{Direction, MemoryCheckpoint, MemoryEngine, Prepare};
+use assize_mvcc::{Damage, Direction, MemoryCheckpoint, MemoryEngine, Prepare};
 use assize_replica::{Effect, Event, IntentAnswer, Options, Replica, RequestId, Rule, Standing, Standings};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +72,8 @@ struct Node {
     life: u64,
     /// Where its subscription stands.
     next: Option<LogIndex>,
+    /// Whether a row of it was damaged and it has not been rebuilt since.
+    is_damaged: bool,
 }
 
 struct Prepared {
@@ -98,6 +100,8 @@ struct World {
     twin: BTreeMap<Key, BTreeMap<Timestamp, Bytes>>,
     // The nodes.
     nodes: BTreeMap<ReplicaId, Node>,
+    /// How often replicas were found to differ.
+    differences: u64,
     /// Replicas that forgot intents: nobody else may until all are durable past this.
     forgotten_at: LogIndex,
     learners: u8,
@@ -133,6 +137,7 @@ impl World {
             sequence: 0,
             twin: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            differences: 0,
             forgotten_at: LogIndex(0),
             learners: 0,
             reads: 0,
@@ -157,6 +162,9 @@ impl World {
         options.collect_versions_max = 5;
         options.collect_pause = Duration::from_millis(100);
         options.entries_max = 8;
+        options.compare_pause = Duration::from_millis(200);
+        options.compare_versions_max = 3;
+        options.compare_retry_after = Duration::from_millis(1_000);
         options.disabled_rules = self.without.clone();
         options.store.disabled_rules = self.without_in_store.clone();
         options
@@ -197,7 +205,8 @@ impl World {
             }
         };
         let life = self.nodes.get(&me).map_or(0, |node| node.life) + 1;
-        self.nodes.insert(me, Node { replica: Some(replica), disk: None, life, next: None });
+        let is_damaged = self.nodes.get(&me).is_some_and(|node| node.is_damaged);
+        self.nodes.insert(me, Node { replica: Some(replica), disk: None, life, next: None, is_damaged });
         self.after(50, Message::Hear { to: me, life, event: Event::Tick });
         self.perform(me, effects);
     }
@@ -223,13 +232,17 @@ impl World {
         let is_tick = matches!(event, Event::Tick);
         let mut effects = Vec::new();
         replica.step(ms(self.now), event, &mut effects);
-        if replica.is_rebuilding() {
+        let is_rebuilding = replica.is_rebuilding();
+        if is_rebuilding {
             self.forgotten_at = LogIndex(self.log.len() as u64);
         }
         if is_tick {
             self.after(100, Message::Hear { to, life, event: Event::Tick });
         }
         self.perform(to, effects);
+        if is_rebuilding && let Some(node) = self.nodes.get_mut(&to) {
+            node.is_damaged = false;
+        }
     }
 
     fn perform(&mut self, me: ReplicaId, effects: Vec<Effect<MemoryCheckpoint>>) {
@@ -272,6 +285,24 @@ impl World {
                     let life = self.nodes.get(&to).map_or(0, |node| node.life);
                     let time = 50 + self.random.below(800);
                     self.after(time, Message::Copy { to, life, checkpoint });
+                }
+                // Nobody gives this shard slots.
+                Effect::AskSlots { .. } => {}
+                Effect::AskContent { from, page } => {
+                    self.send(from, Event::ContentAsked { from: me, page });
+                }
+                Effect::AnswerContent { to, page, answer } => {
+                    self.send(to, Event::ContentAnswered { from: me, page, answer });
+                }
+                Effect::TellContentDiffers { to, epoch } => {
+                    self.send(to, Event::ContentDiffers { epoch });
+                }
+                Effect::ReportDifference(difference) => {
+                    self.differences += 1;
+                    let is_damaged = |id: &ReplicaId| self.nodes[id].is_damaged;
+                    if !difference.odd.iter().flatten().all(is_damaged) {
+                        self.wrongs.push(format!("a whole replica was condemned: {difference:?}"));
+                    }
                 }
                 Effect::Halt(alarm) => self.wrongs.push(format!("{me} halted: {alarm}")),
             }
@@ -410,6 +441,9 @@ impl World {
     }
 
     fn admitted(&mut self, me: ReplicaId, request: RequestId) {
+        if self.nodes[&me].is_damaged {
+            return;
+        }
         let at = Timestamp(request.0);
         self.reads += 1;
         let reader = self.nodes[&me].replica.as_ref().and_then(Replica::reader).expect("it admitted a read");
@@ -425,7 +459,7 @@ impl World {
 
     fn fault(&mut self) {
         let me = ReplicaId(1 + self.random.below(u64::from(CONFIGURED + self.learners)) as u8);
-        match self.random.below(10) {
+        match self.random.below(12) {
             0..5 => self.crash(me, false),
             5 if self.may_forget() => self.crash(me, true),
             6 if self.may_forget() && me.0 <= CONFIGURED => {
@@ -435,8 +469,15 @@ impl World {
                     self.append(Vec::new(), None);
                 }
             }
-            7 if self.may_forget() => drop(self.send(me, Event::ContentDiffers)),
-            8 | 9 if self.learners < 2 => {
+            7 if self.may_rebuild() => {
+                let node = &self.nodes[&me];
+                if let Some(store) = node.replica.as_ref().and_then(Replica::store) {
+                    let epoch = store.epoch();
+                    self.hear(me, node.life, Event::ContentDiffers { epoch });
+                }
+            }
+            8 | 10 | 11 if self.may_rebuild() => self.damage(me),
+            9 if self.learners < 2 && !self.nodes.values().any(|node| node.is_damaged) => {
                 self.learners += 1;
                 self.start(ReplicaId(CONFIGURED + self.learners), None);
             }
@@ -448,17 +489,47 @@ impl World {
         }
     }
 
-    /// A majority of promises is all there is: while one replica has forgotten its own, a second must not.
+    /// A row of a replica changes behind its back.
+    fn damage(&mut self, me: ReplicaId) {
+        let at = self.log.last().map_or(Timestamp::ZERO, |entry| entry.position.closed_ts);
+        let first = self.random.below(KEYS);
+        let damage = match self.random.chance(50) {
+            true => Damage::Vanish,
+            false => Damage::FlipBit(self.random.below(64) as usize),
+        };
+        let Some(node) = self.nodes.get_mut(&me) else { return };
+        let Some(store) = node.replica.as_ref().and_then(Replica::store) else { return };
+        let mut rows = (0..KEYS).map(|n| key((first + n) % KEYS));
+        node.is_damaged |= rows.any(|row| store.engine().damage(&row, at, damage));
+    }
+
+    /// A majority of promises is all there is: while one replica has lost its own, a second must not lose them.
     fn may_forget(&self) -> bool {
-        let all_follow = self
-            .nodes
-            .values()
-            .all(|node| node.replica.as_ref().is_some_and(|replica| !replica.is_rebuilding()));
         let is_past = |standing: &Standing| standing.counts && standing.durable > self.forgotten_at;
-        all_follow && self.standings.values().all(is_past)
+        self.may_rebuild() && self.standings.values().all(is_past)
+    }
+
+    /// A replica that is rebuilt in good order takes its promises with it. But somebody must be there to be copied, and not
+    /// one that is damaged, of which it is not known yet.
+    fn may_rebuild(&self) -> bool {
+        let is_whole = |replica: &Replica<MemoryEngine>| !replica.is_rebuilding();
+        let all_follow =
+            self.nodes.values().all(|node| node.replica.as_ref().is_some_and(is_whole) && !node.is_damaged);
+        all_follow && self.standings.values().all(|standing| standing.counts)
     }
 
     fn run(mut self) -> Vec<String> {
+        self.play();
+        self.judge()
+    }
+
+    /// How often replicas were found to differ.
+    fn found(mut self) -> u64 {
+        self.play();
+        self.differences
+    }
+
+    fn play(&mut self) {
         while let Some(((time, _), message)) = self.queue.pop_first() {
             if time > END || self.wrongs.len() > 3 {
                 break;
@@ -502,7 +573,6 @@ impl World {
                 Message::Decide(txn) => self.decide(txn),
             }
         }
-        self.judge()
     }
 
     fn judge(mut self) -> Vec<String> {
@@ -548,6 +618,12 @@ fn replicas_converge_and_nobody_halts() {
 }
 
 #[test]
+fn damage_is_found() {
+    let found: u64 = (0..SEEDS).map(|seed| World::new(seed, BTreeSet::new(), BTreeSet::new()).found()).sum();
+    assert!(found > SEEDS / 10, "only {found} differences in {SEEDS} seeds");
+}
+
+#[test]
 fn the_same_seed_is_the_same_story() {
     let without = BTreeSet::from([Rule::UnreachableIsNotNo]);
     for seed in 0..5 {
@@ -571,6 +647,7 @@ fn every_rule_of_the_replica_is_missed_when_it_is_off() {
         Rule::RegisterBeforeCheckpoint,
         Rule::EpochBeforeForgetting,
         Rule::StandingsAsOf,
+        Rule::CompareContent,
     ] {
         assert!(is_missed(Some(rule), None), "nobody misses {rule:?}");
     }

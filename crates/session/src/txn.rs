@@ -1,6 +1,8 @@
 //! One transaction: its snapshot, its reads and writes, and what its commit must find unchanged.
 
+use crate::activity::{Activity, Trail};
 use crate::buffer::WriteBuffer;
+use crate::explain::{self, Explained};
 use crate::scan::{Cursor, FetchError};
 use crate::services::{Services, SnapshotGuard, adjudicator_error};
 use assize_catalog::{Catalog, key};
@@ -113,11 +115,27 @@ pub struct Txn {
     /// In whose name reservations are held.
     owner: Option<TxnId>,
     cursors: Vec<Cursor>,
+    /// Whose it is.
+    by: Arc<Activity>,
+    trail: Trail,
+    begun_micros: u64,
+    /// The id under which its abort is kept, once it has lost.
+    conflict: Option<String>,
 }
 
 impl Txn {
     /// Begins at the newest snapshot, with exactly the catalog of that snapshot.
     pub async fn begin(services: Arc<Services>, options: TxnOptions) -> Result<Self, SqlError> {
+        Txn::begin_for(services.nobody(), services, options).await
+    }
+
+    /// Likewise, for a session.
+    pub(crate) async fn begin_for(
+        by: Arc<Activity>,
+        services: Arc<Services>,
+        options: TxnOptions,
+    ) -> Result<Self, SqlError> {
+        let begun_micros = services.clock.monotonic_micros();
         let (begun, guard, catalog) = newest_view(&services).await?;
         Ok(Txn {
             services,
@@ -134,7 +152,58 @@ impl Txn {
             explicit_ids: BTreeMap::new(),
             owner: None,
             cursors: Vec::new(),
+            by,
+            trail: Trail::default(),
+            begun_micros,
+            conflict: None,
         })
+    }
+
+    /// A statement of this normalised text runs in it.
+    pub(crate) fn note_statement(&mut self, text: &Arc<str>) {
+        self.trail.push(text);
+    }
+
+    /// Whose it is.
+    pub(crate) fn by(&self) -> &Arc<Activity> {
+        &self.by
+    }
+
+    /// Its last statements.
+    pub(crate) fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
+    /// How long it has run.
+    pub(crate) fn age_micros(&self) -> u64 {
+        self.services.clock.monotonic_micros().saturating_sub(self.begun_micros)
+    }
+
+    /// The id for a commit that begins now, remembered with what it ran: whoever loses to it wants to know.
+    pub(crate) fn draw_id(&self, class: DeadlineClass) -> TxnId {
+        let id = self.services.next_txn_id(class);
+        self.services.conflicts.sent(id, &self.by, &self.trail, self.age_micros());
+        id
+    }
+
+    /// The id under which its abort is kept, if it has lost.
+    pub(crate) fn take_conflict(&mut self) -> Option<String> {
+        self.conflict.take()
+    }
+
+    /// It has lost without having come to its commit.
+    fn lose(&mut self, explained: Explained) -> SqlError {
+        self.conflict = Some(explained.conflict);
+        explained.error
+    }
+
+    /// A statement failed: if that is the end of the transaction and nobody has kept it yet, it is kept now.
+    pub(crate) fn note_failure(&mut self, error: SqlError) -> SqlError {
+        if error.code != ErrorCode::SnapshotTooOldError || self.conflict.is_some() {
+            return error;
+        }
+        let explained = explain::snapshot_too_old(self, &self.services, &error);
+        self.lose(explained)
     }
 
     /// A statement begins. At READ COMMITTED it gets a snapshot of its own.
@@ -473,13 +542,11 @@ impl Txn {
                     "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.";
                 return Err(SqlError::new(ErrorCode::LockNowait, text));
             }
-            Reserved::TimedOut => {
-                let text = "Lock wait timeout exceeded; try restarting transaction";
-                return Err(SqlError::new(ErrorCode::LockWaitTimeout, text));
-            }
-            Reserved::Deadlock => {
-                let text = "Deadlock found when trying to get lock; try restarting transaction";
-                return Err(SqlError::new(ErrorCode::Deadlock, text));
+            lost @ (Reserved::TimedOut | Reserved::Deadlock) => {
+                let is_deadlock = lost == Reserved::Deadlock;
+                let code = if is_deadlock { ErrorCode::Deadlock } else { ErrorCode::LockWaitTimeout };
+                let explained = explain::waited(self, &self.services, owner, keys, code);
+                return Err(self.lose(explained));
             }
         };
         // The guard must exist before the snapshot does, so the snapshot that came with the grant is not used.
@@ -850,6 +917,7 @@ impl Transaction for Txn {
         let mark = self.writes.mark();
         self.writes.write(table, mutation, ts);
         let (bytes, max) = (self.writes.bytes(), self.services.limits.transaction_bytes_max);
+        self.by.wrote(self.writes.len(), bytes);
         if bytes > max {
             self.writes.undo_to(mark);
             return Err(SqlError::new(
@@ -894,6 +962,7 @@ impl Transaction for Txn {
 
     fn undo_to(&mut self, mark: Mark) {
         self.writes.undo_to(mark.0);
+        self.by.wrote(self.writes.len(), self.writes.bytes());
     }
 
     fn buffered(&self) -> usize {

@@ -496,6 +496,10 @@ fn put_placement_error(out: &mut Vec<u8>, error: &PlacementError) {
             out.put_u32(shard.0);
             out.put_u8(replica.0);
         }
+        PlacementError::Refused(PlacementRefusal::StillNeeded(shard)) => {
+            out.put_u8(7);
+            out.put_u32(shard.0);
+        }
         PlacementError::Adjudicator(AdjudicatorError::NotLeader { leader }) => {
             out.put_u8(20);
             out.put_bool(leader.is_some());
@@ -517,6 +521,7 @@ fn placement_error(r: &mut Reader<'_>) -> Result<PlacementError, DecodeError> {
         4 => PlacementRefusal::EmptyRun(Slot(r.u16()?), Slot(r.u16()?)).into(),
         5 => PlacementRefusal::NoSuchReplica(shard(r)?, replica(r)?).into(),
         6 => PlacementRefusal::MajorityLost(shard(r)?, replica(r)?).into(),
+        7 => PlacementRefusal::StillNeeded(shard(r)?).into(),
         20 => {
             let (is_known, leader) = (r.bool()?, NodeId(r.u64()?));
             AdjudicatorError::NotLeader { leader: is_known.then_some(leader) }.into()

@@ -1,10 +1,11 @@
-//! Three nodes of the adjudicator round a model of the replicated log.
+//! Nodes of the adjudicator round a model of the replicated log: three to begin with, and others that join and leave.
 //!
 //! The model is what Raft promises, and no more: one sequence of committed entries, the same for everybody; a
 //! proposal of a leader may be committed although that leader is told nothing; one of a replaced leader may be lost; a
-//! replaced leader may believe for a while that it still leads.
+//! replaced leader may believe for a while that it still leads. A node that joins begins with another one's checkpoint, to
+//! which the streams' tails belong that replicas may still ask for; it becomes a member once it has applied what followed.
 
-use crate::history::History;
+use crate::history::{History, Split};
 use crate::net::{Actor, Asker, Event, Message, Net};
 use crate::scenario::Scenario;
 use crate::shards::Place;
@@ -20,7 +21,10 @@ use std::sync::Arc;
 pub const HASH_SEED: u64 = 77;
 /// The wall clock at virtual time zero.
 pub const EPOCH_MILLIS: u64 = 1_000_000;
-const NODES: usize = 3;
+/// Members in the beginning; there are never fewer.
+const MEMBERS_MIN: usize = 3;
+/// Members at most.
+const MEMBERS_MAX: usize = 5;
 /// A frontend that has said nothing for so long is fenced.
 const LEASE_MILLIS: u64 = 4_000;
 const SNAPSHOT_EVERY: u64 = 64;
@@ -65,6 +69,8 @@ struct Subscription {
 struct Node {
     state: Adjudicator,
     is_up: bool,
+    /// Whether it is one of those of whom a majority decides.
+    is_member: bool,
     /// What a restart begins with: a checkpoint, and the stream's tail that travels with it.
     checkpoint: (Vec<u8>, usize),
     streams: BTreeMap<ShardId, Vec<Arc<StreamEntry>>>,
@@ -87,7 +93,7 @@ pub struct Adjudicators {
 impl Adjudicators {
     /// Three nodes that have applied the first entry; the first one leads.
     pub fn new(scenario: &Scenario, net: &mut Net, history: &mut History) -> Self {
-        let options = Options { disabled_rules: scenario.without, ..Options::default() };
+        let options = Options { disabled_rules: scenario.without };
         let placement = Placement::even_replicated(scenario.shards, &[NodeId(1), NodeId(2), NodeId(3)]);
         let bootstrap = Bootstrap {
             window_log2: scenario.window_log2,
@@ -99,20 +105,12 @@ impl Adjudicators {
         for table in crate::workload::TRACKED {
             history.log.push(Command::TrackRanges(table).encode().into());
         }
-        let nodes = (0..NODES)
-            .map(|_| Node {
-                state: Adjudicator::new(options),
-                is_up: true,
-                checkpoint: (Adjudicator::new(options).encode_checkpoint(), 0),
-                streams: BTreeMap::new(),
-                subscriptions: Vec::new(),
-                leading: None,
-                past: BTreeMap::new(),
-                skew: net.random.between(0, 600) as i64 - 300,
-            })
-            .collect();
+        let nodes = (0..MEMBERS_MIN).map(|_| Node::empty(options, net)).collect();
         let mut all = Adjudicators { nodes, options, leader: 0, term: 0 };
-        for node in 0..NODES {
+        for node in 0..MEMBERS_MIN {
+            all.nodes[node].is_up = true;
+            all.nodes[node].is_member = true;
+            net.nodes.push(node);
             net.after(1 + node as u64, Event::Tick(Actor::Adjudicator(node)));
             all.catch_up(node, net, history);
         }
@@ -140,9 +138,14 @@ impl Adjudicators {
         self.nodes.iter().filter(|node| node.is_up).map(|node| &node.state)
     }
 
-    /// How many nodes run.
-    pub fn up(&self) -> usize {
-        self.nodes.iter().filter(|node| node.is_up).count()
+    /// The members, running or not.
+    pub fn members(&self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|node| self.nodes[*node].is_member).collect()
+    }
+
+    /// Whether all members run.
+    pub fn is_whole(&self) -> bool {
+        self.nodes.iter().all(|node| node.is_up || !node.is_member)
     }
 
     /// Whether this node runs.
@@ -204,12 +207,11 @@ impl Adjudicators {
     pub fn elect_if_needed(&mut self, net: &mut Net, history: &mut History) {
         if self.nodes[self.leader].is_up
             && self.nodes[self.leader].leading.is_some()
-            && self.reaches(self.leader, net) >= 1
+            && self.has_majority(self.leader, net)
         {
             return;
         }
-        let eligible: Vec<usize> =
-            (0..NODES).filter(|node| self.nodes[*node].is_up && self.reaches(*node, net) >= 1).collect();
+        let eligible = self.eligible(net);
         if eligible.is_empty() {
             return net.after(200, Event::Elect);
         }
@@ -217,12 +219,84 @@ impl Adjudicators {
         self.elect(node, net, history);
     }
 
-    /// How many other nodes hear this one.
-    fn reaches(&self, node: usize, net: &Net) -> usize {
-        (0..NODES)
-            .filter(|other| *other != node && self.nodes[*other].is_up)
-            .filter(|other| !net.is_cut(Actor::Adjudicator(node), Actor::Adjudicator(*other)))
-            .count()
+    /// Who could lead.
+    fn eligible(&self, net: &Net) -> Vec<usize> {
+        let members = self.members().into_iter();
+        members.filter(|node| self.nodes[*node].is_up && self.has_majority(*node, net)).collect()
+    }
+
+    /// Whether a majority of the members hears this one, itself included.
+    fn has_majority(&self, node: usize, net: &Net) -> bool {
+        let members = self.members();
+        let hears = |other: &&usize| {
+            **other == node
+                || self.nodes[**other].is_up
+                    && !net.is_cut(Actor::Adjudicator(node), Actor::Adjudicator(**other))
+        };
+        self.nodes[node].is_member && members.iter().filter(hears).count() * 2 > members.len()
+    }
+
+    /// A node joins: it begins with some member's checkpoint, an old one or one of this moment.
+    pub fn join(&mut self, net: &mut Net, history: &mut History) {
+        let running: Vec<usize> = self.members().into_iter().filter(|node| self.nodes[*node].is_up).collect();
+        if self.members().len() >= MEMBERS_MAX || running.is_empty() {
+            return;
+        }
+        let from = *net.random.pick(&running);
+        let is_fresh = net.random.chance(500);
+        let node =
+            self.nodes.iter().position(|node| !node.is_member && !node.is_up).unwrap_or(self.nodes.len());
+        let is_new = node == self.nodes.len();
+        let mut joining = Node::empty(self.options, net);
+        let source = &self.nodes[from];
+        let bytes = if is_fresh { source.state.encode_checkpoint() } else { source.checkpoint.0.clone() };
+        joining.state =
+            Adjudicator::decode_checkpoint(self.options, &bytes).expect("a checkpoint of ours can be read");
+        let applied = joining.state.applied();
+        // Entries that no replica which counts can ask for do not travel.
+        let retained = joining.state.retained_from().unwrap_or_default();
+        for (shard, stream) in &source.streams {
+            let is_tail = |entry: &&Arc<StreamEntry>| {
+                entry.position.index > retained && entry.position.index <= applied
+            };
+            joining.streams.insert(*shard, stream.iter().filter(is_tail).cloned().collect());
+        }
+        joining.past = source.past.clone();
+        joining.checkpoint = (bytes, applied.0 as usize);
+        joining.is_up = true;
+        if is_new {
+            self.nodes.push(joining);
+            net.after(100, Event::Tick(Actor::Adjudicator(node)));
+        } else {
+            self.nodes[node] = joining;
+        }
+        self.catch_up(node, net, history);
+        self.nodes[node].is_member = true;
+        net.nodes.push(node);
+        history.joins += 1;
+    }
+
+    /// A member leaves for good, running or not; somebody else leads first if it was the leader.
+    pub fn leave(&mut self, node: usize, net: &mut Net, history: &mut History) {
+        let others: Vec<usize> = self.eligible(net).into_iter().filter(|other| *other != node).collect();
+        if self.members().len() <= MEMBERS_MIN || others.is_empty() || !self.nodes[node].is_member {
+            return;
+        }
+        if node == self.leader {
+            let next = *net.random.pick(&others);
+            self.elect(next, net, history);
+        }
+        let host = &mut self.nodes[node];
+        host.is_member = false;
+        host.is_up = false;
+        host.leading = None;
+        for subscription in host.subscriptions.drain(..) {
+            net.break_stream(Actor::Replica(subscription.replica), subscription.id);
+        }
+        net.nodes.retain(|known| *known != node);
+        // The others may have lost their majority with it.
+        net.after(100, Event::Elect);
+        history.leaves += 1;
     }
 
     fn wall(&self, node: usize, net: &Net) -> u64 {
@@ -249,7 +323,7 @@ impl Adjudicators {
     /// A node begins again with its checkpoint and the log.
     pub fn restart(&mut self, node: usize, net: &mut Net, history: &mut History) {
         let host = &mut self.nodes[node];
-        if host.is_up {
+        if host.is_up || !host.is_member {
             return;
         }
         host.is_up = true;
@@ -275,16 +349,8 @@ impl Adjudicators {
         let command =
             Command::decode(&history.log[index.0 as usize - 1]).expect("an entry of ours can be read");
         let before = host.state.low_water();
-        let owner = match &command {
-            Command::ChangePlacement(change) => {
-                change.slots.first().map(|(first, ..)| host.state.placement().shard_of(*first))
-            }
-            _ => None,
-        };
         let applied = host.state.apply(index, &command);
-        if let (Some(owner), Reply::Placement(_)) = (owner, &applied.reply) {
-            history.splits.insert(index, owner);
-        }
+        note_moves(&host.state, &command, &applied, history);
         let chain = *history.chains.entry(index).or_insert(host.state.chain());
         if chain != host.state.chain() {
             history
@@ -300,9 +366,9 @@ impl Adjudicators {
                 history.wrong("low_water_at_most_oldest_live_snapshot", what);
             }
         }
-        host.past.extend(applied.retired.iter().cloned());
-        for (shard, entry) in &applied.stream {
-            host.streams.entry(*shard).or_default().push(Arc::new(entry.clone()));
+        host.past.extend(applied.retired_outcomes());
+        for (shard, entry) in applied.stream_entries() {
+            host.streams.entry(shard).or_default().push(Arc::new(entry));
         }
         if index.0.is_multiple_of(SNAPSHOT_EVERY) {
             host.checkpoint = (host.state.encode_checkpoint(), index.0 as usize);
@@ -316,9 +382,9 @@ impl Adjudicators {
         match waiting {
             Waiting::Nobody => {}
             Waiting::Batch(askers) => {
-                for ((asker, txn), decision) in askers.into_iter().zip(&applied.decisions) {
+                for ((asker, txn), decision) in askers.into_iter().zip(applied.decisions.iter()) {
                     let to = Actor::Frontend(asker.frontend);
-                    net.send(from, to, Message::Decided(asker, txn, decision.clone()));
+                    net.send(from, to, Message::Decided(asker, txn, decision));
                 }
             }
             Waiting::Outcome(asker, txn) => {
@@ -374,7 +440,7 @@ impl Adjudicators {
         if self.leader != node || self.term != term || !self.nodes[node].is_up {
             return;
         }
-        if self.reaches(node, net) == 0 {
+        if !self.has_majority(node, net) {
             // Without a majority nothing is committed; a follower takes over unless that passes soon.
             return net.after(100, Event::Flushed { node, term });
         }
@@ -429,7 +495,7 @@ impl Adjudicators {
     /// Whether a node could confirm with a majority, now, that it leads: what a linearizable answer needs.
     fn is_confirmed(&self, node: usize, net: &Net) -> bool {
         self.leader == node
-            && self.reaches(node, net) >= 1
+            && self.has_majority(node, net)
             && self.nodes[node].leading.as_ref().is_some_and(|leading| leading.sequencer.is_ready())
     }
 
@@ -610,6 +676,38 @@ impl Adjudicators {
     /// The leader proposes something that nobody waits for.
     pub fn decree(&mut self, command: Command, net: &mut Net) {
         self.propose(self.leader, command, Waiting::Nobody, net);
+    }
+}
+
+/// Notes which slots an entry moved, and whether that split a shard.
+fn note_moves(state: &Adjudicator, command: &Command, applied: &Applied, history: &mut History) {
+    let (Command::ChangePlacement(change), Reply::Placement(_)) = (command, &applied.reply) else { return };
+    let moves = state.slot_moves().filter(|moved| moved.at.index == applied.index);
+    let moves: Vec<(ShardId, ShardId)> = moves.map(|moved| (moved.from, moved.to)).collect();
+    let is_new = |to: &ShardId| change.shards.iter().any(|(shard, _)| shard == to);
+    if let Some((from, to)) = moves.iter().find(|(_, to)| is_new(to)) {
+        let replicas = state.placement().shards[to].replicas.keys().copied().collect();
+        history.splits.insert(applied.index, Split { from: *from, to: *to, replicas });
+    }
+    history.moves.insert(applied.index, moves);
+    if change.shards.iter().any(|(_, replicas)| replicas.is_none()) {
+        history.removed.insert(applied.index);
+    }
+}
+
+impl Node {
+    fn empty(options: Options, net: &mut Net) -> Node {
+        Node {
+            state: Adjudicator::new(options),
+            is_up: false,
+            is_member: false,
+            checkpoint: (Adjudicator::new(options).encode_checkpoint(), 0),
+            streams: BTreeMap::new(),
+            subscriptions: Vec::new(),
+            leading: None,
+            past: BTreeMap::new(),
+            skew: net.random.between(0, 600) as i64 - 300,
+        }
     }
 }
 

@@ -47,6 +47,17 @@ pub struct Transaction {
     pub told: Option<(u64, Told)>,
 }
 
+/// A shard that split off from another one.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// The elder.
+    pub from: ShardId,
+    /// The younger.
+    pub to: ShardId,
+    /// The numbers of its replicas, which are those of the elder's at that time.
+    pub replicas: BTreeSet<ReplicaId>,
+}
+
 /// What happened in a run.
 #[derive(Debug, Default)]
 pub struct History {
@@ -64,8 +75,22 @@ pub struct History {
     pub chains: BTreeMap<LogIndex, u64>,
     /// Snapshots that clients hold, with the life of their frontend.
     pub live: BTreeMap<(usize, usize), (FrontendEpoch, Timestamp)>,
-    /// Entries that split a shard, and which.
-    pub splits: BTreeMap<LogIndex, ShardId>,
+    /// Entries that moved slots: from which shards to which.
+    pub moves: BTreeMap<LogIndex, Vec<(ShardId, ShardId)>>,
+    /// Those of them that split a shard.
+    pub splits: BTreeMap<LogIndex, Split>,
+    /// How many nodes joined the adjudicator's group.
+    pub joins: u64,
+    /// How many left it.
+    pub leaves: u64,
+    /// How many replicas were replaced by others.
+    pub replacements: u64,
+    /// Entries that removed a shard after its slots had gone.
+    pub removed: BTreeSet<LogIndex>,
+    /// How many rows were damaged.
+    pub damages: u64,
+    /// How often replicas were found to differ.
+    pub differences: u64,
     /// How many messages had been sent when the first client was told something.
     pub effects_until_told: Option<u64>,
     /// What was seen to be wrong while it happened.

@@ -36,6 +36,7 @@ mod net;
 mod random;
 pub mod scenario;
 mod shards;
+mod strokes;
 mod workload;
 mod world;
 

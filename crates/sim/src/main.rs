@@ -1,8 +1,10 @@
-//! `./justw sim 42` replays one seed; `./justw sim --seeds 2000` runs many.
+//! `./justw sim 42` replays one seed; `./justw sim --seeds 5000` runs many, on all cores.
 
 use assize_sim::{Scenario, run};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 
 const USAGE: &str = "usage: assize-sim [SEED | --seed SEED | --seeds COUNT [--from SEED]]";
 
@@ -45,31 +47,62 @@ fn one(seed: u64) -> ExitCode {
     }
 }
 
-/// Many seeds, with a line that moves.
-fn many(from: u64, count: u64) -> ExitCode {
-    let mut failed = Vec::new();
-    for (done, seed) in (from..from + count).enumerate() {
-        let result = std::panic::catch_unwind(|| run(&Scenario::of_seed(seed)).1.map_err(|v| v.to_string()));
-        let broken = match result {
-            Ok(Ok(())) => None,
-            Ok(Err(violation)) => Some(violation),
-            Err(_) => Some("a core panicked".to_string()),
-        };
-        if let Some(broken) = broken {
-            eprint!("\r\x1b[K");
-            println!("seed {seed} breaks {broken}\n  reproduce with: ./justw sim {seed}");
-            failed.push(seed);
-        }
-        if done % 10 == 9 || done as u64 + 1 == count {
-            eprint!("\r{} of {count} seeds, {} failed", done + 1, failed.len());
-            let _ = std::io::stderr().flush();
-        }
+/// What a seed breaks, if anything.
+fn broken(seed: u64) -> Option<String> {
+    let result = std::panic::catch_unwind(|| run(&Scenario::of_seed(seed)).1.map_err(|v| v.to_string()));
+    match result {
+        Ok(Ok(())) => None,
+        Ok(Err(violation)) => Some(violation),
+        Err(_) => Some("an assertion of a core".to_owned()),
     }
-    eprintln!();
+}
+
+/// Many seeds, as many at a time as there are cores. Each runs in one thread from beginning to end, so which ones run side by
+/// side makes no difference.
+fn many(from: u64, count: u64) -> ExitCode {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicU64::new(from);
+    let (sender, results) = mpsc::channel();
+    let mut failed = Vec::new();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    // The other end goes away only after the last seed.
+                    if seed >= from + count || sender.send((seed, broken(seed))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for (done, (seed, broken)) in (1..).zip(&results) {
+            if let Some(broken) = broken {
+                println!("seed {seed} breaks {broken}\n  reproduce with: ./justw sim {seed}");
+                failed.push(seed);
+            }
+            report(done, count, failed.len());
+        }
+    });
+    failed.sort_unstable();
     if failed.is_empty() {
         println!("{count} seeds hold");
         return ExitCode::SUCCESS;
     }
     println!("{} of {count} seeds fail: {failed:?}", failed.len());
     ExitCode::FAILURE
+}
+
+/// A line that moves on a terminal, and a line now and then elsewhere.
+fn report(done: u64, count: u64, failed: usize) {
+    let is_terminal = std::io::stderr().is_terminal();
+    let step = if is_terminal { 10 } else { (count / 20).max(1) };
+    if !done.is_multiple_of(step) && done != count {
+        return;
+    }
+    let end = if is_terminal && done != count { '\r' } else { '\n' };
+    eprint!("{done} of {count} seeds, {failed} failed{end}");
+    let _ = std::io::stderr().flush();
 }

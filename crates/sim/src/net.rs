@@ -6,8 +6,8 @@ use assize_adjudicator::command::{Acknowledgement, SnapshotReport};
 use assize_adjudicator::{Begin, EncodedFootprint};
 use assize_coordinator::{Newest, Timer, Voter};
 use assize_model::*;
-use assize_mvcc::{MemoryCheckpoint, Prepare};
-use assize_replica::{IntentAnswer, ReadRefusal, RequestId, Standings};
+use assize_mvcc::{ContentHash, MemoryCheckpoint, Prepare};
+use assize_replica::{ContentPage, IntentAnswer, ReadRefusal, RequestId, Standings};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -127,6 +127,16 @@ pub enum Message {
     IntentIs { from: usize, txn: TxnId, answer: IntentAnswer },
     /// A sibling's checkpoint.
     AskCheckpoint { from: usize, at_least: LogIndex },
+    /// A sibling's hash of a page.
+    AskContent { from: usize, page: ContentPage },
+    /// The hash.
+    ContentIs { from: usize, page: ContentPage, answer: Option<ContentHash> },
+    /// Most agree with each other, and not with this one.
+    ContentDiffers { epoch: Epoch },
+    /// A checkpoint of another shard, at or after this entry.
+    AskSlots { from: usize, after: LogIndex },
+    /// The copy of another shard has arrived.
+    SlotsAre { checkpoint: MemoryCheckpoint },
     /// The copy has arrived.
     CheckpointIs { checkpoint: MemoryCheckpoint },
 }
@@ -154,6 +164,8 @@ pub enum Event {
     Rejoin(Actor, Actor),
     /// The next stroke of fate.
     Stroke,
+    /// A look at replicas that are being replaced.
+    Replace,
     /// No more faults.
     Heal,
 }
@@ -166,6 +178,8 @@ pub struct Net {
     pub random: Random,
     /// How hostile the network is, now.
     pub faults: Faults,
+    /// The nodes of the adjudicator that everybody knows of.
+    pub nodes: Vec<usize>,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
     cut: BTreeMap<(Actor, Actor), u32>,
@@ -185,6 +199,7 @@ impl Net {
             now: 0,
             random: Random::new(seed),
             faults,
+            nodes: Vec::new(),
             queue: BTreeMap::new(),
             sequence: 0,
             cut: BTreeMap::new(),
@@ -226,7 +241,8 @@ impl Net {
         }
         // A connection does not double a commit, and a coordinator may rely on that when it was turned away; that it
         // sends one twice itself is another matter.
-        let may_double = !matches!(message, Message::Commit(..) | Message::CheckpointIs { .. });
+        let may_double =
+            !matches!(message, Message::Commit(..) | Message::CheckpointIs { .. } | Message::SlotsAre { .. });
         if may_double && self.random.chance(self.faults.duplicate) {
             let delay = self.delay();
             self.after(delay, Event::Delivered { to, message: message.clone() });
@@ -236,15 +252,20 @@ impl Net {
     }
 
     /// A frontend notices that the connection broke over which a commit or its answer was on its way; which of the two it
-    /// was it cannot tell.
+    /// was it cannot tell. A replica notices that a sibling cannot be asked.
     fn notice_loss(&mut self, from: Actor, to: Actor, message: &Message) {
-        let (frontend, lost) = match message {
+        let (whom, lost) = match message {
             Message::Commit(asker, footprint) => (from, Message::ReplyLost(*asker, footprint.view().txn())),
             Message::Decided(asker, txn, _) => (to, Message::ReplyLost(*asker, *txn)),
+            Message::AskIntent { txn, .. } => {
+                let Actor::Replica(sibling) = to else { return };
+                let answer = IntentAnswer::CannotSay;
+                (from, Message::IntentIs { from: sibling, txn: *txn, answer })
+            }
             _ => return,
         };
         let delay = self.random.between(20, 400);
-        self.after(delay, Event::Delivered { to: frontend, message: lost });
+        self.after(delay, Event::Delivered { to: whom, message: lost });
     }
 
     /// Sends an entry of a subscription: in order, or the subscription breaks.
@@ -305,6 +326,11 @@ impl Net {
     pub fn heal(&mut self) {
         self.cut.clear();
         self.faults = Faults::none();
+    }
+
+    /// Some node of the adjudicator.
+    pub fn some_node(&mut self) -> usize {
+        *self.random.pick(&self.nodes)
     }
 
     /// A request's number for a replica.

@@ -32,8 +32,18 @@ pub struct Faults {
     pub epoch_raise: u64,
     /// A replica is un-counted while it is down.
     pub uncount: u64,
-    /// A shard is split, once in a run.
+    /// A shard is split.
     pub split: u64,
+    /// Some slots of a shard go to another one.
+    pub move_slots: u64,
+    /// All slots of a shard go to another one; an empty shard is removed as soon as that is allowed.
+    pub merge: u64,
+    /// A replica is replaced by a new one.
+    pub replace: u64,
+    /// A node joins the adjudicator's group, or leaves it.
+    pub membership: u64,
+    /// A row of one replica changes behind everybody's back.
+    pub damage: u64,
 }
 
 impl Faults {
@@ -54,6 +64,11 @@ impl Faults {
             epoch_raise: 0,
             uncount: 0,
             split: 0,
+            move_slots: 0,
+            merge: 0,
+            replace: 0,
+            membership: 0,
+            damage: 0,
         }
     }
 }
@@ -79,6 +94,8 @@ pub struct Mix {
     pub schema_change: u64,
     /// A second statement at a fresh snapshot.
     pub read_committed: u64,
+    /// Writes rows that nobody reads until the end.
+    pub note: u64,
 }
 
 /// A run.
@@ -155,6 +172,11 @@ impl Scenario {
             epoch_raise: some(4),
             uncount: some(3),
             split: some(4),
+            move_slots: some(4),
+            merge: some(4),
+            replace: some(4),
+            membership: some(6),
+            damage: some(4),
         };
         let mix = Mix {
             transfer: 1 + some(10),
@@ -166,6 +188,7 @@ impl Scenario {
             foreign_key: some(6),
             schema_change: some(1),
             read_committed: some(4),
+            note: some(4),
         };
         Scenario {
             seed,
@@ -215,6 +238,7 @@ impl Scenario {
                 foreign_key: 0,
                 schema_change: 0,
                 read_committed: 0,
+                note: 0,
             },
             ..Scenario::of_seed(1)
         }

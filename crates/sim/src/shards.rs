@@ -4,17 +4,19 @@ use crate::adjudicators::EPOCH_MILLIS;
 use crate::history::History;
 use crate::net::{Actor, Asked, Asker, Event, Message, Net};
 use crate::scenario::Scenario;
-use assize_adjudicator::Command;
+use crate::workload::NOTE;
 use assize_coordinator::{Newest, Voter};
 use assize_model::*;
-use assize_mvcc::{Direction, Engine, MemoryCheckpoint, MemoryEngine, Slots};
-use assize_replica::{Effect, Event as Heard, Options, ReadRefusal, Replica, RequestId};
+use assize_mvcc::{Damage, Direction, Engine, Gain, MemoryCheckpoint, MemoryEngine, MvccStore, Slots};
+use assize_replica::{Difference, Effect, Event as Heard, Options, ReadRefusal, Replica, RequestId};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Replicas a shard.
-pub const REPLICAS: usize = 3;
+/// Places a shard: three replicas to begin with, and room for those that come after them.
+const PLACES: usize = 6;
+/// Replicas of every shard in the beginning.
+const REPLICAS: u8 = 3;
 
 /// What a replica shows, or why it shows nothing.
 pub type Content = Result<Vec<(Key, Bytes)>, String>;
@@ -31,20 +33,31 @@ pub struct Place {
 impl Place {
     /// The place of a replica among all.
     pub fn of(at: usize) -> Place {
-        Place { shard: ShardId((at / REPLICAS) as u32 + 1), replica: ReplicaId((at % REPLICAS) as u8 + 1) }
+        Place { shard: ShardId((at / PLACES) as u32 + 1), replica: ReplicaId((at % PLACES) as u8 + 1) }
     }
 
     /// The other way round.
     pub fn at(shard: ShardId, replica: ReplicaId) -> usize {
-        (shard.0 as usize - 1) * REPLICAS + usize::from(replica.0) - 1
+        (shard.0 as usize - 1) * PLACES + usize::from(replica.0) - 1
     }
 }
 
 /// Somebody outside who waits for a replica.
 enum Waiting {
     Prepare(Asker),
-    Read { asker: Asker, part: usize, asked: Asked, snapshot_ts: Timestamp },
+    Read { asker: Asker, part: usize, asked: Asked, snapshot_ts: Timestamp, epoch: Epoch },
     Newest { asker: Asker, part: usize, asked: Asked },
+}
+
+/// What becomes of a place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Life {
+    /// No replica has been here.
+    Unborn,
+    /// A replica lives here, running or not.
+    Born,
+    /// One lived here; its number is never used again.
+    Retired,
 }
 
 struct Host {
@@ -56,8 +69,10 @@ struct Host {
     waiting: BTreeMap<RequestId, Waiting>,
     /// Whether its disk was lost and it is not whole again.
     is_bereft: bool,
-    /// Whether it has ever run: replicas of a shard that splits off are born when their elder siblings pass the split.
-    is_born: bool,
+    /// Whether a row of it was damaged and it has not been rebuilt since.
+    is_damaged: bool,
+    /// Replicas of a shard that splits off are born when their elder siblings pass the split; others when they are wanted.
+    life: Life,
 }
 
 impl Host {
@@ -69,7 +84,8 @@ impl Host {
             node: 0,
             waiting: BTreeMap::new(),
             is_bereft: false,
-            is_born: false,
+            is_damaged: false,
+            life: Life::Unborn,
         }
     }
 }
@@ -78,6 +94,10 @@ impl Host {
 pub struct Shards {
     hosts: Vec<Host>,
     shards: u32,
+    /// The placement that the hands know: they stop what is no longer part of it.
+    placement: Placement,
+    /// Makes replicas of different runs collect at different paces.
+    seed: u64,
     without_in_store: std::collections::BTreeSet<assize_mvcc::Rule>,
     without_in_replica: std::collections::BTreeSet<assize_replica::Rule>,
     next_subscription: u64,
@@ -90,29 +110,69 @@ fn clock(net: &Net) -> Timestamp {
 impl Shards {
     /// Empty replicas that begin to follow their streams.
     pub fn new(scenario: &Scenario, net: &mut Net, history: &mut History) -> Self {
-        let count = scenario.shards as usize * REPLICAS;
+        let count = scenario.shards as usize * PLACES;
         let mut all = Shards {
-            hosts: (0..count).map(|_| Host { is_born: true, ..Host::unborn() }).collect(),
+            hosts: (0..count).map(|_| Host::unborn()).collect(),
             shards: scenario.shards,
+            placement: Placement::default(),
+            seed: scenario.seed,
             without_in_store: scenario.without_in_store.clone(),
             without_in_replica: scenario.without_in_replica.clone(),
             next_subscription: 0,
         };
-        for at in 0..count {
+        for at in (0..count).filter(|at| Place::of(*at).replica.0 <= REPLICAS) {
+            all.hosts[at].life = Life::Born;
             net.after(2 + at as u64, Event::Tick(Actor::Replica(at)));
             all.restart(at, net, history);
         }
         all
     }
 
-    /// How many replicas there are.
-    pub fn len(&self) -> usize {
-        self.hosts.len()
+    /// Takes a placement in: what it does not name any more stops for good.
+    pub fn heed(&mut self, placement: &Placement) {
+        if placement.epoch <= self.placement.epoch {
+            return;
+        }
+        for (shard, part) in &self.placement.shards {
+            let after = placement.shards.get(shard);
+            for replica in part.replicas.keys() {
+                if after.is_none_or(|after| !after.replicas.contains_key(replica)) {
+                    let host = &mut self.hosts[Place::at(*shard, *replica)];
+                    host.life = Life::Retired;
+                    host.replica = None;
+                    host.waiting.clear();
+                }
+            }
+        }
+        self.placement = placement.clone();
+        for at in self.all_configured() {
+            self.make_room(at);
+        }
     }
 
-    /// Whether this replica has ever run.
-    pub fn is_born(&self, at: usize) -> bool {
-        self.hosts[at].is_born
+    /// The places of a shard's configured replicas.
+    pub fn configured(&self, shard: ShardId) -> Vec<usize> {
+        let part = self.placement.shards.get(&shard);
+        part.into_iter().flat_map(|part| part.replicas.keys()).map(|r| Place::at(shard, *r)).collect()
+    }
+
+    /// The places of all configured replicas.
+    pub fn all_configured(&self) -> Vec<usize> {
+        self.placement.shards.keys().flat_map(|shard| self.configured(*shard)).collect()
+    }
+
+    /// A place of this shard where no replica has been, if there is one.
+    pub fn unborn(&self, shard: ShardId) -> Option<usize> {
+        let first = Place::at(shard, ReplicaId(1));
+        (first..first + PLACES).find(|at| self.hosts.get(*at).is_some_and(|host| host.life == Life::Unborn))
+    }
+
+    /// A new replica begins, by copying a sibling.
+    pub fn bear(&mut self, at: usize, net: &mut Net, history: &mut History) {
+        self.hosts[at].life = Life::Born;
+        self.hosts[at].is_bereft = true;
+        self.begin(at, false, net, history);
+        net.after(1, Event::Tick(Actor::Replica(at)));
     }
 
     /// Whether this replica runs.
@@ -125,11 +185,62 @@ impl Shards {
         self.hosts[at].replica.as_ref()
     }
 
-    /// Whether this replica's shard could bear the loss of a disk: all replicas are born and none has lost its own.
-    pub fn is_shard_whole(&self, at: usize) -> bool {
-        let shard = at / REPLICAS;
-        let hosts = &self.hosts[shard * REPLICAS..(shard + 1) * REPLICAS];
-        hosts.iter().all(|host| host.is_born && !host.is_bereft)
+    /// Whether this shard could bear the loss of a disk: all replicas are born, none has lost its own, and none is damaged,
+    /// which might be the one that is copied.
+    pub fn is_whole(&self, shard: ShardId) -> bool {
+        let is_whole = |at: usize| {
+            let host = &self.hosts[at];
+            host.life == Life::Born && !host.is_bereft && !host.is_damaged
+        };
+        self.configured(shard).into_iter().all(is_whole)
+    }
+
+    /// Whether every replica of this shard runs and follows its stream.
+    pub fn all_follow(&self, shard: ShardId) -> bool {
+        self.configured(shard).into_iter().all(|at| self.store(at).is_some())
+    }
+
+    /// The store of a replica that follows its stream.
+    pub fn store(&self, at: usize) -> Option<&MvccStore<MemoryEngine>> {
+        self.replica(at).and_then(Replica::store)
+    }
+
+    /// Damages a row that no client reads, if the shard can bear it and there is such a row.
+    pub fn damage(&mut self, at: usize, net: &mut Net, history: &mut History) {
+        let shard = Place::of(at).shard;
+        if !self.is_whole(shard) || !self.all_follow(shard) {
+            return;
+        }
+        let Some(store) = self.store(at) else { return };
+        let closed_ts = store.position().closed_ts;
+        let notes = KeyRange::prefix(&[NOTE]);
+        let Ok(rows) = scan(&store.reader(), notes, closed_ts) else { return };
+        if rows.is_empty() {
+            return;
+        }
+        let (row, _) = net.random.pick(&rows);
+        let damage = match net.random.chance(500) {
+            true => Damage::Vanish,
+            false => Damage::FlipBit(net.random.below(64) as usize),
+        };
+        if store.engine().damage(row, closed_ts, damage) {
+            history.damages += 1;
+            self.hosts[at].is_damaged = true;
+        }
+    }
+
+    /// Replicas of a shard were found to differ. Only one that was damaged may.
+    fn differ(&mut self, shard: ShardId, difference: &Difference, history: &mut History) {
+        history.differences += 1;
+        let is_damaged = |replica: &ReplicaId| self.hosts[Place::at(shard, *replica)].is_damaged;
+        let is_right = match &difference.odd {
+            Some(odd) => odd.iter().all(is_damaged),
+            None => difference.answers.keys().any(is_damaged),
+        };
+        if !is_right {
+            let what = format!("{shard}: {difference:?}");
+            history.wrong("replicas_agree_at_equal_snapshots", what);
+        }
     }
 
     fn options(&self, at: usize) -> Options {
@@ -141,6 +252,11 @@ impl Shards {
         options.disabled_rules = self.without_in_replica.clone();
         options.flush_after = Duration::from_millis(1_500);
         options.copy_retry_after = Duration::from_millis(2_000);
+        let pauses = [400, 3_000, 20_000];
+        options.collect_pause = Duration::from_millis(pauses[(at + self.seed as usize) % pauses.len()]);
+        options.compare_pause = Duration::from_millis(700);
+        options.compare_versions_max = 40;
+        options.compare_retry_after = Duration::from_millis(1_500);
         options
     }
 
@@ -164,15 +280,19 @@ impl Shards {
 
     /// A replica comes back.
     pub fn restart(&mut self, at: usize, net: &mut Net, history: &mut History) {
-        if self.hosts[at].replica.is_some() {
-            return;
+        if self.hosts[at].replica.is_none() && self.hosts[at].life == Life::Born {
+            self.begin(at, true, net, history);
         }
+    }
+
+    /// `had_intents`: whether a replica of this number may have promised anything before.
+    fn begin(&mut self, at: usize, had_intents: bool, net: &mut Net, history: &mut History) {
         let options = self.options(at);
         let mut effects = Vec::new();
         let host = &mut self.hosts[at];
         host.replica = Some(if host.is_bereft {
             host.disk = MemoryEngine::new();
-            Replica::copy(clock(net), true, options, &mut effects)
+            Replica::copy(clock(net), had_intents, options, &mut effects)
         } else {
             Replica::resume(clock(net), host.disk.clone(), options, &mut effects)
         });
@@ -181,6 +301,9 @@ impl Shards {
 
     /// A replica's clock strikes.
     pub fn tick(&mut self, at: usize, net: &mut Net, history: &mut History) {
+        if self.hosts[at].life == Life::Retired {
+            return;
+        }
         net.after(150, Event::Tick(Actor::Replica(at)));
         self.step(at, Heard::Tick, net, history);
     }
@@ -220,7 +343,7 @@ impl Shards {
             Message::HintAbort(txn) => Heard::ForgetAsked(txn),
             Message::Read { asker, part, asked, snapshot_ts, epoch } => {
                 let request = net.request();
-                let waiting = Waiting::Read { asker, part, asked, snapshot_ts };
+                let waiting = Waiting::Read { asker, part, asked, snapshot_ts, epoch };
                 self.hosts[at].waiting.insert(request, waiting);
                 Heard::ReadAsked { request, snapshot_ts, epoch: Some(epoch) }
             }
@@ -233,8 +356,25 @@ impl Shards {
             Message::IntentIs { from, txn, answer } => {
                 Heard::IntentAnswered { from: Place::of(from).replica, txn, answer }
             }
+            Message::AskContent { from, page } => Heard::ContentAsked { from: Place::of(from).replica, page },
+            Message::ContentIs { from, page, answer } => {
+                Heard::ContentAnswered { from: Place::of(from).replica, page, answer }
+            }
+            Message::ContentDiffers { epoch } => Heard::ContentDiffers { epoch },
             Message::AskCheckpoint { from, at_least } => {
                 Heard::CheckpointAsked { from: Place::of(from).replica, at_least }
+            }
+            Message::AskSlots { from, after } => {
+                // Silence is no answer, and is asked again.
+                if let Some(store) = self.store(at).filter(|store| store.position().index >= after)
+                    && let Ok(checkpoint) = store.engine().checkpoint()
+                {
+                    net.send(Actor::Replica(at), Actor::Replica(from), Message::SlotsAre { checkpoint });
+                }
+                return;
+            }
+            Message::SlotsAre { checkpoint } => {
+                Heard::SlotsArrived(MemoryEngine::from_checkpoint(&checkpoint))
             }
             Message::CheckpointIs { checkpoint } => return self.copied(at, &checkpoint, net, history),
             _ => return,
@@ -253,6 +393,7 @@ impl Shards {
         if host.replica.as_ref().is_some_and(|replica| replica.store().is_some()) {
             host.disk = engine;
             host.is_bereft = false;
+            host.is_damaged = false;
             self.bear_late(at, net, history);
         }
     }
@@ -261,7 +402,10 @@ impl Shards {
     /// are just before. False if the replica does not stand there yet.
     fn split_before(&mut self, at: usize, entry: &StreamEntry, net: &mut Net, history: &mut History) -> bool {
         let Place { shard, replica } = Place::of(at);
-        let Some(new) = split_at(entry.position.index, shard, history) else { return true };
+        let split = history.splits.get(&entry.position.index).filter(|split| split.from == shard);
+        let Some(new) = split.filter(|split| split.replicas.contains(&replica)).map(|split| split.to) else {
+            return true;
+        };
         let Some(position) = self.hosts[at].replica.as_ref().and_then(Replica::position) else { return true };
         if position.index >= entry.position.index {
             return true;
@@ -269,14 +413,16 @@ impl Shards {
         if position.index != entry.after {
             return false;
         }
-        let child = self.make_room(Place::at(new, replica), net);
-        if !self.hosts[child].is_born {
+        let child = self.make_room(Place::at(new, replica));
+        if self.hosts[child].life == Life::Unborn {
             let store = self.hosts[at].replica.as_ref().and_then(Replica::store);
             let checkpoint = store.and_then(|store| store.engine().checkpoint().ok());
             let checkpoint = checkpoint.expect("a replica with a position has a store, in memory");
-            self.hosts[child].is_born = true;
+            self.hosts[child].life = Life::Born;
+            self.hosts[child].is_damaged = self.hosts[at].is_damaged;
             self.hosts[child].disk = MemoryEngine::from_checkpoint(&checkpoint);
             self.restart(child, net, history);
+            net.after(1, Event::Tick(Actor::Replica(child)));
         }
         true
     }
@@ -285,21 +431,26 @@ impl Shards {
     fn bear_late(&mut self, at: usize, net: &mut Net, history: &mut History) {
         let Place { shard, replica } = Place::of(at);
         let Some(position) = self.hosts[at].replica.as_ref().and_then(Replica::position) else { return };
-        let split = (1..=position.index.0).find_map(|index| split_at(LogIndex(index), shard, history));
-        let Some(new) = split else { return };
-        let child = self.make_room(Place::at(new, replica), net);
-        if !self.hosts[child].is_born {
-            self.hosts[child].is_born = true;
-            self.hosts[child].is_bereft = true;
-            self.restart(child, net, history);
+        let passed = history.splits.range(..=position.index).map(|(_, split)| split);
+        let children: Vec<ShardId> = passed
+            .filter(|s| s.from == shard && s.replicas.contains(&replica))
+            .map(|split| split.to)
+            .collect();
+        for new in children {
+            let child = self.make_room(Place::at(new, replica));
+            if self.hosts[child].life == Life::Unborn && self.configured(new).contains(&child) {
+                self.hosts[child].life = Life::Born;
+                self.hosts[child].is_bereft = true;
+                self.restart(child, net, history);
+                net.after(1, Event::Tick(Actor::Replica(child)));
+            }
         }
     }
 
     /// Room for all replicas of a new shard.
-    fn make_room(&mut self, child: usize, net: &mut Net) -> usize {
-        let count = (child / REPLICAS + 1) * REPLICAS;
+    fn make_room(&mut self, child: usize) -> usize {
+        let count = (child / PLACES + 1) * PLACES;
         while self.hosts.len() < count {
-            net.after(1, Event::Tick(Actor::Replica(self.hosts.len())));
             self.hosts.push(Host::unborn());
         }
         child
@@ -317,7 +468,7 @@ impl Shards {
         for effect in effects {
             // Half of the time the next node: what got no answer may get one there.
             if net.random.chance(500) {
-                self.hosts[at].node = (self.hosts[at].node + 1) % 3;
+                self.hosts[at].node = net.some_node();
             }
             let node = Actor::Adjudicator(self.hosts[at].node);
             match effect {
@@ -352,11 +503,41 @@ impl Shards {
                     let to = Actor::Replica(Place::at(shard, to));
                     net.send(from, to, Message::CheckpointIs { checkpoint });
                 }
+                Effect::AskSlots { gain } => self.ask_slots(at, &gain, net, history),
+                Effect::AskContent { from: sibling, page } => {
+                    let to = Actor::Replica(Place::at(shard, sibling));
+                    net.send(from, to, Message::AskContent { from: at, page });
+                }
+                Effect::AnswerContent { to, page, answer } => {
+                    let to = Actor::Replica(Place::at(shard, to));
+                    net.send(from, to, Message::ContentIs { from: at, page, answer });
+                }
+                Effect::TellContentDiffers { to, epoch } => {
+                    let to = Actor::Replica(Place::at(shard, to));
+                    net.send(from, to, Message::ContentDiffers { epoch });
+                }
+                Effect::ReportDifference(difference) => self.differ(shard, &difference, history),
                 Effect::Halt(alarm) => {
                     let invariant = "no_intent_deleted_before_its_version_is_durable_everywhere";
                     history.wrong(invariant, format!("{:?} halted: {alarm}", Place::of(at)));
                 }
             }
+        }
+    }
+
+    /// Asks some replica of some shard that lost slots to this one by that entry.
+    fn ask_slots(&mut self, at: usize, gain: &Gain, net: &mut Net, history: &History) {
+        let shard = Place::of(at).shard;
+        let moves = history.moves.get(&gain.at).map(Vec::as_slice).unwrap_or_default();
+        let former: Vec<ShardId> =
+            moves.iter().filter(|(_, to)| *to == shard).map(|(from, _)| *from).collect();
+        if former.is_empty() {
+            return;
+        }
+        let sources = self.configured(*net.random.pick(&former));
+        if !sources.is_empty() {
+            let to = Actor::Replica(*net.random.pick(&sources));
+            net.send(Actor::Replica(at), to, Message::AskSlots { from: at, after: gain.after });
         }
     }
 
@@ -397,7 +578,8 @@ impl Shards {
         let Some(reader) = host.replica.as_ref().and_then(Replica::reader) else { return };
         let answer = match waiting {
             Waiting::Prepare(_) => return,
-            Waiting::Read { asker, part, asked, snapshot_ts } => {
+            Waiting::Read { asker, part, asked, snapshot_ts, epoch } => {
+                let reader = reader.routed_by(epoch);
                 let rows = match asked {
                     Asked::Key(key) => reader
                         .get(&key, snapshot_ts)
@@ -438,16 +620,6 @@ impl Shards {
         let range = KeyRange::new(Key::default(), Key::new(vec![0xff; 8]));
         scan(&reader, range, snapshot_ts).map_err(|error| error.to_string())
     }
-}
-
-/// The shard that this entry splits off from another one, if it does.
-fn split_at(index: LogIndex, from: ShardId, history: &History) -> Option<ShardId> {
-    let bytes = history.log.get(index.0 as usize - 1)?;
-    let Ok(Command::ChangePlacement(change)) = Command::decode(bytes) else { return None };
-    let (new, _) = change.shards.first()?;
-    // Only if it was not refused: the replica hears of its slots in the same entry.
-    let takes = change.slots.iter().any(|(_, _, to)| to == new);
-    (takes && history.splits.get(&index) == Some(&from)).then_some(*new)
 }
 
 fn scan(

@@ -25,6 +25,10 @@ pub const GROUPS: TableId = TableId(5);
 pub const PARENTS: TableId = TableId(6);
 /// Children `c0/…` of parent `q0`.
 pub const CHILDREN: TableId = TableId(7);
+/// Notes `z…`, written once and read by nobody until the end: rows that can be damaged without anybody acting on it.
+pub const NOTES: TableId = TableId(8);
+/// What every note's key begins with.
+pub const NOTE: u8 = b'z';
 /// Tables whose ranges are tracked.
 pub const TRACKED: [TableId; 2] = [GROUPS, CHILDREN];
 
@@ -51,6 +55,7 @@ pub fn table_of(key: &Key) -> TableId {
         Some(b'g' | b'h') => GUARDS,
         Some(b'p') => GROUPS,
         Some(b'q') => PARENTS,
+        Some(&NOTE) => NOTES,
         _ => CHILDREN,
     }
 }
@@ -110,6 +115,7 @@ pub enum Kind {
     DeleteChildren { parent: u64 },
     ChangeSchema,
     TwoStatements { first: u64, second: u64 },
+    Note,
 }
 
 impl Kind {
@@ -130,6 +136,7 @@ impl Kind {
             Kind::DeleteChildren { .. } => "delete children",
             Kind::ChangeSchema => "change schema",
             Kind::TwoStatements { .. } => "two statements",
+            Kind::Note => "note",
         }
     }
 }
@@ -147,6 +154,7 @@ impl Plan {
             mix.foreign_key,
             mix.schema_change,
             mix.read_committed,
+            mix.note,
         ];
         let mut at = random.below(weights.iter().sum());
         let drawn = weights.iter().position(|weight| {
@@ -176,6 +184,7 @@ impl Plan {
                 _ => Kind::InsertChild { parent: two, id },
             },
             7 => Kind::ChangeSchema,
+            9 => Kind::Note,
             _ => {
                 let first = random.below(ACCOUNT_COUNT);
                 Kind::TwoStatements {
@@ -205,7 +214,7 @@ impl Plan {
                 vec![vec![Read::key(format!("q{parent}"), false), Read::prefix(format!("c{parent}/"), true)]]
             }
             Kind::DeleteChildren { parent } => vec![vec![Read::prefix(format!("c{parent}/"), false)]],
-            Kind::ChangeSchema => vec![vec![]],
+            Kind::ChangeSchema | Kind::Note => vec![vec![]],
             Kind::TwoStatements { first, second } => {
                 vec![
                     vec![Read::key(format!("a{first}"), false)],
@@ -280,6 +289,7 @@ impl Plan {
                 if has_children || !rows[0].contains_key(&parent) { vec![] } else { vec![delete(&parent)] }
             }
             Kind::DeleteChildren { .. } => rows[0].keys().map(delete).collect(),
+            Kind::Note => (0..2).map(|n| put(0, format!("z{id}/{n}"), format!("{id}"))).collect(),
             // A schema change touches no rows of ours, but somebody must carry the commit: a marker.
             Kind::ChangeSchema => vec![put(0, "r9".into(), format!("{id}"))],
         }

@@ -6,9 +6,10 @@ use crate::history::{History, Violation};
 use crate::invariants;
 use crate::net::{Actor, Event, Net};
 use crate::scenario::{Faults, Scenario, Victim};
-use crate::shards::{Content, Place, REPLICAS, Shards};
-use assize_adjudicator::{Command, PlacementChange};
+use crate::shards::{Content, Place, Shards};
+use crate::strokes::Replacing;
 use assize_model::*;
+use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// At the end replicas are compared at a timestamp from so long ago.
@@ -41,14 +42,17 @@ pub struct Outcome {
     pub fingerprint: u64,
 }
 
-struct World {
-    net: Net,
-    adjudicators: Adjudicators,
-    shards: Shards,
-    frontends: Frontends,
-    history: History,
-    scenario: Scenario,
-    is_healed: bool,
+pub(crate) struct World {
+    pub net: Net,
+    pub adjudicators: Adjudicators,
+    pub shards: Shards,
+    pub frontends: Frontends,
+    pub history: History,
+    pub scenario: Scenario,
+    pub is_healed: bool,
+    pub replacing: BTreeMap<ShardId, Replacing>,
+    /// When somebody was last given a reason to copy somebody else.
+    pub copied_at: u64,
     has_struck: bool,
 }
 
@@ -64,7 +68,8 @@ pub fn play(scenario: &Scenario) -> Outcome {
     let mut net = Net::new(scenario.seed, Faults::none());
     let mut history = History::default();
     let adjudicators = Adjudicators::new(scenario, &mut net, &mut history);
-    let shards = Shards::new(scenario, &mut net, &mut history);
+    let mut shards = Shards::new(scenario, &mut net, &mut history);
+    shards.heed(adjudicators.state().placement());
     let placement = adjudicators.placement();
     let frontends = Frontends::new(scenario, &placement, &mut net);
     net.faults = scenario.faults.clone();
@@ -76,6 +81,8 @@ pub fn play(scenario: &Scenario) -> Outcome {
         history,
         scenario: scenario.clone(),
         is_healed: false,
+        replacing: BTreeMap::new(),
+        copied_at: 0,
         has_struck: false,
     };
     if scenario.faults.stroke_millis > 0 {
@@ -113,7 +120,10 @@ impl World {
             Event::Flushed { node, term } => adjudicators.flushed(node, term, net, history),
             Event::Tick(Actor::Adjudicator(at)) => adjudicators.tick(at, net, history),
             Event::Tick(Actor::Frontend(at)) => frontends.tick(at, net),
-            Event::Tick(Actor::Replica(at)) => shards.tick(at, net, history),
+            Event::Tick(Actor::Replica(at)) => {
+                shards.heed(adjudicators.state().placement());
+                shards.tick(at, net, history);
+            }
             Event::TimerFired { asker, life, timer } => {
                 frontends.timer_fired(asker, life, timer, net, history)
             }
@@ -125,6 +135,7 @@ impl World {
             Event::Deposed { node, term } => adjudicators.deposed(node, term),
             Event::Rejoin(a, b) => net.rejoin(a, b),
             Event::Stroke => self.stroke(),
+            Event::Replace => self.replace_on(),
             Event::Heal => {
                 self.is_healed = true;
                 net.heal();
@@ -149,120 +160,16 @@ impl World {
         }
     }
 
-    /// Something goes wrong.
-    fn stroke(&mut self) {
-        if self.is_healed {
-            return;
-        }
-        let World { net, adjudicators, shards, frontends, history, scenario, .. } = self;
-        let wait = net.random.between(1, scenario.faults.stroke_millis);
-        net.after(wait, Event::Stroke);
-        let f = &scenario.faults;
-        let weights = [
-            f.leader_change,
-            f.adjudicator_crash,
-            f.replica_crash,
-            f.disk_loss,
-            f.frontend_crash,
-            f.partition,
-            f.epoch_raise,
-            f.uncount,
-            f.split,
-        ];
-        let sum: u64 = weights.iter().sum();
-        if sum == 0 {
-            return;
-        }
-        let mut at = net.random.below(sum);
-        let drawn = weights.iter().position(|weight| {
-            let is_it = at < *weight;
-            at = at.saturating_sub(*weight);
-            is_it
-        });
-        let replica = net.random.below(shards.len() as u64) as usize;
-        let node = net.random.below(3) as usize;
-        match drawn.expect("a number below the sum falls somewhere") {
-            0 if adjudicators.is_up(node) => adjudicators.elect(node, net, history),
-            1 if adjudicators.up() == 3 => adjudicators.crash(node, net, history),
-            2 => {
-                let down_for = net.random.between(50, 4_000);
-                shards.crash(replica, net, down_for);
-            }
-            3 if shards.is_shard_whole(replica) => {
-                let down_for = net.random.between(50, 2_000);
-                shards.lose_disk(replica, net, down_for);
-            }
-            4 => {
-                let frontend = net.random.below(frontends.len() as u64) as usize;
-                frontends.crash(frontend, net, history);
-            }
-            5 => self.partition(),
-            6 => {
-                let state = adjudicators.state();
-                let change = PlacementChange {
-                    expected: state.placement().epoch,
-                    raise: vec![Place::of(replica).shard],
-                    ..PlacementChange::default()
-                };
-                adjudicators.decree(Command::ChangePlacement(change), net);
-            }
-            7 => {
-                let down = (0..shards.len()).find(|at| shards.is_born(*at) && !shards.is_up(*at));
-                if let Some(at) = down {
-                    let Place { shard, replica } = Place::of(at);
-                    adjudicators.decree(Command::Uncount { shard, replica }, net);
-                }
-            }
-            8 if adjudicators.placement().shards.len() == scenario.shards as usize => {
-                let placement = adjudicators.placement();
-                let old = Place::of(replica).shard;
-                let (first, last) = placement.slots_of(old)[0];
-                let middle = Slot(first.0 + (last.0 - first.0) / 2);
-                let replicas = placement.shards[&old].replicas.clone();
-                let new = ShardId(scenario.shards + 1);
-                let change = PlacementChange {
-                    expected: placement.epoch,
-                    shards: vec![(new, Some(replicas))],
-                    slots: vec![(middle, last, new)],
-                    raise: Vec::new(),
-                };
-                adjudicators.decree(Command::ChangePlacement(change), net);
-            }
-            _ => {}
-        }
-    }
-
-    /// Somebody does not hear some of the others for a while.
-    fn partition(&mut self) {
-        let World { net, adjudicators, shards, frontends, .. } = self;
-        let mut everybody: Vec<Actor> = (0..3).map(Actor::Adjudicator).collect();
-        everybody.extend((0..frontends.len()).map(Actor::Frontend));
-        everybody.extend((0..shards.len()).map(Actor::Replica));
-        let lonely = match net.random.below(3) {
-            0 => Actor::Adjudicator(adjudicators.leader()),
-            _ => *net.random.pick(&everybody),
-        };
-        let most = net.random.between(300, 1000);
-        let lasts = net.random.between(200, 5_000);
-        for other in everybody {
-            if other != lonely && net.random.chance(most) {
-                net.cut(lonely, other);
-                net.after(lasts, Event::Rejoin(lonely, other));
-            }
-        }
-        if lonely == Actor::Adjudicator(adjudicators.leader()) {
-            let unnoticed = net.random.between(300, 1_500);
-            net.after(unnoticed, Event::Elect);
-        }
-    }
-
     fn finish(self, at: Timestamp) -> Outcome {
-        let World { net, adjudicators, shards, frontends, history, scenario, .. } = self;
+        let World { net, adjudicators, mut shards, frontends, history, scenario, .. } = self;
+        shards.heed(adjudicators.state().placement());
         let at = at.max(adjudicators.state().low_water());
-        let contents: Vec<_> = (0..shards.len()).map(|i| (Place::of(i), shards.everything(i, at))).collect();
-        let undecided = (0..shards.len())
-            .flat_map(|i| {
-                let store = shards.replica(i).and_then(|replica| replica.store());
+        let places = shards.all_configured();
+        let contents: Vec<_> = places.iter().map(|i| (Place::of(*i), shards.everything(*i, at))).collect();
+        let undecided = places
+            .iter()
+            .flat_map(|&i| {
+                let store = shards.store(i);
                 let undecided =
                     store.into_iter().flat_map(|store| store.intents()).filter(|(_, decided)| !decided);
                 undecided.map(move |(txn, _)| (Place::of(i), txn)).collect::<Vec<_>>()
@@ -277,7 +184,6 @@ impl World {
         for (_, content) in &contents {
             fingerprint = xxh3_64_with_seed(format!("{content:?}").as_bytes(), fingerprint);
         }
-        debug_assert_eq!(shards.len() % REPLICAS, 0);
         Outcome {
             contents,
             at,

@@ -170,7 +170,12 @@ fn unknown_reported_as_abort_breaks_something() {
 
 #[test]
 fn writes_routed_by_an_old_placement_break_something() {
-    let expected = ["atomicity_across_participants", "a_snapshot_reads_the_same_until_gc"];
+    let expected = [
+        "atomicity_across_participants",
+        "a_snapshot_reads_the_same_until_gc",
+        // A shard that is asked what the window has forgotten does not know what went elsewhere.
+        "the_first_committer_wins",
+    ];
     must_break(200, &expected, |scenario| {
         scenario.faults.split = 30;
         scenario.prepared = 0;
@@ -182,5 +187,86 @@ fn writes_routed_by_an_old_placement_break_something() {
 fn snapshots_above_the_closed_timestamp_break_something() {
     must_break(100, &["a_snapshot_reads_the_same_until_gc"], |scenario| {
         scenario.without_in_store.insert(assize_mvcc::Rule::ClosedTimestamp);
+    });
+}
+
+#[test]
+fn damage_that_nobody_looks_for_breaks_something() {
+    must_break(60, &["atomicity_across_participants"], |scenario| {
+        scenario.mix.note = 10;
+        scenario.faults.damage = 20;
+        scenario.without_in_replica.insert(assize_replica::Rule::CompareContent);
+    });
+}
+
+/// Slots that go to and fro while everybody writes.
+fn slots_move(scenario: &mut Scenario) {
+    scenario.shards = 2;
+    scenario.faults.move_slots = 30;
+    scenario.faults.merge = 10;
+    scenario.faults.stroke_millis = 600;
+    scenario.fault_millis = 20_000;
+}
+
+#[test]
+fn leftovers_of_an_earlier_ownership_break_something() {
+    let expected = [
+        "atomicity_across_participants",
+        "a_snapshot_reads_the_same_until_gc",
+        "isolation_keeps_its_promises",
+        "replicas_agree_at_equal_snapshots",
+    ];
+    must_break(300, &expected, |scenario| {
+        slots_move(scenario);
+        scenario.mix.phantom = 20;
+        scenario.mix.foreign_key = 20;
+        scenario.without_in_store.insert(assize_mvcc::Rule::LeftoversBeforeGain);
+    });
+}
+
+#[test]
+fn a_low_water_mark_that_does_not_wait_for_moved_slots_breaks_something() {
+    let expected = ["atomicity_across_participants", "nothing_in_doubt_after_healing"];
+    must_break(300, &expected, |scenario| {
+        slots_move(scenario);
+        scenario.faults.replica_crash = 30;
+        scenario.without = Rules::only(Rule::SlotsArriveFirst);
+    });
+}
+
+#[test]
+fn forgetting_intents_without_raising_the_epoch_breaks_something() {
+    let expected = ["no_intent_deleted_before_its_version_is_durable_everywhere"];
+    must_break(600, &expected, |scenario| {
+        scenario.prepared = 1000;
+        scenario.faults.disk_loss = 40;
+        scenario.faults.partition = 20;
+        scenario.faults.loss = 60;
+        scenario.faults.stroke_millis = 300;
+        scenario.without_in_replica.insert(assize_replica::Rule::EpochBeforeForgetting);
+    });
+}
+
+#[test]
+fn taking_unreachable_for_no_breaks_something() {
+    let expected = ["no_intent_deleted_before_its_version_is_durable_everywhere"];
+    must_break(400, &expected, |scenario| {
+        scenario.prepared = 1000;
+        scenario.faults.loss = 100;
+        scenario.faults.partition = 30;
+        scenario.faults.stroke_millis = 500;
+        scenario.without_in_replica.insert(assize_replica::Rule::UnreachableIsNotNo);
+    });
+}
+
+#[test]
+fn a_checkpoint_from_before_the_registration_breaks_something() {
+    let expected = ["no_intent_deleted_before_its_version_is_durable_everywhere"];
+    must_break(600, &expected, |scenario| {
+        scenario.prepared = 1000;
+        scenario.faults.replace = 30;
+        scenario.faults.disk_loss = 30;
+        scenario.faults.stroke_millis = 400;
+        scenario.without_in_replica.insert(assize_replica::Rule::RegisterBeforeCheckpoint);
     });
 }

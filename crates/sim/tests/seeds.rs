@@ -28,11 +28,20 @@ fn runs_do_what_they_should() {
     let mut committed = 0;
     let mut aborted = 0;
     let mut unknown = 0;
-    let mut splits = 0;
+    let (mut splits, mut moves, mut removals) = (0, 0, 0);
+    let (mut joins, mut leaves, mut replacements) = (0, 0, 0);
+    let (mut damages, mut differences) = (0, 0);
     let mut kinds = std::collections::BTreeSet::new();
     for seed in 0..40 {
         let history = play(&Scenario::of_seed(seed)).history;
         splits += history.splits.len();
+        moves += history.moves.values().filter(|moves| !moves.is_empty()).count();
+        removals += history.removed.len();
+        joins += history.joins;
+        leaves += history.leaves;
+        replacements += history.replacements;
+        damages += history.damages;
+        differences += history.differences;
         for txn in history.txns {
             match txn.told {
                 Some((_, assize_sim::Told::Committed(..))) => {
@@ -48,7 +57,13 @@ fn runs_do_what_they_should() {
     assert!(committed > 1_000, "{committed} committed");
     assert!(aborted > 100, "{aborted} aborted");
     assert!(unknown < committed / 20, "{unknown} unknown");
-    assert!(splits > 0, "no shard was ever split");
+    assert!(splits > 5, "{splits} shards were split");
+    assert!(moves > splits + 10, "slots were moved {moves} times, {splits} of them by splits");
+    assert!(removals > 0, "no empty shard was ever removed");
+    assert!(joins > 5 && leaves > 5, "{joins} nodes joined, {leaves} left");
+    assert!(replacements > 3, "{replacements} replicas were replaced");
+    assert!(damages > 5, "{damages} rows were damaged");
+    assert!(differences >= damages / 3, "of {damages} damages {differences} were found");
     // Audits commit nothing.
     assert!(kinds.len() >= 13, "{kinds:?}");
 }

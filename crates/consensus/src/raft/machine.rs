@@ -70,18 +70,32 @@ impl CheckpointFiles {
     /// The checkpoint from which a restart begins; `None` if it begins with the first entry.
     pub fn base(&self) -> io::Result<Option<Checkpoint>> {
         let Some(index) = self.indexes().base else { return Ok(None) };
-        self.read(&Self::base_name(index)).map(Some)
+        self.read(&Self::base_name(index)).map(|(checkpoint, _)| Some(checkpoint))
     }
 
-    /// The newest checkpoint, whether a restart may begin with it or not.
-    fn newest(&self) -> io::Result<Option<Checkpoint>> {
-        let Some(index) = self.indexes().candidate else { return self.base() };
-        self.read(&Self::candidate_name(index)).map(Some)
+    /// The index of that checkpoint.
+    pub fn base_index(&self) -> Option<u64> {
+        self.indexes().base
     }
 
-    fn read(&self, name: &str) -> io::Result<Checkpoint> {
-        let decoded = Checkpoint::decode(&read_all(&*self.fs, name)?);
-        decoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{name}: {error}")))
+    /// The checkpoint that another node may begin with, and its bytes: the base, because the log behind it is here
+    /// and with it what replicas over there may still need. Before there is one, the candidate will do: then the
+    /// whole log is here.
+    fn current(&self) -> io::Result<Option<(Checkpoint, Vec<u8>)>> {
+        // Locked while it is read, so that it is not removed meanwhile.
+        let indexes = self.indexes();
+        let name = match (indexes.base, indexes.candidate) {
+            (Some(base), _) => Self::base_name(base),
+            (None, Some(candidate)) => Self::candidate_name(candidate),
+            (None, None) => return Ok(None),
+        };
+        self.read(&name).map(Some)
+    }
+
+    fn read(&self, name: &str) -> io::Result<(Checkpoint, Vec<u8>)> {
+        let bytes = read_all(&*self.fs, name)?;
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, format!("{name}: {error}"));
+        Ok((Checkpoint::decode(&bytes).map_err(invalid)?, bytes))
     }
 
     /// The index of the checkpoint that waits to become the base.
@@ -161,6 +175,12 @@ fn snapshot_of(checkpoint: &Checkpoint, bytes: Vec<u8>) -> SnapshotOf<Types, Ima
         meta: SnapshotMeta { last_log_id: checkpoint.last, last_membership },
         snapshot: Arc::new(bytes),
     }
+}
+
+/// What Raft wants to know of a checkpoint that has come as bytes.
+pub fn checkpoint_meta(bytes: &[u8]) -> Result<SnapshotMeta, assize_codec::DecodeError> {
+    let checkpoint = Checkpoint::decode(bytes)?;
+    Ok(SnapshotMeta { last_log_id: checkpoint.last, last_membership: checkpoint.membership })
 }
 
 /// Writes a captured state as a checkpoint.
@@ -248,14 +268,13 @@ impl<M: Mind> RaftStateMachine<Types> for Machine<M> {
             ));
         }
         let index = checkpoint.last.map_or(0, |last| last.index);
-        self.files.install(index, &snapshot)?;
+        let files = self.files.clone();
+        let written = tokio::task::spawn_blocking(move || files.install(index, &snapshot));
+        written.await.map_err(io::Error::other)??;
         self.restore(checkpoint)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types, Image>>, io::Error> {
-        Ok(self.files.newest()?.map(|newest| {
-            let bytes = newest.encode();
-            snapshot_of(&newest, bytes)
-        }))
+        Ok(self.files.current()?.map(|(checkpoint, bytes)| snapshot_of(&checkpoint, bytes)))
     }
 }

@@ -5,6 +5,7 @@
 //!                 │ committed
 //!                 └──────▶ Machine ─▶ Mind::apply ─▶ Reply ─▶ the proposer, if it is on this node
 //!                             └─ checkpoints: files, written atomically; the base and at most one candidate
+//!   peers   ◀▶ Network, over `assize_ports::Peers`    (wire: flat bytes with a version, ours, no serde)
 //! ```
 //!
 //! Nothing outside this crate sees a type of openraft.
@@ -15,10 +16,11 @@ mod network;
 mod record;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wire;
 
 pub(crate) use log_store::LogStore;
-pub(crate) use machine::{CheckpointFiles, Machine};
-pub(crate) use network::NoPeers;
+pub(crate) use machine::{CheckpointFiles, Machine, checkpoint_meta};
+pub(crate) use network::Network;
 
 use bytes::Bytes;
 use std::fmt;
@@ -95,3 +97,5 @@ pub(crate) type Entry = openraft::Entry<LeaderId, Payload>;
 pub(crate) type Membership = openraft::Membership<u64, openraft::BasicNode>;
 pub(crate) type StoredMembership = openraft::StoredMembership<LeaderId, u64, openraft::BasicNode>;
 pub(crate) type SnapshotMeta = openraft::storage::SnapshotMeta<LeaderId, u64, openraft::BasicNode>;
+pub(crate) type ServerMetrics =
+    openraft::type_config::alias::WatchReceiverOf<Types, openraft::metrics::RaftServerMetrics<Types>>;

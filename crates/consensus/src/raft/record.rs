@@ -18,8 +18,18 @@ const CHECKPOINT_VERSION: u16 = 1;
 
 /// An entry without its index, which the log keeps. The log checksums it, so it needs no envelope.
 pub fn encode_entry(entry: &Entry) -> Bytes {
-    let mut out =
-        Vec::with_capacity(32 + if let Payload::Normal(p) = &entry.payload { p.0.len() } else { 0 });
+    let mut out = Vec::with_capacity(entry_len(entry));
+    put_entry(&mut out, entry);
+    out.into()
+}
+
+/// How many bytes an entry needs, about; never fewer than its command has.
+pub fn entry_len(entry: &Entry) -> usize {
+    32 + if let Payload::Normal(p) = &entry.payload { p.0.len() } else { 0 }
+}
+
+/// Writes an entry without its index at the end of `out`.
+pub fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
     out.put_u8(ENTRY_VERSION);
     out.put_u8(match &entry.payload {
         Payload::Blank => BLANK,
@@ -31,9 +41,8 @@ pub fn encode_entry(entry: &Entry) -> Bytes {
     match &entry.payload {
         Payload::Blank => {}
         Payload::Normal(proposal) => out.put_slice(&proposal.0),
-        Payload::Membership(membership) => put_membership(&mut out, membership),
+        Payload::Membership(membership) => put_membership(out, membership),
     }
-    out.into()
 }
 
 /// Reads an entry back; a command shares the bytes.
@@ -139,7 +148,7 @@ impl Checkpoint {
     }
 }
 
-fn put_log_id(out: &mut Vec<u8>, log_id: Option<&LogId>) {
+pub(super) fn put_log_id(out: &mut Vec<u8>, log_id: Option<&LogId>) {
     out.put_bool(log_id.is_some());
     if let Some(log_id) = log_id {
         out.put_u64(log_id.leader_id.term);
@@ -148,7 +157,7 @@ fn put_log_id(out: &mut Vec<u8>, log_id: Option<&LogId>) {
     }
 }
 
-fn log_id(reader: &mut Reader<'_>) -> Result<Option<LogId>, DecodeError> {
+pub(super) fn log_id(reader: &mut Reader<'_>) -> Result<Option<LogId>, DecodeError> {
     if !reader.bool()? {
         return Ok(None);
     }

@@ -569,7 +569,11 @@ impl Replica {
                         in_place(|| self.step(MindEvent::CheckpointAsked { from, at_least }));
                     }
                 }
-                Event::ContentDiffers => self.step(MindEvent::ContentDiffers),
+                Event::ContentDiffers => {
+                    if let Some(epoch) = self.mind.store().map(assize_mvcc::MvccStore::epoch) {
+                        self.step(MindEvent::ContentDiffers { epoch });
+                    }
+                }
                 Event::Flush => self.begin_flush(),
                 Event::ReadFailed(generation, why) => {
                     // Contents that have been replaced end nobody.
@@ -704,6 +708,12 @@ impl Replica {
             }
             Effect::AskCheckpoint { from, at_least } => self.copy(from, at_least),
             Effect::Halt(alarm) => return Err(End::Failed(alarm.to_string())),
+            // Not carried yet: whoever asks takes silence for no answer, and asks again.
+            Effect::AskSlots { .. }
+            | Effect::AskContent { .. }
+            | Effect::AnswerContent { .. }
+            | Effect::TellContentDiffers { .. }
+            | Effect::ReportDifference(_) => {}
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use assize_model::{
     Epoch, Key, KeyRange, LogIndex, Mutation, Position, ReplicaId, ShardId, Slot, Timestamp, TxnId, Vote,
     VoteRefusal,
 };
-use assize_mvcc::{ContentHash, Prepare, ReadError, Reader, Slots, StoreError};
+use assize_mvcc::{ContentHash, Page, Prepare, ReadError, Reader, Slots, StoreError};
 use assize_ports::{BoxFuture, Direction, NewestCommits, ReadView, Replica, ScanPage, ShardError};
 use assize_replica::{IntentAnswer, ReadRefusal};
 use assize_rocks::Image;
@@ -168,15 +168,15 @@ impl Embedded {
     ) -> Result<ContentHash, ShardError> {
         let view = self.admit(snapshot_ts, None).await?;
         let mut hash = ContentHash::default();
-        let mut from: Option<Key> = None;
+        let mut page = Page::all();
         loop {
             let (reader, slots) = (view.reader.clone(), slots.clone());
-            let step =
-                super::blocking(move || reader.hash_content(&slots, snapshot_ts, from.as_ref(), HASH_STEP));
+            let from = page.clone();
+            let step = super::blocking(move || reader.hash_content(&slots, snapshot_ts, &from, HASH_STEP));
             let (part, rest) = step.await.map_err(|error| self.read_error(&view, error))?;
             hash = hash.and(part);
             match rest {
-                Some(rest) => from = Some(rest),
+                Some(rest) => page.from = rest,
                 None => return Ok(hash),
             }
         }

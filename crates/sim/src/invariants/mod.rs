@@ -19,6 +19,7 @@ mod no_commit_past_a_schema_fence;
 mod no_commit_without_votes_or_inline_writes;
 mod no_intent_deleted_before_its_version_is_durable_everywhere;
 mod nothing_in_doubt_after_healing;
+mod replicas_agree_at_equal_snapshots;
 mod the_first_committer_wins;
 mod unknown_is_never_reported_as_abort;
 
@@ -27,7 +28,8 @@ use crate::world::Outcome;
 use a_snapshot_reads_the_same_until_gc::apply;
 use assize_adjudicator::{Adjudicator, Command, Options};
 use assize_model::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A commit, as the log has it.
 pub(crate) struct Commit {
@@ -45,6 +47,8 @@ pub(crate) struct Commit {
     pub record: usize,
     /// The epochs of all shards just before its entry.
     pub epochs: BTreeMap<ShardId, Epoch>,
+    /// The configured replicas of all shards just before its entry.
+    pub replicas: Arc<BTreeMap<ShardId, BTreeSet<ReplicaId>>>,
     /// The life that its frontend lived just before its entry.
     pub life: FrontendEpoch,
 }
@@ -67,7 +71,7 @@ impl<'a> Evidence<'a> {
         for (record, transaction) in history.txns.iter().enumerate() {
             owners.extend(transaction.ids.iter().map(|txn| (*txn, record)));
         }
-        let options = Options { disabled_rules: outcome.scenario.without, stream: false };
+        let options = Options { disabled_rules: outcome.scenario.without };
         let mut state = Adjudicator::new(options);
         let mut commits = Vec::new();
         let mut decisions = Vec::new();
@@ -76,13 +80,18 @@ impl<'a> Evidence<'a> {
             let command = Command::decode(bytes).expect("an entry of ours can be read");
             let epochs = state.placement().shards.iter().map(|(shard, part)| (*shard, part.epoch)).collect();
             let epochs: BTreeMap<ShardId, Epoch> = epochs;
+            let configured = |(shard, part): (&ShardId, &ShardPlacement)| {
+                (*shard, part.replicas.keys().copied().collect::<BTreeSet<ReplicaId>>())
+            };
+            let replicas =
+                Arc::new(state.placement().shards.iter().map(configured).collect::<BTreeMap<_, _>>());
             let lives: BTreeMap<FrontendId, FrontendEpoch> =
                 state.frontends().map(|(id, frontend)| (id, frontend.epoch)).collect();
             let applied = state.apply(index, &command);
             let Command::Batch(batch) = &command else { continue };
-            for (place, (view, decision)) in batch.views().zip(&applied.decisions).enumerate() {
+            for (place, (view, decision)) in batch.views().zip(applied.decisions.iter()).enumerate() {
                 decisions.push((view.txn(), decision.clone()));
-                let Decision::Commit { commit_ts } = *decision else { continue };
+                let Decision::Commit { commit_ts } = decision else { continue };
                 if commit_ts != applied.base_ts.plus(place as u64) {
                     // A repeated answer.
                     continue;
@@ -96,9 +105,19 @@ impl<'a> Evidence<'a> {
                     }
                 };
                 let txn = view.txn();
-                let epochs = epochs.clone();
+                let (epochs, replicas) = (epochs.clone(), replicas.clone());
                 let life = lives.get(&txn.frontend()).copied().unwrap_or_default();
-                commits.push(Commit { index, commit_ts, txn, footprint, writes, record, epochs, life });
+                commits.push(Commit {
+                    index,
+                    commit_ts,
+                    txn,
+                    footprint,
+                    writes,
+                    record,
+                    epochs,
+                    replicas,
+                    life,
+                });
             }
         }
         let placement = state.placement().clone();
@@ -126,7 +145,7 @@ pub fn check(outcome: &Outcome) -> Result<(), Violation> {
         return Err(seen.clone());
     }
     let evidence = Evidence::gather(outcome);
-    let checkers: [Checker; 18] = [
+    let checkers: [Checker; 19] = [
         a_decision_never_changes::check,
         commit_ts_unique_and_rising::check,
         no_commit_at_or_below_an_issued_snapshot::check,
@@ -145,6 +164,7 @@ pub fn check(outcome: &Outcome) -> Result<(), Violation> {
         low_water_at_most_oldest_live_snapshot::check,
         no_intent_deleted_before_its_version_is_durable_everywhere::check,
         every_prepare_past_its_deadline_is_refused::check,
+        replicas_agree_at_equal_snapshots::check,
     ];
     checkers.iter().try_for_each(|check| check(&evidence))
 }

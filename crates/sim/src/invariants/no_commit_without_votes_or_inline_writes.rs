@@ -3,8 +3,7 @@
 
 use super::Evidence;
 use crate::history::Violation;
-use crate::shards::REPLICAS;
-use assize_model::CommitBody;
+use assize_model::{CommitBody, ReplicaId};
 
 pub(super) fn check(evidence: &Evidence<'_>) -> Result<(), Violation> {
     let wrong = |what: String| Err(Violation::new("no_commit_without_votes_or_inline_writes", what));
@@ -22,9 +21,11 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Result<(), Violation> {
                     return wrong(format!("{txn:?} has receipts for {promised} of {} writes", written.len()));
                 }
                 for receipt in receipts {
-                    let votes =
-                        evidence.outcome.history.yes.get(&(txn, receipt.shard)).map_or(0, |yes| yes.len());
-                    if votes * 2 <= REPLICAS {
+                    let yes = evidence.outcome.history.yes.get(&(txn, receipt.shard));
+                    let configured = commit.replicas.get(&receipt.shard);
+                    let counts = |replica: &&ReplicaId| configured.is_some_and(|all| all.contains(*replica));
+                    let votes = yes.map_or(0, |yes| yes.iter().filter(counts).count());
+                    if votes * 2 <= configured.map_or(0, |all| all.len()) {
                         return wrong(format!("{txn:?} commits with {votes} votes of {}", receipt.shard));
                     }
                     if commit.epochs.get(&receipt.shard) != Some(&receipt.epoch) {

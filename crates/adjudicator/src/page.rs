@@ -1,0 +1,307 @@
+//! Outcomes of transactions that one frontend numbered one after the other.
+//!
+//! A frontend counts its transactions, so the outcomes of a life (and deadline class) are kept by number: a page holds those of
+//! [`OutcomePage::NUMBERS`] consecutive numbers. Under load a page fills from front to back, and finding a place in
+//! it costs a shift and a mask. Pages leave the adjudicator's memory as they are and go on living in the history.
+
+use crate::flat;
+use assize_codec::{DecodeError, Put, Reader};
+use assize_model::{AbortReason, DeadlineClass, Decision, FrontendEpoch, FrontendId, Timestamp, TxnId};
+use std::ops::RangeInclusive;
+
+const NUMBERS_LOG2: u32 = 6;
+const ABORTED: u64 = 1 << 63;
+
+/// Names a page: class, frontend and life of its transactions, and their numbers without the lowest bits. Pages
+/// of one life and class sort by number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PageKey(u128);
+
+impl PageKey {
+    /// The page of this transaction.
+    #[inline]
+    pub fn of(txn: TxnId) -> Self {
+        PageKey(txn.serial() >> NUMBERS_LOG2)
+    }
+
+    /// The id with this place in the page.
+    #[inline]
+    fn txn(self, place: usize, begun: Timestamp) -> TxnId {
+        TxnId::from_serial(begun, self.0 << NUMBERS_LOG2 | place as u128)
+    }
+
+    /// All pages of a frontend: one range for each deadline class.
+    ///
+    /// # Panics
+    /// If the frontend has a number that no id can hold.
+    pub(crate) fn of_frontend(frontend: FrontendId) -> [RangeInclusive<PageKey>; 3] {
+        [DeadlineClass::Normal, DeadlineClass::Bulk, DeadlineClass::Xa].map(|class| {
+            let first = TxnId::new(Timestamp::ZERO, class, frontend, FrontendEpoch(0), 0);
+            // The next frontend's first page comes right after this frontend's last.
+            let after = PageKey::of(first).0 + (1 << Self::FRONTEND_BITS_BELOW);
+            PageKey::of(first)..=PageKey(after - 1)
+        })
+    }
+
+    /// Bits of epoch and page number.
+    const FRONTEND_BITS_BELOW: u32 = 24 + 36 - NUMBERS_LOG2;
+
+    /// The frontend of its transactions.
+    pub fn frontend(self) -> FrontendId {
+        self.txn(0, Timestamp::ZERO).frontend()
+    }
+
+    /// The life of its transactions.
+    pub fn frontend_epoch(self) -> FrontendEpoch {
+        self.txn(0, Timestamp::ZERO).frontend_epoch()
+    }
+
+    /// The lowest number of its transactions.
+    pub fn first_number(self) -> u64 {
+        self.txn(0, Timestamp::ZERO).sequence()
+    }
+
+    pub(crate) fn bits(self) -> u128 {
+        self.0
+    }
+}
+
+/// 0 as value is a free place, otherwise a commit timestamp, or [`ABORTED`] and the place of the reason.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Place {
+    /// When the commit began, in milliseconds: the part of the id that its number does not tell.
+    begun: u64,
+    value: u64,
+}
+
+const FREE: Place = Place { begun: 0, value: 0 };
+
+/// What a page says of a transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// It was decided so.
+    Decided(Decision),
+    /// Nothing.
+    Nothing,
+    /// Its place is taken by another id of the same number: its frontend counts wrongly.
+    TakenByAnother,
+}
+
+/// See the module's page.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OutcomePage {
+    key: PageKey,
+    places: [Place; Self::NUMBERS],
+    len: u32,
+    /// The latest beginning among its transactions, in milliseconds.
+    begun_last: u64,
+    reasons: Vec<AbortReason>,
+}
+
+impl OutcomePage {
+    /// How many consecutive numbers a page is for.
+    pub const NUMBERS: usize = 1 << NUMBERS_LOG2;
+
+    /// A page with nothing in it.
+    pub fn new(key: PageKey) -> Self {
+        OutcomePage { key, places: [FREE; Self::NUMBERS], len: 0, begun_last: 0, reasons: Vec::new() }
+    }
+
+    /// Its name.
+    pub fn key(&self) -> PageKey {
+        self.key
+    }
+
+    /// How many outcomes it holds.
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The latest beginning among its transactions.
+    pub fn begun_last(&self) -> Timestamp {
+        Timestamp::from_millis(self.begun_last)
+    }
+
+    /// The latest deadline among its transactions.
+    pub fn deadline(&self) -> Timestamp {
+        self.key.txn(0, self.begun_last()).deadline()
+    }
+
+    /// The highest number in it.
+    pub fn last_number(&self) -> u64 {
+        let last = self.places.iter().rposition(|place| place.value != 0).unwrap_or(0);
+        self.key.first_number() + last as u64
+    }
+
+    #[inline]
+    fn place(txn: TxnId) -> usize {
+        txn.0 as usize & (Self::NUMBERS - 1)
+    }
+
+    #[inline]
+    fn decision(&self, value: u64) -> Decision {
+        if value & ABORTED == 0 {
+            return Decision::Commit { commit_ts: Timestamp(value) };
+        }
+        Decision::Abort { reason: self.reasons[(value & !ABORTED) as usize].clone() }
+    }
+
+    /// Whether nothing is held of this number.
+    #[inline]
+    pub(crate) fn has_place_for(&self, txn: TxnId) -> bool {
+        self.places[Self::place(txn)].value == 0
+    }
+
+    /// What it says of a transaction, which is one of this page's.
+    #[inline]
+    pub fn get(&self, txn: TxnId) -> Found {
+        let place = self.places[Self::place(txn)];
+        match place.value {
+            0 => Found::Nothing,
+            value if place.begun == txn.begun().millis() => Found::Decided(self.decision(value)),
+            _ => Found::TakenByAnother,
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, txn: TxnId, value: u64) {
+        let place = &mut self.places[Self::place(txn)];
+        assert_eq!(place.value, 0, "a decision never changes");
+        *place = Place { begun: txn.begun().millis(), value };
+        self.len += 1;
+        self.begun_last = self.begun_last.max(place.begun);
+    }
+
+    /// Takes in a commit.
+    ///
+    /// # Panics
+    /// If its place is taken: a decision never changes.
+    #[inline]
+    pub fn put_commit(&mut self, txn: TxnId, commit_ts: Timestamp) {
+        assert!(commit_ts.0 != 0 && commit_ts.0 & ABORTED == 0, "a timestamp has 63 bits");
+        self.put(txn, commit_ts.0);
+    }
+
+    /// Takes in a refusal.
+    ///
+    /// # Panics
+    /// As [`OutcomePage::put_commit`].
+    pub fn put_abort(&mut self, txn: TxnId, reason: AbortReason) {
+        self.put(txn, ABORTED | self.reasons.len() as u64);
+        self.reasons.push(reason);
+    }
+
+    /// Takes in a decision.
+    ///
+    /// # Panics
+    /// As [`OutcomePage::put_commit`].
+    pub fn put_decision(&mut self, txn: TxnId, decision: Decision) {
+        match decision {
+            Decision::Commit { commit_ts } => self.put_commit(txn, commit_ts),
+            Decision::Abort { reason } => self.put_abort(txn, reason),
+        }
+    }
+
+    /// All outcomes, by number.
+    pub fn outcomes(&self) -> impl Iterator<Item = (TxnId, Decision)> + '_ {
+        let held = self.places.iter().enumerate().filter(|(_, place)| place.value != 0);
+        held.map(|(i, place)| {
+            (self.key.txn(i, Timestamp::from_millis(place.begun)), self.decision(place.value))
+        })
+    }
+
+    /// Takes the outcomes with numbers below this one out, into a page of their own.
+    pub(crate) fn split_below(&mut self, number: u64) -> OutcomePage {
+        let (mut below, mut rest) = (OutcomePage::new(self.key), OutcomePage::new(self.key));
+        for (txn, decision) in self.outcomes() {
+            let part = if txn.sequence() < number { &mut below } else { &mut rest };
+            part.put_decision(txn, decision);
+        }
+        *self = rest;
+        below
+    }
+
+    /// Writes it exactly.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u128(self.key.0);
+        let held = self.places.iter().rev().fold(0u64, |bits, place| bits << 1 | u64::from(place.value != 0));
+        out.put_u64(held);
+        for place in self.places.iter().filter(|place| place.value != 0) {
+            out.put_u64(place.begun);
+            out.put_u64(place.value);
+        }
+        out.put_varint(self.reasons.len() as u64);
+        self.reasons.iter().for_each(|reason| flat::put_reason(out, reason));
+    }
+
+    /// Reads it back.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let bits = reader.u128()?;
+        let key = PageKey(bits);
+        let txn = TxnId::from_bits(bits << NUMBERS_LOG2).filter(|txn| PageKey::of(*txn) == key);
+        if txn.is_none() {
+            return Err(reader.bad("page of outcomes", bits as u64));
+        }
+        let mut page = OutcomePage::new(key);
+        let held = reader.u64()?;
+        for i in (0..Self::NUMBERS).filter(|i| held >> i & 1 == 1) {
+            let place = Place { begun: reader.u64()?, value: reader.u64()? };
+            if place.value == 0 || place.begun >= 1 << (64 - Timestamp::COUNTER_BITS) {
+                return Err(reader.bad("outcome", place.value));
+            }
+            page.places[i] = place;
+            page.begun_last = page.begun_last.max(place.begun);
+        }
+        page.len = held.count_ones();
+        page.reasons =
+            (0..reader.count(1)?).map(|_| flat::read_reason(reader)).collect::<Result<_, DecodeError>>()?;
+        let reasons = page.reasons.len() as u64;
+        let of_no_reason = |place: &&Place| place.value & ABORTED != 0 && place.value & !ABORTED >= reasons;
+        match page.places.iter().find(of_no_reason) {
+            Some(place) => Err(reader.bad("reason", place.value)),
+            None => Ok(page),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn txn(begun: u64, number: u64) -> TxnId {
+        let begun = Timestamp::from_millis(begun);
+        TxnId::new(begun, DeadlineClass::Normal, FrontendId(3), FrontendEpoch(2), number)
+    }
+
+    #[test]
+    fn a_page_tells_ids_apart_and_reads_back() {
+        let mut page = OutcomePage::new(PageKey::of(txn(0, 130)));
+        let aborted = Decision::Abort { reason: AbortReason::SnapshotTooOld };
+        page.put_commit(txn(7, 130), Timestamp(99));
+        page.put_decision(txn(5, 191), aborted.clone());
+        assert_eq!(page.get(txn(7, 130)), Found::Decided(Decision::Commit { commit_ts: Timestamp(99) }));
+        assert_eq!(page.get(txn(5, 191)), Found::Decided(aborted));
+        assert_eq!(page.get(txn(7, 131)), Found::Nothing);
+        assert_eq!(page.get(txn(8, 130)), Found::TakenByAnother);
+        assert_eq!((page.key().first_number(), page.last_number()), (128, 191));
+        assert_eq!(page.deadline(), txn(7, 130).deadline());
+        assert_eq!((page.key().frontend(), page.key().frontend_epoch()), (FrontendId(3), FrontendEpoch(2)));
+        assert_ne!(PageKey::of(txn(7, 192)), page.key());
+        let is_of = |frontend| PageKey::of_frontend(frontend).iter().any(|keys| keys.contains(&page.key()));
+        assert!(is_of(FrontendId(3)) && !is_of(FrontendId(2)) && !is_of(FrontendId(4)));
+
+        let mut bytes = Vec::new();
+        page.encode(&mut bytes);
+        assert_eq!(OutcomePage::decode(&mut Reader::new(&bytes)).unwrap(), page);
+
+        let below = page.split_below(191);
+        assert_eq!(below.outcomes().map(|(txn, _)| txn).collect::<Vec<_>>(), [txn(7, 130)]);
+        assert_eq!(page.outcomes().map(|(txn, _)| txn).collect::<Vec<_>>(), [txn(5, 191)]);
+        assert_eq!(page.deadline(), txn(5, 191).deadline());
+    }
+}

@@ -1,0 +1,364 @@
+//! Transactions out of a seed: what benches, load generators and tests give the adjudicator to decide.
+//!
+//! A [`Generator`] draws footprints of so many reads and writes over so many keys, uniformly or by Zipf's law. A
+//! [`Kernel`] strings them into log entries and applies those: the state machine alone, without network, disk or clock.
+//! Whoever calls it holds the watch.
+//!
+//! Same seed, same footprints. Keys are numbers; a number's hash, slot and bytes are spread from it.
+
+use crate::command::{Acknowledgement, Batch, Bootstrap, Command};
+use crate::decisions::Decisions;
+use crate::footprint_view::encode_footprint;
+use crate::options::Options;
+use crate::state::Adjudicator;
+use assize_codec::DecodeError;
+use assize_model::*;
+use bytes::Bytes;
+
+/// Spreads a number over all 64 bits.
+fn spread(n: u64) -> u64 {
+    let n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let n = (n ^ n >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ n >> 31
+}
+
+/// How likely each key is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Skew {
+    /// All the same.
+    Uniform,
+    /// The k-th most likely key is `k` to the power of `theta` times less likely than the first; `theta` lies
+    /// between 0 and 1, both excluded. YCSB's choice is 0.99.
+    Zipf {
+        /// The exponent.
+        theta: f64,
+    },
+}
+
+/// How the writes travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// As intents on their shards; the footprint carries a receipt for each.
+    Prepared,
+    /// In the footprint, each as a key of 8 bytes with a value of so many.
+    Inline {
+        /// Bytes of each value.
+        value_bytes: usize,
+    },
+}
+
+/// What transactions look like.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// Keys that are read and checked.
+    pub reads: usize,
+    /// Keys that are written, which are checked, too.
+    pub writes: usize,
+    /// How many keys there are.
+    pub keys: u64,
+    /// How likely each is.
+    pub skew: Skew,
+    /// How the writes travel.
+    pub mode: Mode,
+    /// Where keys lie.
+    pub placement: Placement,
+    /// Where randomness begins.
+    pub seed: u64,
+}
+
+impl Workload {
+    /// The workload by which we measure: two reads and two writes, uniform over ten million keys on four shards, prepared.
+    pub fn ordinary() -> Self {
+        Workload {
+            reads: 2,
+            writes: 2,
+            keys: 10_000_000,
+            skew: Skew::Uniform,
+            mode: Mode::Prepared,
+            placement: Placement::even(4, NodeId(1)),
+            seed: 1,
+        }
+    }
+}
+
+/// Draws numbers from 0 up by Zipf's law (Gray et al., "Quickly generating billion-record synthetic databases").
+#[derive(Clone, Copy, Debug)]
+struct Zipf {
+    count: f64,
+    alpha: f64,
+    eta: f64,
+    zeta: f64,
+    second: f64,
+}
+
+impl Zipf {
+    fn new(count: u64, theta: f64) -> Self {
+        // The sum of 1/k^theta: the first terms as they are, the others as their integral.
+        let exact = count.min(10_000);
+        let head: f64 = (1..=exact).map(|k| (k as f64).powf(-theta)).sum();
+        let integral = |k: f64| k.powf(1.0 - theta) / (1.0 - theta);
+        let zeta = head + integral(count as f64 + 0.5) - integral(exact as f64 + 0.5);
+        let second = 1.0 + 0.5f64.powf(theta);
+        let count = count as f64;
+        let eta = (1.0 - (2.0 / count).powf(1.0 - theta)) / (1.0 - second / zeta);
+        Zipf { count, alpha: 1.0 / (1.0 - theta), eta, zeta, second }
+    }
+
+    fn rank(&self, random: u64) -> u64 {
+        let u = (random >> 11) as f64 / (1u64 << 53) as f64;
+        match u * self.zeta {
+            z if z < 1.0 => 0,
+            z if z < self.second => 1,
+            _ => (self.count * (self.eta * u - self.eta + 1.0).powf(self.alpha)) as u64,
+        }
+    }
+}
+
+/// Draws footprints.
+#[derive(Clone, Debug)]
+pub struct Generator {
+    workload: Workload,
+    zipf: Option<Zipf>,
+    state: u64,
+    value: Bytes,
+    drawn: Vec<u64>,
+    footprint: Footprint,
+}
+
+impl Generator {
+    /// A generator that begins with the workload's seed.
+    ///
+    /// # Panics
+    /// If a transaction accesses more keys than there are.
+    pub fn new(workload: Workload) -> Self {
+        assert!((workload.reads + workload.writes) as u64 <= workload.keys, "keys for a transaction");
+        let zipf = match workload.skew {
+            Skew::Uniform => None,
+            Skew::Zipf { theta } => Some(Zipf::new(workload.keys, theta)),
+        };
+        let value_bytes = match workload.mode {
+            Mode::Prepared => 0,
+            Mode::Inline { value_bytes } => value_bytes,
+        };
+        let body = match workload.mode {
+            Mode::Prepared => CommitBody::Prepared { receipts: Vec::new(), written: Vec::new() },
+            Mode::Inline { .. } => CommitBody::Inline { mutations: Vec::new(), written: Vec::new() },
+        };
+        let footprint = Footprint {
+            txn: TxnId::from_serial(Timestamp::ZERO, 0),
+            groups: vec![AccessGroup::default()],
+            schemas: vec![(TableId(1), SchemaVersion(1))],
+            auto_increments: Vec::new(),
+            body,
+            catalog_change: None,
+        };
+        let (state, value) = (workload.seed, vec![7; value_bytes].into());
+        Generator { workload, zipf, state, value, drawn: Vec::new(), footprint }
+    }
+
+    fn random(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(1);
+        spread(self.state)
+    }
+
+    fn draw(&mut self) -> u64 {
+        let random = self.random();
+        let keys = self.workload.keys;
+        match &self.zipf {
+            None => (u128::from(random) * u128::from(keys) >> 64) as u64,
+            Some(zipf) => zipf.rank(random).min(keys - 1),
+        }
+    }
+
+    /// The next transaction's footprint, under this id and at this snapshot.
+    pub fn next(&mut self, txn: TxnId, snapshot_ts: Timestamp) -> &Footprint {
+        self.drawn.clear();
+        while self.drawn.len() < self.workload.reads + self.workload.writes {
+            let key = self.draw();
+            if !self.drawn.contains(&key) {
+                self.drawn.push(key);
+            }
+        }
+        let footprint = &mut self.footprint;
+        footprint.txn = txn;
+        let group = &mut footprint.groups[0];
+        group.snapshot_ts = snapshot_ts;
+        group.checked.clear();
+        group.checked.extend(self.drawn.iter().map(|key| hash_of(*key)));
+        let writes = &self.drawn[self.workload.reads..];
+        let written_keys = writes.iter().map(|key| WrittenKey { hash: hash_of(*key), ordered: None });
+        match &mut footprint.body {
+            CommitBody::Prepared { receipts, written } => {
+                written.clear();
+                written.extend(written_keys);
+                receipts.clear();
+                for key in writes {
+                    let shard = self.workload.placement.shard_of(slot_of(*key));
+                    match receipts.iter_mut().find(|receipt| receipt.shard == shard) {
+                        Some(receipt) => receipt.digest.count += 1,
+                        None => {
+                            let epoch = self.workload.placement.shard_epoch(shard).unwrap_or_default();
+                            let digest = WriteDigest { count: 1, sum: *key };
+                            receipts.push(Receipt { shard, epoch, digest });
+                        }
+                    }
+                }
+            }
+            CommitBody::Inline { mutations, written } => {
+                written.clear();
+                written.extend(written_keys);
+                mutations.clear();
+                mutations.extend(writes.iter().map(|key| {
+                    let bytes = key.to_be_bytes().to_vec();
+                    Mutation::put(Key::new(bytes), slot_of(*key), self.value.clone())
+                }));
+            }
+        }
+        &self.footprint
+    }
+}
+
+fn hash_of(key: u64) -> KeyHash {
+    KeyHash(spread(key))
+}
+
+fn slot_of(key: u64) -> Slot {
+    Slot((spread(key ^ 1 << 63) >> 48) as u16)
+}
+
+/// Footprints in one entry of a [`Kernel`].
+pub const ENTRY_TXNS: u64 = 1024;
+
+/// An adjudicator that is fed with a workload: the kernel alone.
+///
+/// Entries follow one another a millisecond apart in the adjudicator's time, so that about a million transactions a second
+/// of that time pass through the outcome table. Transactions come from sixteen frontends in turn; their snapshots are
+/// the end of the entry before.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    state: Adjudicator,
+    generator: Generator,
+    index: u64,
+    /// Entries generated.
+    generated: u64,
+    /// Entries applied.
+    applied: u64,
+}
+
+impl Kernel {
+    /// How many frontends send transactions.
+    pub const FRONTENDS: u64 = 16;
+    const EPOCH: FrontendEpoch = FrontendEpoch(1);
+    const BEGIN_MILLIS: u64 = 1_000_000;
+
+    /// A new adjudicator with a window of `1 << window_log2` buckets.
+    pub fn new(workload: Workload, window_log2: u8) -> Self {
+        let mut state = Adjudicator::new(Options::default());
+        let begin = Timestamp::from_millis(Self::BEGIN_MILLIS);
+        let mut bootstrap = Bootstrap::new(1, 2, begin, workload.placement.clone());
+        bootstrap.window_log2 = window_log2;
+        state.apply(LogIndex(1), &Command::Bootstrap(bootstrap));
+        for frontend in 1..=Self::FRONTENDS {
+            let grant = Command::GrantFrontend { frontend: FrontendId(frontend as u32), nonce: 1 };
+            state.apply(LogIndex(1 + frontend), &grant);
+        }
+        let index = 1 + Self::FRONTENDS;
+        Kernel { state, generator: Generator::new(workload), index, generated: 0, applied: 0 }
+    }
+
+    /// The next log entry: [`ENTRY_TXNS`] footprints.
+    pub fn entry(&mut self) -> Bytes {
+        let base = |number| Timestamp::from_millis(Self::BEGIN_MILLIS + 1 + number);
+        // Nothing but the bootstrap comes before the first entry.
+        let snapshot_ts = match self.generated.checked_sub(1) {
+            Some(before) => base(before).plus(ENTRY_TXNS - 1),
+            None => Timestamp::from_millis(Self::BEGIN_MILLIS),
+        };
+        let first = self.generated * ENTRY_TXNS;
+        let mut footprints = Vec::new();
+        for n in first..first + ENTRY_TXNS {
+            let frontend = FrontendId((1 + n % Self::FRONTENDS) as u32);
+            let number = n / Self::FRONTENDS;
+            let txn = TxnId::new(snapshot_ts, DeadlineClass::Normal, frontend, Self::EPOCH, number);
+            encode_footprint(&mut footprints, self.generator.next(txn, snapshot_ts));
+        }
+        let batch = Batch::of_bytes(base(self.generated), ENTRY_TXNS as u32, footprints);
+        self.generated += 1;
+        Command::Batch(batch).encode().into()
+    }
+
+    /// Decodes and applies an entry, which is the next in order. Every hundredth brings the frontends' acknowledgements with it.
+    pub fn apply(&mut self, entry: &Bytes) -> Result<Decisions, DecodeError> {
+        let command = Command::decode(entry)?;
+        self.index += 1;
+        let decisions = self.state.apply(LogIndex(self.index), &command).decisions;
+        self.applied += 1;
+        if self.applied.is_multiple_of(100) {
+            self.acknowledge();
+        }
+        Ok(decisions)
+    }
+
+    /// Frontends acknowledge everything decided so far.
+    fn acknowledge(&mut self) {
+        let below = self.applied * ENTRY_TXNS / Self::FRONTENDS;
+        let acknowledge =
+            |frontend| Acknowledgement { frontend: FrontendId(frontend as u32), epoch: Self::EPOCH, below };
+        let acknowledged = (1..=Self::FRONTENDS).map(acknowledge).collect();
+        self.index += 1;
+        self.state.apply(LogIndex(self.index), &Command::AcknowledgeOutcomes { acknowledged });
+    }
+
+    /// The adjudicator.
+    pub fn state(&self) -> &Adjudicator {
+        &self.state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zipf_prefers_the_first_keys_as_much_as_it_should() {
+        let zipf = Zipf::new(1000, 0.99);
+        let exact: f64 = (1..=1000).map(|k| f64::from(k).powf(-0.99)).sum();
+        assert!((zipf.zeta - exact).abs() < 1e-6);
+        let mut counts = [0u32; 1000];
+        for n in 0..100_000 {
+            counts[zipf.rank(spread(n)) as usize] += 1;
+        }
+        let share = f64::from(counts[0]) / 100_000.0;
+        assert!((share - 1.0 / exact).abs() < 0.01, "{share}");
+        assert!(counts[0] > counts[1] && counts[1] > counts[9] && counts[9] > counts[99]);
+    }
+
+    #[test]
+    fn a_kernel_decides_its_workload_and_keeps_outcomes_until_their_deadline() {
+        for mode in [Mode::Prepared, Mode::Inline { value_bytes: 16 }] {
+            let workload = Workload { mode, keys: 10_000_000, ..Workload::ordinary() };
+            let mut kernel = Kernel::new(workload, 12);
+            for _ in 0..3 {
+                let entry = kernel.entry();
+                let decisions = kernel.apply(&entry).unwrap();
+                // Two in a thousand meet within an entry of a thousand; the window is large enough for the rest.
+                assert!(decisions.commits() as u64 > ENTRY_TXNS * 9 / 10);
+            }
+            assert!(kernel.state().outcomes_held() as u64 > 2 * ENTRY_TXNS);
+        }
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_footprints() {
+        let mut one = Generator::new(Workload::ordinary());
+        let mut other = Generator::new(Workload::ordinary());
+        let txn = TxnId::from_serial(Timestamp::from_millis(5), 7);
+        for _ in 0..10 {
+            assert_eq!(one.next(txn, Timestamp(3)), other.next(txn, Timestamp(3)));
+        }
+        let CommitBody::Prepared { receipts, written } = &one.footprint.body else { panic!("prepared") };
+        assert_eq!(receipts.iter().map(|receipt| receipt.digest.count).sum::<u32>(), 2);
+        assert_eq!(one.footprint.groups[0].checked[2..], [written[0].hash, written[1].hash]);
+    }
+}

@@ -1,0 +1,675 @@
+//! Three nodes and more in one process, over peers in memory whose connections a test can cut.
+
+use crate::fs::{Crash, Memory};
+use crate::memory_peers::MemoryNetwork;
+use crate::raft::wire::{Hello, Offer};
+use crate::{Adjudicator, Agreement, Founding, MembershipError, Options, wal};
+use assize_model::*;
+use assize_ports::{AdjudicatorClient, AdjudicatorError, DecisionSource, NodeRecord, Registered, Service};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Nothing that is waited for takes longer than this, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// The nodes of one test.
+struct Group {
+    net: MemoryNetwork,
+    founders: BTreeMap<NodeId, String>,
+    disks: BTreeMap<NodeId, Memory>,
+    nodes: BTreeMap<NodeId, Adjudicator>,
+}
+
+const ALL: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
+
+fn address(node: NodeId) -> String {
+    format!("{node}.test:7407")
+}
+
+fn options(node: NodeId, founding: Founding) -> Options {
+    Options {
+        window_log2: 10,
+        wal: wal::Options { segment_size: 64 << 10, cache_max: 16 << 10, reserve: 0 },
+        checkpoint_bytes: 20 << 10,
+        headroom_min: 8 << 10,
+        free_min: 0,
+        founding,
+        ..Options::new(node, Placement::even(2, NodeId(1)))
+    }
+}
+
+impl Group {
+    /// Three nodes that found a cluster together.
+    async fn found() -> Group {
+        let founders = ALL.map(|node| (node, address(node))).into();
+        let mut group =
+            Group { net: MemoryNetwork::default(), founders, disks: BTreeMap::new(), nodes: BTreeMap::new() };
+        for node in ALL {
+            group.start(node, Founding::Together(group.founders.clone())).await;
+        }
+        group
+    }
+
+    async fn start(&mut self, id: NodeId, founding: Founding) {
+        let disk = self.disks.entry(id).or_default().clone();
+        let peers = Some(self.net.peers(id));
+        let node = Adjudicator::open_on(Arc::new(disk), options(id, founding), peers).await.unwrap();
+        self.net.serve(id, Service::Raft, Some(node.raft_service()));
+        self.nodes.insert(id, node);
+    }
+
+    /// Starts a node again on the disk that it left.
+    async fn restart(&mut self, id: NodeId) {
+        self.start(id, Founding::Together(self.founders.clone())).await;
+    }
+
+    /// Ends a node as a power cut does: nothing is said to anybody, and what was not synced is gone.
+    async fn kill(&mut self, id: NodeId) {
+        self.net.serve(id, Service::Raft, None);
+        self.net.isolate(id, self.nodes.keys().copied());
+        let node = self.nodes.remove(&id).unwrap();
+        let disk = self.disks[&id].clone();
+        disk.die_after(0);
+        node.shutdown().await;
+        drop(node);
+        disk.crash(Crash::LoseUnsynced);
+        self.net.heal();
+    }
+
+    fn node(&self, id: NodeId) -> &Adjudicator {
+        &self.nodes[&id]
+    }
+
+    /// The node that the others of these follow.
+    async fn leader_among(&self, ids: &[NodeId]) -> NodeId {
+        eventually("somebody leads", async || {
+            let leader = ids.iter().find(|id| self.node(**id).begin_now().is_some())?;
+            let term = self.node(*leader).status().term;
+            let follows = |id: &NodeId| {
+                let status = self.node(*id).status();
+                status.leader == Some(*leader) && status.term == term
+            };
+            ids.iter().all(follows).then_some(*leader)
+        })
+        .await
+    }
+
+    async fn leader(&self) -> NodeId {
+        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        self.leader_among(&ids).await
+    }
+
+    /// All of these have applied as much as the leader has.
+    async fn agree(&self, ids: &[NodeId]) {
+        eventually("all have applied the same", async || {
+            let applied: BTreeSet<LogIndex> = ids.iter().map(|id| self.node(*id).stats().applied).collect();
+            (applied.len() == 1).then_some(())
+        })
+        .await;
+    }
+}
+
+impl Adjudicator {
+    /// Whether it believes that it leads.
+    fn begin_now(&self) -> Option<()> {
+        (self.watch_leadership().borrow().is_this && self.identity().is_some()).then_some(())
+    }
+}
+
+/// Looks until there is something to see.
+async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// A client that finds the leader and asks again, as a frontend does.
+struct Frontend {
+    registered: Registered,
+    next: u64,
+}
+
+impl Frontend {
+    async fn register(group: &Group) -> Frontend {
+        let registered = insist(group, async |node| node.register("frontend-1", 1).await).await;
+        Frontend { registered, next: 1 }
+    }
+
+    /// A footprint that writes one key at a snapshot taken now.
+    async fn put(&mut self, group: &Group, key: &str, value: Vec<u8>) -> Footprint {
+        let snapshot_ts = insist(group, async |node| node.begin().await).await.snapshot_ts;
+        let Registered { frontend, epoch, hash_seed } = self.registered;
+        self.next += 1;
+        let txn = TxnId::new(snapshot_ts, DeadlineClass::Normal, frontend, epoch, self.next - 1);
+        let key = Key::new(key.as_bytes().to_vec());
+        let hash = key.hash(hash_seed);
+        let mutation = Mutation::put(key.clone(), Slot::of(&key.0), value);
+        Footprint {
+            txn,
+            groups: vec![AccessGroup { snapshot_ts, checked: vec![hash], ranges: Vec::new() }],
+            schemas: Vec::new(),
+            auto_increments: Vec::new(),
+            body: CommitBody::Inline {
+                mutations: vec![mutation],
+                written: vec![WrittenKey { hash, ordered: None }],
+            },
+            catalog_change: None,
+        }
+    }
+
+    /// Commits one key for certain; the timestamp.
+    async fn commit(&mut self, group: &Group, key: &str) -> (Footprint, Timestamp) {
+        self.commit_value(group, key, b"v".to_vec()).await
+    }
+
+    async fn commit_value(&mut self, group: &Group, key: &str, value: Vec<u8>) -> (Footprint, Timestamp) {
+        let footprint = self.put(group, key, value).await;
+        let decision = insist(group, async |node| node.commit(footprint.clone()).await).await;
+        match decision {
+            Decision::Commit { commit_ts } => (footprint, commit_ts),
+            abort => panic!("{abort:?}"),
+        }
+    }
+}
+
+/// Asks one node after the other until the leader has answered.
+async fn insist<T>(group: &Group, ask: impl AsyncFn(&Adjudicator) -> Result<T, AdjudicatorError>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        for node in group.nodes.values() {
+            match tokio::time::timeout(Duration::from_secs(5), ask(node)).await {
+                Ok(Ok(answer)) => return answer,
+                Ok(Err(AdjudicatorError::Stopped(why))) => panic!("{}: {why}", node.id()),
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+        assert!(Instant::now() < deadline, "nobody answers");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The transactions that a shard is told of after a position.
+async fn commits_after(node: &Adjudicator, shard: ShardId, from: Position) -> Vec<TxnId> {
+    let mut stream = DecisionSource::subscribe(node, shard, from).await.unwrap();
+    let closed_ts = node.stats().closed_ts;
+    let (mut commits, mut after, mut reached) = (Vec::new(), from.index, from.closed_ts);
+    while reached < closed_ts {
+        for entry in stream.next().await.unwrap() {
+            assert_eq!(entry.after, after, "the stream has a gap");
+            after = entry.position.index;
+            reached = entry.position.closed_ts;
+            commits.extend(entry.commits.iter().map(|commit| commit.txn));
+        }
+    }
+    commits
+}
+
+async fn all_commits(node: &Adjudicator) -> BTreeSet<TxnId> {
+    let mut all = BTreeSet::new();
+    for shard in [ShardId(1), ShardId(2)] {
+        all.extend(commits_after(node, shard, Position::default()).await);
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_elect_a_leader_and_all_apply_what_it_commits() {
+    let group = Group::found().await;
+    let leader = group.leader().await;
+    let mut frontend = Frontend::register(&group).await;
+    let mut committed = BTreeSet::new();
+    for key in ["a", "b", "c", "d"] {
+        committed.insert(frontend.commit(&group, key).await.0.txn);
+    }
+    for follower in ALL.into_iter().filter(|node| *node != leader) {
+        let refused = group.node(follower).begin().await.unwrap_err();
+        assert_eq!(refused, AdjudicatorError::NotLeader { leader: Some(leader) });
+        let refused = group.node(follower).commit_many(vec![Bytes::new()]).await;
+        assert_eq!(refused, [Err(AdjudicatorError::NotLeader { leader: Some(leader) })]);
+    }
+    group.agree(&ALL).await;
+    let identities: BTreeSet<u128> = ALL.map(|id| group.node(id).identity().unwrap().cluster).into();
+    assert_eq!(identities.len(), 1, "there is one cluster");
+    for node in ALL {
+        assert_eq!(all_commits(group.node(node)).await, committed, "{node} streams what was committed");
+    }
+    let compared = group.node(leader).verify_replicas().await.unwrap();
+    assert_eq!(compared.agreement(), Agreement::Equal);
+    assert!(compared.others.len() == 2 && compared.others.values().all(Option::is_some), "{compared:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_leader_dies_another_leads_and_nothing_acknowledged_is_lost() {
+    let mut group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let mut acknowledged = Vec::new();
+    for round in 0..3 {
+        for key in ["a", "b", "c"] {
+            acknowledged.push(frontend.commit(&group, key).await);
+        }
+        let leader = group.leader().await;
+        group.kill(leader).await;
+        let now_leads = group.leader().await;
+        assert_ne!(now_leads, leader);
+        for (footprint, commit_ts) in &acknowledged {
+            // The same id again is answered from what was decided, by whoever leads now.
+            let again = insist(&group, async |node| node.commit(footprint.clone()).await).await;
+            assert_eq!(again, Decision::Commit { commit_ts: *commit_ts }, "round {round}");
+            let outcome = insist(&group, async |node| node.outcome(footprint.txn, false).await).await;
+            assert_eq!(outcome, Outcome::Committed(*commit_ts));
+        }
+        group.restart(leader).await;
+        group.leader().await;
+    }
+    group.agree(&ALL).await;
+    let committed: BTreeSet<TxnId> = acknowledged.iter().map(|(footprint, _)| footprint.txn).collect();
+    for node in ALL {
+        assert_eq!(all_commits(group.node(node)).await, committed, "{node}");
+    }
+    let timestamps: BTreeSet<Timestamp> = acknowledged.iter().map(|(_, commit_ts)| *commit_ts).collect();
+    assert_eq!(timestamps.len(), acknowledged.len());
+    assert!(
+        acknowledged.is_sorted_by_key(|(_, commit_ts)| *commit_ts),
+        "a new leader begins above the old one"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_cut_off_answers_no_old_state_and_deposes_nobody_when_it_returns() {
+    let group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    frontend.commit(&group, "before").await;
+    let old = group.leader().await;
+    let others: Vec<NodeId> = ALL.into_iter().filter(|node| *node != old).collect();
+    group.net.isolate(old, ALL);
+    let late = frontend.put_on(&group, old).await;
+    let cut_off = group.node(old).clone();
+    let late_commit = tokio::spawn(async move { cut_off.commit(late).await });
+    let new = group.leader_among(&others).await;
+    let (footprint, commit_ts) = {
+        let majority = Group {
+            net: group.net.clone(),
+            founders: group.founders.clone(),
+            disks: BTreeMap::new(),
+            nodes: others.iter().map(|id| (*id, group.node(*id).clone())).collect(),
+        };
+        frontend.commit(&majority, "after").await
+    };
+    // The old leader does not know of that commit, and does not pretend to know everything.
+    let refused = group.node(old).begin().await.unwrap_err();
+    assert!(matches!(refused, AdjudicatorError::NotLeader { .. }), "{refused}");
+    let refused = group.node(old).outcome(footprint.txn, false).await.unwrap_err();
+    assert!(matches!(refused, AdjudicatorError::NotLeader { .. }), "{refused}");
+    // What it was asked for in between is refused, or in doubt; never acknowledged.
+    let doubtful = tokio::time::timeout(PATIENCE, late_commit).await.unwrap().unwrap().unwrap_err();
+    assert!(
+        matches!(doubtful, AdjudicatorError::ReplyLost | AdjudicatorError::NotLeader { .. }),
+        "{doubtful}"
+    );
+    let term = group.node(new).status().term;
+    group.net.heal();
+    eventually("the old leader follows", async || {
+        let status = group.node(old).status();
+        (status.leader == Some(new) && status.applied >= group.node(new).status().committed).then_some(())
+    })
+    .await;
+    assert_eq!(group.node(new).status().term, term, "nobody was deposed");
+    let outcome = group.node(new).outcome(footprint.txn, false).await.unwrap();
+    assert_eq!(outcome, Outcome::Committed(commit_ts));
+}
+
+impl Frontend {
+    /// A footprint made without asking anybody.
+    async fn put_on(&mut self, group: &Group, node: NodeId) -> Footprint {
+        let snapshot_ts = group.node(node).stats().closed_ts;
+        let Registered { frontend, epoch, hash_seed } = self.registered;
+        self.next += 1;
+        let hash = Key::from("late").hash(hash_seed);
+        Footprint {
+            txn: TxnId::new(snapshot_ts, DeadlineClass::Normal, frontend, epoch, self.next - 1),
+            groups: Vec::new(),
+            schemas: Vec::new(),
+            auto_increments: Vec::new(),
+            body: CommitBody::Inline {
+                mutations: vec![Mutation::delete(Key::from("late"), Slot(1))],
+                written: vec![WrittenKey { hash, ordered: None }],
+            },
+            catalog_change: None,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_was_away_catches_up_from_the_log() {
+    let mut group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let leader = group.leader().await;
+    let follower = ALL.into_iter().find(|node| *node != leader).unwrap();
+    let mut committed = BTreeSet::from([frontend.commit(&group, "a").await.0.txn]);
+    group.kill(follower).await;
+    for round in 0..40 {
+        committed.insert(frontend.commit(&group, &format!("k{round}")).await.0.txn);
+    }
+    group.restart(follower).await;
+    group.agree(&ALL).await;
+    assert_eq!(all_commits(group.node(follower)).await, committed);
+}
+
+/// Commits until every node has a base checkpoint and no longer has the first entries.
+async fn forget_the_beginning(group: &Group, frontend: &mut Frontend, ids: &[NodeId]) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        for round in 0..20 {
+            frontend.commit_value(group, &format!("k{round}"), vec![7; 1000]).await;
+        }
+        let leader = group.node(group.leader_among(ids).await);
+        for shard in [ShardId(1), ShardId(2)] {
+            // Replicas that count have persisted everything so far.
+            let position = Position { index: leader.stats().applied, closed_ts: leader.stats().closed_ts };
+            leader.report_durable(shard, ReplicaId(1), position);
+        }
+        let has_forgotten = |id: &NodeId| {
+            let streams = DecisionSource::subscribe(group.node(*id), ShardId(1), Position::default());
+            futures_util::FutureExt::now_or_never(streams).is_some_and(|stream| stream.is_err())
+        };
+        if ids.iter().all(has_forgotten) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the log is never forgotten");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_far_behind_is_given_a_checkpoint_and_then_the_log() {
+    let mut group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let leader = group.leader().await;
+    let follower = ALL.into_iter().find(|node| *node != leader).unwrap();
+    let others: Vec<NodeId> = ALL.into_iter().filter(|node| *node != follower).collect();
+    group.kill(follower).await;
+    forget_the_beginning(&group, &mut frontend, &others).await;
+    let position = {
+        let stats = group.node(group.leader().await).stats();
+        Position { index: stats.applied, closed_ts: stats.closed_ts }
+    };
+    let (last, commit_ts) = frontend.commit(&group, "last").await;
+    group.restart(follower).await;
+    group.agree(&ALL).await;
+    let compared = group.node(group.leader().await).verify_replicas().await.unwrap();
+    assert_eq!(compared.agreement(), Agreement::Equal, "{compared:?}");
+    // It streams what came after, as the others do.
+    let streams = ALL.map(|id| {
+        let node = group.node(id).clone();
+        async move {
+            let mut commits = Vec::new();
+            for shard in [ShardId(1), ShardId(2)] {
+                if let Ok(mut stream) = DecisionSource::subscribe(&node, shard, position).await {
+                    let entries = stream.next().await.unwrap();
+                    commits.extend(entries.iter().flat_map(|entry| &entry.commits).map(|commit| commit.txn));
+                }
+            }
+            commits
+        }
+    });
+    for stream in streams {
+        assert!(stream.await.contains(&last.txn));
+    }
+    // And it can lead.
+    let moved = insist_on_moving(&group, follower).await;
+    assert_eq!(moved, follower);
+    let outcome = insist(&group, async |node| node.outcome(last.txn, false).await).await;
+    assert_eq!(outcome, Outcome::Committed(commit_ts));
+}
+
+async fn insist_on_moving(group: &Group, to: NodeId) -> NodeId {
+    eventually("the lead moves", async || {
+        let leader = group.leader().await;
+        if leader == to {
+            return Some(to);
+        }
+        match group.node(leader).transfer_leadership(Some(to)).await {
+            Ok(leads) if leads == to => Some(to),
+            _ => None,
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_joins_as_a_learner_votes_replaces_a_dead_one_and_is_removed() {
+    let mut group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    frontend.commit(&group, "a").await;
+    let leader = group.leader().await;
+    let four = NodeId(4);
+    group.start(four, Founding::Join).await;
+    assert!(group.node(four).status().is_waiting);
+    let refused = group.node(leader).promote(four).await.unwrap_err();
+    assert_eq!(refused, MembershipError::Unknown(four));
+    group.node(leader).add_learner(four, address(four)).await.unwrap();
+    assert!(group.node(leader).status().learners.contains(&four));
+    group.node(leader).add_voter(four, address(four), PATIENCE).await.unwrap();
+    assert_eq!(group.node(leader).status().voters.len(), 4);
+
+    // A dead one goes and the number of voters stays.
+    let dead = ALL.into_iter().find(|node| *node != leader).unwrap();
+    group.kill(dead).await;
+    let five = NodeId(5);
+    group.start(five, Founding::Join).await;
+    group.node(leader).replace(dead, five, address(five), PATIENCE).await.unwrap();
+    let voters = group.node(leader).status().voters;
+    assert!(voters.contains(&five) && !voters.contains(&dead) && voters.len() == 4, "{voters:?}");
+
+    group.node(leader).remove(four).await.unwrap();
+    let removed = group.nodes.remove(&four).unwrap();
+    removed.shutdown().await;
+    frontend.commit(&group, "b").await;
+    let ids: Vec<NodeId> = group.nodes.keys().copied().collect();
+    group.agree(&ids).await;
+    let status = group.node(leader).status();
+    assert!(!status.voters.contains(&four) && !status.learners.contains(&four), "{status:?}");
+    let refused = group.node(leader).remove(leader).await.unwrap_err();
+    assert!(matches!(refused, MembershipError::Refused(_)), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_that_has_lost_its_disk_takes_part_in_nothing() {
+    let mut group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    frontend.commit(&group, "a").await;
+    let leader = group.leader().await;
+    for (lost, founding) in [
+        (ALL.into_iter().find(|node| *node != leader).unwrap(), Founding::Together(group.founders.clone())),
+        (ALL.into_iter().rfind(|node| *node != leader).unwrap(), Founding::Join),
+    ] {
+        group.kill(lost).await;
+        group.disks.remove(&lost);
+        group.start(lost, founding).await;
+        let why = tokio::time::timeout(PATIENCE, group.node(lost).failed()).await.unwrap();
+        assert!(why.contains("lost its data"), "{why}");
+        assert!(group.node(lost).status().is_waiting, "it has taken nothing");
+        group.kill(lost).await;
+        // Removed and added again it is welcome.
+        let leader = group.leader_among(&group.nodes.keys().copied().collect::<Vec<_>>()).await;
+        group.node(leader).remove(lost).await.unwrap();
+        group.disks.remove(&lost);
+        group.start(lost, Founding::Join).await;
+        group.node(leader).add_voter(lost, address(lost), PATIENCE).await.unwrap();
+        group.agree(&ALL).await;
+    }
+    frontend.commit(&group, "b").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_shuts_down_hands_over_and_answers_what_is_on_its_way() {
+    let mut group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    frontend.commit(&group, "a").await;
+    for _ in 0..2 {
+        let leader = group.leader().await;
+        let going = group.nodes.remove(&leader).unwrap();
+        let others: Vec<NodeId> = group.nodes.keys().copied().collect();
+        going.shutdown().await;
+        // Somebody took over before it went: nobody had to notice its death.
+        let leads = group.leader_among(&others).await;
+        assert_ne!(leads, leader);
+        group.net.serve(leader, Service::Raft, None);
+        drop(going);
+        frontend.commit(&group, "b").await;
+        group.restart(leader).await;
+        group.agree(&ALL).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_of_footprints_is_answered_one_by_one_in_its_order() {
+    let group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let leader = group.leader().await;
+    let mut footprints = Vec::new();
+    for n in 0..300 {
+        footprints.push(frontend.put(&group, &format!("k{}", n % 200), b"v".to_vec()).await);
+    }
+    let encode =
+        |footprint: &Footprint| assize_adjudicator::EncodedFootprint::new(footprint).unwrap().bytes().clone();
+    let mut frame: Vec<Bytes> = footprints.iter().map(encode).collect();
+    frame.insert(7, Bytes::from_static(b"no footprint"));
+    let answers = group.node(leader).commit_many(frame.clone()).await;
+    assert_eq!(answers.len(), 301);
+    assert!(matches!(answers[7], Err(AdjudicatorError::Overloaded(_))));
+    let decided: Vec<&Decision> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
+    assert!(decided[..200].iter().all(|decision| decision.is_commit()));
+    for (n, loser) in decided[200..].iter().enumerate() {
+        let Decision::Abort { reason: AbortReason::Conflict(conflict) } = loser else { panic!("{loser:?}") };
+        assert_eq!(conflict.winner.map(|winner| winner.txn), Some(footprints[n].txn));
+    }
+    // Again: the same answers.
+    assert_eq!(group.node(leader).commit_many(frame).await[..7], answers[..7]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reservations_end_with_the_lead() {
+    let group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let leader = group.leader().await;
+    let (holder, waiter) =
+        (frontend.put(&group, "k", Vec::new()).await.txn, frontend.put(&group, "k", Vec::new()).await.txn);
+    let exclusive = assize_ports::LockStrength::Exclusive;
+    let patient = assize_ports::LockWait::Timeout(PATIENCE);
+    let held = group.node(leader).reserve(holder, &[KeyHash(1)], exclusive, patient).await.unwrap();
+    assert!(matches!(held, assize_ports::Reserved::Granted { .. }));
+    let node = group.node(leader).clone();
+    let waits = tokio::spawn(async move { node.reserve(waiter, &[KeyHash(1)], exclusive, patient).await });
+    let to = ALL.into_iter().find(|node| *node != leader).unwrap();
+    insist_on_moving(&group, to).await;
+    let refused = tokio::time::timeout(PATIENCE, waits).await.unwrap().unwrap();
+    // The one who waited is told, or had come too late to wait.
+    assert!(matches!(refused, Err(AdjudicatorError::NotLeader { .. })), "{refused:?}");
+    let again = insist(&group, async |node| {
+        node.reserve(waiter, &[KeyHash(1)], exclusive, assize_ports::LockWait::NoWait).await
+    });
+    assert!(
+        matches!(again.await, assize_ports::Reserved::Granted { .. }),
+        "the new leader knows of no holder"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_to_another_state_is_found_out_and_stops() {
+    let group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let leader = group.leader().await;
+    let wrong = ALL.into_iter().find(|node| *node != leader).unwrap();
+    group.agree(&ALL).await;
+    // From here on one node commits what the others refuse.
+    let rules = assize_adjudicator::Rules::only(assize_adjudicator::Rule::FirstCommitterWins);
+    let careless = assize_adjudicator::Options { disabled_rules: rules };
+    group.node(wrong).inner.node.tamper(|state| {
+        let checkpoint = state.core.encode_checkpoint();
+        state.core = assize_adjudicator::Adjudicator::decode_checkpoint(careless, &checkpoint).unwrap();
+    });
+    // Both are put into one entry, so that the second is not refused before it.
+    let first = frontend.put(&group, "k", b"1".to_vec()).await;
+    let second = frontend.put(&group, "k", b"2".to_vec()).await;
+    let encode =
+        |footprint: &Footprint| assize_adjudicator::EncodedFootprint::new(footprint).unwrap().bytes().clone();
+    let answers = group.node(leader).commit_many(vec![encode(&first), encode(&second)]).await;
+    assert!(matches!(answers[..], [Ok(Decision::Commit { .. }), Ok(Decision::Abort { .. })]), "{answers:?}");
+
+    let compared = group.node(leader).verify_replicas().await.unwrap();
+    assert_eq!(compared.agreement(), Agreement::OthersDiffer, "{compared:?}");
+    let why = tokio::time::timeout(PATIENCE, group.node(wrong).failed()).await.unwrap();
+    assert!(why.contains("hash"), "{why}");
+    assert!(group.node(wrong).status().divergence.is_some());
+    eventually("the leader raises the alarm", async || group.node(leader).status().divergence).await;
+    // The others go on.
+    let right: Vec<NodeId> = ALL.into_iter().filter(|node| *node != wrong).collect();
+    let third = frontend.put_on(&group, leader).await;
+    assert!(group.node(group.leader_among(&right).await).commit(third).await.unwrap().is_commit());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_that_was_cut_off_goes_on_where_it_stood_and_a_damaged_one_is_refused() {
+    let group = Group::found().await;
+    let leader = group.leader().await;
+    let to = ALL.into_iter().find(|node| *node != leader).unwrap();
+    let vote = {
+        let metrics = group.node(leader).inner.node.raft.metrics();
+        let vote = openraft::async_runtime::WatchReceiver::borrow_watched(&metrics).vote;
+        vote
+    };
+    let hello = Hello::Checkpoint(Offer { vote, last: None, len: 10, crc: 0 }).encode();
+    let peers = group.net.peers(leader);
+    peers.learn(to, Some(address(to)));
+    let has = async |channel: &mut assize_ports::Channel| {
+        let has = channel.receiver.receive().await.unwrap().unwrap();
+        assize_codec::Reader::new(&has).u64().unwrap()
+    };
+    let mut channel = peers.open(to, Service::Raft, hello.clone(), PATIENCE).await.unwrap();
+    assert_eq!(has(&mut channel).await, 0);
+    channel.sender.send(Bytes::from_static(b"12345")).await.unwrap();
+    drop(channel);
+    let mut channel = peers.open(to, Service::Raft, hello.clone(), PATIENCE).await.unwrap();
+    assert_eq!(has(&mut channel).await, 5, "the rest only");
+    channel.sender.send(Bytes::from_static(b"67890")).await.unwrap();
+    // Its checksum is not the one announced: nothing is installed and nothing is answered.
+    assert_eq!(channel.receiver.receive().await.unwrap(), None);
+    let mut channel = peers.open(to, Service::Raft, hello, PATIENCE).await.unwrap();
+    assert_eq!(has(&mut channel).await, 0, "what was damaged is not kept");
+    assert!(group.node(to).stats().applied > LogIndex(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_node_learns_who_the_nodes_are() {
+    let mut group = Group::found().await;
+    let leader = group.leader().await;
+    let record = NodeRecord {
+        node: NodeId(2),
+        peer_address: "elsewhere:7407".into(),
+        admin_address: "elsewhere:7406".into(),
+        mysql_address: String::new(),
+        roles: vec!["adjudicator".into()],
+        zone: "z".into(),
+        version: "0.2.0".into(),
+        cluster_version: 1,
+    };
+    group.node(leader).set_node(record.clone()).await.unwrap();
+    assert_eq!(group.node(leader).nodes().await.unwrap(), std::slice::from_ref(&record));
+    group.agree(&ALL).await;
+    group.kill(NodeId(3)).await;
+    group.restart(NodeId(3)).await;
+    group.agree(&ALL).await;
+    for id in ALL {
+        assert_eq!(group.node(id).known_nodes(), std::slice::from_ref(&record));
+    }
+}

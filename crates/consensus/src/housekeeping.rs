@@ -1,0 +1,144 @@
+//! What every node does for itself, whether it leads or follows: it watches its disk, takes checkpoints, forgets the
+//! log behind them, tells the transport where nodes listen, and compares its state with the others'.
+
+use crate::hashes::{Agreement, Comparison};
+use crate::node::{Node, Shared};
+use assize_model::{LogIndex, NodeId};
+use assize_ports::AdjudicatorError;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often the housekeeping is done.
+pub const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// On a full disk a checkpoint is tried this often.
+const CHECKPOINT_AGAIN: Duration = Duration::from_secs(2);
+/// A checkpoint is taken after so many entries, however small they were: their streams are held in memory.
+const CHECKPOINT_ENTRIES: u64 = 50_000;
+
+/// The keeper of one node.
+pub struct Keeper {
+    node: Arc<Node>,
+    shared: Arc<Shared>,
+    /// Bytes applied when the last checkpoint was asked for.
+    checkpointed_bytes: u64,
+    checkpoint_asked: Instant,
+    /// The last applied entry at that moment.
+    checkpointed: LogIndex,
+    /// The base when it was last looked at.
+    base: Option<u64>,
+}
+
+impl Keeper {
+    /// A keeper for this node.
+    pub fn new(node: Arc<Node>, shared: Arc<Shared>) -> Keeper {
+        let (checkpointed, base) = (node.read().core.applied(), node.files.base_index());
+        Keeper { node, shared, checkpointed_bytes: 0, checkpoint_asked: Instant::now(), checkpointed, base }
+    }
+
+    /// Runs until the node shuts down or fails.
+    pub async fn run(mut self) {
+        let mut stopping = self.shared.stopping.subscribe();
+        loop {
+            if let Err(why) = self.keep_house().await {
+                self.shared.fail(&why);
+                return;
+            }
+            tokio::select! {
+                // An error means that the node is gone.
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+                () = tokio::time::sleep(HOUSEKEEPING) => {}
+            }
+        }
+    }
+
+    async fn keep_house(&mut self) -> Result<(), String> {
+        self.shared.look_at_the_disk();
+        if let Some(why) = self.node.failure() {
+            return Err(why);
+        }
+        let base_before = self.node.files.base_index();
+        if base_before != self.base {
+            self.node.note_installed_base();
+        }
+        self.node.promote().await.map_err(|error| format!("cannot promote a checkpoint: {error}"))?;
+        self.base = self.node.files.base_index();
+        let (bytes_applied, applied) = {
+            let state = self.node.read();
+            (state.bytes_applied, state.core.applied())
+        };
+        self.shared.note_retained(bytes_applied.saturating_sub(self.node.base_bytes()));
+        if self.shared.may_keep_house() {
+            self.ask_for_checkpoint(bytes_applied, applied).await;
+        }
+        tell_addresses(&self.node);
+        self.compare_states();
+        Ok(())
+    }
+
+    /// Takes a checkpoint when there is enough to forget behind it; sooner if the disk is full, because the log
+    /// behind it is what can be freed.
+    async fn ask_for_checkpoint(&mut self, bytes_applied: u64, applied: LogIndex) {
+        if self.node.files.candidate_index().is_some() {
+            return;
+        }
+        let since = bytes_applied.saturating_sub(self.checkpointed_bytes);
+        let is_full = matches!(self.shared.room(), Err(AdjudicatorError::DiskFull(_)));
+        let helps =
+            bytes_applied > self.node.base_bytes() && self.checkpoint_asked.elapsed() >= CHECKPOINT_AGAIN;
+        let is_due = since >= self.shared.options.checkpoint_bytes
+            || applied.0.saturating_sub(self.checkpointed.0) >= CHECKPOINT_ENTRIES;
+        if is_due || is_full && helps {
+            self.checkpointed = applied;
+            self.checkpointed_bytes = bytes_applied;
+            self.checkpoint_asked = Instant::now();
+            // A failure of Raft shows in the node's own failure.
+            let _ = self.node.raft.trigger().snapshot().await;
+        }
+    }
+
+    /// Hashes a state whose hash was asked for, and compares it with the others', beside everything else.
+    fn compare_states(&self) {
+        let Some((index, core)) = self.node.read().take_to_hash() else { return };
+        let (node, shared) = (self.node.clone(), self.shared.clone());
+        tokio::spawn(async move {
+            let hashed = tokio::task::spawn_blocking(move || core.state_hash()).await;
+            let Ok(hash) = hashed else { return shared.fail("the state cannot be hashed") };
+            node.hashes.note(index, hash);
+            let comparison = Comparison::make(&node.contacts, node.id, index, hash).await;
+            note_comparison(&shared, &comparison);
+        });
+    }
+}
+
+fn note_comparison(shared: &Shared, comparison: &Comparison) {
+    let agreement = comparison.agreement();
+    if agreement == Agreement::Equal {
+        return tracing::debug!(index = %comparison.index, hash = comparison.hash, "the states are equal");
+    }
+    let why = format!(
+        "after {} the state of this node has the hash {:016x}, and the others have {:x?}",
+        comparison.index, comparison.hash, comparison.others
+    );
+    tracing::error!(why, "nodes that have applied the same log have come to different states");
+    *shared.divergence.lock().expect("no panic happens under this lock") = Some(why.clone());
+    if agreement == Agreement::ThisDiffers {
+        shared.fail(&why);
+    }
+}
+
+/// Tells the transport where members and other nodes listen: the log's own word before Raft's.
+pub fn tell_addresses(node: &Node) {
+    let mut addresses: BTreeMap<NodeId, String> = node.contacts.members();
+    if addresses.is_empty() {
+        // In no cluster yet: what the transport knows was told by an operator.
+        return;
+    }
+    for (id, entry) in node.read().core.nodes() {
+        if !entry.peer_address.is_empty() {
+            addresses.insert(*id, entry.peer_address.clone());
+        }
+    }
+    addresses.remove(&node.id);
+    node.contacts.tell(addresses);
+}

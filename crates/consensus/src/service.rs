@@ -1,0 +1,217 @@
+//! The serving half of the group: what other nodes ask of this one.
+
+use crate::founding::{Admission, Standing, admit};
+use crate::node::{Node, Raft};
+use crate::raft::wire::{self, Hello, Offer, Request};
+use crate::raft::{Types, checkpoint_meta};
+use assize_codec::Put;
+use assize_model::NodeId;
+use assize_ports::{BoxFuture, Channel, PeerService};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use openraft::raft::AppendEntriesRequest;
+use std::sync::{Arc, Weak};
+
+/// A checkpoint larger than this is not taken from anybody.
+const CHECKPOINT_MAX: u64 = 8 << 30;
+
+/// The serving half. Does not keep its node alive.
+pub struct RaftService {
+    node: Weak<Node>,
+}
+
+/// A checkpoint on its way here. It survives a broken channel, so that the next one brings the rest only.
+pub struct Incoming {
+    offer: Offer,
+    bytes: Vec<u8>,
+}
+
+impl RaftService {
+    /// Serves this node.
+    pub fn new(node: &Arc<Node>) -> Arc<RaftService> {
+        Arc::new(RaftService { node: Arc::downgrade(node) })
+    }
+
+    fn node(&self) -> Result<Arc<Node>, String> {
+        self.node.upgrade().ok_or_else(|| "the adjudicator has stopped here".to_owned())
+    }
+
+    async fn answer(&self, from: NodeId, request: Bytes) -> Result<Bytes, String> {
+        let node = self.node()?;
+        let request = Request::decode(&request).map_err(|error| error.to_string())?;
+        match request {
+            Request::WhoAmI => return Ok(wire::served(&node.standing_for(from).encode())),
+            Request::YouAre { is_voter } => {
+                told_who_it_is(&node, from, is_voter);
+                return Ok(wire::served(&[]));
+            }
+            Request::StateHash(index) => {
+                let mut body = Vec::with_capacity(9);
+                let hash = node.hashes.at(index);
+                body.put_bool(hash.is_some());
+                body.put_u64(hash.unwrap_or(0));
+                return Ok(wire::served(&body));
+            }
+            Request::Append(_) | Request::Vote(_) | Request::PreVote(_) | Request::Transfer(_) => {}
+        }
+        if *node.admission.borrow() != Admission::Admitted {
+            return Ok(wire::empty());
+        }
+        let raft = &node.raft;
+        match request {
+            Request::Append(request) => {
+                let (prev, last) = ends_of(&request);
+                let response = raft.append_entries(request).await.map_err(|error| error.to_string())?;
+                Ok(wire::served(&wire::encode_appended(&wire::appended(prev, last, response))))
+            }
+            Request::Vote(request) => {
+                let voted = raft.vote(request).await.map_err(|error| error.to_string())?;
+                Ok(wire::served(&wire::encode_voted(&voted)))
+            }
+            Request::PreVote(request) => {
+                let voted = raft.pre_vote(request).await.map_err(|error| error.to_string())?;
+                Ok(wire::served(&wire::encode_voted(&voted)))
+            }
+            Request::Transfer(request) => {
+                let taken = raft.handle_transfer_leader(request).await.map_err(|error| error.to_string())?;
+                if let Err(why) = &taken {
+                    tracing::info!(%from, %why, "the lead was offered and not taken");
+                }
+                Ok(wire::served(&[u8::from(taken.is_ok())]))
+            }
+            Request::WhoAmI | Request::YouAre { .. } | Request::StateHash(_) => {
+                unreachable!("answered above")
+            }
+        }
+    }
+
+    async fn serve(&self, from: NodeId, hello: Bytes, channel: Channel) -> Result<(), String> {
+        let node = self.node()?;
+        let hello = Hello::decode(&hello).map_err(|error| error.to_string())?;
+        if *node.admission.borrow() != Admission::Admitted {
+            return Err("its disk is empty and it is being told who it is".into());
+        }
+        match hello {
+            Hello::Appends => {
+                let raft = node.raft.clone();
+                drop(node);
+                serve_appends(raft, channel).await
+            }
+            Hello::Checkpoint(offer) => take_checkpoint(&node, from, offer, channel).await,
+        }
+    }
+}
+
+impl PeerService for RaftService {
+    fn call(&self, from: NodeId, request: Bytes) -> BoxFuture<'_, Result<Bytes, String>> {
+        Box::pin(self.answer(from, request))
+    }
+
+    fn open(&self, from: NodeId, hello: Bytes, channel: Channel) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(self.serve(from, hello, channel))
+    }
+}
+
+fn ends_of(
+    request: &AppendEntriesRequest<Types>,
+) -> (Option<crate::raft::LogId>, Option<crate::raft::LogId>) {
+    let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+    (request.prev_log_id, last)
+}
+
+/// A member says what this node is in its cluster.
+fn told_who_it_is(node: &Node, from: NodeId, is_voter: bool) {
+    if *node.admission.borrow() != Admission::Unknown {
+        return;
+    }
+    if is_voter {
+        node.admission.send_replace(Admission::Lost);
+    } else {
+        tracing::info!(%from, "taken into a cluster");
+        admit(&node.admission);
+    }
+}
+
+/// Appends as they come, answers as they are flushed.
+async fn serve_appends(raft: Raft, channel: Channel) -> Result<(), String> {
+    let Channel { mut sender, receiver } = channel;
+    let requests = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        let bytes = receiver.receive().await.ok()??;
+        match wire::decode_append(&bytes) {
+            Ok(request) => Some((request, receiver)),
+            Err(error) => {
+                tracing::error!(%error, "an append cannot be read");
+                None
+            }
+        }
+    });
+    let mut answers = std::pin::pin!(raft.stream_append(requests.boxed()));
+    while let Some(answer) = answers.next().await {
+        let answer = answer.map_err(|fatal| fatal.to_string())?;
+        sender.send(wire::encode_appended(&answer)).await.map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Takes a checkpoint, or what is missing of it, and installs it.
+async fn take_checkpoint(
+    node: &Arc<Node>,
+    from: NodeId,
+    offer: Offer,
+    mut channel: Channel,
+) -> Result<(), String> {
+    if offer.len > CHECKPOINT_MAX {
+        return Err(format!("a checkpoint of {} bytes is too large", offer.len));
+    }
+    // Whoever comes second waits: two channels must not write into one buffer.
+    let mut incoming = node.incoming.lock().await;
+    let is_the_same = |incoming: &Incoming| {
+        let now = incoming.offer;
+        (now.last, now.len, now.crc) == (offer.last, offer.len, offer.crc)
+    };
+    let mut partial = match incoming.take().filter(is_the_same) {
+        Some(partial) => Incoming { offer, ..partial },
+        None => Incoming { offer, bytes: Vec::new() },
+    };
+    let mut has = Vec::new();
+    has.put_u64(partial.bytes.len() as u64);
+    channel.sender.send(has.into()).await.map_err(|error| error.to_string())?;
+    while (partial.bytes.len() as u64) < offer.len {
+        match channel.receiver.receive().await {
+            Ok(Some(chunk)) if partial.bytes.len() as u64 + chunk.len() as u64 <= offer.len => {
+                partial.bytes.extend_from_slice(&chunk);
+            }
+            Ok(Some(_)) => return Err("the checkpoint is longer than announced".into()),
+            Ok(None) | Err(_) => {
+                *incoming = Some(partial);
+                return Err("the checkpoint was cut off".into());
+            }
+        }
+    }
+    drop(incoming);
+    if crc32fast::hash(&partial.bytes) != offer.crc {
+        return Err("the checkpoint has arrived damaged".into());
+    }
+    tracing::info!(%from, bytes = offer.len, "installing a checkpoint");
+    let meta = checkpoint_meta(&partial.bytes).map_err(|error| error.to_string())?;
+    let snapshot = openraft::storage::Snapshot { meta, snapshot: Arc::new(partial.bytes) };
+    let installed = node.raft.install_full_snapshot(offer.vote, snapshot).await;
+    let response = installed.map_err(|fatal| fatal.to_string())?;
+    let mut answer = Vec::new();
+    wire::put_vote(&mut answer, &response.vote);
+    channel.sender.send(answer.into()).await.map_err(|error| error.to_string())
+}
+
+impl Node {
+    /// What this node says to one that asks what it is.
+    fn standing_for(&self, other: NodeId) -> Standing {
+        let voters = self.contacts.voters();
+        if *self.admission.borrow() != Admission::Admitted {
+            return Standing::Empty;
+        }
+        if voters.is_empty() {
+            return Standing::Ready;
+        }
+        Standing::Member { you_vote: voters.contains(&other) }
+    }
+}

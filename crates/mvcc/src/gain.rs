@@ -1,0 +1,155 @@
+//! Taking in slots that another shard held: a merge, or a move between shards that exist.
+//!
+//! The entry that gives this shard more slots is the position at which both sides meet: the former owner has everything
+//! that was committed in them before the entry, and gets nothing after it. So the new owner holds its stream just before the
+//! entry, copies the slots' versions from a checkpoint of the former owner at or after that position, and goes on.
+//!
+//! ```text
+//!   former owner   ──#6──#7──#8──┬ #9: slots go ──────────── keeps them for old scans until the low-water mark is past #9
+//!                                └ checkpoint, at or after #8
+//!                                      │ versions in the slots
+//!   this shard     ──#6──#7──#8 ▮ waits ▼ ──#9: slots come──#10──
+//! ```
+//!
+//! In order, each step durable no later than the next:
+//!
+//! 1. **Leftovers go.** This shard may have held the slots before. A row that was deleted since, and whose delete the former
+//!    owner has collected, would rise again from them.
+//! 2. **Versions come**, with their history down to the former owner's low-water mark.
+//! 3. **The gain is complete**: a record says so, and [`MvccStore::apply`] accepts the entry.
+//!
+//! After a crash in between everything is done again. Until the entry is applied nobody sees what was copied: the slots are
+//! not held, so reads, and hashes of the content, pass it by.
+
+use crate::record::{self, Kind};
+use crate::{Batch, Cursor, Engine, Family, MvccStore, Rule, Slots, StoreError, key};
+use assize_model::{Key, LogIndex, Timestamp};
+
+/// Slots that an entry gives to this shard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Gain {
+    /// The entry.
+    pub at: LogIndex,
+    /// The entry before it, on every shard's stream: a checkpoint of the former owner is taken there or later.
+    pub after: LogIndex,
+    /// Which slots.
+    pub slots: Slots,
+}
+
+/// What a store remembers of a gain that has begun and whose entry is not applied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Gaining {
+    /// The entry.
+    pub at: LogIndex,
+    /// Which slots.
+    pub slots: Slots,
+    /// Versions that only snapshots below this could see may be missing.
+    pub low_water: Timestamp,
+    /// Whether everything is here.
+    pub is_complete: bool,
+}
+
+/// Where to go on with a step that looks at a bounded number of versions; `None`: it is done.
+pub type Rest = Option<Key>;
+
+impl<E: Engine> MvccStore<E> {
+    /// The slots of a gain for which this store can be the source: it stands at or after the entry before the gain, and held
+    /// them until the gain.
+    pub fn can_give(&self, gain: &Gain) -> Slots {
+        let position = self.position().index;
+        if position < gain.after {
+            return Slots::default();
+        }
+        if position < gain.at {
+            return gain.slots.and(self.slots());
+        }
+        let lost = self.ownership().lost.iter().filter(|lost| lost.at == gain.at);
+        let lost = lost.flat_map(|lost| lost.slots.runs().iter().copied()).collect();
+        gain.slots.and(&Slots::new(lost))
+    }
+
+    /// Begins to take slots in, or begins anew: drops whatever is left of an earlier ownership of them, from `from` on and
+    /// looking at about `versions_max` versions.
+    pub fn drop_leftovers(
+        &mut self,
+        gain: &Gain,
+        from: Option<&Key>,
+        versions_max: usize,
+    ) -> Result<Rest, StoreError> {
+        if from.is_none() {
+            self.note_gaining(Gaining {
+                at: gain.at,
+                slots: gain.slots.clone(),
+                low_water: Timestamp::ZERO,
+                is_complete: false,
+            })?;
+        }
+        if !self.keeps_rule(Rule::LeftoversBeforeGain) {
+            return Ok(None);
+        }
+        let mut batch = Batch::new();
+        let rest = walk(self.engine(), from, versions_max, |version, slot, _| {
+            if gain.slots.contains(slot) {
+                batch.delete(version.to_vec());
+            }
+        })?;
+        self.write_versions(batch)?;
+        Ok(rest)
+    }
+
+    /// Copies the versions in these slots from their former owner, from `from` on and looking at about `versions_max`
+    /// versions. The caller has seen that the source [can give](MvccStore::can_give) them.
+    pub fn take_in(
+        &mut self,
+        source: &MvccStore<E>,
+        slots: &Slots,
+        from: Option<&Key>,
+        versions_max: usize,
+    ) -> Result<Rest, StoreError> {
+        let mut batch = Batch::new();
+        let rest = walk(source.engine(), from, versions_max, |version, slot, value| {
+            if slots.contains(slot) {
+                batch.put(version.to_vec(), bytes::Bytes::copy_from_slice(value));
+            }
+        })?;
+        self.write_versions(batch)?;
+        Ok(rest)
+    }
+
+    /// Everything is here: the entry can be applied. `low_water` is the highest mark among the sources.
+    pub fn complete_gain(&mut self, gain: &Gain, low_water: Timestamp) -> Result<(), StoreError> {
+        let slots = gain.slots.clone();
+        self.note_gaining(Gaining { at: gain.at, slots, low_water, is_complete: true })
+    }
+}
+
+/// Shows every version from `from` on to `visit`, about `versions_max` of them, whole keys only.
+fn walk<E: Engine>(
+    engine: &E,
+    from: Option<&Key>,
+    versions_max: usize,
+    mut visit: impl FnMut(&[u8], assize_model::Slot, &[u8]),
+) -> Result<Rest, StoreError> {
+    let (mut lower, upper) = key::all_versions();
+    if let Some(from) = from {
+        lower = key::version_prefix(from);
+    }
+    let mut cursor = engine.cursor(Family::Versions, &lower, &upper)?;
+    cursor.seek(&lower)?;
+    let (mut prefix, mut examined) = (Vec::new(), 0);
+    while let Some((version, value)) = cursor.entry() {
+        let (found, _) = key::split_version(version)?;
+        if found != prefix {
+            if examined >= versions_max {
+                return Ok(Some(key::parse_prefix(found)?));
+            }
+            prefix.clear();
+            prefix.extend_from_slice(found);
+        }
+        examined += 1;
+        let (_, slot): (Kind, _) = record::version_header(value)?;
+        visit(version, slot, value);
+        cursor.next()?;
+    }
+    Ok(None)
+}
