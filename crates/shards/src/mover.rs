@@ -403,9 +403,19 @@ impl Mover {
         Ok(())
     }
 
+    // The log.
+
+    /// Has the log wait for a replica no longer; it is rebuilt should it come back. Refused by the log unless a majority of
+    /// the configured replicas is left.
+    pub async fn uncount(&self, shard: ShardId, replica: ReplicaId) -> Result<(), MoveError> {
+        self.administration.administer(PlacementCommand::Uncount(shard, replica)).await?;
+        Ok(())
+    }
+
     // Helpers.
 
-    async fn standings(&self, shard: ShardId) -> Result<ShardStandings, MoveError> {
+    /// How a shard's replicas stand, as the log has it.
+    pub async fn standings(&self, shard: ShardId) -> Result<ShardStandings, MoveError> {
         Ok(self.source.standings(shard).await?)
     }
 
