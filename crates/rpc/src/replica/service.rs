@@ -75,7 +75,9 @@ impl ReplicaService {
         Ok(match request {
             Request::Get { view, key } => wire::answer(&replica.get(view, &key).await, wire::put_value),
             Request::GetMany { view, keys } => {
-                wire::answer(&get_bounded(&*replica, view, &keys).await, |out, values| wire::put_values(out, values))
+                wire::answer(&get_bounded(&*replica, view, &keys).await, |out, values| {
+                    wire::put_values(out, values)
+                })
             }
             Request::Scan { view, range, direction, limit } => {
                 wire::answer(&scan_bounded(&*replica, view, range, direction, limit).await, wire::put_page)
