@@ -16,6 +16,10 @@ demo *args: build
 run *args: build
     exec target/fast/assize start {{args}}
 
+# Three nodes on loopback with prefixed logs, certificates and a clean Ctrl-C: ./justw cluster --fresh
+cluster *args: build
+    exec python3 cluster/run.py {{args}}
+
 # The optimised binary that demo and the end-to-end tests use: target/fast/assize.
 build:
     cargo build --profile fast --package assize-server --bin assize
@@ -35,6 +39,10 @@ test-sim seeds="5000":
 # Real processes, real clients, kill -9 (needs MariaDB, which ./justw installs).
 e2e: build clients
     ASSIZE_BIN="$PWD/target/fast/assize" ASSIZE_CLIENTS="{{cache}}/clients" cargo test --package assize-tests
+
+# Torment three real nodes under load and judge what clients saw: ./justw chaos --fault kill-leader --seconds 60
+chaos *args: build
+    ASSIZE_BIN="$PWD/target/fast/assize" cargo run --quiet --package assize-tests --bin chaos -- {{args}}
 
 # Python drivers for the end-to-end tests, in a virtual environment of their own.
 clients:

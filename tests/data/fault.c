@@ -1,7 +1,8 @@
 /* Preloaded into the server under test: makes writes and syncs below one directory fail on demand.
  *
  *   FAULT_DIR       files below this directory are affected
- *   FAULT_SWITCH    a file; its first byte chooses the fault: 'f' full disk, 's' failed sync, anything else none
+ *   FAULT_SWITCH    a file; its first byte chooses the fault: 'f' full disk, 's' failed sync, 'l' late sync
+ *                   (100 ms), anything else none
  *
  * gcc -shared -fPIC -o fault.so fault.c -ldl
  */
@@ -28,7 +29,7 @@ static char fault(int fd) {
         if (syscall(SYS_read, s, &byte, 1) != 1) byte = 0;
         syscall(SYS_close, s);
     }
-    if (byte == 'f' || byte == 's') {
+    if (byte == 'f' || byte == 's' || byte == 'l') {
         snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
         ssize_t n = readlink(link, path, sizeof path - 1);
         if (n < 0) n = 0;
@@ -43,7 +44,7 @@ static char fault(int fd) {
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 #define FULL(fd) if (fault(fd) == 'f') { errno = ENOSPC; return -1; }
-#define SYNC(fd) { char k = fault(fd); if (k == 's') { errno = EIO; return -1; } if (k == 'f') { errno = ENOSPC; return -1; } }
+#define SYNC(fd) { char k = fault(fd); if (k == 's') { errno = EIO; return -1; } if (k == 'f') { errno = ENOSPC; return -1; } if (k == 'l') usleep(100 * 1000); }
 
 ssize_t write(int fd, const void *b, size_t n) { FULL(fd) return REAL(write)(fd, b, n); }
 ssize_t pwrite(int fd, const void *b, size_t n, off_t o) { FULL(fd) return REAL(pwrite)(fd, b, n, o); }

@@ -83,6 +83,16 @@ impl Assize {
         self.port
     }
 
+    /// Where its admin API is, as it has printed.
+    ///
+    /// # Panics
+    /// If it has not.
+    pub fn admin(&self) -> String {
+        let log = self.log();
+        let address = log.split("--admin ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        address.unwrap_or_else(|| panic!("no admin address in:\n{log}")).to_owned()
+    }
+
     /// The process.
     pub fn pid(&self) -> u32 {
         self.child.id()

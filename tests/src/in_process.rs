@@ -96,7 +96,8 @@ impl ServerView for NoServer {
 /// If the cluster cannot be made.
 pub async fn services(limits: Limits, query: Arc<dyn QueryEngine>) -> Arc<Services> {
     let placement = Placement::even(SHARDS, NodeId(1));
-    let adjudicator = Adjudicator::open(None, Options::small(NodeId(1), placement.clone()), None).await.unwrap();
+    let adjudicator =
+        Adjudicator::open(None, Options::small(NodeId(1), placement.clone()), None).await.unwrap();
     let around = Around {
         node: NodeId(1),
         source: Arc::new(adjudicator.clone()),

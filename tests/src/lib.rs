@@ -5,6 +5,8 @@
 #![allow(clippy::disallowed_methods)] // Tests wait for real processes.
 
 mod assize;
+pub mod chaos;
+pub mod cluster;
 pub mod in_process;
 mod mariadb;
 

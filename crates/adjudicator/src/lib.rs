@@ -86,13 +86,17 @@ mod timeline;
 pub mod window;
 pub mod workload;
 
+/// The highest cluster version that this code understands: new behaviour of `apply` waits until the log has raised the
+/// cluster to its version.
+pub const CLUSTER_VERSION_MAX: u32 = 1;
+
 pub use applied::{Applied, Reply};
 pub use assize_model::{PlacementChange, PlacementRefusal};
 pub use catalog::{CatalogDelta, CatalogObject};
 pub use command::{Batch, Bootstrap, Command};
 pub use decisions::Decisions;
 pub use explain::{Explainer, Explanation};
-pub use footprint_view::{EncodedFootprint, FootprintView};
+pub use footprint_view::{EncodedFootprint, FootprintView, encode_footprint};
 pub use moves::SlotMove;
 pub use nodes::NodeEntry;
 pub use options::{Options, Rule, Rules};

@@ -16,13 +16,13 @@ use assize_adjudicator::command::AllocateIds;
 use assize_adjudicator::sequencer::BATCH_MAX;
 use assize_adjudicator::{Command, EncodedFootprint, Known, Reply};
 use assize_model::{
-    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, LogIndex, NodeId, Outcome, Placement,
-    Position, ReplicaId, ShardId, TableId, Timestamp, TxnId,
+    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, LogIndex, NodeId, Outcome,
+    Placement, Position, ReplicaId, ShardId, TableId, Timestamp, TxnId,
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, DecisionSource, DecisionStream,
-    IdRange, LockStrength, LockWait, NodeRecord, PeerService, Peers, Registered, ReplicaStanding, Reserved, ShardStandings,
-    StreamError,
+    IdRange, LockStrength, LockWait, NodeRecord, PeerService, Peers, Registered, ReplicaStanding, Reserved,
+    ShardStandings, StreamError,
 };
 use bytes::Bytes;
 use openraft::ReadPolicy;
@@ -52,9 +52,9 @@ const TERM_BEGINS_WITHIN: Duration = Duration::from_secs(2);
 /// A running node of the adjudicator's group. Clones are handles to the same node.
 ///
 /// Only the leader answers as [`AdjudicatorClient`]; the others say who that is ([`AdjudicatorError::NotLeader`]).
-/// As [`DecisionSource`] every node serves the streams of what it has applied itself: `standings` are those of this
-/// node's state, as of the entry that they name, and may be behind the leader's; `report_durable` has an effect on the
-/// leader only, so a replica beside a follower reports to the leader.
+/// As [`DecisionSource`] every node serves: the streams are of what it has applied itself; `standings` are those of its
+/// own state, as of the entry that they name, and may be behind the leader's; `report_durable` is passed on to the
+/// leader twice a second.
 #[derive(Clone)]
 pub struct Adjudicator {
     pub(crate) inner: Arc<Inner>,
@@ -141,7 +141,7 @@ impl Adjudicator {
         }
         let placement = Mutex::new(Arc::new(node.read().core.placement().clone()));
         let inner = Inner {
-            service: RaftService::new(&node),
+            service: RaftService::new(&node, &shared),
             node,
             shared,
             tasks: Mutex::new(tasks),
@@ -194,6 +194,7 @@ impl Adjudicator {
             tracing::debug!(%error, "shutting down without handing over the lead");
         }
         let Inner { shared, node, .. } = &*self.inner;
+        shared.stopping.send_replace(true);
         // Bound first: the value in the channel must not stay locked while we wait.
         let events = shared.leading.borrow().clone();
         if let Some(events) = events {
@@ -203,7 +204,6 @@ impl Adjudicator {
                 let _ = wait.await;
             }
         }
-        shared.stopping.send_replace(true);
         let tasks = std::mem::take(&mut *self.inner.tasks.lock().expect("no panic happens under this lock"));
         tasks.iter().for_each(JoinHandle::abort);
         for task in tasks {
@@ -286,7 +286,9 @@ impl Adjudicator {
             // Nobody else can lead.
             return Ok(());
         }
-        self.leading().await?;
+        if shared.leading.borrow().is_none() {
+            self.leading().await?;
+        }
         let (node, shared) = (node.clone(), shared.clone());
         rounds.join(move || confirm(node, shared)).await
     }
@@ -426,7 +428,11 @@ impl Adjudicator {
     }
 
     /// Queues footprints as frames that fit into one entry each; how many are in each, and what to wait for.
-    fn enqueue_all(&self, events: &mpsc::Sender<Event>, footprints: Vec<EncodedFootprint>) -> Vec<WaitingFrame> {
+    fn enqueue_all(
+        &self,
+        events: &mpsc::Sender<Event>,
+        footprints: Vec<EncodedFootprint>,
+    ) -> Vec<WaitingFrame> {
         let mut frames = Vec::new();
         let mut rest = footprints.into_iter().peekable();
         while rest.peek().is_some() {
@@ -440,9 +446,8 @@ impl Adjudicator {
             }
             let count = frame.len();
             let (reply, decisions) = oneshot::channel();
-            let queued = self.inner.shared.room().and_then(|()| {
-                self.enqueue(events, Frame::Many(frame, reply))
-            });
+            let queued =
+                self.inner.shared.room().and_then(|()| self.enqueue(events, Frame::Many(frame, reply)));
             frames.push((count, queued.map(|()| decisions)));
         }
         frames
@@ -551,7 +556,8 @@ impl Drop for CancelOnDrop {
 }
 
 /// How many footprints wait together, and for what.
-type WaitingFrame = (usize, Result<oneshot::Receiver<Result<Vec<Decision>, AdjudicatorError>>, AdjudicatorError>);
+type WaitingFrame =
+    (usize, Result<oneshot::Receiver<Result<Vec<Decision>, AdjudicatorError>>, AdjudicatorError>);
 
 /// One round: the others say that they still follow, and everything committed before is applied here.
 async fn confirm(node: Arc<Node>, shared: Arc<Shared>) -> Result<(), AdjudicatorError> {
@@ -751,7 +757,12 @@ impl DecisionSource for Adjudicator {
     }
 
     fn report_durable(&self, shard: ShardId, replica: ReplicaId, durable: Position) {
-        // The next report says more than a lost one did.
-        self.notify(Event::Durable(shard, replica, durable));
+        if self.inner.shared.leading.borrow().is_some() {
+            // The next report says more than a lost one did.
+            return self.notify(Event::Durable(shard, replica, durable));
+        }
+        let mut reported = self.inner.shared.durable.lock().expect("no panic happens under this lock");
+        let known = reported.entry((shard, replica)).or_default();
+        *known = durable.max(*known);
     }
 }

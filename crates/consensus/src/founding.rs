@@ -81,6 +81,8 @@ impl Standing {
 
 /// How often the others are asked.
 const ASK_EVERY: Duration = Duration::from_millis(100);
+/// After so many questions without a cluster an operator is told what is waited for.
+const SAY_EVERY: u32 = 50;
 /// How long an answer is waited for.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
@@ -95,6 +97,7 @@ pub async fn found(
 ) -> Result<(), String> {
     let makes_it = founders.keys().next() == Some(&me);
     let others: Vec<NodeId> = founders.keys().copied().filter(|node| *node != me).collect();
+    let mut asked = 0_u32;
     loop {
         let standings = ask_all(&others, contacts).await;
         if standings.contains(&Some(Standing::Member { you_vote: true }))
@@ -103,9 +106,8 @@ pub async fn found(
             admission.send_replace(Admission::Lost);
             return Ok(());
         }
-        let nobody_has_anything = standings
-            .iter()
-            .all(|standing| matches!(standing, Some(Standing::Empty | Standing::Ready)));
+        let nobody_has_anything =
+            standings.iter().all(|standing| matches!(standing, Some(Standing::Empty | Standing::Ready)));
         // A cluster that exists without this node will add it when its operator says so.
         let exists_without = standings.contains(&Some(Standing::Member { you_vote: false }));
         if nobody_has_anything || exists_without {
@@ -123,6 +125,10 @@ pub async fn found(
         }
         if !makes_it && raft.is_initialized().await.map_err(|fatal| fatal.to_string())? {
             return Ok(());
+        }
+        asked += 1;
+        if asked.is_multiple_of(SAY_EVERY) {
+            tracing::info!(?founders, "waiting until all founders have answered");
         }
         tokio::time::sleep(ASK_EVERY).await;
     }

@@ -1,167 +1,24 @@
 //! Three nodes and more in one process, over peers in memory whose connections a test can cut.
 
 use crate::fs::{Crash, Memory};
+use crate::memory_peers::MemoryNetwork;
+use crate::raft::wire::{Hello, Offer};
 use crate::{Adjudicator, Agreement, Founding, MembershipError, Options, wal};
 use assize_model::*;
-use assize_ports::{
-    AdjudicatorClient, AdjudicatorError, BoxFuture, Channel, ChannelReceiver, ChannelSender, DecisionSource,
-    NodeRecord, PeerError, PeerService, Peers, Registered, Service,
-};
+use assize_ports::{AdjudicatorClient, AdjudicatorError, DecisionSource, NodeRecord, Registered, Service};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// Nothing that is waited for takes longer than this, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// The network between the nodes of one test.
-#[derive(Clone, Default)]
-struct Net {
-    services: Arc<Mutex<BTreeMap<NodeId, Arc<dyn PeerService>>>>,
-    cuts: Arc<watch::Sender<BTreeSet<(NodeId, NodeId)>>>,
-    /// Bytes of channel messages that went to a node.
-    sent: Arc<Mutex<BTreeMap<NodeId, u64>>>,
-}
-
-impl Net {
-    fn is_cut(cuts: &BTreeSet<(NodeId, NodeId)>, a: NodeId, b: NodeId) -> bool {
-        cuts.contains(&(a.min(b), a.max(b)))
-    }
-
-    /// Cuts a node off from all others.
-    fn isolate(&self, node: NodeId, others: impl IntoIterator<Item = NodeId>) {
-        self.cuts.send_modify(|cuts| {
-            cuts.extend(others.into_iter().filter(|o| *o != node).map(|o| (node.min(o), node.max(o))));
-        });
-    }
-
-    fn heal(&self) {
-        self.cuts.send_modify(BTreeSet::clear);
-    }
-
-    fn serve(&self, node: NodeId, service: Option<Arc<dyn PeerService>>) {
-        let mut services = self.services.lock().unwrap();
-        match service {
-            Some(service) => services.insert(node, service),
-            None => services.remove(&node),
-        };
-    }
-
-    fn peers(&self, me: NodeId) -> Arc<dyn Peers> {
-        Arc::new(MemoryPeers { net: self.clone(), me })
-    }
-}
-
-struct MemoryPeers {
-    net: Net,
-    me: NodeId,
-}
-
-impl MemoryPeers {
-    fn reach(&self, to: NodeId) -> Result<Arc<dyn PeerService>, PeerError> {
-        let service = self.net.services.lock().unwrap().get(&to).cloned();
-        match service {
-            Some(service) if !Net::is_cut(&self.net.cuts.borrow(), self.me, to) => Ok(service),
-            _ => Err(PeerError::Unreachable { node: to, reason: "cut off".into() }),
-        }
-    }
-
-    /// Completes when the connection is cut.
-    fn cut(&self, to: NodeId) -> impl Future<Output = ()> + Send + use<> {
-        let (mut cuts, me) = (self.net.cuts.subscribe(), self.me);
-        async move {
-            let _ = cuts.wait_for(|cuts| Net::is_cut(cuts, me, to)).await;
-        }
-    }
-}
-
-fn lost(node: NodeId) -> PeerError {
-    PeerError::ReplyLost { node, reason: "the connection was cut".into() }
-}
-
-impl Peers for MemoryPeers {
-    fn call(
-        &self,
-        to: NodeId,
-        _service: Service,
-        request: Bytes,
-        limit: Duration,
-    ) -> BoxFuture<'_, Result<Bytes, PeerError>> {
-        Box::pin(async move {
-            let service = self.reach(to)?;
-            tokio::select! {
-                answer = service.call(self.me, request) => {
-                    answer.map_err(|reason| PeerError::Refused { node: to, reason })
-                }
-                () = self.cut(to) => Err(lost(to)),
-                () = tokio::time::sleep(limit) => Err(lost(to)),
-            }
-        })
-    }
-
-    fn open(
-        &self,
-        to: NodeId,
-        _service: Service,
-        hello: Bytes,
-        _limit: Duration,
-    ) -> BoxFuture<'_, Result<Channel, PeerError>> {
-        Box::pin(async move {
-            let service = self.reach(to)?;
-            let (there, from_here) = mpsc::channel(16);
-            let (here, from_there) = mpsc::channel(16);
-            let end = |node, sender, receiver| Channel {
-                sender: Box::new(MemorySender { node, sender, net: self.net.clone() }),
-                receiver: Box::new(MemoryReceiver { receiver }),
-            };
-            let theirs = end(self.me, here, from_here);
-            let (me, cut) = (self.me, self.cut(to));
-            tokio::spawn(async move {
-                tokio::select! {
-                    _ = service.open(me, hello, theirs) => {}
-                    () = cut => {}
-                }
-            });
-            Ok(end(to, there, from_there))
-        })
-    }
-
-    fn learn(&self, _node: NodeId, _address: Option<String>) {}
-}
-
-struct MemorySender {
-    node: NodeId,
-    sender: mpsc::Sender<Bytes>,
-    net: Net,
-}
-
-impl ChannelSender for MemorySender {
-    fn send(&mut self, message: Bytes) -> BoxFuture<'_, Result<(), PeerError>> {
-        Box::pin(async move {
-            *self.net.sent.lock().unwrap().entry(self.node).or_default() += message.len() as u64;
-            self.sender.send(message).await.map_err(|_| lost(self.node))
-        })
-    }
-}
-
-struct MemoryReceiver {
-    receiver: mpsc::Receiver<Bytes>,
-}
-
-impl ChannelReceiver for MemoryReceiver {
-    fn receive(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, PeerError>> {
-        Box::pin(async move { Ok(self.receiver.recv().await) })
-    }
-}
-
 /// The nodes of one test.
 struct Group {
-    net: Net,
+    net: MemoryNetwork,
     founders: BTreeMap<NodeId, String>,
     disks: BTreeMap<NodeId, Memory>,
     nodes: BTreeMap<NodeId, Adjudicator>,
@@ -190,7 +47,7 @@ impl Group {
     async fn found() -> Group {
         let founders = ALL.map(|node| (node, address(node))).into();
         let mut group =
-            Group { net: Net::default(), founders, disks: BTreeMap::new(), nodes: BTreeMap::new() };
+            Group { net: MemoryNetwork::default(), founders, disks: BTreeMap::new(), nodes: BTreeMap::new() };
         for node in ALL {
             group.start(node, Founding::Together(group.founders.clone())).await;
         }
@@ -198,10 +55,10 @@ impl Group {
     }
 
     async fn start(&mut self, id: NodeId, founding: Founding) {
-        let disk = self.disks.entry(id).or_insert_with(Memory::new).clone();
+        let disk = self.disks.entry(id).or_default().clone();
         let peers = Some(self.net.peers(id));
         let node = Adjudicator::open_on(Arc::new(disk), options(id, founding), peers).await.unwrap();
-        self.net.serve(id, Some(node.raft_service()));
+        self.net.serve(id, Service::Raft, Some(node.raft_service()));
         self.nodes.insert(id, node);
     }
 
@@ -212,7 +69,7 @@ impl Group {
 
     /// Ends a node as a power cut does: nothing is said to anybody, and what was not synced is gone.
     async fn kill(&mut self, id: NodeId) {
-        self.net.serve(id, None);
+        self.net.serve(id, Service::Raft, None);
         self.net.isolate(id, self.nodes.keys().copied());
         let node = self.nodes.remove(&id).unwrap();
         let disk = self.disks[&id].clone();
@@ -325,10 +182,7 @@ impl Frontend {
 }
 
 /// Asks one node after the other until the leader has answered.
-async fn insist<T>(
-    group: &Group,
-    ask: impl AsyncFn(&Adjudicator) -> Result<T, AdjudicatorError>,
-) -> T {
+async fn insist<T>(group: &Group, ask: impl AsyncFn(&Adjudicator) -> Result<T, AdjudicatorError>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         for node in group.nodes.values() {
@@ -423,7 +277,10 @@ async fn when_the_leader_dies_another_leads_and_nothing_acknowledged_is_lost() {
     }
     let timestamps: BTreeSet<Timestamp> = acknowledged.iter().map(|(_, commit_ts)| *commit_ts).collect();
     assert_eq!(timestamps.len(), acknowledged.len());
-    assert!(acknowledged.is_sorted_by_key(|(_, commit_ts)| *commit_ts), "a new leader begins above the old one");
+    assert!(
+        acknowledged.is_sorted_by_key(|(_, commit_ts)| *commit_ts),
+        "a new leader begins above the old one"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -530,6 +387,27 @@ async fn forget_the_beginning(group: &Group, frontend: &mut Frontend, ids: &[Nod
         assert!(Instant::now() < deadline, "the log is never forgotten");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_beside_a_follower_is_heard_by_the_leader() {
+    let group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let leader = group.leader().await;
+    let follower = ALL.into_iter().find(|node| *node != leader).unwrap();
+    frontend.commit(&group, "a").await;
+    group.agree(&ALL).await;
+    let stats = group.node(follower).stats();
+    let position = Position { index: stats.applied, closed_ts: stats.closed_ts };
+    group.node(follower).report_durable(ShardId(1), ReplicaId(1), position);
+    eventually("everybody knows what was persisted", async || {
+        for id in ALL {
+            let standings = DecisionSource::standings(group.node(id), ShardId(1)).await.unwrap();
+            standings.replicas.iter().find(|standing| standing.durable >= position.index)?;
+        }
+        Some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -666,7 +544,7 @@ async fn a_leader_that_shuts_down_hands_over_and_answers_what_is_on_its_way() {
         // Somebody took over before it went: nobody had to notice its death.
         let leads = group.leader_among(&others).await;
         assert_ne!(leads, leader);
-        group.net.serve(leader, None);
+        group.net.serve(leader, Service::Raft, None);
         drop(going);
         frontend.commit(&group, "b").await;
         group.restart(leader).await;
@@ -683,9 +561,8 @@ async fn a_frame_of_footprints_is_answered_one_by_one_in_its_order() {
     for n in 0..300 {
         footprints.push(frontend.put(&group, &format!("k{}", n % 200), b"v".to_vec()).await);
     }
-    let encode = |footprint: &Footprint| {
-        assize_adjudicator::EncodedFootprint::new(footprint).unwrap().bytes().clone()
-    };
+    let encode =
+        |footprint: &Footprint| assize_adjudicator::EncodedFootprint::new(footprint).unwrap().bytes().clone();
     let mut frame: Vec<Bytes> = footprints.iter().map(encode).collect();
     frame.insert(7, Bytes::from_static(b"no footprint"));
     let answers = group.node(leader).commit_many(frame.clone()).await;
@@ -722,7 +599,75 @@ async fn reservations_end_with_the_lead() {
     let again = insist(&group, async |node| {
         node.reserve(waiter, &[KeyHash(1)], exclusive, assize_ports::LockWait::NoWait).await
     });
-    assert!(matches!(again.await, assize_ports::Reserved::Granted { .. }), "the new leader knows of no holder");
+    assert!(
+        matches!(again.await, assize_ports::Reserved::Granted { .. }),
+        "the new leader knows of no holder"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_to_another_state_is_found_out_and_stops() {
+    let group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let leader = group.leader().await;
+    let wrong = ALL.into_iter().find(|node| *node != leader).unwrap();
+    group.agree(&ALL).await;
+    // From here on one node commits what the others refuse.
+    let rules = assize_adjudicator::Rules::only(assize_adjudicator::Rule::FirstCommitterWins);
+    let careless = assize_adjudicator::Options { disabled_rules: rules };
+    group.node(wrong).inner.node.tamper(|state| {
+        let checkpoint = state.core.encode_checkpoint();
+        state.core = assize_adjudicator::Adjudicator::decode_checkpoint(careless, &checkpoint).unwrap();
+    });
+    // Both are put into one entry, so that the second is not refused before it.
+    let first = frontend.put(&group, "k", b"1".to_vec()).await;
+    let second = frontend.put(&group, "k", b"2".to_vec()).await;
+    let encode =
+        |footprint: &Footprint| assize_adjudicator::EncodedFootprint::new(footprint).unwrap().bytes().clone();
+    let answers = group.node(leader).commit_many(vec![encode(&first), encode(&second)]).await;
+    assert!(matches!(answers[..], [Ok(Decision::Commit { .. }), Ok(Decision::Abort { .. })]), "{answers:?}");
+
+    let compared = group.node(leader).verify_replicas().await.unwrap();
+    assert_eq!(compared.agreement(), Agreement::OthersDiffer, "{compared:?}");
+    let why = tokio::time::timeout(PATIENCE, group.node(wrong).failed()).await.unwrap();
+    assert!(why.contains("hash"), "{why}");
+    assert!(group.node(wrong).status().divergence.is_some());
+    eventually("the leader raises the alarm", async || group.node(leader).status().divergence).await;
+    // The others go on.
+    let right: Vec<NodeId> = ALL.into_iter().filter(|node| *node != wrong).collect();
+    let third = frontend.put_on(&group, leader).await;
+    assert!(group.node(group.leader_among(&right).await).commit(third).await.unwrap().is_commit());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_that_was_cut_off_goes_on_where_it_stood_and_a_damaged_one_is_refused() {
+    let group = Group::found().await;
+    let leader = group.leader().await;
+    let to = ALL.into_iter().find(|node| *node != leader).unwrap();
+    let vote = {
+        let metrics = group.node(leader).inner.node.raft.metrics();
+        let vote = openraft::async_runtime::WatchReceiver::borrow_watched(&metrics).vote;
+        vote
+    };
+    let hello = Hello::Checkpoint(Offer { vote, last: None, len: 10, crc: 0 }).encode();
+    let peers = group.net.peers(leader);
+    peers.learn(to, Some(address(to)));
+    let has = async |channel: &mut assize_ports::Channel| {
+        let has = channel.receiver.receive().await.unwrap().unwrap();
+        assize_codec::Reader::new(&has).u64().unwrap()
+    };
+    let mut channel = peers.open(to, Service::Raft, hello.clone(), PATIENCE).await.unwrap();
+    assert_eq!(has(&mut channel).await, 0);
+    channel.sender.send(Bytes::from_static(b"12345")).await.unwrap();
+    drop(channel);
+    let mut channel = peers.open(to, Service::Raft, hello.clone(), PATIENCE).await.unwrap();
+    assert_eq!(has(&mut channel).await, 5, "the rest only");
+    channel.sender.send(Bytes::from_static(b"67890")).await.unwrap();
+    // Its checksum is not the one announced: nothing is installed and nothing is answered.
+    assert_eq!(channel.receiver.receive().await.unwrap(), None);
+    let mut channel = peers.open(to, Service::Raft, hello, PATIENCE).await.unwrap();
+    assert_eq!(has(&mut channel).await, 0, "what was damaged is not kept");
+    assert!(group.node(to).stats().applied > LogIndex(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -739,8 +684,10 @@ async fn every_node_learns_who_the_nodes_are() {
         version: "0.2.0".into(),
         cluster_version: 1,
     };
-    group.node(leader).set_node(record.clone()).await.unwrap();
-    assert_eq!(group.node(leader).nodes().await.unwrap(), [record.clone()]);
+    // Whoever is asked, it is the leader who does it.
+    let follower = ALL.into_iter().find(|node| *node != leader).unwrap();
+    group.node(follower).enter(record.clone()).await.unwrap();
+    assert_eq!(group.node(leader).nodes().await.unwrap(), std::slice::from_ref(&record));
     group.agree(&ALL).await;
     group.kill(NodeId(3)).await;
     group.restart(NodeId(3)).await;

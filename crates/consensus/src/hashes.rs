@@ -9,6 +9,7 @@ use assize_codec::Reader;
 use assize_model::{LogIndex, NodeId};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -35,6 +36,26 @@ pub struct Comparison {
     pub hash: u64,
     /// Those of the others; `None` if one could not be asked, or did not say in time.
     pub others: BTreeMap<NodeId, Option<u64>>,
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let equal = self.others.values().filter(|hash| **hash == Some(self.hash)).count() + 1;
+        write!(
+            f,
+            "{equal} of {} adjudicators have equal states after {}",
+            self.others.len() + 1,
+            self.index
+        )?;
+        for (node, hash) in &self.others {
+            match hash {
+                None => write!(f, "; {node} did not answer")?,
+                Some(hash) if *hash != self.hash => write!(f, "; the state of {node} differs")?,
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What follows from a comparison.

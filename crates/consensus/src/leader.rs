@@ -24,7 +24,8 @@ use crate::terms::{Leadership, ended};
 use assize_adjudicator::command::{Acknowledgement, DurableReport, SnapshotReport};
 use assize_adjudicator::{Batch, Command, EncodedFootprint, Reply, Sequencer};
 use assize_model::{
-    BatchNumber, Decision, FrontendEpoch, FrontendId, LogIndex, NodeId, Position, ReplicaId, ShardId, Timestamp, TxnId,
+    BatchNumber, Decision, FrontendEpoch, FrontendId, LogIndex, NodeId, Position, ReplicaId, ShardId,
+    Timestamp, TxnId,
 };
 use assize_ports::AdjudicatorError;
 use futures_util::stream::{FuturesUnordered, StreamExt};

@@ -44,6 +44,7 @@ mod housekeeping;
 mod leader;
 mod locks;
 mod membership;
+pub mod memory_peers;
 mod node;
 mod options;
 mod placement;

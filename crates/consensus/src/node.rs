@@ -12,7 +12,7 @@ use crate::state::State;
 use crate::streams::Streams;
 use crate::terms::Leadership;
 use crate::wal::Wal;
-use assize_model::NodeId;
+use assize_model::{NodeId, Position, ReplicaId, ShardId};
 use assize_ports::AdjudicatorError;
 use openraft::BasicNode;
 use openraft::async_runtime::WatchReceiver;
@@ -115,6 +115,12 @@ impl Node {
         self.state.read().expect("a panic in apply ends the node")
     }
 
+    /// Does something to the state that no log says, to see what comes of it.
+    #[cfg(test)]
+    pub fn tamper(&self, how: impl FnOnce(&mut State)) {
+        how(&mut self.state.write().expect("a panic in apply ends the node"));
+    }
+
     /// The log.
     pub fn wal(&self) -> &Wal {
         &self.wal
@@ -186,8 +192,10 @@ fn raft_config(options: &Options) -> io::Result<openraft::Config> {
     let config = openraft::Config {
         cluster_name: "assize".into(),
         heartbeat_interval: heartbeat,
+        // A follower waits for as long as the leader may believe in its lead (the maximum), and then for a time
+        // between the two: with 100 ms somebody else leads within a second.
         election_timeout_min: 3 * heartbeat,
-        election_timeout_max: 6 * heartbeat,
+        election_timeout_max: 4 * heartbeat,
         // A node that comes back first asks whether it would be elected, so that it deposes nobody.
         enable_pre_vote: Some(true),
         // Checkpoints are taken and the log is purged when replicas have persisted enough, not before.
@@ -213,6 +221,8 @@ pub struct Shared {
     pub stopping: watch::Sender<bool>,
     /// What came of the last comparison of states, if they were not equal.
     pub divergence: Mutex<Option<String>>,
+    /// Durable positions of replicas beside this node that the leader has not been told of yet.
+    pub durable: Mutex<BTreeMap<(ShardId, ReplicaId), Position>>,
     /// Footprints that wait for their place in an entry.
     pub waiting: AtomicUsize,
     fs: Arc<dyn FileSystem>,
@@ -232,6 +242,7 @@ impl Shared {
             leading: watch::Sender::new(None),
             stopping: watch::Sender::new(false),
             divergence: Mutex::default(),
+            durable: Mutex::default(),
             waiting: AtomicUsize::new(0),
             fs,
             wal: node.wal.clone(),

@@ -28,7 +28,7 @@ pub struct Options {
     pub queue_max: usize,
     /// How this node begins if its disk is empty.
     pub founding: Founding,
-    /// How often the leader says that it lives. A follower that hears nothing for 3 to 6 of these calls an election.
+    /// How often the leader says that it lives. A follower that hears nothing for 7 to 8 of these calls an election.
     pub heartbeat: Duration,
     /// How often the nodes compare the hashes of their states while transactions are decided.
     pub compare_every: Duration,

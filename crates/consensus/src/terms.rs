@@ -54,7 +54,9 @@ pub async fn watch_leadership(node: Arc<Node>, shared: Arc<Shared>) {
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
-    shared.leadership.send_modify(|leadership| *leadership = Leadership { leader: None, is_this: false, ..*leadership });
+    shared
+        .leadership
+        .send_modify(|leadership| *leadership = Leadership { leader: None, is_this: false, ..*leadership });
 }
 
 fn leadership(node: &Node, shared: &Shared) -> Leadership {
@@ -62,10 +64,11 @@ fn leadership(node: &Node, shared: &Shared) -> Leadership {
     let metrics = metrics.borrow_watched();
     let leads = metrics.state == ServerState::Leader;
     // Twice as long as any follower waits before it calls an election: somebody else leads, if anybody does.
-    let silence_max = shared.options.heartbeat * 12;
+    let silence_max = shared.options.heartbeat * 8;
     let is_followed = node.is_only_voter()
         || metrics.last_quorum_acked.as_ref().is_none_or(|acked| acked.elapsed() < silence_max);
-    let leader = metrics.current_leader.map(NodeId).filter(|leader| *leader != node.id || leads && is_followed);
+    let leader =
+        metrics.current_leader.map(NodeId).filter(|leader| *leader != node.id || leads && is_followed);
     Leadership { term: metrics.current_term, leader, is_this: leader == Some(node.id) }
 }
 

@@ -83,18 +83,19 @@ impl Slots {
 /// The slots that a replica holds now, and those that it held before a split or move.
 ///
 /// ```text
-///   snapshot_ts ──────────────── until ─────────────▶
+///   snapshot_ts ──────────── until (included) ─────────────▶
 ///   lost slot   │ readable, if routed by an epoch in which it was held │ belongs to another shard
 ///   held slot   │ readable                                             │ readable
 ///
-///   snapshot_ts ──────────────── from ──────────────▶
+///   snapshot_ts ──────────── from (included) ──────────────▶
 ///   gained slot │ readable, if routed by an epoch in which it is held  │ readable
 /// ```
 ///
-/// A scan that was routed by an old placement may finish at its old snapshot, so a lost slot stays readable below the move
-/// until the low-water mark has passed it. A scan that was routed by the new placement asks the new owner for it, and must
-/// not find it here as well. With a gained slot it is the other way round: its history was copied, but who was routed by an old
-/// placement asks its former owner.
+/// A scan that was routed by an old placement may finish at its old snapshot, so a lost slot stays readable up to the move
+/// until the low-water mark has passed it. The move's own timestamp is included: what was committed up to it was committed
+/// here, and a read that was admitted at it may find that the move has come in between. A scan that was routed by the new
+/// placement asks the new owner for it, and must not find it here as well. With a gained slot it is the other way round: its
+/// history was copied, but who was routed by an old placement asks its former owner.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Ownership {
     /// Held now.
@@ -108,7 +109,7 @@ pub struct Ownership {
 /// Slots that moved away.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lost {
-    /// The closed timestamp of the entry that moved them.
+    /// The closed timestamp of the entry that moved them: every commit of theirs up to it is here, and none above it.
     pub until: Timestamp,
     /// The shard's last epoch in which they were held.
     pub epoch: Epoch,
@@ -153,13 +154,13 @@ impl Ownership {
     #[inline]
     pub fn shows(&self, slot: Slot, snapshot_ts: Timestamp, routed_by: Option<Epoch>) -> bool {
         let is_from_before = |gained: &Gained| {
-            snapshot_ts < gained.from
+            snapshot_ts <= gained.from
                 && routed_by.is_none_or(|epoch| epoch < gained.epoch)
                 && gained.slots.contains(slot)
         };
         self.held.contains(slot) && !self.gained.iter().any(is_from_before)
             || self.lost.iter().any(|lost| {
-                snapshot_ts < lost.until
+                snapshot_ts <= lost.until
                     && routed_by.is_none_or(|epoch| epoch <= lost.epoch)
                     && lost.slots.contains(slot)
             })
@@ -186,8 +187,8 @@ impl Ownership {
 
     /// Forgets losses and gains that make no difference to a snapshot at or above the low-water mark.
     pub fn forget_below(&mut self, low_water: Timestamp) {
-        self.lost.retain(|lost| low_water < lost.until);
-        self.gained.retain(|gained| low_water < gained.from);
+        self.lost.retain(|lost| low_water <= lost.until);
+        self.gained.retain(|gained| low_water <= gained.from);
     }
 }
 
@@ -197,18 +198,19 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_lost_slot_is_readable_below_the_move_only() {
+    fn a_lost_slot_is_readable_up_to_the_move_only() {
         let mut ownership = Ownership::new(Slots::all());
         ownership.change(Slots::new(vec![(Slot(0), Slot(9))]), changed(50, 1));
         assert!(ownership.shows(Slot(3), Timestamp(99), Some(Epoch(2))));
         assert!(ownership.shows(Slot(10), Timestamp(49), Some(Epoch(1))));
         assert!(ownership.shows(Slot(10), Timestamp(49), None));
         assert!(!ownership.shows(Slot(10), Timestamp(49), Some(Epoch(2))), "its new owner is asked");
-        assert!(!ownership.shows(Slot(10), Timestamp(50), Some(Epoch(1))));
-        assert!(ownership.keeps(Slot(10)));
-        ownership.forget_below(Timestamp(49));
+        assert!(ownership.shows(Slot(10), Timestamp(50), Some(Epoch(1))));
+        assert!(!ownership.shows(Slot(10), Timestamp(51), Some(Epoch(1))));
         assert!(ownership.keeps(Slot(10)));
         ownership.forget_below(Timestamp(50));
+        assert!(ownership.keeps(Slot(10)));
+        ownership.forget_below(Timestamp(51));
         assert!(!ownership.keeps(Slot(10)));
     }
 

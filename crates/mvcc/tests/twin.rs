@@ -135,7 +135,7 @@ impl World {
         let mut shard_commits = Vec::new();
         for (n, (is_prepared, writes)) in commits.iter().enumerate() {
             // One write per key and transaction, as write buffers have it.
-            let bound = self.twin.bound(base);
+            let bound = self.twin.bound(base.next());
             let by_key: BTreeMap<u8, (u8, u8)> =
                 writes.iter().filter(|w| w.0 < bound).map(|w| (w.0, *w)).collect();
             let mutations: Vec<Mutation> = by_key.values().map(mutation).collect();
@@ -172,12 +172,13 @@ impl World {
                 self.push(entry);
             }
             Step::MoveAway(first) => {
-                if *first >= self.twin.bound(self.closed()) {
+                if *first >= self.twin.bound(self.closed().next()) {
                     return;
                 }
                 let mut entry = self.entry(Vec::new(), None);
                 entry.slots = Some(vec![(Slot(0), Slot(u16::from(*first) * 6000 - 1))]);
-                self.twin.bounds.insert(entry.position.closed_ts, *first);
+                // A snapshot of the move itself still shows them.
+                self.twin.bounds.insert(entry.position.closed_ts.next(), *first);
                 self.push(entry);
             }
             Step::Collect(budget) => {

@@ -278,6 +278,7 @@ pub struct JobInfo {
 
 /// What one node tells an operator about itself: other nodes gather these.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NodeReport {
     /// Connections.
     pub sessions: Vec<SessionInfo>,
@@ -289,10 +290,13 @@ pub struct NodeReport {
     pub digests: Vec<DigestInfo>,
     /// Slow statements, newest first.
     pub slow: Vec<SlowStatement>,
+    /// Those of the winners asked for that this node ran and still remembers.
+    pub winners: Vec<ConflictSide>,
 }
 
 /// Which parts of a [`NodeReport`] are wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ReportParts {
     /// Connections.
     pub sessions: bool,
@@ -304,6 +308,93 @@ pub struct ReportParts {
     pub digests: bool,
     /// Slow statements.
     pub slow: bool,
+    /// Transactions that won conflicts elsewhere, as `TxnId` prints: who ran them, and what they did. See
+    /// [`crate::unknown_winners`].
+    pub winners: Vec<String>,
+}
+
+/// A database.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DatabaseInfo {
+    /// Its number.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// How many tables it has.
+    pub tables: u32,
+    /// Default collation.
+    pub collation: String,
+}
+
+/// A column, as far as an operator cares.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ColumnInfo {
+    /// Its name.
+    pub name: String,
+    /// Its type, as SQL writes it: `decimal(10,2) unsigned`.
+    pub kind: String,
+    /// Whether it may be NULL.
+    pub is_nullable: bool,
+}
+
+/// An index.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IndexInfo {
+    /// `PRIMARY` or its name.
+    pub name: String,
+    /// Its columns, in order.
+    pub columns: Vec<String>,
+    /// Whether values are unique.
+    pub is_unique: bool,
+    /// `public`, or which step of its build it is at.
+    pub state: String,
+}
+
+/// A table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TableInfo {
+    /// Its database's name.
+    pub database: String,
+    /// Its name.
+    pub name: String,
+    /// Its number; never reused.
+    pub id: u32,
+    /// How often its definition has changed.
+    pub version: u32,
+    /// The columns whose values place a row on a shard.
+    pub sharding_columns: Vec<String>,
+    /// Its columns, in order.
+    pub columns: Vec<ColumnInfo>,
+    /// Its indexes, the primary key first.
+    pub indexes: Vec<IndexInfo>,
+}
+
+/// Databases and tables, by name.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SchemaInfo {
+    /// How often the catalog as a whole has changed.
+    pub version: u64,
+    /// All databases.
+    pub databases: Vec<DatabaseInfo>,
+    /// All tables of all databases.
+    pub tables: Vec<TableInfo>,
+}
+
+/// What a frontend has done since it started; two of these, a while apart, give rates.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct TrafficInfo {
+    /// Where.
+    pub node: u64,
+    /// When the counters were read, in microseconds since the Unix epoch, by the node's own clock.
+    pub at_micros: i64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Transactions aborted by the system.
+    pub aborts: u64,
+    /// Statements run.
+    pub statements: u64,
+    /// Connections now.
+    pub connections: u64,
 }
 
 /// What an operator can have done.
@@ -403,12 +494,17 @@ pub trait ClusterView: Send + Sync {
     fn members(&self) -> BoxFuture<'_, Result<Members, ClusterError>>;
     /// All shards.
     fn shards(&self) -> BoxFuture<'_, Result<Vec<ShardInfo>, ClusterError>>;
-    /// The reports of all nodes that answer, put together.
+    /// The reports of all nodes that answer, put together ([`NodeReport::put_together`]), with the winners of conflicts
+    /// completed as far as any node remembers them.
     fn report(&self, parts: ReportParts) -> BoxFuture<'_, Result<NodeReport, ClusterError>>;
     /// What became of a transaction.
     fn outcome(&self, txn: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>>;
     /// Long work of the last day, newest first.
     fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobInfo>, ClusterError>>;
+    /// Databases and tables, as this node's catalog has them now.
+    fn schema(&self) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>>;
+    /// The counters of every frontend that answers.
+    fn traffic(&self) -> BoxFuture<'_, Result<Vec<TrafficInfo>, ClusterError>>;
     /// Does something, or with `validate_only` says whether it could be done. `who` goes into the audit log.
     fn act<'a>(
         &'a self,

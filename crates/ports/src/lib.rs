@@ -19,6 +19,7 @@
 
 mod adjudicator;
 mod cluster;
+mod conflict;
 mod peers;
 mod placement;
 mod query;
@@ -27,6 +28,7 @@ mod stream;
 
 pub use adjudicator::*;
 pub use cluster::*;
+pub use conflict::*;
 pub use peers::*;
 pub use placement::*;
 pub use query::*;

@@ -339,4 +339,8 @@ pub trait ServerView: Send + Sync {
     fn lock_holder(&self, name: &str) -> Option<u32>;
     /// Statement digests: (digest text, count, total microseconds, rows, errors), most time first.
     fn digests(&self) -> Vec<(String, u64, u64, u64, u64)>;
+    /// The cluster, for SHOW CONFLICTS and its like; `None` in a process that has no view of it.
+    fn cluster(&self) -> Option<Arc<dyn crate::ClusterView>> {
+        None
+    }
 }

@@ -33,6 +33,7 @@ pub mod show;
 pub mod testing;
 
 mod cache;
+mod cluster;
 mod deep;
 mod engine;
 mod statement;

@@ -3,7 +3,7 @@
 use crate::engine::{Engine, explain_columns, explain_plan, text_column};
 use crate::expr::Runtime;
 use crate::plan::Planned;
-use crate::{acl, check_table, ddl, dml, show};
+use crate::{acl, check_table, cluster, ddl, dml, show};
 use assize_model::SqlError;
 use assize_ports::{Executed, ResultColumn, ResultSink, StatementContext};
 use assize_sql::{ExplainFormat, Insert, Statement};
@@ -20,6 +20,7 @@ impl Engine {
             Statement::Show(what) => show::describe_show(what, context).await,
             Statement::Describe { table, .. } => show::describe_columns(table, context),
             Statement::TableMaintenance { verb, .. } => Ok(check_table::columns(*verb)),
+            Statement::AlterCluster { .. } => Ok(show::cluster::done(None).result_columns()),
             _ => Ok(Vec::new()),
         }
     }
@@ -90,6 +91,10 @@ impl Engine {
                 ddl::recycle::undrop_database(name, *id, rename_to.as_deref(), context).await
             }
             Statement::PurgeDropped { id } => ddl::recycle::purge(*id, context).await,
+            Statement::AlterCluster { action, validate_only } => {
+                let done = cluster::alter(action, *validate_only, context).await?;
+                show::cluster::done(Some(&done)).send(sink).await
+            }
             Statement::Show(what) => show::show(what, context, sink).await,
             Statement::Describe { table, column } => {
                 show::describe(table, column.as_deref(), context, sink).await

@@ -1,6 +1,10 @@
 //! A session and a store in memory, for tests of this crate: one transaction that is always open, four
 //! pretended shards, a catalog that changes at once.
 
+mod fake_cluster;
+
+pub use fake_cluster::FakeCluster;
+
 use crate::Engine;
 use assize_catalog::{Catalog, ChangeBuilder, Database, User};
 use assize_model::{
@@ -274,6 +278,20 @@ impl Session {
         &mut self.context
     }
 
+    /// From now on the process has this view of a cluster.
+    pub fn joins(&mut self, cluster: Arc<dyn ClusterView>) {
+        self.context.server.cluster = Some(cluster);
+    }
+
+    /// From now on statements run as this user, who has these global privileges and no others.
+    pub fn becomes(&mut self, name: &str, privileges: &[&str]) {
+        let mut user = User::clone(&self.context.user);
+        user.name = name.into();
+        user.global = privileges.iter().map(|privilege| Arc::from(*privilege)).collect();
+        user.grant_option.clear();
+        self.context.user = Arc::new(user);
+    }
+
     /// How many keys are stored.
     pub fn stored(&self) -> usize {
         lock(&self.world).rows.len()
@@ -380,7 +398,7 @@ impl MemoryContext {
             rows_changed: -1,
             last_id: 0,
             transaction: MemoryTransaction { world: world.clone() },
-            server: MemoryServer { world: world.clone() },
+            server: MemoryServer { world: world.clone(), cluster: None },
             world,
         }
     }
@@ -662,6 +680,7 @@ impl Transaction for MemoryTransaction {
 
 struct MemoryServer {
     world: Shared,
+    cluster: Option<Arc<dyn ClusterView>>,
 }
 
 impl ServerView for MemoryServer {
@@ -715,5 +734,9 @@ impl ServerView for MemoryServer {
 
     fn digests(&self) -> Vec<(String, u64, u64, u64, u64)> {
         Vec::new()
+    }
+
+    fn cluster(&self) -> Option<Arc<dyn ClusterView>> {
+        self.cluster.clone()
     }
 }

@@ -6,9 +6,10 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p assize-query --test golden` writes what comes out; read the difference.
 
-use assize_query::testing::Session;
+use assize_query::testing::{FakeCluster, Session};
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 fn answer(session: &mut Session, sql: &str) -> String {
     let mut out = String::new();
@@ -40,6 +41,9 @@ fn answer(session: &mut Session, sql: &str) -> String {
 fn check(path: &PathBuf) -> Result<(), String> {
     let script = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
     let mut session = Session::default();
+    if path.file_stem().is_some_and(|name| name == "cluster") {
+        session.joins(Arc::new(FakeCluster::default()));
+    }
     let mut actual = String::new();
     let mut statement = String::new();
     let mut skipping = false;

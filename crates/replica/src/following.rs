@@ -211,7 +211,7 @@ impl<E: Engine> Following<E> {
     fn progressed(&mut self, options: &Options, effects: &mut Effects<E>) -> Result<(), StoreError> {
         let closed_ts = self.store.position().closed_ts;
         let low_water = self.store.low_water();
-        self.past_epochs.retain(|_, until| *until > low_water);
+        self.past_epochs.retain(|_, until| *until >= low_water);
         let later = self.reads.split_off(&(Timestamp(closed_ts.0.saturating_add(1)), RequestId(0)));
         for ((snapshot_ts, request), epoch) in std::mem::replace(&mut self.reads, later) {
             self.read(request, snapshot_ts, epoch, options, effects);
@@ -295,8 +295,8 @@ impl<E: Engine> Following<E> {
             if asked > current {
                 return Ok(false);
             }
-            // What was begun under an old placement may finish below the move: this shard still has what it had.
-            let may_finish = || self.past_epochs.get(&asked).is_some_and(|until| snapshot_ts < *until);
+            // What was begun under an old placement may finish up to the move: this shard still has what it had.
+            let may_finish = || self.past_epochs.get(&asked).is_some_and(|until| snapshot_ts <= *until);
             if asked < current && !may_finish() {
                 return Err(ReadRefusal::StaleEpoch { current });
             }

@@ -1,6 +1,8 @@
 //! The command line.
 
+use crate::cert::CertCommand;
 use crate::config;
+use crate::operate::Operate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use figment::value::Value;
 use std::path::PathBuf;
@@ -25,8 +27,14 @@ pub enum Command {
     Sql(SqlOptions),
     /// Run a built-in workload against a server, with a progress line and a final table
     Bench(BenchOptions),
+    /// Make the certificates and the join token of a cluster's nodes
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// Show the effective configuration
     Config(ConfigOptions),
+    /// For operators, through the admin API.
+    #[command(flatten)]
+    Operate(Operate),
 }
 
 /// Options of `assize demo`.
@@ -121,6 +129,15 @@ pub struct BenchOptions {
     /// Rows in the table
     #[arg(long, default_value_t = 10_000)]
     pub rows: u64,
+    /// adjudicate: transactions in one message
+    #[arg(long, default_value_t = 64)]
+    pub frame: usize,
+    /// adjudicate: transactions a second in the open loop
+    #[arg(long, default_value_t = 300_000)]
+    pub rate: u64,
+    /// adjudicate: where the nodes keep their data meanwhile; the default is the system's temporary directory
+    #[arg(long)]
+    pub directory: Option<PathBuf>,
     /// Print one JSON line instead of a table
     #[arg(long)]
     pub json: bool,
@@ -135,6 +152,8 @@ pub enum Workload {
     Point,
     /// Autocommit insert of one row
     Insert,
+    /// The adjudicator alone: three processes, one process, and the kernel without any; takes no URL
+    Adjudicate,
 }
 
 /// Options of `assize config`.

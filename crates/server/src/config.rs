@@ -2,7 +2,7 @@
 //!
 //! Precedence: command-line flags over environment (`ASSIZE_MYSQL__LISTEN`) over the TOML file over defaults.
 
-use assize_model::NodeId;
+use assize_model::{NodeId, Placement, ReplicaId};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::Value;
@@ -53,7 +53,7 @@ pub struct Node {
 }
 
 /// The cluster that a node belongs to. Without `nodes` and `join` a node is a cluster of its own.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cluster {
     /// The nodes that found a new cluster, this one included: `["1=10.0.0.1:7407", …]`, the same on all of them.
@@ -63,6 +63,11 @@ pub struct Cluster {
     pub join: Vec<String>,
     /// A file with the secret that a node shows when it joins, and asks of those who join it. See `assize cert token`.
     pub join_token_file: Option<PathBuf>,
+    /// A node that has not answered for so long is given up: its replicas are made anew elsewhere, if there is a node for
+    /// them.
+    pub replace_after_seconds: u64,
+    /// The log waits so long for the replicas of a node that does not answer; after that they have to be rebuilt.
+    pub uncount_after_seconds: u64,
 }
 
 /// How other nodes reach this one.
@@ -113,6 +118,16 @@ pub enum Role {
     Frontend,
 }
 
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Role::Adjudicator => "adjudicator",
+            Role::Shard => "shard",
+            Role::Frontend => "frontend",
+        })
+    }
+}
+
 /// The MySQL protocol.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -157,6 +172,10 @@ pub struct Shard {
     pub count: u32,
     /// How many replicas each of them gets: 1 or 3, as far as there are nodes.
     pub replicas: u32,
+    /// The nodes that hold the replicas of a new cluster; empty: those of `cluster.nodes`.
+    pub nodes: Vec<u64>,
+    /// A shard with more bytes than this on disk is split by itself. Unset: never.
+    pub split_above_bytes: Option<u64>,
     /// Bytes of RocksDB's block cache, shared by all shards of the process.
     pub cache_bytes: u64,
     /// Bytes of writes kept in memory per process before they are flushed.
@@ -207,6 +226,18 @@ impl Default for Node {
             roles: vec![Role::Adjudicator, Role::Shard, Role::Frontend],
             data: None,
             zone: String::new(),
+        }
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Cluster {
+            nodes: Vec::new(),
+            join: Vec::new(),
+            join_token_file: None,
+            replace_after_seconds: 600,
+            uncount_after_seconds: 300,
         }
     }
 }
@@ -265,7 +296,14 @@ impl Default for Adjudicator {
 
 impl Default for Shard {
     fn default() -> Self {
-        Shard { count: 4, replicas: 3, cache_bytes: 256 << 20, write_buffer_bytes: 128 << 20 }
+        Shard {
+            count: 4,
+            replicas: 3,
+            nodes: Vec::new(),
+            split_above_bytes: None,
+            cache_bytes: 256 << 20,
+            write_buffer_bytes: 128 << 20,
+        }
     }
 }
 
@@ -452,6 +490,26 @@ impl Config {
         !self.cluster.nodes.is_empty() || !self.cluster.join.is_empty()
     }
 
+    /// Where the shards of a new cluster lie: as many replicas as asked for and as there are nodes for (an odd number),
+    /// spread so that every node has its share.
+    pub fn first_placement(&self) -> Result<Placement, ConfigError> {
+        let mut nodes: Vec<NodeId> = self.shard.nodes.iter().map(|node| NodeId(*node)).collect();
+        if nodes.is_empty() {
+            nodes = self.cluster.founders()?.into_iter().map(|(node, _)| node).collect();
+        }
+        if nodes.is_empty() {
+            nodes.push(NodeId(self.node.id));
+        }
+        let most = nodes.len().min(self.shard.replicas as usize);
+        let replicas = if most % 2 == 0 { most - 1 } else { most };
+        let mut placement = Placement::even(self.shard.count, nodes[0]);
+        for (turn, shard) in placement.shards.values_mut().enumerate() {
+            let chosen = (0..replicas).map(|n| nodes[(turn + n) % nodes.len()]);
+            shard.replicas = chosen.enumerate().map(|(n, node)| (ReplicaId(n as u8 + 1), node)).collect();
+        }
+        Ok(placement)
+    }
+
     /// Whether the node performs a role.
     pub fn performs(&self, role: Role) -> bool {
         self.node.roles.contains(&role)
@@ -478,26 +536,35 @@ impl Loaded {
     /// The effective configuration as TOML-like lines, with the origin of each value if asked for.
     pub fn show(&self, with_origin: bool) -> String {
         let mut out = String::new();
-        let value = Value::serialize(&self.config).expect("a configuration is plain data");
-        self.show_value("", &value, with_origin, &mut out);
+        for (key, value, origin) in self.settings() {
+            let _ = write!(out, "{key} = {value}");
+            if with_origin {
+                let _ = write!(out, "  # {origin}");
+            }
+            out.push('\n');
+        }
         out
     }
 
-    fn show_value(&self, path: &str, value: &Value, with_origin: bool, out: &mut String) {
+    /// Every setting in force: dotted key, value, origin.
+    pub fn settings(&self) -> Vec<(String, String, String)> {
+        let mut settings = Vec::new();
+        let value = Value::serialize(&self.config).expect("a configuration is plain data");
+        self.gather("", &value, &mut settings);
+        settings
+    }
+
+    fn gather(&self, path: &str, value: &Value, settings: &mut Vec<(String, String, String)>) {
         if let Value::Dict(_, dict) = value {
             for (key, inner) in dict {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                self.show_value(&path, inner, with_origin, out);
+                self.gather(&path, inner, settings);
             }
             return;
         }
         let text = serde_json::to_string(value).expect("a value is plain data");
-        let _ = write!(out, "{path} = {text}");
-        if with_origin {
-            let origin = self.figment.find_metadata(path).map_or_else(|| "default".to_owned(), origin_of);
-            let _ = write!(out, "  # {origin}");
-        }
-        out.push('\n');
+        let origin = self.figment.find_metadata(path).map_or_else(|| "default".to_owned(), origin_of);
+        settings.push((path.to_owned(), text, origin));
     }
 }
 
@@ -564,6 +631,20 @@ mod tests {
             }
         }
         assert!(seen > 0, "cluster/ holds no TOML file");
+    }
+
+    #[test]
+    fn a_first_placement_spreads_an_odd_number_of_replicas() {
+        let mut config = Config::default();
+        assert_eq!(config.first_placement().unwrap(), Placement::even(4, NodeId(1)));
+        config.shard.nodes = vec![4, 5];
+        assert!(config.first_placement().unwrap().shards.values().all(|shard| shard.replicas.len() == 1));
+        config.shard.nodes = vec![4, 5, 6, 7];
+        let placement = config.first_placement().unwrap();
+        for node in 4..=7 {
+            let held = placement.shards.values().filter(|s| s.replicas.values().any(|n| n.0 == node)).count();
+            assert_eq!(held, 3, "node {node}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `assize demo`: a whole cluster in one process.
 
 use crate::cli::{DemoOptions, parse_settings};
-use crate::node::{self, Node};
+use crate::node::{self, Listeners, Node, Signals};
 use crate::{Failure, config};
 use figment::value::Value;
 use std::io::Write;
@@ -22,7 +22,8 @@ pub async fn run(options: DemoOptions) -> Result<(), Failure> {
     // People read the demo's output; they ask for logs with --set telemetry.log=info.
     flags.push(("telemetry.log".to_owned(), Value::from("warn,openraft=error")));
     flags.extend(parse_settings(&options.settings)?);
-    let mut config = config::load(None, &flags)?.config;
+    let loaded = config::load(None, &flags)?;
+    let mut config = loaded.config.clone();
     if let Some(port) = options.port {
         config.mysql.listen.set_port(port);
     }
@@ -30,14 +31,18 @@ pub async fn run(options: DemoOptions) -> Result<(), Failure> {
     // Whoever asks for any free port runs several of us.
     if options.port == Some(0) {
         config.http.listen.set_port(0);
+        config.admin.listen.set_port(0);
     }
     let http = bind_from(config.http.listen, false).await?;
-    let node = node::start(&config, mysql, http).await?;
+    let admin = bind_from(config.admin.listen, false).await?;
+    let signals = Signals::new()?;
+    let listeners = Listeners { mysql: Some(mysql), http, peers: None, admin };
+    let node = node::start(&config, loaded.settings(), listeners).await?;
     greet(&node, &options)?;
     if let Some(path) = &options.url_file {
         node::write_url_file(path, &node)?;
     }
-    node.serve_until_signal().await
+    node.serve_until_signal(signals).await
 }
 
 /// Binds the address, or, unless `strict`, the next free port after it.
@@ -68,12 +73,14 @@ fn command_name() -> String {
 }
 
 fn greet(node: &Node, options: &DemoOptions) -> std::io::Result<()> {
-    let (host, port) = (node.mysql.ip(), node.mysql.port());
+    let mysql = node.mysql.expect("a demo has a frontend");
+    let (host, port) = (mysql.ip(), mysql.port());
     let url = node.url();
     let mut out = std::io::stdout().lock();
     if options.json {
         let line = serde_json::json!({
-            "url": url, "mysql": node.mysql.to_string(), "http": node.http.to_string(), "shards": node.shards,
+            "url": url, "mysql": mysql.to_string(), "http": node.http.to_string(),
+            "admin": node.admin.to_string(), "shards": node.shards,
             "data": options.data,
         });
         return writeln!(out, "{line}");
@@ -88,6 +95,7 @@ fn greet(node: &Node, options: &DemoOptions) -> std::io::Result<()> {
          connect   mariadb -h {host} -P {port} -u root\n\
          or        {assize} sql --url {url}\n\
          measure   {assize} bench transfer --url {url}\n\
+         status    {assize} status --admin {admin}\n\
          metrics   curl http://{http}/metrics\n\
          data      {kept}\n\n\
          Ctrl-C stops it.",
@@ -95,6 +103,7 @@ fn greet(node: &Node, options: &DemoOptions) -> std::io::Result<()> {
         assize = command_name(),
         shards = node.shards,
         http = node.http,
+        admin = node.admin,
     )?;
     out.flush()
 }

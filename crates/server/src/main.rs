@@ -4,16 +4,21 @@
 //!   main ── cli ──┬─ start, demo ── node::start ──┬─ roles/adjudicator   (consensus: log, apply, stream)
 //!                 │                               ├─ roles/shard × n     (shards: mvcc on RocksDB)
 //!                 │                               ├─ roles/frontend      (wire + session + query)
-//!                 │                               └─ http                (metrics, health)
+//!                 │                               ├─ http, admin         (metrics, health; gRPC)
+//!                 │                               └─ net                 (other nodes), operator (the view of all)
 //!                 ├─ sql ── a small MySQL client
 //!                 ├─ bench ── built-in workloads, through a MySQL connection
+//!                 ├─ status, members, shards, top, … ── operate: the admin API from the shell
+//!                 ├─ cert ── certificates of a cluster
 //!                 └─ config show
 //! ```
 //!
 //! Only this crate reads clocks, environment and arguments, and only `roles` spawns tasks.
 #![allow(clippy::disallowed_methods)] // The house above the pure floors: clocks and threads live here.
 
+mod activation;
 mod bench;
+mod cert;
 mod cli;
 mod client;
 mod clock;
@@ -21,7 +26,10 @@ mod config;
 mod demo;
 mod http;
 mod metrics;
+mod net;
 mod node;
+mod operate;
+mod operator;
 mod roles;
 mod sql_shell;
 mod telemetry;
@@ -33,12 +41,18 @@ use std::process::ExitCode;
 mod exit {
     /// The command was used wrongly.
     pub const USAGE: u8 = 64;
+    /// The request does not fit the state of the cluster.
+    pub const DATA_ERROR: u8 = 65;
+    /// What was asked for, or a file, is not there.
+    pub const NO_INPUT: u8 = 66;
     /// Something needed is not there: an address in use, a server that does not answer.
     pub const UNAVAILABLE: u8 = 69;
     /// A defect of ours.
     pub const SOFTWARE: u8 = 70;
     /// A file or directory cannot be used.
     pub const CANT_CREATE: u8 = 73;
+    /// The credentials do not allow it.
+    pub const NO_PERMISSION: u8 = 77;
     /// The configuration is wrong.
     pub const CONFIG: u8 = 78;
 }
@@ -57,6 +71,8 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
             exit::CONFIG
         } else if error.is::<node::DataDirError>() {
             exit::CANT_CREATE
+        } else if let Some(error) = error.downcast_ref::<assize_admin::ClientError>() {
+            operate::exit_code(error)
         } else if error.is::<std::io::Error>() || error.is::<mysql_async::Error>() {
             exit::UNAVAILABLE
         } else {
@@ -75,7 +91,7 @@ fn main() -> ExitCode {
         }
     };
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failure { code, error }) => {
             eprintln!("assize: {error:#}");
             ExitCode::from(code)
@@ -83,14 +99,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: cli::Arguments) -> Result<(), Failure> {
+fn run(arguments: cli::Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
-        cli::Command::Demo(options) => runtime()?.block_on(demo::run(options)),
-        cli::Command::Start(options) => runtime()?.block_on(node::run(options)),
-        cli::Command::Sql(options) => runtime()?.block_on(sql_shell::run(options)),
-        cli::Command::Bench(options) => runtime()?.block_on(bench::run(options)),
-        cli::Command::Config(options) => Ok(cli::show_config(&options)?),
+        cli::Command::Demo(options) => runtime()?.block_on(demo::run(options))?,
+        cli::Command::Start(options) => runtime()?.block_on(node::run(options))?,
+        cli::Command::Sql(options) => runtime()?.block_on(sql_shell::run(options))?,
+        cli::Command::Bench(options) => runtime()?.block_on(bench::run(options))?,
+        cli::Command::Cert(command) => cert::run(&command)?,
+        cli::Command::Config(options) => cli::show_config(&options)?,
+        cli::Command::Operate(command) => return runtime()?.block_on(operate::run(command)),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

@@ -18,6 +18,14 @@ pub const FRONTEND_RETRIES_TOTAL: &str = "frontend_retries_total";
 pub const ADJUDICATOR_APPLIED_INDEX: &str = "adjudicator_applied_index";
 /// Closed timestamp, in milliseconds since the Unix epoch.
 pub const ADJUDICATOR_CLOSED_MILLIS: &str = "adjudicator_closed_millis";
+/// Raft term of this node's adjudicator.
+pub const ADJUDICATOR_TERM: &str = "adjudicator_term";
+/// 1 if this node leads the adjudicator's group.
+pub const ADJUDICATOR_IS_LEADER: &str = "adjudicator_is_leader";
+/// 1 if this node's state differs from the leader's.
+pub const ADJUDICATOR_STATE_DIVERGES: &str = "adjudicator_state_diverges";
+/// Bytes free on the disk of the log.
+pub const ADJUDICATOR_DISK_FREE_BYTES: &str = "adjudicator_disk_free_bytes";
 /// Position of a shard's replica, in milliseconds since the Unix epoch.
 pub const SHARD_POSITION_MILLIS: &str = "shard_position_millis";
 /// Seconds since the process started.
@@ -37,6 +45,10 @@ pub fn describe() {
     );
     describe_gauge!(ADJUDICATOR_APPLIED_INDEX, Unit::Count, "log entries applied");
     describe_gauge!(ADJUDICATOR_CLOSED_MILLIS, Unit::Milliseconds, "closed timestamp");
+    describe_gauge!(ADJUDICATOR_TERM, Unit::Count, "Raft term");
+    describe_gauge!(ADJUDICATOR_IS_LEADER, Unit::Count, "1 on the leader");
+    describe_gauge!(ADJUDICATOR_STATE_DIVERGES, Unit::Count, "1 if the state differs from the leader's");
+    describe_gauge!(ADJUDICATOR_DISK_FREE_BYTES, Unit::Bytes, "free on the disk of the log");
     describe_gauge!(SHARD_POSITION_MILLIS, Unit::Milliseconds, "position of a shard's replica");
     describe_gauge!(PROCESS_UPTIME_SECONDS, Unit::Seconds, "time since the process started");
 }

@@ -1,31 +1,62 @@
 //! One node: the roles of a configuration, wired together, and its orderly end.
+//!
+//! ```text
+//!   bind ─▶ http (alive, not ready) ─▶ net ─▶ adjudicator ─▶ [a leader, a placement] ─▶ shards ─▶ frontend ─▶ admin
+//! ```
+//!
+//! The parts come up one after the other; what asks the node meanwhile hears that it is not ready.
 
+use crate::activation;
 use crate::cli::{StartOptions, parse_settings};
 use crate::config::{self, Config, Role};
 use crate::http::{self, Check};
+use crate::net::{self, Net};
+use crate::operator::jobs::Jobs;
+use crate::operator::{Facts, Local, Operator, OperatorService, announce};
 use crate::roles;
 use crate::roles::frontend::Frontend;
 use crate::{Failure, metrics, telemetry};
 use anyhow::Context;
 use assize_consensus::Adjudicator;
-use assize_ports::{AdjudicatorClient, DecisionSource};
-use assize_shards::Directory;
-use assize_shards::embedded::Embedded;
+use assize_model::{NodeId, Placement};
+use assize_ports::{
+    AdjudicatorClient, ClusterView, DecisionSource, NodeRecord, Peers, Replica, ReportParts, Service,
+    ShardAdministration, ShardDirectory,
+};
+use assize_rpc::handshake::ClusterId;
+use assize_rpc::{
+    AdjudicatorService, DecisionRouter, DecisionService, Leaders, LocalAdjudicator, RemoteReplica,
+    ReplicaService, Router, RouterOptions,
+};
+use assize_shards::embedded::ShardHost;
+use assize_shards::{Caretaker, Policy};
+use assize_shards::{Colleagues, Directory, LeaderAdministration, Mover, SiblingService};
 use figment::value::Value;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// How often gauges are brought up to date.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long connections may take to finish their statements when the node drains.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// Between two looks whether the cluster has a leader yet.
+const LEADER_PAUSE: Duration = Duration::from_millis(200);
+/// A replica on the move that makes no progress for so long is given up.
+const MOVE_PATIENCE: Duration = Duration::from_secs(120);
+/// How often the leader looks whether every shard has what it should.
+const CARE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often nodes ask each other who won conflicts that their own transactions lost.
+const WINNERS_INTERVAL: Duration = Duration::from_secs(2);
+/// A shard replica so far behind is no help to readers.
+const LAG_MAX: Duration = Duration::from_secs(10);
 
 /// The data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -38,19 +69,32 @@ pub enum DataDirError {
     Unusable(String),
 }
 
+/// The sockets on which a node listens, bound before anything else: an address in use is told at once.
+pub struct Listeners {
+    /// MySQL clients; `None` without a frontend.
+    pub mysql: Option<TcpListener>,
+    /// Metrics and health.
+    pub http: TcpListener,
+    /// Other nodes; `None` in a cluster of one.
+    pub peers: Option<TcpListener>,
+    /// The admin API.
+    pub admin: TcpListener,
+}
+
 /// A running node.
 pub struct Node {
-    /// Where MySQL clients connect.
-    pub mysql: SocketAddr,
+    /// Where MySQL clients connect; `None` without a frontend.
+    pub mysql: Option<SocketAddr>,
     /// Where metrics and health are served.
     pub http: SocketAddr,
+    /// Where the admin API is served.
+    pub admin: SocketAddr,
     /// How many shards the cluster has.
     pub shards: usize,
-    adjudicator: Adjudicator,
-    replicas: Vec<Arc<Embedded>>,
-    frontend: Frontend,
-    draining: Arc<AtomicBool>,
+    local: Arc<Local>,
     stop: watch::Sender<bool>,
+    /// Everything that runs until the node stops.
+    tasks: JoinSet<()>,
 }
 
 /// `assize start`: one node as its configuration says, until SIGTERM or Ctrl-C.
@@ -60,24 +104,32 @@ pub async fn run(options: StartOptions) -> Result<(), Failure> {
         flags.push(("node.data".to_owned(), Value::from(data.to_string_lossy().into_owned())));
     }
     flags.extend(parse_settings(&options.settings)?);
-    let mut config = config::load(options.config.as_deref(), &flags)?.config;
+    let loaded = config::load(options.config.as_deref(), &flags)?;
+    let mut config = loaded.config.clone();
     if let Some(port) = options.port {
         config.mysql.listen.set_port(port);
     }
-    for role in [Role::Adjudicator, Role::Shard, Role::Frontend] {
-        if !config.node.roles.contains(&role) {
-            let text = "setting `node.roles`: this version runs all three roles in one process";
-            return Err(config::ConfigError::Invalid(text.to_owned()).into());
-        }
-    }
-    let mysql = bind(config.mysql.listen).await?;
-    let http = bind(config.http.listen).await?;
-    let node = start(&config, mysql, http).await?;
-    tracing::info!(mysql = %node.mysql, http = %node.http, shards = node.shards, "ready");
+    let inherited = activation::listener("mysql")?;
+    let listeners = Listeners {
+        mysql: match (config.performs(Role::Frontend), inherited) {
+            (false, _) => None,
+            (true, Some(listener)) => Some(listener),
+            (true, None) => Some(bind(config.mysql.listen).await?),
+        },
+        http: bind(config.http.listen).await?,
+        peers: if config.is_clustered() { Some(bind(config.peers.listen).await?) } else { None },
+        admin: bind(config.admin.listen).await?,
+    };
+    let mut signals = Signals::new()?;
+    let node = tokio::select! {
+        node = start(&config, loaded.settings(), listeners) => node?,
+        () = signals.ask_for_the_end() => return Ok(()),
+    };
+    tracing::info!(mysql = ?node.mysql, http = %node.http, admin = %node.admin, shards = node.shards, "ready");
     if let Some(path) = &options.url_file {
         write_url_file(path, &node)?;
     }
-    node.serve_until_signal().await
+    node.serve_until_signal(signals).await
 }
 
 /// Binds an address, saying which one if it cannot.
@@ -85,38 +137,345 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
-/// Starts every role and serves.
-pub async fn start(config: &Config, mysql: TcpListener, http: TcpListener) -> Result<Node, Failure> {
+/// SIGTERM and Ctrl-C.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Listens for them from now on.
+    pub fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn ask_for_the_end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Starts every role and serves. `settings` are shown to operators: key, value, origin.
+pub async fn start(
+    config: &Config,
+    settings: Vec<(String, String, String)>,
+    listeners: Listeners,
+) -> Result<Node, Failure> {
     let prometheus = telemetry::install(&config.telemetry)?;
-    let (mysql_address, http_address) = (mysql.local_addr()?, http.local_addr()?);
     if let Some(data) = &config.node.data {
         std::fs::create_dir_all(data)
             .map_err(|e| DataDirError::Unusable(format!("{}: {e}", data.display())))?;
     }
-    let adjudicator = roles::adjudicator::open(config).await?;
-    let client: Arc<dyn AdjudicatorClient> = Arc::new(adjudicator.clone());
-    let source: Arc<dyn DecisionSource> = Arc::new(adjudicator.clone());
-    let placement = client.placement().await.map_err(anyhow::Error::from)?;
-    let host = roles::shard::open(config, &placement, source, Arc::new(adjudicator.clone())).await?;
-    let replicas = host.residents();
-    let shards = Directory::alone(host, &placement);
-    let frontend = Frontend::start(config, mysql, client, shards, placement).await?;
+    let Listeners { mysql, http, peers: peer_listener, admin } = listeners;
+    let (http_address, admin_address) = (http.local_addr()?, admin.local_addr()?);
+    let admin_options = admin_options(config);
+    assize_admin::check(admin_address, &admin_options)
+        .map_err(|e| config::ConfigError::Invalid(e.to_string()))?;
+    let mysql_address = mysql.as_ref().map(TcpListener::local_addr).transpose()?;
+    let peer_address = peer_listener.as_ref().map(TcpListener::local_addr).transpose()?;
 
-    let draining = Arc::new(AtomicBool::new(false));
+    let record = NodeRecord {
+        node: NodeId(config.node.id),
+        peer_address: peer_address
+            .map_or_else(String::new, |bound| net::advertised(config.peers.advertise.as_ref(), bound)),
+        admin_address: net::advertised(config.admin.advertise.as_ref(), admin_address),
+        mysql_address: mysql_address
+            .map_or_else(String::new, |bound| net::advertised(config.mysql.advertise.as_ref(), bound)),
+        roles: config.node.roles.iter().map(|role| role.to_string()).collect(),
+        zone: config.node.zone.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster_version: net::CLUSTER_VERSION,
+    };
+    let facts = Facts {
+        record,
+        config: settings,
+        founders: config.cluster.founders()?.into_iter().map(|(node, _)| node).collect(),
+        token: config.cluster.join_token_file.as_deref().map(net::read_token).transpose()?,
+        started: Instant::now(),
+    };
+    let opened = peer_listener.map(|listener| net::open(config, listener)).transpose()?;
+    let peers = opened.as_ref().map(|net| net.network.clone() as Arc<dyn Peers>);
+    let local = Local::new(facts, peers.clone());
+
     let (stop, stopped) = watch::channel(false);
-    let checks = checks(&adjudicator, &replicas, &draining);
-    tokio::spawn(http::serve(http, prometheus.clone(), checks, until(stopped.clone())));
-    tokio::spawn(keep_gauges(adjudicator.clone(), replicas.clone(), prometheus, until(stopped)));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve_http(http, prometheus.clone(), checks(config, &local), stopped.clone()));
+
+    let adjudicator = if config.performs(Role::Adjudicator) {
+        let adjudicator = roles::adjudicator::open(config, peers.clone()).await?;
+        let _ = local.adjudicator.set(adjudicator.clone());
+        Some(adjudicator)
+    } else {
+        None
+    };
+    if let Some(net) = opened {
+        join_network(net, &local, config, &mut tasks, &stopped)?;
+    }
+    let way = Way::new(config, &local)?;
+    let placement = way.first_placement(&local).await?;
+
+    let host = if config.performs(Role::Shard) {
+        let host = roles::shard::open(config, &placement, &way, peers.clone()).await?;
+        let _ = local.host.set(host.clone());
+        Some(host)
+    } else {
+        None
+    };
+    if let (Some(services), Some(host)) = (local.services(), &host) {
+        let replicas = host.clone();
+        let find = move |shard, replica| replicas.replica(shard, replica);
+        services.offer(Service::Replica, ReplicaService::finding(find));
+    }
+    if let Some(services) = local.services() {
+        let own = adjudicator.clone().map(|a| Arc::new(a) as Arc<dyn ShardAdministration>);
+        services.offer(Service::Sibling, Arc::new(SiblingService::new(host.clone(), own)));
+    }
+    if let Some(host) = &host {
+        tasks.spawn(roles::shard::follow(host.clone(), way.adjudicator.clone(), until(stopped.clone())));
+    }
+    if adjudicator.is_some() {
+        let colleagues = Colleagues::new(local.node, peers.clone(), host.clone());
+        let (adjudicator, source, administration) =
+            (way.adjudicator.clone(), way.source.clone(), way.administration.clone());
+        let mover = || {
+            let (adjudicator, source) = (adjudicator.clone(), source.clone());
+            Mover::new(adjudicator, source, administration.clone(), colleagues.clone(), MOVE_PATIENCE)
+        };
+        let jobs = Jobs::new(Arc::new(mover()));
+        let _ = local.jobs.set(jobs.clone());
+        let caretaker = Caretaker::new(mover(), colleagues.clone(), adjudicator.clone(), policy(config));
+        let duty = local.clone();
+        let (busy, done) = (jobs.clone(), jobs);
+        tasks.spawn(caretaker.run(
+            CARE_INTERVAL,
+            move || duty.leader() == Some(duty.node) && !busy.is_busy(),
+            move |task, outcome| done.note(task, outcome),
+            until(stopped.clone()),
+        ));
+    }
+
+    let view: Arc<dyn ClusterView> = Arc::new(Operator {
+        local: local.clone(),
+        adjudicator: way.adjudicator.clone(),
+        source: way.source.clone(),
+        peers: peers.clone(),
+    });
+    if let Some(mysql) = mysql {
+        let directory: Arc<dyn ShardDirectory> = way.directory(&local, host.clone(), &placement);
+        let frontend =
+            Frontend::start(config, mysql, way.adjudicator.clone(), directory, placement.clone()).await?;
+        frontend.joins(view.clone());
+        let frontend = Arc::new(frontend);
+        let _ = local.frontend.set(frontend.clone());
+        tasks.spawn(learn_winners(frontend, view.clone(), until(stopped.clone())));
+    }
+    let until_stopped = until(stopped.clone());
+    tasks.spawn(async move {
+        if let Err(error) = assize_admin::serve(admin, admin_options, view, until_stopped).await {
+            tracing::error!(%error, "the admin API has ended");
+        }
+    });
+    tasks.spawn(keep_gauges(local.clone(), prometheus, until(stopped)));
     Ok(Node {
         mysql: mysql_address,
         http: http_address,
-        shards: replicas.len(),
-        adjudicator,
-        replicas,
-        frontend,
-        draining,
+        admin: admin_address,
+        shards: placement.shards.len(),
+        local,
         stop,
+        tasks,
     })
+}
+
+/// How a node reaches the adjudicator, the decision streams and the shards, wherever they are.
+pub struct Way {
+    /// Whoever leads.
+    pub adjudicator: Arc<dyn AdjudicatorClient>,
+    /// The node's own streams, or another node's.
+    pub source: Arc<dyn DecisionSource>,
+    /// Whoever leads, for changes of the placement.
+    pub administration: Arc<dyn ShardAdministration>,
+    peers: Option<Arc<dyn Peers>>,
+}
+
+impl Way {
+    fn new(config: &Config, local: &Arc<Local>) -> anyhow::Result<Way> {
+        let own = local.adjudicator.get().cloned();
+        let Some(peers) = local.peers.clone() else {
+            let own = own.context("setting `node.roles`: a cluster of one node needs an adjudicator")?;
+            return Ok(Way {
+                adjudicator: Arc::new(own.clone()),
+                source: Arc::new(own.clone()),
+                administration: Arc::new(own),
+                peers: None,
+            });
+        };
+        let node = NodeId(config.node.id);
+        let mut others: Vec<NodeId> = config.cluster.founders()?.into_iter().map(|(node, _)| node).collect();
+        others.extend(config.cluster.seeds()?.into_iter().map(|(node, _)| node));
+        others.retain(|other| *other != node);
+        let here = own.clone().map(|adjudicator| LocalAdjudicator {
+            node,
+            client: Arc::new(adjudicator.clone()),
+            decisions: Arc::new(adjudicator),
+        });
+        let leaders = Leaders::new(here, peers.clone(), others.clone());
+        let router = Router::new(leaders.clone(), RouterOptions::default());
+        let decisions = DecisionRouter::new(leaders.clone());
+        let voters = {
+            let local = Arc::downgrade(local);
+            move || {
+                let status = local.upgrade().and_then(|l| l.adjudicator.get().map(Adjudicator::status));
+                status.map_or_else(|| others.clone(), |status| status.voters.into_iter().collect())
+            }
+        };
+        let own = own.map(|a| Arc::new(a) as Arc<dyn ShardAdministration>);
+        let administration = LeaderAdministration::new(node, own, Some(peers.clone()), voters);
+        Ok(Way {
+            adjudicator: Arc::new(router),
+            source: Arc::new(decisions),
+            administration: Arc::new(administration),
+            peers: Some(peers),
+        })
+    }
+
+    /// Waits until there is a cluster: a leader, and a placement in its state.
+    async fn first_placement(&self, local: &Local) -> Result<Arc<Placement>, Failure> {
+        let failed = async {
+            match local.adjudicator.get() {
+                Some(adjudicator) => adjudicator.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(failed);
+        let mut has_told = false;
+        loop {
+            let asked = tokio::select! {
+                asked = self.adjudicator.placement() => asked,
+                why = &mut failed => return Err(anyhow::anyhow!("the adjudicator has stopped: {why}").into()),
+            };
+            match asked {
+                Ok(placement) if !placement.shards.is_empty() => return Ok(placement),
+                Ok(_) => {}
+                Err(error) if !has_told => {
+                    tracing::info!(%error, "waiting for the cluster");
+                    has_told = true;
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(LEADER_PAUSE).await;
+        }
+    }
+
+    /// The shards as a frontend of this node reaches them.
+    fn directory(&self, local: &Local, host: Option<ShardHost>, placement: &Placement) -> Arc<Directory> {
+        let Some(peers) = self.peers.clone() else {
+            let host = host.expect("a cluster of one has its shards here: `node.roles` was checked");
+            return Directory::alone(host, placement);
+        };
+        let remote = Arc::new(move |node, shard, replica| {
+            Arc::new(RemoteReplica::new(peers.clone(), node, shard, replica)) as Arc<dyn Replica>
+        });
+        Directory::new(local.node, host, remote, placement)
+    }
+}
+
+/// Offers what the node has to the others, listens, and tells them where it is.
+fn join_network(
+    net: Net,
+    local: &Arc<Local>,
+    config: &Config,
+    tasks: &mut JoinSet<()>,
+    stopped: &watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let Net { network, services, server } = net;
+    services.offer(Service::Operator, OperatorService::new(local.clone()));
+    if let Some(adjudicator) = local.adjudicator.get() {
+        services.offer(Service::Raft, adjudicator.raft_service());
+        services.offer(Service::Adjudicator, AdjudicatorService::new(Arc::new(adjudicator.clone())));
+        services.offer(Service::Decisions, DecisionService::new(Arc::new(adjudicator.clone())));
+    }
+    local.offers(services);
+    tasks.spawn(server.serve(until(stopped.clone())));
+    let seeds = config.cluster.founders()?.into_iter().chain(config.cluster.seeds()?);
+    let seeds: Vec<NodeId> = seeds.map(|(node, _)| node).filter(|node| *node != local.node).collect();
+    let told = local.clone();
+    let until = until(stopped.clone());
+    tasks.spawn(async move {
+        let greet = announce::greet(told, seeds, move |cluster| network.set_cluster(ClusterId(cluster)));
+        tokio::select! {
+            () = greet => {}
+            () = until => {}
+        }
+    });
+    Ok(())
+}
+
+async fn serve_http(
+    listener: TcpListener,
+    prometheus: PrometheusHandle,
+    checks: Vec<Check>,
+    stopped: watch::Receiver<bool>,
+) {
+    if let Err(error) = http::serve(listener, prometheus, checks, until(stopped)).await {
+        tracing::error!(%error, "metrics and health are no longer served");
+    }
+}
+
+/// How the leader takes care of the shards.
+fn policy(config: &Config) -> Policy {
+    Policy {
+        replicas: config.shard.replicas as usize,
+        gone_after: Duration::from_secs(config.cluster.replace_after_seconds),
+        uncount_after: Duration::from_secs(config.cluster.uncount_after_seconds),
+        split_above: config.shard.split_above_bytes,
+    }
+}
+
+/// Asks the other nodes who won the conflicts that transactions of this one lost, before they forget.
+async fn learn_winners(
+    frontend: Arc<Frontend>,
+    view: Arc<dyn ClusterView>,
+    stopped: impl Future<Output = ()>,
+) {
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            () = tokio::time::sleep(WINNERS_INTERVAL) => {}
+        }
+        let winners = frontend.unknown_winners();
+        if winners.is_empty() {
+            continue;
+        }
+        let parts = ReportParts { winners, ..ReportParts::default() };
+        if let Ok(report) = view.report(parts).await {
+            frontend.complete_winners(&report.winners);
+        }
+    }
+}
+
+fn admin_options(config: &Config) -> assize_admin::Options {
+    let admin = &config.admin;
+    let tls = match (&admin.tls_certificate, &admin.tls_key) {
+        (Some(certificate), Some(key)) => Some(assize_admin::Tls {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_ca: config.peers.tls_ca.clone(),
+        }),
+        _ => None,
+    };
+    assize_admin::Options {
+        tls,
+        tokens_file: admin.tokens_file.clone(),
+        audit_file: config.node.data.as_ref().map(|data| data.join("audit.jsonl")),
+        insecure: admin.insecure,
+    }
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {
@@ -124,49 +483,62 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-fn checks(adjudicator: &Adjudicator, replicas: &[Arc<Embedded>], draining: &Arc<AtomicBool>) -> Vec<Check> {
+/// What must hold before the node takes traffic, as far as its roles go.
+fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
     let mut checks = Vec::new();
-    let draining = draining.clone();
-    checks.push(Check {
-        name: "frontend",
-        probe: Box::new(move || {
-            if draining.load(Ordering::Relaxed) {
-                Err("draining".to_owned())
-            } else {
-                Ok("takes connections".to_owned())
-            }
-        }),
-    });
-    let handle = adjudicator.clone();
-    checks.push(Check {
-        name: "adjudicator",
-        probe: Box::new(move || {
-            let stats = handle.stats();
-            handle.ready().map_err(|e| e.to_string()).map(|()| format!("applied {}", stats.applied))
-        }),
-    });
-    let (handle, replicas) = (adjudicator.clone(), replicas.to_vec());
-    checks.push(Check {
-        name: "shards",
-        probe: Box::new(move || {
-            let closed = handle.stats().closed_ts;
-            let lag = replicas.iter().map(|r| closed.since(r.stats().closed_ts)).max().unwrap_or_default();
-            if lag > Duration::from_secs(10) {
-                Err(format!("the slowest replica is {lag:?} behind"))
-            } else {
+    if config.performs(Role::Frontend) {
+        let local = local.clone();
+        checks.push(Check {
+            name: "frontend",
+            probe: Box::new(move || {
+                if local.draining.load(Ordering::Relaxed) {
+                    return Err("draining".to_owned());
+                }
+                local
+                    .frontend
+                    .get()
+                    .map(|_| "takes connections".to_owned())
+                    .ok_or_else(|| "starting".to_owned())
+            }),
+        });
+    }
+    if config.performs(Role::Adjudicator) {
+        let local = local.clone();
+        checks.push(Check {
+            name: "adjudicator",
+            probe: Box::new(move || {
+                let adjudicator = local.adjudicator.get().ok_or("starting")?;
+                adjudicator.ready().map_err(|e| e.to_string())?;
+                let status = adjudicator.status();
+                let leader = status.leader.ok_or("there is no leader")?;
+                let part =
+                    if leader == local.node { "leads".to_owned() } else { format!("follows {leader}") };
+                Ok(format!("{part}, applied {}", status.applied))
+            }),
+        });
+    }
+    if config.performs(Role::Shard) {
+        let local = local.clone();
+        checks.push(Check {
+            name: "shards",
+            probe: Box::new(move || {
+                let host = local.host.get().ok_or("starting")?;
+                let replicas = host.residents();
+                let newest = replicas.iter().map(|r| r.stats().closed_ts).max().unwrap_or_default();
+                let closed = local.adjudicator.get().map_or(newest, |a| a.stats().closed_ts);
+                let lag =
+                    replicas.iter().map(|r| closed.since(r.stats().closed_ts)).max().unwrap_or_default();
+                if lag > LAG_MAX {
+                    return Err(format!("the slowest replica is {lag:?} behind"));
+                }
                 Ok(format!("{} replicas, the slowest {lag:?} behind", replicas.len()))
-            }
-        }),
-    });
+            }),
+        });
+    }
     checks
 }
 
-async fn keep_gauges(
-    adjudicator: Adjudicator,
-    replicas: Vec<Arc<Embedded>>,
-    prometheus: PrometheusHandle,
-    stopped: impl Future<Output = ()>,
-) {
+async fn keep_gauges(local: Arc<Local>, prometheus: PrometheusHandle, stopped: impl Future<Output = ()>) {
     let started = Instant::now();
     let mut interval = tokio::time::interval(GAUGE_INTERVAL);
     tokio::pin!(stopped);
@@ -177,10 +549,18 @@ async fn keep_gauges(
         }
         // Otherwise the samples of histograms pile up until somebody scrapes them.
         prometheus.run_upkeep();
-        let stats = adjudicator.stats();
-        ::metrics::gauge!(metrics::ADJUDICATOR_APPLIED_INDEX).set(stats.applied.0 as f64);
-        ::metrics::gauge!(metrics::ADJUDICATOR_CLOSED_MILLIS).set(stats.closed_ts.millis() as f64);
-        for replica in &replicas {
+        if let Some(adjudicator) = local.adjudicator.get() {
+            let (stats, status) = (adjudicator.stats(), adjudicator.status());
+            ::metrics::gauge!(metrics::ADJUDICATOR_APPLIED_INDEX).set(stats.applied.0 as f64);
+            ::metrics::gauge!(metrics::ADJUDICATOR_CLOSED_MILLIS).set(stats.closed_ts.millis() as f64);
+            ::metrics::gauge!(metrics::ADJUDICATOR_TERM).set(status.term as f64);
+            let leads = status.leader == Some(local.node);
+            ::metrics::gauge!(metrics::ADJUDICATOR_IS_LEADER).set(f64::from(u8::from(leads)));
+            let diverges = f64::from(u8::from(status.divergence.is_some()));
+            ::metrics::gauge!(metrics::ADJUDICATOR_STATE_DIVERGES).set(diverges);
+            ::metrics::gauge!(metrics::ADJUDICATOR_DISK_FREE_BYTES).set(status.disk_free_bytes as f64);
+        }
+        for replica in local.host.get().map(ShardHost::residents).unwrap_or_default() {
             let position = replica.stats().closed_ts.millis() as f64;
             ::metrics::gauge!(metrics::SHARD_POSITION_MILLIS, "shard" => replica.id().0.to_string())
                 .set(position);
@@ -190,20 +570,21 @@ async fn keep_gauges(
 }
 
 impl Node {
-    /// The MySQL URL of this node.
+    /// The MySQL URL of this node; of its admin API if it runs no frontend.
     pub fn url(&self) -> String {
-        format!("mysql://root@{}", self.mysql)
+        match self.mysql {
+            Some(mysql) => format!("mysql://root@{mysql}"),
+            None => format!("http://{}", self.admin),
+        }
     }
 
     /// Serves until a signal asks for the end, or until the node can go on no more.
-    pub async fn serve_until_signal(self) -> Result<(), Failure> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    pub async fn serve_until_signal(self, mut signals: Signals) -> Result<(), Failure> {
+        let adjudicator = self.local.adjudicator.get().cloned();
+        let host = self.local.host.get().cloned();
         let failure = tokio::select! {
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
-            why = self.adjudicator.failed() => Some(format!("the adjudicator has stopped: {why}")),
-            why = first_failure(&self.replicas) => Some(why),
+            () = signals.ask_for_the_end() => None,
+            why = first_failure(adjudicator.as_ref(), host.as_ref()) => Some(why),
         };
         if let Some(why) = failure {
             // What is in memory cannot be made durable any more; a clean end would only pretend.
@@ -215,34 +596,43 @@ impl Node {
         Ok(())
     }
 
-    /// Finishes what runs, then flushes and closes, upper floors first.
-    async fn drain(self) {
-        self.draining.store(true, Ordering::Relaxed);
-        self.frontend.drain(DRAIN_LIMIT).await;
-        for replica in &self.replicas {
-            replica.shutdown().await;
+    /// Finishes what runs, hands over the lead, then flushes and closes, upper floors first.
+    async fn drain(mut self) {
+        self.local.draining.store(true, Ordering::Relaxed);
+        if let Some(frontend) = self.local.frontend.get() {
+            frontend.drain(DRAIN_LIMIT).await;
         }
-        self.adjudicator.shutdown().await;
+        if let Some(host) = self.local.host.get() {
+            host.shutdown().await;
+        }
+        if let Some(adjudicator) = self.local.adjudicator.get() {
+            adjudicator.shutdown().await;
+        }
         let _ = self.stop.send(true);
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN_LIMIT, ended).await.is_err() {
+            self.tasks.shutdown().await;
+        }
         tracing::info!("stopped");
     }
 }
 
-async fn first_failure(replicas: &[Arc<Embedded>]) -> String {
-    // One future per replica; the first to complete ends the node.
-    let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
-    let mut tasks = tokio::task::JoinSet::new();
-    for replica in replicas {
-        let (replica, sender) = (replica.clone(), sender.clone());
-        tasks.spawn(async move {
-            let why = format!("{} has stopped: {}", replica.id(), replica.failed().await);
-            // Nobody listens any more once the node ends for another reason.
-            let _ = sender.send(why).await;
-        });
-    }
-    match receiver.recv().await {
-        Some(why) => why,
-        None => std::future::pending().await,
+async fn first_failure(adjudicator: Option<&Adjudicator>, host: Option<&ShardHost>) -> String {
+    let adjudicator = async {
+        match adjudicator {
+            Some(adjudicator) => format!("the adjudicator has stopped: {}", adjudicator.failed().await),
+            None => std::future::pending().await,
+        }
+    };
+    let shards = async {
+        match host {
+            Some(host) => host.failed().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        why = adjudicator => why,
+        why = shards => why,
     }
 }
 

@@ -117,7 +117,7 @@ impl Digests {
     pub fn record(&self, digest: &assize_sql::Digest, micros: u64, rows: u64, failed: bool) {
         let mut by_hash = lock(&self.by_hash);
         let full = by_hash.len() >= DIGESTS_MAX && !by_hash.contains_key(&digest.hash);
-        let (hash, text) = if full { (0, OTHERS) } else { (digest.hash, digest.text.as_str()) };
+        let (hash, text) = if full { (0, OTHERS) } else { (digest.hash, &*digest.text) };
         let known = by_hash.entry(hash).or_default();
         if known.count == 0 {
             known.text = text.to_owned();

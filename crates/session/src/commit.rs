@@ -1,6 +1,6 @@
 //! The commit of a transaction: what the coordinator asks for is done here, over the ports.
 
-use crate::explain;
+use crate::explain::{self, Explained};
 use crate::services::{Services, adjudicator_error, shard_error};
 use crate::txn::Txn;
 use assize_coordinator::{Answer, Coordinator, Effect, Event, Newest, NotProposed, Options, Request, Voter};
@@ -8,7 +8,7 @@ use assize_model::{
     AbortReason, AccessGroup, CatalogChange, DeadlineClass, ErrorCode, Key, KeyHash, KeyRange, Mutation,
     Outcome, Placement, SqlError, Timestamp, TxnId, Vote, VoteRefusal,
 };
-use assize_ports::{AdjudicatorError, BoxFuture, ShardError};
+use assize_ports::{AdjudicatorError, BoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,11 +29,13 @@ pub struct CommitFailure {
     pub error: SqlError,
     /// Whether the same statements may succeed if they run again at a new snapshot.
     pub is_retryable: bool,
+    /// The id under which the abort is kept, if it was one.
+    pub conflict: Option<String>,
 }
 
 impl From<SqlError> for CommitFailure {
     fn from(error: SqlError) -> Self {
-        CommitFailure { error, is_retryable: false }
+        CommitFailure { error, is_retryable: false, conflict: None }
     }
 }
 
@@ -81,15 +83,17 @@ impl Txn {
                 if let AbortReason::RangeKeysMissing { table } = reason {
                     services.note_tracked(table);
                 }
-                Err(CommitFailure {
-                    error: explain::abort(self, services, &ended.groups, ended.txn, &reason),
-                    is_retryable: reason.is_retryable(),
-                })
+                let Explained { error, conflict } =
+                    explain::abort(self, services, &ended.groups, ended.txn, &reason);
+                let conflict = Some(conflict);
+                Err(CommitFailure { error, is_retryable: reason.is_retryable(), conflict })
             }
             Answer::NotProposed(why) => Err(match (ended.turned_away, why) {
                 (Some(error), _) => adjudicator_error(error).into(),
                 (None, why @ NotProposed::Refused { .. }) => {
-                    CommitFailure { error: not_proposed(&why), is_retryable: true }
+                    let Explained { error, conflict } =
+                        explain::refused(self, services, ended.txn, &not_proposed(&why));
+                    CommitFailure { error, is_retryable: true, conflict: Some(conflict) }
                 }
                 (None, why) => not_proposed(&why).into(),
             }),
@@ -141,7 +145,7 @@ async fn drive(
         options.retry_after = options.prepare_within / 4;
     }
     let mut effects = Vec::new();
-    let id = services.next_txn_id(class);
+    let id = txn.draw_id(class);
     let mut coordinator = if inline {
         Coordinator::commit_inline(services.now(), id, request, options, &mut effects)
     } else {
@@ -220,7 +224,7 @@ impl<'a> Driver<'a> {
                 let outcome = services.adjudicator.outcome(txn, resolve).await.unwrap_or(Outcome::Unknown);
                 Heard::Coordinator(Event::OutcomeAnswered { txn, outcome })
             })),
-            Effect::DrawTxn => events.push(Event::TxnDrawn(services.next_txn_id(self.class))),
+            Effect::DrawTxn => events.push(Event::TxnDrawn(self.txn.draw_id(self.class))),
             Effect::AskPlacement => pending.push(Box::pin(async move {
                 Heard::Coordinator(match services.refresh_placement().await {
                     Ok(placement) => Event::PlacementArrived(placement),
@@ -272,14 +276,18 @@ async fn prepare(
     epoch: assize_model::Epoch,
     mutations: Arc<Vec<Mutation>>,
 ) -> Heard {
-    let Some(shard) = services.shards.shard(to.shard) else {
-        return Heard::Coordinator(Event::AskFailed);
+    let answer = match services.shards.shard(to.shard) {
+        Some(shard) => shard.prepare(to.replica, txn, epoch, mutations).await.ok(),
+        None => None,
     };
-    let vote = match shard.prepare(to.replica, txn, epoch, mutations).await {
-        Ok(vote) => vote,
-        Err(ShardError::StaleEpoch { current, .. }) => Vote::No(VoteRefusal::StaleEpoch { current }),
-        // Silence: the others may carry the majority, and this one is asked again.
-        Err(_) => return Heard::Coordinator(Event::AskFailed),
+    let vote = match answer {
+        Some(vote) => vote,
+        // Silence: the others may carry the majority, and this one is asked again. Unless it is silent because the shard
+        // is elsewhere by now.
+        None => match services.refresh_placement().await.ok().and_then(|p| p.shard_epoch(to.shard)) {
+            Some(current) if current > epoch => Vote::No(VoteRefusal::StaleEpoch { current }),
+            _ => return Heard::Coordinator(Event::AskFailed),
+        },
     };
     Heard::Coordinator(Event::Voted { voter: to, txn, vote })
 }
@@ -328,7 +336,7 @@ async fn ask_newest_once(
         });
     };
     for id in placement.shards.keys() {
-        let (shard, _) = services.shard(placement, *id)?;
+        let (shard, _) = services.shard(placement, *id).map_err(shard_error)?;
         if !wanted.is_empty() {
             let (as_of, newest) = shard.newest_commits(&wanted, at_least).await.map_err(shard_error)?;
             for (held, newest) in by_key.iter_mut().zip(newest) {

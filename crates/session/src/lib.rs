@@ -17,12 +17,13 @@
 //!           ├─ locked    rows read by locking reads, as they were when the reservation was granted
 //!           ├─ reads     what the commit must find unchanged
 //!           ├─ scan      k-way merge of shards, locked rows and own writes  (scan.rs)
-//!           └─ commit    footprint → coordinator → decision      (commit.rs, explain.rs)
+//!           └─ commit    footprint → coordinator → decision      (commit.rs)
+//!                └─ aborted: why, in words                      (explain.rs), kept (conflicts.rs)
 //! ```
 //!
 //! Who is told what: an autocommit statement that loses is run again, a bounded number of times and only while
 //! nothing of it has reached the client; a statement within a transaction never is, its client gets error 1213 and
-//! the name of the winner. A statement is stopped by KILL wherever it waits, but for a schema change, which alone
+//! the name of the winner; every abort is kept for a while in the [`ConflictLog`]. A statement is stopped by KILL wherever it waits, but for a schema change, which alone
 //! knows whether it has been committed.
 //!
 //! **Refuses to do:** LOCK TABLES is accepted, commits what runs, and locks nothing: rows are locked by transactions,
@@ -39,9 +40,11 @@
 //!
 //! Where to read next: [`Session`], then [`Txn`].
 
+mod activity;
 mod buffer;
 mod cache;
 mod commit;
+mod conflicts;
 mod explain;
 mod kill;
 mod privilege;
@@ -53,9 +56,11 @@ mod state;
 mod txn;
 mod variables;
 
+pub use activity::Activity;
 pub use buffer::WriteBuffer;
 pub use cache::{CachedStatement, DigestStatistics, Digests, StatementCache};
 pub use commit::{CommitFailure, Committed};
+pub use conflicts::ConflictLog;
 pub use kill::KillSwitch;
 pub use services::{Limits, Services, SnapshotGuard, Snapshots};
 pub use session::{Done, Prepared, Session, status};

@@ -108,7 +108,7 @@ pub(crate) fn check(statement: &Statement, user: &User, database: Option<&str>) 
             check.table("CREATE VIEW", &view.name)?;
             check.query(&view.query)
         }
-        Statement::PurgeDropped { .. } => check.server("SUPER"),
+        Statement::PurgeDropped { .. } | Statement::AlterCluster { .. } => check.server("SUPER"),
         Statement::CreateUser { .. } | Statement::DropUser { .. } | Statement::RenameUser(_) => {
             check.server("CREATE USER")
         }

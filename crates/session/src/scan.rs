@@ -24,7 +24,7 @@ pub(crate) struct Cursor {
     pub(crate) next: KeyRange,
     /// The placement by which the range was divided. Every page is asked by it: by a newer one a shard that was split would
     /// hide rows that nobody else is asked for.
-    placement: Arc<Placement>,
+    pub(crate) placement: Arc<Placement>,
     parts: Vec<Part>,
 }
 
@@ -72,12 +72,9 @@ impl Cursor {
             let range = part.rest.clone()?;
             let placement = &placement;
             Some(async move {
-                let (shard, epoch) = services.shard(placement, part.shard).map_err(FetchError::Failed)?;
+                let (shard, epoch) = services.shard(placement, part.shard)?;
                 let view = ReadView { snapshot_ts, epoch };
-                let page = shard.scan(view, &range, direction, limit).await.map_err(|e| match e {
-                    ShardError::StaleEpoch { .. } => FetchError::Reroute,
-                    other => FetchError::Failed(shard_error(other)),
-                })?;
+                let page = shard.scan(view, &range, direction, limit).await?;
                 part.fetched.extend(page.rows);
                 part.rest = page.rest;
                 Ok(())
@@ -117,8 +114,38 @@ impl Cursor {
 
 /// Why a fetch did not bring rows.
 pub(crate) enum FetchError {
-    /// The placement has changed: begin the scan again from `next` with the new one.
+    /// The placement has changed: begin again with the new one (a scan from `next` on).
     Reroute,
+    /// Nobody answers where the shard was. If it has moved, begin again; if not, tell the client.
+    Silence(ShardError),
     /// Tell the client.
     Failed(SqlError),
+}
+
+impl From<ShardError> for FetchError {
+    fn from(error: ShardError) -> Self {
+        match error {
+            ShardError::StaleEpoch { .. } => FetchError::Reroute,
+            ShardError::Unreachable(..) | ShardError::Stopped(..) => FetchError::Silence(error),
+            ShardError::SnapshotTooOld(_) => FetchError::Failed(shard_error(error)),
+        }
+    }
+}
+
+impl FetchError {
+    /// The placement with which to begin again after this, if that helps; otherwise what the client is told.
+    pub(crate) async fn placement_after(
+        self,
+        services: &Services,
+        before: &Placement,
+    ) -> Result<Arc<Placement>, SqlError> {
+        match self {
+            FetchError::Reroute => services.refresh_placement().await,
+            FetchError::Silence(error) => {
+                let newest = services.refresh_placement().await?;
+                if newest.epoch > before.epoch { Ok(newest) } else { Err(shard_error(error)) }
+            }
+            FetchError::Failed(error) => Err(error),
+        }
+    }
 }

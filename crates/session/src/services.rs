@@ -1,5 +1,7 @@
 //! What all sessions of a frontend share.
 
+use crate::activity::Activity;
+use crate::conflicts::ConflictLog;
 use assize_catalog::Catalog;
 use assize_model::{
     CatalogVersion, DeadlineClass, Epoch, Key, KeyHash, Placement, ShardId, SqlError, TableId, Timestamp,
@@ -61,6 +63,9 @@ pub struct Services {
     pub limits: Limits,
     /// Live snapshots, for the low-water mark.
     pub snapshots: Arc<Snapshots>,
+    /// Every abort, kept for a while.
+    pub conflicts: Arc<ConflictLog>,
+    nobody: Arc<Activity>,
     sequence: AtomicU64,
     placement: Mutex<Arc<Placement>>,
     catalogs: Mutex<Catalogs>,
@@ -117,6 +122,7 @@ impl Services {
         placement: Arc<Placement>,
         limits: Limits,
     ) -> Self {
+        let conflicts = Arc::new(ConflictLog::new(identity.frontend, identity.epoch));
         Services {
             adjudicator,
             shards,
@@ -126,6 +132,8 @@ impl Services {
             identity,
             limits,
             snapshots: Arc::default(),
+            conflicts,
+            nobody: Arc::new(Activity::new(0, "".into())),
             sequence: AtomicU64::new(1),
             placement: Mutex::new(placement),
             catalogs: Mutex::default(),
@@ -133,6 +141,11 @@ impl Services {
             tracked: Mutex::default(),
             ids: Mutex::default(),
         }
+    }
+
+    /// Whose the transactions are that no session has begun.
+    pub(crate) fn nobody(&self) -> Arc<Activity> {
+        self.nobody.clone()
     }
 
     /// A new transaction id that begins now, by the adjudicator's time plus what has elapsed since.
@@ -188,11 +201,11 @@ impl Services {
     }
 
     /// A shard by id, and the epoch by which we route to it.
-    pub fn shard(&self, placement: &Placement, id: ShardId) -> Result<(Arc<dyn Shard>, Epoch), SqlError> {
+    pub fn shard(&self, placement: &Placement, id: ShardId) -> Result<(Arc<dyn Shard>, Epoch), ShardError> {
         let epoch = placement.shard_epoch(id);
         match (self.shards.shard(id), epoch) {
             (Some(shard), Some(epoch)) => Ok((shard, epoch)),
-            _ => Err(shard_error(ShardError::Unreachable(id, "this frontend knows no way to it".to_owned()))),
+            _ => Err(ShardError::Unreachable(id, "this frontend knows no way to it".to_owned())),
         }
     }
 

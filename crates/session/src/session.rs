@@ -1,10 +1,12 @@
 //! One client's session: statements in, results out.
 
+use crate::activity::{Activity, Doing};
 use crate::cache::{CachedStatement, mix, mix_bytes};
 use crate::privilege;
 use crate::services::Services;
 use crate::set::{Capture, number};
 use crate::state::{Change, Login, Shared, State, plain};
+use crate::txn::Txn;
 use assize_model::{ErrorCode, Retry, SqlError, Warning, WarningLevel};
 use assize_ports::{BoxFuture, Executed, Mark, ResultColumn, ResultSink, StatementContext, Transaction};
 use assize_sql::{
@@ -143,6 +145,12 @@ impl Session {
         self.state.login.connection
     }
 
+    /// Who this is and what its transaction does, for others to see. Another one after [`Session::reset`] and
+    /// [`Session::change_user`].
+    pub fn activity(&self) -> Arc<Activity> {
+        self.state.activity.clone()
+    }
+
     /// Warnings of the statement before.
     pub fn warnings(&self) -> &[Warning] {
         &self.state.warnings
@@ -180,11 +188,17 @@ impl Session {
         };
         let statement = &ready.cached.parsed.statement;
         let key = self.plan_key(ready.hash, &ready.params);
+        let own;
+        let digest = match &ready.cached.digest {
+            Some(digest) => digest,
+            None => {
+                own = assize_sql::normalise(&text[span], &self.state.parse);
+                &own
+            }
+        };
+        self.state.running = Some(digest.text.clone());
         let result = self.run(statement, key, &ready.params, sink).await;
-        match &ready.cached.digest {
-            Some(digest) => self.count(digest, begun, &result),
-            None => self.count(&assize_sql::normalise(&text[span], &self.state.parse), begun, &result),
-        }
+        self.count(digest, begun, &result);
         self.end_statement(&Some(statement), result.as_ref().map(drop));
         let executed = result?;
         Ok(Some(self.done(executed, next)))
@@ -479,18 +493,20 @@ impl Session {
         let mut attempt = 0;
         loop {
             let mut watch = Watch { sink, touched: false };
-            let (mut result, retryable) = match self.run_once(statement, key, params, &mut watch).await {
-                Ok(executed) => match self.state.commit().await {
-                    Ok(()) => (Ok(executed), false),
-                    Err(failure) => (Err(failure.error), failure.is_retryable),
-                },
-                Err(error) => {
-                    self.state.rollback();
-                    let lost = error.code.retry() == Retry::Transaction
-                        && !matches!(error.code, ErrorCode::LockWaitTimeout | ErrorCode::LockNowait);
-                    (Err(error), lost)
-                }
-            };
+            let (mut result, retryable, conflict) =
+                match self.run_once(statement, key, params, &mut watch).await {
+                    Ok(executed) => match self.state.commit().await {
+                        Ok(()) => (Ok(executed), false, None),
+                        Err(failure) => (Err(failure.error), failure.is_retryable, failure.conflict),
+                    },
+                    Err(error) => {
+                        let conflict = self.state.txn.as_mut().and_then(Txn::take_conflict);
+                        self.state.rollback();
+                        let lost = error.code.retry() == Retry::Transaction
+                            && !matches!(error.code, ErrorCode::LockWaitTimeout | ErrorCode::LockNowait);
+                        (Err(error), lost, conflict)
+                    }
+                };
             let stopped = self.state.login.kill.stops_statement();
             if !retryable || watch.touched || stopped || attempt >= self.state.services.limits.retries_max {
                 self.note_result(&mut result);
@@ -498,6 +514,9 @@ impl Session {
             }
             attempt += 1;
             self.state.shared.retries.fetch_add(1, Ordering::Relaxed);
+            if let Some(id) = conflict {
+                self.state.services.conflicts.note_retried(&id);
+            }
             self.back_off(attempt).await;
             self.state.eval.warnings.clear();
             self.state.eval.warning_count = 0;
@@ -537,16 +556,22 @@ impl Session {
         }
         self.prepare_context(statement, class);
         let result = self.race(statement, class, key, params, sink).await;
-        if result.is_err()
-            && let (Some(txn), Some((mark, _))) = (self.state.txn.as_mut(), mark)
-        {
-            txn.undo_to(mark);
+        self.state.activity.turns(Doing::Idle);
+        match (result, self.state.txn.as_mut(), mark) {
+            (Err(error), Some(txn), Some((mark, _))) => {
+                txn.undo_to(mark);
+                Err(txn.note_failure(error))
+            }
+            (result, ..) => result,
         }
-        result
     }
 
     fn prepare_context(&mut self, statement: &Statement, class: Class) {
         let state = &mut self.state;
+        if let (Some(txn), Some(text)) = (&mut state.txn, &state.running) {
+            txn.note_statement(text);
+        }
+        state.activity.runs(state.running.clone());
         state.eval.writing = matches!(class, Class::Write | Class::Ddl);
         state.eval.ignore = match statement {
             Statement::Insert(insert) => insert.ignore,
@@ -672,6 +697,8 @@ impl Session {
         self.commit().await?;
         self.state.explicit = true;
         self.state.explicit_read_only = read_only;
+        let isolation = self.state.next_isolation.unwrap_or(self.state.settings.isolation);
+        self.state.activity.begins(isolation, self.state.services.clock.monotonic_micros());
         if consistent_snapshot {
             let entered = self.state.enter_transaction().await;
             if entered.is_err() {
@@ -850,6 +877,9 @@ impl Session {
         let described = query.describe(statement, &mut self.state).await;
         if began {
             self.state.txn = None;
+            if !self.state.explicit {
+                self.state.activity.ends();
+            }
         }
         Ok(described?.columns)
     }
@@ -906,6 +936,7 @@ impl Session {
             ));
         }
         let key = self.plan_key(prepared.hash, params);
+        self.state.running = prepared.cached.digest.as_ref().map(|digest| digest.text.clone());
         self.run(&parsed.statement, key, params, sink).await
     }
 

@@ -1,5 +1,6 @@
 //! What a session is between and during statements, and what the query engine may ask of it.
 
+use crate::activity::{Activity, Doing};
 use crate::cache::{Digests, StatementCache, mix, mix_bytes};
 use crate::kill::KillSwitch;
 use crate::services::Services;
@@ -138,6 +139,10 @@ pub(crate) struct State {
     pub(crate) stop_at_micros: Option<u64>,
     pub(crate) changes: Vec<Change>,
     pub(crate) locked_tables: bool,
+    /// Who this is and what its transaction does, for others to see.
+    pub(crate) activity: Arc<Activity>,
+    /// The statement that runs, normalised.
+    pub(crate) running: Option<Arc<str>>,
 }
 
 impl State {
@@ -152,6 +157,8 @@ impl State {
         };
         let mut eval = EvalContext::default();
         (eval.rand, eval.uuid) = (RandState::new(clock.random(), clock.random()), uuid);
+        let user = format!("{}@{}", login.client_name, login.client_host);
+        let activity = Arc::new(Activity::new(login.connection, user.into()));
         let mut state = State {
             user: login.user.clone(),
             database: login.database.clone(),
@@ -188,6 +195,8 @@ impl State {
             stop_at_micros: None,
             changes: Vec::new(),
             locked_tables: false,
+            activity,
+            running: None,
         };
         if let Some(collation) = state.login.collation {
             // A collation that we do not know leaves the defaults, as MySQL does.
@@ -265,10 +274,15 @@ impl State {
             Some(txn) => txn.begin_statement(false).await?,
             None => {
                 let options = self.txn_options();
-                let mut txn = Txn::begin(self.services.clone(), options).await?;
+                let begun = Txn::begin_for(self.activity.clone(), self.services.clone(), options).await;
+                let mut txn = begun?;
                 txn.begin_statement(true).await?;
+                self.activity.begins(options.isolation, txn.begun_micros());
                 self.txn = Some(txn);
             }
+        }
+        if let Some(txn) = &self.txn {
+            self.activity.reads_at(txn.snapshot_ts());
         }
         self.note_catalog();
         Ok(())
@@ -300,8 +314,14 @@ impl State {
         self.explicit = false;
         self.explicit_read_only = None;
         self.savepoints.clear();
-        let Some(mut txn) = self.txn.take() else { return Ok(()) };
-        txn.commit(None).await.map(drop)
+        let Some(mut txn) = self.txn.take() else {
+            self.activity.ends();
+            return Ok(());
+        };
+        self.activity.turns(Doing::Committing);
+        let committed = txn.commit(None).await;
+        self.activity.ends();
+        committed.map(drop)
     }
 
     /// Ends the transaction without a trace.
@@ -311,6 +331,7 @@ impl State {
         self.savepoints.clear();
         // Dropping it gives back its reservations.
         self.txn = None;
+        self.activity.ends();
     }
 
     /// The newest catalog, by a snapshot of its own.
@@ -484,8 +505,11 @@ impl StatementContext for State {
     fn begin_internal(&mut self) -> BoxFuture<'_, Result<Box<dyn InternalTransaction>, SqlError>> {
         Box::pin(async move {
             let options = TxnOptions { lock_wait: Duration::from_secs(50), ..TxnOptions::default() };
-            let mut txn = Txn::begin(self.services.clone(), options).await?;
+            let mut txn = Txn::begin_for(self.activity.clone(), self.services.clone(), options).await?;
             txn.begin_statement(true).await?;
+            if let Some(text) = &self.running {
+                txn.note_statement(text);
+            }
             Ok(Box::new(Internal { txn }) as Box<dyn InternalTransaction>)
         })
     }

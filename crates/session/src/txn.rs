@@ -1,17 +1,19 @@
 //! One transaction: its snapshot, its reads and writes, and what its commit must find unchanged.
 
+use crate::activity::{Activity, Trail};
 use crate::buffer::WriteBuffer;
+use crate::explain::{self, Explained};
 use crate::scan::{Cursor, FetchError};
-use crate::services::{Services, SnapshotGuard, adjudicator_error, shard_error};
+use crate::services::{Services, SnapshotGuard, adjudicator_error};
 use assize_catalog::{Catalog, key};
 use assize_coordinator::{Request, Write};
 use assize_model::{
-    AccessGroup, DeadlineClass, ErrorCode, IndexId, Key, KeyHash, KeyRange, Mutation, MutationOp,
+    AccessGroup, DeadlineClass, ErrorCode, IndexId, Key, KeyHash, KeyRange, Mutation, MutationOp, Placement,
     SchemaVersion, ShardId, Slot, SqlError, TableId, TableRange, Timestamp, TxnId,
 };
 use assize_ports::{
     Begun, BoxFuture, Direction, IdRange, LockMode, LockStrength, LockWait, Mark, ReadIntent, ReadView,
-    Reserved, Rows, ScanRequest, ScanShards, ShardError, Transaction,
+    Reserved, Rows, ScanRequest, ScanShards, Transaction,
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -113,11 +115,27 @@ pub struct Txn {
     /// In whose name reservations are held.
     owner: Option<TxnId>,
     cursors: Vec<Cursor>,
+    /// Whose it is.
+    by: Arc<Activity>,
+    trail: Trail,
+    begun_micros: u64,
+    /// The id under which its abort is kept, once it has lost.
+    conflict: Option<String>,
 }
 
 impl Txn {
     /// Begins at the newest snapshot, with exactly the catalog of that snapshot.
     pub async fn begin(services: Arc<Services>, options: TxnOptions) -> Result<Self, SqlError> {
+        Txn::begin_for(services.nobody(), services, options).await
+    }
+
+    /// Likewise, for a session.
+    pub(crate) async fn begin_for(
+        by: Arc<Activity>,
+        services: Arc<Services>,
+        options: TxnOptions,
+    ) -> Result<Self, SqlError> {
+        let begun_micros = services.clock.monotonic_micros();
         let (begun, guard, catalog) = newest_view(&services).await?;
         Ok(Txn {
             services,
@@ -134,7 +152,63 @@ impl Txn {
             explicit_ids: BTreeMap::new(),
             owner: None,
             cursors: Vec::new(),
+            by,
+            trail: Trail::default(),
+            begun_micros,
+            conflict: None,
         })
+    }
+
+    /// A statement of this normalised text runs in it.
+    pub(crate) fn note_statement(&mut self, text: &Arc<str>) {
+        self.trail.push(text);
+    }
+
+    /// Whose it is.
+    pub(crate) fn by(&self) -> &Arc<Activity> {
+        &self.by
+    }
+
+    /// Its last statements.
+    pub(crate) fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
+    /// When it began, by the monotonic clock.
+    pub(crate) fn begun_micros(&self) -> u64 {
+        self.begun_micros
+    }
+
+    /// How long it has run.
+    pub(crate) fn age_micros(&self) -> u64 {
+        self.services.clock.monotonic_micros().saturating_sub(self.begun_micros)
+    }
+
+    /// The id for a commit that begins now, remembered with what it ran: whoever loses to it wants to know.
+    pub(crate) fn draw_id(&self, class: DeadlineClass) -> TxnId {
+        let id = self.services.next_txn_id(class);
+        self.services.conflicts.sent(id, &self.by, &self.trail, self.age_micros());
+        id
+    }
+
+    /// The id under which its abort is kept, if it has lost.
+    pub(crate) fn take_conflict(&mut self) -> Option<String> {
+        self.conflict.take()
+    }
+
+    /// It has lost without having come to its commit.
+    fn lose(&mut self, explained: Explained) -> SqlError {
+        self.conflict = Some(explained.conflict);
+        explained.error
+    }
+
+    /// A statement failed: if that is the end of the transaction and nobody has kept it yet, it is kept now.
+    pub(crate) fn note_failure(&mut self, error: SqlError) -> SqlError {
+        if error.code != ErrorCode::SnapshotTooOldError || self.conflict.is_some() {
+            return error;
+        }
+        let explained = explain::snapshot_too_old(self, &self.services, &error);
+        self.lose(explained)
     }
 
     /// A statement begins. At READ COMMITTED it gets a snapshot of its own.
@@ -323,11 +397,29 @@ impl Txn {
 
     /// Values of keys at a snapshot, own writes not considered; one request per shard.
     async fn fetch(&self, keys: &[(Slot, Key)], ts: Timestamp) -> Result<Vec<Option<Bytes>>, SqlError> {
+        let mut placement = self.services.placement();
         for _ in 0..REROUTES_MAX {
-            match self.fetch_once(keys, ts).await {
-                Err(FetchError::Reroute) => drop(self.services.refresh_placement().await?),
-                Err(FetchError::Failed(error)) => return Err(error),
+            match self.fetch_once(&placement, keys, ts).await {
                 Ok(values) => return Ok(values),
+                Err(error) => placement = error.placement_after(&self.services, &placement).await?,
+            }
+        }
+        Err(moved_too_often())
+    }
+
+    /// The value of one key at the transaction's snapshot, own writes not considered.
+    async fn fetch_one(&self, slot: Slot, key: &Key) -> Result<Option<Bytes>, SqlError> {
+        let mut placement = self.services.placement();
+        for _ in 0..REROUTES_MAX {
+            let read = async {
+                let (shard, epoch) = self.services.shard(&placement, placement.shard_of(slot))?;
+                let view = ReadView { snapshot_ts: self.begun.snapshot_ts, epoch };
+                Ok(shard.get(view, key).await?)
+            };
+            let read: Result<Option<Bytes>, FetchError> = read.await;
+            match read {
+                Ok(value) => return Ok(value),
+                Err(error) => placement = error.placement_after(&self.services, &placement).await?,
             }
         }
         Err(moved_too_often())
@@ -335,37 +427,29 @@ impl Txn {
 
     async fn fetch_once(
         &self,
+        placement: &Placement,
         keys: &[(Slot, Key)],
         ts: Timestamp,
     ) -> Result<Vec<Option<Bytes>>, FetchError> {
-        let placement = self.services.placement();
-        let failed = |e| match e {
-            ShardError::StaleEpoch { .. } => FetchError::Reroute,
-            other => FetchError::Failed(shard_error(other)),
-        };
         if let [(slot, key)] = keys {
-            let (shard, epoch) =
-                self.services.shard(&placement, placement.shard_of(*slot)).map_err(FetchError::Failed)?;
-            let value = shard.get(ReadView { snapshot_ts: ts, epoch }, key).await.map_err(failed)?;
+            let (shard, epoch) = self.services.shard(placement, placement.shard_of(*slot))?;
+            let value = shard.get(ReadView { snapshot_ts: ts, epoch }, key).await?;
             return Ok(vec![value]);
         }
         let mut by_shard: BTreeMap<ShardId, Vec<usize>> = BTreeMap::new();
         for (n, (slot, _)) in keys.iter().enumerate() {
             by_shard.entry(placement.shard_of(*slot)).or_default().push(n);
         }
-        let requests = by_shard.into_iter().map(|(id, places)| {
-            let placement = &placement;
-            async move {
-                let (shard, epoch) = self.services.shard(placement, id).map_err(FetchError::Failed)?;
-                let wanted: Vec<Key> = places.iter().map(|n| keys[*n].1.clone()).collect();
-                let values =
-                    shard.get_many(ReadView { snapshot_ts: ts, epoch }, &wanted).await.map_err(failed)?;
-                Ok((places, values))
-            }
+        let requests = by_shard.into_iter().map(|(id, places)| async move {
+            let (shard, epoch) = self.services.shard(placement, id)?;
+            let wanted: Vec<Key> = places.iter().map(|n| keys[*n].1.clone()).collect();
+            let values = shard.get_many(ReadView { snapshot_ts: ts, epoch }, &wanted).await?;
+            Ok((places, values))
         });
         let mut out = vec![None; keys.len()];
         for answer in futures_util::future::join_all(requests).await {
-            let (places, values): (Vec<usize>, Vec<Option<Bytes>>) = answer?;
+            let answer: Result<(Vec<usize>, Vec<Option<Bytes>>), FetchError> = answer;
+            let (places, values) = answer?;
             for (place, value) in places.into_iter().zip(values) {
                 out[place] = value;
             }
@@ -463,13 +547,11 @@ impl Txn {
                     "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.";
                 return Err(SqlError::new(ErrorCode::LockNowait, text));
             }
-            Reserved::TimedOut => {
-                let text = "Lock wait timeout exceeded; try restarting transaction";
-                return Err(SqlError::new(ErrorCode::LockWaitTimeout, text));
-            }
-            Reserved::Deadlock => {
-                let text = "Deadlock found when trying to get lock; try restarting transaction";
-                return Err(SqlError::new(ErrorCode::Deadlock, text));
+            lost @ (Reserved::TimedOut | Reserved::Deadlock) => {
+                let is_deadlock = lost == Reserved::Deadlock;
+                let code = if is_deadlock { ErrorCode::Deadlock } else { ErrorCode::LockWaitTimeout };
+                let explained = explain::waited(self, &self.services, owner, keys, code);
+                return Err(self.lose(explained));
             }
         };
         // The guard must exist before the snapshot does, so the snapshot that came with the grant is not used.
@@ -507,13 +589,12 @@ impl Txn {
             while cursor.needs_rows() {
                 match cursor.fetch(&self.services, request.limit - rows.len()).await {
                     Ok(()) => {}
-                    Err(FetchError::Failed(error)) => return Err(error),
-                    Err(FetchError::Reroute) => {
+                    Err(error) => {
                         reroutes += 1;
                         if reroutes > REROUTES_MAX {
                             return Err(moved_too_often());
                         }
-                        let placement = self.services.refresh_placement().await?;
+                        let placement = error.placement_after(&self.services, &cursor.placement).await?;
                         let next = cursor.next.clone();
                         cursor = Cursor::new(placement, request.shards, next, request.direction, ts);
                     }
@@ -810,15 +891,7 @@ impl Transaction for Txn {
                 if self.must_record(intent) {
                     self.record_point(table, key);
                 }
-                let placement = self.services.placement();
-                let (shard, epoch) = self.services.shard(&placement, placement.shard_of(slot))?;
-                let view = ReadView { snapshot_ts: self.begun.snapshot_ts, epoch };
-                match shard.get(view, key).await {
-                    Ok(value) => return Ok(value),
-                    Err(ShardError::StaleEpoch { .. }) => {}
-                    Err(error) => return Err(shard_error(error)),
-                }
-                self.services.refresh_placement().await?;
+                return self.fetch_one(slot, key).await;
             }
             let mut values = self.read_many(table, &[(slot, key.clone())], intent).await?;
             Ok(values.pop().flatten())
@@ -849,6 +922,7 @@ impl Transaction for Txn {
         let mark = self.writes.mark();
         self.writes.write(table, mutation, ts);
         let (bytes, max) = (self.writes.bytes(), self.services.limits.transaction_bytes_max);
+        self.by.wrote(self.writes.len(), bytes);
         if bytes > max {
             self.writes.undo_to(mark);
             return Err(SqlError::new(
@@ -893,6 +967,7 @@ impl Transaction for Txn {
 
     fn undo_to(&mut self, mark: Mark) {
         self.writes.undo_to(mark.0);
+        self.by.wrote(self.writes.len(), self.writes.bytes());
     }
 
     fn buffered(&self) -> usize {

@@ -8,11 +8,14 @@
 use crate::colleagues::Colleagues;
 use crate::mover::{Mover, Task};
 use crate::wire::{Request, Response};
-use assize_model::{NodeId, Placement, ShardId, ShardPlacement};
-use assize_ports::AdjudicatorClient;
+use assize_model::{LogIndex, NodeId, Placement, ReplicaId, ShardId, ShardPlacement};
+use assize_ports::{AdjudicatorClient, ShardStandings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// A learner that copies for longer than this is not believed to come to an end.
+const LEARNERS_STAND_STILL: Duration = Duration::from_secs(3600);
 
 /// What is known of a node that can hold replicas.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -32,13 +35,21 @@ pub struct Policy {
     pub replicas: usize,
     /// A node that has been silent for so long is given up.
     pub gone_after: Duration,
+    /// The log waits so long for the replicas of a node that is silent, and for a learner that gets no further; after that
+    /// they have to be rebuilt. Without a bound the log would fill the disks of those that live.
+    pub uncount_after: Duration,
     /// A shard with more bytes than this is split; `None`: never.
     pub split_above: Option<u64>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Policy { replicas: 3, gone_after: Duration::from_secs(600), split_above: None }
+        Policy {
+            replicas: 3,
+            gone_after: Duration::from_secs(600),
+            uncount_after: Duration::from_secs(300),
+            split_above: None,
+        }
     }
 }
 
@@ -175,6 +186,40 @@ enum Zone<'a> {
     Of(NodeId),
 }
 
+/// The replicas for which the log is to wait no longer: those on nodes that have been silent for long, one of a shard at a
+/// time and only while the others are there; and learners that have long stood still.
+pub fn forsaken(
+    placement: &Placement,
+    nodes: &BTreeMap<NodeId, NodeCondition>,
+    standings: &BTreeMap<ShardId, ShardStandings>,
+    still_for: impl Fn(ShardId, ReplicaId) -> Duration,
+    policy: &Policy,
+) -> Vec<(ShardId, ReplicaId)> {
+    let mut forsaken = Vec::new();
+    for (shard, part) in &placement.shards {
+        let Some(standings) = standings.get(shard) else { continue };
+        let counting = || standings.replicas.iter().filter(|standing| standing.counts);
+        let is_silent = |node: &NodeId| {
+            nodes.get(node).is_some_and(|condition| condition.silent_for >= policy.uncount_after)
+        };
+        let alive = counting().filter(|standing| {
+            let node = part.replicas.get(&standing.replica);
+            node.is_some_and(|node| nodes.get(node).is_some_and(|c| c.silent_for.is_zero()))
+        });
+        let has_majority = alive.count() > part.replicas.len() / 2;
+        for standing in counting() {
+            let is_forsaken = match part.replicas.get(&standing.replica) {
+                Some(node) => has_majority && is_silent(node),
+                None => still_for(*shard, standing.replica) >= LEARNERS_STAND_STILL.max(policy.uncount_after),
+            };
+            if is_forsaken {
+                forsaken.push((*shard, standing.replica));
+            }
+        }
+    }
+    forsaken
+}
+
 /// Looks after all shards, on one node at a time: whoever leads the adjudicator's group.
 pub struct Caretaker {
     mover: Mover,
@@ -183,6 +228,8 @@ pub struct Caretaker {
     policy: Policy,
     /// Since when each node has not answered.
     silent_since: BTreeMap<NodeId, Instant>,
+    /// Since when each replica has been durable up to the same entry.
+    still_since: BTreeMap<(ShardId, ReplicaId), (LogIndex, Instant)>,
 }
 
 impl Caretaker {
@@ -193,7 +240,8 @@ impl Caretaker {
         adjudicator: Arc<dyn AdjudicatorClient>,
         policy: Policy,
     ) -> Self {
-        Caretaker { mover, colleagues, adjudicator, policy, silent_since: BTreeMap::new() }
+        let (silent_since, still_since) = (BTreeMap::new(), BTreeMap::new());
+        Caretaker { mover, colleagues, adjudicator, policy, silent_since, still_since }
     }
 
     /// Long-lived: looks every `interval` while `is_on_duty` says that this node is the one who should. `report` is told of
@@ -214,6 +262,7 @@ impl Caretaker {
             if !is_on_duty() {
                 // Whoever was on duty meanwhile knows better who has been silent.
                 self.silent_since.clear();
+                self.still_since.clear();
                 continue;
             }
             if let Some(task) = self.look().await {
@@ -250,7 +299,37 @@ impl Caretaker {
             }
             nodes.insert(node, NodeCondition { zone: record.zone.clone(), silent_for, is_draining: false });
         }
+        self.forsake(&placement, &nodes).await;
         next_task(&placement, &nodes, &bytes, &self.policy)
+    }
+
+    /// Frees the log of those for which it has waited long enough.
+    async fn forsake(&mut self, placement: &Placement, nodes: &BTreeMap<NodeId, NodeCondition>) {
+        let mut standings = BTreeMap::new();
+        for shard in placement.shards.keys() {
+            if let Ok(known) = self.mover.standings(*shard).await {
+                standings.insert(*shard, known);
+            }
+        }
+        let now = Instant::now();
+        let mut still_since = BTreeMap::new();
+        for (shard, known) in &standings {
+            for standing in &known.replicas {
+                let key = (*shard, standing.replica);
+                let before = self.still_since.get(&key).filter(|(durable, _)| *durable == standing.durable);
+                still_since.insert(key, before.copied().unwrap_or((standing.durable, now)));
+            }
+        }
+        self.still_since = still_since;
+        let still_for = |shard, replica| {
+            self.still_since.get(&(shard, replica)).map_or(Duration::ZERO, |(_, since)| since.elapsed())
+        };
+        for (shard, replica) in forsaken(placement, nodes, &standings, still_for, &self.policy) {
+            match self.mover.uncount(shard, replica).await {
+                Ok(()) => tracing::warn!(%shard, %replica, "the log waits for this replica no longer"),
+                Err(error) => tracing::warn!(%shard, %replica, %error, "the log goes on waiting"),
+            }
+        }
     }
 
     /// The sizes of a node's replicas; `None` if it does not answer.
@@ -277,7 +356,8 @@ impl Caretaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assize_model::{ReplicaId, Slot};
+    use assize_model::Slot;
+    use assize_ports::ReplicaStanding;
 
     /// Nodes in zones, `a` to `c`.
     fn nodes(zones: &[(u64, &str)]) -> BTreeMap<NodeId, NodeCondition> {
@@ -369,6 +449,32 @@ mod tests {
         let task = Task::MoveReplica { shard: ONE, from: NodeId(3), to: NodeId(4) };
         assert_eq!(next(&placed(&[&[1, 2, 3], &[1, 2, 3]]), &nodes), Some(task));
         assert_eq!(next(&placed(&[&[1, 2, 4], &[1, 2, 3]]), &nodes), None);
+    }
+
+    #[test]
+    fn the_log_waits_for_the_silent_only_so_long_and_never_below_a_majority() {
+        let placement = placed(&[&[1, 2, 3]]);
+        let standing = |n: u8| ReplicaStanding { replica: ReplicaId(n), durable: LogIndex(9), counts: true };
+        let standings = |numbers: &[u8]| {
+            let replicas = numbers.iter().map(|n| standing(*n)).collect();
+            BTreeMap::from([(ONE, ShardStandings { as_of: LogIndex(9), replicas })])
+        };
+        let forsaken_at = |nodes: &_, numbers: &[u8], still: u64| {
+            let still_for = |_, _| Duration::from_secs(still);
+            forsaken(&placement, nodes, &standings(numbers), still_for, &Policy::default())
+        };
+        let mut nodes = nodes(&[(1, "a"), (2, "b"), (3, "c")]);
+        assert_eq!(forsaken_at(&nodes, &[1, 2, 3], 9_999), []);
+        silence(&mut nodes, 2, 299);
+        assert_eq!(forsaken_at(&nodes, &[1, 2, 3], 0), []);
+        silence(&mut nodes, 2, 300);
+        assert_eq!(forsaken_at(&nodes, &[1, 2, 3], 0), [(ONE, ReplicaId(2))]);
+        silence(&mut nodes, 3, 1);
+        assert_eq!(forsaken_at(&nodes, &[1, 2, 3], 0), [], "the third may be gone as well");
+        // A learner stands for nobody, and may take its time.
+        silence(&mut nodes, 3, 0);
+        assert_eq!(forsaken_at(&nodes, &[1, 3, 200], 3_599), []);
+        assert_eq!(forsaken_at(&nodes, &[1, 3, 200], 3_600), [(ONE, ReplicaId(200))]);
     }
 
     #[test]

@@ -12,6 +12,10 @@ use assize_ports::{
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+/// How often the placement is looked at.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Makes the way to a replica on another node.
 pub type RemoteReplicas = Arc<dyn Fn(NodeId, ShardId, ReplicaId) -> Arc<dyn Replica> + Send + Sync>;
@@ -47,6 +51,27 @@ impl Directory {
     pub fn alone(host: ShardHost, placement: &Placement) -> Arc<Directory> {
         let nowhere: RemoteReplicas = Arc::new(|_, shard, replica| Arc::new(Nowhere { shard, replica }));
         Directory::new(host.node(), Some(host), nowhere, placement)
+    }
+
+    /// Looks at the placement again and again. Long-lived: the node spawns it. Sessions tell the directory of a newer
+    /// placement when they stumble over it; this is for those who would stumble first.
+    pub async fn follow<F>(
+        self: Arc<Self>,
+        mut newest: impl FnMut() -> F + Send,
+        stopped: impl Future<Output = ()> + Send,
+    ) where
+        F: Future<Output = Option<Arc<Placement>>> + Send,
+    {
+        tokio::pin!(stopped);
+        loop {
+            if let Some(placement) = newest().await {
+                self.learn(&placement);
+            }
+            tokio::select! {
+                () = &mut stopped => return,
+                () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
+            }
+        }
     }
 
     fn members(&self, shard: ShardId, part: &ShardPlacement) -> Vec<Member> {

@@ -9,7 +9,7 @@
 //!   remove  the others follow ─▶ entry: one replica less ─▶ its node drops it
 //!   move    add ─▶ everybody is durable past that ─▶ remove
 //!   split   fledglings follow the parent, close behind and flushed ─▶ entry: the slots go to the new shard
-//!           ─▶ each fledgling leaves the parent's stream at that entry ─▶ their registrations with the parent end
+//!           ─▶ each fledgling leaves the parent's stream at that entry, and its registration with the parent ends
 //! ```
 //!
 //! Between the entry of a split and the moment when a fledgling has left its parent, reads of the moved slots and prepares
@@ -347,16 +347,18 @@ impl Mover {
             })
         });
         let changed = changed.await?;
+        // A node that is away just now finds the split when it comes back: its log is kept until then.
+        let mut away = Vec::new();
         for node in part.replicas.values() {
-            self.split_off(new, *node).await?;
+            if let Err(error) = self.split_off(new, *node).await {
+                tracing::warn!(%new, %node, %error, "a replica has not left its parent yet");
+                away.push(*node);
+            }
         }
         progress.stalled(began.elapsed());
 
         progress.step("making the split durable");
-        self.durable(new, changed, &[]).await?;
-        for replica in part.replicas.keys() {
-            self.release(shard, learner_of(*replica)).await?;
-        }
+        self.durable(new, changed, &away).await?;
         Ok(new)
     }
 
@@ -372,14 +374,6 @@ impl Mover {
                 }
                 _ => tokio::time::sleep(LOOK_CLOSELY_EVERY).await,
             }
-        }
-    }
-
-    /// A learner that is none any more need not be waited for.
-    async fn release(&self, shard: ShardId, learner: ReplicaId) -> Result<(), MoveError> {
-        match self.administration.administer(PlacementCommand::Uncount(shard, learner)).await {
-            Ok(_) | Err(PlacementError::Refused(PlacementRefusal::NoSuchReplica(..))) => Ok(()),
-            Err(error) => Err(error.into()),
         }
     }
 
@@ -409,9 +403,19 @@ impl Mover {
         Ok(())
     }
 
+    // The log.
+
+    /// Has the log wait for a replica no longer; it is rebuilt should it come back. Refused by the log unless a majority of
+    /// the configured replicas is left.
+    pub async fn uncount(&self, shard: ShardId, replica: ReplicaId) -> Result<(), MoveError> {
+        self.administration.administer(PlacementCommand::Uncount(shard, replica)).await?;
+        Ok(())
+    }
+
     // Helpers.
 
-    async fn standings(&self, shard: ShardId) -> Result<ShardStandings, MoveError> {
+    /// How a shard's replicas stand, as the log has it.
+    pub async fn standings(&self, shard: ShardId) -> Result<ShardStandings, MoveError> {
         Ok(self.source.standings(shard).await?)
     }
 

@@ -129,3 +129,50 @@ async fn a_shard_is_split_under_clients_and_both_halves_can_be_split_again() {
     cluster.all_follow(NodeId(3), 3).await;
     assert_eq!(cluster.agree().await, rows as u64);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_was_interrupted_is_run_again() {
+    let cluster = Cluster::start(4, 3, 1).await;
+    let writer = cluster.frontend(NodeId(1), Mode::Prepared).await;
+    write(&writer, &rows(0, 100, "before")).await;
+    let mover = cluster.mover(NodeId(1));
+    let split = Task::Split { shard: ShardId(1), at: Some(Slot(20_000)) };
+    cluster.network.cut(NodeId(3));
+    mover.run(split, &()).await.unwrap_err();
+    // Two of three nodes have begun, and one of them is stopped meanwhile.
+    cluster.close(NodeId(2)).await;
+    cluster.open(NodeId(2)).await;
+    write(&writer, &rows(50, 100, "between")).await;
+    cluster.network.heal(NodeId(3));
+    mover.run(split, &()).await.unwrap();
+    let added = Task::AddReplica { shard: ShardId(2), node: NodeId(4) };
+    cluster.network.cut(NodeId(4));
+    mover.run(added, &()).await.unwrap_err();
+    cluster.network.heal(NodeId(4));
+    mover.run(added, &()).await.unwrap();
+    mover.run(added, &()).await.unwrap();
+    write(&writer, &rows(100, 100, "after")).await;
+    assert_eq!(cluster.placement().await.shards[&ShardId(2)].replicas.len(), 4);
+    assert_eq!(cluster.agree().await, 200);
+    // The log is kept for nobody who is gone.
+    until("the learners are forgotten", || async {
+        use assize_ports::DecisionSource;
+        cluster.adjudicator.standings(ShardId(1)).await.unwrap().replicas.len() == 3
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frontend_that_knows_an_old_placement_finds_a_shard_that_has_moved_away() {
+    let cluster = Cluster::start(2, 1, 1).await;
+    let prepared = cluster.frontend(NodeId(1), Mode::Prepared).await;
+    let inline = cluster.frontend(NodeId(2), Mode::Inline).await;
+    write(&prepared, &rows(0, 20, "before")).await;
+    let moved = Task::MoveReplica { shard: ShardId(1), from: NodeId(1), to: NodeId(2) };
+    cluster.mover(NodeId(2)).run(moved, &()).await.unwrap();
+    until("the old replica is gone", || async { cluster.host(NodeId(1)).resident(ShardId(1)).is_none() })
+        .await;
+    write(&prepared, &rows(10, 20, "after")).await;
+    assert_eq!(scan(&inline).await.unwrap().len(), 30);
+    assert_eq!(read(&prepared, "row 00000").await.unwrap().as_deref(), Some("before"));
+}

@@ -115,13 +115,11 @@ async fn a_replica_whose_contents_differ_is_found_and_rebuilt() {
     write(&writer, &rows(0, 50, "right")).await;
     cluster.agree().await;
     // Every replica can be rebuilt while the others serve; here as if the second had been found to differ.
-    let mover = cluster.mover(NodeId(1));
-    mover.rebuild(ShardId(1), NodeId(2)).await.unwrap();
+    let before = cluster.placement().await.epoch;
+    cluster.mover(NodeId(1)).rebuild(ShardId(1), NodeId(2)).await.unwrap();
     write(&writer, &rows(40, 20, "later")).await;
-    until("it was rebuilt", || async {
-        let host = cluster.host(NodeId(2));
-        host.status(ShardId(1)).is_some_and(|status| status.phase == assize_shards::wire::Phase::Following)
-    })
-    .await;
+    until("what it had promised no longer counts", || async { cluster.placement().await.epoch > before })
+        .await;
+    cluster.all_follow(NodeId(2), 1).await;
     assert_eq!(cluster.agree().await, 60);
 }

@@ -149,6 +149,13 @@ pub enum Statement {
         /// Only this entry (`PURGE DROPPED 7`); `None`: everything (`PURGE DROPPED ALL`).
         id: Option<u64>,
     },
+    /// ALTER CLUSTER.
+    AlterCluster {
+        /// What is to be done.
+        action: ClusterAction,
+        /// VALIDATE ONLY: says whether it could be done.
+        validate_only: bool,
+    },
     /// SHOW.
     Show(Box<Show>),
     /// SET.
@@ -1129,6 +1136,97 @@ pub enum ShowWhat {
     Profile,
     /// DROPPED: the recycle bin.
     Dropped,
+    /// CONFLICTS: aborts that are remembered.
+    Conflicts {
+        /// LIMIT (offset, count).
+        limit: Option<(u64, u64)>,
+    },
+    /// CONFLICT 'id': one of them in words.
+    Conflict(String),
+    /// HOT KEYS: keys on which transactions often conflict.
+    HotKeys {
+        /// LIMIT (offset, count).
+        limit: Option<(u64, u64)>,
+    },
+    /// SHARDS.
+    Shards,
+    /// MEMBERS: nodes.
+    Members,
+    /// TRANSACTIONS that are open.
+    Transactions,
+    /// JOBS: splits, moves, index builds.
+    Jobs,
+}
+
+/// What ALTER CLUSTER asks for. Shards and nodes are named by their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterAction {
+    /// TRANSFER LEADERSHIP [TO NODE n].
+    TransferLeadership {
+        /// To which; `None`: any voter that is up to date.
+        to: Option<u64>,
+    },
+    /// ADD LEARNER NODE n.
+    AddLearner {
+        /// Which.
+        node: u64,
+    },
+    /// PROMOTE NODE n: it gets a vote.
+    Promote {
+        /// Which.
+        node: u64,
+    },
+    /// DROP NODE n \[FORCE\].
+    RemoveMember {
+        /// Which.
+        node: u64,
+        /// It is lost for good.
+        force: bool,
+    },
+    /// DRAIN NODE n.
+    Drain {
+        /// Which.
+        node: u64,
+    },
+    /// VERIFY REPLICAS.
+    VerifyReplicas,
+    /// SPLIT SHARD n [AT slot].
+    Split {
+        /// Which.
+        shard: u32,
+        /// The first slot that goes; `None`: the middle.
+        at: Option<u16>,
+    },
+    /// MERGE SHARD n INTO SHARD m.
+    Merge {
+        /// Whose slots go.
+        from: u32,
+        /// Where they go.
+        into: u32,
+    },
+    /// MOVE SHARD n FROM NODE a TO NODE b.
+    MoveReplica {
+        /// Which.
+        shard: u32,
+        /// Where it is.
+        from: u64,
+        /// Where it goes.
+        to: u64,
+    },
+    /// ADD REPLICA OF SHARD n ON NODE m.
+    AddReplica {
+        /// Of which.
+        shard: u32,
+        /// Where.
+        node: u64,
+    },
+    /// DROP REPLICA OF SHARD n ON NODE m.
+    RemoveReplica {
+        /// Of which.
+        shard: u32,
+        /// Where.
+        node: u64,
+    },
 }
 
 /// One item of SET.

@@ -9,7 +9,7 @@ pub enum Class {
     Read,
     /// Changes data: INSERT, UPDATE, DELETE, LOAD DATA.
     Write,
-    /// Changes the catalog: commits the running transaction first, and itself.
+    /// Changes the catalog or the cluster: commits the running transaction first, and itself.
     Ddl,
     /// Begins, ends or marks a transaction.
     Transaction,
@@ -49,6 +49,7 @@ pub fn classify(statement: &Statement) -> Class {
         | Statement::UndropTable { .. }
         | Statement::UndropDatabase { .. }
         | Statement::PurgeDropped { .. }
+        | Statement::AlterCluster { .. }
         | Statement::CreateUser { .. }
         | Statement::AlterUser { .. }
         | Statement::DropUser { .. }
@@ -101,6 +102,8 @@ pub fn returns_rows(statement: &Statement) -> bool {
     match statement {
         Statement::Query(query) => query.into.is_none(),
         Statement::Do(_) => false,
+        // It tells which job goes on.
+        Statement::AlterCluster { .. } => true,
         statement => classify(statement) == Class::Read,
     }
 }
@@ -150,6 +153,7 @@ pub fn verb(statement: &Statement) -> &'static str {
         Statement::UndropTable { .. } => "undrop_table",
         Statement::UndropDatabase { .. } => "undrop_db",
         Statement::PurgeDropped { .. } => "purge_dropped",
+        Statement::AlterCluster { .. } => "alter_cluster",
         Statement::Show(_) => "show",
         Statement::Set(_) => "set_option",
         Statement::Begin { .. } => "begin",

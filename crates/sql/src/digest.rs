@@ -4,6 +4,7 @@
 //! text.
 
 use crate::{Literal, ParseOptions};
+use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// A normalised statement.
@@ -11,8 +12,9 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 pub struct Digest {
     /// Hash of the text.
     pub hash: u64,
-    /// The statement with `?` for literals, `(...)` for lists of them, single blanks and no comments.
-    pub text: String,
+    /// The statement with `?` for literals, `(...)` for lists of them, single blanks and no comments. Shared, because
+    /// whoever remembers what a transaction ran remembers it by this.
+    pub text: Arc<str>,
 }
 
 /// Digest texts are cut here: statistics need no megabytes.
@@ -341,7 +343,7 @@ pub fn normalise<T: AsRef<[u8]> + ?Sized>(text: &T, options: &ParseOptions) -> D
         last = piece;
     }
     let text = String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
-    Digest { hash: xxh3_64(text.as_bytes()), text }
+    Digest { hash: xxh3_64(text.as_bytes()), text: text.into() }
 }
 
 /// A statement whose literals were lifted out where that changes nothing but their values.

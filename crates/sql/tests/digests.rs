@@ -3,7 +3,7 @@
 use assize_sql::*;
 
 fn digest(text: &str) -> String {
-    normalise(text, &ParseOptions::default()).text
+    normalise(text, &ParseOptions::default()).text.to_string()
 }
 
 #[test]

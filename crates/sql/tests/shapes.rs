@@ -270,6 +270,10 @@ fn syntax_errors_are_where_mysql_sees_them() {
     assert_eq!(error("SELECT 1 LIMIT -1"), "'-1' at line 1");
     assert_eq!(error("UPDATE t SET a"), "'' at line 1");
     assert_eq!(error("SHOW NOTHING"), "'NOTHING' at line 1");
+    assert_eq!(error("SHOW CONFLICT 7"), "'7' at line 1");
+    assert_eq!(error("ALTER CLUSTER"), "'' at line 1");
+    assert_eq!(error("ALTER CLUSTER SPLIT SHARD 1 AT 65536"), "'65536' at line 1");
+    assert_eq!(error("ALTER CLUSTER MOVE SHARD 1 TO NODE 2"), "'TO NODE 2' at line 1");
     assert_eq!(error("SELECT 1; SELECT 2"), "'SELECT 2' at line 1");
     assert_eq!(error(&format!("SELECT x{}", " y".repeat(100))).len(), 80 + "'' at line 1".len());
     assert_eq!(parse_one(" ;; -- nothing", &options()).unwrap_err().code.errno(), 1065);
@@ -389,6 +393,37 @@ fn statements_are_classified() {
     let writes = |text: &str| assize_sql::writes(&parse_one(text, &options()).unwrap().statement);
     assert!(writes("INSERT INTO t VALUES (1)") && writes("EXPLAIN ANALYZE DELETE FROM t"));
     assert!(!writes("EXPLAIN DELETE FROM t") && !writes("SELECT 1 FOR UPDATE"));
+}
+
+#[test]
+fn alter_cluster_names_shards_and_nodes() {
+    let read = |text: &str| match parse_one(text, &options()).expect(text).statement {
+        Statement::AlterCluster { action, validate_only } => (action, validate_only),
+        other => panic!("{other:?}"),
+    };
+    let action = |text: &str| read(&format!("ALTER CLUSTER {text}")).0;
+    assert_eq!(action("SPLIT SHARD 3"), ClusterAction::Split { shard: 3, at: None });
+    assert_eq!(action("split shard 3 at 65535"), ClusterAction::Split { shard: 3, at: Some(65_535) });
+    assert_eq!(action("MERGE SHARD 4 INTO SHARD 3"), ClusterAction::Merge { from: 4, into: 3 });
+    assert_eq!(
+        action("MOVE SHARD 3 FROM NODE 1 TO NODE 2"),
+        ClusterAction::MoveReplica { shard: 3, from: 1, to: 2 }
+    );
+    assert_eq!(action("TRANSFER LEADERSHIP"), ClusterAction::TransferLeadership { to: None });
+    assert_eq!(action("TRANSFER LEADERSHIP TO NODE 2"), ClusterAction::TransferLeadership { to: Some(2) });
+    assert_eq!(action("ADD LEARNER NODE 4"), ClusterAction::AddLearner { node: 4 });
+    assert_eq!(action("PROMOTE NODE 4"), ClusterAction::Promote { node: 4 });
+    assert_eq!(action("DROP NODE 4"), ClusterAction::RemoveMember { node: 4, force: false });
+    assert_eq!(action("DROP NODE 4 FORCE"), ClusterAction::RemoveMember { node: 4, force: true });
+    assert_eq!(action("DRAIN NODE 4"), ClusterAction::Drain { node: 4 });
+    assert_eq!(action("VERIFY REPLICAS"), ClusterAction::VerifyReplicas);
+    let replica = (3, 4);
+    let (shard, node) = replica;
+    assert_eq!(action("ADD REPLICA OF SHARD 3 ON NODE 4"), ClusterAction::AddReplica { shard, node });
+    assert_eq!(action("DROP REPLICA OF SHARD 3 ON NODE 4"), ClusterAction::RemoveReplica { shard, node });
+    assert!(read("ALTER CLUSTER SPLIT SHARD 3 VALIDATE ONLY").1 && !read("ALTER CLUSTER SPLIT SHARD 3").1);
+    let statement = parse_one("ALTER CLUSTER VERIFY REPLICAS", &options()).unwrap().statement;
+    assert_eq!((classify(&statement), returns_rows(&statement)), (Class::Ddl, true));
 }
 
 #[test]

@@ -366,7 +366,9 @@ impl<'s> Pipeline<'s> {
     }
 
     /// The next answer; `None` when everything that came in is answered.
-    async fn next(&mut self) -> Option<Result<Result<Option<super::LogId>, StreamAppendError<Types>>, Failure>> {
+    async fn next(
+        &mut self,
+    ) -> Option<Result<Result<Option<super::LogId>, StreamAppendError<Types>>, Failure>> {
         loop {
             let oldest = self.in_flight.oldest();
             if self.pumped.is_some() && oldest.is_none() {

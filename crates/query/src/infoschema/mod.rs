@@ -3,10 +3,12 @@
 //! Each is a list of columns and a function from what is known ([`Source`]) to rows. They go through the planner
 //! like any table, so clients may join, filter and aggregate them.
 
+pub(crate) mod cluster;
 pub(crate) mod objects;
 pub(crate) mod server;
 
 use crate::bind::{VirtualColumn, VirtualRows, VirtualTable, VirtualTables};
+use crate::cluster::{Facts, Wanted};
 use crate::expr::Row;
 use assize_catalog::{Catalog, IndexState, Table, User, VIRTUAL_DATABASES};
 use assize_model::{SqlError, TableId};
@@ -27,6 +29,8 @@ pub(crate) struct Source {
     /// Next AUTO_INCREMENT values, of tables that have them.
     pub(crate) next_ids: BTreeMap<TableId, u64>,
     pub(crate) time_zone: assize_values::TimeZone,
+    /// What the cluster answered, for tables that need it.
+    pub(crate) cluster: Facts,
 }
 
 impl Source {
@@ -38,6 +42,10 @@ impl Source {
                 next_ids.insert(table.id, context.transaction().next_id(table.id).await?);
             }
         }
+        let cluster = match needs {
+            Needs::Cluster(wanted) => crate::cluster::ask(wanted, context).await?,
+            Needs::Nothing | Needs::NextIds => Facts::default(),
+        };
         let connection = context.connection_id();
         let server = context.server();
         let (processes, status, digests) = (server.processes(), server.status(connection), server.digests());
@@ -50,6 +58,7 @@ impl Source {
             global_variables: context.system_variables(true),
             next_ids,
             time_zone: context.eval().time_zone,
+            cluster,
             catalog,
         })
     }
@@ -69,6 +78,16 @@ impl Source {
         let seconds = micros.div_euclid(1_000_000) * 1_000_000;
         Value::DateTime(assize_values::temporal::timestamp_to_local(seconds, &self.time_zone))
     }
+
+    /// Likewise, to the microsecond.
+    pub(crate) fn moment(&self, micros: i64) -> Value {
+        moment(micros, &self.time_zone)
+    }
+}
+
+/// A time in a zone, to the microsecond.
+pub(crate) fn moment(micros: i64, zone: &assize_values::TimeZone) -> Value {
+    Value::DateTime(assize_values::temporal::timestamp_to_local(micros, zone))
 }
 
 /// What a table needs besides what is at hand.
@@ -76,6 +95,7 @@ impl Source {
 enum Needs {
     Nothing,
     NextIds,
+    Cluster(Wanted),
 }
 
 /// A virtual table.
@@ -89,7 +109,7 @@ struct Definition {
 }
 
 /// A column from its notation: `tN` VARCHAR(N), `l` LONGTEXT, `i` BIGINT, `u` BIGINT UNSIGNED, `d` DATETIME,
-/// `j` JSON, `f` DOUBLE; a `?` behind it allows NULL.
+/// `m` DATETIME(6), `j` JSON, `f` DOUBLE; a `?` behind it allows NULL.
 fn column(notation: &str) -> VirtualColumn {
     let (name, kind) = notation.split_once(':').unwrap_or((notation, "t64"));
     let nullable = kind.ends_with('?');
@@ -103,6 +123,7 @@ fn column(notation: &str) -> VirtualColumn {
         b"l" => SqlType::Text { size: BlobSize::Long, collation },
         b"u" => SqlType::BIGINT_UNSIGNED,
         b"d" => SqlType::DateTime { fsp: 0 },
+        b"m" => SqlType::DateTime { fsp: 6 },
         b"j" => SqlType::Json,
         b"f" => SqlType::DOUBLE,
         _ => SqlType::BIGINT,
@@ -117,7 +138,7 @@ impl Definition {
 }
 
 fn definitions() -> impl Iterator<Item = &'static Definition> {
-    objects::TABLES.iter().chain(server::TABLES)
+    objects::TABLES.iter().chain(server::TABLES).chain(cluster::TABLES)
 }
 
 /// Finds the virtual tables of the system's databases.

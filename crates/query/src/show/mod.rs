@@ -3,6 +3,7 @@
 //! Every SHOW makes a [`Listing`], columns and rows, and the filter behind LIKE or WHERE runs over it like over a
 //! table. Column names are MySQL's: clients read them.
 
+pub(crate) mod cluster;
 pub(crate) mod columns;
 pub mod create_table;
 pub mod quote;
@@ -28,7 +29,8 @@ pub(crate) struct Listing {
     like: usize,
 }
 
-/// The columns of a listing: `Name` (text), `Name:i`, `Name:u`, `Name:l`, `Name:d`; `_` stands for a space.
+/// The columns of a listing: `Name` (text), `Name:i`, `Name:u`, `Name:l`, `Name:d`, `Name:m` (DATETIME(6)); `~` stands for
+/// a space.
 fn listing(notation: &str) -> Listing {
     let collation = Collation::UTF8MB3_GENERAL_CI;
     let column = |word: &str| {
@@ -38,6 +40,7 @@ fn listing(notation: &str) -> Listing {
             "u" => SqlType::BIGINT_UNSIGNED,
             "l" => SqlType::Text { size: BlobSize::Long, collation },
             "d" => SqlType::DateTime { fsp: 0 },
+            "m" => SqlType::DateTime { fsp: 6 },
             _ => SqlType::VarChar { length: 256, collation },
         };
         (name.replace('~', " "), sql_type)
@@ -46,7 +49,7 @@ fn listing(notation: &str) -> Listing {
 }
 
 impl Listing {
-    fn result_columns(&self) -> Vec<ResultColumn> {
+    pub(crate) fn result_columns(&self) -> Vec<ResultColumn> {
         self.columns
             .iter()
             .map(|(name, sql_type)| ResultColumn {
@@ -344,6 +347,13 @@ async fn answer(what: &ShowWhat, context: &mut dyn StatementContext) -> Result<L
         ShowWhat::BinlogEvents => listing("Log_name Pos:i Event_type Server_id:i End_log_pos:i Info:l"),
         ShowWhat::Profiles => listing("Query_ID:i Duration Query:l"),
         ShowWhat::Profile => listing("Status Duration"),
+        ShowWhat::Conflicts { limit } => cluster::conflicts(*limit, context).await?,
+        ShowWhat::Conflict(id) => cluster::conflict(id, context).await?,
+        ShowWhat::HotKeys { limit } => cluster::hot_keys(*limit, context).await?,
+        ShowWhat::Shards => cluster::shards(context).await?,
+        ShowWhat::Members => cluster::members(context).await?,
+        ShowWhat::Transactions => cluster::transactions(context).await?,
+        ShowWhat::Jobs => cluster::jobs(context).await?,
         ShowWhat::Dropped => {
             let mut out = listing("Id:u Database Table Cause Dropped_at:d Purged_after:d");
             out.like = 2;

@@ -2,28 +2,38 @@
 
 use crate::config::Config;
 use crate::node::DataDirError;
-use assize_consensus::{Adjudicator, OpenError, Options};
-use assize_model::{NodeId, Placement};
+use assize_consensus::{Adjudicator, Founding, OpenError, Options};
+use assize_model::NodeId;
+use assize_ports::Peers;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Keys per bucket of the conflict window.
 const KEYS_PER_BUCKET: u64 = 7;
 
-/// Opens the adjudicator in the node's data directory, or in memory, and recovers it.
-pub async fn open(config: &Config) -> anyhow::Result<Adjudicator> {
+/// Opens the adjudicator in the node's data directory, or in memory, and recovers it. With peers it goes on as a member of
+/// their group.
+pub async fn open(config: &Config, peers: Option<Arc<dyn Peers>>) -> anyhow::Result<Adjudicator> {
     let node = NodeId(config.node.id);
-    let placement = Placement::even(config.shard.count, node);
+    let placement = config.first_placement()?;
     let mut options = match &config.node.data {
         Some(_) => Options::new(node, placement),
         None => Options::small(node, placement),
     };
     options.window_log2 = window_log2(config.adjudicator.window_keys);
     let directory = config.node.data.as_ref().map(|data| data.join("adjudicator"));
-    let adjudicator = Adjudicator::open(directory, options, None).await.map_err(|e| match e {
+    let founders: BTreeMap<NodeId, String> = config.cluster.founders()?.into_iter().collect();
+    options.founding = match (&peers, founders.is_empty()) {
+        (None, _) => Founding::Alone,
+        (Some(_), false) => Founding::Together(founders),
+        (Some(_), true) => Founding::Join,
+    };
+    let adjudicator = Adjudicator::open(directory, options, peers).await.map_err(|e| match e {
         OpenError::InUse(text) => anyhow::Error::from(DataDirError::InUse(text)),
         OpenError::Failed(e) => anyhow::Error::from(DataDirError::Unusable(e.to_string())),
     })?;
     let stats = adjudicator.stats();
-    tracing::info!(applied = %stats.applied, closed_ts = %stats.closed_ts, "adjudicator leads");
+    tracing::info!(applied = %stats.applied, closed_ts = %stats.closed_ts, "the adjudicator is open");
     Ok(adjudicator)
 }
 

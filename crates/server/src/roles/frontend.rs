@@ -11,6 +11,7 @@ mod client;
 mod kinds;
 mod metered;
 mod registry;
+mod schema;
 mod user_locks;
 
 use crate::clock::SystemClock;
@@ -19,14 +20,17 @@ use crate::metrics;
 use anyhow::Context;
 use assize_catalog::User;
 use assize_model::{ErrorCode, Placement};
-use assize_ports::{AdjudicatorClient, Registered, ShardDirectory};
+use assize_ports::{
+    AdjudicatorClient, ClusterView, ConflictSide, NodeReport, Registered, ReportParts, SchemaInfo,
+    ServerView, ShardDirectory, TrafficInfo,
+};
 use assize_session::{
     GlobalVariables, Limits, Login, Services, Session, Shared, Txn, TxnOptions, find_variable,
 };
 use assize_values::Value;
 use client::Client;
 use kinds::StatementMetrics;
-use metered::Metered;
+use metered::{Metered, Tally};
 use registry::Registry;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -61,6 +65,9 @@ pub struct Frontend {
     stop: watch::Sender<bool>,
     tasks: Mutex<JoinSet<()>>,
     registry: Arc<Registry>,
+    services: Arc<Services>,
+    tally: Arc<Tally>,
+    node: u64,
 }
 
 impl Frontend {
@@ -73,7 +80,9 @@ impl Frontend {
         placement: Arc<Placement>,
     ) -> anyhow::Result<Frontend> {
         let address = socket.local_addr()?;
-        let adjudicator: Arc<dyn AdjudicatorClient> = Arc::new(Metered::new(adjudicator));
+        let metered = Metered::new(adjudicator);
+        let tally = metered.tally();
+        let adjudicator: Arc<dyn AdjudicatorClient> = Arc::new(metered);
         let identity = register(&*adjudicator, &format!("node-{}", config.node.id)).await?;
         let shared =
             Arc::new(Shared::new(Arc::new(GlobalVariables::new(facts(config, address.port(), &identity)))));
@@ -95,6 +104,7 @@ impl Frontend {
             placement,
             limits,
         ));
+        registry.remembers(config.node.id, services.clock.clone(), services.conflicts.clone());
         bootstrap(&services).await?;
 
         let listener = assize_wire::Listener::new(wire_config(config)?);
@@ -119,9 +129,61 @@ impl Frontend {
             listener.run(socket, shutdown, move |id, peer| Client::new(hall.clone(), id, peer)).await;
         });
         tasks.spawn(empty_recycle_bin(services.clone(), shared.clone(), stopped.clone()));
-        tasks.spawn(report(services, shared, registry.clone(), stopped));
+        tasks.spawn(report(services.clone(), shared, registry.clone(), stopped));
         tracing::info!(frontend = identity.frontend.0, "takes connections");
-        Ok(Frontend { stop, tasks: Mutex::new(tasks), registry })
+        let node = config.node.id;
+        Ok(Frontend { stop, tasks: Mutex::new(tasks), registry, services, tally, node })
+    }
+
+    /// What this frontend can tell an operator about itself: the node's part of [`assize_ports::ClusterView::report`].
+    pub fn report(&self, parts: &ReportParts) -> NodeReport {
+        self.registry.report(parts)
+    }
+
+    /// Winners of this frontend's conflicts that ran on other nodes and have not been told yet: ask for them with
+    /// [`ReportParts::winners`], before the others forget.
+    pub fn unknown_winners(&self) -> Vec<String> {
+        self.registry.unknown_winners()
+    }
+
+    /// Keeps what other nodes have told of winners.
+    pub fn complete_winners(&self, winners: &[ConflictSide]) {
+        self.registry.complete_winners(winners);
+    }
+
+    /// What this frontend has done since it started.
+    pub fn traffic(&self) -> TrafficInfo {
+        TrafficInfo {
+            node: self.node,
+            at_micros: self.services.clock.now_micros(),
+            commits: self.tally.committed.load(Ordering::Relaxed),
+            aborts: self.tally.aborted.load(Ordering::Relaxed),
+            statements: self.registry.counters.questions.load(Ordering::Relaxed),
+            connections: self.registry.connected() as u64,
+        }
+    }
+
+    /// Databases and tables, as of now. An error says why they cannot be told.
+    pub async fn schema(&self) -> Result<SchemaInfo, String> {
+        let (begun, _snapshot) = self.services.begin().await.map_err(|error| error.to_string())?;
+        let catalog =
+            self.services.catalog(begun.catalog_version).await.map_err(|error| error.to_string())?;
+        Ok(schema::describe(&catalog))
+    }
+
+    /// Whether there is a connection of this number.
+    pub fn has_connection(&self, connection: u32) -> bool {
+        self.registry.processes().iter().any(|process| process.id == connection)
+    }
+
+    /// Ends a connection, or its statement; false if there is none of this number.
+    pub fn kill(&self, connection: u32, query_only: bool) -> bool {
+        self.registry.kill(connection, query_only)
+    }
+
+    /// The node knows its cluster: SHOW CONFLICTS and its like work from now on.
+    pub fn joins(&self, cluster: Arc<dyn ClusterView>) {
+        self.registry.joins(cluster);
     }
 
     /// Takes no more connections, lets open transactions end for a while, and ends the rest.

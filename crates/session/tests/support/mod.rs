@@ -105,6 +105,11 @@ pub struct World {
     pub ids: u64,
     /// Reservations wait for ever.
     pub reservations_hang: bool,
+    /// Conflicts name the transaction that committed, rather than one of a frontend that is not there.
+    pub names_winners: bool,
+    pub committers: BTreeMap<Timestamp, TxnId>,
+    /// Reservations end in a deadlock.
+    pub deadlocks: bool,
     /// Before every decision, somebody else commits a lock marker on this key.
     pub rival: Option<(Key, u32)>,
 }
@@ -148,10 +153,9 @@ impl World {
                         || group.ranges.iter().any(|range| range.range.contains(key)))
             });
             if let Some((key, ts)) = lost {
-                let winner = Winner {
-                    txn: TxnId::new(*ts, DeadlineClass::Normal, FrontendId(9), FrontendEpoch(1), 17),
-                    commit_ts: *ts,
-                };
+                let stranger = TxnId::new(*ts, DeadlineClass::Normal, FrontendId(9), FrontendEpoch(1), 17);
+                let known = self.committers.get(ts).filter(|_| self.names_winners);
+                let winner = Winner { txn: known.copied().unwrap_or(stranger), commit_ts: *ts };
                 let conflict = Conflict {
                     key: Some(key.hash(SEED)),
                     range: None,
@@ -162,6 +166,7 @@ impl World {
             }
         }
         let commit_ts = self.tick();
+        self.committers.insert(commit_ts, footprint.txn);
         match &footprint.body {
             CommitBody::Inline { mutations, .. } => self.apply(&mutations.clone(), commit_ts),
             CommitBody::Prepared { .. } => {
@@ -290,6 +295,9 @@ impl AdjudicatorClient for Cluster {
         wait: LockWait,
     ) -> BoxFuture<'a, Result<Reserved, AdjudicatorError>> {
         let mut world = self.world.lock().unwrap();
+        if world.deadlocks {
+            return ready(Ok(Reserved::Deadlock));
+        }
         if world.reservations_hang {
             return Box::pin(std::future::pending());
         }

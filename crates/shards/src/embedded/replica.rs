@@ -25,7 +25,8 @@ use assize_model::{
 };
 use assize_mvcc::{Engine, MvccStore, Prepare, Reader, Slots};
 use assize_ports::{
-    BoxFuture, DecisionSource, DecisionStream, ShardAdministration, ShardStandings, StreamError,
+    BoxFuture, DecisionSource, DecisionStream, PlacementError, ShardAdministration, ShardStandings,
+    StreamError,
 };
 use assize_replica::{Effect, IntentAnswer, ReadRefusal, RequestId, Standing, Standings};
 use assize_rocks::Image;
@@ -47,6 +48,9 @@ const FULL_MAX: Duration = Duration::from_secs(30);
 const RESUBSCRIBE: Duration = Duration::from_millis(250);
 /// Questions to the adjudicator that are not answered within this time are asked again.
 const ASK_MAX: Duration = Duration::from_secs(5);
+/// How often the log is told that a learner is gone, and the pause between.
+const RELEASES_MAX: usize = 100;
+const RELEASE_AGAIN: Duration = Duration::from_secs(3);
 /// Requests for a shard that is about to be there; more are turned away.
 const HELD_MAX: usize = 1024;
 
@@ -146,7 +150,7 @@ pub struct Replica {
     pending: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Of these questions one is on its way.
     asked: BTreeSet<Question>,
-    copying: Option<BoxFuture<'static, (ReplicaId, Result<(Generation, RocksEngine), copy::CopyError>)>>,
+    copying: Option<BoxFuture<'static, (ReplicaId, Copied)>>,
     /// Contents that the mind may still read, and that go when it follows again.
     outdated: Vec<Generation>,
     next_request: u64,
@@ -167,7 +171,11 @@ enum Done {
     Intent(ReplicaId, TxnId, IntentAnswer),
     Answered(Question, Option<MindEvent>),
     CopyFailed(ReplicaId),
+    Released,
 }
+
+/// What came of a copy.
+type Copied = Result<(Generation, RocksEngine), copy::CopyError>;
 
 /// A question to the adjudicator.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -425,6 +433,7 @@ impl Replica {
             Done::Intent(from, txn, answer) => {
                 self.step(MindEvent::IntentAnswered { from, txn, answer });
             }
+            Done::Released => {}
             Done::CopyFailed(from) => self.step(MindEvent::CheckpointFailed { from }),
             Done::Answered(question, event) => {
                 self.asked.remove(&question);
@@ -474,7 +483,9 @@ impl Replica {
         entries: Vec<Arc<StreamEntry>>,
     ) -> Result<(), End> {
         let failed = |error: &dyn std::fmt::Display| End::Failed(error.to_string());
-        let (Some(store), Some(generation)) = (self.mind.store(), self.record.contents) else {
+        let (Some(store), Some(generation), Some((parent, learner))) =
+            (self.mind.store(), self.record.contents, self.record.parent)
+        else {
             return Ok(());
         };
         // Its own stream does not go back behind the split, so nothing before it may be lost any more.
@@ -496,11 +507,28 @@ impl Replica {
         self.stream = Some(stream);
         self.streamed = position;
         tracing::info!(shard = %self.shard, replica = %record.replica, at = %position.index, "split off");
+        self.release(parent, learner);
         self.take_in(Ok(entries))?;
         for event in std::mem::take(&mut self.held) {
             self.take(event)?;
         }
         Ok(())
+    }
+
+    /// The parent's log and intents need not be kept for this learner any more.
+    fn release(&self, parent: ShardId, learner: ReplicaId) {
+        let (administration, shard) = (self.around.administration.clone(), self.shard);
+        self.pending.push(Box::pin(async move {
+            for _ in 0..RELEASES_MAX {
+                let command = PlacementCommand::Uncount(parent, learner);
+                match tokio::time::timeout(ASK_MAX, administration.administer(command)).await {
+                    Ok(Ok(_) | Err(PlacementError::Refused(_))) => return Done::Released,
+                    Ok(Err(_)) | Err(_) => tokio::time::sleep(RELEASE_AGAIN).await,
+                }
+            }
+            tracing::warn!(%shard, %parent, %learner, "the log is still kept for a learner that is gone");
+            Done::Released
+        }));
     }
 
     // Requests.
@@ -541,7 +569,11 @@ impl Replica {
                         in_place(|| self.step(MindEvent::CheckpointAsked { from, at_least }));
                     }
                 }
-                Event::ContentDiffers => self.step(MindEvent::ContentDiffers),
+                Event::ContentDiffers => {
+                    if let Some(epoch) = self.mind.store().map(assize_mvcc::MvccStore::epoch) {
+                        self.step(MindEvent::ContentDiffers { epoch });
+                    }
+                }
                 Event::Flush => self.begin_flush(),
                 Event::ReadFailed(generation, why) => {
                     // Contents that have been replaced end nobody.
@@ -740,11 +772,7 @@ impl Replica {
         }));
     }
 
-    fn copied(
-        &mut self,
-        from: ReplicaId,
-        copied: Result<(Generation, RocksEngine), copy::CopyError>,
-    ) -> Result<(), End> {
+    fn copied(&mut self, from: ReplicaId, copied: Copied) -> Result<(), End> {
         self.copying = None;
         let shard = self.shard;
         let (generation, engine) = match copied {

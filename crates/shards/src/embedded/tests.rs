@@ -188,7 +188,8 @@ async fn a_read_routed_by_another_epoch_is_refused() {
     let source = Source::new();
     let shard = start(None, &source).await.unwrap();
     source.publish_with(Vec::new(), |entry| entry.epoch = Some(Epoch(2)));
-    let refused = shard.get(at(10), &Key::from("a")).await.unwrap_err();
+    source.publish(Vec::new());
+    let refused = shard.get(at(20), &Key::from("a")).await.unwrap_err();
     assert_eq!(refused, ShardError::StaleEpoch { shard: SHARD, asked: Epoch(1), current: Epoch(2) });
 }
 

@@ -881,6 +881,9 @@ impl Parser<'_> {
         if self.eat_kw("USER") {
             return self.alter_user();
         }
+        if self.eat_kw("CLUSTER") {
+            return self.alter_cluster();
+        }
         self.view_prelude()?;
         let word = self.tok().text.to_ascii_uppercase();
         match word.as_str() {

@@ -4,6 +4,7 @@
 //! comments, index hints and error positions must be MySQL's to the letter; its tree is what we share with the
 //! query engine.
 
+mod cluster;
 mod ddl;
 mod dml;
 mod expr;

@@ -190,6 +190,16 @@ impl Parser<'_> {
                 ShowWhat::Profile
             }
             "DROPPED" => ShowWhat::Dropped,
+            "CONFLICTS" => ShowWhat::Conflicts { limit: self.show_limit()? },
+            "CONFLICT" => ShowWhat::Conflict(self.string()?),
+            "HOT" => {
+                self.expect_kw("KEYS")?;
+                ShowWhat::HotKeys { limit: self.show_limit()? }
+            }
+            "SHARDS" => ShowWhat::Shards,
+            "MEMBERS" => ShowWhat::Members,
+            "TRANSACTIONS" => ShowWhat::Transactions,
+            "JOBS" => ShowWhat::Jobs,
             _ => {
                 self.pos = start;
                 return Err(self.fail());

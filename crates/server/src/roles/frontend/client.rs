@@ -2,7 +2,7 @@
 
 use super::Hall;
 use super::kinds::Kind;
-use super::registry::{Connection, shown};
+use super::registry::{Connection, normalised, shown};
 use assize_catalog::{User, like};
 use assize_model::{ErrorCode, SqlError};
 use assize_ports::ResultSink;
@@ -151,7 +151,10 @@ impl Client {
         self.hall.statements.record(kind, result.is_ok(), took);
         if took >= self.hall.slow {
             self.hall.registry.counters.slow_queries.fetch_add(1, Ordering::Relaxed);
-            let shown = loggable(&text[..text.len().min(SLOW_TEXT_MAX)]);
+            let text = &text[..text.len().min(SLOW_TEXT_MAX)];
+            let user = self.session.as_ref().map(|session| session.activity().user.clone());
+            self.hall.registry.was_slow(user.as_deref().unwrap_or_default(), took, normalised(text));
+            let shown = loggable(text);
             let (rows, error) = match result {
                 Ok(rows) => (rows, None),
                 Err(error) => (0, Some(error.code.errno())),
@@ -239,7 +242,7 @@ fn loggable(text: &[u8]) -> String {
     let lower = text.to_ascii_lowercase();
     let has = |word: &[u8]| lower.windows(word.len()).any(|window| window == word);
     if has(b"identified") || has(b"password") {
-        return assize_sql::normalise(text, &ParseOptions::default()).text;
+        return normalised(text);
     }
     String::from_utf8_lossy(text).into_owned()
 }
@@ -307,7 +310,9 @@ impl Handler for Client {
                 self.session = Some(Session::new(services, shared, login));
             }
         }
+        let entry = self.entry.clone();
         let session = self.session()?;
+        entry.has_session(session.activity());
         if let Some(database) = &client.database {
             session.select_database(database).await?;
         }
@@ -428,7 +433,10 @@ impl Handler for Client {
 
     async fn reset(&mut self) -> Result<(), SqlError> {
         self.prepared.clear();
-        self.session()?.reset().await;
+        let entry = self.entry.clone();
+        let session = self.session()?;
+        session.reset().await;
+        entry.has_session(session.activity());
         self.refresh();
         Ok(())
     }

@@ -12,6 +12,7 @@ use assize_ports::{
 };
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An adjudicator whose decisions are counted.
 pub struct Metered {
@@ -19,13 +20,36 @@ pub struct Metered {
     committed: Counter,
     aborted: Counter,
     unknown: Counter,
+    tally: Arc<Tally>,
+}
+
+/// What became of transactions since the start, for operators.
+#[derive(Default)]
+pub struct Tally {
+    /// Committed.
+    pub committed: AtomicU64,
+    /// Aborted by the system.
+    pub aborted: AtomicU64,
 }
 
 impl Metered {
     /// Counts what this one decides.
     pub fn new(inner: Arc<dyn AdjudicatorClient>) -> Self {
         let of = |outcome: &'static str| counter!(metrics::FRONTEND_TRANSACTIONS_TOTAL, "outcome" => outcome);
-        Metered { inner, committed: of("committed"), aborted: of("aborted"), unknown: of("unknown") }
+        Metered {
+            inner,
+            committed: of("committed"),
+            aborted: of("aborted"),
+            unknown: of("unknown"),
+            tally: Arc::default(),
+        }
+    }
+}
+
+impl Metered {
+    /// What became of transactions so far.
+    pub fn tally(&self) -> Arc<Tally> {
+        self.tally.clone()
     }
 }
 
@@ -54,10 +78,16 @@ impl AdjudicatorClient for Metered {
                 Err(error) => drop(span.record("outcome", tracing::field::display(error))),
             }
             match &decided {
-                Ok(Decision::Commit { .. }) => self.committed.increment(1),
+                Ok(Decision::Commit { .. }) => {
+                    self.committed.increment(1);
+                    self.tally.committed.fetch_add(1, Ordering::Relaxed);
+                }
                 // The same writes come again under another id; that one is counted.
                 Ok(Decision::Abort { reason }) if reason.is_recommittable() => {}
-                Ok(Decision::Abort { .. }) => self.aborted.increment(1),
+                Ok(Decision::Abort { .. }) => {
+                    self.aborted.increment(1);
+                    self.tally.aborted.fetch_add(1, Ordering::Relaxed);
+                }
                 Err(_) => self.unknown.increment(1),
             }
             decided

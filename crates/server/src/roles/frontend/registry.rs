@@ -1,16 +1,23 @@
 //! The connections of a frontend, and what statements may see of them.
 
 use super::user_locks::UserLocks;
-use assize_ports::{BoxFuture, ProcessInfo, ServerView};
-use assize_session::{KillSwitch, Shared};
+use assize_ports::{
+    BoxFuture, Clock, ClusterView, ConflictSide, DigestInfo, NodeReport, ProcessInfo, ReportParts,
+    ServerView, SessionInfo, SlowStatement,
+};
+use assize_session::{Activity, ConflictLog, KillSwitch, Shared};
 use assize_wire::{Listener, TlsInfo};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Statement texts in the process list are cut here.
 const STATEMENT_SHOWN_MAX: usize = 64 << 10;
+/// Slow statements that are remembered.
+const SLOW_MAX: usize = 512;
+/// Digests that a report tells of.
+const DIGESTS_TOLD_MAX: usize = 1000;
 
 /// What a frontend has counted since it started; each is a line of SHOW STATUS.
 #[derive(Default)]
@@ -51,6 +58,8 @@ pub struct Connection {
     /// Stops it, or its statement.
     pub kill: Arc<KillSwitch>,
     doing: Mutex<Doing>,
+    /// The session's transactions, once there is a session.
+    activity: Mutex<Option<Arc<Activity>>>,
     tls: Mutex<Option<TlsInfo>>,
 }
 
@@ -67,6 +76,11 @@ impl Connection {
         doing.host = host.into();
         doing.database = database.map(Arc::from);
         *lock(&self.tls) = tls;
+    }
+
+    /// The connection has a session, or another one.
+    pub fn has_session(&self, activity: Arc<Activity>) {
+        *lock(&self.activity) = Some(activity);
     }
 
     /// A command begins.
@@ -117,6 +131,19 @@ pub struct Registry {
     shared: Arc<Shared>,
     /// Closes connections; there is none before the frontend listens.
     listener: OnceLock<Arc<Listener>>,
+    /// This node's number, and what its sessions keep; there is nothing before the frontend has registered.
+    memory: OnceLock<Memory>,
+    /// Newest first.
+    slow: Mutex<VecDeque<SlowStatement>>,
+    /// The cluster, once the node knows it.
+    cluster: OnceLock<Arc<dyn ClusterView>>,
+}
+
+/// What reports are made of besides connections.
+struct Memory {
+    node: u64,
+    clock: Arc<dyn Clock>,
+    conflicts: Arc<ConflictLog>,
 }
 
 impl Registry {
@@ -129,6 +156,82 @@ impl Registry {
             counters: Counters::default(),
             shared,
             listener: OnceLock::new(),
+            memory: OnceLock::new(),
+            slow: Mutex::default(),
+            cluster: OnceLock::new(),
+        }
+    }
+
+    /// The frontend has registered: what its sessions keep is there, by this clock.
+    pub fn remembers(&self, node: u64, clock: Arc<dyn Clock>, conflicts: Arc<ConflictLog>) {
+        // As with the listener: a frontend starts once.
+        let _ = self.memory.set(Memory { node, clock, conflicts });
+    }
+
+    /// The node knows its cluster: SHOW CONFLICTS and its like work from now on.
+    pub fn joins(&self, cluster: Arc<dyn ClusterView>) {
+        // As with the listener: a node joins once.
+        let _ = self.cluster.set(cluster);
+    }
+
+    /// A statement took long; its text without literals.
+    pub fn was_slow(&self, user: &str, took: Duration, text: String) {
+        let Some(memory) = self.memory.get() else { return };
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let at_micros = memory.clock.now_micros().saturating_sub_unsigned(micros);
+        let mut slow = lock(&self.slow);
+        slow.push_front(SlowStatement { node: memory.node, at_micros, micros, user: user.to_owned(), text });
+        slow.truncate(SLOW_MAX);
+    }
+
+    /// What this node can tell an operator about itself.
+    pub fn report(&self, parts: &ReportParts) -> NodeReport {
+        let Some(memory) = self.memory.get() else { return NodeReport::default() };
+        let node = memory.node;
+        let mut report = NodeReport::default();
+        if parts.sessions {
+            report.sessions =
+                self.processes().into_iter().map(|process| session_info(node, process)).collect();
+        }
+        if parts.transactions {
+            let now = memory.clock.monotonic_micros();
+            let connections: Vec<Arc<Connection>> = lock(&self.connections).values().cloned().collect();
+            let activities = connections.iter().filter_map(|connection| lock(&connection.activity).clone());
+            report.transactions = activities.filter_map(|activity| activity.open(now)).collect();
+            report.transactions.iter_mut().for_each(|transaction| transaction.node = node);
+        }
+        if parts.conflicts {
+            report.conflicts = memory.conflicts.list(node);
+        }
+        if parts.digests {
+            let digests = self.shared.digests.list().into_iter().take(DIGESTS_TOLD_MAX);
+            report.digests = digests
+                .map(|d| DigestInfo {
+                    node,
+                    text: d.text,
+                    count: d.count,
+                    total_micros: d.total_micros,
+                    rows: d.rows,
+                    errors: d.errors,
+                })
+                .collect();
+        }
+        if parts.slow {
+            report.slow = lock(&self.slow).iter().cloned().collect();
+        }
+        report.winners = memory.conflicts.ran(&parts.winners, node);
+        report
+    }
+
+    /// Winners of this node's conflicts that ran on other nodes and have not been told yet.
+    pub fn unknown_winners(&self) -> Vec<String> {
+        self.memory.get().map_or_else(Vec::new, |memory| memory.conflicts.unknown_winners())
+    }
+
+    /// Keeps what other nodes have told of winners.
+    pub fn complete_winners(&self, winners: &[ConflictSide]) {
+        if let Some(memory) = self.memory.get() {
+            memory.conflicts.complete(winners);
         }
     }
 
@@ -152,6 +255,7 @@ impl Registry {
                 state: "login",
                 statement: None,
             }),
+            activity: Mutex::default(),
             tls: Mutex::default(),
         });
         let mut connections = lock(&self.connections);
@@ -285,9 +389,81 @@ impl ServerView for Registry {
         let list = self.shared.digests.list();
         list.into_iter().map(|d| (d.text, d.count, d.total_micros, d.rows, d.errors)).collect()
     }
+
+    fn cluster(&self) -> Option<Arc<dyn ClusterView>> {
+        self.cluster.get().cloned()
+    }
+}
+
+fn session_info(node: u64, process: ProcessInfo) -> SessionInfo {
+    SessionInfo {
+        node,
+        connection: process.id,
+        user: process.user.to_string(),
+        host: process.host.to_string(),
+        database: process.database.map_or_else(String::new, |database| database.to_string()),
+        command: process.command.to_owned(),
+        seconds: process.seconds,
+        // Without literals: an operator of another node need not see the data.
+        statement: process.statement.map_or_else(String::new, |text| normalised(text.as_bytes())),
+    }
+}
+
+/// A statement without its literals.
+pub fn normalised(text: &[u8]) -> String {
+    assize_sql::normalise(text, &assize_sql::ParseOptions::default()).text.to_string()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that holds one of these locks can leave its value half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use assize_model::{FrontendEpoch, FrontendId};
+    use assize_session::GlobalVariables;
+
+    fn registry() -> Registry {
+        let registry = Registry::new(Arc::new(Shared::new(Arc::new(GlobalVariables::new([])))));
+        let conflicts = ConflictLog::new(FrontendId(1), FrontendEpoch(1));
+        registry.remembers(3, Arc::new(SystemClock::new()), Arc::new(conflicts));
+        registry
+    }
+
+    #[test]
+    fn a_report_holds_what_was_asked_for_without_literals() {
+        let registry = registry();
+        let connection = registry.enter(7, "10.0.0.7:4711".to_owned(), Arc::default());
+        connection.logged_in("app", "10.0.0.7:4711", Some("shop"), None);
+        connection.begins("Query", Some("SELECT 'secret' FROM stock".into()));
+        assert_eq!(registry.report(&ReportParts::default()), NodeReport::default());
+        let all = ReportParts {
+            sessions: true,
+            transactions: true,
+            conflicts: true,
+            digests: true,
+            slow: true,
+            winners: vec!["1.1.5".to_owned()],
+        };
+        let report = registry.report(&all);
+        let NodeReport { sessions, transactions, conflicts, digests, slow, winners } = &report;
+        let [session] = sessions.as_slice() else { panic!("{sessions:?}") };
+        assert_eq!((session.node, session.connection, session.user.as_str()), (3, 7, "app"));
+        assert_eq!(session.statement, "SELECT ? FROM stock");
+        assert!(transactions.is_empty() && conflicts.is_empty() && digests.is_empty());
+        assert!(slow.is_empty() && winners.is_empty());
+    }
+
+    #[test]
+    fn slow_statements_are_kept_newest_first_and_bounded() {
+        let registry = registry();
+        for n in 0..SLOW_MAX + 3 {
+            registry.was_slow("app@10.0.0.7", Duration::from_millis(1500), format!("SELECT c{n}"));
+        }
+        let slow = registry.report(&ReportParts { slow: true, ..ReportParts::default() }).slow;
+        assert_eq!((slow.len(), slow[0].text.as_str(), slow[0].micros), (SLOW_MAX, "SELECT c514", 1_500_000));
+    }
 }

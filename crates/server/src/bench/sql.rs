@@ -1,4 +1,4 @@
-//! `assize bench`: workloads through a real MySQL connection, so that they run against any MySQL server.
+//! Workloads through a real MySQL connection, so that they run against any MySQL server.
 
 use crate::cli::{BenchOptions, Workload};
 use crate::{Failure, client};
@@ -94,6 +94,7 @@ async fn work(
                     .query_drop("INSERT INTO assize_bench.account (balance, note) VALUES (1, 'inserted')")
                     .await
             }
+            Workload::Adjudicate => unreachable!("it needs no connection"),
             Workload::Transfer => {
                 let from = random.below(rows) + 1;
                 let to = (from + random.below(rows - 1)) % rows + 1;
@@ -179,10 +180,7 @@ fn report(
     mut latencies: Vec<u32>,
 ) -> Result<(), Failure> {
     latencies.sort_unstable();
-    let quantile = |q: f64| {
-        let at = ((latencies.len() as f64 * q) as usize).min(latencies.len().saturating_sub(1));
-        latencies.get(at).copied().unwrap_or(0)
-    };
+    let quantile = |q: f64| super::quantile(&latencies, q);
     let done = counters.done.load(Ordering::Relaxed);
     let per_second = done as f64 / elapsed.as_secs_f64();
     let name = format!("{:?}", options.workload).to_lowercase();

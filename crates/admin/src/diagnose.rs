@@ -1,0 +1,365 @@
+//! What is wrong with a cluster, and what to do about it, in words. A pure function of what the cluster says of itself.
+
+use crate::pb::{self, Health, Severity};
+use assize_model::Slot;
+use assize_ports::{JobInfo, MemberInfo, MemberRole, Members, ReplicaInfo, ShardInfo};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+/// Free disk below which an operator should act before the node must.
+const DISK_FREE_LOW_BYTES: u64 = 2 << 30;
+/// Log entries by which a healthy follower may be behind.
+const ENTRIES_BEHIND_MAX: u64 = 10_000;
+/// Milliseconds by which a healthy replica may be behind.
+const LAG_MILLIS_MAX: u64 = 5_000;
+
+/// Diagnoses a cluster. What could not be found out comes as the error's words, and is a finding too.
+pub fn diagnose(
+    members: &Result<Members, String>,
+    shards: &Result<Vec<ShardInfo>, String>,
+    jobs: &[JobInfo],
+) -> pb::DiagnoseResponse {
+    let mut findings = Findings::default();
+    match members {
+        Ok(members) => {
+            findings.group(members);
+            findings.hashes(members);
+            findings.versions(members);
+            let longest = longest_log(members);
+            members.members.iter().for_each(|member| findings.member(member, longest));
+        }
+        Err(error) => findings.critical(
+            "cluster",
+            format!("this node cannot say who its members are: {error}"),
+            "ask another node with --admin; look at this node's log",
+        ),
+    }
+    match shards {
+        Ok(shards) => {
+            findings.slots(shards);
+            shards.iter().for_each(|shard| findings.shard(shard));
+        }
+        Err(error) => findings.critical(
+            "cluster",
+            format!("this node does not know the shards: {error}"),
+            "see the findings about the adjudicator's group; ask another node with --admin",
+        ),
+    }
+    jobs.iter().for_each(|job| findings.job(job));
+    findings.into_response(members, shards)
+}
+
+/// The adjudicator's group as its members tell it.
+pub(crate) fn raft_status(members: &Members) -> pb::GetRaftStatusResponse {
+    let part = group(members);
+    let longest = longest_log(members);
+    let voters = part.iter().filter(|m| votes(m)).count();
+    let reachable = part.iter().filter(|m| votes(m) && m.is_reachable).count();
+    pb::GetRaftStatusResponse {
+        leader: members.leader.unwrap_or(0),
+        term: part.iter().filter(|m| m.is_reachable).map(|m| m.term).max().unwrap_or(0),
+        voters: voters as u32,
+        voters_reachable: reachable as u32,
+        failures_survived: reachable.saturating_sub(majority(voters)) as u32,
+        members: part
+            .iter()
+            .map(|m| pb::RaftMember {
+                node: m.node,
+                member_role: pb::MemberRole::from(m.member_role).into(),
+                is_reachable: m.is_reachable,
+                term: m.term,
+                log_index: m.log_index,
+                applied_index: m.applied_index,
+                entries_behind: longest.saturating_sub(m.applied_index),
+            })
+            .collect(),
+    }
+}
+
+fn group(members: &Members) -> Vec<&MemberInfo> {
+    members.members.iter().filter(|m| m.member_role != MemberRole::None).collect()
+}
+
+fn votes(member: &MemberInfo) -> bool {
+    matches!(member.member_role, MemberRole::Leader | MemberRole::Voter)
+}
+
+fn majority(of: usize) -> usize {
+    of / 2 + 1
+}
+
+fn longest_log(members: &Members) -> u64 {
+    group(members).iter().filter(|m| m.is_reachable).map(|m| m.log_index).max().unwrap_or(0)
+}
+
+fn numbers<'a>(nodes: impl IntoIterator<Item = &'a u64>) -> String {
+    let texts: Vec<String> = nodes.into_iter().map(ToString::to_string).collect();
+    if texts.len() == 1 { format!("node {}", texts[0]) } else { format!("nodes {}", texts.join(", ")) }
+}
+
+#[derive(Default)]
+struct Findings {
+    found: Vec<pb::Finding>,
+    /// Whether something is wrong that keeps clients from being served.
+    is_unavailable: bool,
+}
+
+impl Findings {
+    fn add(
+        &mut self,
+        severity: Severity,
+        subject: impl Into<String>,
+        what: String,
+        advice: impl Into<String>,
+    ) {
+        let (subject, advice) = (subject.into(), advice.into());
+        self.found.push(pb::Finding { severity: severity.into(), subject, what, advice });
+    }
+
+    fn warning(&mut self, subject: impl Into<String>, what: String, advice: impl Into<String>) {
+        self.add(Severity::Warning, subject, what, advice);
+    }
+
+    fn note(&mut self, subject: impl Into<String>, what: String, advice: impl Into<String>) {
+        self.add(Severity::Note, subject, what, advice);
+    }
+
+    /// Clients are not served.
+    fn critical(&mut self, subject: impl Into<String>, what: String, advice: impl Into<String>) {
+        self.is_unavailable = true;
+        self.add(Severity::Critical, subject, what, advice);
+    }
+
+    /// Leader and majority of the adjudicator's group.
+    fn group(&mut self, members: &Members) {
+        let voters: Vec<&MemberInfo> = group(members).into_iter().filter(|m| votes(m)).collect();
+        let silent: Vec<u64> = voters.iter().filter(|m| !m.is_reachable).map(|m| m.node).collect();
+        let answering = voters.len() - silent.len();
+        let needed = majority(voters.len());
+        if answering < needed {
+            self.critical(
+                "cluster",
+                format!(
+                    "{answering} of {} voters answer, {needed} are needed: nothing can commit",
+                    voters.len()
+                ),
+                format!(
+                    "start {}; if they are lost for good, follow \"quorum loss\" in docs/operations.md",
+                    numbers(&silent)
+                ),
+            );
+        } else if members.leader.is_none() {
+            self.critical(
+                "cluster",
+                "no node leads the adjudicator's group: commits wait".to_owned(),
+                "an election takes about a second; if this stays, look at the network between the voters and at their \
+                 logs",
+            );
+        } else if answering == needed && voters.len() > 1 {
+            self.warning(
+                "cluster",
+                format!(
+                    "{answering} of {} voters answer: one more loss and nothing can commit",
+                    voters.len()
+                ),
+                if silent.is_empty() {
+                    "add a third voter: assize members add, then promote".to_owned()
+                } else {
+                    format!("start {}, or replace it: assize members add, promote, remove", numbers(&silent))
+                },
+            );
+        }
+        if voters.len() == 1 && members.members.len() > 1 {
+            self.note(
+                "cluster",
+                "one node alone decides: it is a single point of failure".to_owned(),
+                "give two more nodes a vote: assize members add, then promote",
+            );
+        }
+    }
+
+    /// Equal indexes must mean equal hashes.
+    fn hashes(&mut self, members: &Members) {
+        let part: Vec<&MemberInfo> =
+            group(members).into_iter().filter(|m| m.is_reachable && m.hash_index > 0).collect();
+        let indexes: BTreeSet<u64> = part.iter().map(|m| m.hash_index).collect();
+        for index in indexes {
+            let there = || part.iter().filter(|m| m.hash_index == index);
+            let hashes: BTreeSet<u64> = there().map(|m| m.state_hash).collect();
+            if hashes.len() > 1 {
+                let nodes: Vec<u64> = there().map(|m| m.node).collect();
+                // Clients may still be served: but from a state that nobody can trust.
+                self.add(
+                    Severity::Critical,
+                    "cluster",
+                    format!("{} disagree about the state at log entry {index}", numbers(&nodes)),
+                    "stop the node that is in the minority, remove it, and let it join again with an empty data \
+                     directory; keep its old one and report the defect",
+                );
+            }
+        }
+    }
+
+    /// An upgrade is under way, or was left half-way.
+    fn versions(&mut self, members: &Members) {
+        let versions: BTreeSet<&str> =
+            members.members.iter().map(|m| m.version.as_str()).filter(|v| !v.is_empty()).collect();
+        if versions.len() > 1 {
+            let versions: Vec<&str> = versions.into_iter().collect();
+            self.note(
+                "cluster",
+                format!("nodes run different releases: {}", versions.join(", ")),
+                "finish the upgrade: new behaviour of the log waits for the last node",
+            );
+        }
+    }
+
+    fn member(&mut self, member: &MemberInfo, longest_log: u64) {
+        let subject = format!("node {}", member.node);
+        if !member.is_reachable {
+            let advice = format!(
+                "start it; if it is lost for good: assize members remove {} --force, then add a new node",
+                member.node
+            );
+            self.warning(subject, format!("does not answer at {}", member.peer_address), advice);
+            return;
+        }
+        if !member.trouble.is_empty() {
+            self.warning(
+                subject.clone(),
+                format!("takes no writes: {}", member.trouble),
+                "see its log; free disk space if that is the trouble, and restart it if its disk has failed",
+            );
+        }
+        if (1..DISK_FREE_LOW_BYTES).contains(&member.disk_free_bytes) {
+            self.warning(
+                subject.clone(),
+                format!("{} MiB are free on its data disk", member.disk_free_bytes >> 20),
+                "free some, enlarge the disk, or move replicas to another node: assize shards move",
+            );
+        }
+        let behind = longest_log.saturating_sub(member.applied_index);
+        if member.member_role != MemberRole::None && behind > ENTRIES_BEHIND_MAX {
+            self.warning(
+                subject.clone(),
+                format!("is {behind} log entries behind"),
+                "it catches up by itself; if the number grows, its disk or network is too slow",
+            );
+        }
+        if member.is_draining {
+            self.note(
+                subject,
+                "is draining: it takes no more connections".to_owned(),
+                "restart it when it is to take some again",
+            );
+        }
+    }
+
+    /// Every slot belongs to exactly one shard.
+    fn slots(&mut self, shards: &[ShardInfo]) {
+        let run = |(first, last): &(u16, u16)| u64::from(*last) + 1 - u64::from(*first.min(last));
+        let held: u64 = shards.iter().flat_map(|s| &s.slots).map(run).sum();
+        if held != u64::from(Slot::COUNT) {
+            self.critical(
+                "cluster",
+                format!("{held} slots are placed, and there are {}", Slot::COUNT),
+                "this is a defect: keep the logs of all nodes and report it",
+            );
+        }
+    }
+
+    fn shard(&mut self, shard: &ShardInfo) {
+        let subject = format!("shard {}", shard.shard);
+        let answers = |r: &&ReplicaInfo| r.lag_millis.is_some();
+        let counting: Vec<&ReplicaInfo> = shard.replicas.iter().filter(|r| r.counts).collect();
+        let answering = counting.iter().filter(|r| answers(r)).count();
+        let needed = majority(counting.len());
+        let silent: Vec<u64> = shard.replicas.iter().filter(|r| !answers(r)).map(|r| r.node).collect();
+        if answering == 0 {
+            self.critical(
+                subject.clone(),
+                "none of its replicas answers: its rows cannot be read".to_owned(),
+                format!("start {}", numbers(&silent)),
+            );
+        } else if answering < needed {
+            self.critical(
+                subject.clone(),
+                format!("{answering} of {} replicas answer, {needed} are needed to prepare", counting.len()),
+                format!("start {}: small commits and reads go on meanwhile", numbers(&silent)),
+            );
+        } else if !silent.is_empty() {
+            self.warning(
+                subject.clone(),
+                format!("has no answer from its replica on {}", numbers(&silent)),
+                "start the node; a replica that stays away is rebuilt elsewhere: assize shards move",
+            );
+        }
+        for replica in &shard.replicas {
+            self.replica(&subject, replica);
+        }
+    }
+
+    fn replica(&mut self, subject: &str, replica: &ReplicaInfo) {
+        let where_it_is = format!("its replica on node {}", replica.node);
+        if replica.state.starts_with("halted") {
+            self.warning(
+                subject,
+                format!("{where_it_is} has {}", replica.state),
+                "its siblings serve; remove it and add it again, so that it is rebuilt: assize shards remove-replica, \
+                 then add-replica",
+            );
+        } else if replica.is_learning {
+            self.note(subject, format!("{where_it_is} is still copying"), "wait: assize shards watch");
+        } else if let Some(lag) = replica.lag_millis.filter(|lag| *lag > LAG_MILLIS_MAX) {
+            self.warning(
+                subject,
+                format!("{where_it_is} is {lag} ms behind"),
+                "it catches up by itself; if the number grows, its disk is too slow or its node is overloaded",
+            );
+        }
+    }
+
+    fn job(&mut self, job: &JobInfo) {
+        if let Some(why) = job.state.strip_prefix("failed") {
+            let why = why.trim_start_matches(':').trim();
+            self.note(
+                format!("job {}", job.id),
+                format!("{} has failed: {why}", job.what),
+                "nothing was left half done; begin it again when the cause is gone",
+            );
+        }
+    }
+
+    fn into_response(
+        mut self,
+        members: &Result<Members, String>,
+        shards: &Result<Vec<ShardInfo>, String>,
+    ) -> pb::DiagnoseResponse {
+        // Stable: what belongs together stays together.
+        self.found.sort_by_key(|finding| Reverse(finding.severity));
+        let worst = self.found.first().map_or(Severity::Unspecified, pb::Finding::severity);
+        let health = match worst {
+            _ if self.is_unavailable => Health::Unavailable,
+            Severity::Critical | Severity::Warning => Health::Degraded,
+            Severity::Note | Severity::Unspecified => Health::Healthy,
+        };
+        let summary = match health {
+            Health::Unavailable => "some or all statements cannot be served now".to_owned(),
+            Health::Degraded => "clients are served; something needs attention".to_owned(),
+            Health::Healthy | Health::Unspecified => everything(members, shards),
+        };
+        pb::DiagnoseResponse { health: health.into(), summary, findings: self.found }
+    }
+}
+
+/// What a healthy cluster consists of.
+fn everything(members: &Result<Members, String>, shards: &Result<Vec<ShardInfo>, String>) -> String {
+    let nodes = members.as_ref().map_or(0, |m| m.members.len());
+    let shards = shards.as_ref().map_or(0, Vec::len);
+    let leader = members.as_ref().ok().and_then(|m| m.leader).unwrap_or(0);
+    let noun = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    format!("{}, {}, node {leader} leads", noun(nodes, "node"), noun(shards, "shard"))
+}
+
+#[cfg(test)]
+mod tests;

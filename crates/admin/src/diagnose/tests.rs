@@ -1,0 +1,172 @@
+#[path = "../../tests/fake/mod.rs"]
+mod fake;
+
+use super::*;
+use fake::{Fake, State};
+
+/// Breaks a healthy cluster and diagnoses it.
+fn diagnosis(break_it: impl FnOnce(&mut State)) -> pb::DiagnoseResponse {
+    let fake = Fake::new();
+    let mut state = fake.state();
+    break_it(&mut state);
+    diagnose(&Ok(state.members.clone()), &Ok(state.shards.clone()), &state.jobs)
+}
+
+/// Checks health, and what the worst finding is about and says.
+#[track_caller]
+fn check(diagnosis: &pb::DiagnoseResponse, health: Health, subject: &str, what: &str) {
+    assert_eq!(diagnosis.health(), health, "{diagnosis:?}");
+    let worst = diagnosis.findings.first().expect("there is a finding");
+    assert_eq!(worst.subject, subject, "{diagnosis:?}");
+    assert!(worst.what.contains(what), "{:?} does not say {what:?}", worst.what);
+    assert!(!worst.advice.is_empty());
+}
+
+#[test]
+fn a_healthy_cluster_has_no_findings() {
+    let told = diagnosis(|_| {});
+    assert_eq!(told.health(), Health::Healthy);
+    assert_eq!(told.findings, []);
+    assert_eq!(told.summary, "3 nodes, 4 shards, node 2 leads");
+}
+
+#[test]
+fn one_lost_voter_of_three_leaves_no_reserve() {
+    let told = diagnosis(|s| s.member(3).unwrap().is_reachable = false);
+    check(&told, Health::Degraded, "cluster", "2 of 3 voters answer: one more loss");
+    assert!(
+        told.findings.iter().any(|f| f.subject == "node 3" && f.advice.contains("members remove 3 --force"))
+    );
+}
+
+#[test]
+fn a_lost_majority_is_said_first() {
+    let told = diagnosis(|s| {
+        s.member(1).unwrap().is_reachable = false;
+        s.member(3).unwrap().is_reachable = false;
+        s.members.leader = None;
+    });
+    check(&told, Health::Unavailable, "cluster", "1 of 3 voters answer, 2 are needed");
+    assert!(told.findings[0].advice.contains("start nodes 1, 3"), "{:?}", told.findings[0]);
+}
+
+#[test]
+fn a_missing_leader_is_unavailability() {
+    check(&diagnosis(|s| s.members.leader = None), Health::Unavailable, "cluster", "no node leads");
+}
+
+#[test]
+fn a_learner_does_not_count_as_a_vote() {
+    let told = diagnosis(|s| s.member(3).unwrap().member_role = MemberRole::Learner);
+    check(&told, Health::Degraded, "cluster", "2 of 2 voters answer");
+}
+
+#[test]
+fn different_hashes_at_one_index_are_critical_and_at_different_ones_nothing() {
+    let told = diagnosis(|s| s.member(3).unwrap().state_hash = 1);
+    check(&told, Health::Degraded, "cluster", "disagree about the state at log entry 4700");
+    let told = diagnosis(|s| {
+        let member = s.member(3).unwrap();
+        (member.state_hash, member.hash_index) = (1, 4500);
+    });
+    assert_eq!(told.health(), Health::Healthy);
+}
+
+#[test]
+fn nodes_in_trouble_are_named() {
+    check(
+        &diagnosis(|s| s.member(1).unwrap().trouble = "disk full".to_owned()),
+        Health::Degraded,
+        "node 1",
+        "disk full",
+    );
+    check(
+        &diagnosis(|s| s.member(1).unwrap().disk_free_bytes = 1 << 20),
+        Health::Degraded,
+        "node 1",
+        "1 MiB are free",
+    );
+    check(
+        &diagnosis(|s| {
+            s.member(2).unwrap().log_index = 50_000;
+        }),
+        Health::Degraded,
+        "node 1",
+        "45289 log entries behind",
+    );
+    check(&diagnosis(|s| s.member(1).unwrap().is_draining = true), Health::Healthy, "node 1", "draining");
+    check(
+        &diagnosis(|s| s.member(1).unwrap().version = "0.2.0".to_owned()),
+        Health::Healthy,
+        "cluster",
+        "0.1.0, 0.2.0",
+    );
+}
+
+#[test]
+fn shards_are_judged_by_the_replicas_that_answer() {
+    let silence = |s: &mut State, nodes: &[u64]| {
+        for node in nodes {
+            let replica = s.replica(2, *node).unwrap();
+            (replica.lag_millis, replica.state) = (None, "unreachable".to_owned());
+        }
+    };
+    check(
+        &diagnosis(|s| silence(s, &[1])),
+        Health::Degraded,
+        "shard 2",
+        "no answer from its replica on node 1",
+    );
+    check(&diagnosis(|s| silence(s, &[1, 3])), Health::Unavailable, "shard 2", "1 of 3 replicas answer");
+    check(
+        &diagnosis(|s| silence(s, &[1, 2, 3])),
+        Health::Unavailable,
+        "shard 2",
+        "none of its replicas answers",
+    );
+    let halt = |s: &mut State| s.replica(1, 3).unwrap().state = "halted: a promise is broken".to_owned();
+    check(&diagnosis(halt), Health::Degraded, "shard 1", "halted: a promise is broken");
+    check(
+        &diagnosis(|s| s.replica(1, 3).unwrap().lag_millis = Some(6000)),
+        Health::Degraded,
+        "shard 1",
+        "6000 ms behind",
+    );
+    check(
+        &diagnosis(|s| s.replica(1, 3).unwrap().is_learning = true),
+        Health::Healthy,
+        "shard 1",
+        "still copying",
+    );
+}
+
+#[test]
+fn slots_without_a_shard_and_failed_jobs_are_found() {
+    check(
+        &diagnosis(|s| {
+            s.shards.pop();
+        }),
+        Health::Unavailable,
+        "cluster",
+        "49152 slots are placed",
+    );
+    let failed = |s: &mut State| s.jobs.push(fake::job("split-3", "split of shard 3", "failed: no space"));
+    check(&diagnosis(failed), Health::Healthy, "job split-3", "split of shard 3 has failed: no space");
+}
+
+#[test]
+fn what_cannot_be_found_out_is_a_finding() {
+    let told = diagnose(&Err("timed out".to_owned()), &Err("timed out".to_owned()), &[]);
+    check(&told, Health::Unavailable, "cluster", "timed out");
+    assert_eq!(told.findings.len(), 2);
+}
+
+#[test]
+fn raft_status_counts_votes_and_reserve() {
+    let fake = Fake::new();
+    fake.state().member(1).unwrap().is_reachable = false;
+    let status = raft_status(&fake.state().members);
+    assert_eq!((status.leader, status.term, status.voters, status.voters_reachable), (2, 3, 3, 2));
+    assert_eq!(status.failures_survived, 0);
+    assert_eq!(status.members[1].entries_behind, 1);
+}

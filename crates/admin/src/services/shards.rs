@@ -1,0 +1,68 @@
+//! `assize.admin.v1.Shards`.
+
+use super::Services;
+use crate::pb::shards_server::Shards;
+use crate::{pb, watch};
+use futures_util::stream::BoxStream;
+use tonic::{Request, Response, Status};
+
+#[tonic::async_trait]
+impl Shards for Services {
+    async fn list(
+        &self,
+        request: Request<pb::ListShardsRequest>,
+    ) -> Result<Response<pb::ListShardsResponse>, Status> {
+        self.admit(&request, "Shards.List")?;
+        let shards = self.ask(self.view.shards()).await?;
+        Ok(Response::new(pb::ListShardsResponse { shards: shards.into_iter().map(Into::into).collect() }))
+    }
+
+    type WatchStream = BoxStream<'static, Result<pb::ListShardsResponse, Status>>;
+
+    async fn watch(
+        &self,
+        request: Request<pb::WatchShardsRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        self.admit(&request, "Shards.Watch")?;
+        Ok(Response::new(watch::shards(self.clone())))
+    }
+
+    type WatchJobStream = BoxStream<'static, Result<pb::Job, Status>>;
+
+    async fn watch_job(
+        &self,
+        request: Request<pb::WatchJobRequest>,
+    ) -> Result<Response<Self::WatchJobStream>, Status> {
+        self.admit(&request, "Shards.WatchJob")?;
+        Ok(Response::new(watch::job(self.clone(), request.into_inner().job_id)))
+    }
+
+    async fn split(&self, request: Request<pb::SplitRequest>) -> Result<Response<pb::Done>, Status> {
+        self.mutate(request).await
+    }
+
+    async fn merge(&self, request: Request<pb::MergeRequest>) -> Result<Response<pb::Done>, Status> {
+        self.mutate(request).await
+    }
+
+    async fn move_replica(
+        &self,
+        request: Request<pb::MoveReplicaRequest>,
+    ) -> Result<Response<pb::Done>, Status> {
+        self.mutate(request).await
+    }
+
+    async fn add_replica(
+        &self,
+        request: Request<pb::AddReplicaRequest>,
+    ) -> Result<Response<pb::Done>, Status> {
+        self.mutate(request).await
+    }
+
+    async fn remove_replica(
+        &self,
+        request: Request<pb::RemoveReplicaRequest>,
+    ) -> Result<Response<pb::Done>, Status> {
+        self.mutate(request).await
+    }
+}

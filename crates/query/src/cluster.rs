@@ -1,0 +1,141 @@
+//! The cluster as statements see it: what may be asked of it by whom, and ALTER CLUSTER.
+//!
+//! SHOW CONFLICTS and its like (`show/cluster.rs`) and `information_schema.assize_*` (`infoschema/cluster.rs`) are two faces
+//! of the same [`Facts`]. Who lacks PROCESS sees only what is its own, as with SHOW PROCESSLIST; what belongs to nobody
+//! needs PROCESS (error 1227). ALTER CLUSTER needs SUPER.
+
+use crate::acl::require_global;
+use assize_model::{ErrorCode, SqlError};
+use assize_ports::{
+    Action, ActionDone, ClusterError, ClusterView, ConflictRecord, ConflictSide, HotKey, JobInfo, Members,
+    NodeReport, ReportParts, ShardInfo, StatementContext, hot_keys,
+};
+use assize_sql::ClusterAction;
+use std::sync::Arc;
+
+/// What is asked of the cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wanted {
+    Conflicts,
+    HotKeys,
+    Transactions,
+    Sessions,
+    Digests,
+    SlowStatements,
+    Shards,
+    Members,
+    Jobs,
+}
+
+/// What it answered; only the part that was wanted is filled.
+#[derive(Default)]
+pub(crate) struct Facts {
+    pub(crate) report: NodeReport,
+    pub(crate) hot_keys: Vec<HotKey>,
+    pub(crate) shards: Vec<ShardInfo>,
+    pub(crate) members: Option<Members>,
+    pub(crate) jobs: Vec<JobInfo>,
+}
+
+/// Asks the cluster, for this session's user.
+pub(crate) async fn ask(wanted: Wanted, context: &mut dyn StatementContext) -> Result<Facts, SqlError> {
+    let shows_own = matches!(
+        wanted,
+        Wanted::Conflicts | Wanted::Transactions | Wanted::Sessions | Wanted::SlowStatements
+    );
+    if !shows_own {
+        require_global(context, "PROCESS")?;
+    }
+    let cluster = view(context)?;
+    let mut facts = Facts::default();
+    match wanted {
+        Wanted::Shards => facts.shards = cluster.shards().await.map_err(error)?,
+        Wanted::Members => facts.members = Some(cluster.members().await.map_err(error)?),
+        Wanted::Jobs => facts.jobs = cluster.jobs().await.map_err(error)?,
+        _ => {
+            let parts = ReportParts {
+                conflicts: matches!(wanted, Wanted::Conflicts | Wanted::HotKeys),
+                transactions: wanted == Wanted::Transactions,
+                sessions: wanted == Wanted::Sessions,
+                digests: wanted == Wanted::Digests,
+                slow: wanted == Wanted::SlowStatements,
+                winners: Vec::new(),
+            };
+            facts.report = cluster.report(parts).await.map_err(error)?;
+        }
+    }
+    if wanted == Wanted::HotKeys {
+        facts.hot_keys = hot_keys(&facts.report.conflicts);
+    }
+    if !has_process(context) {
+        let name = context.user().name.clone();
+        keep_own(&mut facts.report, &name);
+    }
+    Ok(facts)
+}
+
+fn has_process(context: &dyn StatementContext) -> bool {
+    require_global(context, "PROCESS").is_ok()
+}
+
+/// Leaves what belongs to this user. Of a conflict that it lost to another, the other stays unnamed.
+fn keep_own(report: &mut NodeReport, name: &str) {
+    report.conflicts.retain(|conflict| is_of(&conflict.loser.user, name));
+    for ConflictRecord { winner, .. } in &mut report.conflicts {
+        if !is_of(&winner.user, name) {
+            *winner = ConflictSide { txn: std::mem::take(&mut winner.txn), ..ConflictSide::default() };
+        }
+    }
+    report.transactions.retain(|transaction| is_of(&transaction.user, name));
+    report.sessions.retain(|session| session.user == name);
+    report.slow.retain(|statement| is_of(&statement.user, name));
+}
+
+/// Whether `user@host` is this user.
+fn is_of(user_at_host: &str, name: &str) -> bool {
+    user_at_host.rsplit_once('@').is_some_and(|(user, _)| user == name)
+}
+
+fn view(context: &dyn StatementContext) -> Result<Arc<dyn ClusterView>, SqlError> {
+    context
+        .server()
+        .cluster()
+        .ok_or_else(|| SqlError::new(ErrorCode::ClusterUnavailable, "this process has no view of a cluster"))
+}
+
+fn error(error: ClusterError) -> SqlError {
+    let code = match error {
+        ClusterError::NotFound(_) | ClusterError::Refused(_) => ErrorCode::WrongArguments,
+        ClusterError::Unavailable(_) => ErrorCode::ClusterUnavailable,
+        ClusterError::Internal(_) => return SqlError::internal(error),
+    };
+    SqlError::new(code, error.to_string())
+}
+
+/// Has an operator's action done; who asked goes into the audit log.
+pub(crate) async fn alter(
+    action: &ClusterAction,
+    validate_only: bool,
+    context: &mut dyn StatementContext,
+) -> Result<ActionDone, SqlError> {
+    require_global(context, "SUPER")?;
+    let cluster = view(context)?;
+    let who = context.eval().environment.user.clone();
+    cluster.act(action_of(*action), validate_only, &who).await.map_err(error)
+}
+
+fn action_of(action: ClusterAction) -> Action {
+    match action {
+        ClusterAction::TransferLeadership { to } => Action::TransferLeadership { to },
+        ClusterAction::AddLearner { node } => Action::AddLearner { node },
+        ClusterAction::Promote { node } => Action::Promote { node },
+        ClusterAction::RemoveMember { node, force } => Action::RemoveMember { node, force },
+        ClusterAction::Drain { node } => Action::Drain { node },
+        ClusterAction::VerifyReplicas => Action::VerifyReplicas,
+        ClusterAction::Split { shard, at } => Action::Split { shard, at },
+        ClusterAction::Merge { from, into } => Action::Merge { from, into },
+        ClusterAction::MoveReplica { shard, from, to } => Action::MoveReplica { shard, from, to },
+        ClusterAction::AddReplica { shard, node } => Action::AddReplica { shard, node },
+        ClusterAction::RemoveReplica { shard, node } => Action::RemoveReplica { shard, node },
+    }
+}

@@ -1,0 +1,366 @@
+//! [`AdjudicatorClient`] that goes to whichever node leads.
+
+use super::begins::{self, Begins};
+use super::leaders::{Leader, Leaders};
+use super::retry::{Held, Next};
+use crate::adjudicator::NewestSnapshot;
+use assize_adjudicator::EncodedFootprint;
+use assize_model::{
+    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, Outcome, Placement, TableId,
+    Timestamp, TxnId,
+};
+use assize_ports::{
+    AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, IdRange, LockStrength, LockWait,
+    NodeRecord, Registered, Reserved,
+};
+use bytes::Bytes;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::timeout_at;
+
+/// Acknowledgements kept while nobody leads; beyond that they are lost, which keeps outcomes longer than needed, no
+/// more.
+const ACKNOWLEDGEMENTS_MAX: usize = 1 << 16;
+
+/// How long a router is patient.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouterOptions {
+    /// A request is held for so long while no leader answers it.
+    pub hold: Duration,
+    /// A leader that has not answered for so long is doubted, and the request sent again: it may lead a minority without
+    /// knowing.
+    pub attempt_max: Duration,
+}
+
+impl Default for RouterOptions {
+    fn default() -> Self {
+        RouterOptions { hold: Duration::from_secs(10), attempt_max: Duration::from_secs(2) }
+    }
+}
+
+/// The adjudicator of a frontend, wherever it leads.
+pub struct Router {
+    inner: Arc<Inner>,
+    runtime: Handle,
+}
+
+struct Inner {
+    leaders: Arc<Leaders>,
+    options: RouterOptions,
+    begins: Begins,
+    newest: NewestSnapshot,
+    told: Mutex<Told>,
+}
+
+/// What nobody waits for: kept until there is a leader to tell it to.
+#[derive(Default)]
+struct Told {
+    acknowledged: Vec<TxnId>,
+    /// The last report, told again to a new leader.
+    oldest: Option<(FrontendId, FrontendEpoch, Timestamp)>,
+    /// The belief under which the last report was told.
+    oldest_told: Option<u64>,
+}
+
+impl Router {
+    /// A router among these adjudicators.
+    ///
+    /// # Panics
+    /// If there is no runtime.
+    pub fn new(leaders: Arc<Leaders>, options: RouterOptions) -> Router {
+        let inner = Inner {
+            leaders,
+            options,
+            begins: Begins::default(),
+            newest: NewestSnapshot::default(),
+            told: Mutex::default(),
+        };
+        Router { inner: Arc::new(inner), runtime: Handle::current() }
+    }
+
+    /// Who leads.
+    pub fn leaders(&self) -> &Arc<Leaders> {
+        &self.inner.leaders
+    }
+}
+
+impl Inner {
+    /// Asks the leader, whoever it is by then, until there is an answer.
+    async fn ask<T>(
+        &self,
+        patience: Duration,
+        ask: impl for<'c> Fn(&'c dyn AdjudicatorClient) -> BoxFuture<'c, Result<T, AdjudicatorError>>,
+    ) -> Result<T, AdjudicatorError> {
+        let RouterOptions { hold, attempt_max } = self.options;
+        let mut held = Held::new(&self.leaders, hold + patience, attempt_max + patience);
+        loop {
+            let leader = held.leader().await?;
+            self.tell(&leader);
+            let attempt = timeout_at(held.attempt_until(), ask(&*leader.client)).await;
+            let error = match attempt.unwrap_or(Err(AdjudicatorError::ReplyLost)) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if let Next::Give(error) = held.failed(&leader, error).await {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Asks without further patience.
+    async fn ask_now<T>(
+        &self,
+        ask: impl for<'c> Fn(&'c dyn AdjudicatorClient) -> BoxFuture<'c, Result<T, AdjudicatorError>>,
+    ) -> Result<T, AdjudicatorError> {
+        self.ask(Duration::ZERO, ask).await
+    }
+
+    /// A snapshot of this node's own adjudicator, if it leads.
+    async fn begin_here(&self) -> Option<Begun> {
+        let leader = self.leaders.believed().filter(|leader| self.leaders.is_local(leader.node))?;
+        let attempt = tokio::time::timeout(self.options.attempt_max, leader.client.begin()).await;
+        let begun = attempt.ok()?.ok()?;
+        self.newest.observe(&begun);
+        Some(begun)
+    }
+
+    async fn begin_for_many(&self) -> Result<Begun, AdjudicatorError> {
+        let begun = self.ask_now(|client| client.begin()).await;
+        if let Ok(begun) = &begun {
+            self.newest.observe(begun);
+        }
+        begun
+    }
+
+    /// Makes requests until nobody waits.
+    async fn drive_begins(self: Arc<Inner>) {
+        while let Some(waiting) = self.begins.next() {
+            begins::tell(waiting, &self.begin_for_many().await);
+        }
+    }
+
+    /// Commits encoded footprints that are still undecided, all to one leader, until each has its answer.
+    async fn commit_all(&self, footprints: Vec<Bytes>) -> Vec<Result<Decision, AdjudicatorError>> {
+        let RouterOptions { hold, attempt_max } = self.options;
+        let mut held = Held::new(&self.leaders, hold, attempt_max);
+        let mut answers: Vec<Option<Result<Decision, AdjudicatorError>>> = vec![None; footprints.len()];
+        // An earlier attempt at this one may have been proposed.
+        let mut perhaps = vec![false; footprints.len()];
+        loop {
+            let open: Vec<usize> = (0..answers.len()).filter(|at| answers[*at].is_none()).collect();
+            if open.is_empty() {
+                break;
+            }
+            let given_up = match held.leader().await {
+                Ok(leader) => {
+                    self.tell(&leader);
+                    let sent = open.iter().map(|at| footprints[*at].clone()).collect();
+                    let attempt = timeout_at(held.attempt_until(), leader.client.commit_many(sent)).await;
+                    let lost = || vec![Err(AdjudicatorError::ReplyLost); open.len()];
+                    let mut failed = None;
+                    for (at, decided) in open.iter().zip(attempt.unwrap_or_else(|_| lost())) {
+                        match decided {
+                            Ok(decision) => answers[*at] = Some(Ok(decision)),
+                            Err(
+                                error @ (AdjudicatorError::Overloaded(_) | AdjudicatorError::DiskFull(_)),
+                            ) if !perhaps[*at] => answers[*at] = Some(Err(error)),
+                            Err(error) => {
+                                perhaps[*at] |= error == AdjudicatorError::ReplyLost;
+                                failed = Some(error);
+                            }
+                        }
+                    }
+                    match failed {
+                        None => continue,
+                        Some(error) => match held.failed(&leader, error).await {
+                            Next::Again => None,
+                            Next::Give(error) => Some(error),
+                        },
+                    }
+                }
+                Err(error) => Some(error),
+            };
+            let Some(error) = given_up else { continue };
+            for at in open.into_iter().filter(|at| answers[*at].is_none()).collect::<Vec<_>>() {
+                answers[at] = Some(Err(match (perhaps[at], &error) {
+                    (true, _) => AdjudicatorError::ReplyLost,
+                    (false, AdjudicatorError::ReplyLost) => {
+                        AdjudicatorError::Unreachable("the adjudicator's leader was lost".into())
+                    }
+                    (false, error) => error.clone(),
+                }));
+            }
+        }
+        answers.into_iter().map(|answer| answer.expect("the loop ends when each has one")).collect()
+    }
+
+    /// Tells a leader what nobody waits for: acknowledgements, and to a new one the oldest snapshot.
+    fn tell(&self, leader: &Leader) {
+        let mut told = self.told.lock().expect("no panic happens under this lock");
+        if let Some((frontend, epoch, oldest)) = told.oldest
+            && told.oldest_told != Some(leader.term)
+        {
+            told.oldest_told = Some(leader.term);
+            leader.client.report_oldest_snapshot(frontend, epoch, Some(oldest));
+        }
+        if !told.acknowledged.is_empty() {
+            leader.client.acknowledge(std::mem::take(&mut told.acknowledged));
+        }
+    }
+}
+
+impl AdjudicatorClient for Router {
+    fn register<'a>(
+        &'a self,
+        name: &'a str,
+        nonce: u64,
+    ) -> BoxFuture<'a, Result<Registered, AdjudicatorError>> {
+        Box::pin(async move {
+            let name: Arc<str> = name.into();
+            self.inner
+                .ask_now(move |client| {
+                    let name = name.clone();
+                    Box::pin(async move { client.register(&name, nonce).await })
+                })
+                .await
+        })
+    }
+
+    fn begin(&self) -> BoxFuture<'_, Result<Begun, AdjudicatorError>> {
+        Box::pin(async move {
+            // This node's own adjudicator needs no gathering on the way to it.
+            if let Some(begun) = self.inner.begin_here().await {
+                return Ok(begun);
+            }
+            let (answer, mine) = self.inner.begins.join();
+            if mine {
+                // A task of its own: the session that happened to be first may leave.
+                self.runtime.spawn(self.inner.clone().drive_begins());
+            }
+            answer.await.unwrap_or_else(|_| Err(AdjudicatorError::Unreachable("it is shutting down".into())))
+        })
+    }
+
+    fn commit(&self, footprint: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>> {
+        Box::pin(async move {
+            // A footprint that no log entry can hold will never be decided; the sessions' limits are far below.
+            let footprint = EncodedFootprint::new(&footprint).map_err(|error| {
+                AdjudicatorError::Overloaded(format!("the footprint cannot be encoded: {error}"))
+            })?;
+            let mut decisions = self.inner.commit_all(vec![footprint.bytes().clone()]).await;
+            decisions.pop().unwrap_or(Err(AdjudicatorError::ReplyLost))
+        })
+    }
+
+    fn commit_many(&self, footprints: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<Decision, AdjudicatorError>>> {
+        Box::pin(self.inner.commit_all(footprints))
+    }
+
+    fn outcome(&self, txn: TxnId, resolve: bool) -> BoxFuture<'_, Result<Outcome, AdjudicatorError>> {
+        Box::pin(self.inner.ask_now(move |client| client.outcome(txn, resolve)))
+    }
+
+    fn acknowledge(&self, txns: Vec<TxnId>) {
+        match self.inner.leaders.believed() {
+            Some(leader) => leader.client.acknowledge(txns),
+            None => {
+                let mut told = self.inner.told.lock().expect("no panic happens under this lock");
+                let room = ACKNOWLEDGEMENTS_MAX.saturating_sub(told.acknowledged.len());
+                told.acknowledged.extend(txns.into_iter().take(room));
+            }
+        }
+    }
+
+    fn report_oldest_snapshot(&self, frontend: FrontendId, epoch: FrontendEpoch, oldest: Option<Timestamp>) {
+        if let Some(reported) = oldest.or(self.inner.newest.get()) {
+            let leader = self.inner.leaders.believed();
+            {
+                let mut told = self.inner.told.lock().expect("no panic happens under this lock");
+                told.oldest = Some((frontend, epoch, reported));
+                told.oldest_told = leader.as_ref().map(|leader| leader.term);
+            }
+            if let Some(leader) = leader {
+                leader.client.report_oldest_snapshot(frontend, epoch, Some(reported));
+            }
+        }
+        // So that an idle frontend neither holds the low-water mark where it last began something nor goes on telling a
+        // leader that is none any more.
+        if oldest.is_none() || self.inner.leaders.leader().is_none() {
+            let inner = self.inner.clone();
+            self.runtime.spawn(async move { inner.begin_for_many().await });
+        }
+    }
+
+    fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>> {
+        Box::pin(self.inner.ask_now(|client| client.placement()))
+    }
+
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRecord>, AdjudicatorError>> {
+        Box::pin(self.inner.ask_now(|client| client.nodes()))
+    }
+
+    fn catalog(
+        &self,
+        since: CatalogVersion,
+        at_least: CatalogVersion,
+    ) -> BoxFuture<'_, Result<CatalogObjects, AdjudicatorError>> {
+        Box::pin(self.inner.ask_now(move |client| client.catalog(since, at_least)))
+    }
+
+    fn allocate_ids(
+        &self,
+        table: TableId,
+        count: u64,
+        at_least: u64,
+        increment: u64,
+        offset: u64,
+    ) -> BoxFuture<'_, Result<IdRange, AdjudicatorError>> {
+        // Sent again after a lost reply it leaves a gap, as a rollback does.
+        Box::pin(
+            self.inner.ask_now(move |client| client.allocate_ids(table, count, at_least, increment, offset)),
+        )
+    }
+
+    fn next_id(&self, table: TableId) -> BoxFuture<'_, Result<u64, AdjudicatorError>> {
+        Box::pin(self.inner.ask_now(move |client| client.next_id(table)))
+    }
+
+    fn track_ranges(&self, table: TableId) -> BoxFuture<'_, Result<(), AdjudicatorError>> {
+        Box::pin(self.inner.ask_now(move |client| client.track_ranges(table)))
+    }
+
+    fn reserve<'a>(
+        &'a self,
+        owner: TxnId,
+        keys: &'a [KeyHash],
+        strength: LockStrength,
+        wait: LockWait,
+    ) -> BoxFuture<'a, Result<Reserved, AdjudicatorError>> {
+        let patience = match wait {
+            LockWait::Timeout(limit) => limit,
+            LockWait::NoWait | LockWait::SkipLocked => Duration::ZERO,
+        };
+        Box::pin(async move {
+            let keys: Arc<[KeyHash]> = keys.into();
+            let reserved = self
+                .inner
+                .ask(patience, move |client| {
+                    let keys = keys.clone();
+                    Box::pin(async move { client.reserve(owner, &keys, strength, wait).await })
+                })
+                .await;
+            if let Ok(Reserved::Granted { begun, .. }) = &reserved {
+                self.inner.newest.observe(begun);
+            }
+            reserved
+        })
+    }
+
+    fn release(&self, owner: TxnId) {
+        // Without a leader there are no reservations either.
+        if let Some(leader) = self.inner.leaders.believed() {
+            leader.client.release(owner);
+        }
+    }
+}

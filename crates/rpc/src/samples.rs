@@ -1,0 +1,29 @@
+//! What every encoding of this crate must withstand.
+
+use assize_codec::DecodeError;
+use bytes::Bytes;
+use std::fmt::Debug;
+
+/// Checks that a value is what comes back from its bytes, that no part of them and nothing longer passes for a value, and
+/// that no changed byte makes decoding panic.
+pub fn comes_back<T: PartialEq + Debug>(
+    value: &T,
+    encode: impl Fn(&T) -> Bytes,
+    decode: impl Fn(&Bytes) -> Result<T, DecodeError>,
+) {
+    let bytes = encode(value);
+    assert_eq!(decode(&bytes).as_ref(), Ok(value));
+    for end in 0..bytes.len() {
+        assert!(decode(&bytes.slice(..end)).is_err(), "{end} of {} bytes of {value:?}", bytes.len());
+    }
+    let mut longer = bytes.to_vec();
+    longer.push(0);
+    assert!(decode(&longer.into()).is_err(), "a byte behind {value:?}");
+    for at in 0..bytes.len() {
+        for byte in [0x00, 0x01, 0x7f, 0x80, 0xff] {
+            let mut changed = bytes.to_vec();
+            changed[at] = byte;
+            let _ = decode(&changed.into());
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! `assize bench adjudicate`: how many transactions the adjudicator decides, on three nodes, on one, and in the kernel
+//! alone.
+//!
+//! ```text
+//!   this process ── frames of footprints, over sockets ──▶ leader ──▶ log, fsync on every node ──▶ apply ──▶ decisions
+//! ```
+//!
+//! Nodes are processes of their own with everything switched on: recovery, checkpoints, the outcome table. Shards are
+//! the only thing missing: this process reports for them that they have persisted what was decided, so that the log is
+//! purged as it would be.
+
+use super::group::Group;
+use super::{disk, quantile};
+use crate::Failure;
+use crate::cli::BenchOptions;
+use anyhow::{Context, ensure};
+use assize_adjudicator::encode_footprint;
+use assize_adjudicator::workload::{ENTRY_TXNS, Generator, Kernel, Skew, Workload};
+use assize_model::{DeadlineClass, Decision, Position, Timestamp, TxnId};
+use assize_ports::{AdjudicatorClient, AdjudicatorError, DecisionSource, Registered};
+use bytes::Bytes;
+use comfy_table::{Table, presets};
+use serde_json::{Value, json};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// Frames on their way to the leader at a time, when as much as possible is asked for.
+const FRAMES_IN_FLIGHT: usize = 64;
+/// Messages of one transaction on their way at a time.
+const SINGLES_IN_FLIGHT: usize = 4096;
+/// Callers that ask for snapshots at the same time.
+const BEGINNERS: usize = 4096;
+/// The open loop sends this often.
+const OPEN_LOOP_TICK: Duration = Duration::from_millis(1);
+/// The snapshot that transactions run at is renewed this often.
+const SNAPSHOT_EVERY: Duration = Duration::from_millis(1);
+/// Shards are said to have persisted everything this often.
+const DURABLE_EVERY: Duration = Duration::from_millis(200);
+/// The kernel's window, in buckets of seven keys.
+const KERNEL_WINDOW_LOG2: u8 = 18;
+/// Entries that the kernel is given in turn.
+const KERNEL_ENTRIES: usize = 256;
+/// Keys that the nodes' windows remember.
+const WINDOW_KEYS: u64 = 1 << 20;
+
+/// What one measurement found.
+#[derive(Clone, Default)]
+struct Figures {
+    txns_per_second: f64,
+    aborted_per_second: f64,
+    p50_micros: u32,
+    p99_micros: u32,
+    max_micros: u32,
+}
+
+impl Figures {
+    fn json(&self) -> Value {
+        json!({
+            "txns_per_second": self.txns_per_second.round(),
+            "aborted_per_second": self.aborted_per_second.round(),
+            "p50_ms": f64::from(self.p50_micros) / 1000.0,
+            "p99_ms": f64::from(self.p99_micros) / 1000.0,
+            "max_ms": f64::from(self.max_micros) / 1000.0,
+        })
+    }
+
+    fn row(&self, name: &str) -> [String; 6] {
+        let millis = |micros: u32| format!("{:.2}", f64::from(micros) / 1000.0);
+        [
+            name.to_owned(),
+            format!("{:.0}", self.txns_per_second),
+            format!("{:.0}", self.aborted_per_second),
+            millis(self.p50_micros),
+            millis(self.p99_micros),
+            millis(self.max_micros),
+        ]
+    }
+}
+
+/// Measures and prints.
+pub async fn run(options: &BenchOptions) -> Result<(), Failure> {
+    let time = Duration::from_secs(options.seconds.max(1));
+    let directory = Scratch::new(options.directory.clone())?;
+    let syncs = disk::sync_times(&directory.path, Duration::from_secs(2)).context("the disk")?;
+    let mut rows: Vec<(String, String, Figures)> = Vec::new();
+    let mut measured = |key: &str, name: String, figures: Figures| {
+        tell(&name, &figures);
+        rows.push((key.to_owned(), name, figures));
+    };
+
+    for (key, skew) in [("kernel", Skew::Uniform), ("kernel_zipf", Skew::Zipf { theta: 0.99 })] {
+        let figures = tokio::task::spawn_blocking(move || kernel(skew, time)).await??;
+        measured(key, format!("kernel, one core, {}", skew_name(skew)), figures);
+    }
+    let mut begins = 0.0;
+    for nodes in [1, 3] {
+        let prefix = if nodes == 1 { "one_node" } else { "three_nodes" };
+        let directory = directory.path.join(prefix);
+        let group = Group::start(nodes, &directory, WINDOW_KEYS).await?;
+        let client = Client::new(&group).await?;
+        let frame = options.frame.clamp(1, 4096);
+        for (suffix, skew) in [("", Skew::Uniform), ("_zipf", Skew::Zipf { theta: 0.99 })] {
+            let figures = client.closed_loop(skew, frame, FRAMES_IN_FLIGHT, time).await?;
+            let name = format!("{nodes} nodes, frames of {frame}, {}", skew_name(skew));
+            measured(&format!("{prefix}{suffix}"), name, figures);
+        }
+        let figures = client.closed_loop(Skew::Uniform, 1, SINGLES_IN_FLIGHT, time).await?;
+        measured(&format!("{prefix}_single"), format!("{nodes} nodes, one transaction a message"), figures);
+        let figures = client.open_loop(options.rate, frame, time).await?;
+        let name = format!("{nodes} nodes, open loop at {}/s", options.rate);
+        measured(&format!("{prefix}_open_loop"), name, figures);
+        begins = client.begins(time).await?;
+        drop(client);
+        drop(group);
+        // A group's log is large, and the next one wants the space.
+        std::fs::remove_dir_all(&directory)?;
+    }
+    report(options, &syncs, &rows, begins)
+}
+
+fn skew_name(skew: Skew) -> String {
+    match skew {
+        Skew::Uniform => "uniform".to_owned(),
+        Skew::Zipf { theta } => format!("Zipf {theta}"),
+    }
+}
+
+/// On a terminal each figure is told as it is found; the table at the end has them all.
+fn tell(name: &str, figures: &Figures) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("{name}: {:.0}/s", figures.txns_per_second);
+    }
+}
+
+fn report(
+    options: &BenchOptions,
+    syncs: &[u32],
+    rows: &[(String, String, Figures)],
+    begins: f64,
+) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let (p50, p99) = (quantile(syncs, 0.5), quantile(syncs, 0.99));
+    if options.json {
+        let mut all = serde_json::Map::new();
+        for (key, _, figures) in rows {
+            all.insert(key.clone(), figures.json());
+        }
+        all.insert("begins_per_second".into(), json!(begins.round()));
+        let disk = json!({ "fdatasync_p50_micros": p50, "fdatasync_p99_micros": p99 });
+        all.insert("disk".into(), disk);
+        writeln!(out, "{}", Value::Object(all))?;
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN);
+    table.set_header(["what", "transactions/s", "aborted/s", "p50 ms", "p99 ms", "max ms"]);
+    for (_, name, figures) in rows {
+        table.add_row(figures.row(name));
+    }
+    writeln!(out, "{table}")?;
+    writeln!(out, "snapshots: {begins:.0}/s quorum-confirmed on three nodes, {BEGINNERS} callers")?;
+    writeln!(out, "disk: fdatasync p50 {p50} µs, p99 {p99} µs")?;
+    Ok(())
+}
+
+/// The state machine alone: entries are made beforehand, decoding and applying them is what is timed.
+fn kernel(skew: Skew, time: Duration) -> anyhow::Result<Figures> {
+    let mut kernel = Kernel::new(Workload { skew, ..Workload::ordinary() }, KERNEL_WINDOW_LOG2);
+    let (mut spent, mut done, mut commits) = (Duration::ZERO, 0, 0);
+    let mut times = Vec::new();
+    while spent < time {
+        let entries: Vec<Bytes> = (0..KERNEL_ENTRIES).map(|_| kernel.entry()).collect();
+        for entry in &entries {
+            let began = Instant::now();
+            let decisions = kernel.apply(entry)?;
+            let took = began.elapsed();
+            spent += took;
+            times.push(took.as_micros() as u32);
+            commits += decisions.commits() as u64;
+            done += ENTRY_TXNS;
+        }
+    }
+    Ok(figures(times, done, done - commits, spent))
+}
+
+fn figures(mut times: Vec<u32>, done: u64, aborted: u64, elapsed: Duration) -> Figures {
+    times.sort_unstable();
+    Figures {
+        txns_per_second: done as f64 / elapsed.as_secs_f64(),
+        aborted_per_second: aborted as f64 / elapsed.as_secs_f64(),
+        p50_micros: quantile(&times, 0.5),
+        p99_micros: quantile(&times, 0.99),
+        max_micros: times.last().copied().unwrap_or(0),
+    }
+}
+
+/// A directory of our own, gone afterwards.
+struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    fn new(parent: Option<PathBuf>) -> anyhow::Result<Scratch> {
+        let parent = parent.unwrap_or_else(std::env::temp_dir);
+        let path = parent.join(format!("assize-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
+        Ok(Scratch { path })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left over is told by its name.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// A frontend's part: registered, with a fresh snapshot at hand.
+struct Client {
+    shared: Arc<Shared>,
+    _tasks: JoinSet<()>,
+}
+
+struct Shared {
+    adjudicator: Arc<dyn AdjudicatorClient>,
+    identity: Registered,
+    snapshot: AtomicU64,
+    sequence: AtomicU64,
+}
+
+/// What the senders of one measurement count together.
+#[derive(Default)]
+struct Tally {
+    stop: AtomicBool,
+    done: AtomicU64,
+    aborted: AtomicU64,
+}
+
+impl Client {
+    async fn new(group: &Group) -> anyhow::Result<Client> {
+        let adjudicator = group.adjudicator.clone();
+        let identity = adjudicator.register("bench-1", rand::random()).await?;
+        let snapshot = AtomicU64::new(adjudicator.begin().await?.snapshot_ts.0);
+        let shared = Arc::new(Shared { adjudicator, identity, snapshot, sequence: AtomicU64::new(1) });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(renew_snapshot(shared.clone()));
+        tasks.spawn(persist(shared.clone(), group.decisions.clone()));
+        Ok(Client { shared, _tasks: tasks })
+    }
+
+    /// So many frames are on their way all the time.
+    async fn closed_loop(
+        &self,
+        skew: Skew,
+        frame: usize,
+        in_flight: usize,
+        time: Duration,
+    ) -> anyhow::Result<Figures> {
+        let tally = Arc::new(Tally::default());
+        let mut senders = JoinSet::new();
+        for n in 0..in_flight {
+            let workload = Workload { skew, seed: n as u64 * 1_000_003, ..Workload::ordinary() };
+            senders.spawn(send(self.shared.clone(), Generator::new(workload), frame, tally.clone()));
+        }
+        let started = Instant::now();
+        tokio::time::sleep(time).await;
+        tally.stop.store(true, Ordering::Relaxed);
+        let elapsed = started.elapsed();
+        let (done, aborted) = (tally.done.load(Ordering::Relaxed), tally.aborted.load(Ordering::Relaxed));
+        let mut times = Vec::new();
+        while let Some(sender) = senders.join_next().await {
+            times.extend(sender??);
+        }
+        ensure!(done > 0, "nothing was decided");
+        Ok(figures(times, done, aborted, elapsed))
+    }
+
+    /// Transactions come at a rate of their own, however long the answers take; times count from when a transaction came.
+    async fn open_loop(&self, rate: u64, frame: usize, time: Duration) -> anyhow::Result<Figures> {
+        let mut generator = Generator::new(Workload { seed: 77, ..Workload::ordinary() });
+        let mut answers: JoinSet<anyhow::Result<(u32, u64)>> = JoinSet::new();
+        let mut times = Vec::new();
+        let (mut sent, mut aborted) = (0u64, 0u64);
+        let started = Instant::now();
+        let mut ticks = tokio::time::interval(OPEN_LOOP_TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+        while started.elapsed() < time {
+            ticks.tick().await;
+            let due = (rate as f64 * started.elapsed().min(time).as_secs_f64()) as u64;
+            while sent < due {
+                let count = (due - sent).min(frame as u64);
+                // The first of them came when it was due, whenever it leaves.
+                let came = started + Duration::from_secs_f64(sent as f64 / rate as f64);
+                let (txns, footprints) = self.shared.frame(&mut generator, count as usize);
+                let shared = self.shared.clone();
+                answers.spawn(async move {
+                    let lost = shared.decide(txns, footprints).await?;
+                    Ok((came.elapsed().as_micros() as u32, lost))
+                });
+                sent += count;
+            }
+            while let Some(answer) = answers.try_join_next() {
+                let (micros, lost) = answer??;
+                times.push(micros);
+                aborted += lost;
+            }
+        }
+        while let Some(answer) = answers.join_next().await {
+            let (micros, lost) = answer??;
+            times.push(micros);
+            aborted += lost;
+        }
+        Ok(figures(times, sent, aborted, started.elapsed()))
+    }
+
+    /// Snapshots per second, with many callers.
+    async fn begins(&self, time: Duration) -> anyhow::Result<f64> {
+        let tally = Arc::new(Tally::default());
+        let mut callers = JoinSet::new();
+        for _ in 0..BEGINNERS {
+            let (shared, tally) = (self.shared.clone(), tally.clone());
+            callers.spawn(async move {
+                while !tally.stop.load(Ordering::Relaxed) {
+                    shared.adjudicator.begin().await?;
+                    tally.done.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok::<_, AdjudicatorError>(())
+            });
+        }
+        let started = Instant::now();
+        tokio::time::sleep(time).await;
+        tally.stop.store(true, Ordering::Relaxed);
+        let rate = tally.done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64();
+        while let Some(caller) = callers.join_next().await {
+            caller??;
+        }
+        Ok(rate)
+    }
+}
+
+impl Shared {
+    /// So many new footprints at the newest snapshot.
+    fn frame(&self, generator: &mut Generator, count: usize) -> (Vec<TxnId>, Vec<Bytes>) {
+        let snapshot = Timestamp(self.snapshot.load(Ordering::Relaxed));
+        let first = self.sequence.fetch_add(count as u64, Ordering::Relaxed);
+        let Registered { frontend, epoch, .. } = self.identity;
+        let mut bytes = Vec::with_capacity(count * 128);
+        let mut ends = Vec::with_capacity(count);
+        let txns: Vec<TxnId> = (first..first + count as u64)
+            .map(|number| {
+                let txn = TxnId::new(snapshot, DeadlineClass::Normal, frontend, epoch, number);
+                encode_footprint(&mut bytes, generator.next(txn, snapshot));
+                ends.push(bytes.len());
+                txn
+            })
+            .collect();
+        let bytes = Bytes::from(bytes);
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let footprints = starts.zip(&ends).map(|(start, end)| bytes.slice(start..*end)).collect();
+        (txns, footprints)
+    }
+
+    /// Has a frame decided and acknowledges it; how many were aborted.
+    async fn decide(&self, txns: Vec<TxnId>, footprints: Vec<Bytes>) -> anyhow::Result<u64> {
+        let mut aborted = 0;
+        for decision in self.adjudicator.commit_many(footprints).await {
+            match decision? {
+                Decision::Commit { .. } => {}
+                Decision::Abort { .. } => aborted += 1,
+            }
+        }
+        self.adjudicator.acknowledge(txns);
+        Ok(aborted)
+    }
+}
+
+/// Sends one frame after the other; the times that they took.
+async fn send(
+    shared: Arc<Shared>,
+    mut generator: Generator,
+    frame: usize,
+    tally: Arc<Tally>,
+) -> anyhow::Result<Vec<u32>> {
+    let mut times = Vec::new();
+    while !tally.stop.load(Ordering::Relaxed) {
+        let (txns, footprints) = shared.frame(&mut generator, frame);
+        let began = Instant::now();
+        let aborted = shared.decide(txns, footprints).await?;
+        times.push(began.elapsed().as_micros() as u32);
+        tally.done.fetch_add(frame as u64, Ordering::Relaxed);
+        tally.aborted.fetch_add(aborted, Ordering::Relaxed);
+    }
+    Ok(times)
+}
+
+async fn renew_snapshot(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(SNAPSHOT_EVERY).await;
+        if let Ok(begun) = shared.adjudicator.begin().await {
+            shared.snapshot.store(begun.snapshot_ts.0, Ordering::Relaxed);
+            let Registered { frontend, epoch, .. } = shared.identity;
+            shared.adjudicator.report_oldest_snapshot(frontend, epoch, Some(begun.snapshot_ts));
+        }
+    }
+}
+
+/// Says for every replica that it has persisted what is applied.
+async fn persist(shared: Arc<Shared>, decisions: Arc<dyn DecisionSource>) {
+    loop {
+        tokio::time::sleep(DURABLE_EVERY).await;
+        let Ok(placement) = shared.adjudicator.placement().await else { continue };
+        for shard in placement.shards.keys() {
+            let Ok(standings) = decisions.standings(*shard).await else { continue };
+            let closed_ts = Timestamp(shared.snapshot.load(Ordering::Relaxed));
+            let durable = Position { index: standings.as_of, closed_ts };
+            for standing in &standings.replicas {
+                decisions.report_durable(*shard, standing.replica, durable);
+            }
+        }
+    }
+}

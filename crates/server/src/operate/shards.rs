@@ -1,0 +1,198 @@
+//! `assize shards`.
+
+use super::{Connection, Mutating, call, output};
+use crate::cli::Output;
+use crate::{Failure, exit};
+use assize_admin::{Client, ClientError, pb};
+use clap::{Args, Subcommand};
+
+/// Options of `assize shards`.
+#[derive(Args, Debug)]
+pub struct ShardsOptions {
+    /// Where to ask.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// What to do; without it the shards are listed.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+}
+
+/// What can be done with shards.
+#[derive(Subcommand, Debug)]
+pub enum Action {
+    /// List the shards and their replicas
+    List,
+    /// Print the shards whenever something about them changes; or follow one job to its end
+    Watch {
+        /// The job: `split-3`
+        job: Option<String>,
+    },
+    /// Half of a shard's slots, or those from a slot on, go to a new shard
+    Split {
+        /// Which shard
+        shard: u32,
+        /// The first slot that goes
+        #[arg(long)]
+        at: Option<u32>,
+        #[command(flatten)]
+        long: LongWork,
+    },
+    /// All slots of a shard go to another one, and it ceases
+    Merge {
+        /// The shard whose slots go
+        from: u32,
+        /// The shard that gets them
+        into: u32,
+        #[command(flatten)]
+        long: LongWork,
+    },
+    /// A replica goes from one node to another
+    Move {
+        /// Which shard
+        shard: u32,
+        /// The node where the replica is
+        #[arg(long)]
+        from: u64,
+        /// The node where it goes
+        #[arg(long)]
+        to: u64,
+        #[command(flatten)]
+        long: LongWork,
+    },
+    /// A shard gets one more replica
+    AddReplica {
+        /// Which shard
+        shard: u32,
+        /// On which node
+        node: u64,
+        #[command(flatten)]
+        long: LongWork,
+    },
+    /// A shard gives a replica up
+    RemoveReplica {
+        /// Which shard
+        shard: u32,
+        /// Of which node
+        node: u64,
+        #[command(flatten)]
+        long: LongWork,
+    },
+}
+
+/// Options of what may take long.
+#[derive(Args, Debug)]
+pub struct LongWork {
+    #[command(flatten)]
+    mutating: Mutating,
+    /// Follow the job to its end
+    #[arg(long)]
+    wait: bool,
+}
+
+/// Runs `assize shards`.
+pub async fn run(options: ShardsOptions) -> Result<(), Failure> {
+    let printed = options.connection.output;
+    let client = options.connection.open().await?;
+    match options.action.unwrap_or(Action::List) {
+        Action::List => print(printed, &call!(client.shards(), list, pb::ListShardsRequest {}).shards),
+        Action::Watch { job: Some(job) } => follow(&client, printed, job).await,
+        Action::Watch { job: None } => watch(&client, printed).await,
+        action => change(&client, printed, action).await,
+    }
+}
+
+async fn change(client: &Client, printed: Output, action: Action) -> Result<(), Failure> {
+    let mut shards = client.shards();
+    let (done, wait) = match action {
+        Action::Split { shard, at, long: LongWork { mutating: m, wait } } => {
+            let Mutating { validate_only, request_id } = m;
+            (call!(shards, split, pb::SplitRequest { shard, at, validate_only, request_id }), wait)
+        }
+        Action::Merge { from, into, long: LongWork { mutating: m, wait } } => {
+            let Mutating { validate_only, request_id } = m;
+            (call!(shards, merge, pb::MergeRequest { from, into, validate_only, request_id }), wait)
+        }
+        Action::Move { shard, from, to, long: LongWork { mutating: m, wait } } => {
+            let Mutating { validate_only, request_id } = m;
+            let request = pb::MoveReplicaRequest { shard, from, to, validate_only, request_id };
+            (call!(shards, move_replica, request), wait)
+        }
+        Action::AddReplica { shard, node, long: LongWork { mutating: m, wait } } => {
+            let Mutating { validate_only, request_id } = m;
+            let request = pb::AddReplicaRequest { shard, node, validate_only, request_id };
+            (call!(shards, add_replica, request), wait)
+        }
+        Action::RemoveReplica { shard, node, long: LongWork { mutating: m, wait } } => {
+            let Mutating { validate_only, request_id } = m;
+            let request = pb::RemoveReplicaRequest { shard, node, validate_only, request_id };
+            (call!(shards, remove_replica, request), wait)
+        }
+        Action::List | Action::Watch { .. } => return Ok(()),
+    };
+    output::done(printed, &done)?;
+    if wait && !done.job_id.is_empty() && !done.was_validate_only {
+        return follow(client, printed, done.job_id).await;
+    }
+    Ok(())
+}
+
+fn print(printed: Output, shards: &[pb::Shard]) -> Result<(), Failure> {
+    output::list(printed, shards, HEADER, row)
+}
+
+async fn watch(client: &Client, printed: Output) -> Result<(), Failure> {
+    let mut stream = call!(client.shards(), watch, pb::WatchShardsRequest {});
+    while let Some(answer) = stream.message().await.map_err(ClientError::from)? {
+        print(printed, &answer.shards)?;
+    }
+    Ok(())
+}
+
+/// Prints a job's steps until it ends; its failure is ours.
+async fn follow(client: &Client, printed: Output, job_id: String) -> Result<(), Failure> {
+    let mut stream = call!(client.shards(), watch_job, pb::WatchJobRequest { job_id });
+    while let Some(job) = stream.message().await.map_err(ClientError::from)? {
+        output::one(printed, &job, job_line)?;
+        if job.state() == pb::JobState::Failed {
+            let error = anyhow::anyhow!("job {} has failed: {}", job.id, job.failure);
+            return Err(Failure { code: exit::SOFTWARE, error });
+        }
+    }
+    Ok(())
+}
+
+fn job_line(job: &pb::Job) -> String {
+    format!(
+        "{} {}: {} ({}, longest stall {})",
+        job.id,
+        job.state(),
+        job.step,
+        output::or_dash(job.elapsed),
+        output::or_dash(job.longest_stall)
+    )
+}
+
+/// What `assize shards` prints of a shard.
+pub(super) const HEADER: &[&str] = &["shard", "epoch", "slots", "replicas: node state lag", "size"];
+
+/// A shard's row.
+pub(super) fn row(shard: &pb::Shard) -> Vec<String> {
+    vec![
+        shard.shard.to_string(),
+        shard.epoch.to_string(),
+        slots(&shard.slots),
+        shard.replicas.iter().map(replica).collect::<Vec<_>>().join(", "),
+        output::bytes(shard.bytes),
+    ]
+}
+
+/// Runs of slots: `0-16383`.
+pub(super) fn slots(runs: &[pb::SlotRange]) -> String {
+    runs.iter().map(|run| format!("{}-{}", run.first, run.last)).collect::<Vec<_>>().join(" ")
+}
+
+/// A replica: `n2 following 0.004s`.
+pub(super) fn replica(replica: &pb::Replica) -> String {
+    let learning = if replica.is_learning { " learning" } else { "" };
+    format!("n{} {}{learning} {}", replica.node, replica.state, output::or_dash(replica.lag))
+}

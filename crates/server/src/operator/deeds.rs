@@ -1,0 +1,193 @@
+//! What an operator has done, on the node that can do it.
+
+use super::jobs::{self, Jobs};
+use super::local::Local;
+use super::membership_error;
+use assize_model::NodeId;
+use assize_ports::{Action, ActionDone, ClusterError};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long a drained node's connections may take to finish their statements.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+impl Local {
+    /// Does something on this node. What only the leader can do is refused by a node that does not lead.
+    pub(super) async fn act(
+        &self,
+        action: Action,
+        validate_only: bool,
+        who: &str,
+    ) -> Result<ActionDone, ClusterError> {
+        if !validate_only {
+            tracing::info!(?action, who, "an operator acts");
+        }
+        match action {
+            Action::KillSession { connection, query_only, .. } => {
+                self.kill_session(connection, query_only, validate_only)
+            }
+            Action::Drain { node } => self.drain(node, validate_only).await,
+            Action::TransferLeadership { .. }
+            | Action::AddLearner { .. }
+            | Action::Promote { .. }
+            | Action::RemoveMember { .. }
+            | Action::VerifyReplicas => self.change_members(action, validate_only).await,
+            Action::Split { .. }
+            | Action::Merge { .. }
+            | Action::MoveReplica { .. }
+            | Action::AddReplica { .. }
+            | Action::RemoveReplica { .. } => self.change_shards(action, validate_only).await,
+        }
+    }
+
+    fn kill_session(
+        &self,
+        connection: u32,
+        query_only: bool,
+        validate_only: bool,
+    ) -> Result<ActionDone, ClusterError> {
+        let missing = || ClusterError::NotFound(format!("there is no connection {connection} on this node"));
+        let frontend = self.frontend.get().ok_or_else(missing)?;
+        let found = if validate_only {
+            frontend.has_connection(connection)
+        } else {
+            frontend.kill(connection, query_only)
+        };
+        if !found {
+            return Err(missing());
+        }
+        let what = if query_only { "its statement ends" } else { "it ends" };
+        Ok(done(format!("connection {connection}: {what}")))
+    }
+
+    async fn drain(&self, node: u64, validate_only: bool) -> Result<ActionDone, ClusterError> {
+        let text = format!("node {node} takes no more connections and does not lead");
+        if validate_only {
+            return Ok(done(text));
+        }
+        self.draining.store(true, Ordering::Relaxed);
+        if let Some(adjudicator) = self.adjudicator.get() {
+            adjudicator.drain().await.map_err(membership_error)?;
+        }
+        if let Some(frontend) = self.frontend.get() {
+            frontend.drain(DRAIN_LIMIT).await;
+        }
+        Ok(done(text))
+    }
+
+    async fn change_members(&self, action: Action, validate_only: bool) -> Result<ActionDone, ClusterError> {
+        let Some(adjudicator) = self.adjudicator.get() else {
+            return Err(ClusterError::Refused("this node is no adjudicator".into()));
+        };
+        let status = adjudicator.status();
+        if status.leader != Some(self.node) {
+            return Err(ClusterError::Unavailable("the lead has moved meanwhile: try again".into()));
+        }
+        let known = |node: u64| {
+            let mut records = adjudicator.known_nodes().into_iter();
+            records
+                .find(|record| record.node.0 == node)
+                .ok_or_else(|| ClusterError::NotFound(format!("there is no node {node}")))
+        };
+        match action {
+            Action::TransferLeadership { to } => {
+                let to = to.map(|to| known(to).map(|record| record.node)).transpose()?;
+                if to.is_some_and(|to| !status.voters.contains(&to)) || status.voters.len() == 1 {
+                    return Err(ClusterError::Refused("only another voter can lead".into()));
+                }
+                if validate_only {
+                    return Ok(done("the lead can be handed over".into()));
+                }
+                let leader = adjudicator.transfer_leadership(to).await.map_err(membership_error)?;
+                Ok(done(format!("node {} leads", leader.0)))
+            }
+            Action::AddLearner { node } => {
+                let record = known(node)?;
+                if !validate_only {
+                    let added = adjudicator.add_learner(record.node, record.peer_address).await;
+                    added.map_err(membership_error)?;
+                }
+                Ok(done(format!("node {node} follows the log without a vote")))
+            }
+            Action::Promote { node } => {
+                let record = known(node)?;
+                if !status.learners.contains(&record.node) && !status.voters.contains(&record.node) {
+                    return Err(ClusterError::Refused(format!("node {node} is no learner: add it first")));
+                }
+                if !validate_only {
+                    adjudicator.promote(record.node).await.map_err(membership_error)?;
+                }
+                Ok(done(format!("node {node} votes")))
+            }
+            Action::RemoveMember { node, force } => {
+                let record = known(node)?;
+                let held = self.replicas_on(record.node);
+                if held > 0 && !force {
+                    let text = format!(
+                        "node {node} holds {held} replicas: move them first, or force it if the node is lost"
+                    );
+                    return Err(ClusterError::Refused(text));
+                }
+                if record.node == self.node {
+                    let text = format!("node {node} leads: transfer leadership first");
+                    return Err(ClusterError::Refused(text));
+                }
+                if !validate_only {
+                    adjudicator.remove(record.node).await.map_err(membership_error)?;
+                }
+                Ok(done(format!("node {node} is no longer a member")))
+            }
+            Action::VerifyReplicas => {
+                if validate_only {
+                    return Ok(done("the replicas can be compared".into()));
+                }
+                let comparison = adjudicator.verify_replicas().await.map_err(super::cluster_error)?;
+                let mut text = comparison.to_string();
+                if let Some(jobs) = self.jobs.get() {
+                    text.push_str(&verify_shards(jobs).await?);
+                }
+                Ok(done(text))
+            }
+            other => Err(ClusterError::Internal(format!("{other:?} changes no members"))),
+        }
+    }
+
+    /// How many replicas the placement has on a node.
+    fn replicas_on(&self, node: NodeId) -> usize {
+        let Some(adjudicator) = self.adjudicator.get() else { return 0 };
+        let placement = adjudicator.known_placement();
+        placement.shards.values().flat_map(|at| at.replicas.values()).filter(|on| **on == node).count()
+    }
+
+    async fn change_shards(&self, action: Action, validate_only: bool) -> Result<ActionDone, ClusterError> {
+        let Some(jobs) = self.jobs.get() else {
+            return Err(ClusterError::Refused("this node moves no shards: ask the leader".into()));
+        };
+        jobs.act(action, validate_only).await
+    }
+}
+
+/// Compares the content of every shard's replicas; those that differ from the majority are rebuilt.
+async fn verify_shards(jobs: &Jobs) -> Result<String, ClusterError> {
+    let mover = jobs.mover();
+    let placement = mover.placement().await.map_err(jobs::cluster_error)?;
+    let mut text = String::new();
+    let mut equal = 0;
+    for shard in placement.shards.keys() {
+        let comparison = mover.compare(*shard).await.map_err(jobs::cluster_error)?;
+        if comparison.agrees() {
+            equal += 1;
+            continue;
+        }
+        for (replica, node) in comparison.outliers() {
+            tracing::error!(%shard, %replica, %node, "a replica differs from its siblings: it is rebuilt");
+            mover.rebuild(*shard, node).await.map_err(jobs::cluster_error)?;
+            text.push_str(&format!("; {shard} {replica} on {node} differs and is rebuilt"));
+        }
+    }
+    Ok(format!("; {equal} of {} shards have equal replicas{text}", placement.shards.len()))
+}
+
+fn done(text: String) -> ActionDone {
+    ActionDone { text, job: None }
+}

@@ -1,0 +1,195 @@
+//! Long work on shards: begun by an operator, carried on in the background, looked at as jobs.
+
+use assize_model::{NodeId, ShardId, Slot};
+use assize_ports::{Action, ActionDone, ClusterError, JobInfo};
+use assize_shards::{MoveError, Mover, Progress, Task};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Jobs that are remembered.
+const JOBS_MAX: usize = 256;
+
+/// The long work of one node. Only one piece runs at a time: two that move the same shard would meet half-way.
+pub struct Jobs {
+    mover: Arc<Mover>,
+    known: Mutex<Known>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    next: u64,
+    jobs: VecDeque<Arc<Job>>,
+}
+
+/// One piece of work.
+struct Job {
+    began: Instant,
+    info: Mutex<JobInfo>,
+}
+
+impl Job {
+    fn info(&self) -> MutexGuard<'_, JobInfo> {
+        self.info.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress for Job {
+    fn step(&self, step: &str) {
+        let mut info = self.info();
+        tracing::info!(job = info.id, step, "a job goes on");
+        info.step = step.to_owned();
+    }
+
+    fn stalled(&self, time: Duration) {
+        let mut info = self.info();
+        info.longest_stall_micros = info.longest_stall_micros.max(micros(time));
+    }
+}
+
+impl Jobs {
+    /// Has a mover work.
+    pub fn new(mover: Arc<Mover>) -> Arc<Jobs> {
+        Arc::new(Jobs { mover, known: Mutex::default(), turn: tokio::sync::Mutex::default() })
+    }
+
+    /// Who does the work.
+    pub fn mover(&self) -> &Mover {
+        &self.mover
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that are remembered, newest first.
+    pub fn list(&self) -> Vec<JobInfo> {
+        let known = self.known();
+        known
+            .jobs
+            .iter()
+            .map(|job| {
+                let mut info = job.info().clone();
+                if info.state == "running" || info.state == "waiting" {
+                    info.micros = micros(job.began.elapsed());
+                }
+                info
+            })
+            .collect()
+    }
+
+    /// Whether something runs or waits.
+    pub fn is_busy(&self) -> bool {
+        self.known().jobs.iter().any(|job| matches!(job.info().state.as_str(), "running" | "waiting"))
+    }
+
+    /// Remembers work that was done by itself.
+    pub fn note(&self, task: &Task, outcome: &Result<String, String>) {
+        let mut known = self.known();
+        let job = new_job(&mut known, "care", task);
+        let mut info = job.info();
+        match outcome {
+            Ok(text) => {
+                info.state = "done".into();
+                info.step.clone_from(text);
+            }
+            Err(error) => info.state = format!("failed: {error}"),
+        }
+    }
+
+    /// Begins what an action says, or only says whether it could be done.
+    pub async fn act(
+        self: &Arc<Self>,
+        action: Action,
+        validate_only: bool,
+    ) -> Result<ActionDone, ClusterError> {
+        let (name, task) = task_of(action)?;
+        let placement = self.mover.placement().await.map_err(cluster_error)?;
+        Mover::check(&placement, &task).map_err(cluster_error)?;
+        if validate_only {
+            return Ok(ActionDone { text: format!("could {task}"), job: None });
+        }
+        let id = self.begin(name, task);
+        Ok(ActionDone { text: task.to_string(), job: Some(id) })
+    }
+
+    /// Begins a task in the background; returns its job's name.
+    pub fn begin(self: &Arc<Self>, name: &str, task: Task) -> String {
+        let mut known = self.known();
+        let job = new_job(&mut known, name, &task);
+        drop(known);
+        let id = job.info().id.clone();
+        tokio::spawn(self.clone().run(job, task));
+        id
+    }
+
+    async fn run(self: Arc<Self>, job: Arc<Job>, task: Task) {
+        let _turn = self.turn.lock().await;
+        job.info().state = "running".into();
+        let outcome = self.mover.run(task, &*job).await;
+        let mut info = job.info();
+        info.micros = micros(job.began.elapsed());
+        match outcome {
+            Ok(text) => {
+                tracing::info!(job = info.id, text, "a job is done");
+                info.state = "done".into();
+                info.step = text;
+            }
+            Err(error) => {
+                tracing::warn!(job = info.id, %error, "a job failed");
+                info.state = format!("failed: {error}");
+            }
+        }
+    }
+}
+
+/// Enters a job that has not begun.
+fn new_job(known: &mut Known, name: &str, task: &Task) -> Arc<Job> {
+    known.next += 1;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let info = JobInfo {
+        id: format!("{name}-{}", known.next),
+        what: task.to_string(),
+        state: "waiting".into(),
+        step: String::new(),
+        began_micros: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
+        micros: 0,
+        longest_stall_micros: 0,
+    };
+    let job = Arc::new(Job { began: Instant::now(), info: Mutex::new(info) });
+    known.jobs.push_front(job.clone());
+    known.jobs.truncate(JOBS_MAX);
+    job
+}
+
+/// The name of a job and its task.
+fn task_of(action: Action) -> Result<(&'static str, Task), ClusterError> {
+    Ok(match action {
+        Action::Split { shard, at } => ("split", Task::Split { shard: ShardId(shard), at: at.map(Slot) }),
+        Action::MoveReplica { shard, from, to } => {
+            ("move", Task::MoveReplica { shard: ShardId(shard), from: NodeId(from), to: NodeId(to) })
+        }
+        Action::AddReplica { shard, node } => {
+            ("add-replica", Task::AddReplica { shard: ShardId(shard), node: NodeId(node) })
+        }
+        Action::RemoveReplica { shard, node } => {
+            ("remove-replica", Task::RemoveReplica { shard: ShardId(shard), node: NodeId(node) })
+        }
+        Action::Merge { .. } => {
+            return Err(ClusterError::Refused("shards cannot be merged by this version".into()));
+        }
+        other => return Err(ClusterError::Internal(format!("{other:?} is no work on shards"))),
+    })
+}
+
+pub(super) fn cluster_error(error: MoveError) -> ClusterError {
+    match error {
+        MoveError::Refused(why) => ClusterError::Refused(why),
+        other => ClusterError::Unavailable(other.to_string()),
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

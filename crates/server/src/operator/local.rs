@@ -1,0 +1,244 @@
+//! What a node knows of itself and can do by itself.
+
+use super::jobs::Jobs;
+use super::words::{Answer, NodeStatus, Question, Record, ReplicaStatus};
+use crate::roles::frontend::Frontend;
+use assize_consensus::Adjudicator;
+use assize_model::NodeId;
+use assize_ports::{ClusterError, JobInfo, NodeRecord, NodeReport, Peers, ReportParts, Service};
+use assize_rpc::{JoinToken, Services};
+use assize_shards::embedded::ShardHost;
+use assize_shards::wire::Phase;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// How long the leader may take over a greeting that is handed on to it.
+const HANDED_ON_LIMIT: Duration = Duration::from_secs(5);
+
+/// What does not change about a node while it runs.
+pub struct Facts {
+    /// How the log shall know it.
+    pub record: NodeRecord,
+    /// Its settings: key, value, origin.
+    pub config: Vec<(String, String, String)>,
+    /// The nodes that founded the cluster with it; they need no token.
+    pub founders: BTreeSet<NodeId>,
+    /// What others have to show to join; `None`: nobody joins.
+    pub token: Option<JoinToken>,
+    /// When it started.
+    pub started: Instant,
+}
+
+impl Facts {
+    /// How the log shall know the node.
+    pub fn record(&self) -> NodeRecord {
+        self.record.clone()
+    }
+}
+
+/// What a node knows of itself and can do by itself. Its parts come one after the other while it starts.
+pub struct Local {
+    /// Its number.
+    pub node: NodeId,
+    /// What does not change.
+    pub facts: Facts,
+    /// The way to other nodes; `None` in a cluster of one.
+    pub peers: Option<Arc<dyn Peers>>,
+    /// Its part in the adjudicator's group.
+    pub adjudicator: OnceLock<Adjudicator>,
+    /// Its shard replicas.
+    pub host: OnceLock<ShardHost>,
+    /// Its frontend.
+    pub frontend: OnceLock<Arc<Frontend>>,
+    /// Moves shards about; on every node that may lead.
+    pub jobs: OnceLock<Arc<Jobs>>,
+    /// What it offers to other nodes.
+    offered: OnceLock<Arc<Services>>,
+    /// Set while it takes no more connections.
+    pub draining: Arc<AtomicBool>,
+}
+
+impl Local {
+    /// A node that starts.
+    pub fn new(facts: Facts, peers: Option<Arc<dyn Peers>>) -> Arc<Local> {
+        Arc::new(Local {
+            node: facts.record.node,
+            facts,
+            peers,
+            adjudicator: OnceLock::new(),
+            host: OnceLock::new(),
+            frontend: OnceLock::new(),
+            jobs: OnceLock::new(),
+            offered: OnceLock::new(),
+            draining: Arc::default(),
+        })
+    }
+
+    /// The node offers services to others from now on.
+    pub fn offers(&self, services: Arc<Services>) {
+        // A node starts once.
+        let _ = self.offered.set(services);
+    }
+
+    /// What it offers to other nodes; `None` in a cluster of one.
+    pub fn services(&self) -> Option<&Arc<Services>> {
+        self.offered.get()
+    }
+
+    /// The cluster's id; 0 if it is not known here.
+    pub fn cluster(&self) -> u128 {
+        self.adjudicator.get().and_then(Adjudicator::identity).map_or(0, |identity| identity.cluster)
+    }
+
+    /// Who leads, as far as this node's own adjudicator knows.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.adjudicator.get().and_then(|adjudicator| adjudicator.status().leader)
+    }
+
+    /// Answers a question, whoever asks.
+    pub async fn answer(&self, question: &Question) -> Answer {
+        match question {
+            Question::Status => Answer::Status(Box::new(self.status())),
+            Question::Report(parts) => Answer::Report(Box::new(self.report(parts))),
+            Question::Jobs => Answer::Jobs(self.jobs()),
+            Question::Act { action, validate_only, who } => {
+                match self.act(action.clone(), *validate_only, who).await {
+                    Ok(done) => Answer::Done(done),
+                    Err(error) => Answer::Failed(error),
+                }
+            }
+            Question::Traffic => Answer::Traffic(self.frontend.get().map(|frontend| frontend.traffic())),
+            Question::Hello { record, token } => match self.welcome(record, token.as_deref()).await {
+                Ok(cluster) => Answer::Welcome { cluster },
+                Err(error) => Answer::Failed(error),
+            },
+        }
+    }
+
+    /// How this node is.
+    pub fn status(&self) -> NodeStatus {
+        let mut status = NodeStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_millis: millis(self.facts.started.elapsed()),
+            is_draining: self.draining.load(Ordering::Relaxed),
+            ..NodeStatus::default()
+        };
+        if let Some(adjudicator) = self.adjudicator.get() {
+            let raft = adjudicator.status();
+            let hash = raft.state_hash.unwrap_or_default();
+            status.is_adjudicator = true;
+            status.applied_index = raft.applied.0;
+            status.log_index = raft.log.0;
+            status.term = raft.term;
+            status.leader = raft.leader.map(|node| node.0);
+            status.voters = raft.voters.iter().map(|node| node.0).collect();
+            status.learners = raft.learners.iter().map(|node| node.0).collect();
+            (status.hash_index, status.state_hash) = (hash.0.0, hash.1);
+            status.closed_millis = adjudicator.stats().closed_ts.millis();
+            status.disk_free_bytes = raft.disk_free_bytes;
+            status.cluster_version = adjudicator.cluster_version();
+            status.trouble = match (raft.divergence, adjudicator.ready()) {
+                (Some(divergence), _) => divergence,
+                (None, Err(error)) => error.to_string(),
+                (None, Ok(())) => String::new(),
+            };
+        }
+        if let Some(host) = self.host.get() {
+            status.replicas = host
+                .residents()
+                .iter()
+                .map(|resident| {
+                    let about = resident.status();
+                    ReplicaStatus {
+                        shard: resident.id().0,
+                        replica: resident.number().0,
+                        closed_millis: about.position.closed_ts.millis(),
+                        state: phase(&about.phase),
+                        bytes: about.bytes,
+                    }
+                })
+                .collect();
+        }
+        status
+    }
+
+    fn report(&self, parts: &ReportParts) -> NodeReport {
+        self.frontend.get().map(|frontend| frontend.report(parts)).unwrap_or_default()
+    }
+
+    fn jobs(&self) -> Vec<JobInfo> {
+        self.jobs.get().map(|jobs| jobs.list()).unwrap_or_default()
+    }
+
+    /// Enters a node in the log, once it has shown that it may be there. Only the leader can; others hand it on.
+    async fn welcome(&self, record: &Record, token: Option<&str>) -> Result<u128, ClusterError> {
+        let Some(adjudicator) = self.adjudicator.get() else {
+            return Err(ClusterError::Refused(format!(
+                "node {} is no adjudicator: ask another",
+                self.node.0
+            )));
+        };
+        let leader = adjudicator.status().leader;
+        if leader != Some(self.node) {
+            return self.hand_on(leader, record, token).await;
+        }
+        let node = NodeId(record.node);
+        let is_known = self.facts.founders.contains(&node)
+            || adjudicator.known_nodes().iter().any(|known| known.node == node);
+        if !is_known {
+            let Some(secret) = &self.facts.token else {
+                let text =
+                    "this cluster has no join token (`cluster.join_token_file`), so nobody can join it";
+                return Err(ClusterError::Refused(text.to_owned()));
+            };
+            if !token.is_some_and(|shown| secret.matches(shown)) {
+                tracing::warn!(node = record.node, "a node without the join token wants to join");
+                return Err(ClusterError::Refused("the join token is wrong".to_owned()));
+            }
+            tracing::info!(node = record.node, address = record.peer_address, "a node joins the cluster");
+        }
+        let is_adjudicator = record.roles.iter().any(|role| role == "adjudicator");
+        let address = record.peer_address.clone();
+        adjudicator.set_node(record.clone().into()).await.map_err(super::membership_error)?;
+        if is_adjudicator {
+            // Without a vote: that is an operator's to give.
+            adjudicator.add_learner(node, address).await.map_err(super::membership_error)?;
+        }
+        Ok(self.cluster())
+    }
+
+    async fn hand_on(
+        &self,
+        leader: Option<NodeId>,
+        record: &Record,
+        token: Option<&str>,
+    ) -> Result<u128, ClusterError> {
+        let (Some(leader), Some(peers)) = (leader, &self.peers) else {
+            return Err(ClusterError::Unavailable("no node leads the adjudicator's group".into()));
+        };
+        let question = Question::Hello { record: record.clone(), token: token.map(str::to_owned) };
+        let answer =
+            peers.call(leader, Service::Operator, super::words::encode(&question), HANDED_ON_LIMIT).await;
+        let answer = answer.map_err(|error| ClusterError::Unavailable(error.to_string()))?;
+        match super::words::decode(&answer).map_err(ClusterError::Internal)? {
+            Answer::Welcome { cluster } => Ok(cluster),
+            Answer::Failed(error) => Err(error),
+            other => Err(ClusterError::Internal(format!("node {} answered {other:?}", leader.0))),
+        }
+    }
+}
+
+fn phase(phase: &Phase) -> String {
+    match phase {
+        Phase::Following => "following".to_owned(),
+        Phase::Copying { .. } => "copying".to_owned(),
+        Phase::Fledgling => "waits for its split".to_owned(),
+        Phase::Halted(why) => format!("halted: {why}"),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

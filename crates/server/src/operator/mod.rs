@@ -1,0 +1,307 @@
+//! The operator's view of the cluster: what the admin API, the shell and the SQL twins show, and what they have done.
+//!
+//! ```text
+//!   admin (gRPC) ─┐
+//!   SHOW …, ALTER ├─▶ ClusterView ─▶ Operator ─┬─ this node: adjudicator, shard host, frontend
+//!   CLUSTER …     ┘                            └─ other nodes: Question ─▶ their OperatorService
+//! ```
+//!
+//! Every node can be asked about all of them. What only the leader can do is handed on to it.
+
+pub mod announce;
+mod deeds;
+pub mod jobs;
+mod local;
+mod serve;
+pub mod words;
+
+pub use local::{Facts, Local};
+pub use serve::OperatorService;
+
+use assize_consensus::MembershipError;
+use assize_model::{NodeId, Outcome, TxnId};
+use assize_ports::{
+    Action, ActionDone, AdjudicatorClient, AdjudicatorError, BoxFuture, ClusterError, ClusterView,
+    DecisionSource, JobInfo, MemberInfo, MemberRole, Members, NodeRecord, NodeReport, PeerError, Peers,
+    ReplicaInfo, ReportParts, SchemaInfo, Service, ShardInfo, TrafficInfo, complete_winners, unknown_winners,
+};
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use words::{Answer, NodeStatus, Question};
+
+/// How long another node may take to answer a question.
+const ASK_LIMIT: Duration = Duration::from_secs(2);
+/// How long a deed may take that another node does.
+const ACT_LIMIT: Duration = Duration::from_secs(60);
+
+/// See the module's page.
+pub struct Operator {
+    /// What this node knows and can do by itself.
+    pub local: Arc<Local>,
+    /// The way to the leader.
+    pub adjudicator: Arc<dyn AdjudicatorClient>,
+    /// How the leader sees the replicas.
+    pub source: Arc<dyn DecisionSource>,
+    /// The way to other nodes; `None` in a cluster of one.
+    pub peers: Option<Arc<dyn Peers>>,
+}
+
+impl Operator {
+    /// All nodes, this one among them even before the log knows it.
+    async fn nodes(&self) -> Result<Vec<NodeRecord>, ClusterError> {
+        let mut nodes = self.adjudicator.nodes().await.map_err(cluster_error)?;
+        if !nodes.iter().any(|record| record.node == self.local.node) {
+            nodes.push(self.local.facts.record());
+            nodes.sort_by_key(|record| record.node);
+        }
+        Ok(nodes)
+    }
+
+    /// Asks one node, this one included.
+    async fn ask(&self, node: NodeId, question: &Question, limit: Duration) -> Result<Answer, ClusterError> {
+        if node == self.local.node {
+            return Ok(self.local.answer(question).await);
+        }
+        let Some(peers) = &self.peers else {
+            return Err(ClusterError::NotFound(format!("there is no node {}", node.0)));
+        };
+        let bytes = peers.call(node, Service::Operator, words::encode(question), limit).await;
+        let bytes = bytes.map_err(|error| match error {
+            PeerError::Refused { .. } => ClusterError::Refused(error.to_string()),
+            PeerError::Unreachable { .. } | PeerError::ReplyLost { .. } => {
+                ClusterError::Unavailable(error.to_string())
+            }
+        })?;
+        words::decode(&bytes).map_err(ClusterError::Internal)
+    }
+
+    /// The status of every node; `None` for those that do not answer.
+    async fn statuses(&self, nodes: &[NodeRecord]) -> BTreeMap<NodeId, Option<NodeStatus>> {
+        let asked = nodes.iter().map(|record| async move {
+            let status = match self.ask(record.node, &Question::Status, ASK_LIMIT).await {
+                Ok(Answer::Status(status)) => Some(*status),
+                _ => None,
+            };
+            (record.node, status)
+        });
+        join_all(asked).await.into_iter().collect()
+    }
+
+    /// The reports of all nodes that answer.
+    async fn reports(&self, nodes: &[NodeRecord], parts: ReportParts) -> Vec<NodeReport> {
+        let question = Question::Report(parts);
+        let asked = nodes.iter().map(|record| self.ask(record.node, &question, ASK_LIMIT));
+        let answers = join_all(asked).await.into_iter();
+        let reports = answers.filter_map(|answer| match answer {
+            Ok(Answer::Report(report)) => Some(*report),
+            _ => None,
+        });
+        reports.collect()
+    }
+
+    /// The leader, as this node or else any other knows it.
+    async fn leader(&self) -> Result<NodeId, ClusterError> {
+        if let Some(leader) = self.local.leader() {
+            return Ok(leader);
+        }
+        let nodes = self.nodes().await?;
+        let statuses = self.statuses(&nodes).await;
+        let newest = statuses.values().flatten().filter(|s| s.leader.is_some()).max_by_key(|s| s.term);
+        newest
+            .and_then(|status| status.leader.map(NodeId))
+            .ok_or_else(|| ClusterError::Unavailable("no node leads the adjudicator's group".into()))
+    }
+}
+
+impl ClusterView for Operator {
+    fn node(&self) -> NodeId {
+        self.local.node
+    }
+
+    fn members(&self) -> BoxFuture<'_, Result<Members, ClusterError>> {
+        Box::pin(async move {
+            let nodes = self.nodes().await?;
+            let statuses = self.statuses(&nodes).await;
+            // The one of the highest term knows best who leads and who votes.
+            let best =
+                statuses.values().flatten().filter(|s| s.is_adjudicator).max_by_key(|s| s.term).cloned();
+            let best = best.unwrap_or_default();
+            let member = |record: NodeRecord| {
+                let status = statuses.get(&record.node).cloned().flatten();
+                let is_reachable = status.is_some();
+                let status = status.unwrap_or_default();
+                let number = record.node.0;
+                let member_role = match number {
+                    _ if best.leader == Some(number) => MemberRole::Leader,
+                    _ if best.voters.contains(&number) => MemberRole::Voter,
+                    _ if best.learners.contains(&number) => MemberRole::Learner,
+                    _ => MemberRole::None,
+                };
+                MemberInfo {
+                    node: number,
+                    peer_address: record.peer_address,
+                    admin_address: record.admin_address,
+                    mysql_address: record.mysql_address,
+                    roles: record.roles,
+                    zone: record.zone,
+                    version: status.version,
+                    member_role,
+                    is_reachable,
+                    applied_index: status.applied_index,
+                    log_index: status.log_index,
+                    term: status.term,
+                    state_hash: status.state_hash,
+                    hash_index: status.hash_index,
+                    uptime_millis: status.uptime_millis,
+                    disk_free_bytes: status.disk_free_bytes,
+                    trouble: status.trouble,
+                    is_draining: status.is_draining,
+                }
+            };
+            Ok(Members {
+                cluster: self.local.cluster(),
+                cluster_version: best.cluster_version,
+                leader: best.leader,
+                members: nodes.into_iter().map(member).collect(),
+            })
+        })
+    }
+
+    fn shards(&self) -> BoxFuture<'_, Result<Vec<ShardInfo>, ClusterError>> {
+        Box::pin(async move {
+            let placement = self.adjudicator.placement().await.map_err(cluster_error)?;
+            let nodes = self.nodes().await?;
+            let statuses = self.statuses(&nodes).await;
+            let closed = statuses.values().flatten().map(|s| s.closed_millis).max().unwrap_or_default();
+            let mut shards = Vec::with_capacity(placement.shards.len());
+            for (shard, at) in &placement.shards {
+                let standings = self.source.standings(*shard).await.ok();
+                let mut bytes = 0;
+                let replicas = at.replicas.iter().map(|(replica, node)| {
+                    let standing =
+                        standings.as_ref().and_then(|s| s.replicas.iter().find(|r| r.replica == *replica));
+                    let status = statuses.get(node).and_then(Option::as_ref).and_then(|status| {
+                        status.replicas.iter().find(|r| r.shard == shard.0 && r.replica == replica.0)
+                    });
+                    bytes = bytes.max(status.map_or(0, |s| s.bytes));
+                    ReplicaInfo {
+                        replica: replica.0,
+                        node: node.0,
+                        counts: standing.is_some_and(|s| s.counts),
+                        is_learning: status.is_some_and(|s| s.state == "copying"),
+                        durable_index: standing.map_or(0, |s| s.durable.0),
+                        lag_millis: status.map(|s| closed.saturating_sub(s.closed_millis)),
+                        state: status.map_or_else(|| "unreachable".to_owned(), |s| s.state.clone()),
+                    }
+                });
+                let replicas = replicas.collect();
+                shards.push(ShardInfo {
+                    shard: shard.0,
+                    epoch: at.epoch.0,
+                    slots: placement.slots_of(*shard).into_iter().map(|(a, b)| (a.0, b.0)).collect(),
+                    replicas,
+                    bytes,
+                });
+            }
+            Ok(shards)
+        })
+    }
+
+    fn report(&self, parts: ReportParts) -> BoxFuture<'_, Result<NodeReport, ClusterError>> {
+        Box::pin(async move {
+            let nodes = self.nodes().await?;
+            let report = NodeReport::put_together(self.reports(&nodes, parts).await);
+            let unknown = unknown_winners(&report.conflicts);
+            if unknown.is_empty() {
+                return Ok(report);
+            }
+            // Who won on another node is known there.
+            let parts = ReportParts { winners: unknown, ..ReportParts::default() };
+            let told = NodeReport::put_together(self.reports(&nodes, parts).await);
+            let mut report = report;
+            complete_winners(&mut report.conflicts, &told.winners);
+            Ok(report)
+        })
+    }
+
+    fn outcome(&self, txn: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>> {
+        Box::pin(async move { self.adjudicator.outcome(txn, false).await.map_err(cluster_error) })
+    }
+
+    fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobInfo>, ClusterError>> {
+        Box::pin(async move {
+            let nodes = self.nodes().await?;
+            let asked = nodes.iter().map(|record| self.ask(record.node, &Question::Jobs, ASK_LIMIT));
+            let mut jobs: Vec<JobInfo> = join_all(asked)
+                .await
+                .into_iter()
+                .filter_map(|answer| if let Ok(Answer::Jobs(jobs)) = answer { Some(jobs) } else { None })
+                .flatten()
+                .collect();
+            jobs.sort_by_key(|job| std::cmp::Reverse(job.began_micros));
+            Ok(jobs)
+        })
+    }
+
+    fn act<'a>(
+        &'a self,
+        action: Action,
+        validate_only: bool,
+        who: &'a str,
+    ) -> BoxFuture<'a, Result<ActionDone, ClusterError>> {
+        Box::pin(async move {
+            let node = match &action {
+                Action::Drain { node } | Action::KillSession { node, .. } => NodeId(*node),
+                _ => self.leader().await?,
+            };
+            let question = Question::Act { action, validate_only, who: who.to_owned() };
+            match self.ask(node, &question, ACT_LIMIT).await? {
+                Answer::Done(done) => Ok(done),
+                Answer::Failed(error) => Err(error),
+                other => Err(ClusterError::Internal(format!("node {} answered {other:?}", node.0))),
+            }
+        })
+    }
+
+    fn schema(&self) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>> {
+        Box::pin(async move {
+            let Some(frontend) = self.local.frontend.get() else {
+                return Err(ClusterError::Refused("this node runs no frontend: ask one that does".into()));
+            };
+            frontend.schema().await.map_err(ClusterError::Unavailable)
+        })
+    }
+
+    fn traffic(&self) -> BoxFuture<'_, Result<Vec<TrafficInfo>, ClusterError>> {
+        Box::pin(async move {
+            let nodes = self.nodes().await?;
+            let asked = nodes.iter().map(|record| self.ask(record.node, &Question::Traffic, ASK_LIMIT));
+            let answers = join_all(asked).await.into_iter();
+            Ok(answers
+                .filter_map(|answer| if let Ok(Answer::Traffic(traffic)) = answer { traffic } else { None })
+                .collect())
+        })
+    }
+
+    fn config(&self) -> Vec<(String, String, String)> {
+        self.local.facts.config.clone()
+    }
+}
+
+/// What an operator is told when the group's members could not be changed.
+pub(crate) fn membership_error(error: MembershipError) -> ClusterError {
+    match error {
+        MembershipError::Unknown(_) => ClusterError::NotFound(error.to_string()),
+        MembershipError::Behind(_) | MembershipError::Refused(_) => ClusterError::Refused(error.to_string()),
+        MembershipError::NotLeader { .. } | MembershipError::Unfinished(_) | MembershipError::Stopped(_) => {
+            ClusterError::Unavailable(error.to_string())
+        }
+    }
+}
+
+/// What an operator is told when the adjudicator could not be asked.
+pub(crate) fn cluster_error(error: AdjudicatorError) -> ClusterError {
+    ClusterError::Unavailable(error.to_string())
+}

@@ -1,0 +1,53 @@
+//! The catalog in an operator's words.
+
+use assize_catalog::{Catalog, Index, IndexState, Table};
+use assize_ports::{ColumnInfo, DatabaseInfo, IndexInfo, SchemaInfo, TableInfo};
+use assize_values::format::type_name;
+
+/// Databases and tables, by name.
+pub fn describe(catalog: &Catalog) -> SchemaInfo {
+    let databases = catalog.databases.values().map(|database| DatabaseInfo {
+        id: database.id.0,
+        name: database.name.to_string(),
+        tables: database.tables.len() as u32,
+        collation: database.collation.name().to_owned(),
+    });
+    let tables = catalog.databases.values().flat_map(|database| database.tables.values());
+    SchemaInfo {
+        version: catalog.version.0,
+        databases: databases.collect(),
+        tables: tables.filter_map(|id| catalog.table_by_id(*id)).map(|table| describe_table(table)).collect(),
+    }
+}
+
+fn describe_table(table: &Table) -> TableInfo {
+    let columns = table.columns.iter().map(|column| ColumnInfo {
+        name: column.name.to_string(),
+        kind: type_name(&column.sql_type),
+        is_nullable: column.nullable,
+    });
+    let sharding = table.sharding_column.and_then(|ordinal| table.columns.get(ordinal));
+    TableInfo {
+        database: table.database.to_string(),
+        name: table.name.to_string(),
+        id: table.id.0,
+        version: table.version.0,
+        sharding_columns: sharding.map(|column| column.name.to_string()).into_iter().collect(),
+        columns: columns.collect(),
+        indexes: table.indexes.iter().map(|index| describe_index(table, index)).collect(),
+    }
+}
+
+fn describe_index(table: &Table, index: &Index) -> IndexInfo {
+    let columns = index.parts.iter().filter_map(|part| table.column_by_id(part.column));
+    IndexInfo {
+        name: index.name.to_string(),
+        columns: columns.map(|column| column.name.to_string()).collect(),
+        is_unique: index.unique,
+        state: match index.state {
+            IndexState::Public => "public",
+            IndexState::WriteOnly => "being built",
+        }
+        .to_owned(),
+    }
+}

@@ -1,0 +1,299 @@
+//! What happens to nodes, and how it is undone.
+
+use super::client::Board;
+use super::random::Random;
+use crate::cluster::{Cluster, Rule};
+use crate::{root, run_ok};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// How long a leader is waited for before a fault strikes.
+const LEADER_LIMIT: Duration = Duration::from_secs(30);
+/// What a delayed link adds.
+const LINK_DELAY: Duration = Duration::from_millis(50);
+
+/// The faults.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Fault {
+    /// Nothing happens.
+    None,
+    /// `kill -9` of the leader.
+    KillLeader,
+    /// `kill -9` of a follower.
+    KillFollower,
+    /// `kill -9` of any node.
+    KillRandom,
+    /// `kill -9` of all nodes at once.
+    KillAll,
+    /// SIGSTOP of the leader.
+    PauseLeader,
+    /// SIGSTOP of any node.
+    PauseRandom,
+    /// The leader is cut off from the others, in both directions.
+    PartitionLeader,
+    /// A follower is cut off from the others, in both directions.
+    PartitionFollower,
+    /// The leader hears the others, and they do not hear it.
+    OneWay,
+    /// Everything that any node sends the others takes 50 ms longer.
+    SlowLinks,
+    /// Every fsync of one node takes 100 ms longer.
+    SlowDisk,
+    /// The disk of one node is full.
+    FullDisk,
+    /// The clock of one node jumps by up to 20 seconds, forward or back.
+    ClockJump,
+    /// SIGTERM and restart of every node in turn.
+    RollingRestart,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Struck {
+    /// To which nodes.
+    nodes: Vec<u64>,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 15] = [
+        Fault::None,
+        Fault::KillLeader,
+        Fault::KillFollower,
+        Fault::KillRandom,
+        Fault::KillAll,
+        Fault::PauseLeader,
+        Fault::PauseRandom,
+        Fault::PartitionLeader,
+        Fault::PartitionFollower,
+        Fault::OneWay,
+        Fault::SlowLinks,
+        Fault::SlowDisk,
+        Fault::FullDisk,
+        Fault::ClockJump,
+        Fault::RollingRestart,
+    ];
+
+    /// Its name on the command line and in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::None => "none",
+            Fault::KillLeader => "kill-leader",
+            Fault::KillFollower => "kill-follower",
+            Fault::KillRandom => "kill-random",
+            Fault::KillAll => "kill-all",
+            Fault::PauseLeader => "pause-leader",
+            Fault::PauseRandom => "pause-random",
+            Fault::PartitionLeader => "partition-leader",
+            Fault::PartitionFollower => "partition-follower",
+            Fault::OneWay => "one-way",
+            Fault::SlowLinks => "slow-links",
+            Fault::SlowDisk => "slow-disk",
+            Fault::FullDisk => "full-disk",
+            Fault::ClockJump => "clock-jump",
+            Fault::RollingRestart => "rolling-restart",
+        }
+    }
+
+    /// How long it lasts before it is undone.
+    pub fn hold(self) -> Duration {
+        Duration::from_millis(match self {
+            Fault::None | Fault::RollingRestart => 0,
+            Fault::KillLeader | Fault::KillFollower | Fault::KillRandom => 2_000,
+            Fault::KillAll => 200,
+            Fault::ClockJump => 3_000,
+            _ => 4_000,
+        })
+    }
+
+    /// Whether it makes sense only with more than one node.
+    pub fn needs_several(self) -> bool {
+        self == Fault::KillFollower || self.needs_links()
+    }
+
+    /// Whether peers must reach each other through proxies.
+    pub fn needs_links(self) -> bool {
+        matches!(self, Fault::PartitionLeader | Fault::PartitionFollower | Fault::OneWay | Fault::SlowLinks)
+    }
+
+    /// Environment of the processes; see [`crate::cluster::Options::environment`].
+    pub fn environment(self) -> Vec<(String, String)> {
+        let pairs: &[(&str, &str)] = match self {
+            Fault::SlowDisk | Fault::FullDisk => &[
+                ("LD_PRELOAD", "{dir}/fault.so"),
+                ("FAULT_DIR", "{dir}/node-{node}/"),
+                ("FAULT_SWITCH", "{dir}/disk-{node}"),
+            ],
+            Fault::ClockJump => &[("LD_PRELOAD", "{dir}/clock.so"), ("CLOCK_SWITCH", "{dir}/clock-{node}")],
+            _ => &[],
+        };
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// Builds what the processes preload, before they start.
+    ///
+    /// # Panics
+    /// If there is no C compiler.
+    pub fn prepare(self, directory: &Path, nodes: u64) {
+        match self {
+            Fault::SlowDisk | Fault::FullDisk => {
+                compile("fault", directory);
+                (1..=nodes).for_each(|node| switch(directory, "disk", node, b"none"));
+            }
+            Fault::ClockJump => {
+                compile("clock", directory);
+                (1..=nodes).for_each(|node| switch(directory, "clock", node, &0i64.to_ne_bytes()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Strikes. An error if there is nobody to strike.
+    pub fn inject(self, cluster: &mut Cluster, board: &Board, random: &mut Random) -> Result<Struck, String> {
+        let nodes = cluster.nodes();
+        let nodes = match self {
+            Fault::None | Fault::RollingRestart | Fault::KillAll | Fault::SlowLinks => nodes,
+            Fault::KillLeader | Fault::PauseLeader | Fault::PartitionLeader | Fault::OneWay => {
+                vec![leader(cluster)?]
+            }
+            Fault::KillFollower | Fault::PartitionFollower => {
+                let leader = leader(cluster)?;
+                let followers: Vec<u64> = nodes.iter().copied().filter(|node| *node != leader).collect();
+                if followers.is_empty() {
+                    return Err("there is no follower".to_owned());
+                }
+                vec![random.choose(&followers)]
+            }
+            _ => vec![random.choose(&nodes)],
+        };
+        if self.hurts_clients() {
+            nodes.iter().for_each(|node| board.disturb(*node));
+        }
+        for node in &nodes {
+            self.strike(cluster, board, *node, random)?;
+        }
+        Ok(Struck { nodes })
+    }
+
+    /// Whether clients of a stricken node may see more than a delay.
+    fn hurts_clients(self) -> bool {
+        // A rolling restart disturbs one node at a time, by itself.
+        !matches!(
+            self,
+            Fault::None | Fault::SlowLinks | Fault::SlowDisk | Fault::ClockJump | Fault::RollingRestart
+        )
+    }
+
+    fn strike(
+        self,
+        cluster: &mut Cluster,
+        board: &Board,
+        node: u64,
+        random: &mut Random,
+    ) -> Result<(), String> {
+        let others = cluster.nodes();
+        match self {
+            Fault::None => {}
+            Fault::KillLeader | Fault::KillFollower | Fault::KillRandom | Fault::KillAll => {
+                cluster.kill(node)
+            }
+            Fault::PauseLeader | Fault::PauseRandom => cluster.pause(node),
+            Fault::PartitionLeader | Fault::PartitionFollower => cluster.links().isolate(node, &others),
+            Fault::OneWay => {
+                for other in others.iter().filter(|other| **other != node) {
+                    cluster.links().set(node, *other, Rule::Block);
+                }
+            }
+            Fault::SlowLinks => {
+                for other in others.iter().filter(|other| **other != node) {
+                    cluster.links().set(node, *other, Rule::Delay(LINK_DELAY));
+                }
+            }
+            Fault::SlowDisk => switch(cluster.directory(), "disk", node, b"late"),
+            Fault::FullDisk => switch(cluster.directory(), "disk", node, b"full"),
+            Fault::ClockJump => {
+                let seconds = 5 + random.below(16) as i64;
+                let micros = 1_000_000 * if random.percent(50) { seconds } else { -seconds };
+                switch(cluster.directory(), "clock", node, &micros.to_ne_bytes());
+            }
+            Fault::RollingRestart => restart(cluster, board, node)?,
+        }
+        Ok(())
+    }
+
+    /// Undoes it and waits until every node that was struck is ready.
+    pub fn heal(
+        self,
+        cluster: &mut Cluster,
+        board: &Board,
+        struck: &Struck,
+        limit: Duration,
+    ) -> Result<(), String> {
+        if self.needs_links() {
+            cluster.links().heal();
+        }
+        for node in &struck.nodes {
+            match self {
+                Fault::PauseLeader | Fault::PauseRandom => cluster.resume(*node),
+                Fault::SlowDisk | Fault::FullDisk => switch(cluster.directory(), "disk", *node, b"none"),
+                Fault::ClockJump => switch(cluster.directory(), "clock", *node, &0i64.to_ne_bytes()),
+                _ => {}
+            }
+            // A node may have stopped by itself, as one with a full disk should rather than go on.
+            if !cluster.is_running(*node) {
+                cluster.start_node(*node);
+            }
+        }
+        for node in &struck.nodes {
+            cluster.try_wait_ready(*node, limit).map_err(|why| {
+                format!("node {node} after {}: {why}\n{}", self.name(), cluster.tail(*node))
+            })?;
+            board.calm(*node);
+        }
+        Ok(())
+    }
+}
+
+/// Drains a node, starts it again and waits until it is ready.
+fn restart(cluster: &mut Cluster, board: &Board, node: u64) -> Result<(), String> {
+    board.disturb(node);
+    let status = cluster.terminate(node);
+    if !status.success() {
+        return Err(format!("node {node} drained and ended with {status}\n{}", cluster.tail(node)));
+    }
+    cluster.start_node(node);
+    cluster
+        .try_wait_ready(node, LEADER_LIMIT)
+        .map_err(|why| format!("node {node} after its restart: {why}\n{}", cluster.tail(node)))?;
+    board.calm(node);
+    Ok(())
+}
+
+fn leader(cluster: &mut Cluster) -> Result<u64, String> {
+    let tries = LEADER_LIMIT.as_millis() / 50;
+    for _ in 0..tries {
+        if let Some(leader) = cluster.leader() {
+            return Ok(leader);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Err(format!("no node says that it leads, for {LEADER_LIMIT:?}"))
+}
+
+fn compile(name: &str, directory: &Path) {
+    let source = root().join("tests/data").join(format!("{name}.c"));
+    let library = directory.join(format!("{name}.so"));
+    run_ok(
+        Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).arg(library).arg(source).arg("-ldl"),
+        b"",
+    );
+}
+
+/// Writes a preloaded library's switch in place: the library may have mapped the file.
+fn switch(directory: &Path, kind: &str, node: u64, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt;
+    let path = directory.join(format!("{kind}-{node}"));
+    let file = std::fs::OpenOptions::new().create(true).write(true).truncate(false).open(path);
+    file.and_then(|file| file.write_all_at(bytes, 0)).expect("a switch can be written");
+}

@@ -1,0 +1,215 @@
+//! Chaos: workloads through real MySQL connections, while nodes are killed, stopped, cut off and their disks and clocks
+//! misbehave; afterwards their histories are judged.
+//!
+//! ```text
+//!   run(plan) ─┬─ clients, some per workload ──▶ any living node          history of each workload
+//!              ├─ tormentor: inject a fault, hold it, heal, wait, again         │
+//!              └─ after healing: final reads at every node ──────────────▶ check ──▶ Verdict
+//! ```
+//!
+//! Workloads ([`workload`]) and faults ([`fault`]) are independent: a plan names some of each. All of a plan's
+//! workloads run at once on one cluster. Every wait is bounded; nothing leaves loopback.
+//!
+//! What counts as a client's error: a refusal, or a broken connection, of a node that was in good health while the
+//! connection was used. What happens to connections of a node that is being killed, stopped or cut off is counted
+//! apart, as a loss. A conflict (SQLSTATE 40001) is neither: the transaction was refused, as documented.
+
+pub mod check;
+pub mod client;
+pub mod fault;
+pub mod history;
+pub mod random;
+pub mod report;
+pub mod workload;
+
+use crate::cluster::{Cluster, Options};
+use client::{Board, Client};
+use fault::Fault;
+use random::Random;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use workload::{Kind, Level, Workload};
+
+/// How long a cluster may take to be ready after everything was healed.
+const HEAL_LIMIT: Duration = Duration::from_secs(60);
+/// Undisturbed work before the first fault.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// Time from the end of one fault to the beginning of the next.
+const BREATH: Duration = Duration::from_secs(3);
+
+/// What to do to a cluster.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Number of nodes.
+    pub nodes: u64,
+    /// What the clients do.
+    pub workloads: Vec<(Kind, Level)>,
+    /// Clients of each workload.
+    pub clients: u64,
+    /// What happens to the nodes.
+    pub fault: Fault,
+    /// How long clients work.
+    pub duration: Duration,
+    /// Chooses keys, victims and moments.
+    pub seed: u64,
+    /// Further settings of every node.
+    pub settings: Vec<String>,
+    /// Keep the cluster's directory.
+    pub is_kept: bool,
+}
+
+impl Plan {
+    /// Three nodes, a minute, four clients for each workload.
+    pub fn new(workloads: Vec<(Kind, Level)>, fault: Fault) -> Self {
+        Plan {
+            nodes: 3,
+            workloads,
+            clients: 4,
+            fault,
+            duration: Duration::from_secs(60),
+            seed: 1,
+            settings: Vec::new(),
+            is_kept: false,
+        }
+    }
+}
+
+/// What one workload went through, and whether it was treated right.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Which workload.
+    pub kind: Kind,
+    /// At which isolation level.
+    pub level: Level,
+    /// What its clients saw.
+    pub tally: client::Tally,
+    /// What its checkers found.
+    pub findings: check::Findings,
+}
+
+/// What a plan led to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Which fault.
+    pub fault: Fault,
+    /// How often it struck.
+    pub faults: u32,
+    /// One per workload.
+    pub verdicts: Vec<Verdict>,
+    /// What is wrong with the cluster itself: a node that did not come back, a damaged table.
+    pub troubles: Vec<String>,
+    /// Where the cluster's directory is, if it was kept.
+    pub directory: Option<std::path::PathBuf>,
+}
+
+impl Outcome {
+    /// Whether nothing was lost, no anomaly seen, and the cluster healed.
+    pub fn is_clean(&self) -> bool {
+        self.troubles.is_empty()
+            && self.verdicts.iter().all(|v| v.findings.anomalies.is_empty() && v.findings.lost == 0)
+    }
+}
+
+/// Runs a plan from a fresh cluster to the verdict.
+///
+/// # Panics
+/// If the cluster does not start, or its tables cannot be made.
+pub fn run(plan: &Plan) -> Outcome {
+    let mut cluster = Cluster::prepare(Options {
+        settings: plan.settings.clone(),
+        environment: plan.fault.environment(),
+        with_links: plan.nodes > 1 && plan.fault.needs_links(),
+        ..Options::nodes(plan.nodes)
+    });
+    plan.fault.prepare(cluster.directory(), plan.nodes);
+    cluster.start_all();
+    let board =
+        Arc::new(Board::new(cluster.nodes().into_iter().map(|node| (node, cluster.ports(node).mysql))));
+    let workloads: Vec<Workload> =
+        plan.workloads.iter().map(|(kind, level)| Workload::new(*kind, *level, plan.seed)).collect();
+    for workload in &workloads {
+        workload.set_up(&mut cluster.connect(1).expect("a ready node takes connections"));
+    }
+
+    let stop = AtomicBool::new(false);
+    let (faults, mut troubles, clients) = std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for (number, workload) in workloads.iter().enumerate() {
+            for client in 0..plan.clients {
+                let (board, stop) = (board.clone(), &stop);
+                let seed = plan.seed.wrapping_add(1 + number as u64 * plan.clients + client);
+                threads.push(scope.spawn(move || {
+                    let mut client = Client::new(board, client, workload.level());
+                    let mut random = Random::new(seed);
+                    while !stop.load(Ordering::Relaxed) {
+                        workload.step(&mut client, &mut random);
+                    }
+                    (number, client.into_tally())
+                }));
+            }
+        }
+        let (faults, troubles) = torment(&mut cluster, &board, plan);
+        stop.store(true, Ordering::Relaxed);
+        let tallies: Vec<_> =
+            threads.into_iter().map(|thread| thread.join().expect("clients do not panic")).collect();
+        (faults, troubles, tallies)
+    });
+
+    let mut verdicts = Vec::new();
+    for (number, workload) in workloads.iter().enumerate() {
+        let mut tally = client::Tally::default();
+        clients.iter().filter(|(of, _)| *of == number).for_each(|(_, t)| tally.add(t));
+        tally.settle();
+        let findings = workload.check(&cluster);
+        troubles.extend(damaged_tables(&cluster, workload));
+        verdicts.push(Verdict { kind: workload.kind(), level: workload.level(), tally, findings });
+    }
+    let directory = plan.is_kept.then(|| {
+        cluster.keep();
+        cluster.directory().to_owned()
+    });
+    Outcome { fault: plan.fault, faults, verdicts, troubles, directory }
+}
+
+/// Injects and heals until the plan's time is over; at the end every node is ready, or the troubles say which is not.
+fn torment(cluster: &mut Cluster, board: &Board, plan: &Plan) -> (u32, Vec<String>) {
+    let mut random = Random::new(plan.seed);
+    let end = Instant::now() + plan.duration;
+    let mut faults = 0;
+    std::thread::sleep(WARM_UP.min(plan.duration));
+    while plan.fault != Fault::None && Instant::now() + plan.fault.hold() < end {
+        faults += 1;
+        let struck = match plan.fault.inject(cluster, board, &mut random) {
+            Ok(struck) => struck,
+            Err(trouble) => return (faults, vec![trouble]),
+        };
+        std::thread::sleep(plan.fault.hold());
+        if let Err(trouble) = plan.fault.heal(cluster, board, &struck, HEAL_LIMIT) {
+            return (faults, vec![trouble]);
+        }
+        std::thread::sleep(BREATH.min(end.saturating_duration_since(Instant::now())));
+    }
+    std::thread::sleep(end.saturating_duration_since(Instant::now()));
+    let mut troubles = Vec::new();
+    for node in cluster.nodes() {
+        if let Err(why) = cluster.try_wait_ready(node, HEAL_LIMIT) {
+            troubles.push(format!("node {node} after healing: {why}"));
+        }
+    }
+    (faults, troubles)
+}
+
+/// `CHECK TABLE` of a workload's tables.
+fn damaged_tables(cluster: &Cluster, workload: &Workload) -> Vec<String> {
+    use mysql::prelude::Queryable;
+    let check = |table: &String| -> mysql::Result<Option<String>> {
+        let rows: Vec<(String, String, String, String)> =
+            cluster.connect(1)?.query(format!("CHECK TABLE {table}"))?;
+        let bad =
+            rows.into_iter().find(|(_, _, kind, text)| kind == "error" || (kind == "status" && text != "OK"));
+        Ok(bad.map(|(table, _, _, text)| format!("{table}: {text}")))
+    };
+    let tables = workload.tables();
+    tables.iter().filter_map(|table| check(table).unwrap_or_else(|e| Some(format!("{table}: {e}")))).collect()
+}

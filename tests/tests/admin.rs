@@ -1,0 +1,89 @@
+//! The admin API and the shell against the real binary.
+#![allow(clippy::disallowed_methods)] // Tests.
+
+use assize_tests::{Assize, root, run};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// The Python that has the drivers.
+fn python() -> PathBuf {
+    let clients = std::env::var_os("ASSIZE_CLIENTS").map(PathBuf::from).unwrap_or_else(|| {
+        let home = std::env::var_os("HOME").expect("there is a home directory");
+        PathBuf::from(home).join(".cache/assize/clients")
+    });
+    assert!(clients.join("stamp").is_file(), "{} holds no drivers: run ./justw test", clients.display());
+    clients.join("python/bin/python")
+}
+
+/// Runs a command of the shell against a server's admin API.
+fn shell(assize: &Assize, arguments: &[&str]) -> Output {
+    let mut command = Command::new(Assize::binary());
+    command.args(arguments).args(["--admin", &assize.admin()]);
+    run(&mut command, b"")
+}
+
+fn text(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.is_empty(), "{errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_generic_grpc_client_finds_every_service_by_reflection() {
+    let assize = Assize::start();
+    assize.query("CREATE DATABASE shop; CREATE TABLE shop.stock (id INT PRIMARY KEY, n INT)");
+    let output = run(
+        Command::new(python())
+            .arg(root().join("tests/clients/admin.py"))
+            .args(["--address", &assize.admin()]),
+        b"",
+    );
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(told.lines().count() > 10, "{told}");
+}
+
+#[test]
+fn the_shell_says_how_the_cluster_is() {
+    let assize = Assize::start();
+    assize.query("CREATE DATABASE shop; CREATE TABLE shop.stock (id INT PRIMARY KEY, n INT)");
+    let status = shell(&assize, &["status"]);
+    assert_eq!(status.status.code(), Some(0), "{}", text(&status));
+    let members = text(&shell(&assize, &["members", "list", "--output", "json"]));
+    assert!(members.contains("leader") || members.contains("LEADER"), "{members}");
+    let shards = text(&shell(&assize, &["shards", "list"]));
+    assert!(shards.lines().count() >= 4, "{shards}");
+    let schema = text(&shell(&assize, &["schema"]));
+    assert!(schema.contains("shop") && schema.contains("stock"), "{schema}");
+    let top = text(&shell(&assize, &["top", "--once"]));
+    assert!(!top.trim().is_empty());
+}
+
+#[test]
+fn a_shard_is_split_by_the_shell_while_its_rows_stay() {
+    let assize = Assize::start();
+    assize.query(
+        "CREATE DATABASE shop; CREATE TABLE shop.stock (id INT PRIMARY KEY, n INT);
+         INSERT INTO shop.stock WITH RECURSIVE s (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 500)
+         SELECT i, i FROM s",
+    );
+    let split = shell(&assize, &["shards", "split", "1"]);
+    assert!(split.status.success(), "{}", String::from_utf8_lossy(&split.stderr));
+    assize_tests::wait_for("the new shard", || {
+        assize.query("SELECT COUNT(*) FROM information_schema.assize_shards").trim() == "5"
+    });
+    assert_eq!(assize.query("SELECT COUNT(*), SUM(n) FROM shop.stock").trim(), "500\t125250");
+    assize.query("UPDATE shop.stock SET n = n + 1");
+    assert_eq!(assize.query("SELECT SUM(n) FROM shop.stock").trim(), "125750");
+    assert_eq!(assize.query("CHECK TABLE shop.stock").trim(), "shop.stock\tcheck\tstatus\tOK");
+}
+
+#[test]
+fn nobody_answers_where_nobody_serves() {
+    let mut command = Command::new(Assize::binary());
+    // A port on which nothing listens.
+    command.args(["status", "--admin", "127.0.0.1:9"]);
+    let output = run(&mut command, b"");
+    assert_ne!(output.status.code(), Some(0));
+    assert!(!output.stderr.is_empty());
+}

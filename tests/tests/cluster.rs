@@ -1,0 +1,201 @@
+//! Three real processes: what clients see while nodes die, restart, join and leave.
+#![allow(clippy::disallowed_methods)] // Waits for real processes.
+
+use assize_tests::chaos::fault::Fault;
+use assize_tests::chaos::workload::{Kind, Level};
+use assize_tests::chaos::{Outcome, Plan, report, run};
+use assize_tests::cluster::{Cluster, Options};
+use assize_tests::wait_for;
+use mysql::prelude::Queryable;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Two clusters at once would measure how busy the machine is.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    // A test that failed leaves nothing behind.
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Nothing lost, no anomaly, no trouble, and no error of a node in good health.
+fn assert_clean(outcome: &Outcome) {
+    let told = report::details(outcome);
+    println!("{}\n{told}", report::text(std::slice::from_ref(outcome)));
+    assert!(outcome.is_clean(), "{told}");
+    for verdict in &outcome.verdicts {
+        assert_eq!(verdict.tally.errors, 0, "{told}");
+        assert!(verdict.tally.committed > 50, "{} hardly did anything", verdict.kind.name());
+        assert!(verdict.findings.checked > 50, "{} was hardly checked", verdict.kind.name());
+    }
+}
+
+fn both_levels(kinds: &[Kind]) -> Vec<(Kind, Level)> {
+    kinds.iter().flat_map(|kind| Level::ALL.map(|level| (*kind, level))).collect()
+}
+
+#[test]
+fn killing_the_leader_under_load_loses_nothing_and_breaks_no_promise() {
+    let _alone = alone();
+    let plan = Plan {
+        duration: Duration::from_secs(60),
+        clients: 3,
+        ..Plan::new(both_levels(&[Kind::Bank, Kind::ListAppend]), Fault::KillLeader)
+    };
+    let outcome = run(&plan);
+    assert_clean(&outcome);
+    assert!(outcome.faults >= 3, "the leader was killed {} times only", outcome.faults);
+}
+
+#[test]
+fn a_rolling_restart_under_load_costs_no_error() {
+    let _alone = alone();
+    let plan = Plan {
+        duration: Duration::from_secs(30),
+        clients: 3,
+        ..Plan::new(both_levels(&[Kind::Bank, Kind::Set]), Fault::RollingRestart)
+    };
+    let outcome = run(&plan);
+    assert_clean(&outcome);
+    assert!(outcome.faults >= 1);
+}
+
+#[test]
+fn a_leader_that_is_cut_off_answers_nothing_stale() {
+    let _alone = alone();
+    let plan = Plan {
+        duration: Duration::from_secs(30),
+        clients: 3,
+        ..Plan::new(both_levels(&[Kind::Register, Kind::Set]), Fault::PartitionLeader)
+    };
+    let outcome = run(&plan);
+    assert!(outcome.is_clean(), "{}", report::details(&outcome));
+    assert!(outcome.faults >= 2);
+}
+
+#[test]
+fn everything_can_be_killed_at_once() {
+    let _alone = alone();
+    let plan = Plan {
+        duration: Duration::from_secs(30),
+        clients: 3,
+        ..Plan::new(both_levels(&[Kind::Bank, Kind::Set]), Fault::KillAll)
+    };
+    let outcome = run(&plan);
+    assert!(outcome.is_clean(), "{}", report::details(&outcome));
+    assert!(outcome.faults >= 3);
+}
+
+#[test]
+fn a_statement_through_any_node_sees_what_was_acknowledged_by_any_other() {
+    let _alone = alone();
+    let cluster = Cluster::start(Options::nodes(3));
+    let mut connections: Vec<_> =
+        cluster.nodes().into_iter().map(|node| cluster.connect(node).unwrap()).collect();
+    connections[0].query_drop("CREATE DATABASE f").unwrap();
+    connections[1].query_drop("CREATE TABLE f.t (id INT PRIMARY KEY)").unwrap();
+    for id in 0..60 {
+        let (writer, reader) = (id % 3, (id + 1) % 3);
+        connections[writer].query_drop(format!("INSERT INTO f.t VALUES ({id})")).unwrap();
+        let seen: Option<usize> =
+            connections[reader].query_first(format!("SELECT id FROM f.t WHERE id = {id}")).unwrap();
+        assert_eq!(seen, Some(id), "through node {} what node {} acknowledged", reader + 1, writer + 1);
+    }
+}
+
+/// A frontend dies holding a snapshot and the intents of commits that it had prepared: others can write the same rows at
+/// once or after the deadline, and nothing half done becomes visible.
+#[test]
+fn what_a_dead_frontend_held_is_released() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(Options {
+        // Every commit is prepared.
+        settings: vec!["frontend.inline_bytes_max=0".to_owned()],
+        ..Options::nodes(3)
+    });
+    let leader = cluster.wait_leader();
+    let victim = cluster.nodes().into_iter().find(|node| *node != leader).unwrap();
+    let mut survivor = cluster.connect(leader).unwrap();
+    survivor.query_drop("CREATE DATABASE f").unwrap();
+    survivor.query_drop("CREATE TABLE f.t (id INT PRIMARY KEY, n INT NOT NULL)").unwrap();
+    let rows: Vec<String> = (0..64).map(|id| format!("({id}, 0)")).collect();
+    survivor.query_drop(format!("INSERT INTO f.t VALUES {}", rows.join(", "))).unwrap();
+
+    let mut holder = cluster.connect(victim).unwrap();
+    holder.query_drop("BEGIN").unwrap();
+    holder.query_drop("SELECT COUNT(*) FROM f.t FOR UPDATE").unwrap();
+    // Commits of all rows at once, so that the kill meets some between prepare and decision.
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let mut connection = cluster.connect(victim).unwrap();
+            std::thread::spawn(move || while connection.query_drop("UPDATE f.t SET n = n + 1").is_ok() {})
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(700));
+    cluster.kill(victim);
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+
+    let seen: Vec<i64> = survivor.query("SELECT DISTINCT n FROM f.t").unwrap();
+    assert_eq!(seen.len(), 1, "a transaction is half visible: {seen:?}");
+    let mut refused = None;
+    wait_for("the dead frontend's intents and reservations to be gone", || {
+        let written = survivor.query_drop("UPDATE f.t SET n = n + 1000");
+        refused = written.err();
+        refused.is_none()
+    });
+    let seen: Vec<i64> = survivor.query("SELECT DISTINCT n FROM f.t").unwrap();
+    assert!(matches!(seen[..], [n] if n >= 1000), "{seen:?}");
+    let report: Vec<(String, String, String, String)> = survivor.query("CHECK TABLE f.t").unwrap();
+    assert!(report.iter().all(|row| row.2 != "error"), "{report:?}");
+}
+
+/// How many replicas the shards have on a node, as the cluster sees it.
+fn replicas_on(connection: &mut mysql::Conn, node: u64) -> u64 {
+    let counted = connection.query_first(format!(
+        "SELECT COUNT(*) FROM information_schema.assize_replicas WHERE node_id = {node} AND counts = 'YES'"
+    ));
+    counted.ok().flatten().unwrap_or_default()
+}
+
+/// Tries until it is done: the node may not have announced itself yet, or not have caught up.
+fn have_done(connection: &mut mysql::Conn, statement: &str) {
+    let mut refusal = String::new();
+    let started = std::time::Instant::now();
+    while let Err(error) = connection.query_drop(statement) {
+        refusal = error.to_string();
+        assert!(started.elapsed() < Duration::from_secs(60), "{statement}: {refusal}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    if !refusal.is_empty() {
+        println!("{statement}: done after {:?}; before: {refusal}", started.elapsed());
+    }
+}
+
+#[test]
+fn a_lost_node_is_replaced_by_another() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(Options::nodes(3));
+    let leader = cluster.wait_leader();
+    let others: Vec<u64> = cluster.nodes().into_iter().filter(|node| *node != leader).collect();
+    let mut connection = cluster.connect(leader).unwrap();
+    connection.query_drop("CREATE DATABASE f").unwrap();
+    connection.query_drop("CREATE TABLE f.t (id INT PRIMARY KEY)").unwrap();
+    let rows: Vec<String> = (0..500).map(|id| format!("({id})")).collect();
+    connection.query_drop(format!("INSERT INTO f.t VALUES {}", rows.join(", "))).unwrap();
+
+    let lost = others[0];
+    cluster.kill(lost);
+    cluster.join_node(4);
+    have_done(&mut connection, "ALTER CLUSTER ADD LEARNER NODE 4");
+    have_done(&mut connection, "ALTER CLUSTER PROMOTE NODE 4");
+    have_done(&mut connection, &format!("ALTER CLUSTER DROP NODE {lost} FORCE"));
+    cluster.wait_ready(4);
+    wait_for("the new node to have a replica of every shard", || replicas_on(&mut connection, 4) == 4);
+
+    // Now another one of the old nodes may die: the new one counts.
+    cluster.kill(others[1]);
+    let mut through_new = cluster.connect(4).unwrap();
+    through_new.query_drop("INSERT INTO f.t VALUES (500)").unwrap();
+    assert_eq!(through_new.query_first::<u64, _>("SELECT COUNT(*) FROM f.t").unwrap(), Some(501));
+    let report: Vec<(String, String, String, String)> = through_new.query("CHECK TABLE f.t").unwrap();
+    assert!(report.iter().all(|row| row.2 != "error"), "{report:?}");
+}

@@ -1,0 +1,236 @@
+//! Conflicts, explained: what a client is told, what SHOW and INFORMATION_SCHEMA keep of it, over real connections.
+
+use assize_tests::{Assize, wait_for};
+use mysql::prelude::Queryable;
+use mysql::{Conn, OptsBuilder, Row};
+
+struct Session(Conn);
+
+impl Session {
+    fn open(assize: &Assize, user: &str) -> Self {
+        let opts = OptsBuilder::new().ip_or_hostname(Some("127.0.0.1")).tcp_port(assize.port());
+        Session(Conn::new(opts.user(Some(user)).prefer_socket(false)).expect("a session connects"))
+    }
+
+    fn run(&mut self, statement: &str) {
+        self.0.query_drop(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+
+    /// Every row is read: an error may come after the columns.
+    fn try_rows(&mut self, statement: &str) -> mysql::Result<Vec<Row>> {
+        self.0.query(statement)
+    }
+
+    /// The number and text of the error that a statement ends with.
+    fn fails(&mut self, statement: &str) -> (u16, String) {
+        match self.try_rows(statement) {
+            Err(mysql::Error::MySqlError(error)) => (error.code, error.message),
+            other => panic!("{statement}: {other:?}"),
+        }
+    }
+
+    /// Rows, every value as text.
+    fn rows(&mut self, statement: &str) -> Vec<Vec<String>> {
+        let rows = self.try_rows(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+        let text = |value: mysql::Value| match value {
+            mysql::Value::NULL => "NULL".to_owned(),
+            mysql::Value::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            other => other.as_sql(true),
+        };
+        rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect()
+    }
+
+    fn connection(&mut self) -> String {
+        self.rows("SELECT CONNECTION_ID()")[0][0].clone()
+    }
+}
+
+/// A cluster with a table, an application user without PROCESS, and nothing remembered.
+fn start() -> Assize {
+    let assize = Assize::start();
+    let mut root = Session::open(&assize, "root");
+    for statement in [
+        "CREATE DATABASE shop",
+        "CREATE TABLE shop.stock (id INT PRIMARY KEY, n INT NOT NULL)",
+        "INSERT INTO shop.stock VALUES (1, 10), (42, 10)",
+        "CREATE USER app",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON shop.* TO app",
+    ] {
+        root.run(statement);
+    }
+    assize
+}
+
+/// The id that an error's text names.
+fn named(text: &str) -> String {
+    let at = text.find("c-").unwrap_or_else(|| panic!("no conflict is named: {text}"));
+    text[at..].chars().take_while(|c| c.is_ascii_hexdigit() || *c == '-').collect()
+}
+
+/// Lets `loser` lose row 42 to `winner`; the id of the conflict.
+fn collide(loser: &mut Session, winner: &mut Session) -> String {
+    loser.run("BEGIN");
+    loser.run("UPDATE shop.stock SET n = n - 1 WHERE id = 42");
+    winner.run("UPDATE shop.stock SET n = n - 2 WHERE id = 42");
+    let (code, text) = loser.fails("COMMIT");
+    assert_eq!(code, 1213);
+    assert!(text.contains("on shop.stock PRIMARY (42): lost to transaction "), "{text}");
+    named(&text)
+}
+
+#[test]
+fn the_id_of_the_error_finds_both_transactions() {
+    let assize = start();
+    let mut root = Session::open(&assize, "root");
+    let (mut a, mut b) = (Session::open(&assize, "app"), Session::open(&assize, "root"));
+    let id = collide(&mut a, &mut b);
+
+    let words = root.rows(&format!("SHOW CONFLICT '{id}'"));
+    let answer = |question: &str| {
+        let found = words.iter().find(|row| row[0] == question);
+        found.unwrap_or_else(|| panic!("nothing says {question}: {words:?}"))[1].clone()
+    };
+    assert!(answer("what happened").starts_with("conflict, "));
+    assert_eq!(answer("on which row"), "shop.stock PRIMARY (42)");
+    assert!(answer("who lost").contains(&format!("connection {} of node ", a.connection())));
+    assert!(answer("who won").contains(&format!("connection {} of node ", b.connection())));
+    assert_eq!(answer("what it had run"), "UPDATE shop.stock SET n = n - ? WHERE id = ?");
+    assert_eq!(answer("what that ran"), "UPDATE shop.stock SET n = n - ? WHERE id = ?");
+
+    let joined = format!(
+        "SELECT c.kind, c.key_text, c.was_retried, t.engine, c.loser_user LIKE 'app@%', c.winner_user LIKE 'root@%', \
+         c.committed_before_micros IS NOT NULL \
+         FROM information_schema.assize_conflicts c JOIN information_schema.tables t USING (table_schema, table_name) \
+         WHERE c.id = '{id}'"
+    );
+    assert_eq!(root.rows(&joined), [["conflict", "(42)", "NO", "InnoDB", "1", "1", "1"]]);
+
+    // The loser may see its own conflict, but not who the winner was; others' conflicts it may not see.
+    let own = a.rows("SELECT id, winner_user FROM information_schema.assize_conflicts");
+    assert_eq!(own, [[id.as_str(), "NULL"]]);
+    let (mut c, mut d) = (Session::open(&assize, "root"), Session::open(&assize, "app"));
+    let other = collide(&mut c, &mut d);
+    assert_ne!(other, id);
+    assert_eq!(a.fails(&format!("SHOW CONFLICT '{other}'")).0, 1210);
+    assert_eq!(a.fails("SHOW HOT KEYS").0, 1227);
+    assert_eq!(a.fails("ALTER CLUSTER TRANSFER LEADERSHIP").0, 1227);
+
+    let hot = root.rows("SELECT table_name, key_text, conflicts FROM information_schema.assize_hot_keys");
+    assert_eq!(hot, [["stock", "(42)", "2"]]);
+    assert_eq!(root.rows("SHOW CONFLICTS LIMIT 1")[0][0], other, "the newest comes first");
+}
+
+#[test]
+fn texts_in_keys_are_told_where_they_are_known_and_told_apart_where_not() {
+    let assize = start();
+    let mut root = Session::open(&assize, "root");
+    let mut a = Session::open(&assize, "root");
+    root.run("CREATE TABLE shop.word (w VARCHAR(20) PRIMARY KEY, n INT NOT NULL)");
+    root.run("INSERT INTO shop.word VALUES ('ash', 1), ('oak', 1)");
+    let mut lose = |statement: &str, word: &str| {
+        a.run("BEGIN");
+        a.run(&format!("{statement} WHERE w = '{word}'"));
+        root.run(&format!("UPDATE shop.word SET n = n + 1 WHERE w = '{word}'"));
+        let (_, text) = a.fails("COMMIT");
+        let key =
+            format!("SELECT key_text FROM information_schema.assize_conflicts WHERE id = '{}'", named(&text));
+        root.rows(&key)[0][0].clone()
+    };
+    assert_eq!(lose("UPDATE shop.word SET n = 0", "ash"), "('ash')");
+    let deleted = ["ash", "oak", "ash"].map(|word| lose("DELETE FROM shop.word", word));
+    assert!(deleted.iter().all(|key| key.starts_with("(…")), "{deleted:?}");
+    assert!(deleted[0] == deleted[2] && deleted[0] != deleted[1], "{deleted:?}");
+}
+
+#[test]
+fn a_statement_that_the_server_ran_again_is_kept_too() {
+    let assize = start();
+    let mut root = Session::open(&assize, "root");
+    let mut slow = Session::open(&assize, "root");
+    let connection = slow.connection();
+    let sleeper = std::thread::spawn(move || {
+        // SLEEP() returns 0; the row is changed by another meanwhile.
+        slow.run("UPDATE shop.stock SET n = n + 1 + SLEEP(2) WHERE id = 1");
+    });
+    let sleeps = format!(
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE id = {connection} AND info LIKE '%SLEEP(2)%'"
+    );
+    wait_for("the statement to run", || root.rows(&sleeps)[0][0] == "1");
+    root.run("UPDATE shop.stock SET n = 20 WHERE id = 1");
+    sleeper.join().expect("the statement wins in the end");
+    assert_eq!(root.rows("SELECT n FROM shop.stock WHERE id = 1"), [["21"]]);
+    let kept = root.rows(
+        "SELECT key_text, was_retried, loser_statements, winner_statements FROM information_schema.assize_conflicts",
+    );
+    let lost = "UPDATE shop.stock SET n = n + ? + SLEEP (?) WHERE id = ?";
+    assert_eq!(kept, [["(1)", "YES", lost, "UPDATE shop.stock SET n = ? WHERE id = ?"]]);
+}
+
+#[test]
+fn waits_that_came_to_nothing_and_what_is_open_can_be_seen() {
+    let assize = start();
+    let mut root = Session::open(&assize, "root");
+    let (mut a, mut b) = (Session::open(&assize, "app"), Session::open(&assize, "app"));
+    a.run("BEGIN");
+    a.run("SELECT * FROM shop.stock WHERE id = 1 FOR UPDATE");
+    a.run("UPDATE shop.stock SET n = 11 WHERE id = 1");
+    let connection = a.connection();
+    let open = root.rows(&format!(
+        "SELECT state, isolation, row_writes, snapshot_ts > 0, user_name LIKE 'app@%' \
+         FROM information_schema.assize_transactions WHERE connection_id = {connection}"
+    ));
+    assert_eq!(open, [["idle", "REPEATABLE-READ", "1", "1", "1"]]);
+    let (own, all) = (b.rows("SHOW TRANSACTIONS"), root.rows("SHOW TRANSACTIONS"));
+    let is_of = |user: &str, row: &Vec<String>| row[2].starts_with(user);
+    assert!(own.iter().all(|row| is_of("app@", row)) && all.iter().any(|row| is_of("root@", row)));
+
+    b.run("SET innodb_lock_wait_timeout = 1");
+    let (code, text) = b.fails("SELECT * FROM shop.stock WHERE id = 1 FOR UPDATE");
+    assert_eq!(code, 1205);
+    let kept = format!(
+        "SELECT kind, table_name, key_text FROM information_schema.assize_conflicts WHERE id = '{}'",
+        named(&text)
+    );
+    assert_eq!(root.rows(&kept), [["lock wait timeout", "stock", "(1)"]]);
+
+    b.run("SET innodb_lock_wait_timeout = 50");
+    b.run("BEGIN");
+    b.run("SELECT * FROM shop.stock WHERE id = 42 FOR UPDATE");
+    let waiting = std::thread::spawn(move || {
+        let ended = a.try_rows("SELECT * FROM shop.stock WHERE id = 42 FOR UPDATE");
+        (a, ended)
+    });
+    let waits = format!(
+        "SELECT COUNT(*) FROM information_schema.assize_transactions \
+         WHERE connection_id = {connection} AND state = 'running'"
+    );
+    wait_for("the other to wait", || root.rows(&waits)[0][0] == "1");
+    // Whoever closes the circle is the victim, unless the other comes to wait after it.
+    let ended = b.try_rows("SELECT * FROM shop.stock WHERE id = 1 FOR UPDATE");
+    drop(b);
+    let (_, other) = waiting.join().expect("the other does not panic");
+    let victims: Vec<mysql::Error> = [ended, other].into_iter().filter_map(Result::err).collect();
+    let [mysql::Error::MySqlError(victim)] = victims.as_slice() else { panic!("{victims:?}") };
+    assert_eq!(victim.code, 1213);
+    let found = root.rows(&format!("SHOW CONFLICT '{}'", named(&victim.message)));
+    assert!(found[0][1].starts_with("deadlock, "), "{found:?}");
+}
+
+#[test]
+fn what_is_asked_of_the_cluster_is_answered_in_sql() {
+    let assize = start();
+    let mut root = Session::open(&assize, "root");
+    let shards = root.rows("SHOW SHARDS");
+    let slots = root.rows("SELECT SUM(slot_count) FROM information_schema.assize_shards");
+    assert_eq!((shards.len(), slots[0][0].as_str()), (4, "65536"));
+    let replicas = root.rows("SELECT COUNT(DISTINCT shard_id) FROM information_schema.assize_replicas");
+    assert_eq!(replicas, [["4"]]);
+    let leaders = root.rows("SHOW MEMBERS WHERE Part = 'leader'");
+    assert_eq!(leaders.len(), 1);
+    let digests = root.rows(
+        "SELECT runs FROM information_schema.assize_digests WHERE digest_text = 'SHOW MEMBERS WHERE Part = ?'",
+    );
+    assert_eq!(digests, [["1"]]);
+    assert!(root.rows("SHOW JOBS").is_empty());
+    assert_eq!(root.fails("ALTER CLUSTER SPLIT SHARD 99 VALIDATE ONLY").0, 1210);
+}
