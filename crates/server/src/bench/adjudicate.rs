@@ -21,7 +21,7 @@ use assize_ports::{AdjudicatorClient, AdjudicatorError, DecisionSource, Register
 use bytes::Bytes;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -61,7 +61,7 @@ impl Figures {
     fn json(&self) -> Value {
         json!({
             "txns_per_second": self.txns_per_second.round(),
-            "aborted_per_second": self.aborted_per_second.round(),
+            "uncommitted_per_second": self.aborted_per_second.round(),
             "p50_ms": f64::from(self.p50_micros) / 1000.0,
             "p99_ms": f64::from(self.p99_micros) / 1000.0,
             "max_ms": f64::from(self.max_micros) / 1000.0,
@@ -129,11 +129,9 @@ fn skew_name(skew: Skew) -> String {
     }
 }
 
-/// On a terminal each figure is told as it is found; the table at the end has them all.
+/// Each figure is told as it is found; the table at the end has them all.
 fn tell(name: &str, figures: &Figures) {
-    if std::io::stderr().is_terminal() {
-        eprintln!("{name}: {:.0}/s", figures.txns_per_second);
-    }
+    eprintln!("{name}: {:.0}/s", figures.txns_per_second);
 }
 
 fn report(
@@ -157,7 +155,7 @@ fn report(
     }
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
-    table.set_header(["what", "transactions/s", "aborted/s", "p50 ms", "p99 ms", "max ms"]);
+    table.set_header(["what", "transactions/s", "of them uncommitted/s", "p50 ms", "p99 ms", "max ms"]);
     for (_, name, figures) in rows {
         table.add_row(figures.row(name));
     }
@@ -364,13 +362,14 @@ impl Shared {
         (txns, footprints)
     }
 
-    /// Has a frame decided and acknowledges it; how many were aborted.
+    /// Has a frame decided and acknowledges it; how many did not commit: aborted, or refused because too many wait.
     async fn decide(&self, txns: Vec<TxnId>, footprints: Vec<Bytes>) -> anyhow::Result<u64> {
         let mut aborted = 0;
         for decision in self.adjudicator.commit_many(footprints).await {
-            match decision? {
-                Decision::Commit { .. } => {}
-                Decision::Abort { .. } => aborted += 1,
+            match decision {
+                Ok(Decision::Commit { .. }) => {}
+                Ok(Decision::Abort { .. }) | Err(AdjudicatorError::Overloaded(_)) => aborted += 1,
+                Err(error) => return Err(error.into()),
             }
         }
         self.adjudicator.acknowledge(txns);

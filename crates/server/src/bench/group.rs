@@ -53,7 +53,7 @@ impl Group {
                 format!("admin.listen=127.0.0.1:{}", port(node, 1)),
                 format!("http.listen=127.0.0.1:{}", port(node, 2)),
                 format!("adjudicator.window_keys={window_keys}"),
-                "telemetry.log=warn".to_owned(),
+                "telemetry.log=error,openraft=off".to_owned(),
             ];
             let mut command = Command::new(std::env::current_exe()?);
             command.arg("start").arg("--data").arg(&data).stdin(Stdio::null()).stdout(Stdio::null());
