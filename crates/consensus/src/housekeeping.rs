@@ -74,9 +74,7 @@ impl Keeper {
             (state.bytes_applied, state.core.applied())
         };
         self.shared.note_retained(bytes_applied.saturating_sub(self.node.base_bytes()));
-        if self.shared.may_keep_house() {
-            self.ask_for_checkpoint(bytes_applied, applied).await;
-        }
+        self.ask_for_checkpoint(bytes_applied, applied).await;
         tell_addresses(&self.node);
         self.pass_on_durable();
         self.compare_states();

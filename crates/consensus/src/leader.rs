@@ -393,10 +393,17 @@ impl Leader {
         // A process that was stopped for a while has not listened for a while.
         let awake = self.last_tick.elapsed().min(2 * HOUSEKEEPING);
         self.last_tick = Instant::now();
-        if self.stopping.is_some() || !self.shared.may_keep_house() {
+        if self.stopping.is_some() || !self.shared.may_free_the_log() {
             return;
         }
         let mut commands = Vec::new();
+        if !self.shared.may_keep_house() {
+            self.report_durable(&self.node.clone().read().core, &mut commands);
+            for command in commands {
+                self.propose(command, Waiting::Nobody).await;
+            }
+            return;
+        }
         let node = self.node.clone();
         {
             let state = node.read();

@@ -13,10 +13,12 @@ use tokio::sync::{mpsc, watch};
 /// Messages that a channel holds before its sender waits.
 const CHANNEL_MESSAGES: usize = 64;
 
+type Services = BTreeMap<(NodeId, Service), Arc<dyn PeerService>>;
+
 /// The network between the nodes of one process. Clones are handles to the same network.
 #[derive(Clone, Default)]
 pub struct MemoryNetwork {
-    services: Arc<Mutex<BTreeMap<(NodeId, Service), Arc<dyn PeerService>>>>,
+    services: Arc<Mutex<Services>>,
     cuts: Arc<watch::Sender<BTreeSet<(NodeId, NodeId)>>>,
 }
 

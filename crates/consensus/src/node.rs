@@ -352,9 +352,14 @@ impl Shared {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// Whether the leader may write for itself: what it writes is little, and is what frees the disk.
+    /// Whether the leader may write for itself: what it writes is little.
     pub fn may_keep_house(&self) -> bool {
         self.wal.headroom() >= self.options.headroom_min / 2
+    }
+
+    /// Whether it may write what frees the disk. Everything else stops before this does, or nothing would ever be freed.
+    pub fn may_free_the_log(&self) -> bool {
+        self.wal.headroom() >= self.options.headroom_min / 8
     }
 
     /// The node can go on no more.

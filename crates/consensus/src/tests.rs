@@ -359,7 +359,12 @@ async fn a_full_disk_heals_by_itself_once_replicas_have_persisted() {
             }
             Err(other) => panic!("{other}"),
         }
-        assert!(tokio::time::Instant::now() < deadline, "{committed} committed, {refused} refused");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{committed} committed, {refused} refused, {:?}, {:?}",
+            node.stats(),
+            fs.list(),
+        );
     }
     assert!(refused > 0);
     cut_power(node, &fs, Crash::LoseUnsynced).await;

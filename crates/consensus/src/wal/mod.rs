@@ -509,6 +509,8 @@ impl Writer {
             Some(failure) => Err(failure.clone()),
             None => self.segments.write(&ops),
         };
+        // Before anybody is told: whoever is answered may ask next whether there is room for more.
+        self.shared.headroom.store(self.segments.headroom(), Ordering::Relaxed);
         let result = match result {
             Ok(locations) => {
                 self.publish(&ops, locations, groups.iter().flat_map(|(serials, _)| serials));
