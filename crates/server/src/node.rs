@@ -23,11 +23,11 @@ use assize_ports::{
     AdjudicatorClient, ClusterView, DecisionSource, NodeRecord, Peers, Replica, Service, ShardAdministration,
     ShardDirectory,
 };
+use assize_rpc::handshake::ClusterId;
 use assize_rpc::{
     AdjudicatorService, DecisionRouter, DecisionService, Leaders, LocalAdjudicator, RemoteReplica,
     ReplicaService, Router, RouterOptions,
 };
-use assize_rpc::handshake::ClusterId;
 use assize_shards::embedded::ShardHost;
 use assize_shards::{Colleagues, Directory, LeaderAdministration, Mover, SiblingService};
 use figment::value::Value;

@@ -124,8 +124,7 @@ impl LargePrepare {
 
     pub fn decode(bytes: &Bytes) -> Read<LargePrepare> {
         let (target, mut reader) = read_target(bytes)?;
-        let prepare =
-            LargePrepare { target, txn: flat::read_txn(&mut reader)?, epoch: Epoch(reader.u64()?) };
+        let prepare = LargePrepare { target, txn: flat::read_txn(&mut reader)?, epoch: Epoch(reader.u64()?) };
         reader.finish()?;
         Ok(prepare)
     }
@@ -366,10 +365,8 @@ mod tests {
         let view = ReadView { snapshot_ts: Timestamp(9), epoch: Epoch(3) };
         let range = KeyRange::new(key("a"), key("b"));
         let at_least = Timestamp(8);
-        let mutations = vec![
-            Mutation::put(key("a"), Slot(1), &b"one"[..]),
-            Mutation::delete(key("b"), Slot(2)),
-        ];
+        let mutations =
+            vec![Mutation::put(key("a"), Slot(1), &b"one"[..]), Mutation::delete(key("b"), Slot(2))];
         for request in [
             Request::Get { view, key: key("a") },
             Request::GetMany { view, keys: vec![key("a"), key("b")] },

@@ -61,8 +61,13 @@ impl DecisionSource for DecisionRouter {
     ) -> BoxFuture<'_, Result<Box<dyn DecisionStream>, StreamError>> {
         Box::pin(async move {
             let (node, stream) = subscribe_somewhere(&self.leaders, shard, from, None).await?;
-            let stream =
-                RoutedStream { leaders: self.leaders.clone(), shard, from, at: Some((node, stream)), last: node };
+            let stream = RoutedStream {
+                leaders: self.leaders.clone(),
+                shard,
+                from,
+                at: Some((node, stream)),
+                last: node,
+            };
             Ok(Box::new(stream) as Box<dyn DecisionStream>)
         })
     }

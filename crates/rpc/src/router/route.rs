@@ -305,8 +305,7 @@ impl AdjudicatorClient for Router {
     ) -> BoxFuture<'_, Result<IdRange, AdjudicatorError>> {
         // Sent again after a lost reply it leaves a gap, as a rollback does.
         Box::pin(
-            self.inner
-                .ask_now(move |client| client.allocate_ids(table, count, at_least, increment, offset)),
+            self.inner.ask_now(move |client| client.allocate_ids(table, count, at_least, increment, offset)),
         )
     }
 
