@@ -1,4 +1,5 @@
 //! Compiles `proto/` without protoc, and keeps the descriptors for reflection.
+#![allow(clippy::disallowed_methods)] // Cargo talks to build scripts through the environment.
 
 use std::path::PathBuf;
 

@@ -121,6 +121,28 @@ fn the_id_of_the_error_finds_both_transactions() {
 }
 
 #[test]
+fn texts_in_keys_are_told_where_they_are_known_and_told_apart_where_not() {
+    let assize = start();
+    let mut root = Session::open(&assize, "root");
+    let mut a = Session::open(&assize, "root");
+    root.run("CREATE TABLE shop.word (w VARCHAR(20) PRIMARY KEY, n INT NOT NULL)");
+    root.run("INSERT INTO shop.word VALUES ('ash', 1), ('oak', 1)");
+    let mut lose = |statement: &str, word: &str| {
+        a.run("BEGIN");
+        a.run(&format!("{statement} WHERE w = '{word}'"));
+        root.run(&format!("UPDATE shop.word SET n = n + 1 WHERE w = '{word}'"));
+        let (_, text) = a.fails("COMMIT");
+        let key =
+            format!("SELECT key_text FROM information_schema.assize_conflicts WHERE id = '{}'", named(&text));
+        root.rows(&key)[0][0].clone()
+    };
+    assert_eq!(lose("UPDATE shop.word SET n = 0", "ash"), "('ash')");
+    let deleted = ["ash", "oak", "ash"].map(|word| lose("DELETE FROM shop.word", word));
+    assert!(deleted.iter().all(|key| key.starts_with("(…")), "{deleted:?}");
+    assert!(deleted[0] == deleted[2] && deleted[0] != deleted[1], "{deleted:?}");
+}
+
+#[test]
 fn a_statement_that_the_server_ran_again_is_kept_too() {
     let assize = start();
     let mut root = Session::open(&assize, "root");

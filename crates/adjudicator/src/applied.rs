@@ -5,6 +5,7 @@ use crate::outcomes::Known;
 use crate::page::OutcomePage;
 use crate::streamed::Streamed;
 use assize_model::*;
+use std::sync::Arc;
 
 /// What came of a log entry.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -22,7 +23,7 @@ pub struct Applied {
     /// The catalog's version after the entry.
     pub catalog_version: CatalogVersion,
     /// Outcomes that left memory with this entry and belong into the history on disk.
-    pub retired: Vec<OutcomePage>,
+    pub retired: Vec<Arc<OutcomePage>>,
     /// The answer to whoever proposed it, if it was no batch.
     pub reply: Reply,
 }
@@ -35,7 +36,7 @@ impl Applied {
 
     /// Each outcome that left memory.
     pub fn retired_outcomes(&self) -> impl Iterator<Item = (TxnId, Decision)> + '_ {
-        self.retired.iter().flat_map(OutcomePage::outcomes)
+        self.retired.iter().flat_map(|page| page.outcomes())
     }
 }
 

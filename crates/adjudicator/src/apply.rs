@@ -5,7 +5,7 @@ use crate::command::{Batch, Bootstrap, Command};
 use crate::decisions::Decisions;
 use crate::footprint_view::FootprintView;
 use crate::options::Rule;
-use crate::outcomes::{Known, Outcomes};
+use crate::outcomes::{Known, Outcomes, PageAt};
 use crate::page::OutcomePage;
 use crate::placement::Shards;
 use crate::ranges::Ranges;
@@ -14,6 +14,7 @@ use crate::streamed::{News, ShardNews, Streamed};
 use crate::timeline::SnapshotMemo;
 use crate::window::{LastCommit, Window};
 use assize_model::*;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How many transactions ahead memory is fetched.
@@ -29,6 +30,8 @@ const FUTURE_RECORDED: Duration = Duration::from_secs(3600);
 struct AtBatch {
     number: BatchNumber,
     base: Timestamp,
+    /// An id that began later than this is from the future.
+    begun_max: Timestamp,
     memo: SnapshotMemo,
 }
 
@@ -42,6 +45,13 @@ struct Objection {
 impl Objection {
     fn unrecorded(reason: AbortReason) -> Self {
         Objection { reason, is_recorded: false }
+    }
+
+    /// Somebody else committed this key, or something in this range, in `batch`.
+    #[cold]
+    fn lost(key: Option<KeyHash>, range: Option<(u32, u32)>, batch: BatchNumber) -> Self {
+        let conflict = Conflict { key, range, batch, winner: None };
+        Objection { reason: AbortReason::Conflict(conflict), is_recorded: true }
     }
 }
 
@@ -208,7 +218,8 @@ impl Adjudicator {
         };
         let number = BatchNumber(self.last_batch.0 + 1);
         self.window.make_room_for(number);
-        let mut at = AtBatch { number, base, memo: SnapshotMemo::new() };
+        let begun_max = base.later(FUTURE_TOLERANCE);
+        let mut at = AtBatch { number, base, begun_max, memo: SnapshotMemo::new() };
         let mut others = Vec::new();
 
         // Footprints are looked at a few ahead of their turn, so that the memory they need is there by then.
@@ -219,12 +230,13 @@ impl Adjudicator {
                 self.prefetch(&next);
             }
             // First of all: what has been decided stays decided, whatever has changed since.
-            if let Some(decision) = self.decided_before(view.txn()) {
+            let page = self.outcomes.find(view.txn());
+            if let Some(decision) = self.decided_before(page, view.txn()) {
                 others.push((i as u32, decision));
                 continue;
             }
             match self.objection(&mut at, &view) {
-                None => self.commit(&at, &view, base.plus(i as u64)),
+                None => self.commit(&at, &view, page, base.plus(i as u64)),
                 Some(Objection { reason, is_recorded }) => {
                     if is_recorded {
                         self.remember_abort(view.txn(), &reason);
@@ -258,8 +270,9 @@ impl Adjudicator {
 
     /// The decision that was made about this id, if one was.
     #[inline]
-    fn decided_before(&self, txn: TxnId) -> Option<Decision> {
-        if self.is_on(Rule::Deduplication) { self.outcomes.get(txn) } else { None }
+    fn decided_before(&self, page: Option<PageAt>, txn: TxnId) -> Option<Decision> {
+        let page = page.filter(|page| !self.outcomes.has_place_in(*page, txn))?;
+        if self.is_on(Rule::Deduplication) { self.outcomes.get_in(page, txn) } else { None }
     }
 
     /// The first reason why a footprint that has no decision yet cannot commit.
@@ -277,7 +290,7 @@ impl Adjudicator {
         if self.outcomes.is_full() {
             return Some(Objection::unrecorded(AbortReason::OutcomesFull));
         }
-        if self.is_on(Rule::Future) && txn.begun() > at.base.later(FUTURE_TOLERANCE) {
+        if self.is_on(Rule::Future) && txn.begun() > at.begun_max {
             let is_recorded = txn.begun() <= at.base.later(FUTURE_RECORDED);
             return Some(Objection { reason: AbortReason::FromTheFuture, is_recorded });
         }
@@ -299,7 +312,11 @@ impl Adjudicator {
             }
         }
         if footprint.is_prepared() {
-            if let Some(reason) = self.object_to_receipts(footprint) {
+            let routing = self.shards.routing();
+            let is_current = |receipt: Receipt| routing.epoch_of(receipt.shard) == Some(receipt.epoch);
+            if (self.shards.has_suspended() || !footprint.receipts().all(is_current))
+                && let Some(reason) = self.object_to_receipts(footprint)
+            {
                 return Some(reason);
             }
         } else if self.shards.has_suspended()
@@ -328,6 +345,7 @@ impl Adjudicator {
         None
     }
 
+    #[cold]
     fn object_to_receipts(&self, footprint: &FootprintView<'_>) -> Option<AbortReason> {
         footprint.receipts().find_map(|receipt| {
             let shard = receipt.shard;
@@ -336,9 +354,7 @@ impl Adjudicator {
                 Some(current) if current != receipt.epoch && self.is_on(Rule::PlacementEpoch) => {
                     Some(AbortReason::StaleEpoch { shard, current })
                 }
-                Some(_) if self.shards.has_suspended() && self.shards.is_suspended(shard) => {
-                    Some(AbortReason::ShardUnavailable { shard })
-                }
+                Some(_) if self.shards.is_suspended(shard) => Some(AbortReason::ShardUnavailable { shard }),
                 Some(_) => None,
             }
         })
@@ -347,53 +363,83 @@ impl Adjudicator {
     /// First committer wins. A conflict is certain and comes before what the window no longer knows.
     #[inline]
     fn conflict(&self, at: &mut AtBatch, footprint: &FootprintView<'_>) -> Option<Objection> {
-        let lost = |conflict| Some(Objection { reason: AbortReason::Conflict(conflict), is_recorded: true });
-        let mut forgotten_keys = Vec::new();
-        let mut forgotten_ranges = Vec::new();
+        let mut has_forgotten = false;
         for group in footprint.groups() {
-            let snapshot = at.memo.batch_at(&self.timeline, group.snapshot_ts);
+            let window = self.window.seen_from(at.memo.batch_at(&self.timeline, group.snapshot_ts));
             for hash in group.checked() {
-                match self.window.last_commit(hash, snapshot) {
+                match window.last_commit(hash) {
                     LastCommit::AtOrBefore => {}
                     LastCommit::After(batch) if self.is_on(Rule::FirstCommitterWins) => {
-                        return lost(Conflict { key: Some(hash), range: None, batch, winner: None });
+                        return Some(Objection::lost(Some(hash), None, batch));
                     }
-                    LastCommit::Forgotten if self.is_on(Rule::WindowMarks) => forgotten_keys.push(hash),
-                    LastCommit::After(_) | LastCommit::Forgotten => {}
+                    LastCommit::After(_) => {}
+                    LastCommit::Forgotten => has_forgotten |= self.is_on(Rule::WindowMarks),
                 }
             }
         }
-        if footprint.has_ranges() && self.is_on(Rule::Ranges) {
-            let mut ranges = footprint.ranges();
-            for (group_number, group) in footprint.groups().enumerate() {
-                let snapshot = at.memo.batch_at(&self.timeline, group.snapshot_ts);
-                for (i, range) in ranges.by_ref().take(group.ranges as usize).enumerate() {
-                    let place = (group_number as u32, i as u32);
-                    match self.ranges.last_commit(range.table, &range.range, snapshot) {
-                        LastCommit::AtOrBefore => {}
-                        LastCommit::After(batch) => {
-                            let batch = batch.min(at.number);
-                            return lost(Conflict { key: None, range: Some(place), batch, winner: None });
-                        }
-                        LastCommit::Forgotten => forgotten_ranges.push(place),
+        if has_forgotten || footprint.has_ranges() {
+            return self.conflict_in_ranges(at, footprint, has_forgotten);
+        }
+        None
+    }
+
+    /// As [`Adjudicator::conflict`], for what is not in every transaction's way.
+    #[inline(never)]
+    fn conflict_in_ranges(
+        &self,
+        at: &mut AtBatch,
+        footprint: &FootprintView<'_>,
+        has_forgotten_keys: bool,
+    ) -> Option<Objection> {
+        let mut forgotten = Vec::new();
+        let mut ranges = footprint.ranges();
+        for (group_number, group) in footprint.groups().enumerate() {
+            let snapshot = at.memo.batch_at(&self.timeline, group.snapshot_ts);
+            for (i, range) in ranges.by_ref().take(group.ranges as usize).enumerate() {
+                let place = (group_number as u32, i as u32);
+                match self.ranges.last_commit(range.table, &range.range, snapshot) {
+                    _ if !self.is_on(Rule::Ranges) => {}
+                    LastCommit::AtOrBefore => {}
+                    LastCommit::After(batch) => {
+                        return Some(Objection::lost(None, Some(place), batch.min(at.number)));
                     }
+                    LastCommit::Forgotten => forgotten.push(place),
                 }
             }
         }
-        if forgotten_keys.is_empty() && forgotten_ranges.is_empty() {
+        if !has_forgotten_keys && forgotten.is_empty() {
             return None;
         }
+        let keys = if has_forgotten_keys { self.forgotten_keys(at, footprint) } else { Vec::new() };
         // Not recorded: the same id comes again when the shards have been asked.
-        let reason = AbortReason::NeedRefresh { keys: forgotten_keys, ranges: forgotten_ranges };
-        Some(Objection::unrecorded(reason))
+        Some(Objection::unrecorded(AbortReason::NeedRefresh { keys, ranges: forgotten }))
+    }
+
+    /// The checked keys of which the window no longer knows, seen from their snapshots.
+    #[cold]
+    fn forgotten_keys(&self, at: &mut AtBatch, footprint: &FootprintView<'_>) -> Vec<KeyHash> {
+        let mut forgotten = Vec::new();
+        for group in footprint.groups() {
+            let snapshot = at.memo.batch_at(&self.timeline, group.snapshot_ts);
+            let is_forgotten =
+                |hash: &KeyHash| self.window.last_commit(*hash, snapshot) == LastCommit::Forgotten;
+            forgotten.extend(group.checked().filter(is_forgotten));
+        }
+        forgotten
     }
 
     /// Takes a commit into the state.
     #[inline]
-    fn commit(&mut self, at: &AtBatch, footprint: &FootprintView<'_>, commit_ts: Timestamp) {
+    fn commit(
+        &mut self,
+        at: &AtBatch,
+        footprint: &FootprintView<'_>,
+        page: Option<PageAt>,
+        commit_ts: Timestamp,
+    ) {
         self.chain = mix(self.chain, footprint.txn(), commit_ts.0);
         if self.is_on(Rule::Deduplication) {
-            self.outcomes.insert_commit(footprint.txn(), commit_ts);
+            self.outcomes.insert_commit(page, footprint.txn(), commit_ts);
         }
         for hash in footprint.written() {
             self.window.record(hash, at.number);
@@ -406,7 +452,9 @@ impl Adjudicator {
         for (table, value) in footprint.auto_increments() {
             self.catalog.advance_counter(table, value);
         }
-        if let Some(change) = footprint.catalog_change() {
+        if footprint.is_catalog_change()
+            && let Some(change) = footprint.catalog_change()
+        {
             self.catalog.change(&change);
         }
     }
@@ -418,12 +466,12 @@ impl Adjudicator {
         }
     }
 
-    fn expire_outcomes(&mut self) -> Vec<OutcomePage> {
+    fn expire_outcomes(&mut self) -> Vec<Arc<OutcomePage>> {
         let frontends = &self.frontends;
         self.outcomes.expire(self.last_ts, |frontend, epoch| frontends.needed_from(frontend, epoch))
     }
 
-    fn acknowledged(&mut self, frontend: FrontendId) -> Vec<OutcomePage> {
+    fn acknowledged(&mut self, frontend: FrontendId) -> Vec<Arc<OutcomePage>> {
         let frontends = &self.frontends;
         let needed_from = |frontend, epoch| frontends.needed_from(frontend, epoch);
         self.outcomes.acknowledge(frontend, self.last_ts, needed_from)

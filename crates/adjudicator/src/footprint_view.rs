@@ -108,6 +108,10 @@ pub fn encode_footprint(out: &mut Vec<u8>, footprint: &Footprint) {
 pub struct FootprintView<'a> {
     head: &'a [u8; HEAD],
     parts: &'a [u8],
+    /// Where the parts begin that every decision reads.
+    checked_at: u32,
+    written_at: u32,
+    body_at: u32,
 }
 
 /// Where the head says how large something is: counts of records, then lengths of parts that vary.
@@ -199,7 +203,7 @@ impl<'a> FootprintView<'a> {
             let value = (bits >> 64) as u64;
             return Err(DecodeError::BadValue { what: "transaction id", value, at: at::TXN });
         }
-        Ok((FootprintView { head, parts: &bytes[HEAD..length] }, &bytes[length..]))
+        Ok((Self::of_parts(head, &bytes[HEAD..length]), &bytes[length..]))
     }
 
     /// As [`FootprintView::parse`], of bytes that have been parsed before.
@@ -210,7 +214,17 @@ impl<'a> FootprintView<'a> {
     pub(crate) fn parsed(bytes: &'a [u8]) -> (Self, &'a [u8]) {
         let head: &[u8; HEAD] = bytes.first_chunk().expect("a footprint has a head");
         let (footprint, rest) = bytes.split_at(u32_at(head, at::LENGTH) as usize);
-        (FootprintView { head, parts: &footprint[HEAD..] }, rest)
+        (Self::of_parts(head, &footprint[HEAD..]), rest)
+    }
+
+    /// The parts are as long as the head says.
+    #[inline]
+    fn of_parts(head: &'a [u8; HEAD], parts: &'a [u8]) -> Self {
+        let size = |at: usize| u32_at(head, at);
+        let checked_at = size(at::GROUPS) * 16 + size(at::SCHEMAS) * 8 + size(at::AUTO_INCREMENTS) * 12;
+        let written_at = checked_at + size(at::CHECKED) * 8;
+        let body_at = written_at + size(at::WRITTEN) * 8 + size(at::ORDERED_BYTES) + size(at::RANGES_BYTES);
+        FootprintView { head, parts, checked_at, written_at, body_at }
     }
 
     #[inline]
@@ -234,28 +248,13 @@ impl<'a> FootprintView<'a> {
     }
 
     #[inline]
-    fn checked_start(&self) -> usize {
-        self.auto_increments_start() + self.size(at::AUTO_INCREMENTS) * 12
-    }
-
-    #[inline]
-    fn written_start(&self) -> usize {
-        self.checked_start() + self.size(at::CHECKED) * 8
-    }
-
-    #[inline]
     fn ordered_start(&self) -> usize {
-        self.written_start() + self.size(at::WRITTEN) * 8
+        self.written_at as usize + self.written_count() * 8
     }
 
     #[inline]
     fn ranges_start(&self) -> usize {
         self.ordered_start() + self.size(at::ORDERED_BYTES)
-    }
-
-    #[inline]
-    fn body_start(&self) -> usize {
-        self.ranges_start() + self.size(at::RANGES_BYTES)
     }
 
     #[inline]
@@ -265,7 +264,7 @@ impl<'a> FootprintView<'a> {
 
     #[inline]
     fn checked_part(&self) -> &'a [u8] {
-        self.part(self.checked_start(), self.size(at::CHECKED) * 8)
+        &self.parts[self.checked_at as usize..self.written_at as usize]
     }
 
     #[inline]
@@ -280,11 +279,11 @@ impl<'a> FootprintView<'a> {
 
     #[inline]
     fn body_part(&self) -> &'a [u8] {
-        self.part(self.body_start(), self.size(at::BODY_BYTES))
+        self.part(self.body_at as usize, self.size(at::BODY_BYTES))
     }
 
     fn catalog_part(&self) -> &'a [u8] {
-        self.part(self.body_start() + self.size(at::BODY_BYTES), self.size(at::CATALOG_BYTES))
+        self.part(self.body_at as usize + self.size(at::BODY_BYTES), self.size(at::CATALOG_BYTES))
     }
 
     /// Checks everything that [`FootprintView::parse`] did not look at; all other functions rely on it.
@@ -394,7 +393,7 @@ impl<'a> FootprintView<'a> {
     /// The written keys.
     #[inline]
     pub fn written(&self) -> impl ExactSizeIterator<Item = KeyHash> + use<'a> {
-        hashes(self.part(self.written_start(), self.written_count() * 8))
+        hashes(self.part(self.written_at as usize, self.written_count() * 8))
     }
 
     /// How many keys it writes.

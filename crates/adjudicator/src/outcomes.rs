@@ -20,6 +20,7 @@ use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::{AbortReason, Decision, FrontendEpoch, FrontendId, Timestamp, TxnId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
 /// Pages are looked at for what has passed its deadline once in 64 ms.
 const DUE_MILLIS_LOG2: u32 = 6;
@@ -68,35 +69,95 @@ impl Hasher for KeyHasher {
 /// A page in memory.
 #[derive(Clone, Debug)]
 struct Held {
-    page: OutcomePage,
+    page: Paper,
     /// The step of time at which it is looked at; `None` if it is late.
     due: Option<u64>,
 }
 
+/// A page that is written, or one that is full or left for the next, whose memory copies of the state share: to
+/// copy the state for a checkpoint is to copy few pages and many pointers.
+#[derive(Clone, Debug)]
+enum Paper {
+    Open(Box<OutcomePage>),
+    Closed(Arc<OutcomePage>),
+}
+
+impl Paper {
+    #[inline]
+    fn page(&self) -> &OutcomePage {
+        match self {
+            Paper::Open(page) => page,
+            Paper::Closed(page) => page,
+        }
+    }
+
+    #[inline]
+    fn page_mut(&mut self) -> &mut OutcomePage {
+        if let Paper::Closed(page) = self {
+            *self = Paper::Open(Box::new(OutcomePage::clone(page)));
+        }
+        match self {
+            Paper::Open(page) => page,
+            Paper::Closed(_) => unreachable!("it was opened"),
+        }
+    }
+
+    fn close(&mut self) {
+        if let Paper::Open(page) = self {
+            *self = Paper::Closed(Arc::new(OutcomePage::clone(page)));
+        }
+    }
+
+    fn into_page(self) -> Arc<OutcomePage> {
+        match self {
+            Paper::Open(page) => page.into(),
+            Paper::Closed(page) => page,
+        }
+    }
+}
+
+/// Where a page lies, until outcomes are left behind.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct PageAt(u32);
+
+/// Frontends whose newest page is found without a search; a power of two.
+const NEWEST_MAX: usize = 256;
+
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub struct Outcomes {
-    /// Looked up, never walked.
-    pages: HashMap<PageKey, Box<Held>, BuildHasherDefault<KeyHasher>>,
+    /// Pages, and places where pages were.
+    pages: Vec<Option<Held>>,
+    /// Places without a page.
+    free: Vec<PageAt>,
+    /// Where pages lie. Looked up, never walked.
+    index: HashMap<PageKey, PageAt, BuildHasherDefault<KeyHasher>>,
+    /// The page that a frontend wrote last, by its number, as far as it goes: most ask for that.
+    newest: Vec<Option<(PageKey, PageAt)>>,
     /// Pages by the step of time at which they are looked at, in no order.
-    due: BTreeMap<u64, Vec<PageKey>>,
+    due: BTreeMap<u64, Vec<(PageKey, PageAt)>>,
     late: BTreeSet<PageKey>,
     /// Outcomes of ids whose number another id has, which happens to frontends that count wrongly.
     strays: BTreeMap<TxnId, Decision>,
     len: usize,
     max: usize,
+    pages_max: usize,
 }
 
 impl Outcomes {
     /// Will hold at most `max` outcomes.
     pub fn new(max: usize) -> Self {
         Outcomes {
-            pages: HashMap::default(),
+            pages: Vec::new(),
+            free: Vec::new(),
+            index: HashMap::default(),
+            newest: vec![None; NEWEST_MAX],
             due: BTreeMap::new(),
             late: BTreeSet::new(),
             strays: BTreeMap::new(),
             len: 0,
             max,
+            pages_max: max / PAGE_OUTCOMES_MIN + PAGES_MIN,
         }
     }
 
@@ -113,45 +174,119 @@ impl Outcomes {
     /// Whether no more can be taken in.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.len >= self.max || self.pages.len() >= self.max / PAGE_OUTCOMES_MIN + PAGES_MIN
+        self.len >= self.max || self.index.len() >= self.pages_max
     }
 
-    /// What was decided, if it is held.
     #[inline]
-    pub fn get(&self, txn: TxnId) -> Option<Decision> {
-        match self.pages.get(&PageKey::of(txn))?.page.get(txn) {
+    fn newest_at(txn: TxnId) -> usize {
+        txn.frontend().0 as usize & (NEWEST_MAX - 1)
+    }
+
+    /// Where the page of this id lies, if there is one.
+    #[inline]
+    pub(crate) fn find(&self, txn: TxnId) -> Option<PageAt> {
+        let key = PageKey::of(txn);
+        match self.newest[Self::newest_at(txn)] {
+            Some((newest, at)) if newest == key => Some(at),
+            _ => self.index.get(&key).copied(),
+        }
+    }
+
+    #[inline]
+    fn held(&self, at: PageAt) -> &Held {
+        self.pages[at.0 as usize].as_ref().expect("what was found is held")
+    }
+
+    #[inline]
+    fn held_mut(&mut self, at: PageAt) -> &mut Held {
+        self.pages[at.0 as usize].as_mut().expect("what was found is held")
+    }
+
+    /// Whether nothing is held of this number in its page.
+    #[inline]
+    pub(crate) fn has_place_in(&self, at: PageAt, txn: TxnId) -> bool {
+        self.held(at).page.page().has_place_for(txn)
+    }
+
+    /// What was decided, if it is held in this page, which is the id's own.
+    pub(crate) fn get_in(&self, at: PageAt, txn: TxnId) -> Option<Decision> {
+        match self.held(at).page.page().get(txn) {
             Found::Nothing => None,
             Found::Decided(decision) => Some(decision),
             Found::TakenByAnother => self.strays.get(&txn).cloned(),
         }
     }
 
-    /// The page in which there is a place for this id; `None` if another has it.
+    /// What was decided, if it is held.
     #[inline]
-    fn page_for(&mut self, txn: TxnId) -> Option<&mut OutcomePage> {
-        let (due, late) = (&mut self.due, &mut self.late);
-        let step = step_of(txn.deadline());
-        let key = PageKey::of(txn);
-        let held = self.pages.entry(key).or_insert_with(|| {
-            due.entry(step).or_default().push(key);
-            Box::new(Held { page: OutcomePage::new(key), due: Some(step) })
-        });
-        if held.due.is_none() {
-            held.due = Some(step);
-            late.remove(&key);
-            due.entry(step).or_default().push(key);
-        }
-        held.page.has_place_for(txn).then_some(&mut held.page)
+    pub fn get(&self, txn: TxnId) -> Option<Decision> {
+        self.get_in(self.find(txn)?, txn)
     }
 
-    /// Takes in a commit that was just decided.
+    /// A new page for this id.
+    #[inline(never)]
+    fn open(&mut self, txn: TxnId) -> PageAt {
+        let (key, step) = (PageKey::of(txn), step_of(txn.deadline()));
+        let at = self.put(OutcomePage::new(key), Some(step));
+        self.due.entry(step).or_default().push((key, at));
+        if let Some((_, before)) = self.newest[Self::newest_at(txn)].replace((key, at)) {
+            self.held_mut(before).page.close();
+        }
+        at
+    }
+
+    fn put(&mut self, page: OutcomePage, due: Option<u64>) -> PageAt {
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.pages.push(None);
+            PageAt(u32::try_from(self.pages.len() - 1).expect("there are at most so many pages"))
+        });
+        self.index.insert(page.key(), at);
+        self.pages[at.0 as usize] = Some(Held { page: Paper::Open(Box::new(page)), due });
+        at
+    }
+
+    fn take(&mut self, at: PageAt) -> Arc<OutcomePage> {
+        let page = self.pages[at.0 as usize].take().expect("what was found is held").page.into_page();
+        self.free.push(at);
+        self.index.remove(&page.key());
+        let newest = &mut self.newest[page.key().frontend().0 as usize & (NEWEST_MAX - 1)];
+        if newest.is_some_and(|(key, _)| key == page.key()) {
+            *newest = None;
+        }
+        page
+    }
+
+    /// The page in which there is a place for this id; `None` if another has it.
+    #[inline]
+    fn page_for(&mut self, at: Option<PageAt>, txn: TxnId) -> Option<&mut OutcomePage> {
+        let at = match at {
+            Some(at) => at,
+            None => self.open(txn),
+        };
+        if self.held(at).due.is_none() {
+            self.file_again(at, txn);
+        }
+        let page = &mut self.held_mut(at).page;
+        page.page().has_place_for(txn).then(|| page.page_mut())
+    }
+
+    /// A late page takes in something that is not.
+    #[cold]
+    fn file_again(&mut self, at: PageAt, txn: TxnId) {
+        let (key, step) = (PageKey::of(txn), step_of(txn.deadline()));
+        self.held_mut(at).due = Some(step);
+        self.late.remove(&key);
+        self.due.entry(step).or_default().push((key, at));
+    }
+
+    /// Takes in a commit that was just decided; `at` is what [`Outcomes::find`] said of it.
     ///
     /// # Panics
     /// If the id is there already: a decision never changes.
     #[inline]
-    pub fn insert_commit(&mut self, txn: TxnId, commit_ts: Timestamp) {
+    pub(crate) fn insert_commit(&mut self, at: Option<PageAt>, txn: TxnId, commit_ts: Timestamp) {
         self.len += 1;
-        match self.page_for(txn) {
+        match self.page_for(at, txn) {
             Some(page) => page.put_commit(txn, commit_ts),
             None => self.insert_stray(txn, Decision::Commit { commit_ts }),
         }
@@ -163,7 +298,7 @@ impl Outcomes {
     /// If the id is there already: a decision never changes.
     pub fn insert_abort(&mut self, txn: TxnId, reason: &AbortReason) {
         self.len += 1;
-        match self.page_for(txn) {
+        match self.page_for(self.find(txn), txn) {
             Some(page) => page.put_abort(txn, reason.clone()),
             None => self.insert_stray(txn, Decision::Abort { reason: reason.clone() }),
         }
@@ -171,7 +306,7 @@ impl Outcomes {
 
     #[cold]
     fn insert_stray(&mut self, txn: TxnId, decision: Decision) {
-        let place_holder = self.pages.get(&PageKey::of(txn)).map(|held| held.page.get(txn));
+        let place_holder = self.find(txn).map(|at| self.held(at).page.page().get(txn));
         assert_eq!(place_holder, Some(Found::TakenByAnother), "a decision never changes");
         assert_eq!(self.strays.insert(txn, decision), None, "a decision never changes");
     }
@@ -182,7 +317,7 @@ impl Outcomes {
         &mut self,
         now: Timestamp,
         needed_from: impl Fn(FrontendId, FrontendEpoch) -> u64,
-    ) -> Vec<OutcomePage> {
+    ) -> Vec<Arc<OutcomePage>> {
         let current = step_of(now);
         let mut gone = Vec::new();
         while let Some(first) = self.due.first_entry()
@@ -190,13 +325,13 @@ impl Outcomes {
         {
             let mut keys = first.remove();
             keys.sort_unstable();
-            for key in keys {
-                let held = self.pages.get_mut(&key).expect("what is due is held");
-                let step = step_of(held.page.deadline());
+            for (key, at) in keys {
+                let held = self.held_mut(at);
+                let step = step_of(held.page.page().deadline());
                 if step >= current {
                     // It has taken in more since it was filed.
                     held.due = Some(step);
-                    self.due.entry(step).or_default().push(key);
+                    self.due.entry(step).or_default().push((key, at));
                 } else {
                     held.due = None;
                     self.late.insert(key);
@@ -212,7 +347,7 @@ impl Outcomes {
         &mut self,
         now: Timestamp,
         needed_from: &impl Fn(FrontendId, FrontendEpoch) -> u64,
-        gone: &mut Vec<OutcomePage>,
+        gone: &mut Vec<Arc<OutcomePage>>,
     ) {
         let is_over = |txn: &TxnId, _: &mut Decision| {
             txn.deadline() < now && txn.sequence() < needed_from(txn.frontend(), txn.frontend_epoch())
@@ -221,7 +356,7 @@ impl Outcomes {
             let mut page = OutcomePage::new(PageKey::of(txn));
             page.put_decision(txn, decision);
             self.len -= 1;
-            gone.push(page);
+            gone.push(page.into());
         }
     }
 
@@ -231,7 +366,7 @@ impl Outcomes {
         frontend: FrontendId,
         now: Timestamp,
         needed_from: impl Fn(FrontendId, FrontendEpoch) -> u64,
-    ) -> Vec<OutcomePage> {
+    ) -> Vec<Arc<OutcomePage>> {
         if frontend.0 >= FRONTENDS_MAX {
             return Vec::new();
         }
@@ -249,14 +384,16 @@ impl Outcomes {
         &mut self,
         key: PageKey,
         needed_from: &impl Fn(FrontendId, FrontendEpoch) -> u64,
-    ) -> Option<OutcomePage> {
+    ) -> Option<Arc<OutcomePage>> {
         let needed_from = needed_from(key.frontend(), key.frontend_epoch());
-        let held = self.pages.get_mut(&key)?;
-        let gone = if held.page.last_number() < needed_from {
+        let at = *self.index.get(&key)?;
+        let held = self.held_mut(at);
+        let gone = if held.page.page().last_number() < needed_from {
             self.late.remove(&key);
-            self.pages.remove(&key)?.page
+            self.take(at)
         } else {
-            Some(held.page.split_below(needed_from)).filter(|page| !page.is_empty())?
+            let below = held.page.page_mut().split_below(needed_from);
+            Some(below).filter(|page| !page.is_empty())?.into()
         };
         self.len -= gone.len();
         Some(gone)
@@ -267,30 +404,40 @@ impl Outcomes {
 
     /// Writes everything, in envelopes of little more than 4 MiB.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let mut body = Vec::with_capacity(Self::CHUNK + (2 << 10));
-        body.put_u64(self.max as u64);
-        body.put_varint(self.strays.len() as u64);
+        // Sorted, so that equal states have equal bytes.
+        let due = self.due.iter().flat_map(|(step, pages)| {
+            let mut pages = pages.clone();
+            pages.sort_unstable();
+            pages.into_iter().map(|(_, at)| (*step, at))
+        });
+        let late = self.late.iter().map(|key| (LATE, self.index[key]));
+        let mut pages = due.chain(late).peekable();
+        let mut is_first = true;
+        while is_first || pages.peek().is_some() {
+            envelope::seal_written(out, Self::TAG, 1, |out| {
+                let start = out.len();
+                if is_first {
+                    self.encode_head(out);
+                }
+                while out.len() - start < Self::CHUNK
+                    && let Some((due, at)) = pages.next()
+                {
+                    out.put_u64(due);
+                    self.held(at).page.page().encode(out);
+                }
+            });
+            is_first = false;
+        }
+    }
+
+    fn encode_head(&self, out: &mut Vec<u8>) {
+        out.put_u64(self.max as u64);
+        out.put_varint(self.strays.len() as u64);
         for (txn, decision) in &self.strays {
-            body.put_u128(txn.0);
-            flat::put_decision(&mut body, decision);
+            out.put_u128(txn.0);
+            flat::put_decision(out, decision);
         }
-        body.put_varint(self.pages.len() as u64);
-        let mut put = |key: &PageKey, due: u64| {
-            if body.len() >= Self::CHUNK {
-                envelope::seal_into(out, Self::TAG, 1, &body);
-                body.clear();
-            }
-            body.put_u64(due);
-            self.pages[key].page.encode(&mut body);
-        };
-        for (step, keys) in &self.due {
-            // Sorted, so that equal states have equal bytes.
-            let mut keys = keys.clone();
-            keys.sort_unstable();
-            keys.iter().for_each(|key| put(key, *step));
-        }
-        self.late.iter().for_each(|key| put(key, LATE));
-        envelope::seal_into(out, Self::TAG, 1, &body);
+        out.put_varint(self.index.len() as u64);
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -309,12 +456,15 @@ impl Outcomes {
             let page = OutcomePage::decode(&mut body)?;
             let key = page.key();
             outcomes.len += page.len();
-            match due {
-                Some(step) => outcomes.due.entry(step).or_default().push(key),
-                None => drop(outcomes.late.insert(key)),
-            }
-            if outcomes.pages.insert(key, Box::new(Held { page, due })).is_some() {
+            if outcomes.index.contains_key(&key) {
                 return Err(body.bad("page that is there once", key.bits() as u64));
+            }
+            let at = outcomes.put(page, due);
+            // Most will not be written any more; those that are will be opened.
+            outcomes.held_mut(at).page.close();
+            match due {
+                Some(step) => outcomes.due.entry(step).or_default().push((key, at)),
+                None => drop(outcomes.late.insert(key)),
             }
         }
         body.finish()?;
@@ -332,7 +482,9 @@ impl Outcomes {
                 Decision::Commit { commit_ts } if commit_ts.0 == 0 || commit_ts.0 >> 63 == 1 => {
                     Err(reader.bad("commit timestamp", commit_ts.0))
                 }
-                Decision::Commit { commit_ts } => Ok(outcomes.insert_commit(txn, *commit_ts)),
+                Decision::Commit { commit_ts } => {
+                    Ok(outcomes.insert_commit(outcomes.find(txn), txn, *commit_ts))
+                }
                 Decision::Abort { reason } => Ok(outcomes.insert_abort(txn, reason)),
             }
         };

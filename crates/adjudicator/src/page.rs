@@ -229,12 +229,20 @@ impl OutcomePage {
     /// Writes it exactly.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u128(self.key.0);
-        let held = self.places.iter().rev().fold(0u64, |bits, place| bits << 1 | u64::from(place.value != 0));
-        out.put_u64(held);
-        for place in self.places.iter().filter(|place| place.value != 0) {
-            out.put_u64(place.begun);
-            out.put_u64(place.value);
+        let mut held = 0u64;
+        let mut bytes = [0; 16 * Self::NUMBERS];
+        let mut places = bytes.as_chunks_mut::<16>().0.iter_mut();
+        for (i, place) in self.places.iter().enumerate() {
+            held |= u64::from(place.value != 0) << i;
+            // Under load pages are full; the branch is taken as a rule.
+            if place.value != 0
+                && let Some(bytes) = places.next()
+            {
+                *bytes = (u128::from(place.value) << 64 | u128::from(place.begun)).to_le_bytes();
+            }
         }
+        out.put_u64(held);
+        out.put_slice(&bytes[..16 * self.len()]);
         out.put_varint(self.reasons.len() as u64);
         self.reasons.iter().for_each(|reason| flat::put_reason(out, reason));
     }

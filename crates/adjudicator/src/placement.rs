@@ -217,6 +217,13 @@ impl Shards {
         if let Some(missing) = named.copied().find(|shard| !after.shards.contains_key(shard)) {
             return Err(PlacementRefusal::NoSuchShard(missing));
         }
+        let moves = moves::between(before, &after, at);
+        let comes_back = |moved: &&SlotMove| {
+            self.moves.iter().any(|earlier| earlier.from == moved.to && earlier.overlaps(moved))
+        };
+        if let Some(too_early) = moves.iter().find(comes_back) {
+            return Err(PlacementRefusal::StillNeeded(too_early.to));
+        }
         let changed: Vec<ShardId> = after
             .shards
             .iter()
@@ -242,7 +249,7 @@ impl Shards {
             }
         });
         self.suspended.retain(|shard| after.shards.contains_key(shard));
-        self.moves.extend(moves::between(before, &after, at));
+        self.moves.extend(moves);
         self.moves.retain(|moved| after.shards.contains_key(&moved.to));
         self.placement = after;
         self.count_configured(now);
@@ -422,6 +429,13 @@ mod tests {
             slots: vec![(Slot(100), Slot(199), ShardId(1))],
             ..PlacementChange::default()
         };
+        let too_early = shards.change(&back, Position::default(), AT, true);
+        assert_eq!(
+            too_early,
+            Err(PlacementRefusal::StillNeeded(ShardId(1))),
+            "what it has may be all there is"
+        );
+        shards.forget_moves(AT.closed_ts);
         shards.change(&back, Position::default(), AT, true).unwrap();
         assert_eq!(shards.placement().ranges, Placement::even(4, NodeId(1)).ranges);
         assert_eq!(

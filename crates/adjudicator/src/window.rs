@@ -28,7 +28,8 @@ use assize_model::{BatchNumber, KeyHash};
 /// The smallest and the largest window, as the binary logarithm of its number of buckets.
 pub const BUCKETS_LOG2: std::ops::RangeInclusive<u8> = 1..=28;
 
-/// Lane 0 of `tags` is the mark, lane 0 of `batches` is unused; an entry has one lane in both.
+/// Lane 0 of `tags` is the mark, lane 0 of `batches` is later than every batch; an entry has one lane in both. A
+/// free lane has tag 0, which no key has, and batch 0.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Bucket {
@@ -37,8 +38,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    const EMPTY: Bucket = Bucket { tags: [0; 8], batches: [0; 8] };
-    const ENTRY_LANES: u32 = 0b1111_1110;
+    const EMPTY: Bucket = Bucket { tags: [0; 8], batches: [u32::MAX, 0, 0, 0, 0, 0, 0, 0] };
 
     #[inline]
     fn mark(&self) -> u32 {
@@ -53,43 +53,70 @@ impl Bucket {
     /// The lane that holds this tag.
     #[inline]
     fn find(&self, tag: u32) -> Option<usize> {
-        let free = equal_lanes(&self.batches, 0);
-        let found = equal_lanes(&self.tags, tag) & !free & Self::ENTRY_LANES;
-        (found != 0).then(|| found.trailing_zeros() as usize)
+        // Not in lane 0, whatever the mark is.
+        let found = equal_lanes(&self.tags, tag) & !0b11;
+        (found != 0).then(|| found.trailing_zeros() as usize / 2)
     }
 
-    /// A free lane, or the one with the oldest batch.
+    /// The first free lane, or else the first one with the oldest batch.
     #[inline]
     fn oldest(&self) -> usize {
-        let free = equal_lanes(&self.batches, 0) & Self::ENTRY_LANES;
-        if free != 0 {
-            return free.trailing_zeros() as usize;
-        }
-        (1..8).min_by_key(|lane| self.batches[*lane]).expect("there are seven")
+        equal_lanes(&self.batches, least(&self.batches)).trailing_zeros() as usize / 2
     }
 }
 
-/// Which of the lanes are equal to `value`, as bits.
+/// The part of a hash by which a bucket tells keys apart; never 0.
+#[inline]
+fn tag_of(hash: KeyHash) -> u32 {
+    (hash.0 as u32).max(1)
+}
+
+/// Which of the lanes are equal to `value`: two bits for each.
 #[inline]
 fn equal_lanes(lanes: &[u32; 8], value: u32) -> u32 {
     #[cfg(target_arch = "x86_64")]
-    {
+    // SAFETY: SSE2 is part of x86-64, and both loads read four of the eight lanes, wherever these lie.
+    unsafe {
         use std::arch::x86_64::{
-            _mm_castsi128_ps, _mm_cmpeq_epi32, _mm_movemask_ps, _mm_set1_epi32, _mm_setr_epi32,
+            _mm_cmpeq_epi32, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi32, _mm_set1_epi32,
         };
-        let l = lanes.map(|lane| lane as i32);
-        // SAFETY: SSE2 is part of x86-64.
-        #[allow(unused_unsafe)]
-        unsafe {
-            let value = _mm_set1_epi32(value as i32);
-            let low = _mm_cmpeq_epi32(_mm_setr_epi32(l[0], l[1], l[2], l[3]), value);
-            let high = _mm_cmpeq_epi32(_mm_setr_epi32(l[4], l[5], l[6], l[7]), value);
-            (_mm_movemask_ps(_mm_castsi128_ps(low)) | _mm_movemask_ps(_mm_castsi128_ps(high)) << 4) as u32
-        }
+        let value = _mm_set1_epi32(value as i32);
+        let low = _mm_cmpeq_epi32(_mm_loadu_si128(lanes[..4].as_ptr().cast()), value);
+        let high = _mm_cmpeq_epi32(_mm_loadu_si128(lanes[4..].as_ptr().cast()), value);
+        _mm_movemask_epi8(_mm_packs_epi32(low, high)) as u32
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
-        (0..8).fold(0, |bits, i| bits | u32::from(lanes[i] == value) << i)
+        (0..8).fold(0, |bits, i| bits | if lanes[i] == value { 0b11 << (2 * i) } else { 0 })
+    }
+}
+
+/// The least of the lanes.
+#[inline]
+fn least(lanes: &[u32; 8]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as in `equal_lanes`.
+    unsafe {
+        use std::arch::x86_64::{
+            __m128i, _mm_and_si128, _mm_andnot_si128, _mm_cmplt_epi32, _mm_cvtsi128_si32, _mm_loadu_si128,
+            _mm_or_si128, _mm_set1_epi32, _mm_shuffle_epi32, _mm_xor_si128,
+        };
+        let min = |a: __m128i, b: __m128i| {
+            let is_less = _mm_cmplt_epi32(a, b);
+            _mm_or_si128(_mm_and_si128(is_less, a), _mm_andnot_si128(is_less, b))
+        };
+        // Compared as signed numbers: with the highest bit flipped they sort as unsigned ones do.
+        let flip = _mm_set1_epi32(i32::MIN);
+        let low = _mm_xor_si128(_mm_loadu_si128(lanes[..4].as_ptr().cast()), flip);
+        let high = _mm_xor_si128(_mm_loadu_si128(lanes[4..].as_ptr().cast()), flip);
+        let four = min(low, high);
+        let two = min(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+        let one = min(two, _mm_shuffle_epi32::<0b10_11_00_01>(two));
+        (_mm_cvtsi128_si32(one) ^ i32::MIN) as u32
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        lanes.iter().fold(u32::MAX, |least, lane| least.min(*lane))
     }
 }
 
@@ -111,6 +138,29 @@ pub struct Window {
     shift: u32,
     base: u64,
     rebase_at: u32,
+}
+
+/// A window, seen from a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    window: &'a Window,
+    snapshot: u32,
+}
+
+impl Seen<'_> {
+    /// When the key was last committed.
+    #[inline]
+    pub fn last_commit(&self, hash: KeyHash) -> LastCommit {
+        let bucket = &self.window.buckets[self.window.bucket(hash)];
+        match bucket.find(tag_of(hash)) {
+            Some(i) if bucket.batches[i] > self.snapshot => {
+                LastCommit::After(BatchNumber(self.window.base + u64::from(bucket.batches[i])))
+            }
+            Some(_) => LastCommit::AtOrBefore,
+            None if bucket.mark() > self.snapshot => LastCommit::Forgotten,
+            None => LastCommit::AtOrBefore,
+        }
+    }
 }
 
 impl Window {
@@ -158,19 +208,16 @@ impl Window {
         prefetch(&self.buckets[self.bucket(hash)]);
     }
 
+    /// The window seen from a snapshot at the end of batch `snapshot`.
+    #[inline]
+    pub fn seen_from(&self, snapshot: BatchNumber) -> Seen<'_> {
+        Seen { window: self, snapshot: self.relative(snapshot) }
+    }
+
     /// When the key was last committed, seen from a snapshot at the end of batch `snapshot`.
     #[inline]
     pub fn last_commit(&self, hash: KeyHash, snapshot: BatchNumber) -> LastCommit {
-        let bucket = &self.buckets[self.bucket(hash)];
-        let snapshot = self.relative(snapshot);
-        match bucket.find(hash.0 as u32) {
-            Some(i) if bucket.batches[i] > snapshot => {
-                LastCommit::After(BatchNumber(self.base + u64::from(bucket.batches[i])))
-            }
-            Some(_) => LastCommit::AtOrBefore,
-            None if bucket.mark() > snapshot => LastCommit::Forgotten,
-            None => LastCommit::AtOrBefore,
-        }
+        self.seen_from(snapshot).last_commit(hash)
     }
 
     /// Records that the key was committed in `batch`, which is no earlier than any recorded before.
@@ -180,7 +227,7 @@ impl Window {
         let relative = self.relative(batch);
         debug_assert!(relative >= 1 && relative <= self.rebase_at);
         let bucket = &mut self.buckets[at];
-        let tag = hash.0 as u32;
+        let tag = tag_of(hash);
         let i = match bucket.find(tag) {
             Some(i) => i,
             None => {
@@ -228,14 +275,18 @@ impl Window {
         head.put_u64(self.base);
         head.put_u32(self.rebase_at);
         envelope::seal_into(out, Self::TAG, 1, &head);
-        let mut body = Vec::with_capacity(Self::CHUNK.min(self.buckets.len()) * 64);
         for chunk in self.buckets.chunks(Self::CHUNK) {
-            body.clear();
-            for bucket in chunk {
-                bucket.tags.iter().for_each(|tag| body.put_u32(*tag));
-                bucket.batches[1..].iter().for_each(|batch| body.put_u32(*batch));
-            }
-            envelope::seal_into(out, Self::TAG, 1, &body);
+            envelope::seal_written(out, Self::TAG, 1, |out| {
+                out.reserve(chunk.len() * 60);
+                for bucket in chunk {
+                    let mut bytes = [0; 60];
+                    let lanes = bucket.tags.iter().chain(&bucket.batches[1..]);
+                    for (place, lane) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(lanes) {
+                        *place = lane.to_le_bytes();
+                    }
+                    out.put_slice(&bytes);
+                }
+            });
         }
     }
 
@@ -266,8 +317,11 @@ impl Window {
                 for tag in &mut bucket.tags {
                     *tag = body.u32()?;
                 }
-                for batch in &mut bucket.batches[1..] {
-                    *batch = body.u32()?;
+                for lane in 1..8 {
+                    bucket.batches[lane] = body.u32()?;
+                    // The first version of this program had keys of tag 0.
+                    let is_taken = bucket.batches[lane] != 0;
+                    bucket.tags[lane] = if is_taken { bucket.tags[lane].max(1) } else { 0 };
                 }
             }
             body.finish()?;
@@ -305,6 +359,17 @@ mod tests {
     fn a_bucket_is_one_cache_line() {
         assert_eq!(size_of::<Bucket>(), 64);
         assert_eq!(align_of::<Bucket>(), 64);
+    }
+
+    #[test]
+    fn lanes_are_compared_as_numbers_without_a_sign() {
+        let lanes = [u32::MAX, 7, 1 << 31, 3, (1 << 31) + 1, 3, u32::MAX, 9];
+        assert_eq!(least(&lanes), 3);
+        assert_eq!(equal_lanes(&lanes, 3), 0b11 << 6 | 0b11 << 10);
+        assert_eq!(
+            least(&[u32::MAX, 1 << 31, 1 << 31, u32::MAX, 1 << 31, u32::MAX, 1 << 31, 1 << 31]),
+            1 << 31
+        );
     }
 
     #[test]

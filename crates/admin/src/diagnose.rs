@@ -272,7 +272,7 @@ impl Findings {
         let subject = format!("shard {}", shard.shard);
         let answers = |r: &&ReplicaInfo| r.lag_millis.is_some();
         let counting: Vec<&ReplicaInfo> = shard.replicas.iter().filter(|r| r.counts).collect();
-        let answering = counting.iter().filter(|r| answers(*r)).count();
+        let answering = counting.iter().filter(|r| answers(r)).count();
         let needed = majority(counting.len());
         let silent: Vec<u64> = shard.replicas.iter().filter(|r| !answers(r)).map(|r| r.node).collect();
         if answering == 0 {

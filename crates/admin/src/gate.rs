@@ -200,16 +200,21 @@ impl From<ActionDone> for pb::Done {
     }
 }
 
-/// Answers by the caller's name and their `request_id`; the oldest is forgotten when there are too many.
+/// A caller's name and their `request_id`.
+type Key = (String, String);
+/// Where the answer to one request is, or will be.
+type Place = Arc<OnceCell<pb::Done>>;
+
+/// Answers by who asked under which name; the oldest is forgotten when there are too many.
 #[derive(Default)]
 struct Remembered {
-    places: BTreeMap<(String, String), (Action, Arc<OnceCell<pb::Done>>)>,
-    order: VecDeque<(String, String)>,
+    places: BTreeMap<Key, (Action, Place)>,
+    order: VecDeque<Key>,
 }
 
 impl Remembered {
     /// Where an order's answer is or will be; `None` if its `request_id` belongs to another action.
-    fn place_of(&mut self, order: &Order) -> Option<Arc<OnceCell<pb::Done>>> {
+    fn place_of(&mut self, order: &Order) -> Option<Place> {
         let key = (order.mutation.caller.clone(), order.mutation.request_id.clone());
         if let Some((action, place)) = self.places.get(&key) {
             return (*action == order.action).then(|| place.clone());
@@ -219,7 +224,7 @@ impl Remembered {
         {
             self.places.remove(&oldest);
         }
-        let place = Arc::new(OnceCell::new());
+        let place = Place::default();
         self.order.push_back(key.clone());
         self.places.insert(key, (order.action.clone(), place.clone()));
         Some(place)

@@ -39,7 +39,7 @@ pub use auth::{Caller, Role};
 pub use client::{Client, ClientError, ClientOptions, ErrorKind};
 pub use diagnose::diagnose;
 pub use error::{Explained, explain};
-pub use serve::{Options, StartError, Tls, serve};
+pub use serve::{Options, StartError, Tls, check, serve};
 
 /// Messages, services and clients of `assize.admin.v1`, generated from `proto/`.
 #[allow(clippy::all)]

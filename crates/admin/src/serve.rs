@@ -91,14 +91,26 @@ pub enum StartError {
     Listener(#[from] std::io::Error),
 }
 
-/// Serves until `shutdown` completes; then calls under way have a few seconds to end, and streams are told to.
+/// Everything that can be wrong with the options, found before a node starts: what would be open to the network by
+/// mistake, files that cannot be read, credentials and certificates that make no sense.
+pub fn check(address: SocketAddr, options: &Options) -> Result<(), StartError> {
+    refuse_mistakes(address, options)?;
+    Authenticator::new(options.tokens_file.as_deref())?;
+    if let Some(tls) = &options.tls {
+        Server::builder().tls_config(tls_config(tls)?)?;
+    }
+    Ok(())
+}
+
+/// Serves until `shutdown` completes; then calls under way have a few seconds to end, and streams are told to. Refuses
+/// what [`check`] refuses.
 pub async fn serve(
     listener: TcpListener,
     options: Options,
     view: Arc<dyn ClusterView>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), StartError> {
-    check(listener.local_addr()?, &options)?;
+    refuse_mistakes(listener.local_addr()?, &options)?;
     let authenticator = Arc::new(Authenticator::new(options.tokens_file.as_deref())?);
     let mut server = Server::builder()
         .concurrency_limit_per_connection(CONCURRENT_MAX)
@@ -139,7 +151,7 @@ pub async fn serve(
 }
 
 /// Refuses to serve what would be open to everybody by mistake.
-fn check(address: SocketAddr, options: &Options) -> Result<(), StartError> {
+fn refuse_mistakes(address: SocketAddr, options: &Options) -> Result<(), StartError> {
     if address.ip().is_loopback() || options.insecure {
         return Ok(());
     }
@@ -213,11 +225,26 @@ mod tests {
         let only_tokens = Options { tokens_file: Some("t".into()), ..bare.clone() };
         let both = Options { tls: Some(tls), ..only_tokens.clone() };
         let told = Options { insecure: true, ..bare.clone() };
-        assert!(check(local, &bare).is_ok());
-        assert!(matches!(check(open, &bare), Err(StartError::NoTls(_))));
-        assert!(matches!(check(open, &only_tokens), Err(StartError::NoTls(_))));
-        assert!(matches!(check(open, &only_tls), Err(StartError::NoCredentials(_))));
-        assert!(check(open, &both).is_ok());
-        assert!(check(open, &told).is_ok());
+        assert!(refuse_mistakes(local, &bare).is_ok());
+        assert!(matches!(refuse_mistakes(open, &bare), Err(StartError::NoTls(_))));
+        assert!(matches!(refuse_mistakes(open, &only_tokens), Err(StartError::NoTls(_))));
+        assert!(matches!(refuse_mistakes(open, &only_tls), Err(StartError::NoCredentials(_))));
+        assert!(refuse_mistakes(open, &both).is_ok());
+        assert!(refuse_mistakes(open, &told).is_ok());
+    }
+
+    #[test]
+    fn what_is_missing_or_broken_is_found_before_a_node_starts() {
+        let local: SocketAddr = "127.0.0.1:7406".parse().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let tls = Tls { certificate: dir.path().join("c"), key: dir.path().join("k"), client_ca: None };
+        let no_tokens = Options { tokens_file: Some(dir.path().join("t")), ..Options::default() };
+        assert!(matches!(check(local, &no_tokens), Err(StartError::Credentials(_))));
+        let with_tls = Options { tls: Some(tls.clone()), ..Options::default() };
+        assert!(matches!(check(local, &with_tls), Err(StartError::Read { .. })));
+        std::fs::write(&tls.certificate, "nonsense").unwrap();
+        std::fs::write(&tls.key, "nonsense").unwrap();
+        assert!(matches!(check(local, &with_tls), Err(StartError::Transport(_))));
+        assert!(check(local, &Options::default()).is_ok());
     }
 }

@@ -20,11 +20,23 @@ pub fn seal(tag: [u8; 4], version: u16, body: &[u8]) -> Vec<u8> {
 /// # Panics
 /// As [`seal`].
 pub fn seal_into(out: &mut Vec<u8>, tag: [u8; 4], version: u16, body: &[u8]) {
+    seal_written(out, tag, version, |out| out.put_slice(body));
+}
+
+/// Wraps what `write` writes at the end of a buffer; a large body is written where it stays.
+///
+/// # Panics
+/// As [`seal`].
+pub fn seal_written(out: &mut Vec<u8>, tag: [u8; 4], version: u16, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.put_slice(&tag);
     out.put_u16(version);
-    out.put_u32(u32::try_from(body.len()).expect("an envelope's body is smaller than 4 GiB"));
-    out.put_slice(body);
+    let length_at = out.len();
+    out.put_u32(0);
+    let body_at = out.len();
+    write(out);
+    let length = u32::try_from(out.len() - body_at).expect("an envelope's body is smaller than 4 GiB");
+    out[length_at..body_at].copy_from_slice(&length.to_le_bytes());
     let crc = crc32fast::hash(&out[start..]);
     out.put_u32(crc);
 }

@@ -52,9 +52,9 @@ const TERM_BEGINS_WITHIN: Duration = Duration::from_secs(2);
 /// A running node of the adjudicator's group. Clones are handles to the same node.
 ///
 /// Only the leader answers as [`AdjudicatorClient`]; the others say who that is ([`AdjudicatorError::NotLeader`]).
-/// As [`DecisionSource`] every node serves the streams of what it has applied itself: `standings` are those of this
-/// node's state, as of the entry that they name, and may be behind the leader's; `report_durable` has an effect on the
-/// leader only, so a replica beside a follower reports to the leader.
+/// As [`DecisionSource`] every node serves: the streams are of what it has applied itself; `standings` are those of its
+/// own state, as of the entry that they name, and may be behind the leader's; `report_durable` is passed on to the
+/// leader twice a second.
 #[derive(Clone)]
 pub struct Adjudicator {
     pub(crate) inner: Arc<Inner>,
@@ -141,7 +141,7 @@ impl Adjudicator {
         }
         let placement = Mutex::new(Arc::new(node.read().core.placement().clone()));
         let inner = Inner {
-            service: RaftService::new(&node),
+            service: RaftService::new(&node, &shared),
             node,
             shared,
             tasks: Mutex::new(tasks),
@@ -757,7 +757,12 @@ impl DecisionSource for Adjudicator {
     }
 
     fn report_durable(&self, shard: ShardId, replica: ReplicaId, durable: Position) {
-        // The next report says more than a lost one did.
-        self.notify(Event::Durable(shard, replica, durable));
+        if self.inner.shared.leading.borrow().is_some() {
+            // The next report says more than a lost one did.
+            return self.notify(Event::Durable(shard, replica, durable));
+        }
+        let mut reported = self.inner.shared.durable.lock().expect("no panic happens under this lock");
+        let known = reported.entry((shard, replica)).or_default();
+        *known = durable.max(*known);
     }
 }

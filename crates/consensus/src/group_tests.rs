@@ -390,6 +390,27 @@ async fn forget_the_beginning(group: &Group, frontend: &mut Frontend, ids: &[Nod
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_beside_a_follower_is_heard_by_the_leader() {
+    let group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let leader = group.leader().await;
+    let follower = ALL.into_iter().find(|node| *node != leader).unwrap();
+    frontend.commit(&group, "a").await;
+    group.agree(&ALL).await;
+    let stats = group.node(follower).stats();
+    let position = Position { index: stats.applied, closed_ts: stats.closed_ts };
+    group.node(follower).report_durable(ShardId(1), ReplicaId(1), position);
+    eventually("everybody knows what was persisted", async || {
+        for id in ALL {
+            let standings = DecisionSource::standings(group.node(id), ShardId(1)).await.unwrap();
+            standings.replicas.iter().find(|standing| standing.durable >= position.index)?;
+        }
+        Some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_far_behind_is_given_a_checkpoint_and_then_the_log() {
     let mut group = Group::found().await;
     let mut frontend = Frontend::register(&group).await;
@@ -663,7 +684,9 @@ async fn every_node_learns_who_the_nodes_are() {
         version: "0.2.0".into(),
         cluster_version: 1,
     };
-    group.node(leader).set_node(record.clone()).await.unwrap();
+    // Whoever is asked, it is the leader who does it.
+    let follower = ALL.into_iter().find(|node| *node != leader).unwrap();
+    group.node(follower).enter(record.clone()).await.unwrap();
     assert_eq!(group.node(leader).nodes().await.unwrap(), std::slice::from_ref(&record));
     group.agree(&ALL).await;
     group.kill(NodeId(3)).await;

@@ -14,6 +14,7 @@ use assize_adjudicator::page::{Found, PageKey};
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::{Decision, Outcome, Timestamp, TxnId};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long outcomes are kept.
@@ -24,7 +25,7 @@ const PAGES_MAX: usize = 1 << 16;
 /// Old outcomes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct History {
-    pages: BTreeMap<PageKey, Box<OutcomePage>>,
+    pages: BTreeMap<PageKey, Arc<OutcomePage>>,
     /// Every page once, in the order in which they came.
     order: VecDeque<PageKey>,
     /// Of transactions that began at or before this, some are forgotten.
@@ -33,7 +34,7 @@ pub struct History {
 
 impl History {
     /// Takes in outcomes that left the core's memory.
-    pub fn add(&mut self, retired: Vec<OutcomePage>, now: Timestamp) {
+    pub fn add(&mut self, retired: Vec<Arc<OutcomePage>>, now: Timestamp) {
         for page in retired {
             self.insert(page);
         }
@@ -47,15 +48,15 @@ impl History {
     }
 
     /// A page may come in parts: what its frontend acknowledged first, then the rest.
-    fn insert(&mut self, page: OutcomePage) {
+    fn insert(&mut self, page: Arc<OutcomePage>) {
         let Some(known) = self.pages.get_mut(&page.key()) else {
             self.order.push_back(page.key());
-            self.pages.insert(page.key(), Box::new(page));
+            self.pages.insert(page.key(), page);
             return;
         };
         for (txn, decision) in page.outcomes() {
             match known.get(txn) {
-                Found::Nothing => known.put_decision(txn, decision),
+                Found::Nothing => Arc::make_mut(known).put_decision(txn, decision),
                 Found::Decided(_) => {}
                 // Its frontend gave one number to two transactions; there is room for one.
                 Found::TakenByAnother => self.forgotten = self.forgotten.max(txn.begun()),
@@ -84,7 +85,7 @@ impl History {
     pub fn decode(reader: &mut Reader<'_>) -> Result<History, DecodeError> {
         let mut history = History { forgotten: Timestamp(reader.u64()?), ..History::default() };
         for _ in 0..reader.count(25)? {
-            history.insert(OutcomePage::decode(reader)?);
+            history.insert(OutcomePage::decode(reader)?.into());
         }
         Ok(history)
     }
@@ -105,7 +106,7 @@ impl History {
             }
             let mut page = OutcomePage::new(PageKey::of(txn));
             page.put_decision(txn, decision);
-            history.insert(page);
+            history.insert(page.into());
         }
         Ok(history)
     }
@@ -121,11 +122,11 @@ mod tests {
         TxnId::new(begun, DeadlineClass::Normal, FrontendId(1), FrontendEpoch(1), number)
     }
 
-    fn pages(outcomes: impl IntoIterator<Item = (TxnId, Decision)>) -> Vec<OutcomePage> {
+    fn pages(outcomes: impl IntoIterator<Item = (TxnId, Decision)>) -> Vec<Arc<OutcomePage>> {
         let page = |(txn, decision)| {
             let mut page = OutcomePage::new(PageKey::of(txn));
             page.put_decision(txn, decision);
-            page
+            Arc::new(page)
         };
         outcomes.into_iter().map(page).collect()
     }

@@ -3,6 +3,9 @@
 
 use crate::hashes::{Agreement, Comparison};
 use crate::node::{Node, Shared};
+use crate::raft::wire::Request;
+use assize_adjudicator::Command;
+use assize_adjudicator::command::DurableReport;
 use assize_model::{LogIndex, NodeId};
 use assize_ports::AdjudicatorError;
 use std::collections::BTreeMap;
@@ -11,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How often the housekeeping is done.
 pub const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// The leader answers a report within this, or has not heard it.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// On a full disk a checkpoint is tried this often.
 const CHECKPOINT_AGAIN: Duration = Duration::from_secs(2);
 /// A checkpoint is taken after so many entries, however small they were: their streams are held in memory.
@@ -72,6 +77,7 @@ impl Keeper {
             self.ask_for_checkpoint(bytes_applied, applied).await;
         }
         tell_addresses(&self.node);
+        self.pass_on_durable();
         self.compare_states();
         Ok(())
     }
@@ -95,6 +101,27 @@ impl Keeper {
             // A failure of Raft shows in the node's own failure.
             let _ = self.node.raft.trigger().snapshot().await;
         }
+    }
+
+    /// Tells the leader how far the replicas beside this node have persisted.
+    fn pass_on_durable(&self) {
+        let Some(leader) = self.shared.leadership.borrow().leader else { return };
+        let reported =
+            std::mem::take(&mut *self.shared.durable.lock().expect("no panic happens under this lock"));
+        if reported.is_empty() || leader == self.node.id {
+            // What was reported to a follower that leads now is reported again when there is more.
+            return;
+        }
+        let report = |((shard, replica), durable)| DurableReport { shard, replica, durable };
+        let command = Command::ReportDurable { reports: reported.into_iter().map(report).collect() };
+        let node = self.node.clone();
+        tokio::spawn(async move {
+            // A report that is lost is followed by one that says more.
+            let _ = node
+                .contacts
+                .call(leader, Request::Enter(command.encode().into()).encode(), ANSWER_MAX)
+                .await;
+        });
     }
 
     /// Hashes a state whose hash was asked for, and compares it with the others', beside everything else.

@@ -8,6 +8,7 @@ use crate::adjudicator::Adjudicator;
 use crate::hashes::Comparison;
 use crate::housekeeping::tell_addresses;
 use crate::raft::Types;
+use crate::raft::wire::Request;
 use assize_adjudicator::{Command, NodeEntry, Reply};
 use assize_model::{LogIndex, NodeId, Placement};
 use assize_ports::{AdjudicatorError, NodeRecord};
@@ -23,6 +24,8 @@ const CAUGHT_UP: u64 = 1000;
 const CHANGE_MAX: Duration = Duration::from_secs(30);
 /// A hand-over is waited for so long.
 const TRANSFER_MAX: Duration = Duration::from_secs(3);
+/// The leader has a node entered within this.
+const ENTER_MAX: Duration = Duration::from_secs(5);
 /// How often something that is waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -50,6 +53,19 @@ pub enum MembershipError {
     /// The node can go on no more.
     #[error("the adjudicator has stopped: {0}")]
     Stopped(String),
+}
+
+fn entry_of(record: NodeRecord) -> (NodeId, NodeEntry) {
+    let entry = NodeEntry {
+        peer_address: record.peer_address,
+        admin_address: record.admin_address,
+        mysql_address: record.mysql_address,
+        roles: record.roles,
+        zone: record.zone,
+        version: record.version,
+        cluster_version: record.cluster_version,
+    };
+    (record.node, entry)
 }
 
 /// How one node stands in its group.
@@ -199,22 +215,33 @@ impl Adjudicator {
         self.set_entry(node, None).await
     }
 
-    /// Says in the log what a node is and where it is reached. Each node has itself entered when it starts, and when
-    /// something about it has changed.
+    /// Says in the log what a node is and where it is reached; on the leader. Harmless when the log says so already.
     pub async fn set_node(&self, record: NodeRecord) -> Result<(), MembershipError> {
-        let entry = NodeEntry {
-            peer_address: record.peer_address,
-            admin_address: record.admin_address,
-            mysql_address: record.mysql_address,
-            roles: record.roles,
-            zone: record.zone,
-            version: record.version,
-            cluster_version: record.cluster_version,
-        };
-        if self.inner.node.read().core.nodes().get(&record.node) == Some(&entry) {
+        let (node, entry) = entry_of(record);
+        if self.inner.node.read().core.nodes().get(&node) == Some(&entry) {
             return Ok(());
         }
-        self.set_entry(record.node, Some(entry)).await
+        self.set_entry(node, Some(entry)).await
+    }
+
+    /// Has this node entered in the log by whoever leads. Each node does so when it starts, again until it succeeds, and
+    /// when something about it has changed.
+    pub async fn enter(&self, record: NodeRecord) -> Result<(), MembershipError> {
+        let leadership = *self.inner.shared.leadership.borrow();
+        match leadership.leader {
+            _ if leadership.is_this => self.set_node(record).await,
+            None => Err(MembershipError::NotLeader { leader: None }),
+            Some(leader) => {
+                let (node, entry) = entry_of(record);
+                if self.inner.node.read().core.nodes().get(&node) == Some(&entry) {
+                    return Ok(());
+                }
+                let command = Command::SetNode { node, entry: Some(entry) };
+                let request = Request::Enter(command.encode().into()).encode();
+                let asked = self.inner.node.contacts.call(leader, request, ENTER_MAX).await;
+                asked.map(|_| ()).map_err(|error| MembershipError::Unfinished(error.to_string()))
+            }
+        }
     }
 
     async fn set_entry(&self, node: NodeId, entry: Option<NodeEntry>) -> Result<(), MembershipError> {

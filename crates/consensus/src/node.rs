@@ -12,7 +12,7 @@ use crate::state::State;
 use crate::streams::Streams;
 use crate::terms::Leadership;
 use crate::wal::Wal;
-use assize_model::NodeId;
+use assize_model::{NodeId, Position, ReplicaId, ShardId};
 use assize_ports::AdjudicatorError;
 use openraft::BasicNode;
 use openraft::async_runtime::WatchReceiver;
@@ -221,6 +221,8 @@ pub struct Shared {
     pub stopping: watch::Sender<bool>,
     /// What came of the last comparison of states, if they were not equal.
     pub divergence: Mutex<Option<String>>,
+    /// Durable positions of replicas beside this node that the leader has not been told of yet.
+    pub durable: Mutex<BTreeMap<(ShardId, ReplicaId), Position>>,
     /// Footprints that wait for their place in an entry.
     pub waiting: AtomicUsize,
     fs: Arc<dyn FileSystem>,
@@ -240,6 +242,7 @@ impl Shared {
             leading: watch::Sender::new(None),
             stopping: watch::Sender::new(false),
             divergence: Mutex::default(),
+            durable: Mutex::default(),
             waiting: AtomicUsize::new(0),
             fs,
             wal: node.wal.clone(),

@@ -1,9 +1,11 @@
 //! The serving half of the group: what other nodes ask of this one.
 
 use crate::founding::{Admission, Standing, admit};
-use crate::node::{Node, Raft};
+use crate::leader::Event;
+use crate::node::{Node, Raft, Shared};
 use crate::raft::wire::{self, Hello, Offer, Request};
 use crate::raft::{Types, checkpoint_meta};
+use assize_adjudicator::Command;
 use assize_codec::Put;
 use assize_model::NodeId;
 use assize_ports::{BoxFuture, Channel, PeerService};
@@ -11,13 +13,18 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use openraft::raft::AppendEntriesRequest;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::oneshot;
 
+/// A sender that has announced a checkpoint and stays silent for so long has gone.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// A checkpoint larger than this is not taken from anybody.
 const CHECKPOINT_MAX: u64 = 8 << 30;
 
 /// The serving half. Does not keep its node alive.
 pub struct RaftService {
     node: Weak<Node>,
+    shared: Weak<Shared>,
 }
 
 /// A checkpoint on its way here. It survives a broken channel, so that the next one brings the rest only.
@@ -28,8 +35,8 @@ pub struct Incoming {
 
 impl RaftService {
     /// Serves this node.
-    pub fn new(node: &Arc<Node>) -> Arc<RaftService> {
-        Arc::new(RaftService { node: Arc::downgrade(node) })
+    pub fn new(node: &Arc<Node>, shared: &Arc<Shared>) -> Arc<RaftService> {
+        Arc::new(RaftService { node: Arc::downgrade(node), shared: Arc::downgrade(shared) })
     }
 
     fn node(&self) -> Result<Arc<Node>, String> {
@@ -51,6 +58,10 @@ impl RaftService {
                 body.put_bool(hash.is_some());
                 body.put_u64(hash.unwrap_or(0));
                 return Ok(wire::served(&body));
+            }
+            Request::Enter(command) => {
+                let command = Command::decode(&command).map_err(|error| error.to_string())?;
+                return self.enter(command).await.map(|()| wire::served(&[]));
             }
             Request::Append(_) | Request::Vote(_) | Request::PreVote(_) | Request::Transfer(_) => {}
         }
@@ -79,9 +90,34 @@ impl RaftService {
                 }
                 Ok(wire::served(&[u8::from(taken.is_ok())]))
             }
-            Request::WhoAmI | Request::YouAre { .. } | Request::StateHash(_) => {
+            Request::WhoAmI | Request::YouAre { .. } | Request::StateHash(_) | Request::Enter(_) => {
                 unreachable!("answered above")
             }
+        }
+    }
+
+    /// Takes what another node wants in the log about itself, if this node leads.
+    async fn enter(&self, command: Command) -> Result<(), String> {
+        let shared = self.shared.upgrade().ok_or("the adjudicator has stopped here")?;
+        // Bound first: the value in the channel must not stay locked while we wait.
+        let events = shared.leading.borrow().clone();
+        let events = events.ok_or_else(|| shared.not_leader().to_string())?;
+        match command {
+            Command::SetNode { .. } => {
+                shared.room_for_little().map_err(|error| error.to_string())?;
+                let (reply, answer) = oneshot::channel();
+                events.send(Event::Propose(command, reply)).await.map_err(|error| error.to_string())?;
+                let answer = answer.await.map_err(|error| error.to_string())?;
+                answer.map(|_| ()).map_err(|error| error.to_string())
+            }
+            Command::ReportDurable { reports } => {
+                for report in reports {
+                    let event = Event::Durable(report.shard, report.replica, report.durable);
+                    events.send(event).await.map_err(|error| error.to_string())?;
+                }
+                Ok(())
+            }
+            _ => Err("another node has no such entry made".into()),
         }
     }
 
@@ -177,7 +213,8 @@ async fn take_checkpoint(
     has.put_u64(partial.bytes.len() as u64);
     channel.sender.send(has.into()).await.map_err(|error| error.to_string())?;
     while (partial.bytes.len() as u64) < offer.len {
-        match channel.receiver.receive().await {
+        let received = tokio::time::timeout(SILENCE_MAX, channel.receiver.receive()).await;
+        match received.unwrap_or(Ok(None)) {
             Ok(Some(chunk)) if partial.bytes.len() as u64 + chunk.len() as u64 <= offer.len => {
                 partial.bytes.extend_from_slice(&chunk);
             }

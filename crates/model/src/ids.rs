@@ -139,27 +139,32 @@ impl TxnId {
     }
 
     /// Reads an id that came from outside; `None` if its bits are not those of an id.
+    #[inline]
     pub fn from_bits(bits: u128) -> Option<Self> {
         (bits >> Self::CLASS_SHIFT & 0b11 != 0b11).then_some(TxnId(bits))
     }
 
     /// The id without the time at which it began: class, frontend, life and number, 82 bits. A life numbers its
     /// transactions, so this alone names one, and those of a life and class follow one another.
+    #[inline]
     pub const fn serial(self) -> u128 {
         self.0 & ((1 << Self::TIME_SHIFT) - 1)
     }
 
     /// The id of this serial that began then. Bits of `serial` above the lower 82 are not looked at.
+    #[inline]
     pub const fn from_serial(begun: Timestamp, serial: u128) -> Self {
         TxnId((begun.millis() as u128) << Self::TIME_SHIFT | serial & ((1 << Self::TIME_SHIFT) - 1))
     }
 
     /// When the commit began, to the millisecond.
+    #[inline]
     pub fn begun(self) -> Timestamp {
         Timestamp::from_millis((self.0 >> Self::TIME_SHIFT) as u64)
     }
 
     /// How long it may take.
+    #[inline]
     pub fn class(self) -> DeadlineClass {
         match self.0 >> Self::CLASS_SHIFT & 0b11 {
             1 => DeadlineClass::Bulk,
@@ -169,21 +174,26 @@ impl TxnId {
     }
 
     /// After this timestamp nobody may commit the transaction (R1) and nobody need keep its intents (R2).
+    #[inline]
     pub fn deadline(self) -> Timestamp {
-        self.begun().later(self.class().limit())
+        let millis = (self.0 >> Self::TIME_SHIFT) as u64;
+        Timestamp::from_millis(millis + self.class().limit_millis())
     }
 
     /// The frontend that coordinates it.
+    #[inline]
     pub fn frontend(self) -> FrontendId {
         FrontendId((self.0 >> Self::FRONTEND_SHIFT) as u32 & ((1 << Self::FRONTEND_BITS) - 1))
     }
 
     /// Which life of that frontend.
+    #[inline]
     pub fn frontend_epoch(self) -> FrontendEpoch {
         FrontendEpoch((self.0 >> Self::EPOCH_SHIFT) as u32 & ((1 << Self::EPOCH_BITS) - 1))
     }
 
     /// Its number within that life.
+    #[inline]
     pub fn sequence(self) -> u64 {
         self.0 as u64 & ((1 << Self::SEQUENCE_BITS) - 1)
     }

@@ -62,8 +62,8 @@ pub enum PlacementRefusal {
     /// refused until the replica has caught up.
     #[error("without replica {1} less than a majority of shard {0} would count")]
     MajorityLost(ShardId, ReplicaId),
-    /// Slots have moved away from this shard and have not arrived yet, or are still read there by scans of before the move.
-    /// Ask again when the low-water mark has passed the move.
+    /// Slots have moved away from this shard and have not arrived yet, or are still read there by scans of before the move: it
+    /// cannot be removed, and they cannot come back. Ask again when the low-water mark has passed the move.
     #[error("shard {0} is still needed for slots that have moved away from it")]
     StillNeeded(ShardId),
 }

@@ -18,29 +18,34 @@ impl Timestamp {
     pub const MAX: Timestamp = Timestamp(u64::MAX);
 
     /// The first timestamp of a millisecond.
+    #[inline]
     pub const fn from_millis(millis: u64) -> Self {
         Timestamp(millis << Self::COUNTER_BITS)
     }
 
     /// Milliseconds since the Unix epoch.
+    #[inline]
     pub const fn millis(self) -> u64 {
         self.0 >> Self::COUNTER_BITS
     }
 
     /// The timestamp right after this one.
     #[must_use]
+    #[inline]
     pub const fn next(self) -> Self {
         Timestamp(self.0 + 1)
     }
 
     /// The timestamp `n` places after this one.
     #[must_use]
+    #[inline]
     pub const fn plus(self, n: u64) -> Self {
         Timestamp(self.0 + n)
     }
 
     /// The timestamp that lies `by` later, to the millisecond; saturates.
     #[must_use]
+    #[inline]
     pub fn later(self, by: Duration) -> Self {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX >> Self::COUNTER_BITS);
         Timestamp(self.0.saturating_add(millis.saturating_mul(1 << Self::COUNTER_BITS)))
@@ -79,10 +84,16 @@ pub enum DeadlineClass {
 impl DeadlineClass {
     /// The time between the beginning of a commit and its deadline.
     pub const fn limit(self) -> Duration {
+        Duration::from_millis(self.limit_millis())
+    }
+
+    /// As [`DeadlineClass::limit`], in milliseconds.
+    #[inline]
+    pub const fn limit_millis(self) -> u64 {
         match self {
-            DeadlineClass::Normal => Duration::from_secs(10),
-            DeadlineClass::Bulk => Duration::from_secs(600),
-            DeadlineClass::Xa => Duration::from_secs(3),
+            DeadlineClass::Normal => 10_000,
+            DeadlineClass::Bulk => 600_000,
+            DeadlineClass::Xa => 3_000,
         }
     }
 }

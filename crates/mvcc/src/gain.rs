@@ -65,7 +65,9 @@ impl<E: Engine> MvccStore<E> {
         }
         let lost = self.ownership().lost.iter().filter(|lost| lost.at == gain.at);
         let lost = lost.flat_map(|lost| lost.slots.runs().iter().copied()).collect();
-        gain.slots.and(&Slots::new(lost))
+        // Slots that are on their way back have been emptied.
+        let coming = self.gaining().map(|gaining| gaining.slots.clone()).unwrap_or_default();
+        gain.slots.and(&Slots::new(lost)).minus(&coming)
     }
 
     /// Begins to take slots in, or begins anew: drops whatever is left of an earlier ownership of them, from `from` on and

@@ -616,6 +616,11 @@ impl<E: Engine> MvccStore<E> {
 
     // Helpers.
 
+    /// A gain that has begun and is not complete.
+    pub(crate) fn gaining(&self) -> Option<&Gaining> {
+        self.gaining.as_ref().filter(|gaining| !gaining.is_complete)
+    }
+
     pub(crate) fn ownership(&self) -> &Ownership {
         &self.state.ownership
     }

@@ -412,6 +412,9 @@ impl<E: Engine> Following<E> {
             // straggling registration of an earlier rebuild has counted it again, from that entry on.
             return Next::Rebuild;
         }
+        // What was reported and did not arrive is reported again. An idle shard's durable position may not rise for long, and
+        // the log, intents and slots that moved wait for it.
+        self.reported = mine.durable;
         for (txn, fetch) in &mut self.fetches {
             let Some(as_of) = fetch.confirming else {
                 continue;

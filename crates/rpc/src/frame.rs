@@ -10,8 +10,9 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Bytes that a message may have at most, so that no peer can make this node hold more for one.
-pub const PAYLOAD_MAX: usize = 64 << 20;
+/// Bytes that a message may have at most, so that no peer can make this node hold more for one: a row as long as
+/// `max_allowed_packet` lets clients send, and what surrounds it.
+pub const PAYLOAD_MAX: usize = 72 << 20;
 /// Bytes of a frame before its payload.
 pub const HEAD: usize = 4 + ID_AND_KIND;
 const ID_AND_KIND: usize = 1 + 8;

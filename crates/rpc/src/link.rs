@@ -122,7 +122,7 @@ impl FrameReader {
             if let Some(frame) = self.arrived()? {
                 return Ok(Some(frame));
             }
-            // No more than has been promised, and not all at once: a head alone must not cost 64 MiB.
+            // No more than has been promised, and not all at once: a head alone must not cost what it promises.
             let wanted = frame::missing(&self.buffer).clamp(READ_BYTES, self.buffer.len().max(READ_BYTES));
             self.buffer.reserve(wanted);
             match timeout(silence_max, self.io.read_buf(&mut self.buffer)).await {

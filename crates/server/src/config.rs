@@ -53,7 +53,7 @@ pub struct Node {
 }
 
 /// The cluster that a node belongs to. Without `nodes` and `join` a node is a cluster of its own.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cluster {
     /// The nodes that found a new cluster, this one included: `["1=10.0.0.1:7407", …]`, the same on all of them.
@@ -63,6 +63,11 @@ pub struct Cluster {
     pub join: Vec<String>,
     /// A file with the secret that a node shows when it joins, and asks of those who join it. See `assize cert token`.
     pub join_token_file: Option<PathBuf>,
+    /// A node that has not answered for so long is given up: its replicas are made anew elsewhere, if there is a node for
+    /// them.
+    pub replace_after_seconds: u64,
+    /// The log waits so long for the replicas of a node that does not answer; after that they have to be rebuilt.
+    pub uncount_after_seconds: u64,
 }
 
 /// How other nodes reach this one.
@@ -169,6 +174,8 @@ pub struct Shard {
     pub replicas: u32,
     /// The nodes that hold the replicas of a new cluster; empty: those of `cluster.nodes`.
     pub nodes: Vec<u64>,
+    /// A shard with more bytes than this on disk is split by itself. Unset: never.
+    pub split_above_bytes: Option<u64>,
     /// Bytes of RocksDB's block cache, shared by all shards of the process.
     pub cache_bytes: u64,
     /// Bytes of writes kept in memory per process before they are flushed.
@@ -219,6 +226,18 @@ impl Default for Node {
             roles: vec![Role::Adjudicator, Role::Shard, Role::Frontend],
             data: None,
             zone: String::new(),
+        }
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Cluster {
+            nodes: Vec::new(),
+            join: Vec::new(),
+            join_token_file: None,
+            replace_after_seconds: 600,
+            uncount_after_seconds: 300,
         }
     }
 }
@@ -281,6 +300,7 @@ impl Default for Shard {
             count: 4,
             replicas: 3,
             nodes: Vec::new(),
+            split_above_bytes: None,
             cache_bytes: 256 << 20,
             write_buffer_bytes: 128 << 20,
         }

@@ -20,8 +20,8 @@ use anyhow::Context;
 use assize_consensus::Adjudicator;
 use assize_model::{NodeId, Placement};
 use assize_ports::{
-    AdjudicatorClient, ClusterView, DecisionSource, NodeRecord, Peers, Replica, Service, ShardAdministration,
-    ShardDirectory,
+    AdjudicatorClient, ClusterView, DecisionSource, NodeRecord, Peers, Replica, ReportParts, Service,
+    ShardAdministration, ShardDirectory,
 };
 use assize_rpc::handshake::ClusterId;
 use assize_rpc::{
@@ -29,6 +29,7 @@ use assize_rpc::{
     ReplicaService, Router, RouterOptions,
 };
 use assize_shards::embedded::ShardHost;
+use assize_shards::{Caretaker, Policy};
 use assize_shards::{Colleagues, Directory, LeaderAdministration, Mover, SiblingService};
 use figment::value::Value;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -50,6 +51,10 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 const LEADER_PAUSE: Duration = Duration::from_millis(200);
 /// A replica on the move that makes no progress for so long is given up.
 const MOVE_PATIENCE: Duration = Duration::from_secs(120);
+/// How often the leader looks whether every shard has what it should.
+const CARE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often nodes ask each other who won conflicts that their own transactions lost.
+const WINNERS_INTERVAL: Duration = Duration::from_secs(2);
 /// A shard replica so far behind is no help to readers.
 const LAG_MAX: Duration = Duration::from_secs(10);
 
@@ -168,6 +173,9 @@ pub async fn start(
     }
     let Listeners { mysql, http, peers: peer_listener, admin } = listeners;
     let (http_address, admin_address) = (http.local_addr()?, admin.local_addr()?);
+    let admin_options = admin_options(config);
+    assize_admin::check(admin_address, &admin_options)
+        .map_err(|e| config::ConfigError::Invalid(e.to_string()))?;
     let mysql_address = mysql.as_ref().map(TcpListener::local_addr).transpose()?;
     let peer_address = peer_listener.as_ref().map(TcpListener::local_addr).transpose()?;
 
@@ -234,8 +242,21 @@ pub async fn start(
         let colleagues = Colleagues::new(local.node, peers.clone(), host.clone());
         let (adjudicator, source, administration) =
             (way.adjudicator.clone(), way.source.clone(), way.administration.clone());
-        let mover = Mover::new(adjudicator, source, administration, colleagues, MOVE_PATIENCE);
-        let _ = local.jobs.set(Jobs::new(Arc::new(mover)));
+        let mover = || {
+            let (adjudicator, source) = (adjudicator.clone(), source.clone());
+            Mover::new(adjudicator, source, administration.clone(), colleagues.clone(), MOVE_PATIENCE)
+        };
+        let jobs = Jobs::new(Arc::new(mover()));
+        let _ = local.jobs.set(jobs.clone());
+        let caretaker = Caretaker::new(mover(), colleagues.clone(), adjudicator.clone(), policy(config));
+        let duty = local.clone();
+        let (busy, done) = (jobs.clone(), jobs);
+        tasks.spawn(caretaker.run(
+            CARE_INTERVAL,
+            move || duty.leader() == Some(duty.node) && !busy.is_busy(),
+            move |task, outcome| done.note(task, outcome),
+            until(stopped.clone()),
+        ));
     }
 
     let view: Arc<dyn ClusterView> = Arc::new(Operator {
@@ -249,12 +270,13 @@ pub async fn start(
         let frontend =
             Frontend::start(config, mysql, way.adjudicator.clone(), directory, placement.clone()).await?;
         frontend.joins(view.clone());
-        let _ = local.frontend.set(Arc::new(frontend));
+        let frontend = Arc::new(frontend);
+        let _ = local.frontend.set(frontend.clone());
+        tasks.spawn(learn_winners(frontend, view.clone(), until(stopped.clone())));
     }
-    let options = admin_options(config);
     let until_stopped = until(stopped.clone());
     tasks.spawn(async move {
-        if let Err(error) = assize_admin::serve(admin, options, view, until_stopped).await {
+        if let Err(error) = assize_admin::serve(admin, admin_options, view, until_stopped).await {
             tracing::error!(%error, "the admin API has ended");
         }
     });
@@ -402,6 +424,39 @@ async fn serve_http(
 ) {
     if let Err(error) = http::serve(listener, prometheus, checks, until(stopped)).await {
         tracing::error!(%error, "metrics and health are no longer served");
+    }
+}
+
+/// How the leader takes care of the shards.
+fn policy(config: &Config) -> Policy {
+    Policy {
+        replicas: config.shard.replicas as usize,
+        gone_after: Duration::from_secs(config.cluster.replace_after_seconds),
+        uncount_after: Duration::from_secs(config.cluster.uncount_after_seconds),
+        split_above: config.shard.split_above_bytes,
+    }
+}
+
+/// Asks the other nodes who won the conflicts that transactions of this one lost, before they forget.
+async fn learn_winners(
+    frontend: Arc<Frontend>,
+    view: Arc<dyn ClusterView>,
+    stopped: impl Future<Output = ()>,
+) {
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            () = tokio::time::sleep(WINNERS_INTERVAL) => {}
+        }
+        let winners = frontend.unknown_winners();
+        if winners.is_empty() {
+            continue;
+        }
+        let parts = ReportParts { winners, ..ReportParts::default() };
+        if let Ok(report) = view.report(parts).await {
+            frontend.complete_winners(&report.winners);
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Statements that are remembered of one transaction.
 pub(crate) const TRAIL_MAX: usize = 8;
+/// Statements that are remembered of it once it went to be decided.
+const TAIL_MAX: usize = 4;
 /// Statement texts of conflicts are cut here.
 const STATEMENT_BYTES_MAX: usize = 1024;
 
@@ -33,8 +35,24 @@ impl Trail {
     /// Their texts, oldest first, each cut to a bounded length.
     pub(crate) fn texts(&self) -> Vec<String> {
         let (young, old) = self.texts.split_at(self.next);
-        old.iter().chain(young).flatten().map(|text| cut(text, STATEMENT_BYTES_MAX)).collect()
+        old.iter().chain(young).flatten().map(told).collect()
     }
+
+    /// The very last ones, oldest first.
+    pub(crate) fn tail(&self) -> Tail {
+        std::array::from_fn(|n| {
+            let at = (self.next + TRAIL_MAX - TAIL_MAX + n) % TRAIL_MAX;
+            self.texts[at].clone()
+        })
+    }
+}
+
+/// What is remembered of a transaction that went to be decided: less than while it runs, because there are many.
+pub(crate) type Tail = [Option<Arc<str>>; TAIL_MAX];
+
+/// A statement's text as it is told.
+pub(crate) fn told(text: &Arc<str>) -> String {
+    cut(text, STATEMENT_BYTES_MAX)
 }
 
 /// A text of at most so many bytes.
@@ -171,6 +189,8 @@ mod tests {
         texts.iter().for_each(|text| trail.push(text));
         let kept = trail.texts();
         assert_eq!((kept.len(), kept[0].as_str(), kept[7].as_str()), (TRAIL_MAX, "SELECT c3", "SELECT c10"));
+        let tail: Vec<String> = trail.tail().iter().flatten().map(told).collect();
+        assert_eq!(tail, kept[4..]);
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! - Records and their bytes are bounded; so is the ring.
 //! - A commit costs one short lock and no allocation but for the ring's growth to its bound.
 
-use crate::activity::{Activity, Trail};
+use crate::activity::{Activity, Tail, Trail, told};
 use assize_model::{FrontendEpoch, FrontendId, TxnId};
 use assize_ports::{ConflictRecord, ConflictSide, complete_winners, unknown_winners};
 use std::collections::VecDeque;
@@ -49,7 +49,7 @@ struct Kept {
 struct Sent {
     txn: TxnId,
     by: Arc<Activity>,
-    trail: Trail,
+    statements: Tail,
     age_micros: u64,
 }
 
@@ -78,7 +78,7 @@ impl ConflictLog {
 
     /// A transaction goes to be decided.
     pub(crate) fn sent(&self, txn: TxnId, by: &Arc<Activity>, trail: &Trail, age_micros: u64) {
-        let sent = Sent { txn, by: by.clone(), trail: trail.clone(), age_micros };
+        let sent = Sent { txn, by: by.clone(), statements: trail.tail(), age_micros };
         let mut ring = lock(&self.sent);
         let place = place_of(txn.sequence());
         if ring.len() <= place {
@@ -167,7 +167,7 @@ fn find(ring: &[Option<Sent>], txn: &str, node: u64) -> Option<ConflictSide> {
         node,
         connection: sent.by.connection,
         user: sent.by.user.to_string(),
-        statements: sent.trail.texts(),
+        statements: sent.statements.iter().flatten().map(told).collect(),
         age_micros: Some(sent.age_micros),
     })
 }

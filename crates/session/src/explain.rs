@@ -7,7 +7,8 @@ use crate::txn::Txn;
 use assize_catalog::{Catalog, Index, Table, key};
 use assize_codec::order;
 use assize_model::{
-    AbortReason, AccessGroup, Conflict, ErrorCode, IndexId, Key, Slot, SqlError, TableId, TxnId, Winner,
+    AbortReason, AccessGroup, Conflict, ErrorCode, IndexId, Key, KeyHash, Slot, SqlError, TableId, TxnId,
+    Winner,
 };
 use assize_ports::{ConflictRecord, ConflictSide};
 use assize_values::{SqlType, format};
@@ -117,7 +118,7 @@ pub(crate) fn waited(
         [] => Place::default(),
         [(_, key), others @ ..] => {
             let table = key::table_of(key).unwrap_or_default();
-            let mut place = place_of(txn.catalog(), table, key, txn.own_row(key));
+            let mut place = place_of(txn, table, key);
             if !others.is_empty() {
                 place.key = format!("{} rows, {} the first", keys.len(), place.key);
             }
@@ -236,7 +237,7 @@ fn plain(reason: &AbortReason) -> &'static str {
 fn place_of_conflict(txn: &Txn, groups: &[AccessGroup], conflict: &Conflict) -> Place {
     let catalog = txn.catalog();
     if let Some((table, key)) = conflict.key.and_then(|hash| txn.key_of(hash)) {
-        return place_of(catalog, table, &key, txn.own_row(&key));
+        return place_of(txn, table, &key);
     }
     let Some((group, range)) = conflict.range else { return Place::default() };
     match groups.get(group as usize).and_then(|g| g.ranges.get(range as usize)) {
@@ -267,14 +268,16 @@ fn index_name(catalog: &Catalog, table: TableId, key: &Key) -> String {
 }
 
 /// `shop.stock PRIMARY (42)`.
-fn place_of(catalog: &Catalog, id: TableId, key: &Key, row: Option<Bytes>) -> Place {
+fn place_of(txn: &Txn, id: TableId, key: &Key) -> Place {
+    let catalog = txn.catalog();
     let table_name = table_name(catalog, id);
     let found = catalog.tables.get(&id).and_then(|table| Some((table, index_of(table, key)?)));
     let Some((table, index)) = found else { return Place { table: table_name, ..Place::default() } };
-    let values = row
+    let values = txn
+        .own_row(key)
         .filter(|_| key::index_of(key) == Some(IndexId(0)))
         .and_then(|row| values_of_row(table, index, &row))
-        .unwrap_or_else(|| values_of_key(table, index, key));
+        .unwrap_or_else(|| values_of_key(table, index, key, txn.services().hash(key)));
     Place { table: table_name, index: index.name.to_string(), key: format!("({values})") }
 }
 
@@ -290,8 +293,8 @@ fn values_of_row(table: &Table, index: &Index, row: &Bytes) -> Option<String> {
 }
 
 /// The indexed columns as far as a key tells them: integers can be read back, text is there by its collation's
-/// weights only and is left out.
-fn values_of_key(table: &Table, index: &Index, key: &Key) -> String {
+/// weights only. Digits of the key's hash stand for the rest, so that two keys are told apart.
+fn values_of_key(table: &Table, index: &Index, key: &Key, hash: KeyHash) -> String {
     let mut reader = order::KeyReader::new(&key.0[key::PREFIX_LEN.min(key.0.len())..]);
     let mut out = Vec::new();
     for part in &index.parts {
@@ -307,7 +310,7 @@ fn values_of_key(table: &Table, index: &Index, key: &Key) -> String {
         match value {
             Some(value) => out.push(value),
             None => {
-                out.push("…".to_owned());
+                out.push(format!("…{:08x}", hash.0 >> 32));
                 break;
             }
         }

@@ -277,7 +277,7 @@ impl State {
                 let begun = Txn::begin_for(self.activity.clone(), self.services.clone(), options).await;
                 let mut txn = begun?;
                 txn.begin_statement(true).await?;
-                self.activity.begins(options.isolation, self.services.clock.monotonic_micros());
+                self.activity.begins(options.isolation, txn.begun_micros());
                 self.txn = Some(txn);
             }
         }

@@ -174,6 +174,11 @@ impl Txn {
         &self.trail
     }
 
+    /// When it began, by the monotonic clock.
+    pub(crate) fn begun_micros(&self) -> u64 {
+        self.begun_micros
+    }
+
     /// How long it has run.
     pub(crate) fn age_micros(&self) -> u64 {
         self.services.clock.monotonic_micros().saturating_sub(self.begun_micros)

@@ -306,6 +306,7 @@ impl Shards {
         }
         net.after(150, Event::Tick(Actor::Replica(at)));
         self.step(at, Heard::Tick, net, history);
+        self.bear_late(at, net, history);
     }
 
     fn step(&mut self, at: usize, heard: Heard<MemoryEngine>, net: &mut Net, history: &mut History) {
@@ -394,7 +395,6 @@ impl Shards {
             host.disk = engine;
             host.is_bereft = false;
             host.is_damaged = false;
-            self.bear_late(at, net, history);
         }
     }
 

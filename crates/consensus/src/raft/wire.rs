@@ -27,6 +27,7 @@ const TRANSFER: u8 = 4;
 const WHO_AM_I: u8 = 5;
 const YOU_ARE: u8 = 6;
 const STATE_HASH: u8 = 7;
+const ENTER: u8 = 8;
 
 const APPENDS: u8 = 1;
 const CHECKPOINT: u8 = 2;
@@ -53,6 +54,8 @@ pub enum Request {
     },
     /// The hash of your state after this entry.
     StateHash(LogIndex),
+    /// To the leader: a log entry about the node that asks. The leader says which of them it takes.
+    Enter(Bytes),
 }
 
 impl Request {
@@ -60,6 +63,7 @@ impl Request {
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(match self {
             Request::Append(request) => append_len(request),
+            Request::Enter(command) => 2 + command.len(),
             _ => 64,
         });
         out.put_u8(VERSION);
@@ -91,6 +95,10 @@ impl Request {
                 out.put_u8(STATE_HASH);
                 out.put_u64(index.0);
             }
+            Request::Enter(command) => {
+                out.put_u8(ENTER);
+                out.put_slice(command);
+            }
         }
         out.into()
     }
@@ -111,6 +119,7 @@ impl Request {
             WHO_AM_I => Request::WhoAmI,
             YOU_ARE => Request::YouAre { is_voter: reader.bool()? },
             STATE_HASH => Request::StateHash(LogIndex(reader.u64()?)),
+            ENTER => Request::Enter(reader.shared(reader.left())?),
             other => return Err(reader.bad("kind of request", other.into())),
         };
         reader.finish()?;
@@ -398,11 +407,12 @@ mod tests {
             Request::WhoAmI,
             Request::YouAre { is_voter: true },
             Request::StateHash(LogIndex(8)),
+            Request::Enter(Bytes::from_static(b"command")),
         ];
         for request in requests {
             let bytes = request.encode();
             assert_eq!(Request::decode(&bytes).unwrap().encode(), bytes);
-            assert!(Request::decode(&bytes.slice(..bytes.len() - 1)).is_err());
+            assert!(Request::decode(&bytes.slice(..1)).is_err());
         }
         let offer = Offer { vote: vote(), last: Some(id(9)), len: 10, crc: 11 };
         match Hello::decode(&Hello::Checkpoint(offer).encode()).unwrap() {

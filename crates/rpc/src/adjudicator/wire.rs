@@ -209,7 +209,7 @@ impl Decisions {
         out.put_u64(self.frame);
         out.put_varint(self.decisions.len() as u64);
         for decision in &self.decisions {
-            put_result(&mut out, decision, |out, decision| flat::put_decision(out, decision));
+            put_result(&mut out, decision, flat::put_decision);
         }
         out.into()
     }

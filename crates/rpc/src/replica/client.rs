@@ -45,6 +45,22 @@ impl RemoteReplica {
         self.read(&answer.map_err(|error| self.unreachable(error))?, read)
     }
 
+    /// An answer is bounded by bytes: asks again for the values that it did not hold.
+    async fn ask_many(&self, view: ReadView, keys: &[Key]) -> Result<Vec<Option<Bytes>>, ShardError> {
+        let mut values: Vec<Option<Bytes>> = Vec::with_capacity(keys.len());
+        while values.len() < keys.len() {
+            let rest = &keys[values.len()..];
+            let request = Request::GetMany { view, keys: rest.to_vec() };
+            let more = self.ask(request, wire::read_values).await?;
+            if more.is_empty() || more.len() > rest.len() {
+                let reason = format!("{} sent {} values for {} keys", self.node, more.len(), rest.len());
+                return Err(ShardError::Unreachable(self.target.shard, reason));
+            }
+            values.extend(more);
+        }
+        Ok(values)
+    }
+
     fn read<T>(
         &self,
         answer: &Bytes,
@@ -134,7 +150,7 @@ impl Replica for RemoteReplica {
         view: ReadView,
         keys: &'a [Key],
     ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, ShardError>> {
-        Box::pin(self.ask(Request::GetMany { view, keys: keys.to_vec() }, wire::read_values))
+        Box::pin(self.ask_many(view, keys))
     }
 
     fn scan<'a>(

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
-/// Bytes of rows in one page of a scan, unless a single row is longer.
+/// Bytes of rows in one page of a scan, and of values in one answer, unless a single one is longer.
 const PAGE_BYTES: usize = 1 << 20;
 /// Rows read at a time: a page that turns out too long has been read in vain beyond its bound by so many at most.
 const STEP_ROWS: usize = 128;
@@ -75,7 +75,9 @@ impl ReplicaService {
         Ok(match request {
             Request::Get { view, key } => wire::answer(&replica.get(view, &key).await, wire::put_value),
             Request::GetMany { view, keys } => {
-                wire::answer(&replica.get_many(view, &keys).await, wire::put_values)
+                wire::answer(&get_bounded(&*replica, view, &keys).await, |out, values| {
+                    wire::put_values(out, values)
+                })
             }
             Request::Scan { view, range, direction, limit } => {
                 wire::answer(&scan_bounded(&*replica, view, range, direction, limit).await, wire::put_page)
@@ -125,6 +127,25 @@ impl PeerService for ReplicaService {
     }
 }
 
+/// The values of as many of the first keys as an answer holds, at least one; the caller asks again for the rest.
+async fn get_bounded(
+    replica: &dyn Replica,
+    view: ReadView,
+    keys: &[Key],
+) -> Result<Vec<Option<Bytes>>, ShardError> {
+    let (mut values, mut bytes) = (Vec::with_capacity(keys.len()), 0);
+    for step in keys.chunks(STEP_ROWS) {
+        for value in replica.get_many(view, step).await? {
+            bytes += value.as_ref().map_or(0, Bytes::len);
+            if bytes > PAGE_BYTES && !values.is_empty() {
+                return Ok(values);
+            }
+            values.push(value);
+        }
+    }
+    Ok(values)
+}
+
 /// A page bounded by bytes as well as by rows. At least one row, if there is one.
 async fn scan_bounded(
     replica: &dyn Replica,
@@ -142,9 +163,8 @@ async fn scan_bounded(
             break;
         }
         let next = replica.scan(view, &range, direction, step).await?;
-        let mut rows = next.rows.into_iter();
         page.rest = next.rest;
-        while let Some((key, value)) = rows.next() {
+        for (key, value) in next.rows {
             bytes += key.0.len() + value.len();
             if bytes > PAGE_BYTES && !page.rows.is_empty() {
                 page.rest = Some(rest_from(&range, key, direction));

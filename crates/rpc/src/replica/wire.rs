@@ -177,7 +177,7 @@ pub fn read_value(reader: &mut Reader<'_>) -> Read<Option<Bytes>> {
     Ok(if reader.bool()? { Some(reader.shared_bytes()?) } else { None })
 }
 
-pub fn put_values(out: &mut Vec<u8>, values: &Vec<Option<Bytes>>) {
+pub fn put_values(out: &mut Vec<u8>, values: &[Option<Bytes>]) {
     out.put_varint(values.len() as u64);
     values.iter().for_each(|value| put_value(out, value));
 }
@@ -396,7 +396,7 @@ mod tests {
         let value = || Some(Bytes::from_static(b"value"));
         check(value(), put_value, read_value);
         check(None, put_value, read_value);
-        check(vec![value(), None], put_values, read_values);
+        check(vec![value(), None], |out, values| put_values(out, values), read_values);
         for rest in [None, Some(KeyRange::new(key("b"), key("c")))] {
             let rows = vec![(key("a"), Bytes::from_static(b"row")), (key("b"), Bytes::new())];
             check(ScanPage { rows, rest }, put_page, read_page);

@@ -94,18 +94,17 @@ async fn subscribe_somewhere(
 ) -> Result<(NodeId, Box<dyn DecisionStream>), StreamError> {
     let mut members = leaders.members();
     members.sort_by_key(|node| Some(*node) == failed);
-    let mut worst = None;
+    let mut hopeful = None;
     for node in members {
         match leaders.decisions(node).subscribe(shard, from).await {
             Ok(stream) => return Ok((node, stream)),
-            Err(error) => match (&worst, &error) {
-                (Some(StreamError::Unreachable(_)), _) => {}
-                (Some(_), StreamError::Ended(_)) => {}
-                _ => worst = Some(error),
+            Err(error) => match (&hopeful, &error) {
+                (Some(StreamError::Unreachable(_)), _) | (Some(_), StreamError::Ended(_)) => {}
+                _ => hopeful = Some(error),
             },
         }
     }
-    Err(worst.unwrap_or_else(|| StreamError::Unreachable("no adjudicator is known".into())))
+    Err(hopeful.unwrap_or_else(|| StreamError::Unreachable("no adjudicator is known".into())))
 }
 
 /// A subscription that moves on when it breaks.

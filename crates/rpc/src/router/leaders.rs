@@ -86,9 +86,9 @@ impl Leaders {
         self.book().leader.clone()
     }
 
-    /// This node's own adjudicator.
-    pub(super) fn local(&self) -> Option<&LocalAdjudicator> {
-        self.local.as_ref()
+    /// Whether a node is this one, and has an adjudicator.
+    pub(super) fn is_local(&self, node: NodeId) -> bool {
+        self.local.as_ref().is_some_and(|local| local.node == node)
     }
 
     /// All members, this node's own adjudicator first, the others in a random order.
@@ -198,6 +198,6 @@ impl Leaders {
     }
 
     fn is_member(&self, node: NodeId) -> bool {
-        self.book().members.contains(&node) || self.local.as_ref().is_some_and(|local| local.node == node)
+        self.is_local(node) || self.book().members.contains(&node)
     }
 }

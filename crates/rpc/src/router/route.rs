@@ -116,6 +116,15 @@ impl Inner {
         self.ask(Duration::ZERO, ask).await
     }
 
+    /// A snapshot of this node's own adjudicator, if it leads.
+    async fn begin_here(&self) -> Option<Begun> {
+        let leader = self.leaders.believed().filter(|leader| self.leaders.is_local(leader.node))?;
+        let attempt = tokio::time::timeout(self.options.attempt_max, leader.client.begin()).await;
+        let begun = attempt.ok()?.ok()?;
+        self.newest.observe(&begun);
+        Some(begun)
+    }
+
     async fn begin_for_many(&self) -> Result<Begun, AdjudicatorError> {
         let begun = self.ask_now(|client| client.begin()).await;
         if let Ok(begun) = &begun {
@@ -219,12 +228,16 @@ impl AdjudicatorClient for Router {
     }
 
     fn begin(&self) -> BoxFuture<'_, Result<Begun, AdjudicatorError>> {
-        let (answer, mine) = self.inner.begins.join();
-        if mine {
-            // A task of its own: the session that happened to be first may leave.
-            self.runtime.spawn(self.inner.clone().drive_begins());
-        }
         Box::pin(async move {
+            // This node's own adjudicator needs no gathering on the way to it.
+            if let Some(begun) = self.inner.begin_here().await {
+                return Ok(begun);
+            }
+            let (answer, mine) = self.inner.begins.join();
+            if mine {
+                // A task of its own: the session that happened to be first may leave.
+                self.runtime.spawn(self.inner.clone().drive_begins());
+            }
             answer.await.unwrap_or_else(|_| Err(AdjudicatorError::Unreachable("it is shutting down".into())))
         })
     }

@@ -20,7 +20,10 @@ pub struct StatusOptions {
 pub async fn run(options: StatusOptions) -> Result<ExitCode, Failure> {
     let told = match diagnosis(&options.connection).await {
         Err(failure) => match failure.error.downcast_ref::<ClientError>() {
-            Some(error) if error.kind() == ErrorKind::Unavailable => nobody(&options.connection, error),
+            Some(error) if error.kind() == ErrorKind::Unavailable => {
+                eprintln!("assize: {error}");
+                nobody(&options.connection, error)
+            }
             _ => return Err(failure),
         },
         Ok(told) => told,

@@ -84,6 +84,20 @@ impl Jobs {
         self.known().jobs.iter().any(|job| matches!(job.info().state.as_str(), "running" | "waiting"))
     }
 
+    /// Remembers work that was done by itself.
+    pub fn note(&self, task: &Task, outcome: &Result<String, String>) {
+        let mut known = self.known();
+        let job = new_job(&mut known, "care", task);
+        let mut info = job.info();
+        match outcome {
+            Ok(text) => {
+                info.state = "done".into();
+                info.step.clone_from(text);
+            }
+            Err(error) => info.state = format!("failed: {error}"),
+        }
+    }
+
     /// Begins what an action says, or only says whether it could be done.
     pub async fn act(
         self: &Arc<Self>,
@@ -103,22 +117,9 @@ impl Jobs {
     /// Begins a task in the background; returns its job's name.
     pub fn begin(self: &Arc<Self>, name: &str, task: Task) -> String {
         let mut known = self.known();
-        known.next += 1;
-        let id = format!("{name}-{}", known.next);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let info = JobInfo {
-            id: id.clone(),
-            what: task.to_string(),
-            state: "waiting".into(),
-            step: String::new(),
-            began_micros: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
-            micros: 0,
-            longest_stall_micros: 0,
-        };
-        let job = Arc::new(Job { began: Instant::now(), info: Mutex::new(info) });
-        known.jobs.push_front(job.clone());
-        known.jobs.truncate(JOBS_MAX);
+        let job = new_job(&mut known, name, &task);
         drop(known);
+        let id = job.info().id.clone();
         tokio::spawn(self.clone().run(job, task));
         id
     }
@@ -141,6 +142,25 @@ impl Jobs {
             }
         }
     }
+}
+
+/// Enters a job that has not begun.
+fn new_job(known: &mut Known, name: &str, task: &Task) -> Arc<Job> {
+    known.next += 1;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let info = JobInfo {
+        id: format!("{name}-{}", known.next),
+        what: task.to_string(),
+        state: "waiting".into(),
+        step: String::new(),
+        began_micros: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
+        micros: 0,
+        longest_stall_micros: 0,
+    };
+    let job = Arc::new(Job { began: Instant::now(), info: Mutex::new(info) });
+    known.jobs.push_front(job.clone());
+    known.jobs.truncate(JOBS_MAX);
+    job
 }
 
 /// The name of a job and its task.

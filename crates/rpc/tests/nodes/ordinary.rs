@@ -1,6 +1,6 @@
 //! Nodes that mean well.
 
-use crate::nodes::*;
+use crate::fixture::*;
 use assize_model::NodeId;
 use assize_ports::{Channel, PeerError, Peers, Service};
 use assize_rpc::handshake::ClusterId;
@@ -161,11 +161,14 @@ async fn a_node_that_dies_is_told_apart_by_what_had_left() {
     one.knows(&two);
     let to = two.id;
     let mut channel = one.open(to, "echo").await.unwrap();
-    let mut waiting = std::pin::pin!(one.ask(to, "wait"));
-    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-    assert_eq!(one.ask(to, "there").await.unwrap(), "there");
+    let network = one.network.clone();
+    let waiting =
+        tokio::spawn(
+            async move { network.call(to, Service::Operator, Bytes::from_static(b"wait"), LONG).await },
+        );
+    eventually("the call is there", || two.echo.waiting.load(Ordering::SeqCst) == 1).await;
     two.kill();
-    let lost = waiting.await;
+    let lost = waiting.await.unwrap();
     assert!(matches!(lost, Err(PeerError::ReplyLost { .. })), "{lost:?}");
     let broken = channel.receiver.receive().await;
     assert!(matches!(broken, Err(PeerError::ReplyLost { .. })), "{broken:?}");

@@ -23,6 +23,7 @@ pub struct Node {
     pub network: Arc<Network>,
     pub address: String,
     pub echo: Arc<Echo>,
+    pub services: Arc<Services>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
 }
@@ -49,12 +50,12 @@ impl Node {
         let echo = Arc::new(Echo::default());
         services.offer(Service::Operator, echo.clone());
         let address = listener.local_addr().unwrap().to_string();
-        let server = Server::new(endpoint, listener, services).unwrap();
+        let server = Server::new(endpoint, listener, services.clone()).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.serve(async {
             let _ = stopped.await;
         }));
-        Node { id: NodeId(id), network, address, echo, stop: Some(stop), serving }
+        Node { id: NodeId(id), network, address, echo, services, stop: Some(stop), serving }
     }
 
     pub fn knows(&self, other: &Node) {
@@ -112,6 +113,8 @@ pub fn tls_files(id: u64, directory: &Path) -> TlsFiles {
 /// bytes, and tells at the end), `refuse`, or `flood` (sends for ever).
 #[derive(Default)]
 pub struct Echo {
+    /// Calls that have begun to wait.
+    pub waiting: AtomicU64,
     /// Calls that were given up before their answer.
     pub cancelled: AtomicU64,
     /// Messages that a flood has got rid of.
@@ -131,6 +134,7 @@ impl PeerService for Echo {
         Box::pin(async move {
             match &request[..] {
                 b"wait" => {
+                    self.waiting.fetch_add(1, Ordering::SeqCst);
                     let _count = CountOnDrop(&self.cancelled);
                     std::future::pending().await
                 }

@@ -1,6 +1,6 @@
 //! Nodes of other clusters, impostors, noise, and networks that swallow.
 
-use crate::nodes::*;
+use crate::fixture::*;
 use assize_model::NodeId;
 use assize_ports::{Channel, PeerError, Peers};
 use assize_rpc::cert::{self, OperatorRole};

@@ -1,0 +1,126 @@
+//! One node uses another's adjudicator.
+
+use crate::fake::*;
+use crate::fixture::*;
+use assize_model::*;
+use assize_ports::*;
+use assize_rpc::RemoteAdjudicator;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+async fn pair() -> (Node, Node, Arc<Fake>, RemoteAdjudicator) {
+    let (one, two) = (Node::plain(1).await, Node::plain(2).await);
+    one.knows(&two);
+    let fake = Fake::new(2, &Group::led_by(2));
+    fake.serve(&two);
+    let remote = RemoteAdjudicator::new(one.network.clone(), two.id);
+    (one, two, fake, remote)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_method_of_the_port_arrives() {
+    let (_one, _two, fake, remote) = pair().await;
+    let table = TableId(4);
+    let registered = remote.register("frontend-1", 3).await.unwrap();
+    assert_eq!(registered, Registered { frontend: FrontendId(10), epoch: FrontendEpoch(3), hash_seed: 7 });
+    let begun = remote.begin().await.unwrap();
+    assert!(remote.begin().await.unwrap().snapshot_ts > begun.snapshot_ts);
+    let decision = remote.commit(footprint(1)).await.unwrap();
+    let Decision::Commit { commit_ts } = decision else { panic!("{decision:?}") };
+    assert_eq!(remote.outcome(txn(1), false).await.unwrap(), Outcome::Committed(commit_ts));
+    assert_eq!(remote.outcome(txn(2), true).await.unwrap(), Outcome::Undecided);
+    assert_eq!(*remote.placement().await.unwrap(), Placement::even(2, NodeId(2)));
+    assert_eq!(remote.nodes().await.unwrap(), Vec::new());
+    let catalog = remote.catalog(CatalogVersion(5), CatalogVersion(6)).await.unwrap();
+    assert_eq!(catalog.version, CatalogVersion(5));
+    let range = remote.allocate_ids(table, 10, 3, 2, 1).await.unwrap();
+    assert_eq!(range, IdRange { first: 3, count: 10, increment: 2 });
+    assert_eq!(remote.next_id(table).await.unwrap(), 5);
+    remote.track_ranges(table).await.unwrap();
+    let keys = [KeyHash(1), KeyHash(2)];
+    let reserved = remote.reserve(txn(1), &keys, LockStrength::Exclusive, LockWait::NoWait).await.unwrap();
+    assert!(matches!(reserved, Reserved::Granted { keys, .. } if keys == [KeyHash(1), KeyHash(2)]));
+    remote.release(txn(1));
+    remote.acknowledge(vec![txn(1)]);
+    remote.report_oldest_snapshot(FrontendId(1), FrontendEpoch(1), Some(Timestamp(9)));
+    eventually("what nobody waits for arrives too", || {
+        let log = fake.log();
+        ["release 1.1.1", "oldest f1 9"].iter().all(|line| log.iter().any(|found| found == line))
+            && log.iter().any(|line| line.starts_with("acknowledge"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_gather_in_frames_and_each_session_gets_its_own_decision() {
+    let (_one, _two, fake, remote) = pair().await;
+    let commits = (0..2000).map(|n| remote.commit(footprint(n)));
+    let decisions = futures_util::future::join_all(commits).await;
+    let timestamps: BTreeSet<u64> = decisions
+        .iter()
+        .map(|decision| match decision {
+            Ok(Decision::Commit { commit_ts }) => commit_ts.0,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(timestamps.len(), 2000);
+    assert!(fake.frames.load(Ordering::SeqCst) < 500, "{:?} frames", fake.frames);
+    for n in 0..2000 {
+        let again = remote.outcome(txn(n), false).await.unwrap();
+        assert_eq!(again, Outcome::from(decisions[n as usize].clone().unwrap()));
+        if n > 20 {
+            break;
+        }
+    }
+    let encoded = |n| assize_adjudicator::EncodedFootprint::new(&footprint(n)).unwrap().bytes().clone();
+    let many = remote.commit_many((1990..2000).map(encoded).collect()).await;
+    assert_eq!(many, decisions[1990..]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reservation_that_waits_holds_nobody_up_and_is_given_up_before_its_owner_is_released() {
+    let (_one, _two, fake, remote) = pair().await;
+    let keys = [KeyHash(1)];
+    let wait = LockWait::Timeout(LONG);
+    {
+        let mut waiting = std::pin::pin!(remote.reserve(txn(1), &keys, LockStrength::Shared, wait));
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        let granted = remote.reserve(txn(2), &keys, LockStrength::Shared, LockWait::NoWait).await;
+        assert!(matches!(granted, Ok(Reserved::Granted { .. })));
+        remote.commit(footprint(1)).await.unwrap();
+    }
+    remote.release(txn(1));
+    eventually("the owner is released", || fake.log().last().is_some_and(|line| line.starts_with("release")))
+        .await;
+    assert_eq!(fake.log(), ["reserve 1.1.1", "reserve 1.1.2", "given up 1.1.1", "release 1.1.1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frontend_without_snapshots_never_reports_more_than_it_has_been_given() {
+    let (_one, _two, fake, remote) = pair().await;
+    let (frontend, epoch) = (FrontendId(1), FrontendEpoch(1));
+    let begun = remote.begin().await.unwrap();
+    remote.report_oldest_snapshot(frontend, epoch, None);
+    let expected = format!("oldest f1 {}", begun.snapshot_ts.0);
+    eventually("the report arrives", || fake.log().contains(&expected)).await;
+    // And does not stay there for ever.
+    eventually("a begin of its own follows", || fake.begins.load(Ordering::SeqCst) == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_have_been_proposed_is_told_apart_from_what_was_not() {
+    let (_one, two, fake, remote) = pair().await;
+    fake.swallows_answers.store(true, Ordering::SeqCst);
+    let mut waiting = std::pin::pin!(remote.commit(footprint(1)));
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    eventually("it is decided", || fake.frames.load(Ordering::SeqCst) == 1).await;
+    two.kill();
+    assert_eq!(waiting.await, Err(AdjudicatorError::ReplyLost));
+    let never = remote.commit(footprint(2)).await;
+    assert!(matches!(never, Err(AdjudicatorError::Unreachable(_))), "{never:?}");
+    let never = remote.begin().await;
+    assert!(matches!(never, Err(AdjudicatorError::Unreachable(_))), "{never:?}");
+    let never = remote.reserve(txn(1), &[], LockStrength::Shared, LockWait::NoWait).await;
+    assert!(matches!(never, Err(AdjudicatorError::Unreachable(_))), "{never:?}");
+}
