@@ -41,6 +41,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 const PREPARES_PER_WRITE: usize = 64;
 /// How often the mind is told that time has passed.
 const TICK: Duration = Duration::from_millis(250);
+/// And how often while clients wait for it.
+const TICK_SOON: Duration = Duration::from_millis(5);
 /// A replica that a full disk has held up for so long stops: RocksDB does not always go on by itself when there
 /// is room again, and after a restart it does.
 const FULL_MAX: Duration = Duration::from_secs(30);
@@ -324,6 +326,8 @@ impl Replica {
                     None => Err(End::Stop),
                 },
                 _ = ticks.tick() => self.tick(),
+                // The stream waits for slots that are here and are being taken in, a step a tick.
+                () = tokio::time::sleep(TICK_SOON), if !self.borrowed.is_empty() => self.tick(),
             };
             if let Err(end) = step {
                 return end;
