@@ -399,6 +399,11 @@ fn join_network(
         services.offer(Service::Raft, adjudicator.raft_service());
         services.offer(Service::Adjudicator, AdjudicatorService::new(Arc::new(adjudicator.clone())));
         services.offer(Service::Decisions, DecisionService::new(Arc::new(adjudicator.clone())));
+        // Others change the placement through this node before it has replicas of its own.
+        services.offer(
+            Service::Sibling,
+            Arc::new(SiblingService::new(None, Some(Arc::new(adjudicator.clone())))),
+        );
     }
     local.offers(services);
     tasks.spawn(server.serve(until(stopped.clone())));

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::metrics;
 use anyhow::Context;
 use assize_catalog::User;
-use assize_model::{ErrorCode, Placement};
+use assize_model::{Placement, Retry};
 use assize_ports::{
     AdjudicatorClient, ClusterView, ConflictSide, NodeReport, Registered, ReportParts, SchemaInfo,
     ServerView, ShardDirectory, TrafficInfo,
@@ -247,7 +247,8 @@ async fn bootstrap(services: &Arc<Services>) -> anyhow::Result<()> {
         }
         match txn.commit(Some(assize_catalog::bootstrap())).await {
             Ok(_) => tracing::info!("the catalog has its first content"),
-            Err(failure) if failure.error.code == ErrorCode::Deadlock => {}
+            // Another node was first: it is looked at again.
+            Err(failure) if failure.error.code.retry() == Retry::Transaction => {}
             Err(failure) => {
                 return Err(anyhow::Error::from(failure.error).context("the catalog has no content"));
             }
