@@ -10,6 +10,8 @@
 //!   move    add ─▶ everybody is durable past that ─▶ remove
 //!   split   fledglings follow the parent, close behind and flushed ─▶ entry: the slots go to the new shard
 //!           ─▶ each fledgling leaves the parent's stream at that entry, and its registration with the parent ends
+//!   merge   entry: the slots go to a shard that exists ─▶ its replicas copy them before they go on
+//!           ─▶ nobody reads them where they were ─▶ entry: the empty shard ceases
 //! ```
 //!
 //! Between the entry of a split and the moment when a fledgling has left its parent, reads of the moved slots and prepares
@@ -76,6 +78,13 @@ pub enum Task {
         /// The first slot that goes; `None`: half of them.
         at: Option<Slot>,
     },
+    /// All slots of a shard go to another one, and it ceases.
+    Merge {
+        /// Whose slots go.
+        from: ShardId,
+        /// Where they go.
+        into: ShardId,
+    },
 }
 
 impl std::fmt::Display for Task {
@@ -86,6 +95,7 @@ impl std::fmt::Display for Task {
             Task::MoveReplica { shard, from, to } => write!(f, "move {shard} from {from} to {to}"),
             Task::Split { shard, at: Some(at) } => write!(f, "split {shard} at slot {}", at.0),
             Task::Split { shard, at: None } => write!(f, "split {shard}"),
+            Task::Merge { from, into } => write!(f, "merge {from} into {into}"),
         }
     }
 }
@@ -193,6 +203,11 @@ impl Mover {
                 part(shard)?;
                 runs_from(placement, *shard, *at).map(drop)
             }
+            Task::Merge { from, into } => {
+                part(from)?;
+                part(into)?;
+                if from == into { refuse(format!("{from} cannot be merged into itself")) } else { Ok(()) }
+            }
             _ => Ok(()),
         }
     }
@@ -218,6 +233,10 @@ impl Mover {
             Task::Split { shard, at } => {
                 let new = self.split(shard, at, progress).await?;
                 Ok(format!("{shard} was split, {new} is new"))
+            }
+            Task::Merge { from, into } => {
+                self.merge(from, into, progress).await?;
+                Ok(format!("{into} has the slots of {from}, which is no more"))
             }
         }
     }
@@ -374,6 +393,84 @@ impl Mover {
                 }
                 _ => tokio::time::sleep(LOOK_CLOSELY_EVERY).await,
             }
+        }
+    }
+
+    // Merging.
+
+    async fn merge(&self, from: ShardId, into: ShardId, progress: &dyn Progress) -> Result<(), MoveError> {
+        let placement = self.placement().await?;
+        let Some(leaving) = placement.shards.get(&from).cloned() else { return Ok(()) };
+        let part = placement.shards.get(&into);
+        let part = part.ok_or_else(|| MoveError::Refused(format!("there is no shard {into}")))?.clone();
+        progress.step("looking at the replicas that take the slots in");
+        for node in part.replicas.values() {
+            self.close_behind(into, *node, Phase::Following).await?;
+        }
+        progress.step("changing the placement");
+        let began = Instant::now();
+        let changed = self.change(|placement| {
+            let runs = placement.slots_of(from);
+            (!runs.is_empty()).then(|| PlacementChange {
+                slots: runs.iter().map(|(first, last)| (*first, *last, into)).collect(),
+                ..PlacementChange::default()
+            })
+        });
+        let changed = changed.await?;
+        progress.step("taking the slots in");
+        for node in part.replicas.values() {
+            self.reached(into, *node, changed).await?;
+        }
+        progress.stalled(began.elapsed());
+        progress.step("making the slots durable");
+        self.durable(into, changed, &[]).await?;
+
+        progress.step("waiting until nobody reads the slots where they were");
+        let since = Instant::now();
+        loop {
+            let ceased = self.change(|placement| {
+                placement
+                    .shards
+                    .contains_key(&from)
+                    .then(|| PlacementChange { shards: vec![(from, None)], ..PlacementChange::default() })
+            });
+            match ceased.await {
+                Err(MoveError::Placement(PlacementError::Refused(PlacementRefusal::StillNeeded(_))))
+                    if since.elapsed() < self.patience =>
+                {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                done => {
+                    done?;
+                    break;
+                }
+            }
+        }
+        // A shard that is split off later may get the number again, and must find nothing under it.
+        for node in leaving.replicas.values() {
+            while self.status(from, *node).await.is_ok_and(|status| status.is_some())
+                && since.elapsed() < self.patience
+            {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a replica has applied an entry. One that gets no further, and copies nothing, is given up.
+    async fn reached(&self, shard: ShardId, node: NodeId, entry: LogIndex) -> Result<(), MoveError> {
+        let mut seen = (None, Instant::now());
+        loop {
+            let status = self.status(shard, node).await?;
+            if status.as_ref().is_some_and(|status| status.position.index >= entry) {
+                return Ok(());
+            }
+            if status != seen.0 {
+                seen = (status, Instant::now());
+            } else if seen.1.elapsed() > self.patience {
+                return Err(MoveError::Stuck { shard, node, phase: status.map(|status| status.phase) });
+            }
+            tokio::time::sleep(LOOK_CLOSELY_EVERY).await;
         }
     }
 
@@ -639,6 +736,8 @@ mod tests {
             (Task::RemoveReplica { shard, node: three }, "s1 has no replica on n3"),
             (Task::MoveReplica { shard, from: one, to: two }, "s1 has a replica on n2"),
             (Task::MoveReplica { shard, from: three, to: one }, "s1 has no replica on n3"),
+            (Task::Merge { from: shard, into: shard }, "s1 cannot be merged into itself"),
+            (Task::Merge { from: shard, into: ShardId(9) }, "there is no shard s9"),
             (Task::Split { shard, at: Some(Slot(0)) }, "a split of s1 at slot 0 leaves one side empty"),
             (
                 Task::Split { shard, at: Some(Slot(40_000)) },

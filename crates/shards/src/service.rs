@@ -1,8 +1,8 @@
 //! The serving end of what nodes say to each other about their replicas.
 
-use crate::embedded::{ShardHost, copy};
+use crate::embedded::{Embedded, ShardHost, copy};
 use crate::wire::{self, Hello, Request, Response};
-use assize_model::NodeId;
+use assize_model::{NodeId, ReplicaId, ShardId};
 use assize_ports::{AdjudicatorError, BoxFuture, Channel, PeerService, ShardAdministration};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -22,6 +22,12 @@ impl SiblingService {
 
     fn host(&self) -> Result<&ShardHost, String> {
         self.host.as_ref().ok_or_else(|| "this node has no shards".to_owned())
+    }
+
+    /// The replica of this node that a sibling speaks to.
+    fn sibling(&self, shard: ShardId, replica: ReplicaId) -> Result<Arc<Embedded>, String> {
+        let resident = self.host()?.resident(shard).filter(|resident| resident.number() == replica);
+        resident.ok_or_else(|| format!("{shard} {replica} is not on this node"))
     }
 
     async fn answer(&self, request: Request) -> Result<Response, String> {
@@ -57,6 +63,14 @@ impl SiblingService {
                 resident.rebuild().await;
                 Response::Done
             }
+            Request::Content { shard, to, from, page } => {
+                let resident = self.sibling(shard, to)?;
+                Response::Content(resident.content(from, page).await)
+            }
+            Request::Differs { shard, to, epoch } => {
+                self.sibling(shard, to)?.differs(epoch).await;
+                Response::Done
+            }
             Request::Administer(command) => match &self.administration {
                 None => Response::NotAdministered(AdjudicatorError::NotLeader { leader: None }.into()),
                 Some(administration) => match administration.administer(command).await {
@@ -70,19 +84,25 @@ impl SiblingService {
     async fn serve(&self, hello: Hello, mut channel: Channel) -> Result<(), String> {
         match hello {
             Hello::Intent { shard, to, from, txn } => {
-                let resident = self.host()?.resident(shard).filter(|resident| resident.number() == to);
-                let resident = resident.ok_or_else(|| format!("{shard} {to} is not on this node"))?;
+                let resident = self.sibling(shard, to)?;
                 for piece in wire::pieces_of(resident.intent(from, txn).await) {
                     channel.sender.send(piece.encode()).await.map_err(|error| error.to_string())?;
                 }
                 Ok(())
             }
             Hello::Checkpoint { shard, to, from, at_least } => {
-                let resident = self.host()?.resident(shard).filter(|resident| resident.number() == to);
-                let resident = resident.ok_or_else(|| format!("{shard} {to} is not on this node"))?;
-                let image = resident.checkpoint(from, at_least).await;
+                let image = self.sibling(shard, to)?.checkpoint(from, at_least).await;
                 let image = image.ok_or_else(|| format!("{shard} {to} has no checkpoint to give"))?;
                 copy::send(image, &mut *channel.sender).await.map_err(|error| error.to_string())
+            }
+            Hello::Slots { gain } => {
+                for resident in self.host()?.residents() {
+                    if let Some(image) = resident.slots(gain.clone()).await {
+                        let sent = copy::send(image, &mut *channel.sender).await;
+                        return sent.map_err(|error| error.to_string());
+                    }
+                }
+                Err("the slots are not on this node".to_owned())
             }
         }
     }

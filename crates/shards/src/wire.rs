@@ -5,9 +5,9 @@
 
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::*;
-use assize_mvcc::{ContentHash, Intent, Slots};
+use assize_mvcc::{ContentHash, Gain, Intent, Page, Slots};
 use assize_ports::{AdjudicatorError, PlacementError};
-use assize_replica::IntentAnswer;
+use assize_replica::{ContentPage, IntentAnswer};
 use assize_rocks::Chunk;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -66,6 +66,26 @@ pub enum Request {
         /// Which shard.
         shard: ShardId,
     },
+    /// What is your hash of this page?
+    Content {
+        /// Which shard.
+        shard: ShardId,
+        /// Who is asked.
+        to: ReplicaId,
+        /// Who asks.
+        from: ReplicaId,
+        /// The page.
+        page: ContentPage,
+    },
+    /// Most of your siblings agreed in this epoch, and not with you.
+    Differs {
+        /// Which shard.
+        shard: ShardId,
+        /// Who is told.
+        to: ReplicaId,
+        /// The epoch.
+        epoch: Epoch,
+    },
     /// Put this into the log: you lead the adjudicator's group.
     Administer(PlacementCommand),
 }
@@ -85,6 +105,8 @@ pub enum Response {
     Administered(LogIndex),
     /// To [`Request::Administer`] too.
     NotAdministered(PlacementError),
+    /// To [`Request::Content`]; `None`: it cannot be compared.
+    Content(Option<ContentHash>),
     /// It could not be done.
     Failed(String),
 }
@@ -113,6 +135,11 @@ pub enum Hello {
         from: ReplicaId,
         /// The entry.
         at_least: LogIndex,
+    },
+    /// Send a checkpoint of whichever shard holds slots that another one gains.
+    Slots {
+        /// Which slots, and when.
+        gain: Gain,
     },
 }
 
@@ -258,11 +285,7 @@ impl Request {
                 out = message(6);
                 out.put_u32(shard.0);
                 out.put_u64(snapshot_ts.0);
-                out.put_varint(slots.runs().len() as u64);
-                for (first, last) in slots.runs() {
-                    out.put_u16(first.0);
-                    out.put_u16(last.0);
-                }
+                put_slots(&mut out, slots);
             }
             Request::Rebuild { shard } => {
                 out = message(7);
@@ -271,6 +294,23 @@ impl Request {
             Request::Administer(command) => {
                 out = message(8);
                 put_command(&mut out, command);
+            }
+            Request::Content { shard, to, from, page } => {
+                out = message(9);
+                out.put_u32(shard.0);
+                out.put_u8(to.0);
+                out.put_u8(from.0);
+                out.put_bytes(&page.keys.from.0);
+                out.put_bool(page.keys.to.is_some());
+                out.put_bytes(page.keys.to.as_ref().map_or(&[][..], |key| &key.0[..]));
+                out.put_u64(page.snapshot_ts.0);
+                out.put_u64(page.epoch.0);
+            }
+            Request::Differs { shard, to, epoch } => {
+                out = message(10);
+                out.put_u32(shard.0);
+                out.put_u8(to.0);
+                out.put_u64(epoch.0);
             }
         }
         out.into()
@@ -293,17 +333,36 @@ impl Request {
             5 => Request::Flush { shard: shard(r)? },
             6 => {
                 let (shard, snapshot_ts) = (shard(r)?, Timestamp(r.u64()?));
-                let runs = (0..r.count(4)?).map(|_| Ok((Slot(r.u16()?), Slot(r.u16()?))));
-                let runs = runs.collect::<Result<Vec<_>, DecodeError>>()?;
-                Request::Hash { shard, snapshot_ts, slots: Slots::new(runs) }
+                Request::Hash { shard, snapshot_ts, slots: slots(r)? }
             }
             7 => Request::Rebuild { shard: shard(r)? },
             8 => Request::Administer(command(r)?),
+            9 => {
+                let (shard, to, from) = (shard(r)?, replica(r)?, replica(r)?);
+                let (first, has_end, end) = (r.shared_bytes()?, r.bool()?, r.shared_bytes()?);
+                let keys = Page { from: Key(first), to: has_end.then_some(Key(end)) };
+                let (snapshot_ts, epoch) = (Timestamp(r.u64()?), Epoch(r.u64()?));
+                Request::Content { shard, to, from, page: ContentPage { keys, snapshot_ts, epoch } }
+            }
+            10 => Request::Differs { shard: shard(r)?, to: replica(r)?, epoch: Epoch(r.u64()?) },
             other => return Err(r.bad("kind of request", other.into())),
         };
         reader.finish()?;
         Ok(request)
     }
+}
+
+fn put_slots(out: &mut Vec<u8>, slots: &Slots) {
+    out.put_varint(slots.runs().len() as u64);
+    for (first, last) in slots.runs() {
+        out.put_u16(first.0);
+        out.put_u16(last.0);
+    }
+}
+
+fn slots(r: &mut Reader<'_>) -> Result<Slots, DecodeError> {
+    let runs = (0..r.count(4)?).map(|_| Ok((Slot(r.u16()?), Slot(r.u16()?))));
+    Ok(Slots::new(runs.collect::<Result<Vec<_>, DecodeError>>()?))
 }
 
 fn put_command(out: &mut Vec<u8>, command: &PlacementCommand) {
@@ -405,6 +464,13 @@ impl Response {
                 out = message(6);
                 put_placement_error(&mut out, error);
             }
+            Response::Content(hash) => {
+                out = message(8);
+                out.put_bool(hash.is_some());
+                let hash = hash.unwrap_or_default();
+                out.put_u64(hash.count);
+                out.put_u64(hash.sum);
+            }
             Response::Failed(why) => {
                 out = message(7);
                 out.put_str(why);
@@ -425,6 +491,10 @@ impl Response {
             5 => Response::Administered(LogIndex(r.u64()?)),
             6 => Response::NotAdministered(placement_error(r)?),
             7 => Response::Failed(r.str()?.to_owned()),
+            8 => {
+                let (is_there, hash) = (r.bool()?, ContentHash { count: r.u64()?, sum: r.u64()? });
+                Response::Content(is_there.then_some(hash))
+            }
             other => return Err(r.bad("kind of response", other.into())),
         };
         reader.finish()?;
@@ -551,6 +621,12 @@ impl Hello {
                 out.put_u8(from.0);
                 out.put_u64(at_least.0);
             }
+            Hello::Slots { gain } => {
+                out = message(3);
+                out.put_u64(gain.at.0);
+                out.put_u64(gain.after.0);
+                put_slots(&mut out, &gain.slots);
+            }
         }
         out.into()
     }
@@ -559,10 +635,18 @@ impl Hello {
     pub fn decode(bytes: &Bytes) -> Result<Hello, DecodeError> {
         let (kind, mut reader) = open(bytes)?;
         let r = &mut reader;
-        let (shard, to, from) = (shard(r)?, replica(r)?, replica(r)?);
         let hello = match kind {
-            1 => Hello::Intent { shard, to, from, txn: txn(r)? },
-            2 => Hello::Checkpoint { shard, to, from, at_least: LogIndex(r.u64()?) },
+            1 => Hello::Intent { shard: shard(r)?, to: replica(r)?, from: replica(r)?, txn: txn(r)? },
+            2 => Hello::Checkpoint {
+                shard: shard(r)?,
+                to: replica(r)?,
+                from: replica(r)?,
+                at_least: LogIndex(r.u64()?),
+            },
+            3 => {
+                let (at, after) = (LogIndex(r.u64()?), LogIndex(r.u64()?));
+                Hello::Slots { gain: Gain { at, after, slots: slots(r)? } }
+            }
             other => return Err(r.bad("kind of channel", other.into())),
         };
         reader.finish()?;
@@ -717,7 +801,13 @@ mod tests {
             Request::Flush { shard },
             Request::Hash { shard, snapshot_ts: Timestamp(9), slots },
             Request::Rebuild { shard },
+            Request::Differs { shard, to: replica, epoch: Epoch(3) },
         ]);
+        for to in [None, Some(Key::from("z"))] {
+            let keys = Page { from: Key::from("a"), to };
+            let page = ContentPage { keys, snapshot_ts: Timestamp(7), epoch: Epoch(3) };
+            requests.push(Request::Content { shard, to: replica, from: ReplicaId(1), page });
+        }
         for request in requests {
             assert_eq!(Request::decode(&request.encode()), Ok(request));
         }
@@ -740,6 +830,7 @@ mod tests {
             PlacementRefusal::EmptyRun(Slot(2), Slot(1)),
             PlacementRefusal::NoSuchReplica(shard, replica),
             PlacementRefusal::MajorityLost(shard, replica),
+            PlacementRefusal::StillNeeded(shard),
         ];
         responses.extend(refusals.into_iter().map(|r| Response::NotAdministered(r.into())));
         let errors = [
@@ -756,6 +847,8 @@ mod tests {
             Response::Status(None),
             Response::Hash(ContentHash { count: 1, sum: 2 }),
             Response::Administered(LogIndex(8)),
+            Response::Content(None),
+            Response::Content(Some(ContentHash { count: 1, sum: 2 })),
             Response::Failed("why".into()),
         ]);
         for response in responses {
@@ -764,6 +857,13 @@ mod tests {
         for hello in [
             Hello::Intent { shard, to: replica, from: ReplicaId(1), txn: txn_id() },
             Hello::Checkpoint { shard, to: replica, from: ReplicaId(1), at_least: LogIndex(4) },
+            Hello::Slots {
+                gain: Gain {
+                    at: LogIndex(9),
+                    after: LogIndex(8),
+                    slots: Slots::new(vec![(Slot(1), Slot(2))]),
+                },
+            },
         ] {
             assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
         }

@@ -176,3 +176,16 @@ async fn a_frontend_that_knows_an_old_placement_finds_a_shard_that_has_moved_awa
     assert_eq!(scan(&inline).await.unwrap().len(), 30);
     assert_eq!(read(&prepared, "row 00000").await.unwrap().as_deref(), Some("before"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_are_merged_under_clients_and_what_was_split_comes_together_again() {
+    let cluster = Cluster::start(3, 3, 2).await;
+    let tasks = [
+        Task::Merge { from: ShardId(2), into: ShardId(1) },
+        Task::Split { shard: ShardId(1), at: Some(Slot(10_000)) },
+    ];
+    under_clients(&cluster, &tasks).await;
+    let placement = cluster.placement().await;
+    assert_eq!(placement.slots_of(ShardId(1)), [(Slot(0), Slot(9_999))]);
+    assert_eq!(placement.shards.len(), 2);
+}

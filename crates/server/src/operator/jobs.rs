@@ -176,9 +176,7 @@ fn task_of(action: Action) -> Result<(&'static str, Task), ClusterError> {
         Action::RemoveReplica { shard, node } => {
             ("remove-replica", Task::RemoveReplica { shard: ShardId(shard), node: NodeId(node) })
         }
-        Action::Merge { .. } => {
-            return Err(ClusterError::Refused("shards cannot be merged by this version".into()));
-        }
+        Action::Merge { from, into } => ("merge", Task::Merge { from: ShardId(from), into: ShardId(into) }),
         other => return Err(ClusterError::Internal(format!("{other:?} is no work on shards"))),
     })
 }

@@ -27,7 +27,7 @@ use assize_ports::{
 };
 use assize_rocks::{Location, RocksError, Store};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -81,16 +81,6 @@ pub enum HostError {
     },
 }
 
-/// News of a node's replicas, for those who serve them to other nodes.
-pub enum Presence {
-    /// This one is here now.
-    Here(Arc<dyn Replica>),
-    /// This one is not here any more.
-    Gone(ShardId, ReplicaId),
-}
-
-type Announce = Box<dyn Fn(Presence) + Send + Sync>;
-
 /// The replicas of one node. Clones are handles to the same.
 #[derive(Clone)]
 pub struct ShardHost {
@@ -106,8 +96,6 @@ struct Inner {
     moving: tokio::sync::Mutex<()>,
     /// Why a replica has failed, once one has.
     failure: watch::Sender<Option<String>>,
-    /// Who is told of replicas that come and go.
-    announce: OnceLock<Announce>,
 }
 
 impl ShardHost {
@@ -142,7 +130,6 @@ impl ShardHost {
             placement,
             moving: tokio::sync::Mutex::default(),
             failure: watch::Sender::new(None),
-            announce: OnceLock::new(),
         };
         let host = ShardHost { inner: Arc::new(inner) };
         for (shard, record) in host.inner.around.registry.records() {
@@ -166,20 +153,6 @@ impl ShardHost {
     /// All replicas that are here, by shard.
     pub fn residents(&self) -> Vec<Arc<Embedded>> {
         self.inner.residents.all()
-    }
-
-    /// From now on `announce` is told of every replica that comes and goes, and first of those that are here. Only the first
-    /// one who asks is.
-    pub fn announce(&self, announce: impl Fn(Presence) + Send + Sync + 'static) {
-        if self.inner.announce.set(Box::new(announce)).is_ok() {
-            self.residents().into_iter().for_each(|resident| self.tell(Presence::Here(resident)));
-        }
-    }
-
-    fn tell(&self, news: Presence) {
-        if let Some(announce) = self.inner.announce.get() {
-            announce(news);
-        }
     }
 
     /// Which node this is.
@@ -368,7 +341,6 @@ impl ShardHost {
         let (epoch, slots) = self.configured(shard);
         let resident = Embedded::start(shard, record, epoch, slots, self.inner.around.clone())?;
         self.inner.residents.lock().insert(shard, resident.clone());
-        self.tell(Presence::Here(resident.clone()));
         tokio::spawn(watch_for_failure(shard, resident.ended(), Arc::downgrade(&self.inner)));
         Ok(resident)
     }
@@ -382,7 +354,6 @@ impl ShardHost {
     async fn drop_replica(&self, shard: ShardId) -> Result<(), HostError> {
         let resident = self.inner.residents.lock().remove(&shard);
         if let Some(resident) = resident {
-            self.tell(Presence::Gone(shard, resident.number()));
             resident.shutdown().await;
         }
         let registry = self.inner.around.registry.clone();

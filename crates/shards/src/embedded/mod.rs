@@ -10,7 +10,7 @@ mod siblings;
 #[cfg(test)]
 mod tests;
 
-pub use host::{Around, HostError, Presence, ShardHost};
+pub use host::{Around, HostError, ShardHost};
 pub use registry::RegistryError;
 pub use shard::{Embedded, Stats};
 

@@ -23,12 +23,12 @@ use assize_model::{
     Epoch, LogIndex, PlacementCommand, Position, ReplicaId, ShardId, Slot, StreamEntry, Timestamp, TxnId,
     Vote,
 };
-use assize_mvcc::{Engine, MvccStore, Prepare, Reader, Slots};
+use assize_mvcc::{ContentHash, Engine, Gain, MvccStore, Prepare, Reader, Slots};
 use assize_ports::{
     BoxFuture, DecisionSource, DecisionStream, PlacementError, ShardAdministration, ShardStandings,
     StreamError,
 };
-use assize_replica::{Effect, IntentAnswer, ReadRefusal, RequestId, Standing, Standings};
+use assize_replica::{ContentPage, Effect, IntentAnswer, ReadRefusal, RequestId, Standing, Standings};
 use assize_rocks::Image;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -41,6 +41,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 const PREPARES_PER_WRITE: usize = 64;
 /// How often the mind is told that time has passed.
 const TICK: Duration = Duration::from_millis(250);
+/// And how often while clients wait for it.
+const TICK_SOON: Duration = Duration::from_millis(5);
 /// A replica that a full disk has held up for so long stops: RocksDB does not always go on by itself when there
 /// is room again, and after a restart it does.
 const FULL_MAX: Duration = Duration::from_secs(30);
@@ -69,8 +71,12 @@ pub enum Event {
     IntentAsked(ReplicaId, TxnId, oneshot::Sender<IntentAnswer>),
     /// A learner wants a checkpoint at or after an entry.
     CheckpointAsked(ReplicaId, LogIndex, oneshot::Sender<Image>),
-    /// The contents are not those of the siblings.
-    ContentDiffers,
+    /// Another shard gains slots, perhaps from this one.
+    SlotsAsked(Gain, oneshot::Sender<Image>),
+    /// A sibling compares.
+    ContentAsked(ReplicaId, ContentPage, oneshot::Sender<Option<ContentHash>>),
+    /// The contents are not those of the siblings, as they were in this epoch (`None`: now).
+    ContentDiffers(Option<Epoch>),
     /// Begin to make durable what has been applied.
     Flush,
     /// A reader of these contents met an error that ends the replica.
@@ -146,11 +152,18 @@ pub struct Replica {
     reads: BTreeMap<RequestId, oneshot::Sender<Result<(), ReadRefusal>>>,
     intents: BTreeMap<(ReplicaId, TxnId), Vec<oneshot::Sender<IntentAnswer>>>,
     learners: BTreeMap<ReplicaId, oneshot::Sender<Image>>,
+    /// Siblings that compare: the last question of each.
+    comparing: BTreeMap<ReplicaId, (ContentPage, oneshot::Sender<Option<ContentHash>>)>,
     /// What goes on beside the task.
     pending: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Of these questions one is on its way.
     asked: BTreeSet<Question>,
     copying: Option<BoxFuture<'static, (ReplicaId, Copied)>>,
+    /// A copy of a shard whose slots this one gains, on its way.
+    gaining: Option<BoxFuture<'static, (Generation, RocksEngine)>>,
+    /// Such copies that are here, and the entry up to which they are needed.
+    borrowed: Vec<(Generation, LogIndex)>,
+    borrowed_until: LogIndex,
     /// Contents that the mind may still read, and that go when it follows again.
     outdated: Vec<Generation>,
     next_request: u64,
@@ -171,7 +184,8 @@ enum Done {
     Intent(ReplicaId, TxnId, IntentAnswer),
     Answered(Question, Option<MindEvent>),
     CopyFailed(ReplicaId),
-    Released,
+    Content(ReplicaId, ContentPage, Option<ContentHash>),
+    Nothing,
 }
 
 /// What came of a copy.
@@ -238,7 +252,11 @@ impl Replica {
             learners: BTreeMap::new(),
             pending: FuturesUnordered::new(),
             asked: BTreeSet::new(),
+            comparing: BTreeMap::new(),
             copying: None,
+            gaining: None,
+            borrowed: Vec::new(),
+            borrowed_until: LogIndex(0),
             outdated: Vec::new(),
             next_request: 0,
             full_since: None,
@@ -299,11 +317,17 @@ impl Replica {
                 (from, copied) = next_copy(&mut self.copying), if self.copying.is_some() => {
                     self.copied(from, copied)
                 }
+                (generation, engine) = next_copy(&mut self.gaining), if self.gaining.is_some() => {
+                    self.gaining = None;
+                    self.borrow_slots(generation, engine)
+                }
                 event = self.events.recv() => match event {
                     Some(event) => self.take(event),
                     None => Err(End::Stop),
                 },
                 _ = ticks.tick() => self.tick(),
+                // The stream waits for slots that are here and are being taken in, a step a tick.
+                () = tokio::time::sleep(TICK_SOON), if !self.borrowed.is_empty() => self.tick(),
             };
             if let Err(end) = step {
                 return end;
@@ -322,6 +346,7 @@ impl Replica {
         self.gauges.durable.store(durable.unwrap_or_default().index.0, Ordering::Relaxed);
         let files = self.mind.store().map_or(0, |store| store.engine().file_bytes());
         self.gauges.files.store(files, Ordering::Relaxed);
+        self.give_back()?;
         self.look_at_the_disk()
     }
 
@@ -433,7 +458,10 @@ impl Replica {
             Done::Intent(from, txn, answer) => {
                 self.step(MindEvent::IntentAnswered { from, txn, answer });
             }
-            Done::Released => {}
+            Done::Content(from, page, answer) => {
+                self.step(MindEvent::ContentAnswered { from, page, answer });
+            }
+            Done::Nothing => {}
             Done::CopyFailed(from) => self.step(MindEvent::CheckpointFailed { from }),
             Done::Answered(question, event) => {
                 self.asked.remove(&question);
@@ -522,12 +550,12 @@ impl Replica {
             for _ in 0..RELEASES_MAX {
                 let command = PlacementCommand::Uncount(parent, learner);
                 match tokio::time::timeout(ASK_MAX, administration.administer(command)).await {
-                    Ok(Ok(_) | Err(PlacementError::Refused(_))) => return Done::Released,
+                    Ok(Ok(_) | Err(PlacementError::Refused(_))) => return Done::Nothing,
                     Ok(Err(_)) | Err(_) => tokio::time::sleep(RELEASE_AGAIN).await,
                 }
             }
             tracing::warn!(%shard, %parent, %learner, "the log is still kept for a learner that is gone");
-            Done::Released
+            Done::Nothing
         }));
     }
 
@@ -569,8 +597,13 @@ impl Replica {
                         in_place(|| self.step(MindEvent::CheckpointAsked { from, at_least }));
                     }
                 }
-                Event::ContentDiffers => {
-                    if let Some(epoch) = self.mind.store().map(assize_mvcc::MvccStore::epoch) {
+                Event::SlotsAsked(gain, reply) => self.give_slots(&gain, reply),
+                Event::ContentAsked(from, page, reply) => {
+                    self.comparing.insert(from, (page.clone(), reply));
+                    in_place(|| self.step(MindEvent::ContentAsked { from, page }));
+                }
+                Event::ContentDiffers(epoch) => {
+                    if let Some(epoch) = epoch.or_else(|| self.mind.store().map(MvccStore::epoch)) {
                         self.step(MindEvent::ContentDiffers { epoch });
                     }
                 }
@@ -614,6 +647,7 @@ impl Replica {
         gone.extend(self.reads.extract_if(.., |_, reply| reply.is_closed()).map(|(request, _)| request));
         gone.into_iter().for_each(|request| self.step(MindEvent::Cancelled(request)));
         self.learners.retain(|_, reply| !reply.is_closed());
+        self.comparing.retain(|_, (_, reply)| !reply.is_closed());
         self.intents.retain(|_, replies| {
             replies.retain(|reply| !reply.is_closed());
             !replies.is_empty()
@@ -708,12 +742,34 @@ impl Replica {
             }
             Effect::AskCheckpoint { from, at_least } => self.copy(from, at_least),
             Effect::Halt(alarm) => return Err(End::Failed(alarm.to_string())),
-            // Not carried yet: whoever asks takes silence for no answer, and asks again.
-            Effect::AskSlots { .. }
-            | Effect::AskContent { .. }
-            | Effect::AnswerContent { .. }
-            | Effect::TellContentDiffers { .. }
-            | Effect::ReportDifference(_) => {}
+            Effect::AskSlots { gain } => self.ask_slots(gain),
+            Effect::AskContent { from, page } => {
+                let siblings = self.around.siblings.clone();
+                self.pending.push(Box::pin(async move {
+                    match siblings.content(shard, replica, from, page.clone()).await {
+                        Some(answer) => Done::Content(from, page, answer),
+                        None => Done::Nothing,
+                    }
+                }));
+            }
+            Effect::AnswerContent { to, page, answer } => {
+                if let Some((asked, reply)) = self.comparing.remove(&to)
+                    && asked == page
+                {
+                    // One that went away asks again.
+                    let _ = reply.send(answer);
+                }
+            }
+            Effect::TellContentDiffers { to, epoch } => {
+                let siblings = self.around.siblings.clone();
+                self.pending.push(Box::pin(async move {
+                    siblings.tell_differs(shard, to, epoch).await;
+                    Done::Nothing
+                }));
+            }
+            Effect::ReportDifference(difference) => {
+                tracing::error!(%shard, ?difference, "replicas do not hold the same rows");
+            }
         }
         Ok(())
     }
@@ -752,6 +808,55 @@ impl Replica {
             };
             Done::Answered(question, index.map(event))
         }));
+    }
+
+    // Slots that move.
+
+    /// Gives a checkpoint to a shard that gains slots, if they are here.
+    fn give_slots(&self, gain: &Gain, reply: oneshot::Sender<Image>) {
+        let Some(store) = self.mind.store().filter(|store| !store.can_give(gain).is_empty()) else { return };
+        match in_place(|| store.engine().checkpoint()) {
+            // Whoever asked may have found them elsewhere.
+            Ok(image) => drop(reply.send(image)),
+            Err(error) => tracing::warn!(shard = %self.shard, %error, "no checkpoint can be taken"),
+        }
+    }
+
+    /// Copies whoever holds the slots that this shard gains, as long as it takes: the stream waits for them.
+    fn ask_slots(&mut self, gain: Gain) {
+        let (shard, siblings) = (self.shard, self.around.siblings.clone());
+        let (registry, copied) = (self.around.registry.clone(), self.gauges.copied.clone());
+        self.borrowed_until = gain.at;
+        self.gaining = Some(Box::pin(async move {
+            loop {
+                let take = |source: copy::Source| {
+                    let copy = copy::receive(registry.clone(), shard, source, copied.clone());
+                    async move { copy.await.ok() }
+                };
+                if let Some(arrived) = siblings.slots(shard, &gain, take).await {
+                    return arrived;
+                }
+                tokio::time::sleep(RESUBSCRIBE).await;
+            }
+        }));
+    }
+
+    fn borrow_slots(&mut self, generation: Generation, engine: RocksEngine) -> Result<(), End> {
+        self.borrowed.push((generation, self.borrowed_until));
+        in_place(|| self.step(MindEvent::SlotsArrived(engine)));
+        Ok(())
+    }
+
+    /// Drops copies of other shards once the entry that needed them has been applied.
+    fn give_back(&mut self) -> Result<(), End> {
+        let Some(position) = self.mind.position() else { return Ok(()) };
+        let done = self.borrowed.extract_if(.., |(_, until)| *until <= position.index);
+        for (generation, _) in done.collect::<Vec<_>>() {
+            let store = self.around.registry.store();
+            in_place(|| RocksEngine::drop_pair(store, self.shard, generation))
+                .map_err(|error| End::Failed(error.to_string()))?;
+        }
+        Ok(())
     }
 
     // Rebuilding.

@@ -9,9 +9,9 @@ use assize_model::{
     Epoch, Key, KeyRange, LogIndex, Mutation, Position, ReplicaId, ShardId, Slot, Timestamp, TxnId, Vote,
     VoteRefusal,
 };
-use assize_mvcc::{ContentHash, Page, Prepare, ReadError, Reader, Slots, StoreError};
+use assize_mvcc::{ContentHash, Gain, Page, Prepare, ReadError, Reader, Slots, StoreError};
 use assize_ports::{BoxFuture, Direction, NewestCommits, ReadView, Replica, ScanPage, ShardError};
-use assize_replica::{IntentAnswer, ReadRefusal};
+use assize_replica::{ContentPage, IntentAnswer, ReadRefusal};
 use assize_rocks::Image;
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
@@ -143,7 +143,7 @@ impl Embedded {
     /// Has it rebuilt from a sibling: its contents differ.
     pub async fn rebuild(&self) {
         // An error means that it has ended.
-        let _ = self.events.send(Event::ContentDiffers).await;
+        let _ = self.events.send(Event::ContentDiffers(None)).await;
     }
 
     /// What it says to a sibling that lacks an intent.
@@ -158,6 +158,26 @@ impl Embedded {
         let (reply, image) = oneshot::channel();
         let _ = self.events.send(Event::CheckpointAsked(from, at_least, reply)).await;
         image.await.ok()
+    }
+
+    /// A checkpoint for another shard that gains slots; `None` if they are not to be had here.
+    pub(crate) async fn slots(&self, gain: Gain) -> Option<Image> {
+        let (reply, image) = oneshot::channel();
+        let _ = self.events.send(Event::SlotsAsked(gain, reply)).await;
+        image.await.ok()
+    }
+
+    /// What it says to a sibling that compares; `None`: it cannot be compared.
+    pub(crate) async fn content(&self, from: ReplicaId, page: ContentPage) -> Option<ContentHash> {
+        let (reply, hash) = oneshot::channel();
+        let _ = self.events.send(Event::ContentAsked(from, page, reply)).await;
+        hash.await.ok().flatten()
+    }
+
+    /// Most siblings agreed in this epoch, and not with it.
+    pub(crate) async fn differs(&self, epoch: Epoch) {
+        // An error means that it has ended.
+        let _ = self.events.send(Event::ContentDiffers(Some(epoch))).await;
     }
 
     /// The hash of what a snapshot shows in these slots. Replicas that stand beyond the same snapshot agree.

@@ -2,12 +2,12 @@
 
 use super::copy::{CopyError, Source};
 use super::shard::Embedded;
-use crate::wire::{Hello, IntentEnd, Piece};
-use assize_model::{LogIndex, NodeId, Placement, ReplicaId, ShardId, TxnId};
-use assize_mvcc::Intent;
+use crate::wire::{Hello, IntentEnd, Piece, Request, Response};
+use assize_model::{Epoch, LogIndex, NodeId, Placement, ReplicaId, ShardId, TxnId};
+use assize_mvcc::{ContentHash, Gain, Intent};
 use assize_ports::{Peers, Service};
-use assize_replica::IntentAnswer;
-use std::collections::BTreeMap;
+use assize_replica::{ContentPage, IntentAnswer};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock, RwLockWriteGuard, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -110,6 +110,65 @@ impl Siblings {
                 }
             }
         }
+    }
+
+    /// A sibling's hash of a page; `None` if it cannot be asked, `Some(None)` if it cannot be compared.
+    pub async fn content(
+        &self,
+        shard: ShardId,
+        me: ReplicaId,
+        to: ReplicaId,
+        page: ContentPage,
+    ) -> Option<Option<ContentHash>> {
+        let node = self.node_of(shard, to)?;
+        match self.call(node, Request::Content { shard, to, from: me, page }).await? {
+            Response::Content(hash) => Some(hash),
+            _ => None,
+        }
+    }
+
+    /// Tells a sibling that it differs.
+    pub async fn tell_differs(&self, shard: ShardId, to: ReplicaId, epoch: Epoch) {
+        if let Some(node) = self.node_of(shard, to) {
+            // Should this be lost, the next round says it again.
+            let _ = self.call(node, Request::Differs { shard, to, epoch }).await;
+        }
+    }
+
+    async fn call(&self, node: NodeId, request: Request) -> Option<Response> {
+        let peers = self.peers.as_ref()?;
+        let answer = peers.call(node, Service::Sibling, request.encode(), ANSWER_MAX).await.ok()?;
+        Response::decode(&answer).ok()
+    }
+
+    /// Checkpoints of whoever held these slots, one after the other until `take` has copied one.
+    pub async fn slots<T, F: Future<Output = Option<T>>>(
+        &self,
+        shard: ShardId,
+        gain: &Gain,
+        take: impl Fn(Source) -> F,
+    ) -> Option<T> {
+        for neighbour in self.residents.upgrade()?.all() {
+            if neighbour.id() != shard
+                && let Some(image) = neighbour.slots(gain.clone()).await
+                && let Some(taken) = take(Source::Here(image)).await
+            {
+                return Some(taken);
+            }
+        }
+        let peers = self.peers.as_ref()?;
+        let placement = self.placement.borrow().clone();
+        let nodes = placement.shards.values().flat_map(|part| part.replicas.values());
+        let nodes: BTreeSet<NodeId> = nodes.copied().filter(|node| *node != self.node).collect();
+        for node in nodes {
+            let hello = Hello::Slots { gain: gain.clone() }.encode();
+            if let Ok(channel) = peers.open(node, Service::Sibling, hello, ANSWER_MAX).await
+                && let Some(taken) = take(Source::channel(channel)).await
+            {
+                return Some(taken);
+            }
+        }
+        None
     }
 
     /// A sibling's checkpoint, taken at or after an entry. One of this process is preferred to the one that was named:

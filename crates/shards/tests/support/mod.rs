@@ -297,7 +297,7 @@ impl Cluster {
         let placement = Placement::even_replicated(shards, &placed);
         let options = assize_consensus::Options::small(NodeId(1), placement);
         let cluster = Cluster {
-            adjudicator: Adjudicator::open(None, options).await.unwrap(),
+            adjudicator: Adjudicator::open(None, options, None).await.unwrap(),
             network: Arc::default(),
             directory: tempfile::tempdir().unwrap(),
             stops: Mutex::default(),
@@ -400,7 +400,7 @@ impl Cluster {
         let name = format!("frontend {}", node.0 * 2 + u64::from(mode == Mode::Inline));
         let identity = self.adjudicator.register(&name, 1).await.unwrap();
         let inline_bytes_max = if mode == Mode::Inline { 16 << 10 } else { 0 };
-        Arc::new(Services::new(
+        let services = Arc::new(Services::new(
             Arc::new(self.adjudicator.clone()),
             directory,
             Arc::new(NoQueries),
@@ -409,7 +409,9 @@ impl Cluster {
             identity,
             placement,
             Limits { inline_bytes_max, ..Limits::default() },
-        ))
+        ));
+        tokio::spawn(report_snapshots(self.adjudicator.clone(), Arc::downgrade(&services)));
+        services
     }
 
     /// Whether all replicas of all shards show the same, and how many rows that is.
@@ -422,6 +424,16 @@ impl Cluster {
             rows += comparison.hashes.values().next().unwrap().1.count;
         }
         rows
+    }
+}
+
+/// Says which snapshots a frontend still uses, so that the low-water mark can move.
+async fn report_snapshots(adjudicator: Adjudicator, services: std::sync::Weak<Services>) {
+    while let Some(services) = services.upgrade() {
+        let Registered { frontend, epoch, .. } = services.identity;
+        adjudicator.report_oldest_snapshot(frontend, epoch, services.snapshots.oldest());
+        drop(services);
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
