@@ -75,7 +75,7 @@ pub async fn run(options: ConflictsOptions) -> Result<(), Failure> {
         Action::Watch { table } => {
             let mut stream = call!(transactions, watch_conflicts, pb::WatchConflictsRequest { table });
             while let Some(conflict) = stream.message().await.map_err(ClientError::from)? {
-                output::one(printed, &conflict, |c| sentence(c))?;
+                output::one(printed, &conflict, sentence)?;
             }
             Ok(())
         }
