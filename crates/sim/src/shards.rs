@@ -254,8 +254,9 @@ impl Shards {
         options.copy_retry_after = Duration::from_millis(2_000);
         let pauses = [400, 3_000, 20_000];
         options.collect_pause = Duration::from_millis(pauses[(at + self.seed as usize) % pauses.len()]);
-        options.compare_pause = Duration::from_millis(700);
-        options.compare_versions_max = 40;
+        options.compare_pause = Duration::from_millis(500);
+        // A walk over everything must come round well within the quiet time.
+        options.compare_versions_max = 200;
         // Longer than what a follower of the adjudicator takes to hear of time that its leader has closed.
         options.compare_retry_after = Duration::from_millis(4_000);
         options
