@@ -24,8 +24,16 @@ const VERSION: u16 = 2;
 const PART: usize = 64 << 20;
 
 impl Adjudicator {
-    /// Writes the whole state.
+    /// Writes the whole state. Where entries must not wait for that, a clone of the state is what is written: clones
+    /// share the memory of what does not change any more, and cost little more than a copy of the window.
     pub fn encode_checkpoint(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.encode_checkpoint_into(&mut out);
+        out
+    }
+
+    /// As [`Adjudicator::encode_checkpoint`], at the end of a buffer.
+    pub fn encode_checkpoint_into(&self, out: &mut Vec<u8>) {
         let mut head = Vec::new();
         head.put_bool(self.identity.is_some());
         if let Some(identity) = self.identity {
@@ -57,12 +65,11 @@ impl Adjudicator {
 
         let parts = head.len().div_ceil(PART);
         let outcomes = self.outcomes.len() * 20 + (1 << 16);
-        let mut out = Vec::with_capacity(head.len() + outcomes + (64 << self.window.log2()));
-        envelope::seal_into(&mut out, TAG, VERSION, &(parts as u32).to_le_bytes());
-        head.chunks(PART).for_each(|part| envelope::seal_into(&mut out, TAG, VERSION, part));
-        self.outcomes.encode(&mut out);
-        self.window.encode(&mut out);
-        out
+        out.reserve(head.len() + outcomes + (64 << self.window.log2()));
+        envelope::seal_into(out, TAG, VERSION, &(parts as u32).to_le_bytes());
+        head.chunks(PART).for_each(|part| envelope::seal_into(out, TAG, VERSION, part));
+        self.outcomes.encode(out);
+        self.window.encode(out);
     }
 
     /// Reads what [`Adjudicator::encode_checkpoint`] wrote.

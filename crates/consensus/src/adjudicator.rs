@@ -31,7 +31,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -45,9 +44,6 @@ pub enum OpenError {
     #[error("cannot open the adjudicator: {0}")]
     Failed(#[from] io::Error),
 }
-
-/// How long a caller waits for a term that this node has won to begin.
-const TERM_BEGINS_WITHIN: Duration = Duration::from_secs(2);
 
 /// A running node of the adjudicator's group. Clones are handles to the same node.
 ///
@@ -255,28 +251,6 @@ impl Adjudicator {
         self.call(command).await
     }
 
-    /// The way to the leader's task, if this node leads.
-    async fn leading(&self) -> Result<mpsc::Sender<Event>, AdjudicatorError> {
-        let shared = &self.inner.shared;
-        if let Some(events) = &*shared.leading.borrow() {
-            return Ok(events.clone());
-        }
-        shared.alive()?;
-        if !shared.leadership.borrow().is_this {
-            return Err(shared.not_leader());
-        }
-        // Elected a moment ago: the term begins when its first entry is applied.
-        let mut leading = shared.leading.subscribe();
-        let mut leadership = shared.leadership.subscribe();
-        let begun = tokio::time::timeout(TERM_BEGINS_WITHIN, async {
-            tokio::select! {
-                begun = leading.wait_for(Option::is_some) => begun.ok().and_then(|events| events.clone()),
-                _ = leadership.wait_for(|now| !now.is_this) => None,
-            }
-        });
-        begun.await.ok().flatten().ok_or_else(|| shared.not_leader())
-    }
-
     /// Makes sure that this node leads and has applied everything that was acknowledged before this call, so that its
     /// state is not an old one. Callers that wait at the same time share one round of the group.
     async fn confirm_leadership(&self) -> Result<(), AdjudicatorError> {
@@ -287,7 +261,7 @@ impl Adjudicator {
             return Ok(());
         }
         if shared.leading.borrow().is_none() {
-            self.leading().await?;
+            self.inner.shared.leading().await?;
         }
         let (node, shared) = (node.clone(), shared.clone());
         rounds.join(move || confirm(node, shared)).await
@@ -313,7 +287,7 @@ impl Adjudicator {
             Command::GrantFrontend { .. } | Command::Resolve(_) => self.inner.shared.room_for_little()?,
             _ => self.inner.shared.room()?,
         }
-        let events = self.leading().await?;
+        let events = self.inner.shared.leading().await?;
         let (reply, answer) = oneshot::channel();
         let event = Event::Propose(command, reply);
         events.send(event).await.map_err(|_| self.stopped())?;
@@ -342,7 +316,7 @@ impl Adjudicator {
     }
 
     async fn commit_encoded(&self, footprint: EncodedFootprint) -> Result<Decision, AdjudicatorError> {
-        let events = self.leading().await?;
+        let events = self.inner.shared.leading().await?;
         {
             let state = self.inner.node.read();
             if let Some(mut decision) = state.core.refuse_early(&footprint.view()) {
@@ -378,7 +352,7 @@ impl Adjudicator {
     /// chance.
     async fn commit_frame(&self, footprints: Vec<Bytes>) -> Vec<Result<Decision, AdjudicatorError>> {
         let mut answers: Vec<Result<Decision, AdjudicatorError>> = Vec::with_capacity(footprints.len());
-        let events = match self.leading().await {
+        let events = match self.inner.shared.leading().await {
             Ok(events) => events,
             Err(error) => {
                 answers.resize(footprints.len(), Err(error));
@@ -481,7 +455,7 @@ impl Adjudicator {
         strength: LockStrength,
         wait: LockWait,
     ) -> Result<Reserved, AdjudicatorError> {
-        self.leading().await?;
+        self.inner.shared.leading().await?;
         let shared = &self.inner.shared;
         let (wanted, waiting) = {
             let mut locks = shared.locks();

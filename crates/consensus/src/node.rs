@@ -25,6 +25,8 @@ use tokio::sync::{mpsc, watch};
 
 /// A log as long as the retention bound is replayed well within this.
 const RECOVERY: Duration = Duration::from_secs(300);
+/// How long a caller waits for a term that this node has won to begin.
+const TERM_BEGINS_WITHIN: Duration = Duration::from_secs(2);
 
 pub type Raft = openraft::Raft<Types, Machine<State>>;
 
@@ -148,8 +150,7 @@ impl Node {
         self.wal.failure().map_or_else(|| fatal.to_string(), |failure| failure.to_string())
     }
 
-    /// Makes the candidate the base once every replica that counts has persisted enough, and forgets the log
-    /// below it.
+    /// Makes the candidate the base once every replica that counts has persisted enough.
     pub async fn promote(&self) -> io::Result<()> {
         let Some(candidate) = self.files.candidate_index() else { return Ok(()) };
         let (captured, durable) = {
@@ -165,8 +166,18 @@ impl Node {
         if let Some(index) = promoted.await.map_err(io::Error::other)?? {
             self.base_bytes.store(captured.bytes_applied, Ordering::Relaxed);
             self.streams.forget(captured.streamed);
-            tracing::debug!(index, "the log below a checkpoint is purged");
-            self.raft.trigger().purge_log(index).await.map_err(io::Error::other)?;
+            tracing::debug!(index, "a checkpoint has become the base");
+        }
+        Ok(())
+    }
+
+    /// Has the log below the base purged. Asked again until it is: Raft purges only what it knows a checkpoint of, and
+    /// the file may be there before Raft has heard of it.
+    pub async fn forget_log(&self) -> io::Result<()> {
+        let Some(base) = self.files.base_index() else { return Ok(()) };
+        let purged = self.raft.metrics().borrow_watched().purged.map(|id| id.index);
+        if purged.is_none_or(|purged| purged < base) {
+            self.raft.trigger().purge_log(base).await.map_err(io::Error::other)?;
         }
         Ok(())
     }
@@ -258,6 +269,27 @@ impl Shared {
 
     pub fn locks(&self) -> MutexGuard<'_, Locks> {
         self.locks.lock().expect("no panic happens under this lock")
+    }
+
+    /// The way to the leader's task, if this node leads.
+    pub async fn leading(&self) -> Result<mpsc::Sender<Event>, AdjudicatorError> {
+        if let Some(events) = &*self.leading.borrow() {
+            return Ok(events.clone());
+        }
+        self.alive()?;
+        if !self.leadership.borrow().is_this {
+            return Err(self.not_leader());
+        }
+        // Elected a moment ago: the term begins when its first entry is applied.
+        let mut leading = self.leading.subscribe();
+        let mut leadership = self.leadership.subscribe();
+        let begun = tokio::time::timeout(TERM_BEGINS_WITHIN, async {
+            tokio::select! {
+                begun = leading.wait_for(Option::is_some) => begun.ok().and_then(|events| events.clone()),
+                _ = leadership.wait_for(|now| !now.is_this) => None,
+            }
+        });
+        begun.await.ok().flatten().ok_or_else(|| self.not_leader())
     }
 
     /// What a caller is told who asked the wrong node.

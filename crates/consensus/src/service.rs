@@ -99,9 +99,7 @@ impl RaftService {
     /// Takes what another node wants in the log about itself, if this node leads.
     async fn enter(&self, command: Command) -> Result<(), String> {
         let shared = self.shared.upgrade().ok_or("the adjudicator has stopped here")?;
-        // Bound first: the value in the channel must not stay locked while we wait.
-        let events = shared.leading.borrow().clone();
-        let events = events.ok_or_else(|| shared.not_leader().to_string())?;
+        let events = shared.leading().await.map_err(|error| error.to_string())?;
         match command {
             Command::SetNode { .. } => {
                 shared.room_for_little().map_err(|error| error.to_string())?;

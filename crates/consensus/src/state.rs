@@ -1,10 +1,10 @@
 //! What the log drives on every node: the adjudicator's core, and what goes with it.
 
 use crate::history::History;
-use crate::raft::Mind;
+use crate::raft::{Capture, Mind};
 use crate::streams::Streams;
 use assize_adjudicator::{Adjudicator, Applied, Command, Decisions, Explainer, Options, Reply};
-use assize_codec::{Put, Reader, envelope};
+use assize_codec::{Reader, envelope};
 use assize_model::LogIndex;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -107,7 +107,7 @@ impl Mind for State {
 
     fn apply_blank(&mut self, _index: u64) {}
 
-    fn checkpoint(&self) -> Vec<u8> {
+    fn capture(&self) -> Capture {
         {
             let mut captured = self.captured.lock().expect("no panic happens under this lock");
             captured.truncate(CAPTURED_MAX - 1);
@@ -117,13 +117,13 @@ impl Mind for State {
                 bytes_applied: self.bytes_applied,
             });
         }
-        let mut history = Vec::new();
-        self.history.encode(&mut history);
-        let core = self.core.encode_checkpoint();
-        let mut out = Vec::with_capacity(core.len() + history.len() + 64);
-        envelope::seal_into(&mut out, TAG, VERSION, &history);
-        out.put_slice(&core);
-        out
+        let (core, history) = (self.core.clone(), self.history.clone());
+        Box::new(move || {
+            let mut out = Vec::new();
+            envelope::seal_written(&mut out, TAG, VERSION, |out| history.encode(out));
+            core.encode_checkpoint_into(&mut out);
+            out
+        })
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), String> {

@@ -123,13 +123,14 @@ impl ConflictLog {
         list
     }
 
-    /// Winners of other frontends of which only the id is known: ask the other nodes for them.
-    pub fn unknown_winners(&self) -> Vec<String> {
+    /// Winners of other frontends of which only the id is known, of conflicts since a moment (microseconds since the
+    /// Unix epoch): ask the other nodes for them, before they forget.
+    pub fn unknown_winners(&self, since_micros: i64) -> Vec<String> {
         let kept = lock(&self.kept);
-        let (a, b) = kept.records.as_slices();
-        let mut unknown = unknown_winners(a);
-        unknown.extend(unknown_winners(b));
-        unknown
+        let late = kept.records.iter().rev().take_while(|record| record.at_micros >= since_micros);
+        let late: Vec<ConflictRecord> = late.filter(|record| record.winner.node == 0).cloned().collect();
+        drop(kept);
+        unknown_winners(&late)
     }
 
     /// Keeps what other nodes have told of winners.
@@ -259,7 +260,8 @@ mod tests {
         };
         assert_eq!(list[2].winner, known);
         assert_eq!((list[0].winner.node, list[1].winner.node), (0, 0));
-        assert_eq!(log.unknown_winners(), ["3.2.5", "4.1.5"]);
+        assert_eq!(log.unknown_winners(0), ["3.2.5", "4.1.5"]);
+        assert!(log.unknown_winners(1).is_empty());
         let told = ConflictSide { txn: "4.1.5".to_owned(), node: 2, ..known.clone() };
         log.complete(std::slice::from_ref(&told));
         assert_eq!(log.list(7)[1].winner, told);

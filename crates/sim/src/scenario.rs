@@ -196,7 +196,7 @@ impl Scenario {
             frontends: random.between(1, 3) as usize,
             clients: random.between(2, 6) as usize,
             fault_millis: random.between(8_000, 20_000),
-            quiet_millis: 32_000,
+            quiet_millis: 36_000,
             txns_max: 150,
             prepared: *random.pick(&[0, 300, 500, 800, 1000]),
             short_deadline: *random.pick(&[0, 300, 800]),

@@ -256,7 +256,8 @@ impl Shards {
         options.collect_pause = Duration::from_millis(pauses[(at + self.seed as usize) % pauses.len()]);
         options.compare_pause = Duration::from_millis(700);
         options.compare_versions_max = 40;
-        options.compare_retry_after = Duration::from_millis(1_500);
+        // Longer than what a follower of the adjudicator takes to hear of time that its leader has closed.
+        options.compare_retry_after = Duration::from_millis(4_000);
         options
     }
 

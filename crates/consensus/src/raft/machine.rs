@@ -13,7 +13,7 @@
 //! ```
 
 use super::record::Checkpoint;
-use super::{LogId, Mind, Payload, SnapshotMeta, StoredMembership, Types};
+use super::{Capture, LogId, Mind, Payload, SnapshotMeta, StoredMembership, Types};
 use crate::fs::{FileSystem, read_all, write_atomically};
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
@@ -162,11 +162,6 @@ impl<M: Mind> Machine<M> {
         self.membership = checkpoint.membership;
         Ok(())
     }
-
-    fn capture(&self) -> Checkpoint {
-        let state = self.mind.read().expect("a panic in the mind ends the node").checkpoint();
-        Checkpoint { last: self.last, membership: self.membership.clone(), state }
-    }
 }
 
 fn snapshot_of(checkpoint: &Checkpoint, bytes: Vec<u8>) -> SnapshotOf<Types, Image> {
@@ -185,7 +180,10 @@ pub fn checkpoint_meta(bytes: &[u8]) -> Result<SnapshotMeta, assize_codec::Decod
 
 /// Writes a captured state as a checkpoint.
 pub struct Builder {
-    captured: Checkpoint,
+    last: Option<LogId>,
+    membership: StoredMembership,
+    /// Until it is built.
+    state: Option<Capture>,
     files: CheckpointFiles,
 }
 
@@ -193,12 +191,17 @@ impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = Image;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, Image>, io::Error> {
-        let bytes = self.captured.encode();
-        let files = self.files.clone();
-        let index = self.captured.last.map_or(0, |last| last.index);
-        let written = tokio::task::spawn_blocking(move || files.add(index, &bytes).map(|()| bytes));
+        let state = self.state.take().ok_or_else(|| io::Error::other("a checkpoint is built once"))?;
+        let (last, membership, files) = (self.last, self.membership.clone(), self.files.clone());
+        let index = last.map_or(0, |last| last.index);
+        let written = tokio::task::spawn_blocking(move || {
+            let mut checkpoint = Checkpoint { last, membership, state: state() };
+            let bytes = checkpoint.encode();
+            checkpoint.state = Vec::new();
+            files.add(index, &bytes).map(|()| (checkpoint, bytes))
+        });
         match written.await.map_err(io::Error::other)? {
-            Ok(bytes) => Ok(snapshot_of(&self.captured, bytes)),
+            Ok((checkpoint, bytes)) => Ok(snapshot_of(&checkpoint, bytes)),
             // Raft stops at any error, but a checkpoint that finds no space is only late. One that is not newer
             // than what Raft knows already changes nothing there.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -255,7 +258,13 @@ impl<M: Mind> RaftStateMachine<Types> for Machine<M> {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { captured: self.capture(), files: self.files.clone() }
+        let state = self.mind.read().expect("a panic in the mind ends the node").capture();
+        Builder {
+            last: self.last,
+            membership: self.membership.clone(),
+            state: Some(state),
+            files: self.files.clone(),
+        }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Image) -> Result<(), io::Error> {

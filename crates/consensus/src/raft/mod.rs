@@ -25,6 +25,9 @@ pub(crate) use network::Network;
 use bytes::Bytes;
 use std::fmt;
 
+/// A captured state; called, it encodes itself.
+pub type Capture = Box<dyn FnOnce() -> Vec<u8> + Send + Sync>;
+
 /// The replicated state machine, as the log drives it.
 pub trait Mind: Send + Sync + 'static {
     /// What a proposer is told.
@@ -37,8 +40,8 @@ pub trait Mind: Send + Sync + 'static {
     /// Notes an entry without a command (a new leader's, a change of members).
     fn apply_blank(&mut self, index: u64);
 
-    /// The whole state, as bytes.
-    fn checkpoint(&self) -> Vec<u8>;
+    /// The whole state as it is now. Entries wait for this copy, and go on being applied while it is turned into bytes.
+    fn capture(&self) -> Capture;
 
     /// Replaces the whole state.
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), String>;

@@ -21,8 +21,9 @@ impl Mind for Scribe {
 
     fn apply_blank(&mut self, _index: u64) {}
 
-    fn checkpoint(&self) -> Vec<u8> {
-        self.0.clone()
+    fn capture(&self) -> Capture {
+        let copy = self.0.clone();
+        Box::new(move || copy)
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), String> {

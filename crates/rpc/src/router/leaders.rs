@@ -8,10 +8,15 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-/// A node that is asked whether it leads may take so long.
+/// Nodes that are asked whether they lead may take so long…
 const ASK_MAX: Duration = Duration::from_secs(1);
+/// … and, once one of them has answered, so much longer: a node that is gone must not keep us from asking the others again,
+/// one of which may be elected any moment.
+const ASK_REST: Duration = Duration::from_millis(100);
+/// Everybody is asked again no sooner, however many sessions want to know.
+const ASK_PAUSE: Duration = Duration::from_millis(10);
 
 /// This node's own adjudicator.
 #[derive(Clone)]
@@ -162,8 +167,14 @@ impl Leaders {
             return Ok(leader);
         }
         let term = self.book().term;
-        let node = self.ask_everybody().await?;
-        self.follow(term, node);
+        match self.ask_everybody().await {
+            Ok(node) => self.follow(term, node),
+            Err(why) => {
+                // With the lock held: whoever waits for it asks next.
+                tokio::time::sleep(ASK_PAUSE).await;
+                return Err(why);
+            }
+        }
         self.believed().ok_or_else(|| "the leader has just changed".into())
     }
 
@@ -173,21 +184,22 @@ impl Leaders {
         let mut asked: FuturesUnordered<_> = self
             .members()
             .into_iter()
-            .map(|node| async move { (node, timeout(ASK_MAX, self.client(node).begin()).await) })
+            .map(|node| async move { (node, self.client(node).begin().await) })
             .collect();
+        let mut deadline = Instant::now() + ASK_MAX;
         let mut hints: BTreeMap<NodeId, usize> = BTreeMap::new();
-        let mut why = "no adjudicator is known".to_owned();
-        while let Some((node, answer)) = asked.next().await {
+        let mut why = "no adjudicator has answered".to_owned();
+        while let Ok(Some((node, answer))) = timeout_at(deadline, asked.next()).await {
+            deadline = deadline.min(Instant::now() + ASK_REST);
             match answer {
-                Ok(Ok(_)) => return Ok(node),
-                Ok(Err(AdjudicatorError::NotLeader { leader })) => {
+                Ok(_) => return Ok(node),
+                Err(AdjudicatorError::NotLeader { leader }) => {
                     if let Some(leader) = leader {
                         *hints.entry(leader).or_default() += 1;
                     }
                     why = "the adjudicator's group has no leader".into();
                 }
-                Ok(Err(error)) => why = format!("{node}: {error}"),
-                Err(_) => why = format!("{node} did not answer"),
+                Err(error) => why = format!("{node}: {error}"),
             }
         }
         // It has just answered itself, or cannot be reached: then the next round shows.

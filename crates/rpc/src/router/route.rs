@@ -1,5 +1,6 @@
 //! [`AdjudicatorClient`] that goes to whichever node leads.
 
+use super::batch::{Batch, Decided};
 use super::begins::{self, Begins};
 use super::leaders::{Leader, Leaders};
 use super::retry::{Held, Next};
@@ -140,59 +141,24 @@ impl Inner {
         }
     }
 
-    /// Commits encoded footprints that are still undecided, all to one leader, until each has its answer.
-    async fn commit_all(&self, footprints: Vec<Bytes>) -> Vec<Result<Decision, AdjudicatorError>> {
+    /// Commits encoded footprints until each has its answer.
+    async fn commit_all(&self, footprints: Vec<Bytes>) -> Vec<Decided> {
         let RouterOptions { hold, attempt_max } = self.options;
         let mut held = Held::new(&self.leaders, hold, attempt_max);
-        let mut answers: Vec<Option<Result<Decision, AdjudicatorError>>> = vec![None; footprints.len()];
-        // An earlier attempt at this one may have been proposed.
-        let mut perhaps = vec![false; footprints.len()];
+        let mut batch = Batch::new(footprints);
         loop {
-            let open: Vec<usize> = (0..answers.len()).filter(|at| answers[*at].is_none()).collect();
-            if open.is_empty() {
-                break;
-            }
-            let given_up = match held.leader().await {
-                Ok(leader) => {
-                    self.tell(&leader);
-                    let sent = open.iter().map(|at| footprints[*at].clone()).collect();
-                    let attempt = timeout_at(held.attempt_until(), leader.client.commit_many(sent)).await;
-                    let lost = || vec![Err(AdjudicatorError::ReplyLost); open.len()];
-                    let mut failed = None;
-                    for (at, decided) in open.iter().zip(attempt.unwrap_or_else(|_| lost())) {
-                        match decided {
-                            Ok(decision) => answers[*at] = Some(Ok(decision)),
-                            Err(
-                                error @ (AdjudicatorError::Overloaded(_) | AdjudicatorError::DiskFull(_)),
-                            ) if !perhaps[*at] => answers[*at] = Some(Err(error)),
-                            Err(error) => {
-                                perhaps[*at] |= error == AdjudicatorError::ReplyLost;
-                                failed = Some(error);
-                            }
-                        }
-                    }
-                    match failed {
-                        None => continue,
-                        Some(error) => match held.failed(&leader, error).await {
-                            Next::Again => None,
-                            Next::Give(error) => Some(error),
-                        },
-                    }
-                }
-                Err(error) => Some(error),
+            let leader = match held.leader().await {
+                Ok(leader) => leader,
+                Err(error) => return batch.give_up(error),
             };
-            let Some(error) = given_up else { continue };
-            for at in open.into_iter().filter(|at| answers[*at].is_none()).collect::<Vec<_>>() {
-                answers[at] = Some(Err(match (perhaps[at], &error) {
-                    (true, _) => AdjudicatorError::ReplyLost,
-                    (false, AdjudicatorError::ReplyLost) => {
-                        AdjudicatorError::Unreachable("the adjudicator's leader was lost".into())
-                    }
-                    (false, error) => error.clone(),
-                }));
+            self.tell(&leader);
+            let attempt = leader.client.commit_many(batch.open());
+            let answers = timeout_at(held.attempt_until(), attempt).await;
+            let Some(error) = batch.learn(answers.ok()) else { return batch.into_decided() };
+            if let Next::Give(error) = held.failed(&leader, error).await {
+                return batch.give_up(error);
             }
         }
-        answers.into_iter().map(|answer| answer.expect("the loop ends when each has one")).collect()
     }
 
     /// Tells a leader what nobody waits for: acknowledgements, and to a new one the oldest snapshot.

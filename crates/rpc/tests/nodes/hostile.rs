@@ -2,10 +2,12 @@
 
 use crate::fixture::*;
 use assize_model::NodeId;
-use assize_ports::{Channel, PeerError, Peers};
+use assize_ports::{Channel, PeerError, Peers, Service};
 use assize_rpc::cert::{self, OperatorRole};
+use assize_rpc::frame::{self, Frame, Kind, PAYLOAD_MAX};
+use assize_rpc::handshake::{ClusterId, Hello, Lane};
 use assize_rpc::{ConnectError, Endpoint, Network, Security, Timing};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -120,6 +122,71 @@ async fn noise_is_turned_away_and_harms_nobody() {
         let mut answer = Vec::new();
         // Closed, or reset because not all of the noise was read.
         let _ = tokio::time::timeout(LONG, stream.read_to_end(&mut answer)).await.expect("not held open");
+    }
+    assert_eq!(one.ask(two.id, "after").await.unwrap(), "after");
+}
+
+/// A connection made by hand: the handshake of node 7, and what was answered.
+async fn by_hand(node: &Node, lane: Lane, version: u8) -> (TcpStream, Frame) {
+    let hello = Hello {
+        from: NodeId(7),
+        to: Some(node.id),
+        cluster: ClusterId::NONE,
+        service: Service::Operator,
+        lane,
+        release: "0.1.0".into(),
+        cluster_version: 1,
+    };
+    let mut hello = hello.encode();
+    hello[8] = version;
+    let mut bytes = Vec::new();
+    frame::put(&mut bytes, Kind::Hello, 0, &hello);
+    let mut stream = TcpStream::connect(&node.address).await.unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    let mut answer = BytesMut::new();
+    loop {
+        if let Some(frame) = frame::take(&mut answer, PAYLOAD_MAX).unwrap() {
+            return (stream, frame);
+        }
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "closed without an answer");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_another_protocol_is_told_so() {
+    let two = Node::plain(2).await;
+    let (_, refusal) = by_hand(&two, Lane::Calls, 9).await;
+    assert_eq!(refusal.kind, Kind::Refusal);
+    let reason = String::from_utf8(refusal.payload.to_vec()).unwrap();
+    assert!(reason.contains("version 9") && reason.contains("n2"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_talks_nonsense_after_the_handshake_loses_its_connection_alone() {
+    let one = Node::plain(1).await;
+    // Silence is borne for ever here: what closes the connection is the nonsense.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let security = Security::plain(listener.local_addr().unwrap(), false).unwrap();
+    let timing = Timing { silence_max: LONG * 10, ..Timing::default() };
+    let two = Node::start(2, listener, security, timing).await;
+    one.knows(&two);
+    let mut out_of_place = Vec::new();
+    frame::put(&mut out_of_place, Kind::Welcome, 3, b"");
+    let nonsense = [&b"\xff\xff\xff\x7f\x04"[..], &[0; 16], b"\x09\0\0\0\xee", &out_of_place];
+    for lane in [Lane::Calls, Lane::Channel] {
+        for nonsense in nonsense {
+            let (mut stream, welcome) = by_hand(&two, lane, 1).await;
+            assert_eq!(welcome.kind, Kind::Welcome);
+            let mut bytes = Vec::new();
+            if lane == Lane::Channel {
+                frame::put(&mut bytes, Kind::Message, 0, b"echo");
+            }
+            bytes.extend_from_slice(nonsense);
+            stream.write_all(&bytes).await.unwrap();
+            let mut rest = Vec::new();
+            let closed = tokio::time::timeout(LONG, stream.read_to_end(&mut rest)).await;
+            assert!(closed.is_ok(), "{lane:?} {nonsense:?}");
+        }
     }
     assert_eq!(one.ask(two.id, "after").await.unwrap(), "after");
 }

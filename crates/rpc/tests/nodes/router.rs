@@ -15,7 +15,7 @@ struct Cluster {
     fakes: Vec<Arc<Fake>>,
     nodes: Vec<Node>,
     router: Arc<Router>,
-    _here: Node,
+    here: Node,
 }
 
 async fn cluster(options: RouterOptions) -> Cluster {
@@ -31,7 +31,7 @@ async fn cluster(options: RouterOptions) -> Cluster {
     }
     let leaders = Leaders::new(None, here.network.clone(), nodes.iter().map(|node| node.id));
     let router = Arc::new(Router::new(leaders, options));
-    Cluster { group, fakes, nodes, router, _here: here }
+    Cluster { group, fakes, nodes, router, here }
 }
 
 /// Patience that outlasts a busy machine, and attempts that are given up soon.
@@ -92,6 +92,24 @@ async fn a_leader_that_is_none_any_more_and_does_not_know_is_left_alone() {
     let (decision, ()) = tokio::join!(router.commit(footprint(1)), elect);
     assert!(decision.unwrap().is_commit());
     assert_eq!(cluster.group.adjudicated.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_swallows_everything_keeps_nobody_from_finding_the_leader() {
+    let cluster = cluster(patient()).await;
+    cluster.router.begin().await.unwrap();
+    // Takes connections, and says nothing for ever.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    cluster.here.network.learn(NodeId(1), Some(silent.local_addr().unwrap().to_string()));
+    cluster.group.elect(None);
+    let router = cluster.router.clone();
+    let commits = tokio::spawn(async move {
+        futures_util::future::join_all((0..100).map(|n| router.commit(footprint(n)))).await
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    cluster.group.elect(Some(3));
+    assert!(commits.await.unwrap().iter().all(|decided| matches!(decided, Ok(Decision::Commit { .. }))));
+    assert_eq!(cluster.group.adjudicated.load(Ordering::SeqCst), 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

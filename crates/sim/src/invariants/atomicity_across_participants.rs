@@ -1,5 +1,5 @@
-//! Protocol §1, §11: after healing every replica of every shard shows exactly the committed writes: all of a transaction on
-//! all of its participants, or nothing on any.
+//! Protocol §1, §11: after healing every replica of every shard shows exactly what was committed at or below one timestamp: all
+//! of a transaction on all of its participants, or nothing on any.
 
 use super::Evidence;
 use crate::history::Violation;
@@ -13,7 +13,7 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Result<(), Violation> {
     let wrong = |what: String| Err(Violation::new("atomicity_across_participants", what));
     let placement = &evidence.placement;
     let mut data: BTreeMap<Key, Bytes> = BTreeMap::new();
-    for commit in evidence.by_timestamp() {
+    for commit in evidence.by_timestamp().into_iter().filter(|commit| commit.commit_ts <= outcome.at) {
         super::apply(&mut data, &commit.writes);
     }
     let mut expected: BTreeMap<ShardId, Vec<(Key, Bytes)>> = BTreeMap::new();

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const STATEMENT_SHOWN_MAX: usize = 64 << 10;
 /// Slow statements that are remembered.
 const SLOW_MAX: usize = 512;
+/// For how long after a conflict other nodes are asked who won; by then they have told, or have forgotten.
+const WINNERS_ASKED_MICROS: i64 = 10_000_000;
 /// Digests that a report tells of.
 const DIGESTS_TOLD_MAX: usize = 1000;
 
@@ -223,9 +225,10 @@ impl Registry {
         report
     }
 
-    /// Winners of this node's conflicts that ran on other nodes and have not been told yet.
+    /// Winners of this node's late conflicts that ran on other nodes and have not been told yet.
     pub fn unknown_winners(&self) -> Vec<String> {
-        self.memory.get().map_or_else(Vec::new, |memory| memory.conflicts.unknown_winners())
+        let Some(memory) = self.memory.get() else { return Vec::new() };
+        memory.conflicts.unknown_winners(memory.clock.now_micros().saturating_sub(WINNERS_ASKED_MICROS))
     }
 
     /// Keeps what other nodes have told of winners.
