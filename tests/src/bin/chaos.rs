@@ -27,8 +27,8 @@ struct Arguments {
     /// Number of nodes
     #[arg(long, default_value_t = 3)]
     nodes: u64,
-    /// Clients of each workload at each level
-    #[arg(long, default_value_t = 2)]
+    /// Clients of each workload at each level: as many as nodes, so that one is at every node
+    #[arg(long, default_value_t = 3)]
     clients: u64,
     /// Chooses keys, victims and moments
     #[arg(long, default_value_t = 1)]

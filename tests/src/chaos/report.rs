@@ -54,15 +54,34 @@ pub fn text(outcomes: &[Outcome]) -> String {
     out
 }
 
-/// The table for `docs/reliability.md`.
+/// The table for `docs/reliability.md`: one row a fault, over all its workloads.
 pub fn markdown(outcomes: &[Outcome]) -> String {
+    let head =
+        ["fault", "times", "committed", "conflicts", "unknown", "errors", "longest gap", "lost", "anomalies"];
     let mut out = String::new();
-    let _ = writeln!(out, "| {} |", HEAD.join(" | "));
-    let _ = writeln!(out, "|{}", "---|".repeat(HEAD.len()));
-    for row in rows(outcomes) {
-        let _ = writeln!(out, "| {} |", row.join(" | "));
+    let _ = writeln!(out, "| {} |", head.join(" | "));
+    let _ = writeln!(out, "|{}", "---|".repeat(head.len()));
+    for outcome in outcomes {
+        let _ = writeln!(out, "| {} |", sums(outcome).join(" | "));
     }
     out
+}
+
+fn sums(outcome: &Outcome) -> [String; 9] {
+    let verdicts = &outcome.verdicts;
+    let sum = |of: fn(&Verdict) -> u64| verdicts.iter().map(of).sum::<u64>().to_string();
+    let gap = verdicts.iter().map(|v| v.tally.longest_gap).max().unwrap_or_default();
+    [
+        format!("`{}`", outcome.fault.name()),
+        outcome.faults.to_string(),
+        sum(|v| v.tally.committed),
+        sum(|v| v.tally.conflicts),
+        sum(|v| v.tally.unknown),
+        sum(|v| v.tally.errors),
+        format!("{} ms", gap.as_millis()),
+        sum(|v| v.findings.lost),
+        sum(|v| v.findings.anomalies.len() as u64),
+    ]
 }
 
 fn rows(outcomes: &[Outcome]) -> Vec<[String; 11]> {
@@ -99,4 +118,33 @@ pub fn details(outcome: &Outcome) -> String {
         let _ = writeln!(out, "{fault}: everything is kept in {}", directory.display());
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::Findings;
+    use super::super::client::Tally;
+    use super::super::fault::Fault;
+    use super::super::workload::{Kind, Level};
+    use super::*;
+
+    #[test]
+    fn a_row_of_the_page_adds_up_its_workloads() {
+        let verdict = |committed, anomalies: usize| Verdict {
+            kind: Kind::Bank,
+            level: Level::Serializable,
+            tally: Tally { committed, ..Tally::default() },
+            findings: Findings { anomalies: vec![String::new(); anomalies], ..Findings::default() },
+        };
+        let outcome = Outcome {
+            fault: Fault::KillAll,
+            faults: 3,
+            verdicts: vec![verdict(5, 0), verdict(7, 2)],
+            troubles: Vec::new(),
+            directory: None,
+        };
+        assert!(!outcome.is_clean());
+        let page = markdown(&[outcome]);
+        assert!(page.ends_with("| `kill-all` | 3 | 12 | 0 | 0 | 0 | 0 ms | 0 | 2 |\n"), "{page}");
+    }
 }
