@@ -480,13 +480,14 @@ impl Outcomes {
             }
             match decision {
                 Decision::Commit { commit_ts } if commit_ts.0 == 0 || commit_ts.0 >> 63 == 1 => {
-                    Err(reader.bad("commit timestamp", commit_ts.0))
+                    return Err(reader.bad("commit timestamp", commit_ts.0));
                 }
                 Decision::Commit { commit_ts } => {
-                    Ok(outcomes.insert_commit(outcomes.find(txn), txn, *commit_ts))
+                    outcomes.insert_commit(outcomes.find(txn), txn, *commit_ts);
                 }
-                Decision::Abort { reason } => Ok(outcomes.insert_abort(txn, reason)),
+                Decision::Abort { reason } => outcomes.insert_abort(txn, reason),
             }
+            Ok(())
         };
         for _ in 0..reader.count(10)? {
             let _generation = reader.u64()?;

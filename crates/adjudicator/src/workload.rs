@@ -166,7 +166,7 @@ impl Generator {
         let random = self.random();
         let keys = self.workload.keys;
         match &self.zipf {
-            None => (u128::from(random) * u128::from(keys) >> 64) as u64,
+            None => ((u128::from(random) * u128::from(keys)) >> 64) as u64,
             Some(zipf) => zipf.rank(random).min(keys - 1),
         }
     }
