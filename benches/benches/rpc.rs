@@ -10,7 +10,9 @@ use assize_adjudicator::EncodedFootprint;
 use assize_model::*;
 use assize_ports::*;
 use assize_rpc::cert::{self, Authority};
-use assize_rpc::{AdjudicatorService, Endpoint, Network, RemoteAdjudicator, Security, Server, Services, TlsFiles};
+use assize_rpc::{
+    AdjudicatorService, Endpoint, Network, RemoteAdjudicator, Security, Server, Services, TlsFiles,
+};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -37,8 +39,11 @@ impl AdjudicatorClient for Null {
         never()
     }
     fn begin(&self) -> BoxFuture<'_, Result<Begun, AdjudicatorError>> {
-        let begun =
-            Begun { snapshot_ts: Timestamp(1), catalog_version: CatalogVersion(1), placement_epoch: Epoch(1) };
+        let begun = Begun {
+            snapshot_ts: Timestamp(1),
+            catalog_version: CatalogVersion(1),
+            placement_epoch: Epoch(1),
+        };
         Box::pin(std::future::ready(Ok(begun)))
     }
     fn commit(&self, _: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>> {
