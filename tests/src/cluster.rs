@@ -122,6 +122,7 @@ impl Cluster {
             Arc::new(Links::start(proxies.collect()))
         });
         let cluster = Cluster { directory, options, members, links, is_kept: false };
+        std::fs::write(cluster.token_path(), "a secret of this test\n").expect("a token can be written");
         for node in cluster.nodes() {
             cluster.write_config(node);
         }
@@ -403,6 +404,11 @@ impl Cluster {
         self.directory.path().join(format!("node-{node}.toml"))
     }
 
+    /// The secret that lets a node join.
+    fn token_path(&self) -> PathBuf {
+        self.directory.path().join("join-token")
+    }
+
     fn write_config(&self, node: u64) {
         let ports = self.ports(node);
         let mut text = String::new();
@@ -432,6 +438,7 @@ impl Cluster {
         } else {
             let _ = writeln!(text, "join = [\"1={}\", \"2={}\"]", address(1), address(2));
         }
+        let _ = writeln!(text, "join_token_file = \"{}\"", self.token_path().display());
         let _ = writeln!(
             text,
             "\n[peers]\nlisten = \"127.0.0.1:{}\"\nadvertise = \"{}\"",
