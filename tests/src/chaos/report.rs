@@ -130,11 +130,11 @@ mod tests {
 
     #[test]
     fn a_row_of_the_page_adds_up_its_workloads() {
-        let verdict = |committed, anomalies: usize| Verdict {
-            kind: Kind::Bank,
-            level: Level::Serializable,
-            tally: Tally { committed, ..Tally::default() },
-            findings: Findings { anomalies: vec![String::new(); anomalies], ..Findings::default() },
+        let verdict = |committed, anomalies: usize| {
+            let mut tally = Tally::default();
+            tally.committed = committed;
+            let findings = Findings { anomalies: vec![String::new(); anomalies], ..Findings::default() };
+            Verdict { kind: Kind::Bank, level: Level::Serializable, tally, findings }
         };
         let outcome = Outcome {
             fault: Fault::KillAll,
