@@ -46,7 +46,7 @@ impl Place {
 enum Waiting {
     Prepare(Asker),
     Read { asker: Asker, part: usize, asked: Asked, snapshot_ts: Timestamp, epoch: Epoch },
-    Newest { asker: Asker, part: usize, asked: Asked },
+    Newest { asker: Asker, part: usize, asked: Asked, epoch: Epoch },
 }
 
 /// What becomes of a place.
@@ -352,7 +352,7 @@ impl Shards {
             }
             Message::AskNewest { asker, part, asked, at_least, epoch } => {
                 let request = net.request();
-                self.hosts[at].waiting.insert(request, Waiting::Newest { asker, part, asked });
+                self.hosts[at].waiting.insert(request, Waiting::Newest { asker, part, asked, epoch });
                 Heard::ReadAsked { request, snapshot_ts: at_least, epoch: Some(epoch) }
             }
             Message::AskIntent { from, txn } => Heard::IntentAsked { from: Place::of(from).replica, txn },
@@ -591,12 +591,15 @@ impl Shards {
                 let rows = rows.map_err(|_| ReadRefusal::Unavailable);
                 (asker, Message::Rows { asker, part, rows })
             }
-            Waiting::Newest { asker, part, asked } => {
+            Waiting::Newest { asker, part, asked, epoch } => {
+                // What it says holds up to where it stands now, and so must the placement by which it was asked.
+                let is_placed = host.replica.as_ref().and_then(Replica::store).is_some_and(|s| s.epoch() == epoch);
                 let newest = match asked {
                     Asked::Key(key) => reader.newest_commit(&key),
                     Asked::Range(range) => reader.newest_commit_in(&range),
                 };
-                let newest = newest.ok().map(|newest| Newest { newest, as_of: reader.closed_ts() });
+                let newest = newest.ok().filter(|_| is_placed);
+                let newest = newest.map(|newest| Newest { newest, as_of: reader.closed_ts() });
                 (asker, Message::NewestIs { asker, part, newest })
             }
         };

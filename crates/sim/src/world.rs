@@ -15,6 +15,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// At the end replicas are compared at a timestamp from so long ago.
 const SETTLING_MILLIS: u64 = 6_000;
 
+/// A damaged row may be found at any time, and whoever holds it is rebuilt then: the end waits so long for a rebuild that has
+/// begun, and for the deadlines of intents that it holds up. What is not done by then never will be.
+const PATIENCE_MILLIS: u64 = 60_000;
+
 /// When the last marks are set: afterwards nothing happens but that everybody gets there.
 pub(crate) fn settles_at(scenario: &Scenario) -> u64 {
     scenario.fault_millis + scenario.quiet_millis - SETTLING_MILLIS
@@ -89,9 +93,17 @@ pub fn play(scenario: &Scenario) -> Outcome {
         world.net.after(500, Event::Stroke);
     }
     world.net.after(scenario.fault_millis, Event::Heal);
-    let end = scenario.fault_millis + scenario.quiet_millis;
+    let quiet_ends = scenario.fault_millis + scenario.quiet_millis;
+    let mut end = quiet_ends;
     let mut at = None;
-    while let Some(event) = world.net.next(end) {
+    loop {
+        let Some(event) = world.net.next(end) else {
+            if end >= quiet_ends + PATIENCE_MILLIS || world.is_settled() {
+                break;
+            }
+            end += SETTLING_MILLIS;
+            continue;
+        };
         world.happen(event);
         if world.net.now >= settles_at(scenario) {
             at.get_or_insert(world.adjudicators.state().begin().snapshot_ts);
@@ -143,6 +155,15 @@ impl World {
                 net.after(50, Event::Elect);
             }
         }
+    }
+
+    /// Whether every replica follows its stream, and nothing is in doubt.
+    fn is_settled(&mut self) -> bool {
+        self.shards.heed(self.adjudicators.state().placement());
+        let shards = &self.shards;
+        shards.all_configured().into_iter().all(|place| {
+            shards.store(place).is_some_and(|store| store.intents().all(|(_, is_decided)| is_decided))
+        })
     }
 
     /// The crash that the matrix asked for.

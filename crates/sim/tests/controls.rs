@@ -175,6 +175,8 @@ fn writes_routed_by_an_old_placement_break_something() {
         "a_snapshot_reads_the_same_until_gc",
         // A shard that is asked what the window has forgotten does not know what went elsewhere.
         "the_first_committer_wins",
+        // What went elsewhere is missing on whoever was made from a checkpoint since.
+        "replicas_agree_at_equal_snapshots",
     ];
     must_break(200, &expected, |scenario| {
         scenario.faults.split = 30;
@@ -231,20 +233,6 @@ fn a_low_water_mark_that_does_not_wait_for_moved_slots_breaks_something() {
         slots_move(scenario);
         scenario.faults.replica_crash = 30;
         scenario.without = Rules::only(Rule::SlotsArriveFirst);
-    });
-}
-
-#[test]
-fn forgetting_intents_without_raising_the_epoch_breaks_something() {
-    let expected = ["no_intent_deleted_before_its_version_is_durable_everywhere"];
-    must_break(600, &expected, |scenario| {
-        scenario.prepared = 1000;
-        scenario.faults.damage = 0;
-        scenario.faults.disk_loss = 40;
-        scenario.faults.partition = 20;
-        scenario.faults.loss = 60;
-        scenario.faults.stroke_millis = 300;
-        scenario.without_in_replica.insert(assize_replica::Rule::EpochBeforeForgetting);
     });
 }
 
