@@ -3,6 +3,8 @@
 //! `cargo bench -p assize-consensus --bench group` prints what each of these does in a second: begins that are confirmed by a quorum,
 //! transactions in frames of 64, and how long the group is without a leader when the leader's power is cut.
 
+#![allow(clippy::disallowed_methods)] // A bench has a clock.
+
 use assize_adjudicator::EncodedFootprint;
 use assize_consensus::memory_peers::MemoryNetwork;
 use assize_consensus::{Adjudicator, Founding, Options};
