@@ -644,11 +644,8 @@ async fn a_checkpoint_that_was_cut_off_goes_on_where_it_stood_and_a_damaged_one_
     let group = Group::found().await;
     let leader = group.leader().await;
     let to = ALL.into_iter().find(|node| *node != leader).unwrap();
-    let vote = {
-        let metrics = group.node(leader).inner.node.raft.metrics();
-        let vote = openraft::async_runtime::WatchReceiver::borrow_watched(&metrics).vote;
-        vote
-    };
+    let metrics = group.node(leader).inner.node.raft.metrics();
+    let vote = openraft::async_runtime::WatchReceiver::borrow_watched(&metrics).vote;
     let hello = Hello::Checkpoint(Offer { vote, last: None, len: 10, crc: 0 }).encode();
     let peers = group.net.peers(leader);
     peers.learn(to, Some(address(to)));
