@@ -12,6 +12,7 @@ use assize_sql::Statement;
 use assize_values::Value;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -288,6 +289,7 @@ pub struct Cluster {
     pub network: Arc<Network>,
     directory: tempfile::TempDir,
     stops: Mutex<BTreeMap<NodeId, watch::Sender<bool>>>,
+    frontends: AtomicU64,
 }
 
 impl Cluster {
@@ -301,6 +303,7 @@ impl Cluster {
             network: Arc::default(),
             directory: tempfile::tempdir().unwrap(),
             stops: Mutex::default(),
+            frontends: AtomicU64::new(1),
         };
         for node in 1..=nodes {
             cluster.open(NodeId(node)).await;
@@ -397,7 +400,8 @@ impl Cluster {
         });
         // Its own node is found over the network too: a frontend outlives what a test does to its node.
         let directory = Directory::new(node, None, remote, &placement);
-        let name = format!("frontend {}", node.0 * 2 + u64::from(mode == Mode::Inline));
+        // Each is a frontend of its own: two of one name would share their transactions' ids.
+        let name = format!("frontend {}", self.frontends.fetch_add(1, Ordering::Relaxed));
         let identity = self.adjudicator.register(&name, 1).await.unwrap();
         let inline_bytes_max = if mode == Mode::Inline { 16 << 10 } else { 0 };
         let services = Arc::new(Services::new(
