@@ -1,5 +1,7 @@
 //! Conflicts, explained: what a client is told, what SHOW and INFORMATION_SCHEMA keep of it, over real connections.
 
+#![allow(clippy::disallowed_methods)] // Waits for real processes.
+
 use assize_tests::{Assize, wait_for};
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder, Row};

@@ -172,7 +172,7 @@ impl Client {
         self.tally.committed += 1;
         self.tally.commits.push(self.board.began.elapsed());
         let count = self.board.nodes[open.node].2.load(Ordering::SeqCst);
-        if count % 2 == 0 {
+        if count.is_multiple_of(2) {
             open.mark = count;
         }
         self.open = Some(open);
