@@ -501,7 +501,7 @@ impl Config {
             nodes.push(NodeId(self.node.id));
         }
         let most = nodes.len().min(self.shard.replicas as usize);
-        let replicas = if most % 2 == 0 { most - 1 } else { most };
+        let replicas = if most.is_multiple_of(2) { most - 1 } else { most };
         let mut placement = Placement::even(self.shard.count, nodes[0]);
         for (turn, shard) in placement.shards.values_mut().enumerate() {
             let chosen = (0..replicas).map(|n| nodes[(turn + n) % nodes.len()]);

@@ -593,7 +593,8 @@ impl Shards {
             }
             Waiting::Newest { asker, part, asked, epoch } => {
                 // What it says holds up to where it stands now, and so must the placement by which it was asked.
-                let is_placed = host.replica.as_ref().and_then(Replica::store).is_some_and(|s| s.epoch() == epoch);
+                let is_placed =
+                    host.replica.as_ref().and_then(Replica::store).is_some_and(|s| s.epoch() == epoch);
                 let newest = match asked {
                     Asked::Key(key) => reader.newest_commit(&key),
                     Asked::Range(range) => reader.newest_commit_in(&range),

@@ -19,6 +19,9 @@ pub(crate) struct Replacing {
     joined: Option<LogIndex>,
 }
 
+/// What a stroke does to the world.
+type Blow = fn(&mut World);
+
 impl World {
     /// Something goes wrong, or somebody does something.
     pub fn stroke(&mut self) {
@@ -28,7 +31,7 @@ impl World {
         let wait = self.net.random.between(1, self.scenario.faults.stroke_millis);
         self.net.after(wait, Event::Stroke);
         let f = &self.scenario.faults;
-        let weights: [(u64, fn(&mut World)); 14] = [
+        let weights: [(u64, Blow); 14] = [
             (f.leader_change, World::change_leader),
             (f.adjudicator_crash, World::crash_node),
             (f.replica_crash, World::crash_replica),
@@ -244,7 +247,10 @@ impl World {
     fn replace_one(&mut self, shard: ShardId) {
         let state = self.adjudicators.state();
         let (applied, placement) = (state.applied(), state.placement());
-        let Some(part) = placement.shards.get(&shard) else { return drop(self.replacing.remove(&shard)) };
+        let Some(part) = placement.shards.get(&shard) else {
+            self.replacing.remove(&shard);
+            return;
+        };
         let mut replicas = part.replicas.clone();
         let of_shard = state.replicas().iter().filter(|((s, _), _)| *s == shard).map(|(_, state)| state);
         let durable = of_shard.filter(|state| state.counts).map(|state| state.durable.index).min();
