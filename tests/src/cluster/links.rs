@@ -200,6 +200,9 @@ mod tests {
     use super::*;
     use crate::cluster::free_port;
 
+    const LONG: Duration = Duration::from_secs(30);
+    const SHORT: Duration = Duration::from_millis(300);
+
     /// An echo server behind a link; this process is both node 1 and, by its socket, the caller.
     fn echo() -> (Links, TcpStream) {
         let (advertised, peers) = (free_port(), free_port());
@@ -217,8 +220,9 @@ mod tests {
         (links, stream)
     }
 
-    fn answers(stream: &mut TcpStream) -> bool {
-        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    /// Long enough for any machine where an answer is due, short where none is.
+    fn answers(stream: &mut TcpStream, within: Duration) -> bool {
+        stream.set_read_timeout(Some(within)).unwrap();
         stream.read(&mut [0; 16]).is_ok_and(|read| read > 0)
     }
 
@@ -226,16 +230,16 @@ mod tests {
     fn a_blocked_direction_keeps_bytes_back_until_it_is_healed() {
         let (links, mut stream) = echo();
         stream.write_all(b"a").unwrap();
-        assert!(answers(&mut stream));
+        assert!(answers(&mut stream, LONG));
         for blocked in [(1, 2), (2, 1)] {
             links.set(blocked.0, blocked.1, Rule::Block);
             stream.write_all(b"b").unwrap();
-            assert!(!answers(&mut stream), "{blocked:?} is blocked");
+            assert!(!answers(&mut stream, SHORT), "{blocked:?} is blocked");
             links.heal();
-            assert!(answers(&mut stream), "{blocked:?} is healed");
+            assert!(answers(&mut stream, LONG), "{blocked:?} is healed");
         }
         links.set(3, 2, Rule::Block);
         stream.write_all(b"c").unwrap();
-        assert!(answers(&mut stream), "another node's link is not ours");
+        assert!(answers(&mut stream, LONG), "another node's link is not ours");
     }
 }
