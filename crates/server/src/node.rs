@@ -40,7 +40,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 /// How often gauges are brought up to date.
@@ -213,11 +213,21 @@ pub async fn start(
     } else {
         None
     };
-    if let Some(net) = opened {
-        join_network(net, &local, config, &mut tasks, &stopped)?;
-    }
+    let known = match opened {
+        Some(net) => Some(join_network(net, &local, config, &mut tasks, &stopped)?),
+        None => None,
+    };
     let way = Way::new(config, &local)?;
     let placement = way.first_placement(&local).await?;
+    if let Some(known) = known {
+        // Before the log has this node it serves nobody: it may have been refused.
+        let failed = first_failure(adjudicator.as_ref(), None);
+        tokio::select! {
+            // An error means that the node is stopping.
+            _ = known => {}
+            why = failed => return Err(anyhow::anyhow!("{why}").into()),
+        }
+    }
 
     let host = if config.performs(Role::Shard) {
         let host = roles::shard::open(config, &placement, &way, peers.clone()).await?;
@@ -385,14 +395,14 @@ impl Way {
     }
 }
 
-/// Offers what the node has to the others, listens, and tells them where it is.
+/// Offers what the node has to the others, listens, and tells them where it is. Completes when the log has it.
 fn join_network(
     net: Net,
     local: &Arc<Local>,
     config: &Config,
     tasks: &mut JoinSet<()>,
     stopped: &watch::Receiver<bool>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<oneshot::Receiver<()>> {
     let Net { network, services, server } = net;
     services.offer(Service::Operator, OperatorService::new(local.clone()));
     if let Some(adjudicator) = local.adjudicator.get() {
@@ -411,14 +421,16 @@ fn join_network(
     let seeds: Vec<NodeId> = seeds.map(|(node, _)| node).filter(|node| *node != local.node).collect();
     let told = local.clone();
     let until = until(stopped.clone());
+    let (tell, known) = oneshot::channel();
     tasks.spawn(async move {
         let greet = announce::greet(told, seeds, move |cluster| network.set_cluster(ClusterId(cluster)));
         tokio::select! {
-            () = greet => {}
+            // Nobody waits for it if the node could not start.
+            () = greet => drop(tell.send(())),
             () = until => {}
         }
     });
-    Ok(())
+    Ok(known)
 }
 
 async fn serve_http(

@@ -39,30 +39,41 @@ pub async fn greet(local: Arc<Local>, seeds: Vec<NodeId>, joined: impl Fn(u128))
     }
 }
 
+/// Why nobody has taken the node in: a refusal says more than that somebody else could not be asked.
+struct Failure(ClusterError);
+
+impl Failure {
+    fn or(&mut self, error: ClusterError) {
+        if !matches!(self.0, ClusterError::Refused(_)) {
+            self.0 = error;
+        }
+    }
+}
+
 /// Greets whoever may know the leader, this node's own adjudicator first.
 async fn round(local: &Arc<Local>, seeds: &[NodeId]) -> Result<u128, ClusterError> {
     let question = Question::Hello {
         record: local.facts.record().into(),
         token: local.facts.token.as_ref().map(|token| token.secret().to_owned()),
     };
-    let mut failure = ClusterError::Unavailable("nobody could be asked".into());
+    let mut failure = Failure(ClusterError::Unavailable("nobody could be asked".into()));
     if local.leader().is_some() {
         match local.answer(&question).await {
             Answer::Welcome { cluster } if cluster != 0 => return Ok(cluster),
-            Answer::Failed(error) => failure = error,
+            Answer::Failed(error) => failure.or(error),
             _ => {}
         }
     }
-    let Some(peers) = &local.peers else { return Err(failure) };
+    let Some(peers) = &local.peers else { return Err(failure.0) };
     for seed in seeds {
         let answer = peers.call(*seed, Service::Operator, words::encode(&question), ANSWER_MAX).await;
         match answer.map(|bytes| words::decode(&bytes)) {
             Ok(Ok(Answer::Welcome { cluster })) if cluster != 0 => return Ok(cluster),
-            Ok(Ok(Answer::Failed(error))) => failure = error,
+            Ok(Ok(Answer::Failed(error))) => failure.or(error),
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => failure = ClusterError::Internal(error),
-            Err(error) => failure = ClusterError::Unavailable(error.to_string()),
+            Ok(Err(error)) => failure.or(ClusterError::Internal(error)),
+            Err(error) => failure.or(ClusterError::Unavailable(error.to_string())),
         }
     }
-    Err(failure)
+    Err(failure.0)
 }
