@@ -18,6 +18,7 @@
 use crate::housekeeping::HOUSEKEEPING;
 use crate::locks::LockTable;
 use crate::node::{Node, Shared};
+use crate::outstanding::Outstanding;
 use crate::raft::Proposal;
 use crate::state::Answer;
 use crate::terms::{Leadership, ended};
@@ -29,7 +30,7 @@ use assize_model::{
 };
 use assize_ports::AdjudicatorError;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -50,9 +51,9 @@ const CLOSE_STEP_IDLE: Duration = Duration::from_secs(30);
 /// For this long after the last batch time counts as waited for: outcomes are held and intents may lie about until
 /// their deadlines have passed.
 const BUSY_FOR: Duration = Duration::from_secs(30);
-/// Outcomes of one frontend that it has not acknowledged; beyond that the oldest are taken as acknowledged, so
-/// that they leave memory at their deadline.
-const UNACKNOWLEDGED_MAX: usize = 1 << 20;
+/// So many numbers of a frontend's life, back from the newest, may be unacknowledged; older ones are taken as acknowledged,
+/// so that their outcomes leave memory at their deadline.
+const UNACKNOWLEDGED_MAX: u64 = 1 << 20;
 
 /// What a decision is awaited through.
 pub type CommitReply = oneshot::Sender<Result<Decision, AdjudicatorError>>;
@@ -144,9 +145,7 @@ struct FrontendReport {
 /// Sequence numbers of one frontend's life: decided, and not yet acknowledged.
 #[derive(Default)]
 struct Unacknowledged {
-    outstanding: BTreeSet<u64>,
-    /// One above the highest number seen.
-    next: u64,
+    outstanding: Outstanding,
     /// What the log says already.
     below: u64,
 }
@@ -254,7 +253,7 @@ impl Leader {
                 for txn in txns {
                     let life = (txn.frontend(), txn.frontend_epoch());
                     if let Some(unacknowledged) = self.unacknowledged.get_mut(&life) {
-                        unacknowledged.outstanding.remove(&txn.sequence());
+                        unacknowledged.outstanding.remove(txn.sequence());
                     }
                 }
             }
@@ -324,11 +323,7 @@ impl Leader {
     fn note_unacknowledged(&mut self, txn: TxnId) {
         let life = (txn.frontend(), txn.frontend_epoch());
         let unacknowledged = self.unacknowledged.entry(life).or_default();
-        unacknowledged.outstanding.insert(txn.sequence());
-        if unacknowledged.outstanding.len() > UNACKNOWLEDGED_MAX {
-            unacknowledged.outstanding.pop_first();
-        }
-        unacknowledged.next = unacknowledged.next.max(txn.sequence() + 1);
+        unacknowledged.outstanding.insert(txn.sequence(), UNACKNOWLEDGED_MAX);
     }
 
     async fn propose(&mut self, command: Command, waiting: Waiting) {
@@ -475,7 +470,7 @@ impl Leader {
     fn acknowledge(&mut self, commands: &mut Vec<Command>) {
         let mut acknowledged = Vec::new();
         for ((frontend, epoch), numbers) in &mut self.unacknowledged {
-            let below = numbers.outstanding.first().copied().unwrap_or(numbers.next);
+            let below = numbers.outstanding.below();
             if below > numbers.below {
                 numbers.below = below;
                 acknowledged.push(Acknowledgement { frontend: *frontend, epoch: *epoch, below });

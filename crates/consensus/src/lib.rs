@@ -47,6 +47,7 @@ mod membership;
 pub mod memory_peers;
 mod node;
 mod options;
+mod outstanding;
 mod placement;
 mod raft;
 mod service;
