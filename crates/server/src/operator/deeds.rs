@@ -120,20 +120,24 @@ impl Local {
                 Ok(done(format!("node {node} votes")))
             }
             Action::RemoveMember { node, force } => {
-                let record = known(node)?;
-                let held = self.replicas_on(record.node);
+                // A founder that never came up is a member without a record.
+                let member = NodeId(node);
+                if !status.voters.contains(&member) && !status.learners.contains(&member) {
+                    known(node)?;
+                }
+                let held = self.replicas_on(member);
                 if held > 0 && !force {
                     let text = format!(
                         "node {node} holds {held} replicas: move them first, or force it if the node is lost"
                     );
                     return Err(ClusterError::Refused(text));
                 }
-                if record.node == self.node {
+                if member == self.node {
                     let text = format!("node {node} leads: transfer leadership first");
                     return Err(ClusterError::Refused(text));
                 }
                 if !validate_only {
-                    adjudicator.remove(record.node).await.map_err(membership_error)?;
+                    adjudicator.remove(member).await.map_err(membership_error)?;
                 }
                 Ok(done(format!("node {node} is no longer a member")))
             }
