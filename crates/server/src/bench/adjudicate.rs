@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// Frames on their way to the leader at a time, when as much as possible is asked for.
-const FRAMES_IN_FLIGHT: usize = 64;
+const FRAMES_IN_FLIGHT: usize = 128;
 /// Messages of one transaction on their way at a time.
 const SINGLES_IN_FLIGHT: usize = 4096;
 /// Callers that ask for snapshots at the same time.
