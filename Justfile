@@ -60,6 +60,7 @@ verify: deny
 # Licences, duplicate and banned crates.
 deny:
     command -v cargo-deny >/dev/null || cargo install --quiet --locked --root "{{cache}}/tools" cargo-deny@0.20.2
+    cargo fetch --locked --quiet # what other platforms need is looked at as well
     cargo deny --offline check bans licenses sources
 
 # Format and apply what clippy can fix by itself.
