@@ -283,6 +283,35 @@ async fn when_the_leader_dies_another_leads_and_nothing_acknowledged_is_lost() {
     );
 }
 
+/// A commit needs a majority, and that may be everybody but the leader. A leader that comes back without the end of its own
+/// log, and went on in its old term, would write something else in its place under the same log id.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_lost_the_end_of_its_log_does_not_go_on_in_its_old_term() {
+    let mut group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let mut committed = BTreeSet::from([frontend.commit(&group, "a").await.0.txn]);
+    let leader = group.leader().await;
+    group.disks[&leader].hang_syncs();
+    committed.insert(frontend.commit(&group, "b").await.0.txn);
+    // The leader goes last, so that nobody takes its place, and comes back first: were it still the leader, the others
+    // would follow it at once.
+    let mut order = ALL;
+    order.sort_by_key(|node| *node != leader);
+    for node in order.into_iter().rev() {
+        group.kill(node).await;
+    }
+    for node in order {
+        group.restart(node).await;
+    }
+    committed.insert(frontend.commit(&group, "c").await.0.txn);
+    group.agree(&ALL).await;
+    for node in ALL {
+        assert_eq!(all_commits(group.node(node)).await, committed, "{node} streams what was committed");
+    }
+    let compared = group.node(group.leader().await).verify_replicas().await.unwrap();
+    assert_eq!(compared.agreement(), Agreement::Equal);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_cut_off_answers_no_old_state_and_deposes_nobody_when_it_returns() {
     let group = Group::found().await;

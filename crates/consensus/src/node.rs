@@ -214,6 +214,9 @@ fn raft_config(options: &Options) -> io::Result<openraft::Config> {
         max_in_snapshot_log_to_keep: u64::MAX,
         // A learner may lose its disk and begin again; a voter that has lost its own is not admitted.
         allow_log_reversion: Some(true),
+        // A leader may have sent what its own disk did not have yet, and the others may have committed it. Coming back
+        // without it, and leading on in the same term, it would give other entries the log ids of those.
+        enable_leader_restore: Some(false),
         // A peer that comes back is served soon.
         backoff: "100ms 100ms 100ms".into(),
         ..openraft::Config::default()

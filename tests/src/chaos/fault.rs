@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// How long a leader is waited for before a fault strikes.
 const LEADER_LIMIT: Duration = Duration::from_secs(30);
+/// How long the leader's disk is late before everything is killed.
+const LATE_FOR: Duration = Duration::from_millis(500);
 /// What a delayed link adds.
 const LINK_DELAY: Duration = Duration::from_millis(50);
 
@@ -26,6 +28,9 @@ pub enum Fault {
     KillRandom,
     /// `kill -9` of all nodes at once.
     KillAll,
+    /// Every fsync of the leader takes 100 ms longer for a while, so that the others commit what it has not written; then
+    /// `kill -9` of all nodes at once.
+    KillAllLeaderLate,
     /// SIGSTOP of the leader.
     PauseLeader,
     /// SIGSTOP of any node.
@@ -57,12 +62,13 @@ pub struct Struck {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 15] = [
+    pub const ALL: [Fault; 16] = [
         Fault::None,
         Fault::KillLeader,
         Fault::KillFollower,
         Fault::KillRandom,
         Fault::KillAll,
+        Fault::KillAllLeaderLate,
         Fault::PauseLeader,
         Fault::PauseRandom,
         Fault::PartitionLeader,
@@ -83,6 +89,7 @@ impl Fault {
             Fault::KillFollower => "kill-follower",
             Fault::KillRandom => "kill-random",
             Fault::KillAll => "kill-all",
+            Fault::KillAllLeaderLate => "kill-all-leader-late",
             Fault::PauseLeader => "pause-leader",
             Fault::PauseRandom => "pause-random",
             Fault::PartitionLeader => "partition-leader",
@@ -101,7 +108,7 @@ impl Fault {
         Duration::from_millis(match self {
             Fault::None | Fault::RollingRestart => 0,
             Fault::KillLeader | Fault::KillFollower | Fault::KillRandom => 2_000,
-            Fault::KillAll => 200,
+            Fault::KillAll | Fault::KillAllLeaderLate => 200,
             Fault::ClockJump => 3_000,
             _ => 4_000,
         })
@@ -109,7 +116,7 @@ impl Fault {
 
     /// Whether it makes sense only with more than one node.
     pub fn needs_several(self) -> bool {
-        self == Fault::KillFollower || self.needs_links()
+        matches!(self, Fault::KillFollower | Fault::KillAllLeaderLate) || self.needs_links()
     }
 
     /// Whether peers must reach each other through proxies.
@@ -117,10 +124,15 @@ impl Fault {
         matches!(self, Fault::PartitionLeader | Fault::PartitionFollower | Fault::OneWay | Fault::SlowLinks)
     }
 
+    /// Whether the disks of the nodes must be able to misbehave.
+    fn needs_disks(self) -> bool {
+        matches!(self, Fault::SlowDisk | Fault::FullDisk | Fault::KillAllLeaderLate)
+    }
+
     /// Environment of the processes; see [`crate::cluster::Options::environment`].
     pub fn environment(self) -> Vec<(String, String)> {
         let pairs: &[(&str, &str)] = match self {
-            Fault::SlowDisk | Fault::FullDisk => &[
+            _ if self.needs_disks() => &[
                 ("LD_PRELOAD", "{dir}/fault.so"),
                 ("FAULT_DIR", "{dir}/node-{node}/"),
                 ("FAULT_SWITCH", "{dir}/disk-{node}"),
@@ -137,7 +149,7 @@ impl Fault {
     /// If there is no C compiler.
     pub fn prepare(self, directory: &Path, nodes: u64) {
         match self {
-            Fault::SlowDisk | Fault::FullDisk => {
+            _ if self.needs_disks() => {
                 compile("fault", directory);
                 (1..=nodes).for_each(|node| switch(directory, "disk", node, b"none"));
             }
@@ -153,7 +165,11 @@ impl Fault {
     pub fn inject(self, cluster: &mut Cluster, board: &Board, random: &mut Random) -> Result<Struck, String> {
         let nodes = cluster.nodes();
         let nodes = match self {
-            Fault::None | Fault::RollingRestart | Fault::KillAll | Fault::SlowLinks => nodes,
+            Fault::None
+            | Fault::RollingRestart
+            | Fault::KillAll
+            | Fault::KillAllLeaderLate
+            | Fault::SlowLinks => nodes,
             Fault::KillLeader | Fault::PauseLeader | Fault::PartitionLeader | Fault::OneWay => {
                 vec![leader(cluster)?]
             }
@@ -169,6 +185,11 @@ impl Fault {
         };
         if self.hurts_clients() {
             nodes.iter().for_each(|node| board.disturb(*node));
+        }
+        if self == Fault::KillAllLeaderLate {
+            let leader = leader(cluster)?;
+            switch(cluster.directory(), "disk", leader, b"late");
+            std::thread::sleep(LATE_FOR);
         }
         for node in &nodes {
             self.strike(cluster, board, *node, random)?;
@@ -195,9 +216,11 @@ impl Fault {
         let others = cluster.nodes();
         match self {
             Fault::None => {}
-            Fault::KillLeader | Fault::KillFollower | Fault::KillRandom | Fault::KillAll => {
-                cluster.kill(node)
-            }
+            Fault::KillLeader
+            | Fault::KillFollower
+            | Fault::KillRandom
+            | Fault::KillAll
+            | Fault::KillAllLeaderLate => cluster.kill(node),
             Fault::PauseLeader | Fault::PauseRandom => cluster.pause(node),
             Fault::PartitionLeader | Fault::PartitionFollower => cluster.links().isolate(node, &others),
             Fault::OneWay => {
@@ -236,7 +259,7 @@ impl Fault {
         for node in &struck.nodes {
             match self {
                 Fault::PauseLeader | Fault::PauseRandom => cluster.resume(*node),
-                Fault::SlowDisk | Fault::FullDisk => switch(cluster.directory(), "disk", *node, b"none"),
+                _ if self.needs_disks() => switch(cluster.directory(), "disk", *node, b"none"),
                 Fault::ClockJump => switch(cluster.directory(), "clock", *node, &0i64.to_ne_bytes()),
                 _ => {}
             }

@@ -3,12 +3,14 @@
 use super::{File, FileSystem};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// A directory in memory. Without faults it is a plain fast directory; with them it is a hostile disk.
 #[derive(Clone, Default)]
 pub struct Memory {
     state: Arc<Mutex<State>>,
+    /// Wakes syncs that hang.
+    woken: Arc<Condvar>,
 }
 
 /// What a power cut does to unsynced work.
@@ -37,6 +39,8 @@ struct State {
     dies_at: Option<u64>,
     /// The next sync fails.
     failing_syncs: u32,
+    /// Syncs do not come back.
+    syncs_hang: bool,
     /// Bytes that fit; `None`: unlimited.
     capacity: Option<u64>,
     /// Nobody will cut the power: no second copy of everything is kept.
@@ -73,6 +77,13 @@ impl Memory {
     pub fn die_after(&self, n: u64) {
         let mut state = self.lock();
         state.dies_at = Some(state.operations + n);
+        self.woken.notify_all();
+    }
+
+    /// Lets syncs of files that are in use hang, until the machine dies or the power is cut: what is written meanwhile can
+    /// be read, and nobody is told that it is durable.
+    pub fn hang_syncs(&self) {
+        self.lock().syncs_hang = true;
     }
 
     /// Makes the next `n` syncs fail, of files that are in use: those still being created (`….tmp`) may be synced by
@@ -140,6 +151,7 @@ impl Memory {
         state.files.retain(|id, _| named.contains(id));
         state.dies_at = None;
         state.failing_syncs = 0;
+        state.syncs_hang = false;
     }
 
     /// Flips a bit on the disk, as decay does.
@@ -277,8 +289,11 @@ impl File for MemoryFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.directory.lock();
-        state.operate()?;
         let is_in_use = state.names.iter().any(|(name, id)| *id == self.id && !name.ends_with(".tmp"));
+        while state.syncs_hang && is_in_use && state.dies_at.is_none() {
+            state = self.directory.woken.wait(state).expect("no panic happens under this lock");
+        }
+        state.operate()?;
         if state.failing_syncs > 0 && is_in_use {
             state.failing_syncs -= 1;
             return Err(io::Error::other("the disk refused to sync"));

@@ -128,9 +128,11 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
-        // It was written before the entries of its batch and may name one that was lost with them.
-        let next_index = self.wal.next_index();
-        Ok(self.meta().committed.filter(|committed| committed.index < next_index))
+        // It may name an entry that a crash has taken, or whose place an older one has: only the entry itself counts.
+        let Some(committed) = self.meta().committed else { return Ok(None) };
+        let is_here = (self.wal.first_index()..self.wal.next_index()).contains(&committed.index)
+            && self.entry(committed.index)?.log_id == committed;
+        Ok(is_here.then_some(committed))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> Result<(), io::Error>

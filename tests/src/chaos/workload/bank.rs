@@ -138,7 +138,15 @@ fn compare(
         }
     }
     if *balances != expected {
-        findings.anomaly("the balances are not what the transfers make of them".to_owned());
+        let differing: Vec<String> = expected
+            .iter()
+            .filter(|(id, balance)| balances.get(id) != Some(*balance))
+            .map(|(id, balance)| format!("account {id} holds {:?}, not {balance}", balances.get(id)))
+            .collect();
+        findings.anomaly(format!(
+            "the balances are not what the transfers make of them: {}",
+            differing.join("; ")
+        ));
     }
     for (id, fate) in fates {
         if *fate == Fate::Committed && !written.contains(id) {
