@@ -49,14 +49,15 @@ impl AdjudicatorClient for Null {
     fn commit(&self, _: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>> {
         never()
     }
-    fn commit_many(&self, footprints: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<Decision, AdjudicatorError>>> {
-        let decisions = vec![Ok(Decision::Commit { commit_ts: Timestamp(2) }); footprints.len()];
+    fn commit_many(&self, footprints: Footprints) -> BoxFuture<'_, FrameDecisions> {
+        let mut decisions = FrameDecisions::default();
+        decisions.push_run(DecisionRun::Commits { count: footprints.count, first: Timestamp(2) });
         Box::pin(std::future::ready(decisions))
     }
     fn outcome(&self, _: TxnId, _: bool) -> BoxFuture<'_, Result<Outcome, AdjudicatorError>> {
         never()
     }
-    fn acknowledge(&self, _: Vec<TxnId>) {}
+    fn acknowledge(&self, _: Vec<TxnRun>) {}
     fn report_oldest_snapshot(&self, _: FrontendId, _: FrontendEpoch, _: Option<Timestamp>) {}
     fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>> {
         never()
@@ -152,17 +153,18 @@ async fn remote(certificates: Option<&Path>) -> Arc<RemoteAdjudicator> {
 /// Sessions that each send their next message, of `frame` transactions, when the last one is decided.
 async fn round(remote: &Arc<RemoteAdjudicator>, footprint: &Bytes, sessions: u64, frame: u64) {
     let messages = ROUND / (sessions * frame);
-    let session = |remote: Arc<RemoteAdjudicator>, footprint: Bytes| async move {
+    let footprints: Footprints = vec![footprint.clone(); frame as usize].iter().collect();
+    let session = |remote: Arc<RemoteAdjudicator>, footprints: Footprints| async move {
         for _ in 0..messages {
-            let decisions = remote.commit_many(vec![footprint.clone(); frame as usize]).await;
-            assert!(decisions.iter().all(Result::is_ok));
+            let decisions = remote.commit_many(footprints.clone()).await;
+            assert_eq!(u64::from(decisions.commits()), frame);
         }
     };
     // A task for many sessions, as a frontend's executor would run them: the port is measured, not the scheduler.
     let mut tasks = JoinSet::new();
     for _ in 0..TASKS {
         let sessions: Vec<_> =
-            (0..sessions / TASKS).map(|_| session(remote.clone(), footprint.clone())).collect();
+            (0..sessions / TASKS).map(|_| session(remote.clone(), footprints.clone())).collect();
         tasks.spawn(sessions.into_iter().collect::<FuturesUnordered<_>>().collect::<Vec<()>>());
     }
     while let Some(ended) = tasks.join_next().await {

@@ -55,6 +55,19 @@ impl Objection {
     }
 }
 
+/// A look at the state as it is, for many footprints in a row: their snapshots are few.
+pub struct Early<'a> {
+    state: &'a Adjudicator,
+    memo: SnapshotMemo,
+}
+
+impl Early<'_> {
+    /// As [`Adjudicator::refuse_early`].
+    pub fn refuse(&mut self, footprint: &FootprintView<'_>) -> Option<Decision> {
+        self.state.refuse_from(&mut self.memo, footprint)
+    }
+}
+
 impl Adjudicator {
     /// Applies the log entry at `index`. A pure function of the state and the entry: every replica arrives at
     /// the same decisions and the same state.
@@ -155,7 +168,15 @@ impl Adjudicator {
     /// commit of a key only grows, so no later entry could decide otherwise; and a transaction that has been
     /// decided is never refused here, lest a resent commit conflict with itself.
     pub fn refuse_early(&self, footprint: &FootprintView<'_>) -> Option<Decision> {
-        let mut memo = SnapshotMemo::new();
+        self.early().refuse(footprint)
+    }
+
+    /// Refuses many as [`Adjudicator::refuse_early`] does.
+    pub fn early(&self) -> Early<'_> {
+        Early { state: self, memo: SnapshotMemo::new() }
+    }
+
+    fn refuse_from(&self, memo: &mut SnapshotMemo, footprint: &FootprintView<'_>) -> Option<Decision> {
         let mut range_number = 0;
         let mut ranges = footprint.ranges();
         for (group_number, group) in footprint.groups().enumerate() {
@@ -261,9 +282,9 @@ impl Adjudicator {
         self.stream(applied, News::Batch(batch.clone(), applied.decisions.clone()));
     }
 
-    /// Asks for the memory that a decision will look at.
+    /// Asks for the memory that a decision, or [`Adjudicator::refuse_early`], will look at.
     #[inline]
-    fn prefetch(&self, footprint: &FootprintView<'_>) {
+    pub fn prefetch(&self, footprint: &FootprintView<'_>) {
         // Written keys are checked, too, nearly always.
         footprint.checked().for_each(|hash| self.window.prefetch(hash));
     }

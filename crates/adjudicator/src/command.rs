@@ -223,17 +223,18 @@ impl Batch {
         Batch { base_ts, ceiling, count, footprints: bytes.into() }
     }
 
-    /// The log entry of a batch of these encoded footprints, as [`Command::encode`] would write it, with one copy of
-    /// each footprint.
-    pub fn entry_of_encoded<'a>(
+    /// The log entry of a batch of so many well-formed footprints, which lie one after the other in these parts, as
+    /// [`Command::encode`] would write it.
+    pub fn entry_of_parts<'a>(
         base_ts: Timestamp,
         ceiling: Timestamp,
-        footprints: impl Iterator<Item = &'a EncodedFootprint> + Clone,
+        count: u32,
+        parts: impl Iterator<Item = &'a Bytes> + Clone,
     ) -> Vec<u8> {
-        let len: usize = footprints.clone().map(|footprint| footprint.bytes().len()).sum();
+        let len: usize = parts.clone().map(Bytes::len).sum();
         let mut out = Vec::with_capacity(len + 32);
-        put_batch_head(&mut out, base_ts, ceiling, footprints.clone().count() as u32);
-        footprints.for_each(|footprint| out.put_slice(footprint.bytes()));
+        put_batch_head(&mut out, base_ts, ceiling, count);
+        parts.for_each(|part| out.put_slice(part));
         out
     }
 
@@ -260,6 +261,14 @@ impl Batch {
             rest = after;
             view
         })
+    }
+
+    /// The footprint that begins at this byte.
+    ///
+    /// # Panics
+    /// If none does.
+    pub(crate) fn view_at(&self, at: usize) -> FootprintView<'_> {
+        FootprintView::parsed(&self.footprints[at..]).0
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {

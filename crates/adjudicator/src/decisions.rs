@@ -43,6 +43,18 @@ impl Decisions {
         }
     }
 
+    /// Those between these places that are not commits of this batch, with their places.
+    pub fn others_in(&self, places: std::ops::Range<u32>) -> &[(u32, Decision)] {
+        let from = self.others.partition_point(|(place, _)| *place < places.start);
+        let to = self.others.partition_point(|(place, _)| *place < places.end);
+        &self.others[from..to]
+    }
+
+    /// When the footprint at this place committed, if it committed in this batch.
+    pub fn commit_ts(&self, place: u32) -> Timestamp {
+        self.base_ts.plus(u64::from(place))
+    }
+
     /// All decisions, in order.
     pub fn iter(&self) -> impl Iterator<Item = Decision> + '_ {
         let mut others = self.others.iter().peekable();

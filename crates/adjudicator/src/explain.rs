@@ -11,6 +11,7 @@ use crate::decisions::Decisions;
 use crate::footprint_view::FootprintView;
 use assize_model::*;
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 
 /// What lies behind a conflict.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +37,68 @@ struct Recent {
     number: BatchNumber,
     batch: Batch,
     decisions: Decisions,
+    /// Made when somebody first asks: most batches are never asked about, and a busy one is asked again and again.
+    writers: OnceLock<Writers>,
+}
+
+impl Recent {
+    fn writers(&self) -> &Writers {
+        self.writers.get_or_init(|| Writers::of(&self.batch, &self.decisions))
+    }
+}
+
+/// Who committed which key in a batch: a table of footprints by written key, open addressing, later ones behind earlier
+/// ones.
+#[derive(Clone, Debug)]
+struct Writers {
+    /// Place and first byte of a footprint; empty if the byte is [`EMPTY`].
+    slots: Vec<(u32, u32)>,
+}
+
+const EMPTY: u32 = u32::MAX;
+
+impl Writers {
+    fn of(batch: &Batch, decisions: &Decisions) -> Writers {
+        let committed = || batch.views().zip(decisions.committed_here());
+        let keys: usize =
+            committed().filter(|(_, at)| at.is_some()).map(|(view, _)| view.written_count()).sum();
+        let mut slots = vec![(0, EMPTY); (2 * keys).next_power_of_two().max(2)];
+        let mut first_byte = 0;
+        for (place, (view, committed)) in committed().enumerate() {
+            if committed.is_some() {
+                for hash in view.written() {
+                    let mut at = home(hash, slots.len());
+                    while slots[at].1 != EMPTY {
+                        at = (at + 1) % slots.len();
+                    }
+                    slots[at] = (place as u32, first_byte as u32);
+                }
+            }
+            first_byte += view.len();
+        }
+        Writers { slots }
+    }
+
+    /// The last footprint of another transaction that wrote this key, and its place.
+    fn last<'a>(&self, batch: &'a Batch, key: KeyHash, but: TxnId) -> Option<(u32, FootprintView<'a>)> {
+        let mut at = home(key, self.slots.len());
+        let mut found = None;
+        while self.slots[at].1 != EMPTY {
+            let (place, first_byte) = self.slots[at];
+            let view = batch.view_at(first_byte as usize);
+            if view.txn() != but && view.written().any(|hash| hash == key) {
+                found = Some((place, view));
+            }
+            at = (at + 1) % self.slots.len();
+        }
+        found
+    }
+}
+
+/// Where the search for a key begins in a table of so many slots, a power of two.
+fn home(key: KeyHash, slots: usize) -> usize {
+    // Hashes are as good as random, in all of their bits.
+    key.0 as usize & (slots - 1)
 }
 
 impl Explainer {
@@ -52,6 +115,7 @@ impl Explainer {
             number: applied.batch,
             batch: batch.clone(),
             decisions: applied.decisions.clone(),
+            writers: OnceLock::new(),
         });
         while self.bytes > self.bytes_max
             && let Some(oldest) = self.recent.pop_front()
@@ -65,16 +129,23 @@ impl Explainer {
         let found = self.recent.binary_search_by_key(&conflict.batch, |recent| recent.number);
         let Ok(found) = found else { return Explanation::Forgotten };
         let recent = &self.recent[found];
+        if let Some(key) = conflict.key {
+            let last = recent.writers().last(&recent.batch, key, loser.txn());
+            return last.map_or(Explanation::Collision, |(place, winner)| {
+                let commit_ts = recent.decisions.commit_ts(place);
+                Explanation::Winner(Winner { txn: winner.txn(), commit_ts })
+            });
+        }
         let range = conflict.range.and_then(|(group, range)| {
             let before: u32 = loser.groups().take(group as usize).map(|g| g.ranges).sum();
             loser.ranges().nth((before + range) as usize)
         });
-        let wrote = |winner: &FootprintView<'_>| match (&conflict.key, &range) {
-            (Some(key), _) => winner.written().any(|hash| hash == *key),
-            (None, Some(range)) => winner.ordered().flatten().any(|(table, key)| {
-                table == range.table && range.range.start.0[..] <= *key && *key < range.range.end.0[..]
-            }),
-            (None, None) => false,
+        let wrote = |winner: &FootprintView<'_>| {
+            range.as_ref().is_some_and(|range| {
+                winner.ordered().flatten().any(|(table, key)| {
+                    table == range.table && range.range.start.0[..] <= *key && *key < range.range.end.0[..]
+                })
+            })
         };
         recent
             .batch

@@ -103,6 +103,26 @@ pub fn encode_footprint(out: &mut Vec<u8>, footprint: &Footprint) {
     out[start..][..4].copy_from_slice(&length.to_le_bytes());
 }
 
+/// Footprints that lie one after the other, as far as they can be told apart. Each is well formed; the first that is not ends
+/// the row with its error.
+pub fn footprints_of(bytes: &[u8]) -> impl Iterator<Item = Result<FootprintView<'_>, DecodeError>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let parsed = FootprintView::parse(rest).and_then(|(view, after)| {
+            view.validate()?;
+            rest = after;
+            Ok(view)
+        });
+        if parsed.is_err() {
+            rest = &[];
+        }
+        Some(parsed)
+    })
+}
+
 /// A footprint read in place: its head, and the parts behind it, whose places follow from the head's counts.
 #[derive(Clone, Copy, Debug)]
 pub struct FootprintView<'a> {
@@ -344,6 +364,17 @@ impl<'a> FootprintView<'a> {
             reader.bytes()?;
         }
         reader.finish()
+    }
+
+    /// How many bytes it has.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.size(at::LENGTH)
+    }
+
+    /// Never: a footprint has a head.
+    pub fn is_empty(&self) -> bool {
+        false
     }
 
     /// Whose footprint.

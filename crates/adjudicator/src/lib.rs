@@ -96,7 +96,7 @@ pub use catalog::{CatalogDelta, CatalogObject};
 pub use command::{Batch, Bootstrap, Command};
 pub use decisions::Decisions;
 pub use explain::{Explainer, Explanation};
-pub use footprint_view::{EncodedFootprint, FootprintView, encode_footprint};
+pub use footprint_view::{EncodedFootprint, FootprintView, encode_footprint, footprints_of};
 pub use moves::SlotMove;
 pub use nodes::NodeEntry;
 pub use options::{Options, Rule, Rules};

@@ -15,7 +15,7 @@ use std::time::Duration;
 const CEILING_AHEAD: Duration = Duration::from_secs(3);
 
 /// At most so many footprints go into one entry; more gains nothing and delays the first of them.
-pub const BATCH_MAX: usize = 4096;
+pub const BATCH_MAX: usize = 16_384;
 
 /// See the module's page.
 #[derive(Clone, Debug)]

@@ -542,7 +542,12 @@ fn a_batch_entry_put_together_in_one_go_is_the_same_entry() {
     let footprints: Vec<EncodedFootprint> =
         (1..4).map(|n| EncodedFootprint::new(&footprint(n, Timestamp(7), &draw)).unwrap()).collect();
     let (base, ceiling) = (Timestamp(5), Timestamp(6));
-    let entry = Batch::entry_of_encoded(base, ceiling, footprints.iter());
+    let entry = Batch::entry_of_parts(
+        base,
+        ceiling,
+        footprints.len() as u32,
+        footprints.iter().map(EncodedFootprint::bytes),
+    );
     assert_eq!(entry, Command::Batch(Batch::of_encoded(base, ceiling, &footprints)).encode());
 }
 

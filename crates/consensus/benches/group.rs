@@ -9,8 +9,7 @@ use assize_adjudicator::EncodedFootprint;
 use assize_consensus::memory_peers::MemoryNetwork;
 use assize_consensus::{Adjudicator, Founding, Options};
 use assize_model::*;
-use assize_ports::{AdjudicatorClient, Registered, Service};
-use bytes::Bytes;
+use assize_ports::{AdjudicatorClient, Footprints, Registered, Service, TxnRun};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -83,7 +82,7 @@ async fn begins(leader: &Adjudicator, callers: usize) -> f64 {
 }
 
 /// A frame of transactions that write two keys each, of their own.
-fn frame(registered: &Registered, snapshot_ts: Timestamp, sequence: u64) -> Vec<Bytes> {
+fn frame(registered: &Registered, snapshot_ts: Timestamp, sequence: u64) -> Footprints {
     let footprint = |n: u64| {
         let keys = [2 * n, 2 * n + 1].map(|n| Key::new(n.to_le_bytes().to_vec()));
         let hashes = keys.clone().map(|key| key.hash(registered.hash_seed));
@@ -101,7 +100,7 @@ fn frame(registered: &Registered, snapshot_ts: Timestamp, sequence: u64) -> Vec<
         };
         EncodedFootprint::new(&footprint).expect("it is small").bytes().clone()
     };
-    (0..FRAME as u64).map(|n| footprint(sequence + n)).collect()
+    (0..FRAME as u64).map(|n| footprint(sequence + n)).collect::<Vec<_>>().iter().collect()
 }
 
 /// Decisions a second, with so many frames on their way, and how many of them were commits.
@@ -120,13 +119,15 @@ async fn decisions(leader: &Adjudicator, frames: u64) -> (f64, u64) {
                     let Ok(begun) = leader.begin().await else { continue };
                     let sequence = next.fetch_add(FRAME as u64, Ordering::Relaxed);
                     let decisions = leader.commit_many(frame(&registered, begun.snapshot_ts, sequence)).await;
-                    let heard = (0..FRAME as u64).map(|n| {
-                        let Registered { frontend, epoch, .. } = registered;
-                        TxnId::new(begun.snapshot_ts, DeadlineClass::Normal, frontend, epoch, sequence + n)
-                    });
-                    leader.acknowledge(heard.collect());
-                    let commits = decisions.iter().flatten().filter(|decision| decision.is_commit()).count();
-                    committed.fetch_add(commits as u64, Ordering::Relaxed);
+                    let Registered { frontend, epoch, .. } = registered;
+                    leader.acknowledge(vec![TxnRun {
+                        frontend,
+                        epoch,
+                        first: sequence,
+                        count: FRAME as u64,
+                    }]);
+                    let commits = decisions.commits();
+                    committed.fetch_add(commits.into(), Ordering::Relaxed);
                     answered.fetch_add(decisions.iter().flatten().count() as u64, Ordering::Relaxed);
                 }
             })

@@ -5,7 +5,7 @@ use crate::contacts::Contacts;
 use crate::founding::{Admission, Founding, found};
 use crate::fs::{Disk, FileSystem, Memory};
 use crate::housekeeping::Keeper;
-use crate::leader::{BATCH_BYTES_MAX, Event, Frame};
+use crate::leader::{BATCH_BYTES_MAX, Event, Frame, Row};
 use crate::locks::{Requested, Settled};
 use crate::node::{Node, Shared};
 use crate::options::Options;
@@ -14,15 +14,15 @@ use crate::streams::Subscription;
 use crate::terms::{Leadership, lead_terms, watch_leadership};
 use assize_adjudicator::command::AllocateIds;
 use assize_adjudicator::sequencer::BATCH_MAX;
-use assize_adjudicator::{Command, EncodedFootprint, Known, Reply};
+use assize_adjudicator::{Command, EncodedFootprint, FootprintView, Known, Reply, footprints_of};
 use assize_model::{
     CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, LogIndex, NodeId, Outcome,
     Placement, Position, ReplicaId, ShardId, TableId, Timestamp, TxnId,
 };
 use assize_ports::{
-    AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, DecisionSource, DecisionStream,
-    IdRange, LockStrength, LockWait, NodeRecord, PeerService, Peers, Registered, ReplicaStanding, Reserved,
-    ShardStandings, StreamError,
+    AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, Decided, DecisionSource,
+    DecisionStream, Footprints, FrameDecisions, IdRange, LockStrength, LockWait, NodeRecord, PeerService,
+    Peers, Registered, ReplicaStanding, Reserved, ShardStandings, StreamError, TxnRun,
 };
 use bytes::Bytes;
 use openraft::ReadPolicy;
@@ -33,6 +33,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+
+/// So many footprints are looked at before anybody else may apply something.
+const LOOKED_AT: usize = 64;
 
 /// Why an adjudicator could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -333,7 +336,7 @@ impl Adjudicator {
     /// Puts footprints into the leader's queue, if there is room.
     fn enqueue(&self, events: &mpsc::Sender<Event>, frame: Frame) -> Result<(), AdjudicatorError> {
         let shared = &self.inner.shared;
-        let (count, most) = (frame.footprints().len(), shared.options.queue_max);
+        let (count, most) = (frame.count(), shared.options.queue_max);
         let overloaded = || AdjudicatorError::Overloaded(format!("{most} commits are waiting"));
         if shared.waiting.fetch_add(count, Ordering::Relaxed) + count > most.max(count) {
             shared.waiting.fetch_sub(count, Ordering::Relaxed);
@@ -350,81 +353,87 @@ impl Adjudicator {
 
     /// Decides footprints that came together: one message to the leader's task and one answer for all that have a
     /// chance.
-    async fn commit_frame(&self, footprints: Vec<Bytes>) -> Vec<Result<Decision, AdjudicatorError>> {
-        let mut answers: Vec<Result<Decision, AdjudicatorError>> = Vec::with_capacity(footprints.len());
+    async fn commit_frame(&self, footprints: Footprints) -> FrameDecisions {
         let events = match self.inner.shared.leading().await {
             Ok(events) => events,
-            Err(error) => {
-                answers.resize(footprints.len(), Err(error));
-                return answers;
-            }
+            Err(error) => return FrameDecisions::all(footprints.count, Err(error)),
         };
-        let mut hopeful = Vec::with_capacity(footprints.len());
-        let mut places = Vec::with_capacity(footprints.len());
-        {
-            let state = self.inner.node.read();
-            for (place, bytes) in footprints.into_iter().enumerate() {
-                let footprint = match EncodedFootprint::from_bytes(bytes) {
-                    Ok(footprint) => footprint,
-                    Err(error) => {
-                        let why = format!("the footprint cannot be read: {error}");
-                        answers.push(Err(AdjudicatorError::Overloaded(why)));
-                        continue;
-                    }
-                };
-                if let Some(mut decision) = state.core.refuse_early(&footprint.view()) {
-                    state.explainer.complete(&mut decision, &footprint.view());
-                    answers.push(Ok(decision));
-                    continue;
-                }
-                // Holds the place until there is a decision.
-                answers.push(Err(AdjudicatorError::ReplyLost));
-                places.push(place);
-                hopeful.push(footprint);
-            }
-        }
-        let frames = self.enqueue_all(&events, hopeful);
-        let mut places = places.into_iter();
-        for (count, waiting) in frames {
-            let decisions = match waiting {
+        let looked = self.look_at(&footprints);
+        let waiting: Vec<_> = looked.hopeful.into_iter().map(|row| self.enqueue_row(&events, row)).collect();
+        let mut decided = FrameDecisions::default();
+        for (count, waiting) in waiting {
+            let answer = match waiting {
                 Ok(decisions) => decisions.await.unwrap_or(Err(AdjudicatorError::ReplyLost)),
                 Err(error) => Err(error),
             };
-            let places = places.by_ref().take(count);
-            match decisions {
-                Ok(decisions) => {
-                    places.zip(decisions).for_each(|(place, decision)| answers[place] = Ok(decision));
-                }
-                Err(error) => places.for_each(|place| answers[place] = Err(error.clone())),
+            match answer {
+                Ok(decisions) => decided.extend(decisions),
+                Err(error) => decided.extend(FrameDecisions::all(count, Err(error))),
             }
         }
+        if looked.hopeless.is_empty() {
+            return decided;
+        }
+        let mut decided = decided.into_parts();
+        let mut answers = FrameDecisions::default();
+        for (place, answer) in looked.hopeless {
+            answers.extend(decided.take(place - answers.len()));
+            answers.push(answer);
+        }
+        answers.extend(decided.take(footprints.count - answers.len()));
         answers
     }
 
-    /// Queues footprints as frames that fit into one entry each; how many are in each, and what to wait for.
-    fn enqueue_all(
-        &self,
-        events: &mpsc::Sender<Event>,
-        footprints: Vec<EncodedFootprint>,
-    ) -> Vec<WaitingFrame> {
-        let mut frames = Vec::new();
-        let mut rest = footprints.into_iter().peekable();
-        while rest.peek().is_some() {
-            let mut bytes = 0;
-            let mut frame = Vec::new();
-            while let Some(footprint) = rest.next_if(|footprint| {
-                bytes += footprint.bytes().len();
-                frame.is_empty() || frame.len() < BATCH_MAX && bytes <= BATCH_BYTES_MAX
-            }) {
-                frame.push(footprint);
+    /// Finds what has a chance among footprints.
+    fn look_at(&self, footprints: &Footprints) -> Looked {
+        let mut looked = Looked::default();
+        let mut views = footprints_of(&footprints.bytes);
+        let (mut place, mut at) = (0, 0);
+        let mut chunk = Vec::with_capacity(LOOKED_AT);
+        loop {
+            chunk.clear();
+            let mut broken = None;
+            let left = (footprints.count - place).min(LOOKED_AT as u32);
+            for view in views.by_ref().take(left as usize) {
+                match view {
+                    Ok(view) => chunk.push(view),
+                    Err(error) => broken = Some(error),
+                }
             }
-            let count = frame.len();
-            let (reply, decisions) = oneshot::channel();
-            let queued =
-                self.inner.shared.room().and_then(|()| self.enqueue(events, Frame::Many(frame, reply)));
-            frames.push((count, queued.map(|()| decisions)));
+            {
+                let state = self.inner.node.read();
+                chunk.iter().for_each(|view| state.core.prefetch(view));
+                let mut early = state.core.early();
+                for view in &chunk {
+                    let bytes = at..at + view.len();
+                    at = bytes.end;
+                    match early.refuse(view) {
+                        None => looked.hope(&footprints.bytes, bytes, view),
+                        Some(mut decision) => {
+                            state.explainer.complete(&mut decision, view);
+                            looked.hopeless.push((place, Ok(decision)));
+                        }
+                    }
+                    place += 1;
+                }
+            }
+            if chunk.len() < left as usize || place == footprints.count {
+                // What cannot be told apart from what follows takes that with it.
+                let why = broken.map_or("there are fewer of them than announced".into(), |e| e.to_string());
+                let error = AdjudicatorError::Overloaded(format!("the footprints cannot be read: {why}"));
+                looked.hopeless.extend((place..footprints.count).map(|place| (place, Err(error.clone()))));
+                looked.close_part(&footprints.bytes);
+                return looked;
+            }
         }
-        frames
+    }
+
+    /// Queues footprints of one entry; how many, and what to wait for.
+    fn enqueue_row(&self, events: &mpsc::Sender<Event>, row: Row) -> WaitingRow {
+        let count = row.count;
+        let (reply, decisions) = oneshot::channel();
+        let queued = self.inner.shared.room().and_then(|()| self.enqueue(events, Frame::Many(row, reply)));
+        (count, queued.map(|()| decisions))
     }
 
     async fn outcome_of(&self, txn: TxnId, resolve: bool) -> Result<Outcome, AdjudicatorError> {
@@ -530,8 +539,45 @@ impl Drop for CancelOnDrop {
 }
 
 /// How many footprints wait together, and for what.
-type WaitingFrame =
-    (usize, Result<oneshot::Receiver<Result<Vec<Decision>, AdjudicatorError>>, AdjudicatorError>);
+type WaitingRow =
+    (u32, Result<oneshot::Receiver<Result<FrameDecisions, AdjudicatorError>>, AdjudicatorError>);
+
+/// What was found among footprints that came together.
+#[derive(Default)]
+struct Looked {
+    /// Those that are to be decided, in order.
+    hopeful: Vec<Row>,
+    /// Answers to the others, by place.
+    hopeless: Vec<(u32, Decided)>,
+    /// Where the hopeful ones that are in no part yet lie.
+    open: std::ops::Range<usize>,
+}
+
+impl Looked {
+    /// Adds a footprint that has a chance and lies at `at` in `bytes`.
+    fn hope(&mut self, bytes: &Bytes, at: std::ops::Range<usize>, view: &FootprintView<'_>) {
+        let has_room =
+            |row: &Row| (row.count as usize) < BATCH_MAX && row.bytes + at.len() <= BATCH_BYTES_MAX;
+        let has_room = self.hopeful.last().is_some_and(has_room);
+        if self.open.end == at.start && has_room {
+            self.open.end = at.end;
+        } else {
+            self.close_part(bytes);
+            self.open = at;
+        }
+        if !has_room {
+            self.hopeful.push(Row::default());
+        }
+        self.hopeful.last_mut().expect("there is one now").note(view);
+    }
+
+    fn close_part(&mut self, bytes: &Bytes) {
+        let part = std::mem::take(&mut self.open);
+        if let Some(row) = self.hopeful.last_mut().filter(|_| !part.is_empty()) {
+            row.parts.push(bytes.slice(part));
+        }
+    }
+}
 
 /// One round: the others say that they still follow, and everything committed before is applied here.
 async fn confirm(node: Arc<Node>, shared: Arc<Shared>) -> Result<(), AdjudicatorError> {
@@ -602,7 +648,7 @@ impl AdjudicatorClient for Adjudicator {
         Box::pin(self.commit_one(footprint))
     }
 
-    fn commit_many(&self, footprints: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<Decision, AdjudicatorError>>> {
+    fn commit_many(&self, footprints: Footprints) -> BoxFuture<'_, FrameDecisions> {
         Box::pin(self.commit_frame(footprints))
     }
 
@@ -617,7 +663,7 @@ impl AdjudicatorClient for Adjudicator {
         Box::pin(self.outcome_of(txn, resolve))
     }
 
-    fn acknowledge(&self, txns: Vec<TxnId>) {
+    fn acknowledge(&self, txns: Vec<TxnRun>) {
         // A lost acknowledgement keeps an outcome longer than needed, no more.
         self.notify(Event::Acknowledged(txns));
     }

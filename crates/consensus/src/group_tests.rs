@@ -5,7 +5,10 @@ use crate::memory_peers::MemoryNetwork;
 use crate::raft::wire::{Hello, Offer};
 use crate::{Adjudicator, Agreement, Founding, MembershipError, Options, wal};
 use assize_model::*;
-use assize_ports::{AdjudicatorClient, AdjudicatorError, DecisionSource, NodeRecord, Registered, Service};
+use assize_ports::{
+    AdjudicatorClient, AdjudicatorError, Decided, DecisionSource, Footprints, FrameDecisions, NodeRecord,
+    Registered, Service,
+};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -147,6 +150,15 @@ impl Frontend {
     /// A footprint that writes one key at a snapshot taken now.
     async fn put(&mut self, group: &Group, key: &str, value: Vec<u8>) -> Footprint {
         let snapshot_ts = insist(group, async |node| node.begin().await).await.snapshot_ts;
+        self.put_at(snapshot_ts, key, value)
+    }
+
+    /// A footprint that writes one key at another one's snapshot.
+    fn put_unread(&mut self, other: &Footprint, key: &str) -> Footprint {
+        self.put_at(other.groups[0].snapshot_ts, key, Vec::new())
+    }
+
+    fn put_at(&mut self, snapshot_ts: Timestamp, key: &str, value: Vec<u8>) -> Footprint {
         let Registered { frontend, epoch, hash_seed } = self.registered;
         self.next += 1;
         let txn = TxnId::new(snapshot_ts, DeadlineClass::Normal, frontend, epoch, self.next - 1);
@@ -233,8 +245,9 @@ async fn three_nodes_elect_a_leader_and_all_apply_what_it_commits() {
     for follower in ALL.into_iter().filter(|node| *node != leader) {
         let refused = group.node(follower).begin().await.unwrap_err();
         assert_eq!(refused, AdjudicatorError::NotLeader { leader: Some(leader) });
-        let refused = group.node(follower).commit_many(vec![Bytes::new()]).await;
-        assert_eq!(refused, [Err(AdjudicatorError::NotLeader { leader: Some(leader) })]);
+        let refused = group.node(follower).commit_many(Footprints::one(Bytes::new())).await;
+        let not_leader = Err(AdjudicatorError::NotLeader { leader: Some(leader) });
+        assert_eq!(refused, FrameDecisions::all(1, not_leader));
     }
     group.agree(&ALL).await;
     let identities: BTreeSet<u128> = ALL.map(|id| group.node(id).identity().unwrap().cluster).into();
@@ -592,11 +605,14 @@ async fn a_frame_of_footprints_is_answered_one_by_one_in_its_order() {
     }
     let encode =
         |footprint: &Footprint| assize_adjudicator::EncodedFootprint::new(footprint).unwrap().bytes().clone();
-    let mut frame: Vec<Bytes> = footprints.iter().map(encode).collect();
-    frame.insert(7, Bytes::from_static(b"no footprint"));
-    let answers = group.node(leader).commit_many(frame.clone()).await;
+    let frame: Vec<Bytes> = footprints.iter().map(encode).collect();
+    let mut together: Footprints = frame.iter().collect();
+    // Behind what cannot be read nothing can be.
+    together.bytes = [&together.bytes[..], b"no footprint"].concat().into();
+    together.count += 1;
+    let answers: Vec<Decided> = group.node(leader).commit_many(together.clone()).await.iter().collect();
     assert_eq!(answers.len(), 301);
-    assert!(matches!(answers[7], Err(AdjudicatorError::Overloaded(_))));
+    assert!(matches!(answers[300], Err(AdjudicatorError::Overloaded(_))));
     let decided: Vec<&Decision> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
     assert!(decided[..200].iter().all(|decision| decision.is_commit()));
     for (n, loser) in decided[200..].iter().enumerate() {
@@ -604,7 +620,34 @@ async fn a_frame_of_footprints_is_answered_one_by_one_in_its_order() {
         assert_eq!(conflict.winner.map(|winner| winner.txn), Some(footprints[n].txn));
     }
     // Again: the same answers.
-    assert_eq!(group.node(leader).commit_many(frame).await[..7], answers[..7]);
+    assert_eq!(group.node(leader).commit_many(together).await.iter().collect::<Vec<_>>(), answers);
+    // Among others, what is hopeless is refused in its place and does not reach the log.
+    group.agree(&ALL).await;
+    let hopeless =
+        Footprint { txn: frontend.put(&group, "k7", Vec::new()).await.txn, ..footprints[7].clone() };
+    let others = [frontend.put(&group, "x", Vec::new()).await, frontend.put(&group, "y", Vec::new()).await];
+    let together: Footprints = [&others[0], &hopeless, &others[1]].map(encode).iter().collect();
+    let answers: Vec<Decided> = group.node(leader).commit_many(together).await.iter().collect();
+    assert!(
+        matches!(
+            &answers[..],
+            [Ok(Decision::Commit { .. }), Ok(Decision::Abort { .. }), Ok(Decision::Commit { .. })]
+        ),
+        "{answers:?}"
+    );
+    // A frame longer than an entry goes into several.
+    let mut many = Vec::new();
+    for n in 0..assize_adjudicator::sequencer::BATCH_MAX + 5 {
+        many.push(encode(&frontend.put_unread(&others[0], &format!("many-{n}"))));
+    }
+    let answers = group.node(leader).commit_many(many.iter().collect()).await;
+    // A window as small as this test's forgets some of the keys.
+    let is_decided = |answer: &Decided| match answer {
+        Ok(Decision::Commit { .. }) => true,
+        Ok(Decision::Abort { reason }) => matches!(reason, AbortReason::NeedRefresh { .. }),
+        Err(_) => false,
+    };
+    assert_eq!(answers.iter().filter(is_decided).count(), many.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -653,7 +696,8 @@ async fn a_node_that_comes_to_another_state_is_found_out_and_stops() {
     let second = frontend.put(&group, "k", b"2".to_vec()).await;
     let encode =
         |footprint: &Footprint| assize_adjudicator::EncodedFootprint::new(footprint).unwrap().bytes().clone();
-    let answers = group.node(leader).commit_many(vec![encode(&first), encode(&second)]).await;
+    let both: Footprints = [encode(&first), encode(&second)].iter().collect();
+    let answers: Vec<Decided> = group.node(leader).commit_many(both).await.iter().collect();
     assert!(matches!(answers[..], [Ok(Decision::Commit { .. }), Ok(Decision::Abort { .. })]), "{answers:?}");
 
     let compared = group.node(leader).verify_replicas().await.unwrap();

@@ -91,7 +91,7 @@ impl Keeper {
         let is_full = matches!(self.shared.room(), Err(AdjudicatorError::DiskFull(_)));
         let helps =
             bytes_applied > self.node.base_bytes() && self.checkpoint_asked.elapsed() >= CHECKPOINT_AGAIN;
-        let is_due = since >= self.shared.options.checkpoint_bytes
+        let is_due = since >= self.checkpoint_after()
             || applied.0.saturating_sub(self.checkpointed.0) >= CHECKPOINT_ENTRIES;
         if is_due || is_full && helps {
             self.checkpointed = applied;
@@ -100,6 +100,14 @@ impl Keeper {
             // A failure of Raft shows in the node's own failure.
             let _ = self.node.raft.trigger().snapshot().await;
         }
+    }
+
+    /// Bytes of log after which the next checkpoint is due: a large state is not written again for a little log, but always
+    /// well before shards that have persisted it all would be taken for slow.
+    fn checkpoint_after(&self) -> u64 {
+        let options = &self.shared.options;
+        let twice = 2 * self.node.files.last_bytes();
+        twice.min(options.retained_bytes_max / 4).max(options.checkpoint_bytes)
     }
 
     /// Tells the leader how far the replicas beside this node have persisted.

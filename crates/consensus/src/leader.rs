@@ -23,12 +23,15 @@ use crate::raft::Proposal;
 use crate::state::Answer;
 use crate::terms::{Leadership, ended};
 use assize_adjudicator::command::{Acknowledgement, DurableReport, SnapshotReport};
-use assize_adjudicator::{Batch, Command, EncodedFootprint, Reply, Sequencer};
+use assize_adjudicator::{
+    Batch, Command, Decisions, EncodedFootprint, Explainer, FootprintView, Reply, Sequencer, footprints_of,
+};
 use assize_model::{
     BatchNumber, Decision, FrontendEpoch, FrontendId, LogIndex, NodeId, Position, ReplicaId, ShardId,
     Timestamp, TxnId,
 };
-use assize_ports::AdjudicatorError;
+use assize_ports::{AdjudicatorError, DecisionRun, FrameDecisions, TxnRun};
+use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -58,7 +61,7 @@ const UNACKNOWLEDGED_MAX: u64 = 1 << 20;
 /// What a decision is awaited through.
 pub type CommitReply = oneshot::Sender<Result<Decision, AdjudicatorError>>;
 /// What the decisions about a frame are awaited through; one for each footprint, in order.
-pub type FrameReply = oneshot::Sender<Result<Vec<Decision>, AdjudicatorError>>;
+pub type FrameReply = oneshot::Sender<Result<FrameDecisions, AdjudicatorError>>;
 /// What an answer to any other entry is awaited through.
 pub type CommandReply = oneshot::Sender<Result<Reply, AdjudicatorError>>;
 
@@ -66,30 +69,61 @@ pub type CommandReply = oneshot::Sender<Result<Reply, AdjudicatorError>>;
 pub enum Frame {
     /// A single one.
     One(EncodedFootprint, CommitReply),
-    /// At most [`assize_adjudicator::sequencer::BATCH_MAX`] of them, not more bytes than fit into an entry.
-    Many(Vec<EncodedFootprint>, FrameReply),
+    /// Several.
+    Many(Row, FrameReply),
+}
+
+/// Well-formed footprints that go into one entry: at most [`assize_adjudicator::sequencer::BATCH_MAX`] of them, and not more
+/// than [`BATCH_BYTES_MAX`] unless there is only one.
+#[derive(Clone, Debug, Default)]
+pub struct Row {
+    /// The footprints, one after the other.
+    pub parts: Vec<Bytes>,
+    /// Bytes of all parts.
+    pub bytes: usize,
+    /// How many footprints.
+    pub count: u32,
+    /// Whose they are.
+    pub txns: Vec<TxnRun>,
 }
 
 impl Frame {
-    /// The footprints.
-    pub fn footprints(&self) -> &[EncodedFootprint] {
+    /// How many footprints.
+    pub fn count(&self) -> usize {
         match self {
-            Frame::One(footprint, _) => std::slice::from_ref(footprint),
-            Frame::Many(footprints, _) => footprints,
+            Frame::One(..) => 1,
+            Frame::Many(row, _) => row.count as usize,
         }
     }
 
     /// How many bytes they have.
     fn bytes(&self) -> usize {
-        self.footprints().iter().map(|footprint| footprint.bytes().len()).sum()
+        match self {
+            Frame::One(footprint, _) => footprint.bytes().len(),
+            Frame::Many(row, _) => row.bytes,
+        }
     }
 
-    /// Answers with the decision about each footprint; whoever has gone asks for the outcome if he cares.
-    fn answer(self, mut decide: impl FnMut(&EncodedFootprint) -> Decision) {
+    fn parts(&self) -> &[Bytes] {
         match self {
-            Frame::One(footprint, reply) => drop(reply.send(Ok(decide(&footprint)))),
-            Frame::Many(footprints, reply) => {
-                drop(reply.send(Ok(footprints.iter().map(decide).collect())));
+            Frame::One(footprint, _) => std::slice::from_ref(footprint.bytes()),
+            Frame::Many(row, _) => &row.parts,
+        }
+    }
+
+    /// Answers with the decisions of its entry from this place on; whoever has gone asks for the outcome if he cares.
+    fn answer(self, decisions: &Decisions, first: u32, explainer: &Explainer) {
+        match self {
+            Frame::One(footprint, reply) => {
+                let mut decision = decisions.get(first as usize);
+                // Only a loser has something to be told.
+                if !decision.is_commit() {
+                    explainer.complete(&mut decision, &footprint.view());
+                }
+                let _ = reply.send(Ok(decision));
+            }
+            Frame::Many(row, reply) => {
+                let _ = reply.send(Ok(row.decisions(decisions, first, explainer)));
             }
         }
     }
@@ -103,6 +137,37 @@ impl Frame {
     }
 }
 
+impl Row {
+    fn decisions(&self, decisions: &Decisions, first: u32, explainer: &Explainer) -> FrameDecisions {
+        let end = first + self.count;
+        let mut views = self.parts.iter().flat_map(|part| footprints_of(part));
+        let (mut next, mut looked_at) = (first, first);
+        let mut frame = FrameDecisions::default();
+        for (place, decision) in decisions.others_in(first..end) {
+            let commits = DecisionRun::Commits { count: place - next, first: decisions.commit_ts(next) };
+            frame.push_run(commits);
+            let mut decision = decision.clone();
+            if !decision.is_commit()
+                && let Some(Ok(loser)) = views.nth((place - looked_at) as usize)
+            {
+                looked_at = place + 1;
+                explainer.complete(&mut decision, &loser);
+            }
+            frame.push(Ok(decision));
+            next = place + 1;
+        }
+        frame.push_run(DecisionRun::Commits { count: end - next, first: decisions.commit_ts(next) });
+        frame
+    }
+
+    /// Adds a footprint that lies in the last part.
+    pub fn note(&mut self, footprint: &FootprintView<'_>) {
+        self.count += 1;
+        self.bytes += footprint.len();
+        TxnRun::push(&mut self.txns, footprint.txn());
+    }
+}
+
 /// What reaches the leader's task.
 pub enum Event {
     /// Footprints to decide.
@@ -112,7 +177,7 @@ pub enum Event {
     /// A replica has persisted the stream to here.
     Durable(ShardId, ReplicaId, Position),
     /// A frontend has heard these outcomes.
-    Acknowledged(Vec<TxnId>),
+    Acknowledged(Vec<TxnRun>),
     /// A frontend's oldest snapshot.
     Oldest(FrontendId, FrontendEpoch, Timestamp),
     /// Answer what is on its way and end.
@@ -249,11 +314,10 @@ impl Leader {
                 let known = self.durable.entry((shard, replica)).or_default();
                 *known = position.max(*known);
             }
-            Event::Acknowledged(txns) => {
-                for txn in txns {
-                    let life = (txn.frontend(), txn.frontend_epoch());
-                    if let Some(unacknowledged) = self.unacknowledged.get_mut(&life) {
-                        unacknowledged.outstanding.remove(txn.sequence());
+            Event::Acknowledged(runs) => {
+                for run in runs {
+                    if let Some(unacknowledged) = self.unacknowledged.get_mut(&(run.frontend, run.epoch)) {
+                        unacknowledged.outstanding.remove_run(run.first, run.count);
                     }
                 }
             }
@@ -278,7 +342,7 @@ impl Leader {
                 Event::Durable(..) | Event::Acknowledged(_) | Event::Oldest(..) => {}
             }
         }
-        let waited = frames.iter().map(|frame| frame.footprints().len()).sum();
+        let waited = frames.iter().map(Frame::count).sum();
         self.shared.waiting.fetch_sub(waited, Ordering::Relaxed);
         frames.into_iter().for_each(|frame| frame.refuse(error.clone()));
         // With `self` the entries on their way are let go; those who wait for them find their replies lost.
@@ -288,16 +352,16 @@ impl Leader {
     async fn propose_batches(&mut self) {
         while self.batches_in_flight < IN_FLIGHT_MAX && !self.queue.is_empty() {
             let batch = self.next_batch();
-            let count = batch.iter().map(|frame| frame.footprints().len()).sum();
+            let count = batch.iter().map(Frame::count).sum();
             self.shared.waiting.fetch_sub(count, Ordering::Relaxed);
             let Some(base) = self.sequencer.next_base(wall_millis(), count) else {
                 let refused = self.shared.not_leader();
                 batch.into_iter().for_each(|frame| frame.refuse(refused.clone()));
                 continue;
             };
-            let footprints = batch.iter().flat_map(|frame| frame.footprints());
-            footprints.clone().for_each(|footprint| self.note_unacknowledged(footprint.view().txn()));
-            let entry = Batch::entry_of_encoded(base, Timestamp::ZERO, footprints);
+            batch.iter().for_each(|frame| self.note_unacknowledged(frame));
+            let parts = batch.iter().flat_map(Frame::parts);
+            let entry = Batch::entry_of_parts(base, Timestamp::ZERO, count as u32, parts);
             self.batches_in_flight += 1;
             self.last_batch = Instant::now();
             self.propose_entry(entry, Waiting::Batch(batch)).await;
@@ -309,7 +373,7 @@ impl Leader {
         let mut batch: Vec<Frame> = Vec::new();
         let (mut count, mut bytes) = (0, 0);
         while let Some(frame) = self.queue.front() {
-            count += frame.footprints().len();
+            count += frame.count();
             bytes += frame.bytes();
             let is_full = count > assize_adjudicator::sequencer::BATCH_MAX || bytes > BATCH_BYTES_MAX;
             if is_full && !batch.is_empty() {
@@ -320,10 +384,15 @@ impl Leader {
         batch
     }
 
-    fn note_unacknowledged(&mut self, txn: TxnId) {
-        let life = (txn.frontend(), txn.frontend_epoch());
-        let unacknowledged = self.unacknowledged.entry(life).or_default();
-        unacknowledged.outstanding.insert(txn.sequence(), UNACKNOWLEDGED_MAX);
+    fn note_unacknowledged(&mut self, frame: &Frame) {
+        let mut note = |run: &TxnRun| {
+            let unacknowledged = self.unacknowledged.entry((run.frontend, run.epoch)).or_default();
+            unacknowledged.outstanding.insert_run(run.first, run.count, UNACKNOWLEDGED_MAX);
+        };
+        match frame {
+            Frame::One(footprint, _) => note(&TxnRun::one(footprint.view().txn())),
+            Frame::Many(row, _) => row.txns.iter().for_each(note),
+        }
     }
 
     async fn propose(&mut self, command: Command, waiting: Waiting) {
@@ -362,17 +431,13 @@ impl Leader {
                 self.sequencer.batch_applied(&state.core);
                 match landed.answer {
                     Ok(answer) => {
-                        let mut decisions = answer.decisions.iter();
-                        let mut decide = |footprint: &EncodedFootprint| {
-                            let mut decision = decisions.next().expect("there is one for each footprint");
-                            // Only a loser has something to be told.
-                            if !decision.is_commit() {
-                                state.explainer.complete(&mut decision, &footprint.view());
-                            }
-                            decision
-                        };
-                        batch.into_iter().for_each(|frame| frame.answer(&mut decide));
-                        assert!(decisions.next().is_none(), "one decision for each footprint");
+                        let mut place = 0;
+                        for frame in batch {
+                            let count = frame.count() as u32;
+                            frame.answer(&answer.decisions, place, &state.explainer);
+                            place += count;
+                        }
+                        assert_eq!(place as usize, answer.decisions.len(), "one decision for each footprint");
                     }
                     Err(error) => batch.into_iter().for_each(|frame| frame.refuse(error.clone())),
                 }

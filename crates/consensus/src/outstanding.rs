@@ -19,6 +19,30 @@ pub struct Outstanding {
 }
 
 impl Outstanding {
+    /// So many numbers from this one on were decided; as [`Outstanding::insert`] of each.
+    pub fn insert_run(&mut self, first: u64, count: u64, span_max: u64) {
+        if count == 0 {
+            return;
+        }
+        // The highest of each word makes room for the others.
+        for (number, mask) in words_of(first, count) {
+            self.insert(number, span_max);
+            if number >= self.base {
+                self.words[((number - self.base) / WORD) as usize] |= mask;
+            }
+        }
+    }
+
+    /// So many numbers from this one on were acknowledged.
+    pub fn remove_run(&mut self, first: u64, count: u64) {
+        for (number, mask) in words_of(first, count) {
+            let Some(distance) = number.checked_sub(self.base) else { continue };
+            if let Some(word) = self.words.get_mut((distance / WORD) as usize) {
+                *word &= !mask;
+            }
+        }
+    }
+
     /// A number was decided. Beyond `span_max` numbers the lowest count as acknowledged; so does a number below what has been
     /// given up already.
     pub fn insert(&mut self, number: u64, span_max: u64) {
@@ -44,14 +68,6 @@ impl Outstanding {
         self.words[word] |= 1 << (number % WORD);
     }
 
-    /// A number was acknowledged.
-    pub fn remove(&mut self, number: u64) {
-        let Some(distance) = number.checked_sub(self.base) else { return };
-        if let Some(word) = self.words.get_mut((distance / WORD) as usize) {
-            *word &= !(1 << (number % WORD));
-        }
-    }
-
     /// Everything below is acknowledged.
     pub fn below(&mut self) -> u64 {
         // The word in which the next number lies stays: its other bits are still to come.
@@ -64,6 +80,22 @@ impl Outstanding {
             _ => self.next,
         }
     }
+}
+
+/// The words that a run of numbers touches: the highest number of the run in each, and the bits of all of them.
+fn words_of(first: u64, count: u64) -> impl Iterator<Item = (u64, u64)> {
+    let end = first.saturating_add(count);
+    let mut next = first;
+    std::iter::from_fn(move || {
+        if next >= end {
+            return None;
+        }
+        let word_end = (next / WORD + 1).saturating_mul(WORD).min(end);
+        let bits = word_end - next;
+        let mask = (u64::MAX >> (WORD - bits)) << (next % WORD);
+        next = word_end;
+        Some((word_end - 1, mask))
+    })
 }
 
 #[cfg(test)]
@@ -86,14 +118,40 @@ mod tests {
                     next = next.max(number + 1);
                 }
             } else {
-                bits.remove(number);
+                bits.remove_run(number, 1);
                 set.remove(&number);
                 if let Some(first) = set.first().copied().filter(|_| random >> 40 & 1 == 0) {
-                    bits.remove(first);
+                    bits.remove_run(first, 1);
                     set.remove(&first);
                 }
             }
             assert_eq!(bits.below(), set.first().copied().unwrap_or(next), "step {step}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_as_good_as_its_numbers() {
+        let (mut runs, mut each) = (Outstanding::default(), Outstanding::default());
+        let mut random = 7u64;
+        let mut first = 3;
+        for step in 0..2_000u64 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let count = random >> 33 & 0xff;
+            if random >> 20 & 1 == 0 {
+                runs.insert_run(first, count, 1 << 12);
+                (first..first + count).for_each(|number| each.insert(number, 1 << 12));
+                first += count;
+            } else {
+                let from = first.saturating_sub(random >> 42 & 0x1ff);
+                runs.remove_run(from, count);
+                (from..from + count).for_each(|number| each.remove_run(number, 1));
+            }
+            assert_eq!(runs.below(), each.below(), "step {step}");
+            assert_eq!(
+                (runs.base, &runs.words, runs.next),
+                (each.base, &each.words, each.next),
+                "step {step}"
+            );
         }
     }
 
@@ -108,7 +166,7 @@ mod tests {
         assert!(bits.words.len() <= 2, "memory is bounded");
         bits.insert(7, 128);
         assert_eq!(bits.below(), 1_000_000_007, "what was given up does not come back");
-        bits.remove(1_000_000_007);
+        bits.remove_run(1_000_000_007, 1);
         assert_eq!(bits.below(), 1_000_000_008);
     }
 }

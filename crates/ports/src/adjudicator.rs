@@ -1,6 +1,6 @@
 //! The adjudicator, as a frontend sees it.
 
-use crate::BoxFuture;
+use crate::{BoxFuture, Footprints, FrameDecisions, TxnRun};
 use assize_model::{
     CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, NodeId, Outcome, Placement,
     TableId, Timestamp, TxnId,
@@ -154,15 +154,14 @@ pub trait AdjudicatorClient: Send + Sync {
     /// Decides a transaction. Calling again with the same id answers the same decision.
     fn commit(&self, footprint: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>>;
 
-    /// Decides several transactions that arrived together, each on its own: footprints in the adjudicator's encoding
-    /// (`assize_adjudicator::EncodedFootprint`). One answer for each, in order.
-    fn commit_many(&self, footprints: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<Decision, AdjudicatorError>>>;
+    /// Decides several transactions that arrived together, each on its own. One answer for each, in order.
+    fn commit_many(&self, footprints: Footprints) -> BoxFuture<'_, FrameDecisions>;
 
     /// What became of a transaction; linearizable. With `resolve`, an undecided one is aborted by a log entry.
     fn outcome(&self, txn: TxnId, resolve: bool) -> BoxFuture<'_, Result<Outcome, AdjudicatorError>>;
 
     /// Tells that this frontend has heard these outcomes, so that they need not stay in memory.
-    fn acknowledge(&self, txns: Vec<TxnId>);
+    fn acknowledge(&self, txns: Vec<TxnRun>);
 
     /// Reports the oldest snapshot this frontend still uses (pending begins included; `None`: none), and
     /// renews its lease.

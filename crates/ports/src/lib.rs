@@ -20,6 +20,7 @@
 mod adjudicator;
 mod cluster;
 mod conflict;
+mod frame;
 mod peers;
 mod placement;
 mod query;
@@ -29,6 +30,7 @@ mod stream;
 pub use adjudicator::*;
 pub use cluster::*;
 pub use conflict::*;
+pub use frame::*;
 pub use peers::*;
 pub use placement::*;
 pub use query::*;

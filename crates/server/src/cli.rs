@@ -135,6 +135,9 @@ pub struct BenchOptions {
     /// adjudicate: transactions a second in the open loop
     #[arg(long, default_value_t = 300_000)]
     pub rate: u64,
+    /// adjudicate: measure only this, as `--json` names it (kernel, one_node, three_nodes_single, …); may be repeated
+    #[arg(long)]
+    pub only: Vec<String>,
     /// adjudicate: where the nodes keep their data meanwhile; the default is the system's temporary directory
     #[arg(long)]
     pub directory: Option<PathBuf>,

@@ -8,7 +8,7 @@ use assize_model::{
     AbortReason, AccessGroup, CatalogChange, DeadlineClass, ErrorCode, Key, KeyHash, KeyRange, Mutation,
     Outcome, Placement, SqlError, Timestamp, TxnId, Vote, VoteRefusal,
 };
-use assize_ports::{AdjudicatorError, BoxFuture};
+use assize_ports::{AdjudicatorError, BoxFuture, TxnRun};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -255,7 +255,7 @@ impl<'a> Driver<'a> {
                     Heard::Coordinator(Event::TimerFired(timer))
                 }));
             }
-            Effect::Acknowledge { txn } => services.adjudicator.acknowledge(vec![txn]),
+            Effect::Acknowledge { txn } => services.adjudicator.acknowledge(vec![TxnRun::one(txn)]),
             Effect::Answer(_) => {}
         }
     }

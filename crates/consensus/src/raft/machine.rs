@@ -36,6 +36,8 @@ pub struct CheckpointFiles {
 struct Indexes {
     base: Option<u64>,
     candidate: Option<u64>,
+    /// Bytes of the last one that was written.
+    last_bytes: u64,
 }
 
 impl CheckpointFiles {
@@ -51,7 +53,7 @@ impl CheckpointFiles {
             }
         }
         fs.sync_directory()?;
-        let indexes = Indexes { base, candidate: None };
+        let indexes = Indexes { base, ..Indexes::default() };
         Ok(CheckpointFiles { fs, indexes: Arc::new(Mutex::new(indexes)) })
     }
 
@@ -103,10 +105,16 @@ impl CheckpointFiles {
         self.indexes().candidate
     }
 
+    /// Bytes of the last checkpoint that this process has written; zero before the first.
+    pub fn last_bytes(&self) -> u64 {
+        self.indexes().last_bytes
+    }
+
     /// Writes a candidate durably. It takes the place of one that waits.
     fn add(&self, index: u64, bytes: &[u8]) -> io::Result<()> {
         write_atomically(&*self.fs, &Self::candidate_name(index), bytes)?;
         let mut indexes = self.indexes();
+        indexes.last_bytes = bytes.len() as u64;
         if let Some(before) = indexes.candidate.replace(index)
             && before != index
         {

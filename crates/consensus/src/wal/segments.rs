@@ -239,7 +239,8 @@ impl Segments {
     /// Turns the oldest segments that hold nothing but purged entries into spares, or removes them if there
     /// are enough. The meta blob needs none of them: every later header repeats it.
     fn release(&mut self) {
-        const SPARES_MAX: usize = 2;
+        // What a burst has needed the next one finds.
+        const SPARES_MAX: usize = 16;
         while self.live.len() > 1 && self.live[0].index_end <= self.first_index {
             let Segment { name, file, len, .. } = self.live.pop_front().expect("more than one");
             if len == self.segment_size && self.spares.len() < SPARES_MAX {

@@ -6,15 +6,15 @@ use super::newest::NewestSnapshot;
 use super::reservations::{self, Reservations};
 use super::wire::{self, Request};
 use crate::frame::PAYLOAD_MAX;
-use assize_adjudicator::{EncodedFootprint, flat};
+use assize_adjudicator::{EncodedFootprint, flat, footprints_of};
 use assize_codec::{DecodeError, Reader};
 use assize_model::{
     CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, NodeId, Outcome, Placement,
     TableId, Timestamp, TxnId,
 };
 use assize_ports::{
-    AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, IdRange, LockStrength, LockWait,
-    NodeRecord, PeerError, Peers, Registered, Reserved, Service,
+    AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, Footprints, FrameDecisions,
+    IdRange, LockStrength, LockWait, NodeRecord, PeerError, Peers, Registered, Reserved, Service, TxnRun,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -65,45 +65,53 @@ impl RemoteAdjudicator {
         decided.await.unwrap_or(Err(AdjudicatorError::ReplyLost))
     }
 
-    async fn commit_all(&self, footprints: Vec<Bytes>) -> Vec<Result<Decision, AdjudicatorError>> {
-        let count = footprints.len();
-        let mut decisions = Vec::with_capacity(count);
+    async fn commit_all(&self, footprints: Footprints) -> FrameDecisions {
+        let count = footprints.count;
+        if count <= FRAME_COMMITS_MAX && footprints.bytes.len() <= FRAME_BYTES_MAX {
+            // Nearly always.
+            let decided = self.commits.say(|commits| commits.commit_many(footprints));
+            let lost = || FrameDecisions::all(count, Err(AdjudicatorError::ReplyLost));
+            return decided.await.unwrap_or_else(|_| lost());
+        }
+        let mut decisions = FrameDecisions::default();
         let waiting: Vec<_> = self.commits.say(|commits| {
-            frames_of(footprints)
-                .into_iter()
-                .map(|frame| (frame.len(), frame.first().map_or(Ok(()), check_length), frame))
-                .map(|(count, fits, frame)| (count, fits.map(|()| commits.commit_many(frame))))
-                .collect()
+            let send = |frame: Footprints| {
+                let fits = if frame.count == 1 { check_length(&frame.bytes) } else { Ok(()) };
+                (frame.count, fits.map(|()| commits.commit_many(frame)))
+            };
+            frames_of(&footprints).into_iter().map(send).collect()
         });
         for (count, frame) in waiting {
-            match frame {
-                Ok(decided) => {
-                    let lost = || vec![Err(AdjudicatorError::ReplyLost); count];
-                    decisions.extend(decided.await.unwrap_or_else(|_| lost()));
-                }
-                Err(error) => decisions.extend(std::iter::repeat_n(Err(error), count)),
-            }
+            let failed = |error| FrameDecisions::all(count, Err(error));
+            decisions.extend(match frame {
+                Ok(decided) => decided.await.unwrap_or_else(|_| failed(AdjudicatorError::ReplyLost)),
+                Err(error) => failed(error),
+            });
         }
-        debug_assert_eq!(decisions.len(), count);
+        // What cannot be told apart was not sent.
+        let unread = "a footprint cannot be read".to_owned();
+        let rest = count - decisions.len();
+        decisions.extend(FrameDecisions::all(rest, Err(AdjudicatorError::Overloaded(unread))));
         decisions
     }
 }
 
 /// Footprints in frames that [`Commits::commit_many`] takes; one that is longer than a frame has one to itself.
-fn frames_of(footprints: Vec<Bytes>) -> Vec<Vec<Bytes>> {
-    let mut frames: Vec<Vec<Bytes>> = Vec::new();
-    let mut bytes = 0;
-    for footprint in footprints {
+fn frames_of(footprints: &Footprints) -> Vec<Footprints> {
+    let mut frames: Vec<Footprints> = Vec::new();
+    let mut at = 0;
+    for view in footprints_of(&footprints.bytes).map_while(Result::ok).take(footprints.count as usize) {
+        let end = at + view.len();
         match frames.last_mut() {
-            Some(frame) if bytes + footprint.len() <= FRAME_BYTES_MAX && frame.len() < FRAME_COMMITS_MAX => {
-                bytes += footprint.len();
-                frame.push(footprint);
+            Some(frame)
+                if frame.bytes.len() + view.len() <= FRAME_BYTES_MAX && frame.count < FRAME_COMMITS_MAX =>
+            {
+                frame.bytes = footprints.bytes.slice(at - frame.bytes.len()..end);
+                frame.count += 1;
             }
-            _ => {
-                bytes = footprint.len();
-                frames.push(vec![footprint]);
-            }
+            _ => frames.push(Footprints::one(footprints.bytes.slice(at..end))),
         }
+        at = end;
     }
     frames
 }
@@ -160,7 +168,7 @@ impl AdjudicatorClient for RemoteAdjudicator {
         Box::pin(self.commit_one(footprint))
     }
 
-    fn commit_many(&self, footprints: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<Decision, AdjudicatorError>>> {
+    fn commit_many(&self, footprints: Footprints) -> BoxFuture<'_, FrameDecisions> {
         Box::pin(self.commit_all(footprints))
     }
 
@@ -168,7 +176,7 @@ impl AdjudicatorClient for RemoteAdjudicator {
         Box::pin(self.link.ask(Request::Outcome { txn, resolve }, wire::read_outcome))
     }
 
-    fn acknowledge(&self, txns: Vec<TxnId>) {
+    fn acknowledge(&self, txns: Vec<TxnRun>) {
         self.commits.say(|commits| commits.acknowledge(&txns));
     }
 

@@ -8,10 +8,12 @@
 //! server hands a frame over as it came, without a task or an allocation for each footprint.
 
 use super::lane::Talk;
-use super::wire::{Decisions, Purpose, ToCommits};
+use super::wire::{Decisions, Purpose, ToCommits, put_commit_head};
 use assize_codec::DecodeError;
-use assize_model::{Decision, FrontendEpoch, FrontendId, Timestamp, TxnId};
-use assize_ports::{AdjudicatorClient, AdjudicatorError, Channel};
+use assize_model::{FrontendEpoch, FrontendId, Timestamp};
+use assize_ports::{
+    AdjudicatorClient, AdjudicatorError, Channel, Decided, DecisionParts, Footprints, FrameDecisions, TxnRun,
+};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -22,13 +24,11 @@ const FRAMES_MAX: usize = 32;
 /// Bytes of footprints in a frame, unless a single one is longer.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Footprints in a frame.
-pub const FRAME_COMMITS_MAX: usize = 8192;
+pub const FRAME_COMMITS_MAX: u32 = 8192;
 /// Bytes of footprints that wait for a frame.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Acknowledgements that wait to be sent; a lost one keeps an outcome longer than needed, no more.
 const ACKNOWLEDGEMENTS_MAX: usize = 1 << 16;
-
-type Decided = Result<Decision, AdjudicatorError>;
 
 /// The client's end.
 #[derive(Default)]
@@ -37,7 +37,7 @@ pub struct Commits {
     queue_bytes: usize,
     next_frame: u64,
     under_way: HashMap<u64, Vec<Reply>>,
-    acknowledged: Vec<TxnId>,
+    acknowledged: Vec<TxnRun>,
     oldest: BTreeMap<(FrontendId, FrontendEpoch), Option<Timestamp>>,
 }
 
@@ -46,34 +46,29 @@ struct Waiting {
     reply: Reply,
 }
 
-enum Footprints {
-    One(Bytes),
-    Many(Vec<Bytes>),
-}
-
 enum Reply {
     One(oneshot::Sender<Decided>),
-    Many(usize, oneshot::Sender<Vec<Decided>>),
+    Many(u32, oneshot::Sender<FrameDecisions>),
 }
 
 impl Commits {
     /// Queues a footprint.
     pub fn commit(&mut self, footprint: Bytes) -> oneshot::Receiver<Decided> {
         let (reply, decided) = oneshot::channel();
-        self.queue(footprint.len(), Footprints::One(footprint), Reply::One(reply));
+        self.queue(Footprints::one(footprint), Reply::One(reply));
         decided
     }
 
     /// Queues footprints that go into one frame: at most [`FRAME_COMMITS_MAX`] and [`FRAME_BYTES_MAX`] of them.
-    pub fn commit_many(&mut self, footprints: Vec<Bytes>) -> oneshot::Receiver<Vec<Decided>> {
+    pub fn commit_many(&mut self, footprints: Footprints) -> oneshot::Receiver<FrameDecisions> {
         let (reply, decided) = oneshot::channel();
-        let bytes = footprints.iter().map(Bytes::len).sum();
-        let reply = Reply::Many(footprints.len(), reply);
-        self.queue(bytes, Footprints::Many(footprints), reply);
+        let reply = Reply::Many(footprints.count, reply);
+        self.queue(footprints, reply);
         decided
     }
 
-    fn queue(&mut self, bytes: usize, footprints: Footprints, reply: Reply) {
+    fn queue(&mut self, footprints: Footprints, reply: Reply) {
+        let bytes = footprints.bytes.len();
         if self.queue_bytes + bytes > QUEUE_BYTES_MAX && !self.queue.is_empty() {
             let waiting = self.queue_bytes;
             let error = format!("{waiting} bytes of commits wait for the network");
@@ -84,9 +79,12 @@ impl Commits {
     }
 
     /// Queues acknowledgements.
-    pub fn acknowledge(&mut self, txns: &[TxnId]) {
-        let room = ACKNOWLEDGEMENTS_MAX.saturating_sub(self.acknowledged.len());
-        self.acknowledged.extend(txns.iter().take(room));
+    pub fn acknowledge(&mut self, runs: &[TxnRun]) {
+        for run in runs {
+            if self.acknowledged.len() < ACKNOWLEDGEMENTS_MAX {
+                TxnRun::push_run(&mut self.acknowledged, *run);
+            }
+        }
     }
 
     /// Queues a report; a later one of the same frontend replaces it.
@@ -94,92 +92,97 @@ impl Commits {
         self.oldest.insert((frontend, epoch), oldest);
     }
 
-    fn next_frame(&mut self) -> ToCommits {
+    fn next_frame(&mut self) -> NextFrame {
         let mut footprints = Vec::new();
         let mut replies = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut count) = (0, 0);
         while let Some(next) = self.queue.front() {
-            let (count, more) = (next.footprints.count(), next.footprints.bytes());
-            let full = bytes + more > FRAME_BYTES_MAX || footprints.len() + count > FRAME_COMMITS_MAX;
+            let (more, more_bytes) = (next.footprints.count, next.footprints.bytes.len());
+            let full = bytes + more_bytes > FRAME_BYTES_MAX || count + more > FRAME_COMMITS_MAX;
             if full && !footprints.is_empty() {
                 break;
             }
-            bytes += more;
+            bytes += more_bytes;
+            count += more;
             let Some(next) = self.queue.pop_front() else { break };
-            match next.footprints {
-                Footprints::One(footprint) => footprints.push(footprint),
-                Footprints::Many(many) => footprints.extend(many),
-            }
+            footprints.push(next.footprints.bytes);
             replies.push(next.reply);
         }
         self.queue_bytes -= bytes;
         let frame = self.next_frame;
         self.next_frame += 1;
         self.under_way.insert(frame, replies);
-        ToCommits::Commit { frame, footprints }
+        NextFrame { frame, count, bytes, footprints }
     }
 }
 
-impl Footprints {
-    fn count(&self) -> usize {
-        match self {
-            Footprints::One(_) => 1,
-            Footprints::Many(many) => many.len(),
-        }
-    }
+/// What is said next: a frame that is put together outside the lock, or something small.
+pub enum Said {
+    Frame(NextFrame),
+    Other(ToCommits),
+}
 
-    fn bytes(&self) -> usize {
-        match self {
-            Footprints::One(footprint) => footprint.len(),
-            Footprints::Many(many) => many.iter().map(Bytes::len).sum(),
-        }
+/// Footprints that have gathered.
+pub struct NextFrame {
+    frame: u64,
+    count: u32,
+    bytes: usize,
+    footprints: Vec<Bytes>,
+}
+
+impl NextFrame {
+    fn encode(self) -> Bytes {
+        let mut out = Vec::with_capacity(16 + self.bytes);
+        put_commit_head(&mut out, self.frame, self.count);
+        self.footprints.iter().for_each(|footprints| out.extend_from_slice(footprints));
+        out.into()
     }
 }
 
 impl Reply {
     /// Takes its share of a frame's decisions. Fewer than asked for are no answer.
-    fn answer(self, decisions: &mut impl Iterator<Item = Decided>) {
+    fn answer(self, decisions: &mut DecisionParts) {
         // Whoever has gone needs no answer.
         match self {
-            Reply::One(reply) => {
-                let _ = reply.send(decisions.next().unwrap_or(Err(AdjudicatorError::ReplyLost)));
-            }
-            Reply::Many(count, reply) => {
-                let mut decided: Vec<Decided> = decisions.take(count).collect();
-                decided.resize(count, Err(AdjudicatorError::ReplyLost));
-                let _ = reply.send(decided);
-            }
+            Reply::One(reply) => drop(reply.send(decisions.take_one())),
+            Reply::Many(count, reply) => drop(reply.send(decisions.take(count))),
         }
     }
 
     fn fail(self, error: &AdjudicatorError) {
-        self.answer(&mut std::iter::repeat_with(|| Err(error.clone())));
+        match self {
+            Reply::One(reply) => drop(reply.send(Err(error.clone()))),
+            Reply::Many(count, reply) => drop(reply.send(FrameDecisions::all(count, Err(error.clone())))),
+        }
     }
 }
 
 impl Talk for Commits {
-    type Said = ToCommits;
+    type Said = Said;
     type Heard = Decisions;
 
     fn hello() -> Bytes {
         Purpose::Commits.encode()
     }
 
-    fn next(&mut self) -> Option<ToCommits> {
+    fn next(&mut self) -> Option<Said> {
         if !self.queue.is_empty() && self.under_way.len() < FRAMES_MAX {
-            return Some(self.next_frame());
+            return Some(Said::Frame(self.next_frame()));
         }
         if let Some(((frontend, epoch), oldest)) = self.oldest.pop_first() {
-            return Some(ToCommits::ReportOldest { frontend, epoch, oldest });
+            return Some(Said::Other(ToCommits::ReportOldest { frontend, epoch, oldest }));
         }
         if !self.acknowledged.is_empty() {
-            return Some(ToCommits::Acknowledge(std::mem::take(&mut self.acknowledged)));
+            return Some(Said::Other(ToCommits::Acknowledge(std::mem::take(&mut self.acknowledged))));
         }
         None
     }
 
-    fn encode(said: ToCommits) -> Bytes {
-        said.encode()
+    fn encode(said: Said) -> Bytes {
+        match said {
+            Said::Frame(frame) => frame.encode(),
+            Said::Other(said) => said.encode(),
+        }
     }
 
     fn decode(message: &Bytes) -> Result<Decisions, DecodeError> {
@@ -187,7 +190,7 @@ impl Talk for Commits {
     }
 
     fn hear(&mut self, heard: Decisions) {
-        let mut decisions = heard.decisions.into_iter();
+        let mut decisions = heard.decisions.into_parts();
         // An unknown frame's: nobody waits for it.
         for reply in self.under_way.remove(&heard.frame).into_iter().flatten() {
             reply.answer(&mut decisions);
@@ -231,7 +234,7 @@ pub async fn serve(client: &dyn AdjudicatorClient, channel: Channel) -> Result<(
                 let decisions = client.commit_many(footprints).await;
                 Decisions { frame, decisions }
             }),
-            ToCommits::Acknowledge(txns) => client.acknowledge(txns),
+            ToCommits::Acknowledge(runs) => client.acknowledge(runs),
             ToCommits::ReportOldest { frontend, epoch, oldest } => {
                 client.report_oldest_snapshot(frontend, epoch, oldest);
             }
@@ -247,6 +250,7 @@ pub async fn serve(client: &dyn AdjudicatorClient, channel: Channel) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use assize_model::Decision;
 
     fn footprint(bytes: usize) -> Bytes {
         Bytes::from(vec![0; bytes])
@@ -256,18 +260,22 @@ mod tests {
         Ok(Decision::Commit { commit_ts: Timestamp(ts) })
     }
 
-    fn commits_of(said: Option<ToCommits>) -> (u64, usize) {
-        match said {
-            Some(ToCommits::Commit { frame, footprints }) => (frame, footprints.len()),
+    fn commits_of(said: Option<Said>) -> (u64, u32) {
+        match said.map(|said| ToCommits::decode(&Commits::encode(said)).unwrap()) {
+            Some(ToCommits::Commit { frame, footprints }) => (frame, footprints.count),
             other => panic!("not a frame of commits: {other:?}"),
         }
+    }
+
+    fn two() -> Footprints {
+        [footprint(1), footprint(1)].iter().collect()
     }
 
     #[test]
     fn everything_queued_goes_into_one_frame_and_everybody_gets_their_own_decision() {
         let mut commits = Commits::default();
         let mut first = commits.commit(footprint(1));
-        let mut both = commits.commit_many(vec![footprint(1), footprint(1)]);
+        let mut both = commits.commit_many(two());
         let mut last = commits.commit(footprint(1));
         let (frame, count) = commits_of(commits.next());
         assert_eq!(count, 4);
@@ -275,7 +283,7 @@ mod tests {
         let decisions = (1..=4).map(committed).collect();
         commits.hear(Decisions { frame, decisions });
         assert_eq!(first.try_recv().unwrap(), committed(1));
-        assert_eq!(both.try_recv().unwrap(), vec![committed(2), committed(3)]);
+        assert_eq!(both.try_recv().unwrap(), FrameDecisions::from_iter([committed(2), committed(3)]));
         assert_eq!(last.try_recv().unwrap(), committed(4));
     }
 
@@ -293,7 +301,7 @@ mod tests {
         let _gathers = commits.commit(footprint(1));
         let _too = commits.commit(footprint(1));
         assert!(commits.next().is_none());
-        commits.hear(Decisions { frame: 0, decisions: vec![committed(1)] });
+        commits.hear(Decisions { frame: 0, decisions: FrameDecisions::from_iter([committed(1)]) });
         assert_eq!(commits_of(commits.next()).1, 2);
     }
 
@@ -311,9 +319,10 @@ mod tests {
     #[test]
     fn too_few_decisions_are_no_decision() {
         let mut commits = Commits::default();
-        let mut both = commits.commit_many(vec![footprint(1), footprint(1)]);
+        let mut both = commits.commit_many(two());
         let (frame, _) = commits_of(commits.next());
-        commits.hear(Decisions { frame, decisions: vec![committed(1)] });
-        assert_eq!(both.try_recv().unwrap(), vec![committed(1), Err(AdjudicatorError::ReplyLost)]);
+        commits.hear(Decisions { frame, decisions: FrameDecisions::from_iter([committed(1)]) });
+        let lost = Err(AdjudicatorError::ReplyLost);
+        assert_eq!(both.try_recv().unwrap(), FrameDecisions::from_iter([committed(1), lost]));
     }
 }

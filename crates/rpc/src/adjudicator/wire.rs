@@ -3,12 +3,12 @@
 use assize_adjudicator::flat;
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::{
-    CatalogVersion, Decision, Epoch, FrontendEpoch, FrontendId, KeyHash, NodeId, Outcome, Placement, TableId,
+    CatalogVersion, Epoch, FrontendEpoch, FrontendId, KeyHash, NodeId, Outcome, Placement, TableId,
     Timestamp, TxnId,
 };
 use assize_ports::{
-    AdjudicatorError, Begun, CatalogObjects, IdRange, LockStrength, LockWait, NodeRecord, Registered,
-    Reserved,
+    AdjudicatorError, Begun, CatalogObjects, DecisionRun, Footprints, FrameDecisions, IdRange, LockStrength,
+    LockWait, NodeRecord, Registered, Reserved, TxnRun,
 };
 use bytes::Bytes;
 use std::time::Duration;
@@ -137,9 +137,9 @@ pub enum ToCommits {
     /// Footprints to decide; the answer carries the frame's number.
     Commit {
         frame: u64,
-        footprints: Vec<Bytes>,
+        footprints: Footprints,
     },
-    Acknowledge(Vec<TxnId>),
+    Acknowledge(Vec<TxnRun>),
     ReportOldest {
         frontend: FrontendId,
         epoch: FrontendEpoch,
@@ -152,16 +152,19 @@ impl ToCommits {
         let mut out = Vec::new();
         match self {
             ToCommits::Commit { frame, footprints } => {
-                out.reserve(16 + footprints.iter().map(|footprint| footprint.len() + 4).sum::<usize>());
-                out.put_u8(1);
-                out.put_u64(*frame);
-                out.put_varint(footprints.len() as u64);
-                footprints.iter().for_each(|footprint| out.put_bytes(footprint));
+                out.reserve(16 + footprints.bytes.len());
+                put_commit_head(&mut out, *frame, footprints.count);
+                out.put_slice(&footprints.bytes);
             }
-            ToCommits::Acknowledge(txns) => {
+            ToCommits::Acknowledge(runs) => {
                 out.put_u8(2);
-                out.put_varint(txns.len() as u64);
-                txns.iter().for_each(|txn| flat::put_txn(&mut out, *txn));
+                out.put_varint(runs.len() as u64);
+                for run in runs {
+                    out.put_u32(run.frontend.0);
+                    out.put_u32(run.epoch.0);
+                    out.put_u64(run.first);
+                    out.put_varint(run.count);
+                }
             }
             ToCommits::ReportOldest { frontend, epoch, oldest } => {
                 out.put_u8(3);
@@ -179,11 +182,23 @@ impl ToCommits {
     pub fn decode(bytes: &Bytes) -> Read<ToCommits> {
         let mut reader = Reader::over(bytes);
         let message = match reader.u8()? {
-            1 => ToCommits::Commit {
-                frame: reader.u64()?,
-                footprints: read_many(&mut reader, 1, |reader| reader.shared_bytes())?,
-            },
-            2 => ToCommits::Acknowledge(read_many(&mut reader, 16, flat::read_txn)?),
+            1 => {
+                let (frame, count) = (reader.u64()?, reader.u32()?);
+                // How many there really are shows when they are looked at; there are no more than bytes.
+                if count as usize > reader.left() {
+                    return Err(reader.bad("number of footprints", count.into()));
+                }
+                let bytes = reader.shared(reader.left())?;
+                ToCommits::Commit { frame, footprints: Footprints { bytes, count } }
+            }
+            2 => ToCommits::Acknowledge(read_many(&mut reader, 17, |reader| {
+                Ok(TxnRun {
+                    frontend: FrontendId(reader.u32()?),
+                    epoch: FrontendEpoch(reader.u32()?),
+                    first: reader.u64()?,
+                    count: reader.varint()?,
+                })
+            })?),
             3 => ToCommits::ReportOldest {
                 frontend: FrontendId(reader.u32()?),
                 epoch: FrontendEpoch(reader.u32()?),
@@ -196,20 +211,39 @@ impl ToCommits {
     }
 }
 
-/// A message of the commit channel, from the adjudicator: one decision for each footprint of a frame, in order.
+/// What stands before the footprints of a [`ToCommits::Commit`].
+pub fn put_commit_head(out: &mut Vec<u8>, frame: u64, count: u32) {
+    out.put_u8(1);
+    out.put_u64(frame);
+    out.put_u32(count);
+}
+
+/// A message of the commit channel, from the adjudicator: the decisions about the footprints of a frame, in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decisions {
     pub frame: u64,
-    pub decisions: Vec<Result<Decision, AdjudicatorError>>,
+    pub decisions: FrameDecisions,
 }
 
 impl Decisions {
     pub fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(16 + 10 * self.decisions.len());
+        let runs = self.decisions.runs();
+        let mut out = Vec::with_capacity(16 + 16 * runs.len());
         out.put_u64(self.frame);
-        out.put_varint(self.decisions.len() as u64);
-        for decision in &self.decisions {
-            put_result(&mut out, decision, flat::put_decision);
+        out.put_varint(runs.len() as u64);
+        for run in runs {
+            match run {
+                DecisionRun::Commits { count, first } => {
+                    out.put_u8(0);
+                    out.put_u32(*count);
+                    out.put_u64(first.0);
+                }
+                DecisionRun::Same(count, decided) => {
+                    out.put_u8(1);
+                    out.put_u32(*count);
+                    put_result(&mut out, decided, flat::put_decision);
+                }
+            }
         }
         out.into()
     }
@@ -217,7 +251,22 @@ impl Decisions {
     pub fn decode(bytes: &Bytes) -> Read<Decisions> {
         let mut reader = Reader::over(bytes);
         let frame = reader.u64()?;
-        let decisions = read_many(&mut reader, 2, |reader| read_result(reader, flat::read_decision))?;
+        let runs = read_many(&mut reader, 6, |reader| {
+            let is_commits = reader.u8()? == 0;
+            let count = reader.u32()?;
+            Ok(match is_commits {
+                true => DecisionRun::Commits { count, first: Timestamp(reader.u64()?) },
+                false => DecisionRun::Same(count, read_result(reader, flat::read_decision)?),
+            })
+        })?;
+        let mut decisions = FrameDecisions::default();
+        for run in runs {
+            // More than a frame can ask for are no answer to one.
+            if u64::from(decisions.len()) + u64::from(run.count()) > u64::from(u32::MAX) {
+                return Err(reader.bad("number of decisions", run.count().into()));
+            }
+            decisions.push_run(run);
+        }
         reader.finish()?;
         Ok(Decisions { frame, decisions })
     }
@@ -565,7 +614,9 @@ fn read_version(bytes: &Bytes) -> Read<Reader<'_>> {
 mod tests {
     use super::*;
     use crate::samples::comes_back;
+    use assize_model::Decision;
     use assize_model::{AbortReason, BatchNumber, Conflict, DeadlineClass, Winner};
+    use assize_ports::Decided;
 
     fn txn(sequence: u64) -> TxnId {
         TxnId::new(
@@ -618,8 +669,8 @@ mod tests {
     fn messages_about_commits_come_back() {
         let (frontend, epoch) = (FrontendId(1), FrontendEpoch(2));
         for message in [
-            ToCommits::Commit { frame: 5, footprints: vec![Bytes::from_static(b"one"), Bytes::new()] },
-            ToCommits::Acknowledge(vec![txn(1), txn(2)]),
+            ToCommits::Commit { frame: 5, footprints: Footprints::one(Bytes::from_static(b"one")) },
+            ToCommits::Acknowledge(vec![TxnRun::one(txn(1)), TxnRun { count: 300, ..TxnRun::one(txn(7)) }]),
             ToCommits::ReportOldest { frontend, epoch, oldest: None },
             ToCommits::ReportOldest { frontend, epoch, oldest: Some(Timestamp(8)) },
         ] {
@@ -627,12 +678,14 @@ mod tests {
         }
         let winner = Some(Winner { txn: txn(3), commit_ts: Timestamp(77) });
         let conflict = Conflict { key: Some(KeyHash(1)), range: None, batch: BatchNumber(4), winner };
-        let mut decisions = vec![
+        let mut decisions: Vec<Decided> = vec![
             Ok(Decision::Commit { commit_ts: Timestamp(5) }),
             Ok(Decision::Abort { reason: AbortReason::Conflict(conflict) }),
             Ok(Decision::Abort { reason: AbortReason::OutcomesFull }),
         ];
         decisions.extend(errors().into_iter().map(Err));
+        let mut decisions: FrameDecisions = decisions.into_iter().collect();
+        decisions.extend(FrameDecisions::all(8192, Err(AdjudicatorError::ReplyLost)));
         comes_back(&Decisions { frame: 6, decisions }, Decisions::encode, Decisions::decode);
     }
 

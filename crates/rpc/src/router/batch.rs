@@ -1,78 +1,80 @@
 //! Commits on their way to whoever leads, and what is known of each.
 
-use assize_model::Decision;
-use assize_ports::AdjudicatorError;
+use assize_adjudicator::footprints_of;
+use assize_ports::{AdjudicatorError, Decided, DecisionRun, Footprints, FrameDecisions};
 use bytes::Bytes;
-
-/// The fate of one footprint.
-pub type Decided = Result<Decision, AdjudicatorError>;
 
 /// Footprints that were handed over together, each decided on its own.
 pub struct Batch {
-    footprints: Vec<Bytes>,
-    /// What is known of each; empty before the first attempt. `ReplyLost` stays until there is a decision: an attempt may
-    /// have been proposed, whatever became of later ones.
-    known: Vec<Decided>,
+    footprints: Footprints,
+    /// After an attempt that did not decide them all, what is known of each.
+    known: Option<Vec<Known>>,
+}
+
+/// A footprint, and what is known of it. `ReplyLost` stays until there is a decision: an attempt may have been proposed,
+/// whatever became of later ones.
+struct Known {
+    footprint: Bytes,
+    decided: Decided,
 }
 
 impl Batch {
     /// Footprints that nobody has seen yet.
-    pub fn new(footprints: Vec<Bytes>) -> Batch {
-        Batch { footprints, known: Vec::new() }
+    pub fn new(footprints: Footprints) -> Batch {
+        Batch { footprints, known: None }
     }
 
     /// Those to send next, in order.
-    pub fn open(&self) -> Vec<Bytes> {
-        if self.known.is_empty() {
-            return self.footprints.clone();
-        }
-        let both = self.footprints.iter().zip(&self.known);
-        both.filter(|(_, known)| is_open(known)).map(|(footprint, _)| footprint.clone()).collect()
-    }
-
-    /// Takes the answers to those that were [`open`](Batch::open); `None` for all if the attempt got no answer. Returns why
-    /// some have to be sent again, if any have.
-    pub fn learn(&mut self, answers: Option<Vec<Decided>>) -> Option<AdjudicatorError> {
-        if self.known.is_empty() {
-            match answers {
-                // Nearly always.
-                Some(answers)
-                    if answers.len() == self.footprints.len() && answers.iter().all(Result::is_ok) =>
-                {
-                    self.known = answers;
-                    return None;
-                }
-                answers => {
-                    let not_sent = AdjudicatorError::Unreachable(String::new());
-                    self.known = vec![Err(not_sent); self.footprints.len()];
-                    return self.learn_again(answers);
-                }
+    pub fn open(&self) -> Footprints {
+        match &self.known {
+            None => self.footprints.clone(),
+            Some(known) => {
+                known.iter().filter(|known| is_open(&known.decided)).map(|known| &known.footprint).collect()
             }
         }
-        self.learn_again(answers)
     }
 
-    fn learn_again(&mut self, answers: Option<Vec<Decided>>) -> Option<AdjudicatorError> {
-        let mut answers = answers.into_iter().flatten();
+    /// Takes the answers to those that were [`open`](Batch::open); `None` for all if the attempt got no answer. Returns all
+    /// decisions, or why some footprints have to be sent again.
+    pub fn learn(&mut self, answers: Option<FrameDecisions>) -> Result<FrameDecisions, AdjudicatorError> {
+        match answers {
+            // Nearly always.
+            Some(answers)
+                if self.known.is_none()
+                    && answers.len() == self.footprints.count
+                    && answers.runs().iter().all(is_settled) =>
+            {
+                Ok(answers)
+            }
+            answers => self.learn_each(answers),
+        }
+    }
+
+    fn learn_each(&mut self, answers: Option<FrameDecisions>) -> Result<FrameDecisions, AdjudicatorError> {
+        let mut answers = answers.unwrap_or_default().into_parts();
+        let known = self.known.get_or_insert_with(|| known_of(&self.footprints));
         let mut failed = None;
-        for known in self.known.iter_mut().filter(|known| is_open(known)) {
-            match answers.next().unwrap_or(Err(AdjudicatorError::ReplyLost)) {
+        for Known { decided, .. } in known.iter_mut().filter(|known| is_open(&known.decided)) {
+            match answers.take_one() {
                 Err(error) => {
-                    if *known != Err(AdjudicatorError::ReplyLost) {
-                        *known = Err(error.clone());
+                    if *decided != Err(AdjudicatorError::ReplyLost) {
+                        *decided = Err(error.clone());
                     }
-                    if is_open(known) {
+                    if is_open(decided) {
                         failed = Some(error);
                     }
                 }
-                decision => *known = decision,
+                decision => *decided = decision,
             }
         }
-        failed
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(known.iter().map(|known| known.decided.clone()).collect()),
+        }
     }
 
     /// What is known in the end; `why` there was not more.
-    pub fn give_up(mut self, why: AdjudicatorError) -> Vec<Decided> {
+    pub fn give_up(self, why: AdjudicatorError) -> FrameDecisions {
         let never = match why {
             // That of another one: this one was not proposed.
             AdjudicatorError::ReplyLost => {
@@ -80,33 +82,73 @@ impl Batch {
             }
             why => why,
         };
-        self.known.resize(self.footprints.len(), Err(never.clone()));
-        for known in self.known.iter_mut().filter(|known| is_open(known)) {
-            if *known != Err(AdjudicatorError::ReplyLost) {
-                *known = Err(never.clone());
-            }
-        }
-        self.known
-    }
-
-    /// The decisions, once none is open.
-    pub fn into_decided(self) -> Vec<Decided> {
-        self.known
+        let Some(known) = self.known else { return FrameDecisions::all(self.footprints.count, Err(never)) };
+        let settle = |known: Known| match known.decided {
+            decided if is_open(&decided) && decided != Err(AdjudicatorError::ReplyLost) => Err(never.clone()),
+            decided => decided,
+        };
+        known.into_iter().map(settle).collect()
     }
 }
 
+/// Each footprint by itself, not sent yet. What cannot be told apart is not worth sending.
+fn known_of(footprints: &Footprints) -> Vec<Known> {
+    let mut known = Vec::with_capacity(footprints.count as usize);
+    let mut at = 0;
+    for view in footprints_of(&footprints.bytes).map_while(Result::ok).take(footprints.count as usize) {
+        let footprint = footprints.bytes.slice(at..at + view.len());
+        at += view.len();
+        known.push(Known { footprint, decided: Err(AdjudicatorError::Unreachable(String::new())) });
+    }
+    let unread = || AdjudicatorError::Overloaded("a footprint cannot be read".into());
+    known
+        .resize_with(footprints.count as usize, || Known { footprint: Bytes::new(), decided: Err(unread()) });
+    known
+}
+
 /// Whether it is worth sending again: a leader that refuses for want of room has answered.
-fn is_open(known: &Decided) -> bool {
-    !matches!(known, Ok(_) | Err(AdjudicatorError::Overloaded(_) | AdjudicatorError::DiskFull(_)))
+fn is_open(decided: &Decided) -> bool {
+    !matches!(decided, Ok(_) | Err(AdjudicatorError::Overloaded(_) | AdjudicatorError::DiskFull(_)))
+}
+
+fn is_settled(run: &DecisionRun) -> bool {
+    match run {
+        DecisionRun::Commits { .. } => true,
+        DecisionRun::Same(_, decided) => !is_open(decided),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assize_model::Timestamp;
+    use assize_adjudicator::EncodedFootprint;
+    use assize_model::{
+        CommitBody, DeadlineClass, Decision, Footprint, FrontendEpoch, FrontendId, Timestamp, TxnId,
+    };
 
-    fn batch(count: usize) -> Batch {
-        Batch::new((0..count).map(|n| Bytes::from(vec![n as u8])).collect())
+    fn footprint(n: u64) -> Bytes {
+        let txn = TxnId::new(Timestamp(9), DeadlineClass::Normal, FrontendId(1), FrontendEpoch(1), n);
+        let footprint = Footprint {
+            txn,
+            groups: Vec::new(),
+            schemas: Vec::new(),
+            auto_increments: Vec::new(),
+            body: CommitBody::Inline { mutations: Vec::new(), written: Vec::new() },
+            catalog_change: None,
+        };
+        EncodedFootprint::new(&footprint).unwrap().bytes().clone()
+    }
+
+    fn frame(numbers: &[u64]) -> Footprints {
+        numbers.iter().map(|n| footprint(*n)).collect::<Vec<_>>().iter().collect()
+    }
+
+    fn batch(count: u64) -> Batch {
+        Batch::new(frame(&(0..count).collect::<Vec<_>>()))
+    }
+
+    fn answers(each: &[Decided]) -> FrameDecisions {
+        each.iter().cloned().collect()
     }
 
     fn committed(ts: u64) -> Decided {
@@ -125,42 +167,55 @@ mod tests {
         AdjudicatorError::Unreachable("far".into())
     }
 
+    const LOST: AdjudicatorError = AdjudicatorError::ReplyLost;
+
+    #[test]
+    fn what_is_decided_at_once_is_handed_on_as_it_came() {
+        let all = answers(&[committed(1), committed(2), Err(busy())]);
+        assert_eq!(batch(3).learn(Some(all.clone())), Ok(all));
+    }
+
     #[test]
     fn only_what_is_open_is_sent_again_and_answers_find_their_places() {
         let mut batch = batch(4);
-        let answers = vec![committed(1), Err(not_leader()), Err(busy()), Err(not_leader())];
-        assert_eq!(batch.learn(Some(answers)), Some(not_leader()));
-        assert_eq!(batch.open(), [&[1][..], &[3][..]]);
-        assert_eq!(batch.learn(Some(vec![committed(2), committed(3)])), None);
-        assert_eq!(batch.into_decided(), [committed(1), committed(2), Err(busy()), committed(3)]);
+        let first = answers(&[committed(1), Err(not_leader()), Err(busy()), Err(not_leader())]);
+        assert_eq!(batch.learn(Some(first)), Err(not_leader()));
+        assert_eq!(batch.open(), frame(&[1, 3]));
+        let all = answers(&[committed(1), committed(2), Err(busy()), committed(3)]);
+        assert_eq!(batch.learn(Some(answers(&[committed(2), committed(3)]))), Ok(all));
     }
 
     #[test]
     fn what_may_have_been_proposed_is_never_called_unreachable_or_refused() {
         let mut batch = batch(2);
-        assert_eq!(
-            batch.learn(Some(vec![Err(AdjudicatorError::ReplyLost), Err(not_leader())])),
-            Some(not_leader())
-        );
-        assert_eq!(batch.learn(Some(vec![Err(busy()), Err(far())])), Some(far()));
-        let given_up = batch.give_up(far());
-        assert_eq!(given_up, [Err(AdjudicatorError::ReplyLost), Err(far())]);
+        assert_eq!(batch.learn(Some(answers(&[Err(LOST), Err(not_leader())]))), Err(not_leader()));
+        assert_eq!(batch.learn(Some(answers(&[Err(busy()), Err(far())]))), Err(far()));
+        assert_eq!(batch.give_up(far()), answers(&[Err(LOST), Err(far())]));
     }
 
     #[test]
     fn an_attempt_without_an_answer_may_have_been_proposed() {
         let mut batch = batch(2);
-        assert_eq!(batch.learn(None), Some(AdjudicatorError::ReplyLost));
-        assert_eq!(batch.open().len(), 2);
-        let given_up = batch.give_up(far());
-        assert_eq!(given_up, vec![Err(AdjudicatorError::ReplyLost); 2]);
+        assert_eq!(batch.learn(None), Err(LOST));
+        assert_eq!(batch.open(), frame(&[0, 1]));
+        assert_eq!(batch.give_up(far()), answers(&[Err(LOST), Err(LOST)]));
     }
 
     #[test]
     fn what_was_never_sent_is_unreachable() {
-        assert_eq!(batch(1).give_up(far()), [Err(far())]);
-        let lost = batch(1).give_up(AdjudicatorError::ReplyLost);
-        assert!(matches!(lost[0], Err(AdjudicatorError::Unreachable(_))));
+        assert_eq!(batch(1).give_up(far()), answers(&[Err(far())]));
+        let lost = batch(1).give_up(LOST);
+        assert!(matches!(lost.iter().next(), Some(Err(AdjudicatorError::Unreachable(_)))));
         assert!(batch(0).give_up(far()).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_is_not_sent_again() {
+        let mut frame = frame(&[1]);
+        frame.bytes = [&frame.bytes[..], b"no footprint"].concat().into();
+        frame.count = 2;
+        let mut batch = Batch::new(frame);
+        assert_eq!(batch.learn(Some(answers(&[Err(far()), Err(busy())]))), Err(far()));
+        assert_eq!(batch.open(), Footprints::one(footprint(1)));
     }
 }

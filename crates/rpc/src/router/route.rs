@@ -1,6 +1,6 @@
 //! [`AdjudicatorClient`] that goes to whichever node leads.
 
-use super::batch::{Batch, Decided};
+use super::batch::Batch;
 use super::begins::{self, Begins};
 use super::leaders::{Leader, Leaders};
 use super::retry::{Held, Next};
@@ -11,10 +11,9 @@ use assize_model::{
     Timestamp, TxnId,
 };
 use assize_ports::{
-    AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, IdRange, LockStrength, LockWait,
-    NodeRecord, Registered, Reserved,
+    AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, Footprints, FrameDecisions,
+    IdRange, LockStrength, LockWait, NodeRecord, Registered, Reserved, TxnRun,
 };
-use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -57,7 +56,7 @@ struct Inner {
 /// What nobody waits for: kept until there is a leader to tell it to.
 #[derive(Default)]
 struct Told {
-    acknowledged: Vec<TxnId>,
+    acknowledged: Vec<TxnRun>,
     /// The last report, told again to a new leader.
     oldest: Option<(FrontendId, FrontendEpoch, Timestamp)>,
     /// The belief under which the last report was told.
@@ -142,7 +141,7 @@ impl Inner {
     }
 
     /// Commits encoded footprints until each has its answer.
-    async fn commit_all(&self, footprints: Vec<Bytes>) -> Vec<Decided> {
+    async fn commit_all(&self, footprints: Footprints) -> FrameDecisions {
         let RouterOptions { hold, attempt_max } = self.options;
         let mut held = Held::new(&self.leaders, hold, attempt_max);
         let mut batch = Batch::new(footprints);
@@ -154,7 +153,10 @@ impl Inner {
             self.tell(&leader);
             let attempt = leader.client.commit_many(batch.open());
             let answers = timeout_at(held.attempt_until(), attempt).await;
-            let Some(error) = batch.learn(answers.ok()) else { return batch.into_decided() };
+            let error = match batch.learn(answers.ok()) {
+                Ok(decisions) => return decisions,
+                Err(error) => error,
+            };
             if let Next::Give(error) = held.failed(&leader, error).await {
                 return batch.give_up(error);
             }
@@ -214,12 +216,12 @@ impl AdjudicatorClient for Router {
             let footprint = EncodedFootprint::new(&footprint).map_err(|error| {
                 AdjudicatorError::Overloaded(format!("the footprint cannot be encoded: {error}"))
             })?;
-            let mut decisions = self.inner.commit_all(vec![footprint.bytes().clone()]).await;
-            decisions.pop().unwrap_or(Err(AdjudicatorError::ReplyLost))
+            let decisions = self.inner.commit_all(Footprints::one(footprint.bytes().clone())).await;
+            decisions.into_parts().take_one()
         })
     }
 
-    fn commit_many(&self, footprints: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<Decision, AdjudicatorError>>> {
+    fn commit_many(&self, footprints: Footprints) -> BoxFuture<'_, FrameDecisions> {
         Box::pin(self.inner.commit_all(footprints))
     }
 
@@ -227,13 +229,13 @@ impl AdjudicatorClient for Router {
         Box::pin(self.inner.ask_now(move |client| client.outcome(txn, resolve)))
     }
 
-    fn acknowledge(&self, txns: Vec<TxnId>) {
+    fn acknowledge(&self, txns: Vec<TxnRun>) {
         match self.inner.leaders.believed() {
             Some(leader) => leader.client.acknowledge(txns),
             None => {
                 let mut told = self.inner.told.lock().expect("no panic happens under this lock");
                 let room = ACKNOWLEDGEMENTS_MAX.saturating_sub(told.acknowledged.len());
-                told.acknowledged.extend(txns.into_iter().take(room));
+                txns.iter().take(room).for_each(|run| TxnRun::push_run(&mut told.acknowledged, *run));
             }
         }
     }

@@ -42,7 +42,7 @@ async fn every_method_of_the_port_arrives() {
     let reserved = remote.reserve(txn(1), &keys, LockStrength::Exclusive, LockWait::NoWait).await.unwrap();
     assert!(matches!(reserved, Reserved::Granted { keys, .. } if keys == [KeyHash(1), KeyHash(2)]));
     remote.release(txn(1));
-    remote.acknowledge(vec![txn(1)]);
+    remote.acknowledge(vec![TxnRun::one(txn(1))]);
     remote.report_oldest_snapshot(FrontendId(1), FrontendEpoch(1), Some(Timestamp(9)));
     eventually("what nobody waits for arrives too", || {
         let log = fake.log();
@@ -74,8 +74,9 @@ async fn commits_gather_in_frames_and_each_session_gets_its_own_decision() {
         }
     }
     let encoded = |n| assize_adjudicator::EncodedFootprint::new(&footprint(n)).unwrap().bytes().clone();
-    let many = remote.commit_many((1990..2000).map(encoded).collect()).await;
-    assert_eq!(many, decisions[1990..]);
+    let frame: Footprints = (1990..2000).map(encoded).collect::<Vec<_>>().iter().collect();
+    let many = remote.commit_many(frame).await;
+    assert_eq!(many.iter().collect::<Vec<_>>(), decisions[1990..]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! Adjudicators that are a table: what they decide is known beforehand, and how they fail is told to them.
 
 use crate::fixture::Node;
-use assize_adjudicator::EncodedFootprint;
+use assize_adjudicator::footprints_of;
 use assize_model::*;
 use assize_ports::*;
 use assize_rpc::{AdjudicatorService, DecisionService};
@@ -190,13 +190,12 @@ impl AdjudicatorClient for Fake {
         })
     }
 
-    fn commit_many(&self, footprints: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<Decision, AdjudicatorError>>> {
+    fn commit_many(&self, footprints: Footprints) -> BoxFuture<'_, FrameDecisions> {
         self.frames.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
-            let mut decisions = Vec::new();
-            for footprint in footprints {
-                let footprint = EncodedFootprint::from_bytes(footprint).unwrap().view().to_footprint();
-                decisions.push(self.commit(footprint).await);
+            let mut decisions = FrameDecisions::default();
+            for footprint in footprints_of(&footprints.bytes) {
+                decisions.push(self.commit(footprint.unwrap().to_footprint()).await);
             }
             decisions
         })
@@ -207,8 +206,9 @@ impl AdjudicatorClient for Fake {
         answer(self.lead().map(|()| decided.map_or(Outcome::Undecided, Outcome::from)))
     }
 
-    fn acknowledge(&self, txns: Vec<TxnId>) {
-        self.note(format!("acknowledge {txns:?}"));
+    fn acknowledge(&self, txns: Vec<TxnRun>) {
+        let numbers: Vec<_> = txns.iter().map(|run| run.first..run.first + run.count).collect();
+        self.note(format!("acknowledge {numbers:?}"));
     }
 
     fn report_oldest_snapshot(&self, frontend: FrontendId, _: FrontendEpoch, oldest: Option<Timestamp>) {

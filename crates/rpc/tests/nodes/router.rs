@@ -118,14 +118,14 @@ async fn calls_are_held_while_nobody_leads() {
     cluster.group.elect(None);
     let router = cluster.router.clone();
     let held = tokio::spawn(async move { (router.begin().await, router.commit(footprint(1)).await) });
-    cluster.router.acknowledge(vec![txn(7)]);
+    cluster.router.acknowledge(vec![TxnRun::one(txn(7))]);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!held.is_finished());
     cluster.group.elect(Some(2));
     let (begun, decision) = held.await.unwrap();
     assert!(begun.is_ok());
     assert!(decision.unwrap().is_commit());
-    let acknowledged = || cluster.fakes[1].log().iter().any(|line| line.contains("1.1.7"));
+    let acknowledged = || cluster.fakes[1].log().iter().any(|line| line == "acknowledge [7..8]");
     eventually("what was to be told is told", acknowledged).await;
 }
 

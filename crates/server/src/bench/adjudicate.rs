@@ -16,8 +16,10 @@ use crate::cli::BenchOptions;
 use anyhow::{Context, ensure};
 use assize_adjudicator::encode_footprint;
 use assize_adjudicator::workload::{ENTRY_TXNS, Generator, Kernel, Skew, Workload};
-use assize_model::{DeadlineClass, Decision, Position, Timestamp, TxnId};
-use assize_ports::{AdjudicatorClient, AdjudicatorError, DecisionSource, Registered};
+use assize_model::{DeadlineClass, Position, Timestamp, TxnId};
+use assize_ports::{
+    AdjudicatorClient, AdjudicatorError, DecisionRun, DecisionSource, Footprints, Registered, TxnRun,
+};
 use bytes::Bytes;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
@@ -29,7 +31,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// Frames on their way to the leader at a time, when as much as possible is asked for.
-const FRAMES_IN_FLIGHT: usize = 128;
+const FRAMES_IN_FLIGHT: usize = 512;
 /// Messages of one transaction on their way at a time.
 const SINGLES_IN_FLIGHT: usize = 4096;
 /// Callers that ask for snapshots at the same time.
@@ -92,28 +94,42 @@ pub async fn run(options: &BenchOptions) -> Result<(), Failure> {
         rows.push((key.to_owned(), name, figures));
     };
 
+    let wanted = |key: &str| options.only.is_empty() || options.only.iter().any(|only| only == key);
     for (key, skew) in [("kernel", Skew::Uniform), ("kernel_zipf", Skew::Zipf { theta: 0.99 })] {
-        let figures = tokio::task::spawn_blocking(move || kernel(skew, time)).await??;
-        measured(key, format!("kernel, one core, {}", skew_name(skew)), figures);
+        if wanted(key) {
+            let figures = tokio::task::spawn_blocking(move || kernel(skew, time)).await??;
+            measured(key, format!("kernel, one core, {}", skew_name(skew)), figures);
+        }
     }
-    let mut begins = 0.0;
+    let mut begins = None;
+    let frame = options.frame.clamp(1, 4096);
     for nodes in [1, 3] {
         let prefix = if nodes == 1 { "one_node" } else { "three_nodes" };
+        let key = |suffix: &str| format!("{prefix}{suffix}");
+        if !["", "_zipf", "_single", "_open_loop", "_begins"].iter().any(|suffix| wanted(&key(suffix))) {
+            continue;
+        }
         let directory = directory.path.join(prefix);
         let group = Group::start(nodes, &directory, WINDOW_KEYS).await?;
         let client = Client::new(&group).await?;
-        let frame = options.frame.clamp(1, 4096);
         for (suffix, skew) in [("", Skew::Uniform), ("_zipf", Skew::Zipf { theta: 0.99 })] {
-            let figures = client.closed_loop(skew, frame, FRAMES_IN_FLIGHT, time).await?;
-            let name = format!("{nodes} nodes, frames of {frame}, {}", skew_name(skew));
-            measured(&format!("{prefix}{suffix}"), name, figures);
+            if wanted(&key(suffix)) {
+                let figures = client.closed_loop(skew, frame, FRAMES_IN_FLIGHT, time).await?;
+                let name = format!("{nodes} nodes, frames of {frame}, {}", skew_name(skew));
+                measured(&key(suffix), name, figures);
+            }
         }
-        let figures = client.closed_loop(Skew::Uniform, 1, SINGLES_IN_FLIGHT, time).await?;
-        measured(&format!("{prefix}_single"), format!("{nodes} nodes, one transaction a message"), figures);
-        let figures = client.open_loop(options.rate, frame, time).await?;
-        let name = format!("{nodes} nodes, open loop at {}/s", options.rate);
-        measured(&format!("{prefix}_open_loop"), name, figures);
-        begins = client.begins(time).await?;
+        if wanted(&key("_single")) {
+            let figures = client.closed_loop(Skew::Uniform, 1, SINGLES_IN_FLIGHT, time).await?;
+            measured(&key("_single"), format!("{nodes} nodes, one transaction a message"), figures);
+        }
+        if wanted(&key("_open_loop")) {
+            let figures = client.open_loop(options.rate, frame, time).await?;
+            measured(&key("_open_loop"), format!("{nodes} nodes, open loop at {}/s", options.rate), figures);
+        }
+        if wanted(&key("_begins")) && nodes > 1 {
+            begins = Some(client.begins(time).await?);
+        }
         drop(client);
         drop(group);
         // A group's log is large, and the next one wants the space.
@@ -138,7 +154,7 @@ fn report(
     options: &BenchOptions,
     syncs: &[u32],
     rows: &[(String, String, Figures)],
-    begins: f64,
+    begins: Option<f64>,
 ) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let (p50, p99) = (quantile(syncs, 0.5), quantile(syncs, 0.99));
@@ -147,7 +163,9 @@ fn report(
         for (key, _, figures) in rows {
             all.insert(key.clone(), figures.json());
         }
-        all.insert("begins_per_second".into(), json!(begins.round()));
+        if let Some(begins) = begins {
+            all.insert("begins_per_second".into(), json!(begins.round()));
+        }
         let disk = json!({ "fdatasync_p50_micros": p50, "fdatasync_p99_micros": p99 });
         all.insert("disk".into(), disk);
         writeln!(out, "{}", Value::Object(all))?;
@@ -160,7 +178,9 @@ fn report(
         table.add_row(figures.row(name));
     }
     writeln!(out, "{table}")?;
-    writeln!(out, "snapshots: {begins:.0}/s quorum-confirmed on three nodes, {BEGINNERS} callers")?;
+    if let Some(begins) = begins {
+        writeln!(out, "snapshots: {begins:.0}/s quorum-confirmed on three nodes, {BEGINNERS} callers")?;
+    }
     writeln!(out, "disk: fdatasync p50 {p50} µs, p99 {p99} µs")?;
     Ok(())
 }
@@ -342,38 +362,31 @@ impl Client {
 
 impl Shared {
     /// So many new footprints at the newest snapshot.
-    fn frame(&self, generator: &mut Generator, count: usize) -> (Vec<TxnId>, Vec<Bytes>) {
+    fn frame(&self, generator: &mut Generator, count: usize) -> (TxnRun, Footprints) {
         let snapshot = Timestamp(self.snapshot.load(Ordering::Relaxed));
         let first = self.sequence.fetch_add(count as u64, Ordering::Relaxed);
         let Registered { frontend, epoch, .. } = self.identity;
-        let mut bytes = Vec::with_capacity(count * 128);
-        let mut ends = Vec::with_capacity(count);
-        let txns: Vec<TxnId> = (first..first + count as u64)
-            .map(|number| {
-                let txn = TxnId::new(snapshot, DeadlineClass::Normal, frontend, epoch, number);
-                encode_footprint(&mut bytes, generator.next(txn, snapshot));
-                ends.push(bytes.len());
-                txn
-            })
-            .collect();
-        let bytes = Bytes::from(bytes);
-        let starts = std::iter::once(0).chain(ends.iter().copied());
-        let footprints = starts.zip(&ends).map(|(start, end)| bytes.slice(start..*end)).collect();
-        (txns, footprints)
+        let mut bytes = Vec::with_capacity(count * 192);
+        for number in first..first + count as u64 {
+            let txn = TxnId::new(snapshot, DeadlineClass::Normal, frontend, epoch, number);
+            encode_footprint(&mut bytes, generator.next(txn, snapshot));
+        }
+        let run = TxnRun { frontend, epoch, first, count: count as u64 };
+        (run, Footprints { bytes: bytes.into(), count: count as u32 })
     }
 
     /// Has a frame decided and acknowledges it; how many did not commit: aborted, or refused because too many wait.
-    async fn decide(&self, txns: Vec<TxnId>, footprints: Vec<Bytes>) -> anyhow::Result<u64> {
-        let mut aborted = 0;
-        for decision in self.adjudicator.commit_many(footprints).await {
-            match decision {
-                Ok(Decision::Commit { .. }) => {}
-                Ok(Decision::Abort { .. }) | Err(AdjudicatorError::Overloaded(_)) => aborted += 1,
-                Err(error) => return Err(error.into()),
+    async fn decide(&self, txns: TxnRun, footprints: Footprints) -> anyhow::Result<u64> {
+        let decisions = self.adjudicator.commit_many(footprints).await;
+        for run in decisions.runs() {
+            if let DecisionRun::Same(_, Err(error)) = run
+                && !matches!(error, AdjudicatorError::Overloaded(_))
+            {
+                return Err(error.clone().into());
             }
         }
-        self.adjudicator.acknowledge(txns);
-        Ok(aborted)
+        self.adjudicator.acknowledge(vec![txns]);
+        Ok(u64::from(decisions.len() - decisions.commits()))
     }
 }
 

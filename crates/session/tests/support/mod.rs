@@ -101,7 +101,7 @@ pub struct World {
     pub reserved: BTreeMap<KeyHash, TxnId>,
     pub released: Vec<TxnId>,
     pub begins: u64,
-    pub acknowledged: Vec<TxnId>,
+    pub acknowledged: Vec<TxnRun>,
     pub ids: u64,
     /// Reservations wait for ever.
     pub reservations_hang: bool,
@@ -232,13 +232,9 @@ impl AdjudicatorClient for Cluster {
         }
         ready(if mishap == Some(Mishap::ReplyLost) { Err(AdjudicatorError::ReplyLost) } else { Ok(decision) })
     }
-    fn commit_many(&self, footprints: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<Decision, AdjudicatorError>>> {
-        ready(
-            footprints
-                .iter()
-                .map(|_| Err(AdjudicatorError::Unreachable("sessions commit one".into())))
-                .collect(),
-        )
+    fn commit_many(&self, footprints: Footprints) -> BoxFuture<'_, FrameDecisions> {
+        let never = Err(AdjudicatorError::Unreachable("sessions commit one".into()));
+        ready(FrameDecisions::all(footprints.count, never))
     }
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRecord>, AdjudicatorError>> {
         ready(Ok(Vec::new()))
@@ -247,7 +243,7 @@ impl AdjudicatorClient for Cluster {
         let world = self.world.lock().unwrap();
         ready(Ok(world.decisions.get(&txn).cloned().map_or(Outcome::Undecided, Outcome::from)))
     }
-    fn acknowledge(&self, txns: Vec<TxnId>) {
+    fn acknowledge(&self, txns: Vec<TxnRun>) {
         self.world.lock().unwrap().acknowledged.extend(txns);
     }
     fn report_oldest_snapshot(&self, _: FrontendId, _: FrontendEpoch, _: Option<Timestamp>) {}

@@ -7,10 +7,9 @@ use assize_model::{
     Timestamp, TxnId,
 };
 use assize_ports::{
-    AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, IdRange, LockStrength, LockWait,
-    NodeRecord, Registered, Reserved,
+    AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, Footprints, FrameDecisions,
+    IdRange, LockStrength, LockWait, NodeRecord, Registered, Reserved, TxnRun,
 };
-use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -94,7 +93,7 @@ impl AdjudicatorClient for Metered {
         })
     }
 
-    fn commit_many(&self, footprints: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<Decision, AdjudicatorError>>> {
+    fn commit_many(&self, footprints: Footprints) -> BoxFuture<'_, FrameDecisions> {
         self.inner.commit_many(footprints)
     }
 
@@ -106,7 +105,7 @@ impl AdjudicatorClient for Metered {
         self.inner.outcome(txn, resolve)
     }
 
-    fn acknowledge(&self, txns: Vec<TxnId>) {
+    fn acknowledge(&self, txns: Vec<TxnRun>) {
         self.inner.acknowledge(txns);
     }
 
