@@ -400,6 +400,8 @@ impl Outcomes {
     }
 
     const TAG: [u8; 4] = *b"AJoc";
+    /// 1: two numbers of 64 bits for each outcome. 2: differences.
+    const VERSION: u16 = 2;
     const CHUNK: usize = 1 << 22;
 
     /// Writes everything, in envelopes of little more than 4 MiB.
@@ -414,7 +416,7 @@ impl Outcomes {
         let mut pages = due.chain(late).peekable();
         let mut is_first = true;
         while is_first || pages.peek().is_some() {
-            envelope::seal_written(out, Self::TAG, 1, |out| {
+            envelope::seal_written(out, Self::TAG, Self::VERSION, |out| {
                 let start = out.len();
                 if is_first {
                     self.encode_head(out);
@@ -441,7 +443,9 @@ impl Outcomes {
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut body = Reader::new(envelope::open_next(reader, Self::TAG, 1)?.1);
+        let (version, body) = envelope::open_next(reader, Self::TAG, Self::VERSION)?;
+        let read_page = if version == 1 { OutcomePage::decode_wide } else { OutcomePage::decode };
+        let mut body = Reader::new(body);
         let mut outcomes = Outcomes::new(read_max(&mut body)?);
         for _ in 0..body.count(17)? {
             let txn = flat::read_txn(&mut body)?;
@@ -450,10 +454,10 @@ impl Outcomes {
         outcomes.len = outcomes.strays.len();
         for _ in 0..body.varint()? {
             if body.is_done() {
-                body = Reader::new(envelope::open_next(reader, Self::TAG, 1)?.1);
+                body = Reader::new(envelope::open_next(reader, Self::TAG, Self::VERSION)?.1);
             }
             let due = Some(body.u64()?).filter(|due| *due != LATE);
-            let page = OutcomePage::decode(&mut body)?;
+            let page = read_page(&mut body)?;
             let key = page.key();
             outcomes.len += page.len();
             if outcomes.index.contains_key(&key) {

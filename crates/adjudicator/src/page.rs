@@ -226,29 +226,65 @@ impl OutcomePage {
         below
     }
 
-    /// Writes it exactly.
+    /// Writes it exactly, and shortly: transactions that follow one another begin and commit one after the other, as a rule,
+    /// and what is written is the difference to that.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u128(self.key.0);
-        let mut held = 0u64;
-        let mut bytes = [0; 16 * Self::NUMBERS];
-        let mut places = bytes.as_chunks_mut::<16>().0.iter_mut();
-        for (i, place) in self.places.iter().enumerate() {
-            held |= u64::from(place.value != 0) << i;
-            // Under load pages are full; the branch is taken as a rule.
-            if place.value != 0
-                && let Some(bytes) = places.next()
-            {
-                *bytes = (u128::from(place.value) << 64 | u128::from(place.begun)).to_le_bytes();
+        let places = || self.places.iter().enumerate().filter(|(_, place)| place.value != 0);
+        out.put_u64(places().fold(0, |held, (i, _)| held | 1 << i));
+        let mut expected = Place { begun: 0, value: 0 };
+        for (_, place) in places() {
+            let is_abort = place.value & ABORTED != 0;
+            let begun = zigzag(place.begun.wrapping_sub(expected.begun));
+            // Milliseconds have 46 bits: there is room for one more.
+            out.put_varint(begun << 1 | u64::from(is_abort));
+            expected.begun = place.begun;
+            if is_abort {
+                out.put_varint(place.value & !ABORTED);
+            } else {
+                out.put_varint(zigzag(place.value.wrapping_sub(expected.value)));
+                expected.value = place.value + 1;
             }
         }
-        out.put_u64(held);
-        out.put_slice(&bytes[..16 * self.len()]);
+        self.encode_reasons(out);
+    }
+
+    fn encode_reasons(&self, out: &mut Vec<u8>) {
         out.put_varint(self.reasons.len() as u64);
         self.reasons.iter().for_each(|reason| flat::put_reason(out, reason));
     }
 
     /// Reads it back.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut expected = Place { begun: 0, value: 0 };
+        Self::decode_with(reader, |reader| {
+            let begun = reader.varint()?;
+            let is_abort = begun & 1 == 1;
+            expected.begun = expected.begun.wrapping_add(unzigzag(begun >> 1));
+            let value = match is_abort {
+                true => ABORTED | reader.varint()?,
+                false => {
+                    let value = expected.value.wrapping_add(unzigzag(reader.varint()?));
+                    expected.value = value.wrapping_add(1);
+                    if value & ABORTED != 0 {
+                        return Err(reader.bad("commit timestamp", value));
+                    }
+                    value
+                }
+            };
+            Ok(Place { begun: expected.begun, value })
+        })
+    }
+
+    /// Reads what earlier versions wrote: two numbers of 64 bits for each outcome.
+    pub fn decode_wide(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::decode_with(reader, |reader| Ok(Place { begun: reader.u64()?, value: reader.u64()? }))
+    }
+
+    fn decode_with(
+        reader: &mut Reader<'_>,
+        mut read_place: impl FnMut(&mut Reader<'_>) -> Result<Place, DecodeError>,
+    ) -> Result<Self, DecodeError> {
         let bits = reader.u128()?;
         let key = PageKey(bits);
         let txn = TxnId::from_bits(bits << NUMBERS_LOG2).filter(|txn| PageKey::of(*txn) == key);
@@ -258,7 +294,7 @@ impl OutcomePage {
         let mut page = OutcomePage::new(key);
         let held = reader.u64()?;
         for i in (0..Self::NUMBERS).filter(|i| held >> i & 1 == 1) {
-            let place = Place { begun: reader.u64()?, value: reader.u64()? };
+            let place = read_place(reader)?;
             if place.value == 0 || place.begun >= 1 << (64 - Timestamp::COUNTER_BITS) {
                 return Err(reader.bad("outcome", place.value));
             }
@@ -277,6 +313,16 @@ impl OutcomePage {
     }
 }
 
+/// Small numbers of either sign as small numbers.
+fn zigzag(difference: u64) -> u64 {
+    let signed = difference as i64;
+    (signed << 1 ^ signed >> 63) as u64
+}
+
+fn unzigzag(number: u64) -> u64 {
+    number >> 1 ^ (number & 1).wrapping_neg()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,6 +330,32 @@ mod tests {
     fn txn(begun: u64, number: u64) -> TxnId {
         let begun = Timestamp::from_millis(begun);
         TxnId::new(begun, DeadlineClass::Normal, FrontendId(3), FrontendEpoch(2), number)
+    }
+
+    #[test]
+    fn a_page_of_transactions_in_a_row_is_short_and_reads_back() {
+        let mut page = OutcomePage::new(PageKey::of(txn(0, 128)));
+        let base = 1_800_000_000_000 << 18;
+        for n in 0..60 {
+            match n % 20 {
+                7 => page.put_abort(txn(1_800_000_000_000 - n, 128 + n), AbortReason::SnapshotTooOld),
+                _ => page.put_commit(txn(1_800_000_000_000 + n / 30, 128 + n), Timestamp(base + n)),
+            }
+        }
+        let mut bytes = Vec::new();
+        page.encode(&mut bytes);
+        assert_eq!(OutcomePage::decode(&mut Reader::new(&bytes)).unwrap(), page);
+        assert!(bytes.len() < 200, "{} bytes", bytes.len());
+        for at in 0..bytes.len() {
+            // Whatever is read, nothing panics.
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0xff;
+            let _ = OutcomePage::decode(&mut Reader::new(&damaged));
+            assert!(OutcomePage::decode(&mut Reader::new(&bytes[..at])).is_err());
+        }
+        for number in [0, 1, u64::MAX, u64::MAX / 2, u64::MAX / 2 + 1] {
+            assert_eq!(unzigzag(zigzag(number)), number);
+        }
     }
 
     #[test]

@@ -83,9 +83,21 @@ impl History {
 
     /// Reads it back.
     pub fn decode(reader: &mut Reader<'_>) -> Result<History, DecodeError> {
+        Self::decode_with(reader, OutcomePage::decode)
+    }
+
+    /// Reads what the second version wrote.
+    pub fn decode_v2(reader: &mut Reader<'_>) -> Result<History, DecodeError> {
+        Self::decode_with(reader, OutcomePage::decode_wide)
+    }
+
+    fn decode_with(
+        reader: &mut Reader<'_>,
+        read_page: impl Fn(&mut Reader<'_>) -> Result<OutcomePage, DecodeError>,
+    ) -> Result<History, DecodeError> {
         let mut history = History { forgotten: Timestamp(reader.u64()?), ..History::default() };
         for _ in 0..reader.count(25)? {
-            history.insert(OutcomePage::decode(reader)?.into());
+            history.insert(read_page(reader)?.into());
         }
         Ok(history)
     }

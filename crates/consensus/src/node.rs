@@ -339,7 +339,10 @@ impl Shared {
     pub fn room(&self) -> Result<(), AdjudicatorError> {
         self.alive()?;
         let (headroom, free) = (self.wal.headroom(), self.free.load(Ordering::Relaxed));
-        if headroom < self.options.headroom_min || free < self.options.free_min {
+        // On a disk with room the log asks for more when it needs it, and only has to wait a moment.
+        let room_max = self.options.free_min.saturating_add(4 * self.options.wal.segment_size);
+        let is_roomy = free != u64::MAX && free > room_max;
+        if headroom < self.options.headroom_min && !is_roomy || free < self.options.free_min {
             let left = format!("{free} bytes are left, and the log can write {headroom}");
             return Err(AdjudicatorError::DiskFull(left));
         }

@@ -17,8 +17,8 @@ const EXPLAINER_BYTES: usize = 32 << 20;
 const CAPTURED_MAX: usize = 4;
 
 const TAG: [u8; 4] = *b"asst";
-/// 1: history by id. 2: history by page.
-const VERSION: u16 = 2;
+/// 1: history by id. 2: history by page. 3: pages hold differences.
+const VERSION: u16 = 3;
 
 /// What a proposer learns about its entry.
 pub struct Answer {
@@ -118,11 +118,9 @@ impl Mind for State {
             });
         }
         let (core, history) = (self.core.clone(), self.history.clone());
-        Box::new(move || {
-            let mut out = Vec::new();
-            envelope::seal_written(&mut out, TAG, VERSION, |out| history.encode(out));
-            core.encode_checkpoint_into(&mut out);
-            out
+        Box::new(move |out| {
+            envelope::seal_written(out, TAG, VERSION, |out| history.encode(out));
+            core.encode_checkpoint_into(out);
         })
     }
 
@@ -131,8 +129,11 @@ impl Mind for State {
         let (version, history) =
             envelope::open_next(&mut reader, TAG, VERSION).map_err(|error| error.to_string())?;
         let mut history = Reader::new(history);
-        let history =
-            if version == 1 { History::decode_v1(&mut history) } else { History::decode(&mut history) };
+        let history = match version {
+            1 => History::decode_v1(&mut history),
+            2 => History::decode_v2(&mut history),
+            _ => History::decode(&mut history),
+        };
         self.history = history.map_err(|error| error.to_string())?;
         self.core = Adjudicator::decode_checkpoint(Options::default(), reader.rest())
             .map_err(|error| error.to_string())?;

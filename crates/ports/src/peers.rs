@@ -108,6 +108,11 @@ pub struct Channel {
 pub trait ChannelSender: Send {
     /// Sends a message; waits while the peer is slow. An error means that the channel has broken.
     fn send(&mut self, message: Bytes) -> BoxFuture<'_, Result<(), PeerError>>;
+
+    /// Sends a message that lies in parts, which need not be put together before.
+    fn send_parts(&mut self, parts: Vec<Bytes>) -> BoxFuture<'_, Result<(), PeerError>> {
+        self.send(parts.concat().into())
+    }
 }
 
 /// The receiving half.

@@ -111,14 +111,18 @@ struct Sender {
 
 impl ChannelSender for Sender {
     fn send(&mut self, message: Bytes) -> BoxFuture<'_, Result<(), PeerError>> {
+        self.send_parts(vec![message])
+    }
+
+    fn send_parts(&mut self, parts: Vec<Bytes>) -> BoxFuture<'_, Result<(), PeerError>> {
         Box::pin(async move {
-            if message.len() > PAYLOAD_MAX {
-                let reason =
-                    format!("a message of {} bytes is longer than the {PAYLOAD_MAX} allowed", message.len());
+            let length: usize = parts.iter().map(Bytes::len).sum();
+            if length > PAYLOAD_MAX {
+                let reason = format!("a message of {length} bytes is longer than the {PAYLOAD_MAX} allowed");
                 return Err(PeerError::Refused { node: self.link.peer, reason });
             }
             self.link.ending().has_sent = true;
-            match self.link.outbox.put(Kind::Message, 0, &message).await {
+            match self.link.outbox.put_parts(Kind::Message, 0, &parts).await {
                 Ok(_) => Ok(()),
                 // The reader knows better why than the writer does.
                 Err(why) => Err(self.link.error(self.link.inbox.refusal().unwrap_or(why))),

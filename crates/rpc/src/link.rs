@@ -21,7 +21,7 @@ const OUTBOX_BYTES: usize = 1 << 20;
 /// Bytes asked of the network at a time.
 const READ_BYTES: usize = 64 << 10;
 /// Memory that a write buffer keeps from one write to the next.
-const KEPT_BYTES: usize = 256 << 10;
+const KEPT_BYTES: usize = 4 << 20;
 
 /// Times that every connection of a node keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,17 +98,20 @@ pub struct FrameReader {
     io: ReadHalf,
     buffer: BytesMut,
     payload_max: usize,
+    is_trusted: bool,
 }
 
 impl FrameReader {
     /// Reads frames with payloads of at most so many bytes.
     pub fn new(io: ReadHalf, payload_max: usize) -> FrameReader {
-        FrameReader { io, buffer: BytesMut::new(), payload_max }
+        FrameReader { io, buffer: BytesMut::new(), payload_max, is_trusted: false }
     }
 
-    /// From now on payloads may be as long as those of any message.
+    /// From now on payloads may be as long as those of any message, and memory for one is taken as soon as its head says
+    /// how much it needs.
     pub fn trust(&mut self) {
         self.payload_max = PAYLOAD_MAX;
+        self.is_trusted = true;
     }
 
     /// The next frame that has already arrived.
@@ -122,9 +125,10 @@ impl FrameReader {
             if let Some(frame) = self.arrived()? {
                 return Ok(Some(frame));
             }
-            // No more than has been promised, and not all at once: a head alone must not cost what it promises.
-            let wanted = frame::missing(&self.buffer).clamp(READ_BYTES, self.buffer.len().max(READ_BYTES));
-            self.buffer.reserve(wanted);
+            let missing = frame::missing(&self.buffer);
+            // Of a stranger no more than has been promised, and not all at once: a head alone must not cost what it promises.
+            let most = if self.is_trusted { missing } else { self.buffer.len() };
+            self.buffer.reserve(missing.clamp(READ_BYTES, most.max(READ_BYTES)));
             match timeout(silence_max, self.io.read_buf(&mut self.buffer)).await {
                 Ok(Ok(0)) if self.buffer.is_empty() => return Ok(None),
                 Ok(Ok(0)) => return Err(LinkError::Closed),
@@ -173,7 +177,7 @@ impl Outbox {
     /// at a time.
     pub fn push(&self, kind: Kind, id: u64, payload: &[u8]) -> Result<Offset, LinkError> {
         let mut state = self.state();
-        let offset = state.append(kind, id, payload)?;
+        let offset = state.append(kind, id, &[payload])?;
         drop(state);
         self.filled.notify_one();
         Ok(offset)
@@ -181,6 +185,16 @@ impl Outbox {
 
     /// Appends a frame when there is room. Dropping the future appends nothing.
     pub async fn put(&self, kind: Kind, id: u64, payload: &[u8]) -> Result<Offset, LinkError> {
+        self.put_parts(kind, id, &[payload]).await
+    }
+
+    /// As [`Outbox::put`], of a payload that lies in parts.
+    pub async fn put_parts(
+        &self,
+        kind: Kind,
+        id: u64,
+        payload: &[impl AsRef<[u8]>],
+    ) -> Result<Offset, LinkError> {
         loop {
             let drained = self.drained.notified();
             {
@@ -295,7 +309,7 @@ impl Writer {
 }
 
 impl OutboxState {
-    fn append(&mut self, kind: Kind, id: u64, payload: &[u8]) -> Result<Offset, LinkError> {
+    fn append(&mut self, kind: Kind, id: u64, payload: &[impl AsRef<[u8]>]) -> Result<Offset, LinkError> {
         if let Some(why) = &self.end {
             return Err(why.clone());
         }
@@ -303,7 +317,7 @@ impl OutboxState {
             return Err(LinkError::Ended);
         }
         let offset = Offset(self.taken + self.buffer.len() as u64);
-        frame::put(&mut self.buffer, kind, id, payload);
+        frame::put_parts(&mut self.buffer, kind, id, payload);
         Ok(offset)
     }
 }

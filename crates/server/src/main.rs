@@ -17,6 +17,7 @@
 #![allow(clippy::disallowed_methods)] // The house above the pure floors: clocks and threads live here.
 
 mod activation;
+mod allocator;
 mod bench;
 mod cert;
 mod cli;
@@ -83,6 +84,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 fn main() -> ExitCode {
+    allocator::set_up();
     let arguments = match cli::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(e) => {

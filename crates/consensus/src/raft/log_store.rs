@@ -1,6 +1,6 @@
 //! Raft's log on the write-ahead log.
 
-use super::record::{Meta, decode_entry, encode_entry};
+use super::record::{Meta, decode_logged, encode_entry};
 use super::{Entry, LogId, Types, Vote};
 use crate::wal::{Wal, WalError};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
@@ -38,7 +38,7 @@ impl LogStore {
 
     fn entry(&self, index: u64) -> io::Result<Entry> {
         let bytes = self.wal.read(index..index + 1, 0)?;
-        decode_entry(index, &bytes[0]).map_err(invalid)
+        decode_logged(index, &bytes[0]).map_err(invalid)
     }
 
     fn entries(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
@@ -48,7 +48,7 @@ impl LogStore {
             return Ok(Vec::new());
         }
         let entries = self.wal.read(from..to, bytes_max)?;
-        (from..).zip(entries).map(|(index, bytes)| decode_entry(index, &bytes).map_err(invalid)).collect()
+        (from..).zip(entries).map(|(index, bytes)| decode_logged(index, &bytes).map_err(invalid)).collect()
     }
 }
 

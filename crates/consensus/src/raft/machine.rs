@@ -203,13 +203,14 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let (last, membership, files) = (self.last, self.membership.clone(), self.files.clone());
         let index = last.map_or(0, |last| last.index);
         let written = tokio::task::spawn_blocking(move || {
-            let mut checkpoint = Checkpoint { last, membership, state: state() };
-            let bytes = checkpoint.encode();
-            checkpoint.state = Vec::new();
-            files.add(index, &bytes).map(|()| (checkpoint, bytes))
+            // A little more than the last one: growing would copy it all.
+            let mut bytes = Vec::with_capacity(files.last_bytes() as usize / 4 * 5);
+            Checkpoint::encode_with(&mut bytes, last.as_ref(), &membership, state);
+            let meta = SnapshotMeta { last_log_id: last, last_membership: membership };
+            files.add(index, &bytes).map(|()| (meta, bytes))
         });
         match written.await.map_err(io::Error::other)? {
-            Ok((checkpoint, bytes)) => Ok(snapshot_of(&checkpoint, bytes)),
+            Ok((meta, bytes)) => Ok(openraft::storage::Snapshot { meta, snapshot: Arc::new(bytes) }),
             // Raft stops at any error, but a checkpoint that finds no space is only late. One that is not newer
             // than what Raft knows already changes nothing there.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {

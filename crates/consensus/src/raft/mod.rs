@@ -25,8 +25,8 @@ pub(crate) use network::Network;
 use bytes::Bytes;
 use std::fmt;
 
-/// A captured state; called, it encodes itself.
-pub type Capture = Box<dyn FnOnce() -> Vec<u8> + Send + Sync>;
+/// A captured state; called, it writes itself at the end of a buffer.
+pub type Capture = Box<dyn FnOnce(&mut Vec<u8>) + Send + Sync>;
 
 /// The replicated state machine, as the log drives it.
 pub trait Mind: Send + Sync + 'static {

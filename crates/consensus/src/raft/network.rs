@@ -338,7 +338,7 @@ impl<'s> Pipeline<'s> {
                     in_flight.room.acquire().await.expect("it is never closed").forget();
                     let Some(request) = input.next().await else { return Ok(sender) };
                     in_flight.push();
-                    sender.send(wire::encode_append(&request)).await?;
+                    sender.send_parts(wire::encode_append(&request)).await?;
                 }
             })
         };

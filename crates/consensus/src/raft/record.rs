@@ -1,6 +1,7 @@
 //! Raft's own records as bytes: entries, the meta blob, the head of a checkpoint.
 
-use super::{Entry, LeaderId, LogId, Membership, Payload, Proposal, StoredMembership, Vote};
+use super::{Entry, LeaderId, LogId, Membership, Payload as EntryPayload, Proposal, StoredMembership, Vote};
+use crate::wal::Payload;
 use assize_codec::{DecodeError, Put, Reader, envelope};
 use bytes::Bytes;
 use openraft::BasicNode;
@@ -17,31 +18,58 @@ const CHECKPOINT_TAG: [u8; 4] = *b"asck";
 const CHECKPOINT_VERSION: u16 = 1;
 
 /// An entry without its index, which the log keeps. The log checksums it, so it needs no envelope.
-pub fn encode_entry(entry: &Entry) -> Bytes {
-    let mut out = Vec::with_capacity(entry_len(entry));
-    put_entry(&mut out, entry);
-    out.into()
+pub fn encode_entry(entry: &Entry) -> Payload {
+    let mut out = Vec::with_capacity(32);
+    put_head(&mut out, entry);
+    match &entry.payload {
+        EntryPayload::Normal(proposal) if out.len() <= Payload::HEAD_MAX => {
+            // A command is large, and whoever replicates it shares it.
+            return Payload::new(&out, proposal.0.clone());
+        }
+        _ => put_body(&mut out, entry),
+    }
+    Bytes::from(out).into()
 }
 
 /// How many bytes an entry needs, about; never fewer than its command has.
 pub fn entry_len(entry: &Entry) -> usize {
-    32 + if let Payload::Normal(p) = &entry.payload { p.0.len() } else { 0 }
+    32 + if let EntryPayload::Normal(p) = &entry.payload { p.0.len() } else { 0 }
 }
 
 /// Writes an entry without its index at the end of `out`.
 pub fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
+    put_head(out, entry);
+    put_body(out, entry);
+}
+
+fn put_head(out: &mut Vec<u8>, entry: &Entry) {
     out.put_u8(ENTRY_VERSION);
     out.put_u8(match &entry.payload {
-        Payload::Blank => BLANK,
-        Payload::Normal(_) => NORMAL,
-        Payload::Membership(_) => MEMBERSHIP,
+        EntryPayload::Blank => BLANK,
+        EntryPayload::Normal(_) => NORMAL,
+        EntryPayload::Membership(_) => MEMBERSHIP,
     });
     out.put_varint(entry.log_id.leader_id.term);
     out.put_varint(entry.log_id.leader_id.node_id);
+}
+
+fn put_body(out: &mut Vec<u8>, entry: &Entry) {
     match &entry.payload {
-        Payload::Blank => {}
-        Payload::Normal(proposal) => out.put_slice(&proposal.0),
-        Payload::Membership(membership) => put_membership(out, membership),
+        EntryPayload::Blank => {}
+        EntryPayload::Normal(proposal) => out.put_slice(&proposal.0),
+        EntryPayload::Membership(membership) => put_membership(out, membership),
+    }
+}
+
+/// Reads an entry of the log back; a command shares the bytes.
+pub fn decode_logged(index: u64, payload: &Payload) -> Result<Entry, DecodeError> {
+    match payload.parts() {
+        [[], _] => decode_entry(index, payload.body()),
+        [head, _] => {
+            let mut entry = decode_entry(index, &Bytes::copy_from_slice(head))?;
+            entry.payload = EntryPayload::Normal(Proposal(payload.body().clone()));
+            Ok(entry)
+        }
     }
 }
 
@@ -55,16 +83,18 @@ pub fn decode_entry(index: u64, bytes: &Bytes) -> Result<Entry, DecodeError> {
     let kind = reader.u8()?;
     let leader_id = LeaderId { term: reader.varint()?, node_id: reader.varint()? };
     let payload = match kind {
-        BLANK => Payload::Blank,
-        NORMAL => return Ok(entry(leader_id, index, Payload::Normal(Proposal(bytes.slice(reader.at()..))))),
-        MEMBERSHIP => Payload::Membership(membership(&mut reader)?),
+        BLANK => EntryPayload::Blank,
+        NORMAL => {
+            return Ok(entry(leader_id, index, EntryPayload::Normal(Proposal(bytes.slice(reader.at()..)))));
+        }
+        MEMBERSHIP => EntryPayload::Membership(membership(&mut reader)?),
         _ => return Err(reader.bad("kind of entry", kind.into())),
     };
     reader.finish()?;
     Ok(entry(leader_id, index, payload))
 }
 
-fn entry(leader_id: LeaderId, index: u64, payload: Payload) -> Entry {
+fn entry(leader_id: LeaderId, index: u64, payload: EntryPayload) -> Entry {
     Entry { log_id: LogId { leader_id, index }, payload }
 }
 
@@ -125,14 +155,32 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Writes a checkpoint whose state writes itself: where it stays, for it may be large.
+    pub fn encode_with(
+        out: &mut Vec<u8>,
+        last: Option<&LogId>,
+        membership: &StoredMembership,
+        state: impl FnOnce(&mut Vec<u8>),
+    ) {
+        envelope::seal_written(out, CHECKPOINT_TAG, CHECKPOINT_VERSION, |out| {
+            put_log_id(out, last);
+            put_log_id(out, membership.log_id().as_ref());
+            put_membership(out, membership.membership());
+            let length_at = out.len();
+            out.put_u64(0);
+            state(out);
+            let length = (out.len() - length_at - 8) as u64;
+            out[length_at..length_at + 8].copy_from_slice(&length.to_le_bytes());
+        });
+    }
+
+    #[cfg(test)]
     pub fn encode(&self) -> Vec<u8> {
-        let mut body = Vec::with_capacity(self.state.len() + 128);
-        put_log_id(&mut body, self.last.as_ref());
-        put_log_id(&mut body, self.membership.log_id().as_ref());
-        put_membership(&mut body, self.membership.membership());
-        body.put_u64(self.state.len() as u64);
-        body.put_slice(&self.state);
-        envelope::seal(CHECKPOINT_TAG, CHECKPOINT_VERSION, &body)
+        let mut out = Vec::new();
+        Checkpoint::encode_with(&mut out, self.last.as_ref(), &self.membership, |out| {
+            out.put_slice(&self.state)
+        });
+        out
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Checkpoint, DecodeError> {
@@ -213,18 +261,23 @@ mod tests {
     #[test]
     fn entries_read_back() {
         let payloads = [
-            Payload::Blank,
-            Payload::Normal(Proposal(Bytes::from_static(b"command"))),
-            Payload::Normal(Proposal(Bytes::new())),
-            Payload::Membership(sample_membership()),
+            EntryPayload::Blank,
+            EntryPayload::Normal(Proposal(Bytes::from_static(b"command"))),
+            EntryPayload::Normal(Proposal(Bytes::new())),
+            EntryPayload::Membership(sample_membership()),
         ];
         for payload in payloads {
             let entry = Entry { log_id: sample_id(7), payload };
-            let bytes = encode_entry(&entry);
-            let back = decode_entry(7, &bytes).unwrap();
+            let logged = encode_entry(&entry);
+            let mut bytes = Vec::new();
+            put_entry(&mut bytes, &entry);
+            assert_eq!(logged.parts().concat(), bytes);
+            let back = decode_entry(7, &bytes.into()).unwrap();
+            let also = decode_logged(7, &logged).unwrap();
+            assert_eq!(format!("{also:?}"), format!("{back:?}"));
             assert_eq!(back.log_id, entry.log_id);
             assert_eq!(format!("{:?}", back.payload), format!("{:?}", entry.payload));
-            if let (Payload::Normal(a), Payload::Normal(b)) = (&back.payload, &entry.payload) {
+            if let (EntryPayload::Normal(a), EntryPayload::Normal(b)) = (&back.payload, &entry.payload) {
                 assert_eq!(a.0, b.0);
             }
         }
@@ -234,7 +287,7 @@ mod tests {
     fn the_first_format_of_an_entry_still_decodes() {
         let entry = decode_entry(4, &Bytes::from_static(b"\x01\x01\x03\x01command")).unwrap();
         assert_eq!(entry.log_id, LogId { leader_id: LeaderId { term: 3, node_id: 1 }, index: 4 });
-        assert!(matches!(entry.payload, Payload::Normal(p) if p.0 == "command"));
+        assert!(matches!(entry.payload, EntryPayload::Normal(p) if p.0 == "command"));
         assert!(decode_entry(4, &Bytes::from_static(b"\x02\x01\x03\x01command")).is_err());
     }
 

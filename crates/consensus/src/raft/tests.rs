@@ -23,7 +23,7 @@ impl Mind for Scribe {
 
     fn capture(&self) -> Capture {
         let copy = self.0.clone();
-        Box::new(move || copy)
+        Box::new(move |out| out.extend_from_slice(&copy))
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), String> {

@@ -8,7 +8,7 @@
 //!
 //! Entries are written as the log writes them, so an old node's log and an old node's words are read by the same code.
 
-use super::record::{decode_entry, entry_len, log_id, put_entry, put_log_id};
+use super::record::{decode_entry, encode_entry, entry_len, log_id, put_entry, put_log_id};
 use super::{LeaderId, LogId, Types, Vote};
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::LogIndex;
@@ -215,11 +215,23 @@ impl Hello {
     }
 }
 
-/// An append as a message of a channel.
-pub fn encode_append(request: &AppendEntriesRequest<Types>) -> Bytes {
-    let mut out = Vec::with_capacity(append_len(request));
-    put_append(&mut out, request);
-    out.into()
+/// An append as a message of a channel, in parts: commands are large, and are shared as they are.
+pub fn encode_append(request: &AppendEntriesRequest<Types>) -> Vec<Bytes> {
+    let mut parts = Vec::with_capacity(1 + 2 * request.entries.len());
+    let mut out = Vec::with_capacity(128);
+    put_append_head(&mut out, request);
+    for entry in &request.entries {
+        let payload = encode_entry(entry);
+        let [head, body] = payload.parts();
+        out.put_u32((head.len() + body.len()) as u32);
+        out.put_slice(head);
+        parts.push(std::mem::take(&mut out).into());
+        parts.push(payload.body().clone());
+    }
+    if request.entries.is_empty() {
+        parts.push(out.into());
+    }
+    parts
 }
 
 /// Reads it back; commands share the bytes.
@@ -234,12 +246,16 @@ fn append_len(request: &AppendEntriesRequest<Types>) -> usize {
     96 + request.entries.iter().map(|entry| entry_len(entry) + 8).sum::<usize>()
 }
 
-fn put_append(out: &mut Vec<u8>, request: &AppendEntriesRequest<Types>) {
+fn put_append_head(out: &mut Vec<u8>, request: &AppendEntriesRequest<Types>) {
     put_vote(out, &request.vote);
     put_log_id(out, request.prev_log_id.as_ref());
     put_log_id(out, request.leader_commit.as_ref());
     out.put_u64(request.entries.first().map_or(0, |entry| entry.log_id.index));
     out.put_varint(request.entries.len() as u64);
+}
+
+fn put_append(out: &mut Vec<u8>, request: &AppendEntriesRequest<Types>) {
+    put_append_head(out, request);
     for entry in &request.entries {
         // The length is known once the entry is there.
         let length_at = out.len();
@@ -392,7 +408,10 @@ mod tests {
     #[test]
     fn what_is_said_is_what_is_heard_and_no_truncation_is() {
         let request = append();
-        let bytes = encode_append(&request);
+        let bytes = Bytes::from(encode_append(&request).concat());
+        let mut whole = Vec::new();
+        put_append(&mut whole, &request);
+        assert_eq!(bytes, whole);
         let back = decode_append(&bytes).unwrap();
         assert_eq!(format!("{back:?}"), format!("{request:?}"));
         for len in 0..bytes.len() {

@@ -126,9 +126,9 @@ impl Head {
         (HEAD + len).next_multiple_of(8)
     }
 
-    /// Appends the record to `out`.
-    pub fn encode(&self, payload: &[u8], out: &mut Vec<u8>) {
-        debug_assert_eq!(payload.len(), self.len);
+    /// Appends the record to `out`; its payload is these parts together.
+    pub fn encode(&self, payload: [&[u8]; 2], out: &mut Vec<u8>) {
+        debug_assert_eq!(payload[0].len() + payload[1].len(), self.len);
         let start = out.len();
         out.extend_from_slice(&RECORD_MAGIC.to_le_bytes());
         out.extend_from_slice(&[0; 4]);
@@ -137,7 +137,7 @@ impl Head {
         for n in [self.generation, self.lsn, self.durable_below, self.index] {
             out.extend_from_slice(&n.to_le_bytes());
         }
-        out.extend_from_slice(payload);
+        payload.iter().for_each(|part| out.extend_from_slice(part));
         out.resize(start + Self::space(self.len), 0);
         let crc = crc32fast::hash(&out[start + 8..start + HEAD + self.len]);
         out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
@@ -177,7 +177,7 @@ mod tests {
     fn a_record_reads_back_and_every_flipped_bit_is_noticed() {
         let head = Head { kind: Kind::Append, generation: 7, lsn: 9, durable_below: 8, index: 3, len: 5 };
         let mut bytes = Vec::new();
-        head.encode(b"hello", &mut bytes);
+        head.encode([b"he", b"llo"], &mut bytes);
         assert_eq!(bytes.len(), 56);
         assert_eq!(Head::decode(&bytes), Some((head, &b"hello"[..])));
         for bit in 0..(HEAD + 5) * 8 {
@@ -194,7 +194,7 @@ mod tests {
     fn the_bytes_of_a_record_are_those_of_version_one() {
         let head = Head { kind: Kind::Purge, generation: 1, lsn: 2, durable_below: 2, index: 4, len: 1 };
         let mut bytes = Vec::new();
-        head.encode(b"m", &mut bytes);
+        head.encode([b"", b"m"], &mut bytes);
         let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(&hex[..8], "617a7201");
         assert_eq!(

@@ -140,10 +140,56 @@ impl Default for Options {
 /// Called once an operation is durable or has failed.
 pub type Done = Box<dyn FnOnce(Result<(), WalError>) + Send>;
 
+/// What an entry is: a short head and a body, which lie behind each other on disk. A body that is shared with others need not
+/// be copied to get a head.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Payload {
+    head: [u8; Payload::HEAD_MAX],
+    head_len: u8,
+    body: Bytes,
+}
+
+impl Payload {
+    /// Bytes of the longest head.
+    pub const HEAD_MAX: usize = 23;
+
+    /// An entry of a head and a body.
+    ///
+    /// # Panics
+    /// If the head is too long.
+    pub fn new(head: &[u8], body: Bytes) -> Payload {
+        let mut payload = Payload { body, ..Payload::default() };
+        payload.head[..head.len()].copy_from_slice(head);
+        payload.head_len = head.len() as u8;
+        payload
+    }
+
+    /// Head and body. Of an entry that was read from the disk all is body.
+    pub fn parts(&self) -> [&[u8]; 2] {
+        [&self.head[..self.head_len.into()], &self.body]
+    }
+
+    /// The body, to share.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Bytes of both.
+    pub fn len(&self) -> usize {
+        usize::from(self.head_len) + self.body.len()
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(body: Bytes) -> Payload {
+        Payload::new(&[], body)
+    }
+}
+
 /// What can be done to a log.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Append { index: u64, payload: Bytes },
+    Append { index: u64, payload: Payload },
     Truncate { from: u64 },
     Purge { below: u64, meta: Bytes },
     Meta { meta: Bytes },
@@ -213,7 +259,7 @@ struct Log {
 
 struct Slot {
     serial: u64,
-    payload: Option<Bytes>,
+    payload: Option<Payload>,
     location: Option<Location>,
 }
 
@@ -225,6 +271,8 @@ enum Work {
 
 /// How much one group commit takes from the queue.
 const BATCH_BYTES_MAX: usize = 32 << 20;
+/// Spare segments that are kept ahead of a busy log.
+const AHEAD_MAX: usize = 4;
 /// The allocator tries again this long after the disk was full.
 const ALLOCATE_AGAIN: Duration = Duration::from_millis(500);
 
@@ -236,7 +284,7 @@ impl Wal {
         let cached = recovered.entries.iter().map(|(payload, _)| payload.len() as u64).sum();
         let entries = recovered.entries.into_iter().enumerate().map(|(n, (payload, location))| Slot {
             serial: n as u64,
-            payload: Some(payload),
+            payload: Some(payload.into()),
             location: Some(location),
         });
         let entries: VecDeque<Slot> = entries.collect();
@@ -264,7 +312,7 @@ impl Wal {
             let shared = shared.clone();
             thread::Builder::new()
                 .name("wal-writer".into())
-                .spawn(move || Writer { segments, shared, ask, asked: false }.run(&work))
+                .spawn(move || Writer { segments, shared, ask, asked: false, ahead: 1 }.run(&work))
                 .map_err(&failed_to_spawn)?
         };
         let allocator = thread::Builder::new()
@@ -302,7 +350,7 @@ impl Wal {
 
     /// Appends entries; the first gets `index`, which must be [`Wal::next_index`]. They can be read as soon as
     /// this returns, and are durable when `done` is called.
-    pub fn append(&self, index: u64, payloads: Vec<Bytes>, done: Done) -> Result<(), WalError> {
+    pub fn append(&self, index: u64, payloads: Vec<Payload>, done: Done) -> Result<(), WalError> {
         if let Some(large) = payloads.iter().find(|payload| payload.len() > (1 << 30)) {
             return Err(WalError::TooLarge(large.len()));
         }
@@ -368,9 +416,9 @@ impl Wal {
     }
 
     /// Reads entries. Stops early, but not before the first, once `bytes_max` is passed.
-    pub fn read(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<Bytes>, WalError> {
+    pub fn read(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<Payload>, WalError> {
         enum Source {
-            Memory(Bytes),
+            Memory(Payload),
             Disk(Location),
         }
         let mut sources = Vec::new();
@@ -394,7 +442,7 @@ impl Wal {
         for (index, source) in range.zip(sources) {
             let entry = match source {
                 Source::Memory(entry) => entry,
-                Source::Disk(location) => location.read(index)?,
+                Source::Disk(location) => location.read(index)?.into(),
             };
             total += entry.len();
             entries.push(entry);
@@ -461,6 +509,8 @@ struct Writer {
     ask: mpsc::SyncSender<u64>,
     /// Whether it has not answered yet.
     asked: bool,
+    /// How many spares are kept ahead: more once there was none when one was needed.
+    ahead: usize,
 }
 
 impl Writer {
@@ -509,6 +559,9 @@ impl Writer {
             Some(failure) => Err(failure.clone()),
             None => self.segments.write(&ops),
         };
+        if self.segments.was_short() {
+            self.ahead = AHEAD_MAX;
+        }
         // Before anybody is told: whoever is answered may ask next whether there is room for more.
         self.shared.headroom.store(self.segments.headroom(), Ordering::Relaxed);
         let result = match result {
@@ -550,9 +603,9 @@ impl Writer {
         log.evict(self.shared.cache_max);
     }
 
-    /// Keeps one spare segment ahead, so that a commit never waits for its creation.
+    /// Keeps spare segments ahead, so that a commit never waits for the creation of one.
     fn ask_for_spares(&mut self) {
-        if self.segments.spares() == 0 && !self.asked {
+        if self.segments.spares() < self.ahead && !self.asked {
             let number = self.segments.draw_file_number();
             self.asked = self.ask.try_send(number).is_ok();
         }

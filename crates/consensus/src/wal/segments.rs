@@ -44,6 +44,8 @@ pub struct Segments {
     next_index: u64,
     meta: Bytes,
     buffer: Vec<u8>,
+    /// A segment was needed and no spare was there.
+    was_short: bool,
 }
 
 /// What reading a log back found.
@@ -72,6 +74,7 @@ impl Segments {
             next_index: 0,
             meta: Bytes::new(),
             buffer: Vec::new(),
+            was_short: false,
         };
         if found.chain.is_empty() {
             segments.roll(0)?;
@@ -113,13 +116,14 @@ impl Segments {
         let mut durable_below = self.next_lsn;
         self.buffer.clear();
         for op in ops {
-            let (kind, index, payload): (Kind, u64, &Bytes) = match op {
-                Op::Append { index, payload } => (Kind::Append, *index, payload),
-                Op::Truncate { from } => (Kind::Truncate, *from, &Bytes::new()),
-                Op::Purge { below, meta } => (Kind::Purge, *below, meta),
-                Op::Meta { meta } => (Kind::Meta, 0, meta),
+            let (kind, index, payload): (Kind, u64, [&[u8]; 2]) = match op {
+                Op::Append { index, payload } => (Kind::Append, *index, payload.parts()),
+                Op::Truncate { from } => (Kind::Truncate, *from, [&[]; 2]),
+                Op::Purge { below, meta } => (Kind::Purge, *below, [&[], meta]),
+                Op::Meta { meta } => (Kind::Meta, 0, [&[], meta]),
             };
-            let space = Head::space(payload.len()) as u64;
+            let len = payload[0].len() + payload[1].len();
+            let space = Head::space(len) as u64;
             let current = self.live.back().expect("there is always a current segment");
             if current.end + self.buffer.len() as u64 + space > current.len {
                 self.flush()?;
@@ -128,12 +132,12 @@ impl Segments {
             }
             let current = self.live.back_mut().expect("there is always a current segment");
             let offset = current.end + self.buffer.len() as u64;
-            let (generation, lsn, len) = (current.generation, self.next_lsn, payload.len());
+            let (generation, lsn) = (current.generation, self.next_lsn);
             Head { kind, generation, lsn, durable_below, index, len }.encode(payload, &mut self.buffer);
             self.next_lsn += 1;
             locations.push((kind == Kind::Append).then(|| {
                 current.index_end = current.index_end.max(index + 1);
-                Location { file: current.file.clone(), generation, offset, len: payload.len() }
+                Location { file: current.file.clone(), generation, offset, len }
             }));
             match op {
                 Op::Append { index, .. } => {
@@ -169,6 +173,11 @@ impl Segments {
     /// How many files wait to become segments.
     pub fn spares(&self) -> usize {
         self.spares.len()
+    }
+
+    /// Whether a segment was needed, since this was asked last, and no spare was there.
+    pub fn was_short(&mut self) -> bool {
+        std::mem::take(&mut self.was_short)
     }
 
     /// How many segments hold something.
@@ -208,6 +217,7 @@ impl Segments {
         let spare = match self.spares.iter().position(|spare| spare.len >= wanted) {
             Some(at) => self.spares.swap_remove(at),
             None => {
+                self.was_short = true;
                 let number = self.draw_file_number();
                 create_spare(&*self.fs, number, wanted)?
             }
@@ -239,17 +249,34 @@ impl Segments {
     /// Turns the oldest segments that hold nothing but purged entries into spares, or removes them if there
     /// are enough. The meta blob needs none of them: every later header repeats it.
     fn release(&mut self) {
-        // What a burst has needed the next one finds.
-        const SPARES_MAX: usize = 16;
+        let most = self.spares_max();
         while self.live.len() > 1 && self.live[0].index_end <= self.first_index {
             let Segment { name, file, len, .. } = self.live.pop_front().expect("more than one");
-            if len == self.segment_size && self.spares.len() < SPARES_MAX {
-                self.spares.push(Spare { name, file, len });
+            let spare = Spare { name, file, len };
+            if len == self.segment_size && self.spares.len() < most {
+                self.spares.push(spare);
             } else {
-                // A file that stays by failure or by a crash is found and reused at the next start.
-                let _ = self.fs.remove(&name).and_then(|()| self.fs.sync_directory());
+                self.remove(spare);
             }
         }
+        while self.spares.len() > most {
+            let spare = self.spares.pop().expect("there are too many");
+            self.remove(spare);
+        }
+    }
+
+    /// How many spares are enough: what a burst has needed the next one finds, unless others may need the space.
+    fn spares_max(&self) -> usize {
+        const MANY: usize = 64;
+        const FEW: usize = 2;
+        let is_roomy = self.fs.free().is_ok_and(|free| free / 4 > MANY as u64 * self.segment_size);
+        if is_roomy { MANY } else { FEW }
+    }
+
+    /// Removes the file of a segment that nobody needs. One that stays by failure or by a crash is found and reused at the
+    /// next start.
+    fn remove(&self, spare: Spare) {
+        let _ = self.fs.remove(&spare.name).and_then(|()| self.fs.sync_directory());
     }
 }
 

@@ -24,7 +24,7 @@ impl Twin {
         match op {
             Op::Append { index, payload } => {
                 assert_eq!(*index, self.next_index());
-                self.entries.push(payload.clone());
+                self.entries.push(payload.parts().concat().into());
             }
             Op::Truncate { from } => {
                 self.entries.truncate(from.saturating_sub(self.first_index) as usize);
@@ -80,7 +80,7 @@ fn workload_with(seed: u64, batches: usize, purges: bool) -> Vec<Vec<Op>> {
                 _ => {
                     let byte = b'a' + dice.roll(26) as u8;
                     let len = 1 << dice.roll(12);
-                    Op::Append { index: twin.next_index(), payload: Bytes::from(vec![byte; len]) }
+                    Op::Append { index: twin.next_index(), payload: Bytes::from(vec![byte; len]).into() }
                 }
             };
             twin.apply(&op);
@@ -141,7 +141,7 @@ fn after_a_crash_at_any_point_the_log_is_an_acknowledged_prefix_or_more_and_goes
 
                 // It goes on from there, and a second crash brings nothing of the torn batch back.
                 let mut twin = twin;
-                let payload = Bytes::from_static(b"after the crash");
+                let payload = Payload::new(b"after", Bytes::from_static(b" the crash"));
                 let op = Op::Append { index: twin.next_index(), payload };
                 twin.apply(&op);
                 segments.write(&[op]).unwrap_or_else(|e| panic!("{context}: {e}"));
@@ -259,7 +259,7 @@ fn segments_are_recycled_and_the_disk_does_not_grow() {
     let payload = Bytes::from(vec![7; 1000]);
     let mut most = 0;
     for index in 0..2000 {
-        let mut ops = vec![Op::Append { index, payload: payload.clone() }];
+        let mut ops = vec![Op::Append { index, payload: payload.clone().into() }];
         if index % 20 == 19 {
             ops.push(Op::Purge { below: index - 5, meta: Bytes::from_static(b"m") });
         }
@@ -279,8 +279,8 @@ fn an_entry_larger_than_a_segment_gets_one_of_its_own() {
     let large = Bytes::from(vec![1; 3 * SEGMENT as usize]);
     segments
         .write(&[
-            Op::Append { index: 0, payload: large.clone() },
-            Op::Append { index: 1, payload: Bytes::from_static(b"small") },
+            Op::Append { index: 0, payload: large.clone().into() },
+            Op::Append { index: 1, payload: Bytes::from_static(b"small").into() },
         ])
         .unwrap();
     drop(segments);
@@ -290,7 +290,7 @@ fn an_entry_larger_than_a_segment_gets_one_of_its_own() {
 
 fn wait(wal: &Wal, index: u64, payload: Vec<u8>) -> Result<(), WalError> {
     let (tell, told) = channel::channel();
-    wal.append(index, vec![Bytes::from(payload)], Box::new(move |result| tell.send(result).unwrap()))?;
+    wal.append(index, vec![Bytes::from(payload).into()], Box::new(move |result| tell.send(result).unwrap()))?;
     told.recv().expect("done is always called")
 }
 
@@ -307,12 +307,12 @@ fn entries_can_be_read_at_once_and_after_they_left_the_memory() {
         assert_eq!(wal.read(index..index + 1, usize::MAX).unwrap()[0].len(), 500);
     }
     let all = wal.read(0..100, usize::MAX).unwrap();
-    assert!(all.iter().enumerate().all(|(n, entry)| entry[..] == vec![n as u8; 500]));
+    assert!(all.iter().enumerate().all(|(n, entry)| entry.body()[..] == vec![n as u8; 500]));
     assert_eq!(wal.read(0..100, 1200).unwrap().len(), 3);
     assert!(matches!(wal.read(99..101, usize::MAX), Err(WalError::NoSuchEntry(100))));
     wal.truncate(50).unwrap();
     wait(&wal, 50, b"fifty".to_vec()).unwrap();
-    assert_eq!(wal.read(50..51, 0).unwrap(), vec![Bytes::from_static(b"fifty")]);
+    assert_eq!(wal.read(50..51, 0).unwrap(), vec![Bytes::from_static(b"fifty").into()]);
     let (tell, told) = channel::channel();
     wal.purge(40, Bytes::from_static(b"meta"), Box::new(move |r| tell.send(r).unwrap())).unwrap();
     told.recv().unwrap().unwrap();
@@ -339,7 +339,7 @@ fn a_failed_sync_ends_the_log_and_loses_nothing_acknowledged() {
     drop(wal);
     fs.crash(Crash::LoseUnsynced);
     let wal = Wal::open(Arc::new(fs), &options()).unwrap();
-    assert_eq!(wal.read(0..1, 0).unwrap(), vec![Bytes::from_static(b"kept")]);
+    assert_eq!(wal.read(0..1, 0).unwrap(), vec![Bytes::from_static(b"kept").into()]);
     assert_eq!(wal.next_index(), 1);
 }
 
@@ -403,7 +403,7 @@ fn a_whole_but_older_record_behind_the_end_is_noise() {
     file.sync_data().unwrap();
     let (mut segments, mut twin) = open(&fs).unwrap();
     assert_eq!(twin, whole);
-    let op = Op::Append { index: twin.next_index(), payload: Bytes::from_static(b"x") };
+    let op = Op::Append { index: twin.next_index(), payload: Bytes::from_static(b"x").into() };
     twin.apply(&op);
     segments.write(&[op]).unwrap();
     drop(segments);

@@ -8,7 +8,7 @@
 //! server hands a frame over as it came, without a task or an allocation for each footprint.
 
 use super::lane::Talk;
-use super::wire::{Decisions, Purpose, ToCommits, put_commit_head};
+use super::wire::{COMMIT_HEAD, Decisions, Purpose, ToCommits, put_commit_head};
 use assize_codec::DecodeError;
 use assize_model::{FrontendEpoch, FrontendId, Timestamp};
 use assize_ports::{
@@ -93,13 +93,14 @@ impl Commits {
     }
 
     fn next_frame(&mut self) -> NextFrame {
-        let mut footprints = Vec::new();
+        // The first part is the head's.
+        let mut footprints = vec![Bytes::new()];
         let mut replies = Vec::new();
         let (mut bytes, mut count) = (0, 0);
         while let Some(next) = self.queue.front() {
             let (more, more_bytes) = (next.footprints.count, next.footprints.bytes.len());
             let full = bytes + more_bytes > FRAME_BYTES_MAX || count + more > FRAME_COMMITS_MAX;
-            if full && !footprints.is_empty() {
+            if full && !replies.is_empty() {
                 break;
             }
             bytes += more_bytes;
@@ -127,15 +128,18 @@ pub struct NextFrame {
     frame: u64,
     count: u32,
     bytes: usize,
+    /// Behind an empty one.
     footprints: Vec<Bytes>,
 }
 
 impl NextFrame {
-    fn encode(self) -> Bytes {
-        let mut out = Vec::with_capacity(16 + self.bytes);
-        put_commit_head(&mut out, self.frame, self.count);
-        self.footprints.iter().for_each(|footprints| out.extend_from_slice(footprints));
-        out.into()
+    fn encode(self) -> Vec<Bytes> {
+        let mut head = Vec::with_capacity(COMMIT_HEAD);
+        put_commit_head(&mut head, self.frame, self.count, self.bytes);
+        let mut parts = self.footprints;
+        // In front: it was left free there.
+        parts[0] = head.into();
+        parts
     }
 }
 
@@ -178,10 +182,10 @@ impl Talk for Commits {
         None
     }
 
-    fn encode(said: Said) -> Bytes {
+    fn encode(said: Said) -> Vec<Bytes> {
         match said {
             Said::Frame(frame) => frame.encode(),
-            Said::Other(said) => said.encode(),
+            Said::Other(said) => vec![said.encode()],
         }
     }
 
@@ -261,7 +265,7 @@ mod tests {
     }
 
     fn commits_of(said: Option<Said>) -> (u64, u32) {
-        match said.map(|said| ToCommits::decode(&Commits::encode(said)).unwrap()) {
+        match said.map(|said| ToCommits::decode(&Commits::encode(said).concat().into()).unwrap()) {
             Some(ToCommits::Commit { frame, footprints }) => (frame, footprints.count),
             other => panic!("not a frame of commits: {other:?}"),
         }

@@ -25,8 +25,8 @@ pub trait Talk: Send + 'static {
     fn hello() -> Bytes;
     /// Takes what is to be said next, if anything may be said now.
     fn next(&mut self) -> Option<Self::Said>;
-    /// Its bytes.
-    fn encode(said: Self::Said) -> Bytes;
+    /// Its bytes, in parts.
+    fn encode(said: Self::Said) -> Vec<Bytes>;
     /// Reads what the other end says.
     fn decode(message: &Bytes) -> Result<Self::Heard, DecodeError>;
     /// Gives it to whom it is for.
@@ -123,7 +123,7 @@ async fn converse<T: Talk>(shared: &Shared<T>, channel: Channel) -> String {
             };
             match said {
                 Some(said) => {
-                    if let Err(error) = sender.send(T::encode(said)).await {
+                    if let Err(error) = sender.send_parts(T::encode(said)).await {
                         return error.to_string();
                     }
                 }

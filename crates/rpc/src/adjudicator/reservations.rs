@@ -97,8 +97,8 @@ impl Talk for Reservations {
         Some(said)
     }
 
-    fn encode(said: ToReservations) -> Bytes {
-        said.encode()
+    fn encode(said: ToReservations) -> Vec<Bytes> {
+        vec![said.encode()]
     }
 
     fn decode(message: &Bytes) -> Result<FromReservations, DecodeError> {

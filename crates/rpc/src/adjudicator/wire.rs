@@ -152,8 +152,8 @@ impl ToCommits {
         let mut out = Vec::new();
         match self {
             ToCommits::Commit { frame, footprints } => {
-                out.reserve(16 + footprints.bytes.len());
-                put_commit_head(&mut out, *frame, footprints.count);
+                out.reserve(COMMIT_HEAD + footprints.bytes.len());
+                put_commit_head(&mut out, *frame, footprints.count, footprints.bytes.len());
                 out.put_slice(&footprints.bytes);
             }
             ToCommits::Acknowledge(runs) => {
@@ -188,7 +188,8 @@ impl ToCommits {
                 if count as usize > reader.left() {
                     return Err(reader.bad("number of footprints", count.into()));
                 }
-                let bytes = reader.shared(reader.left())?;
+                let length = reader.u32()?;
+                let bytes = reader.shared(length as usize)?;
                 ToCommits::Commit { frame, footprints: Footprints { bytes, count } }
             }
             2 => ToCommits::Acknowledge(read_many(&mut reader, 17, |reader| {
@@ -212,11 +213,15 @@ impl ToCommits {
 }
 
 /// What stands before the footprints of a [`ToCommits::Commit`].
-pub fn put_commit_head(out: &mut Vec<u8>, frame: u64, count: u32) {
+pub fn put_commit_head(out: &mut Vec<u8>, frame: u64, count: u32, bytes: usize) {
     out.put_u8(1);
     out.put_u64(frame);
     out.put_u32(count);
+    out.put_u32(u32::try_from(bytes).expect("no message is longer than 4 GiB"));
 }
+
+/// Bytes of [`put_commit_head`].
+pub const COMMIT_HEAD: usize = 17;
 
 /// A message of the commit channel, from the adjudicator: the decisions about the footprints of a frame, in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
