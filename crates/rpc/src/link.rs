@@ -20,6 +20,8 @@ use tokio::time::timeout;
 const OUTBOX_BYTES: usize = 1 << 20;
 /// Bytes asked of the network at a time.
 const READ_BYTES: usize = 64 << 10;
+/// Room for less than this is not worth a read.
+const READ_ROOM: usize = 4 << 10;
 /// Memory that a write buffer keeps from one write to the next.
 const KEPT_BYTES: usize = 4 << 20;
 
@@ -128,7 +130,11 @@ impl FrameReader {
             let missing = frame::missing(&self.buffer);
             // Of a stranger no more than has been promised, and not all at once: a head alone must not cost what it promises.
             let most = if self.is_trusted { missing } else { self.buffer.len() };
-            self.buffer.reserve(missing.clamp(READ_BYTES, most.max(READ_BYTES)));
+            let wanted = missing.min(most.max(READ_BYTES));
+            // What has arrived is kept by whoever got it, and with it all of its buffer: one with room left goes on.
+            if self.buffer.capacity() - self.buffer.len() < wanted.max(READ_ROOM) {
+                self.buffer.reserve(wanted.max(READ_BYTES));
+            }
             match timeout(silence_max, self.io.read_buf(&mut self.buffer)).await {
                 Ok(Ok(0)) if self.buffer.is_empty() => return Ok(None),
                 Ok(Ok(0)) => return Err(LinkError::Closed),

@@ -9,8 +9,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Number of mimalloc's option `purge_delay`, as in its header.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
-/// Freed memory goes back to the kernel after ten times so many milliseconds: the next seconds of a busy log use it again.
-const PURGE_AFTER: i64 = 300;
+/// Freed memory goes back to the kernel after so many milliseconds. What was freed a moment ago goes with the rest when that
+/// time is over, so it must be much longer than the seconds for which a busy log holds its entries.
+const PURGE_AFTER: i64 = 60_000;
 
 /// Sets it up. To be called before there are threads.
 pub fn set_up() {

@@ -202,14 +202,14 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let state = self.state.take().ok_or_else(|| io::Error::other("a checkpoint is built once"))?;
         let (last, membership, files) = (self.last, self.membership.clone(), self.files.clone());
         let index = last.map_or(0, |last| last.index);
-        let written = tokio::task::spawn_blocking(move || {
+        let written = in_background(move || {
             // A little more than the last one: growing would copy it all.
             let mut bytes = Vec::with_capacity(files.last_bytes() as usize / 4 * 5);
             Checkpoint::encode_with(&mut bytes, last.as_ref(), &membership, state);
             let meta = SnapshotMeta { last_log_id: last, last_membership: membership };
             files.add(index, &bytes).map(|()| (meta, bytes))
         });
-        match written.await.map_err(io::Error::other)? {
+        match written.await? {
             Ok((meta, bytes)) => Ok(openraft::storage::Snapshot { meta, snapshot: Arc::new(bytes) }),
             // Raft stops at any error, but a checkpoint that finds no space is only late. One that is not newer
             // than what Raft knows already changes nothing there.
@@ -221,6 +221,21 @@ impl RaftSnapshotBuilder<Types> for Builder {
             Err(error) => Err(error),
         }
     }
+}
+
+/// How much less than others a checkpoint's thread gets of a busy processor.
+const NICENESS: i32 = 10;
+
+/// Runs something long on a thread of its own, which gives way to those that decide transactions.
+async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let (done, result) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
+        // It is only slower for others where the system does not let us.
+        let _ = rustix::process::nice(NICENESS);
+        // Whoever waited may have stopped.
+        let _ = done.send(work());
+    })?;
+    result.await.map_err(|_| io::Error::other("the thread that wrote a checkpoint has panicked"))
 }
 
 impl<M: Mind> RaftStateMachine<Types> for Machine<M> {

@@ -34,6 +34,8 @@ use tokio::task::JoinSet;
 const FRAMES_IN_FLIGHT: usize = 512;
 /// Messages of one transaction on their way at a time.
 const SINGLES_IN_FLIGHT: usize = 4096;
+/// Load before a measurement begins.
+const WARM_UP: Duration = Duration::from_secs(4);
 /// Callers that ask for snapshots at the same time.
 const BEGINNERS: usize = 4096;
 /// The open loop sends this often.
@@ -253,6 +255,8 @@ struct Shared {
 /// What the senders of one measurement count together.
 #[derive(Default)]
 struct Tally {
+    /// From now on it counts.
+    warm: AtomicBool,
     stop: AtomicBool,
     done: AtomicU64,
     aborted: AtomicU64,
@@ -284,11 +288,15 @@ impl Client {
             let workload = Workload { skew, seed: n as u64 * 1_000_003, ..Workload::ordinary() };
             senders.spawn(send(self.shared.clone(), Generator::new(workload), frame, tally.clone()));
         }
-        let started = Instant::now();
+        // Memory and segments that a busy log uses again and again are taken once.
+        tokio::time::sleep(WARM_UP).await;
+        tally.warm.store(true, Ordering::Relaxed);
+        let counts = || (tally.done.load(Ordering::Relaxed), tally.aborted.load(Ordering::Relaxed));
+        let (started, before) = (Instant::now(), counts());
         tokio::time::sleep(time).await;
+        let (elapsed, after) = (started.elapsed(), counts());
         tally.stop.store(true, Ordering::Relaxed);
-        let elapsed = started.elapsed();
-        let (done, aborted) = (tally.done.load(Ordering::Relaxed), tally.aborted.load(Ordering::Relaxed));
+        let (done, aborted) = (after.0 - before.0, after.1 - before.1);
         let mut times = Vec::new();
         while let Some(sender) = senders.join_next().await {
             times.extend(sender??);
@@ -402,7 +410,9 @@ async fn send(
         let (txns, footprints) = shared.frame(&mut generator, frame);
         let began = Instant::now();
         let aborted = shared.decide(txns, footprints).await?;
-        times.push(began.elapsed().as_micros() as u32);
+        if tally.warm.load(Ordering::Relaxed) {
+            times.push(began.elapsed().as_micros() as u32);
+        }
         tally.done.fetch_add(frame as u64, Ordering::Relaxed);
         tally.aborted.fetch_add(aborted, Ordering::Relaxed);
     }
