@@ -119,6 +119,7 @@ impl Zipf {
 #[derive(Clone, Debug)]
 pub struct Generator {
     workload: Workload,
+    routes: Vec<(Slot, ShardId, Epoch)>,
     zipf: Option<Zipf>,
     state: u64,
     value: Bytes,
@@ -154,7 +155,8 @@ impl Generator {
             catalog_change: None,
         };
         let (state, value) = (workload.seed, vec![7; value_bytes].into());
-        Generator { workload, zipf, state, value, drawn: Vec::new(), footprint }
+        let routes = routes_of(&workload.placement);
+        Generator { workload, routes, zipf, state, value, drawn: Vec::new(), footprint }
     }
 
     fn random(&mut self) -> u64 {
@@ -194,11 +196,11 @@ impl Generator {
                 written.extend(written_keys);
                 receipts.clear();
                 for key in writes {
-                    let shard = self.workload.placement.shard_of(slot_of(*key));
+                    let (_, shard, epoch) =
+                        self.routes[self.routes.partition_point(|(end, ..)| *end < slot_of(*key))];
                     match receipts.iter_mut().find(|receipt| receipt.shard == shard) {
                         Some(receipt) => receipt.digest.count += 1,
                         None => {
-                            let epoch = self.workload.placement.shard_epoch(shard).unwrap_or_default();
                             let digest = WriteDigest { count: 1, sum: *key };
                             receipts.push(Receipt { shard, epoch, digest });
                         }
@@ -217,6 +219,17 @@ impl Generator {
         }
         &self.footprint
     }
+}
+
+/// Ranges of slots by their last one: whose they are, and in which epoch.
+fn routes_of(placement: &Placement) -> Vec<(Slot, ShardId, Epoch)> {
+    let ranges = placement.shards.keys().flat_map(|shard| {
+        let epoch = placement.shard_epoch(*shard).unwrap_or_default();
+        placement.slots_of(*shard).into_iter().map(move |(_, end)| (end, *shard, epoch))
+    });
+    let mut routes: Vec<_> = ranges.collect();
+    routes.sort_unstable();
+    routes
 }
 
 fn hash_of(key: u64) -> KeyHash {

@@ -13,6 +13,7 @@
 mod batch;
 mod begins;
 mod decisions;
+mod gather;
 mod leaders;
 mod retry;
 mod route;

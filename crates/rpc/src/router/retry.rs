@@ -31,16 +31,14 @@ pub enum Next {
 }
 
 impl<'a> Held<'a> {
-    /// A request that is held for at most `hold`; an attempt that gets no answer is given up after `attempt_max`.
+    /// A request that is held for at most `hold` from now on; an attempt that gets no answer is given up after `attempt_max`.
     pub fn new(leaders: &'a Leaders, hold: Duration, attempt_max: Duration) -> Held<'a> {
-        Held {
-            leaders,
-            deadline: Instant::now() + hold,
-            attempt_max,
-            failures: 0,
-            perhaps: false,
-            why: String::new(),
-        }
+        Held::since(Instant::now(), leaders, hold, attempt_max)
+    }
+
+    /// A request that has been waiting since then already.
+    pub fn since(since: Instant, leaders: &'a Leaders, hold: Duration, attempt_max: Duration) -> Held<'a> {
+        Held { leaders, deadline: since + hold, attempt_max, failures: 0, perhaps: false, why: String::new() }
     }
 
     /// The leader to ask next; an error once the time is over.

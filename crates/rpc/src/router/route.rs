@@ -2,6 +2,7 @@
 
 use super::batch::Batch;
 use super::begins::{self, Begins};
+use super::gather::Gather;
 use super::leaders::{Leader, Leaders};
 use super::retry::{Held, Next};
 use crate::adjudicator::NewestSnapshot;
@@ -11,13 +12,14 @@ use assize_model::{
     Timestamp, TxnId,
 };
 use assize_ports::{
-    AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, Footprints, FrameDecisions,
-    IdRange, LockStrength, LockWait, NodeRecord, Registered, Reserved, TxnRun,
+    AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, Decided, Footprints,
+    FrameDecisions, IdRange, LockStrength, LockWait, NodeRecord, Registered, Reserved, TxnRun,
 };
+use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 /// Acknowledgements kept while nobody leads; beyond that they are lost, which keeps outcomes longer than needed, no
 /// more.
@@ -49,6 +51,7 @@ struct Inner {
     leaders: Arc<Leaders>,
     options: RouterOptions,
     begins: Begins,
+    gather: Gather,
     newest: NewestSnapshot,
     told: Mutex<Told>,
 }
@@ -73,10 +76,21 @@ impl Router {
             leaders,
             options,
             begins: Begins::default(),
+            gather: Gather::default(),
             newest: NewestSnapshot::default(),
             told: Mutex::default(),
         };
         Router { inner: Arc::new(inner), runtime: Handle::current() }
+    }
+
+    /// Commits one encoded footprint together with whoever commits in the same moment.
+    async fn commit_gathered(&self, footprint: Bytes) -> Decided {
+        let (decided, drives) = self.inner.gather.join(footprint);
+        if drives {
+            // A task of its own: the session that happened to be first may leave.
+            self.runtime.spawn(self.inner.clone().drive_commits());
+        }
+        decided.await.unwrap_or(Err(AdjudicatorError::ReplyLost))
     }
 
     /// Who leads.
@@ -140,10 +154,38 @@ impl Inner {
         }
     }
 
+    /// Sends what has gathered until nothing waits.
+    async fn drive_commits(self: Arc<Inner>) {
+        loop {
+            // Whoever else is ready to commit goes first: one frame then carries all of it.
+            tokio::task::yield_now().await;
+            let Some(mut gathered) = self.gather.next() else { return };
+            if !gathered.acknowledged.is_empty() {
+                self.acknowledge(std::mem::take(&mut gathered.acknowledged));
+            }
+            if gathered.footprints.count > 0 {
+                let decisions = self.commit_all(gathered.footprints.clone(), gathered.since).await;
+                gathered.tell(decisions);
+            }
+        }
+    }
+
+    /// Tells the leader, or keeps it until there is one.
+    fn acknowledge(&self, txns: Vec<TxnRun>) {
+        match self.leaders.believed() {
+            Some(leader) => leader.client.acknowledge(txns),
+            None => {
+                let mut told = self.told.lock().expect("no panic happens under this lock");
+                let room = ACKNOWLEDGEMENTS_MAX.saturating_sub(told.acknowledged.len());
+                txns.iter().take(room).for_each(|run| TxnRun::push_run(&mut told.acknowledged, *run));
+            }
+        }
+    }
+
     /// Commits encoded footprints until each has its answer.
-    async fn commit_all(&self, footprints: Footprints) -> FrameDecisions {
+    async fn commit_all(&self, footprints: Footprints, since: Instant) -> FrameDecisions {
         let RouterOptions { hold, attempt_max } = self.options;
-        let mut held = Held::new(&self.leaders, hold, attempt_max);
+        let mut held = Held::since(since, &self.leaders, hold, attempt_max);
         let mut batch = Batch::new(footprints);
         loop {
             let leader = match held.leader().await {
@@ -216,13 +258,17 @@ impl AdjudicatorClient for Router {
             let footprint = EncodedFootprint::new(&footprint).map_err(|error| {
                 AdjudicatorError::Overloaded(format!("the footprint cannot be encoded: {error}"))
             })?;
-            let decisions = self.inner.commit_all(Footprints::one(footprint.bytes().clone())).await;
-            decisions.into_parts().take_one()
+            self.commit_gathered(footprint.bytes().clone()).await
         })
     }
 
     fn commit_many(&self, footprints: Footprints) -> BoxFuture<'_, FrameDecisions> {
-        Box::pin(self.inner.commit_all(footprints))
+        Box::pin(async move {
+            if footprints.count == 1 {
+                return FrameDecisions::all(1, self.commit_gathered(footprints.bytes).await);
+            }
+            self.inner.commit_all(footprints, Instant::now()).await
+        })
     }
 
     fn outcome(&self, txn: TxnId, resolve: bool) -> BoxFuture<'_, Result<Outcome, AdjudicatorError>> {
@@ -230,13 +276,8 @@ impl AdjudicatorClient for Router {
     }
 
     fn acknowledge(&self, txns: Vec<TxnRun>) {
-        match self.inner.leaders.believed() {
-            Some(leader) => leader.client.acknowledge(txns),
-            None => {
-                let mut told = self.inner.told.lock().expect("no panic happens under this lock");
-                let room = ACKNOWLEDGEMENTS_MAX.saturating_sub(told.acknowledged.len());
-                txns.iter().take(room).for_each(|run| TxnRun::push_run(&mut told.acknowledged, *run));
-            }
+        if let Some(txns) = self.inner.gather.acknowledge(txns) {
+            self.inner.acknowledge(txns);
         }
     }
 
