@@ -44,7 +44,7 @@ impl Options {
             placement,
             window_log2: 18,
             wal: wal::Options::default(),
-            checkpoint_bytes: 64 << 20,
+            checkpoint_bytes: 256 << 20,
             retained_bytes_max: 2 << 30,
             headroom_min: 1 << 20,
             free_min: 64 << 20,

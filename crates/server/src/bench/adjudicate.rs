@@ -262,6 +262,18 @@ struct Tally {
     aborted: AtomicU64,
 }
 
+/// What became of a message of the open loop.
+struct Answer {
+    /// It came after the warm-up.
+    is_counted: bool,
+    /// From when it was due to its answer.
+    micros: u32,
+    /// Transactions in it.
+    count: u64,
+    /// How many of them did not commit.
+    lost: u64,
+}
+
 impl Client {
     async fn new(group: &Group) -> anyhow::Result<Client> {
         let adjudicator = group.adjudicator.clone();
@@ -308,39 +320,39 @@ impl Client {
     /// Transactions come at a rate of their own, however long the answers take; times count from when a transaction came.
     async fn open_loop(&self, rate: u64, frame: usize, time: Duration) -> anyhow::Result<Figures> {
         let mut generator = Generator::new(Workload { seed: 77, ..Workload::ordinary() });
-        let mut answers: JoinSet<anyhow::Result<(u32, u64)>> = JoinSet::new();
-        let mut times = Vec::new();
-        let (mut sent, mut aborted) = (0u64, 0u64);
-        let started = Instant::now();
+        let mut answers: JoinSet<anyhow::Result<Answer>> = JoinSet::new();
+        let mut measured = Vec::new();
+        let (mut sent, started, whole) = (0u64, Instant::now(), WARM_UP + time);
         let mut ticks = tokio::time::interval(OPEN_LOOP_TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
-        while started.elapsed() < time {
+        while started.elapsed() < whole {
             ticks.tick().await;
-            let due = (rate as f64 * started.elapsed().min(time).as_secs_f64()) as u64;
+            let due = (rate as f64 * started.elapsed().min(whole).as_secs_f64()) as u64;
             while sent < due {
                 let count = (due - sent).min(frame as u64);
                 // The first of them came when it was due, whenever it leaves.
-                let came = started + Duration::from_secs_f64(sent as f64 / rate as f64);
+                let after = Duration::from_secs_f64(sent as f64 / rate as f64);
                 let (txns, footprints) = self.shared.frame(&mut generator, count as usize);
                 let shared = self.shared.clone();
                 answers.spawn(async move {
                     let lost = shared.decide(txns, footprints).await?;
-                    Ok((came.elapsed().as_micros() as u32, lost))
+                    let micros = (started + after).elapsed().as_micros() as u32;
+                    Ok(Answer { is_counted: after >= WARM_UP, micros, count, lost })
                 });
                 sent += count;
             }
             while let Some(answer) = answers.try_join_next() {
-                let (micros, lost) = answer??;
-                times.push(micros);
-                aborted += lost;
+                measured.push(answer??);
             }
         }
         while let Some(answer) = answers.join_next().await {
-            let (micros, lost) = answer??;
-            times.push(micros);
-            aborted += lost;
+            measured.push(answer??);
         }
-        Ok(figures(times, sent, aborted, started.elapsed()))
+        measured.retain(|answer| answer.is_counted);
+        let done = measured.iter().map(|answer| answer.count).sum();
+        let lost = measured.iter().map(|answer| answer.lost).sum();
+        let times = measured.iter().map(|answer| answer.micros).collect();
+        Ok(figures(times, done, lost, started.elapsed() - WARM_UP))
     }
 
     /// Snapshots per second, with many callers.
