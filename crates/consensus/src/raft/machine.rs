@@ -203,11 +203,14 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let (last, membership, files) = (self.last, self.membership.clone(), self.files.clone());
         let index = last.map_or(0, |last| last.index);
         let written = in_background(move || {
+            let began = std::time::Instant::now();
             // A little more than the last one: growing would copy it all.
             let mut bytes = Vec::with_capacity(files.last_bytes() as usize / 4 * 5);
             Checkpoint::encode_with(&mut bytes, last.as_ref(), &membership, state);
             let meta = SnapshotMeta { last_log_id: last, last_membership: membership };
-            files.add(index, &bytes).map(|()| (meta, bytes))
+            let added = files.add(index, &bytes);
+            tracing::debug!(index, bytes = bytes.len(), took = ?began.elapsed(), "a checkpoint is written");
+            added.map(|()| (meta, bytes))
         });
         match written.await? {
             Ok((meta, bytes)) => Ok(openraft::storage::Snapshot { meta, snapshot: Arc::new(bytes) }),
@@ -282,7 +285,9 @@ impl<M: Mind> RaftStateMachine<Types> for Machine<M> {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
+        let began = std::time::Instant::now();
         let state = self.mind.read().expect("a panic in the mind ends the node").capture();
+        tracing::debug!(took = ?began.elapsed(), "the state is captured for a checkpoint");
         Builder {
             last: self.last,
             membership: self.membership.clone(),
