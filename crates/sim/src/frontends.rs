@@ -269,8 +269,13 @@ impl Frontends {
         });
         // What it has seen, not what it thinks the time is: the next begin may be answered by a slower clock.
         let oldest = held.min().unwrap_or(frontend.seen);
+        let is_idle = frontend.clients.iter().all(|client| client.running.is_none());
         let below = frontend.open.first().copied().unwrap_or(frontend.sequence + 1);
         let report = SnapshotReport { frontend: id, epoch, oldest };
+        if is_idle {
+            // Reports have no answer, so whoever asks nothing else would go on talking to a node that does not lead.
+            self.frontends[at].guess = net.next_node(self.frontends[at].guess);
+        }
         if net.now < settles_at(&self.scenario) {
             self.ask_leader(at, Message::Report(report), net);
         }
@@ -679,8 +684,12 @@ impl Frontends {
             }
             Message::NotLeader(asker) => {
                 self.frontends[at].guess = net.some_node();
-                let client = &self.frontends[at].clients[asker.client];
+                let client = &mut self.frontends[at].clients[asker.client];
                 if client.question == asker.question && matches!(client.stage, Stage::Beginning { .. }) {
+                    // Another question: were the same asked again, an answer that arrives twice would ask twice, and
+                    // while nobody leads there would be ever more of them.
+                    client.question += 1;
+                    let asker = self.due(at, asker.client, PATIENCE, net);
                     self.ask_leader(at, Message::Begin(asker), net);
                 }
             }

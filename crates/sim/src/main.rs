@@ -32,10 +32,11 @@ fn one(seed: u64) -> ExitCode {
     println!("{scenario:#?}");
     let (outcome, result) = run(&scenario);
     println!(
-        "seed {seed}: {} transactions, {} log entries, {} messages, fingerprint {:016x}",
+        "seed {seed}: {} transactions, {} log entries, {} messages, {} events, fingerprint {:016x}",
         outcome.history.txns.len(),
         outcome.history.log.len(),
         outcome.effects,
+        outcome.events,
         outcome.fingerprint
     );
     match result {

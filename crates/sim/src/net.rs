@@ -190,6 +190,8 @@ pub struct Net {
     pub trace: u64,
     /// How many messages have been sent.
     pub effects: u64,
+    /// How many events have happened.
+    pub events: u64,
 }
 
 impl Net {
@@ -207,6 +209,7 @@ impl Net {
             broken: BTreeSet::new(),
             trace: seed,
             effects: 0,
+            events: 0,
         }
     }
 
@@ -224,6 +227,7 @@ impl Net {
         }
         let ((at, sequence), event) = first.remove_entry();
         self.now = at;
+        self.events += 1;
         let mut hasher = DefaultHasher::new();
         (self.trace, at, sequence, discriminant(&event)).hash(&mut hasher);
         if let Event::Delivered { to, message } = &event {
@@ -333,9 +337,31 @@ impl Net {
         *self.random.pick(&self.nodes)
     }
 
+    /// The node after this one: who gets no answer asks them in turn, and so the leader before long.
+    pub fn next_node(&self, node: usize) -> usize {
+        let place = self.nodes.iter().position(|known| *known == node);
+        self.nodes[place.map_or(0, |place| (place + 1) % self.nodes.len())]
+    }
+
     /// A request's number for a replica.
     pub fn request(&mut self) -> RequestId {
         self.sequence += 1;
         RequestId(self.sequence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_asks_in_turn_has_asked_everybody_even_when_a_node_has_left_meanwhile() {
+        let mut net = Net::new(1, Faults::none());
+        net.nodes = vec![0, 2, 3];
+        let asked: Vec<usize> =
+            std::iter::successors(Some(0), |node| Some(net.next_node(*node))).take(4).collect();
+        assert_eq!(asked, [0, 2, 3, 0]);
+        // It was about to ask the next node after one that is gone.
+        assert_eq!(net.next_node(1), 0);
     }
 }

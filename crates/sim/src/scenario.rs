@@ -3,6 +3,9 @@
 use crate::random::Random;
 use std::collections::BTreeSet;
 
+/// More events than any seed needs, many times over.
+const EVENTS_MAX: u64 = 1_000_000;
+
 /// How hostile the world is. Chances are per thousand.
 #[derive(Clone, Debug)]
 pub struct Faults {
@@ -115,6 +118,8 @@ pub struct Scenario {
     pub quiet_millis: u64,
     /// Each client runs at most so many transactions.
     pub txns_max: usize,
+    /// A run in which more happens is running away: it fails instead of filling the memory.
+    pub events_max: u64,
     /// Out of a thousand transactions with writes so many are prepared, the others inline.
     pub prepared: u64,
     /// Out of a thousand prepared ones so many have the short deadline.
@@ -198,6 +203,7 @@ impl Scenario {
             fault_millis: random.between(8_000, 20_000),
             quiet_millis: 36_000,
             txns_max: 150,
+            events_max: EVENTS_MAX,
             prepared: *random.pick(&[0, 300, 500, 800, 1000]),
             short_deadline: *random.pick(&[0, 300, 800]),
             window_log2: *random.pick(&[1, 2, 8]),

@@ -309,6 +309,7 @@ impl Shards {
         net.after(150, Event::Tick(Actor::Replica(at)));
         self.step(at, Heard::Tick, net, history);
         self.bear_late(at, net, history);
+        self.bear_orphans(at, net, history);
     }
 
     fn step(&mut self, at: usize, heard: Heard<MemoryEngine>, net: &mut Net, history: &mut History) {
@@ -441,12 +442,37 @@ impl Shards {
         for new in children {
             let child = self.make_room(Place::at(new, replica));
             if self.hosts[child].life == Life::Unborn && self.configured(new).contains(&child) {
-                self.hosts[child].life = Life::Born;
-                self.hosts[child].is_bereft = true;
-                self.restart(child, net, history);
-                net.after(1, Event::Tick(Actor::Replica(child)));
+                self.bear_copying(child, net, history);
             }
         }
+    }
+
+    /// An elder sibling that is gone, replaced or with its whole shard, will not pass the split any more: its counterpart in
+    /// this shard is copied, as a node does that finds itself in the placement and nothing on its disk.
+    fn bear_orphans(&mut self, at: usize, net: &mut Net, history: &mut History) {
+        let shard = Place::of(at).shard;
+        let is_orphan = |child: &usize| {
+            let replica = Place::of(*child).replica;
+            let mut splits = history.splits.values();
+            let split = splits.find(|split| split.to == shard && split.replicas.contains(&replica));
+            let elder = split.map(|split| Place::at(split.from, replica));
+            self.hosts[*child].life == Life::Unborn
+                && elder
+                    .and_then(|elder| self.hosts.get(elder))
+                    .is_some_and(|elder| elder.life == Life::Retired)
+        };
+        let orphans: Vec<usize> = self.configured(shard).into_iter().filter(is_orphan).collect();
+        for child in orphans {
+            self.bear_copying(child, net, history);
+        }
+    }
+
+    /// A replica of the placement begins with nothing.
+    fn bear_copying(&mut self, at: usize, net: &mut Net, history: &mut History) {
+        self.hosts[at].life = Life::Born;
+        self.hosts[at].is_bereft = true;
+        self.restart(at, net, history);
+        net.after(1, Event::Tick(Actor::Replica(at)));
     }
 
     /// Room for all replicas of a new shard.
@@ -468,8 +494,12 @@ impl Shards {
         let Place { shard, .. } = Place::of(at);
         let from = Actor::Replica(at);
         for effect in effects {
-            // Half of the time the next node: what got no answer may get one there.
-            if net.random.chance(500) {
+            let is_for_leader = matches!(effect, Effect::RaiseEpoch | Effect::Register);
+            if is_for_leader {
+                // Only the leader answers, and it is not long looked for: they are asked in turn.
+                self.hosts[at].node = net.next_node(self.hosts[at].node);
+            } else if net.random.chance(500) {
+                // Half of the time another node: what got no answer may get one there.
                 self.hosts[at].node = net.some_node();
             }
             let node = Actor::Adjudicator(self.hosts[at].node);

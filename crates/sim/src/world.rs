@@ -42,6 +42,8 @@ pub struct Outcome {
     pub scenario: Scenario,
     /// How many messages were sent.
     pub effects: u64,
+    /// How many events happened.
+    pub events: u64,
     /// A hash over everything that happened and everything that is left.
     pub fingerprint: u64,
 }
@@ -109,6 +111,10 @@ pub fn play(scenario: &Scenario) -> Outcome {
             at.get_or_insert(world.adjudicators.state().begin().snapshot_ts);
         }
         world.strike_as_planned();
+        if world.net.events > scenario.events_max {
+            let what = format!("{} events in {} virtual milliseconds", world.net.events, world.net.now);
+            world.history.wrong("every_run_ends", what);
+        }
         if !world.history.seen.is_empty() {
             // What is seen to be wrong stays wrong.
             break;
@@ -212,6 +218,7 @@ impl World {
             states,
             unfinished: frontends.unfinished(),
             effects: net.effects,
+            events: net.events,
             fingerprint,
             history,
             scenario,

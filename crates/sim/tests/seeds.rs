@@ -1,6 +1,7 @@
 //! Some seeds, and the same seed twice. CI runs many more with `./justw test-sim`.
 
-use assize_sim::{Scenario, play, run};
+use assize_sim::scenario::Faults;
+use assize_sim::{Outcome, Scenario, play, run};
 
 #[test]
 fn invariants_hold_whatever_goes_wrong() {
@@ -66,4 +67,53 @@ fn runs_do_what_they_should() {
     assert!(differences >= damages / 3, "of {damages} damages {differences} were found");
     // Audits commit nothing.
     assert!(kinds.len() >= 13, "{kinds:?}");
+}
+
+/// A world that runs away fails its seed, and does not fill the machine's memory.
+#[test]
+fn a_run_that_does_not_end_is_stopped() {
+    let scenario = Scenario { events_max: 1_000, ..Scenario::of_seed(0) };
+    let violation = run(&scenario).1.expect_err("a run takes more events than that");
+    assert_eq!(violation.invariant, "every_run_ends");
+}
+
+/// Clients that are told by everybody to ask somebody else go on asking, and an answer that arrives twice does not make them
+/// ask twice.
+#[test]
+fn a_group_without_a_leader_is_not_asked_ever_more_often() {
+    for seed in 0..10 {
+        let mut scenario = quiet(seed);
+        scenario.faults.duplicate = 300;
+        scenario.faults.partition = 10;
+        scenario.faults.adjudicator_crash = 10;
+        scenario.faults.stroke_millis = 500;
+        let outcome = holds(&scenario);
+        assert!(outcome.events < 100_000, "seed {seed}: {} events", outcome.events);
+    }
+}
+
+/// A replica that was to pass a split is replaced before it has: the younger shard's replica beside it copies a sibling.
+#[test]
+fn a_split_comes_to_an_end_though_elder_replicas_are_replaced_before_they_pass_it() {
+    for seed in 0..80 {
+        let mut scenario = Scenario { fault_millis: 15_000, ..quiet(seed) };
+        scenario.faults.replica_crash = 10;
+        scenario.faults.uncount = 10;
+        scenario.faults.split = 10;
+        scenario.faults.replace = 20;
+        scenario.faults.partition = 10;
+        scenario.faults.stroke_millis = 300;
+        holds(&scenario);
+    }
+}
+
+/// A seed's world, in which nothing goes wrong yet.
+fn quiet(seed: u64) -> Scenario {
+    Scenario { faults: Faults::none(), ..Scenario::of_seed(seed) }
+}
+
+fn holds(scenario: &Scenario) -> Outcome {
+    let (outcome, result) = run(scenario);
+    result.unwrap_or_else(|violation| panic!("seed {} breaks {violation}", scenario.seed));
+    outcome
 }
