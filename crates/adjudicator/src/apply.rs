@@ -1,15 +1,16 @@
 //! One log entry: what is decided, and what changes.
 
+use crate::RECOVERS_SINCE;
 use crate::applied::{Applied, Reply};
-use crate::command::{Batch, Bootstrap, Command};
+use crate::command::{Batch, Bootstrap, Command, Recovery};
 use crate::decisions::Decisions;
 use crate::footprint_view::FootprintView;
 use crate::options::Rule;
 use crate::outcomes::{Known, Outcomes, PageAt};
 use crate::page::OutcomePage;
-use crate::placement::Shards;
+use crate::placement::{Shards, without};
 use crate::ranges::Ranges;
-use crate::state::{Adjudicator, Identity};
+use crate::state::{Adjudicator, FormerCluster, Identity};
 use crate::streamed::{News, ShardNews, Streamed};
 use crate::timeline::SnapshotMemo;
 use crate::window::{LastCommit, Window};
@@ -140,6 +141,12 @@ impl Adjudicator {
             Command::SetNode { node, entry } => self.nodes.set(*node, entry.as_ref()),
             // What it asks for happens beside the state.
             Command::NoteHash => {}
+            Command::DrainNode { node, drains } => {
+                if !self.nodes.drain(*node, *drains) {
+                    applied.reply = Reply::NoSuchNode;
+                }
+            }
+            Command::Recover(recovery) => self.recover(recovery, &mut applied),
             Command::AcknowledgeOutcomes { acknowledged } => {
                 for part in acknowledged {
                     self.frontends.acknowledge(part.frontend, part.epoch, part.below);
@@ -190,6 +197,26 @@ impl Adjudicator {
         }
         debug_assert!(range_number as usize == footprint.ranges().count());
         None
+    }
+
+    /// Goes on without the nodes that are lost, as another cluster.
+    fn recover(&mut self, recovery: &Recovery, applied: &mut Applied) {
+        let Some(identity) = self.identity.as_mut().filter(|identity| identity.cluster == recovery.former)
+        else {
+            return;
+        };
+        identity.cluster = recovery.cluster;
+        self.former_clusters.push(FormerCluster { cluster: recovery.former, until: applied.index });
+        // Whoever has read this entry understands that version.
+        self.cluster_version = self.cluster_version.max(RECOVERS_SINCE);
+        recovery.lost.iter().for_each(|node| self.nodes.set(*node, None));
+        let change = without(self.placement(), &recovery.lost);
+        let now = self.position();
+        let at = Position { index: applied.index, closed_ts: self.last_ts };
+        self.shards.resume_all();
+        let changed = self.shards.change(&change, now, at, self.is_on(Rule::RouteAtEntry));
+        let changed = changed.expect("it is made for this very placement and takes no last replica away");
+        self.stream_placement(applied, &changed);
     }
 
     fn bootstrap(&mut self, bootstrap: &Bootstrap, applied: &mut Applied) -> Reply {

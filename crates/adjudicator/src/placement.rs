@@ -45,6 +45,18 @@ pub(crate) fn decode_change(reader: &mut Reader<'_>) -> Result<PlacementChange, 
     Ok(change)
 }
 
+/// The change that takes lost nodes out of a placement: all their replicas, except those of shards that have no other, because
+/// a shard is never without one.
+pub(crate) fn without(placement: &Placement, lost: &[NodeId]) -> PlacementChange {
+    let shards = placement.shards.iter().filter_map(|(shard, part)| {
+        let mut left = part.replicas.clone();
+        left.retain(|_, node| !lost.contains(node));
+        let is_changed = !left.is_empty() && left.len() < part.replicas.len();
+        is_changed.then_some((*shard, Some(left)))
+    });
+    PlacementChange { expected: placement.epoch, shards: shards.collect(), ..PlacementChange::default() }
+}
+
 /// How a replica stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReplicaState {
@@ -255,6 +267,11 @@ impl Shards {
         self.count_configured(now);
         self.reroute(reroute);
         Ok(changed)
+    }
+
+    /// No shard waits for its majority any more.
+    pub(crate) fn resume_all(&mut self) {
+        self.suspended.clear();
     }
 
     /// Moves whose slots somebody may still read where they were.

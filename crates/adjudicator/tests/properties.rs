@@ -6,7 +6,7 @@ use assize_codec::Reader;
 use assize_model::*;
 use bytes::Bytes;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SEED: u64 = 99;
 const TABLE: TableId = TableId(7);
@@ -314,6 +314,8 @@ fn samples() -> Vec<Command> {
         Command::SetNode { node: NodeId(44), entry: Some(sample_node()) },
         Command::SetNode { node: NodeId(45), entry: None },
         Command::NoteHash,
+        Command::DrainNode { node: NodeId(46), drains: true },
+        Command::Recover(Recovery { former: 47, cluster: 48, lost: vec![NodeId(49), NodeId(50)] }),
     ]
 }
 
@@ -351,7 +353,7 @@ fn entries_written_by_the_first_version_are_still_read() {
 
 #[test]
 fn an_entry_of_a_newer_program_is_not_read() {
-    let newer = Command::RaiseClusterVersion(NEWEST_CLUSTER_VERSION + 1).encode();
+    let newer = Command::RaiseClusterVersion(CLUSTER_VERSION_MAX + 1).encode();
     assert!(Command::decode(&newer.into()).is_err());
     assert!(Command::decode(&Bytes::from_static(&[2, 3, 0, 0])).is_err());
     assert!(Command::decode(&Bytes::from_static(&[1, 200])).is_err());
