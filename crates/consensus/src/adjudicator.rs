@@ -40,6 +40,9 @@ pub enum OpenError {
     /// Another process has the directory.
     #[error("{0}")]
     InUse(String),
+    /// The cluster has gone beyond what this program understands.
+    #[error("{0}")]
+    TooOld(String),
     /// The files cannot be read, are damaged, or the disk is full.
     #[error("cannot open the adjudicator: {0}")]
     Failed(#[from] io::Error),
@@ -125,7 +128,11 @@ impl Adjudicator {
             let others = founders.iter().filter(|(node, _)| **node != options.node);
             others.for_each(|(node, address)| contacts.introduce(*node, address));
         }
-        let node = Arc::new(Node::open(fs.clone(), &options, contacts).await?);
+        let opened = Node::open(fs.clone(), &options, contacts).await;
+        let node = Arc::new(opened.map_err(|error| match error.kind() {
+            io::ErrorKind::Unsupported => OpenError::TooOld(error.to_string()),
+            _ => OpenError::Failed(error),
+        })?);
         let shared = Shared::new(options, fs, &node);
         let mut tasks = vec![
             tokio::spawn(watch_leadership(node.clone(), shared.clone())),
@@ -244,6 +251,19 @@ impl Adjudicator {
     /// entry with which the cluster begins; on a group of one it is there.
     pub fn identity(&self) -> Option<assize_adjudicator::Identity> {
         self.inner.node.read().core.identity()
+    }
+
+    /// The number of the cluster that this node belongs to, which its directory may know before its log says so. `None`
+    /// before the cluster begins.
+    pub fn cluster(&self) -> Option<u128> {
+        self.inner.node.belongs_to().map(|belonging| belonging.cluster)
+    }
+
+    /// The entry with which the cluster was last recovered from a lost majority, as this node's state has it; 0 if it never
+    /// was.
+    pub fn recovered_at(&self) -> LogIndex {
+        let state = self.inner.node.read();
+        state.core.former_clusters().last().map_or(LogIndex(0), |former| former.until)
     }
 
     /// Proposes any entry, on the leader, and waits until it is applied here.

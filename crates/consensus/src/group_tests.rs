@@ -3,7 +3,7 @@
 use crate::fs::{Crash, Memory};
 use crate::memory_peers::MemoryNetwork;
 use crate::raft::wire::{Hello, Offer};
-use crate::{Adjudicator, Agreement, Founding, MembershipError, Options, wal};
+use crate::{Adjudicator, Agreement, Founding, MembershipError, OpenError, Options, wal};
 use assize_model::*;
 use assize_ports::{AdjudicatorClient, AdjudicatorError, DecisionSource, NodeRecord, Registered, Service};
 use bytes::Bytes;
@@ -28,6 +28,20 @@ const ALL: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 
 fn address(node: NodeId) -> String {
     format!("{node}.test:7407")
+}
+
+/// How the log knows a node of a release that understands this version.
+fn record(node: NodeId, cluster_version: u32) -> NodeRecord {
+    NodeRecord {
+        node,
+        peer_address: address(node),
+        admin_address: String::new(),
+        mysql_address: String::new(),
+        roles: vec!["adjudicator".into()],
+        zone: String::new(),
+        version: format!("0.{cluster_version}.0"),
+        cluster_version,
+    }
 }
 
 fn options(node: NodeId, founding: Founding) -> Options {
@@ -55,11 +69,31 @@ impl Group {
     }
 
     async fn start(&mut self, id: NodeId, founding: Founding) {
+        self.start_with(options(id, founding)).await.unwrap();
+    }
+
+    async fn start_with(&mut self, options: Options) -> Result<(), OpenError> {
+        let id = options.node;
         let disk = self.disks.entry(id).or_default().clone();
         let peers = Some(self.net.peers(id));
-        let node = Adjudicator::open_on(Arc::new(disk), options(id, founding), peers).await.unwrap();
+        let node = Adjudicator::open_on(Arc::new(disk), options, peers).await?;
         self.net.serve(id, Service::Raft, Some(node.raft_service()));
         self.nodes.insert(id, node);
+        Ok(())
+    }
+
+    /// Starts a node as an older release, or a newer one.
+    async fn start_release(&mut self, id: NodeId, cluster_version_max: u32) -> Result<(), OpenError> {
+        let founding = Founding::Together(self.founders.clone());
+        self.start_with(Options { cluster_version_max, ..options(id, founding) }).await
+    }
+
+    /// Has the log know what a node understands, as each node does when it starts.
+    async fn enter(&self, id: NodeId, cluster_version: u32) {
+        eventually("the log knows the node", async || {
+            self.node(id).enter(record(id, cluster_version)).await.ok()
+        })
+        .await;
     }
 
     /// Starts a node again on the disk that it left.
@@ -721,4 +755,101 @@ async fn every_node_learns_who_the_nodes_are() {
     for id in ALL {
         assert_eq!(group.node(id).known_nodes(), std::slice::from_ref(&record));
     }
+}
+
+/// How often the log of a node raises the cluster version.
+fn raises_in_log(node: &Adjudicator) -> usize {
+    let wal = node.inner.node.wal();
+    let entries = wal.read(wal.first_index()..wal.next_index(), usize::MAX).unwrap();
+    let raise = assize_adjudicator::Command::RaiseClusterVersion(NEWEST).encode();
+    entries.iter().filter(|entry| entry.ends_with(&raise)).count()
+}
+
+/// What this program understands; its predecessor understood one less.
+const NEWEST: u32 = assize_adjudicator::CLUSTER_VERSION_MAX;
+const OLDER: u32 = NEWEST - 1;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cluster_version_rises_once_when_the_last_node_understands_it() {
+    let founders = ALL.map(|node| (node, address(node))).into();
+    let mut group =
+        Group { net: MemoryNetwork::default(), founders, disks: BTreeMap::new(), nodes: BTreeMap::new() };
+    for node in ALL {
+        group.start_release(node, OLDER).await.unwrap();
+    }
+    let mut frontend = Frontend::register(&group).await;
+    for node in ALL {
+        group.enter(node, OLDER).await;
+    }
+    // One after the other gets the newer release; while one has not, the version stays.
+    for (i, node) in ALL.into_iter().enumerate() {
+        for other in ALL {
+            assert_eq!(group.node(other).cluster_version(), OLDER, "before {node} is upgraded");
+        }
+        let leader = group.leader().await;
+        if leader != node {
+            let refused = group.node(leader).drain_node(node, true).await.unwrap_err();
+            assert!(refused.to_string().contains("finish the upgrade first"), "{refused}");
+        }
+        group.kill(node).await;
+        group.start_release(node, NEWEST).await.unwrap();
+        group.leader().await;
+        group.enter(node, NEWEST).await;
+        frontend.commit(&group, &format!("k{i}")).await;
+    }
+    let raised = async || ALL.iter().all(|id| group.node(*id).cluster_version() == NEWEST).then_some(());
+    eventually("every node is at the newer version", raised).await;
+    // A few rounds of housekeeping, and another leader, raise it no more.
+    let leader = group.leader().await;
+    group.node(leader).transfer_leadership(None).await.unwrap();
+    group.leader().await;
+    frontend.commit(&group, "after").await;
+    tokio::time::sleep(3 * crate::housekeeping::HOUSEKEEPING).await;
+    group.agree(&ALL).await;
+    let leader = group.leader().await;
+    assert_eq!(raises_in_log(group.node(leader)), 1);
+
+    // Now a node can be told to drain; and an older release is refused, wherever it comes from.
+    group.node(leader).drain_node(NodeId(2), true).await.unwrap();
+    assert_eq!(group.node(leader).draining(), BTreeSet::from([NodeId(2)]));
+    let unknown = group.node(leader).drain_node(NodeId(9), true).await.unwrap_err();
+    assert_eq!(unknown, MembershipError::Unknown(NodeId(9)));
+    let refused = group.node(leader).set_node(record(NodeId(4), OLDER)).await.unwrap_err();
+    assert!(refused.to_string().contains("start a newer release"), "{refused}");
+    let victim = ALL.into_iter().find(|id| *id != leader).unwrap();
+    group.agree(&ALL).await;
+    group.kill(victim).await;
+    match group.start_release(victim, OLDER).await {
+        Err(OpenError::TooOld(why)) => assert!(why.contains("start a newer release"), "{why}"),
+        // Its disk does not say yet that the entry is committed; it hears so from the others.
+        Ok(()) => {
+            let why = group.node(victim).failed().await;
+            assert!(why.contains("start a newer release"), "{why}");
+            group.kill(victim).await;
+        }
+        Err(other) => panic!("{other}"),
+    }
+    group.start_release(victim, NEWEST).await.unwrap();
+    frontend.commit(&group, "at last").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_has_said_nothing_holds_the_cluster_version_back() {
+    let group = Group::found().await;
+    for node in [NodeId(1), NodeId(2)] {
+        group.enter(node, NEWEST).await;
+    }
+    // The leader knows of itself what it understands; of the third node it does not know.
+    let leader = group.leader().await;
+    if leader == NodeId(3) {
+        group.node(leader).transfer_leadership(Some(NodeId(1))).await.unwrap();
+        group.leader().await;
+    }
+    tokio::time::sleep(3 * crate::housekeeping::HOUSEKEEPING).await;
+    assert!(ALL.iter().all(|id| group.node(*id).cluster_version() == 1));
+    group.enter(NodeId(3), NEWEST).await;
+    eventually("the version has risen", async || {
+        ALL.iter().all(|id| group.node(*id).cluster_version() == NEWEST).then_some(())
+    })
+    .await;
 }

@@ -33,6 +33,7 @@
 
 mod adjudicator;
 mod begins;
+mod belonging;
 mod contacts;
 mod founding;
 pub mod fs;
