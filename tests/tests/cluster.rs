@@ -5,7 +5,7 @@ use assize_tests::chaos::fault::Fault;
 use assize_tests::chaos::workload::{Kind, Level};
 use assize_tests::chaos::{Outcome, Plan, report, run};
 use assize_tests::cluster::{Cluster, Options};
-use assize_tests::wait_for;
+use assize_tests::{Assize, run as run_command, wait_for};
 use mysql::prelude::Queryable;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -200,5 +200,64 @@ fn a_lost_node_is_replaced_by_another() {
     through_new.query_drop("INSERT INTO f.t VALUES (500)").unwrap();
     assert_eq!(through_new.query_first::<u64, _>("SELECT COUNT(*) FROM f.t").unwrap(), Some(501));
     let report: Vec<(String, String, String, String)> = through_new.query("CHECK TABLE f.t").unwrap();
+    assert!(report.iter().all(|row| row.2 != "error"), "{report:?}");
+}
+
+/// What `assize` answers when it is asked about a running cluster.
+fn shell(cluster: &Cluster, node: u64, arguments: &[&str]) -> String {
+    let admin = format!("127.0.0.1:{}", cluster.ports(node).admin);
+    let mut command = std::process::Command::new(Assize::binary());
+    let output = run_command(command.args(arguments).args(["--admin", &admin]), b"");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_drained_node_gives_up_its_replicas_and_a_restarted_one_does_not() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(Options::nodes(4));
+    let mut connection = cluster.connect(1).unwrap();
+    connection.query_drop("CREATE DATABASE f").unwrap();
+    connection.query_drop("CREATE TABLE f.t (id INT PRIMARY KEY)").unwrap();
+    let rows: Vec<String> = (0..500).map(|id| format!("({id})")).collect();
+    connection.query_drop(format!("INSERT INTO f.t VALUES {}", rows.join(", "))).unwrap();
+    let before: Vec<u64> = (1..=4).map(|node| replicas_on(&mut connection, node)).collect();
+    assert!(before.iter().all(|replicas| *replicas > 0), "{before:?}");
+
+    // An orderly end is no drain: nothing moves.
+    assert!(cluster.terminate(2).success());
+    cluster.start_node(2);
+    cluster.wait_ready(2);
+    wait_for("the node to be back", || replicas_on(&mut connection, 2) == before[1]);
+    assert!(!shell(&cluster, 1, &["status"]).contains("drain"));
+
+    have_done(&mut connection, "ALTER CLUSTER DRAIN NODE 4");
+    wait_for("node 4 to be empty", || replicas_on(&mut connection, 4) == 0);
+    assert!(cluster.connect(4).is_err(), "it takes no connections");
+    assert_eq!((1..=3).map(|node| replicas_on(&mut connection, node)).collect::<Vec<_>>(), [4, 4, 4]);
+    let status = shell(&cluster, 1, &["status"]);
+    assert!(status.contains("node 4: is drained"), "{status}");
+    // It is remembered by the log: the process may start again, and is still out of service.
+    assert!(cluster.terminate(4).success());
+    cluster.start_node(4);
+    wait_for("the node to say that it is draining", || {
+        cluster.http(4, "/readyz?verbose").is_some_and(|(_, text)| text.contains("draining"))
+    });
+    wait_for("its frontend to be closed", || cluster.connect(4).is_err());
+
+    // A second one has nowhere to go, and says so.
+    have_done(&mut connection, "ALTER CLUSTER DRAIN NODE 3");
+    wait_for("the status to say that nothing can move", || {
+        let status = shell(&cluster, 1, &["status"]);
+        status.contains("node 3: is draining: 4 of 4 shards") && status.contains("can go nowhere")
+    });
+    assert!(shell(&cluster, 1, &["members", "undrain", "4"]).contains("node 4 takes connections"));
+    cluster.wait_ready(4);
+    cluster.connect(4).unwrap();
+    wait_for("the replicas of node 3 to have moved", || replicas_on(&mut connection, 3) == 0);
+    assert!(shell(&cluster, 1, &["members", "undrain", "3"]).contains("node 3 takes connections"));
+    let members = shell(&cluster, 1, &["members"]);
+    assert!(!members.contains("drain"), "{members}");
+    assert_eq!(connection.query_first::<u64, _>("SELECT COUNT(*) FROM f.t").unwrap(), Some(500));
+    let report: Vec<(String, String, String, String)> = connection.query("CHECK TABLE f.t").unwrap();
     assert!(report.iter().all(|row| row.2 != "error"), "{report:?}");
 }

@@ -43,6 +43,8 @@ mutations! {
         Action::RemoveMember { node: node("node", m.node)?, force: m.force };
     VerifyReplicasRequest: "Cluster.VerifyReplicas", Operator, BY_NODE, |_m| Action::VerifyReplicas;
     DrainNodeRequest: "Cluster.DrainNode", Operator, BY_NODE, |m| Action::Drain { node: node("node", m.node)? };
+    UndrainNodeRequest: "Cluster.UndrainNode", Operator, BY_NODE, |m|
+        Action::Undrain { node: node("node", m.node)? };
     KillTransactionRequest: "Transactions.Kill", Operator, BY_NODE, |m| Action::KillSession {
         node: node("node", m.node)?,
         connection: m.connection,

@@ -200,6 +200,11 @@ impl State {
                 self.member(node)?.is_draining = true;
                 said(format!("node {node} drains"))
             }
+            Action::Undrain { node } => {
+                self.member(node)?.is_draining = false;
+                said(format!("node {node} drains no more"))
+            }
+            Action::MarkDraining { .. } => Err(ClusterError::Refused("only nodes ask for that".to_owned())),
             Action::VerifyReplicas => said("12 replicas hold the same".to_owned()),
             Action::Split { shard, at } => {
                 let new = self.shards.iter().map(|s| s.shard).max().unwrap_or(0) + 1;
@@ -302,6 +307,8 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         disk_free_bytes: 100 << 30,
         trouble: String::new(),
         is_draining: false,
+        replicas: 4,
+        cluster_version_max: 1,
     }
 }
 

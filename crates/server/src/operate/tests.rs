@@ -31,6 +31,7 @@ fn every_command_of_the_manual_is_understood() {
         "members transfer",
         "members transfer 2",
         "members drain 2 --admin 10.0.0.1:7406",
+        "members undrain 2 --validate-only",
         "members verify",
         "shards",
         "shards list",

@@ -8,6 +8,8 @@ use assize_ports::{Action, ActionDone, ClusterError};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// How often a node looks whether it is to drain.
+const HEED_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a drained node's connections may take to finish their statements.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -27,10 +29,12 @@ impl Local {
                 self.kill_session(connection, query_only, validate_only)
             }
             Action::Drain { node } => self.drain(node, validate_only).await,
+            Action::Undrain { node } => self.undrain(node, validate_only).await,
             Action::TransferLeadership { .. }
             | Action::AddLearner { .. }
             | Action::Promote { .. }
             | Action::RemoveMember { .. }
+            | Action::MarkDraining { .. }
             | Action::VerifyReplicas => self.change_members(action, validate_only).await,
             Action::Split { .. }
             | Action::Merge { .. }
@@ -70,9 +74,50 @@ impl Local {
             adjudicator.drain().await.map_err(membership_error)?;
         }
         if let Some(frontend) = self.frontend.get() {
-            frontend.drain(DRAIN_LIMIT).await;
+            frontend.close(DRAIN_LIMIT).await;
         }
         Ok(done(text))
+    }
+
+    async fn undrain(&self, node: u64, validate_only: bool) -> Result<ActionDone, ClusterError> {
+        let text = format!("node {node} takes connections, and may hold replicas");
+        if validate_only {
+            return Ok(done(text));
+        }
+        if let Some(frontend) = self.frontend.get() {
+            frontend.reopen().await.map_err(|error| {
+                let why = format!("node {node} cannot take connections again: {error}; restart its process");
+                ClusterError::Unavailable(why)
+            })?;
+        }
+        self.draining.store(false, Ordering::Relaxed);
+        Ok(done(text))
+    }
+
+    /// Does on this node what the log says about draining, also when it was down when an operator said so. Long-lived.
+    pub async fn heed_draining(&self, stopped: impl Future<Output = ()>) {
+        tokio::pin!(stopped);
+        let mut was_marked = false;
+        loop {
+            tokio::select! {
+                () = &mut stopped => return,
+                () = tokio::time::sleep(HEED_INTERVAL) => {}
+            }
+            let is_marked = self.is_marked_draining();
+            let leads = self.leader() == Some(self.node);
+            let heeded = match (was_marked, is_marked) {
+                (false, false) => continue,
+                // A draining node may be elected all the same.
+                (true, true) if !leads => continue,
+                (_, true) => self.drain(self.node.0, false).await,
+                (true, false) => self.undrain(self.node.0, false).await,
+            };
+            match heeded {
+                Ok(done) => tracing::info!(what = done.text, "the log says so"),
+                Err(error) => tracing::warn!(%error, "tried again"),
+            }
+            was_marked = is_marked;
+        }
     }
 
     async fn change_members(&self, action: Action, validate_only: bool) -> Result<ActionDone, ClusterError> {
@@ -140,6 +185,18 @@ impl Local {
                     adjudicator.remove(member).await.map_err(membership_error)?;
                 }
                 Ok(done(format!("node {node} is no longer a member")))
+            }
+            Action::MarkDraining { node, drains } => {
+                let record = known(node)?;
+                let held = self.replicas_on(record.node);
+                if !validate_only {
+                    adjudicator.drain_node(record.node, drains).await.map_err(membership_error)?;
+                }
+                Ok(done(match (drains, held) {
+                    (true, 0) => format!("node {node} holds no replicas and is given none"),
+                    (true, held) => format!("node {node} gives up {held} replicas, one by one"),
+                    (false, _) => format!("node {node} keeps the {held} replicas that it has"),
+                }))
             }
             Action::VerifyReplicas => {
                 if validate_only {
