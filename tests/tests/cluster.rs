@@ -261,3 +261,138 @@ fn a_drained_node_gives_up_its_replicas_and_a_restarted_one_does_not() {
     let report: Vec<(String, String, String, String)> = connection.query("CHECK TABLE f.t").unwrap();
     assert!(report.iter().all(|row| row.2 != "error"), "{report:?}");
 }
+
+/// Commits are prepared and under way when two nodes are lost: what the third has may lack decisions, and intents of decisions that
+/// it has. It serves all the same, and every row can be read and written.
+#[test]
+fn a_node_that_is_recovered_in_the_midst_of_commits_serves() {
+    let _alone = alone();
+    let settings = vec!["frontend.inline_bytes_max=0".to_owned()];
+    let mut cluster = Cluster::start(Options { settings, ..Options::nodes(3) });
+    let mut connection = cluster.connect(1).unwrap();
+    connection.query_drop("CREATE DATABASE f").unwrap();
+    connection.query_drop("CREATE TABLE f.t (id INT PRIMARY KEY, n INT NOT NULL)").unwrap();
+    let rows: Vec<String> = (0..64).map(|id| format!("({id}, 0)")).collect();
+    connection.query_drop(format!("INSERT INTO f.t VALUES {}", rows.join(", "))).unwrap();
+    let leader = cluster.wait_leader();
+    let survivor = cluster.nodes().into_iter().find(|node| *node != leader).unwrap();
+    let writers: Vec<_> = (0..4)
+        .map(|n| {
+            let mut connection = cluster.connect(leader).unwrap();
+            let update = format!("UPDATE f.t SET n = n + 1 WHERE id % 4 = {n}");
+            std::thread::spawn(move || while connection.query_drop(&update).is_ok() {})
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(1500));
+    let lost: Vec<u64> = cluster.nodes().into_iter().filter(|node| *node != survivor).collect();
+    lost.iter().for_each(|node| cluster.kill(*node));
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    cluster.kill(survivor);
+    let mut command = std::process::Command::new(Assize::binary());
+    command.arg("recover-quorum").arg("--data").arg(cluster.data(survivor));
+    command.args(["--node", &survivor.to_string(), "--i-accept-data-loss"]);
+    let output = run_command(&mut command, b"");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    cluster.start_node(survivor);
+    cluster.wait_ready(survivor);
+    let mut connection = cluster.connect(survivor).unwrap();
+    let sum = |connection: &mut mysql::Conn| {
+        connection.query_first::<u64, _>("SELECT CAST(SUM(n) AS UNSIGNED) FROM f.t").unwrap().unwrap()
+    };
+    let before = sum(&mut connection);
+    assert!(before > 0, "nothing had reached the survivor");
+    connection.query_drop("UPDATE f.t SET n = n + 1").unwrap();
+    assert_eq!(sum(&mut connection), before + 64);
+    println!("{} commits were given up", cluster.log(survivor).matches("the writes of this commit are lost").count());
+}
+
+/// Two of three voters are lost with their disks. The third is made the cluster: it has everything that had reached it, takes
+/// new nodes, and a voter of before that comes back after all does it no harm.
+#[test]
+fn after_the_loss_of_two_voters_the_third_is_recovered_and_takes_new_nodes() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(Options::nodes(3));
+    let mut connection = cluster.connect(1).unwrap();
+    connection.query_drop("CREATE DATABASE f").unwrap();
+    connection.query_drop("CREATE TABLE f.t (id INT PRIMARY KEY, n INT NOT NULL, KEY (n))").unwrap();
+    let rows: Vec<String> = (0..500).map(|id| format!("({id}, {})", id % 7)).collect();
+    connection.query_drop(format!("INSERT INTO f.t VALUES {}", rows.join(", "))).unwrap();
+    connection.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE").unwrap();
+    connection.query_drop("UPDATE f.t SET n = n + 1").unwrap();
+    let expected: Vec<(u64, u64)> = connection.query("SELECT id, n FROM f.t ORDER BY id").unwrap();
+    assert_eq!(replicas_on(&mut connection, 1), 4);
+    wait_for("node 1 to have applied everything", || {
+        let applied = |node| cluster.metric(node, "adjudicator_applied_index");
+        applied(1).is_some() && applied(1) >= applied(2) && applied(1) >= applied(3)
+    });
+    let data = cluster.data(1);
+    let recover = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(Assize::binary());
+        command.arg("recover-quorum").arg("--data").arg(&data).args(arguments);
+        let output = run_command(&mut command, b"");
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text)
+    };
+    let refused = recover(&["--node", "1", "--i-accept-data-loss"]);
+    assert_eq!(refused.0, Some(73), "a process has the directory: {}", refused.1);
+    for node in [2, 3, 1] {
+        cluster.kill(node);
+    }
+    // One of the two is not quite as lost as its operator believes.
+    let hidden = cluster.directory().join("hidden");
+    std::fs::rename(cluster.data(2), &hidden).unwrap();
+    std::fs::remove_dir_all(cluster.data(3)).unwrap();
+
+    let seen = recover(&["--node", "1"]);
+    assert_eq!(seen.0, Some(0), "{}", seen.1);
+    for part in
+        ["voters: 1, 2, 3", "lost for good: 2, 3", "of each there is a replica", "nothing has been changed"]
+    {
+        assert!(seen.1.contains(part), "{}", seen.1);
+    }
+    let refused = recover(&["--node", "9", "--i-accept-data-loss"]);
+    assert_eq!(refused.0, Some(65), "{}", refused.1);
+    let done = recover(&["--node", "1", "--i-accept-data-loss"]);
+    assert_eq!(done.0, Some(0), "{}", done.1);
+    assert!(done.1.contains("never start nodes 2, 3 again"), "{}", done.1);
+    let audit = std::fs::read_to_string(data.join("audit.jsonl")).unwrap();
+    assert!(audit.contains("recover-quorum") && audit.contains("\"done\""), "{audit}");
+
+    cluster.start_node(1);
+    cluster.wait_ready(1);
+    let mut connection = cluster.connect(1).unwrap();
+    let found: Vec<(u64, u64)> = connection.query("SELECT id, n FROM f.t ORDER BY id").unwrap();
+    assert_eq!(found, expected);
+    connection.query_drop("INSERT INTO f.t VALUES (500, 1)").unwrap();
+    connection.query_drop("UPDATE f.t SET n = n + 1").unwrap();
+    assert!(!shell(&cluster, 1, &["members"]).contains("unreachable"), "the lost are forgotten");
+
+    // The voter that was believed lost, with the disk that it had: nobody talks to it, and it decides nothing.
+    std::fs::rename(&hidden, cluster.data(2)).unwrap();
+    cluster.start_node(2);
+    wait_for("the survivor to refuse it", || cluster.log(2).contains("belongs to cluster"));
+    connection.query_drop("INSERT INTO f.t VALUES (501, 1)").unwrap();
+    assert!(cluster.connect(2).is_err(), "it serves nobody");
+    cluster.kill(2);
+
+    // New nodes, one after the other, until three vote and each shard has three replicas.
+    for node in [4, 5] {
+        cluster.join_node(node);
+        have_done(&mut connection, &format!("ALTER CLUSTER ADD LEARNER NODE {node}"));
+        have_done(&mut connection, &format!("ALTER CLUSTER PROMOTE NODE {node}"));
+        cluster.wait_ready(node);
+        wait_for("the new node to have a replica of every shard", || replicas_on(&mut connection, node) == 4);
+    }
+    // Now the survivor may die, too.
+    cluster.kill(1);
+    let mut connection = cluster.connect(5).unwrap();
+    connection.query_drop("INSERT INTO f.t VALUES (502, 1)").unwrap();
+    assert_eq!(connection.query_first::<u64, _>("SELECT COUNT(*) FROM f.t").unwrap(), Some(503));
+    let sum: u64 = expected.iter().map(|(_, n)| n + 1).sum();
+    let seen =
+        connection.query_first::<u64, _>("SELECT CAST(SUM(n) AS UNSIGNED) FROM f.t WHERE id < 500").unwrap();
+    assert_eq!(seen, Some(sum));
+    let report: Vec<(String, String, String, String)> = connection.query("CHECK TABLE f.t").unwrap();
+    assert!(report.iter().all(|row| row.2 != "error"), "{report:?}");
+}

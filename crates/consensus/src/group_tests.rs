@@ -3,7 +3,7 @@
 use crate::fs::{Crash, Memory};
 use crate::memory_peers::MemoryNetwork;
 use crate::raft::wire::{Hello, Offer};
-use crate::{Adjudicator, Agreement, Founding, MembershipError, OpenError, Options, wal};
+use crate::{Adjudicator, Agreement, Founding, MembershipError, OpenError, Options, recover, wal};
 use assize_model::*;
 use assize_ports::{AdjudicatorClient, AdjudicatorError, DecisionSource, NodeRecord, Registered, Service};
 use bytes::Bytes;
@@ -852,4 +852,167 @@ async fn a_node_that_has_said_nothing_holds_the_cluster_version_back() {
         ALL.iter().all(|id| group.node(*id).cluster_version() == NEWEST).then_some(())
     })
     .await;
+}
+
+/// Waits until all of these know what cluster version they are at.
+async fn all_entered(group: &Group) {
+    for node in ALL {
+        group.enter(node, NEWEST).await;
+    }
+    eventually("the version has risen", async || {
+        ALL.iter().all(|id| group.node(*id).cluster_version() == NEWEST).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_voter_that_is_left_becomes_the_cluster_and_those_of_before_stay_out() {
+    let mut group = Group::found().await;
+    all_entered(&group).await;
+    let mut frontend = Frontend::register(&group).await;
+    let mut acknowledged = Vec::new();
+    for key in ["a", "b", "c", "d"] {
+        acknowledged.push(frontend.commit(&group, key).await);
+    }
+    group.agree(&ALL).await;
+    let former = group.node(NodeId(1)).identity().unwrap().cluster;
+    eventually("the directories say which cluster they belong to", async || {
+        ALL.iter().all(|id| group.node(*id).inner.node.belonging.lock().unwrap().is_some()).then_some(())
+    })
+    .await;
+    for node in ALL {
+        group.kill(node).await;
+    }
+    let disk =
+        |group: &Group, id: NodeId| -> Arc<dyn crate::fs::FileSystem> { Arc::new(group.disks[&id].clone()) };
+
+    // What makes no sense is refused, and changes nothing.
+    let nobody = BTreeSet::new();
+    let survivor = NodeId(2);
+    for (node, keep, why) in [
+        (NodeId(7), vec![], "does not vote"),
+        (survivor, vec![NodeId(8)], "takes no part"),
+        (survivor, vec![NodeId(1)], "that is a majority"),
+    ] {
+        let keep = keep.into_iter().collect();
+        let refused = recover::recover_on(disk(&group, survivor), node, &keep).unwrap_err();
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
+
+    let recovered = recover::recover_on(disk(&group, survivor), survivor, &nobody).unwrap();
+    assert_eq!(recovered.lost, BTreeSet::from([NodeId(1), NodeId(3)]));
+    assert_ne!(recovered.cluster, former);
+    group.net.forget_cluster(survivor);
+    group.restart(survivor).await;
+    assert_eq!(group.leader().await, survivor);
+    let node = group.node(survivor);
+    assert_eq!(node.cluster(), Some(recovered.cluster));
+    assert_eq!(node.identity().unwrap().cluster, recovered.cluster);
+    assert_eq!(node.status().voters, BTreeSet::from([survivor]));
+    assert!(node.known_nodes().iter().all(|record| record.node == survivor));
+    assert!(node.recovered_at() > LogIndex(0));
+    for (footprint, commit_ts) in &acknowledged {
+        let again = node.commit(footprint.clone()).await.unwrap();
+        assert_eq!(again, Decision::Commit { commit_ts: *commit_ts });
+    }
+    acknowledged.push(frontend.commit(&group, "e").await);
+
+    // The lost come back after all, both of them, and are the former cluster among themselves. They do not reach this one.
+    let term = group.node(survivor).status().term;
+    for lost in [NodeId(1), NodeId(3)] {
+        group.net.forget_cluster(lost);
+        group.restart(lost).await;
+        assert_eq!(group.node(lost).cluster(), Some(former));
+    }
+    let leads = group.leader_among(&[NodeId(1), NodeId(3)]).await;
+    assert_ne!(leads, survivor);
+    group.node(leads).propose(assize_adjudicator::Command::NoteHash).await.unwrap();
+    let status = group.node(survivor).status();
+    assert_eq!((status.term, status.leader), (term, Some(survivor)), "nobody has deposed it");
+    for lost in [NodeId(1), NodeId(3)] {
+        group.kill(lost).await;
+        group.disks.insert(lost, Memory::default());
+        group.net.forget_cluster(lost);
+    }
+
+    // With empty disks the same numbers are new nodes.
+    let founders = group.founders.clone();
+    for new in [NodeId(1), NodeId(3)] {
+        group.start(new, Founding::Together(founders.clone())).await;
+        eventually("the survivor has added the new node", async || {
+            let voter = group.node(survivor).add_voter(new, address(new), PATIENCE).await;
+            voter.ok()
+        })
+        .await;
+    }
+    frontend.commit(&group, "f").await;
+    group.agree(&ALL).await;
+    let compared = group.node(group.leader().await).verify_replicas().await.unwrap();
+    assert_eq!(compared.agreement(), Agreement::Equal);
+    let clusters: BTreeSet<_> = ALL.map(|id| group.node(id).identity().unwrap().cluster).into();
+    assert_eq!(clusters, BTreeSet::from([recovered.cluster]));
+    // And after another loss of power everybody knows where he belongs.
+    for node in ALL {
+        group.kill(node).await;
+        group.net.forget_cluster(node);
+    }
+    for node in ALL {
+        group.restart(node).await;
+    }
+    frontend.commit(&group, "g").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_kept_follows_the_recovered_one_and_the_longer_log_is_the_one_to_recover() {
+    let mut group = Group::found().await;
+    all_entered(&group).await;
+    let mut frontend = Frontend::register(&group).await;
+    frontend.commit(&group, "a").await;
+    // A learner follows, and falls behind.
+    group.start(NodeId(4), Founding::Join).await;
+    eventually("node 4 follows", async || {
+        let leader = group.leader_among(&ALL).await;
+        group.node(leader).add_learner(NodeId(4), address(NodeId(4))).await.ok()
+    })
+    .await;
+    let four = [NodeId(1), NodeId(2), NodeId(3), NodeId(4)];
+    group.agree(&four).await;
+    eventually("node 4 says which cluster it belongs to", async || {
+        group.node(NodeId(4)).inner.node.belonging.lock().unwrap().map(|_| ())
+    })
+    .await;
+    group.kill(NodeId(4)).await;
+    frontend.commit(&group, "b").await;
+    group.agree(&ALL).await;
+    for node in ALL {
+        group.kill(node).await;
+    }
+    let disk =
+        |group: &Group, id: NodeId| -> Arc<dyn crate::fs::FileSystem> { Arc::new(group.disks[&id].clone()) };
+    let refused = recover::recover_on(disk(&group, NodeId(4)), NodeId(4), &BTreeSet::new()).unwrap_err();
+    assert!(refused.to_string().contains("recover a voter"), "{refused}");
+    let keep = BTreeSet::from([NodeId(4)]);
+    let recovered = recover::recover_on(disk(&group, NodeId(1)), NodeId(1), &keep).unwrap();
+    assert_eq!(recovered.lost, BTreeSet::from([NodeId(2), NodeId(3)]));
+    let printed = recovered.adoption.to_string();
+    let adoption: recover::Adoption = printed.parse().unwrap();
+    assert_eq!(adoption, recovered.adoption);
+    assert!("nonsense".parse::<recover::Adoption>().is_err());
+    recover::adopt_on(disk(&group, NodeId(4)), NodeId(4), adoption).unwrap();
+    group.disks.insert(NodeId(9), Memory::default());
+    let refused = recover::adopt_on(disk(&group, NodeId(9)), NodeId(9), adoption).err();
+    group.disks.remove(&NodeId(9));
+    assert!(refused.is_some(), "an empty disk cannot be adopted");
+    for node in four {
+        group.net.forget_cluster(node);
+    }
+    group.restart(NodeId(1)).await;
+    group.start(NodeId(4), Founding::Join).await;
+    assert_eq!(group.node(NodeId(4)).cluster(), Some(recovered.cluster), "before its log says so");
+    frontend.commit(&group, "c").await;
+    group.agree(&[NodeId(1), NodeId(4)]).await;
+    group.node(NodeId(1)).promote(NodeId(4)).await.unwrap();
+    let status = group.node(NodeId(1)).status();
+    assert_eq!(status.voters, BTreeSet::from([NodeId(1), NodeId(4)]));
+    assert_eq!(group.node(NodeId(4)).identity().unwrap().cluster, recovered.cluster);
 }

@@ -51,6 +51,7 @@ mod options;
 mod outstanding;
 mod placement;
 mod raft;
+pub mod recover;
 mod service;
 mod state;
 mod streams;

@@ -326,6 +326,14 @@ pub enum Effect<C> {
     },
     /// Wake the operator: replicas differ. What differs from a majority is rebuilt without further ado.
     ReportDifference(Difference),
+    /// Tell the operator: the writes of this commit are lost, as far as this shard goes, with those that had them. See
+    /// [`crate::Options::forgives_until`].
+    ReportLost {
+        /// Whose writes.
+        txn: TxnId,
+        /// The entry that commits them.
+        decided: LogIndex,
+    },
     /// Wake the operator. The replica does nothing more.
     Halt(Alarm),
 }

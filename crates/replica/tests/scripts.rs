@@ -225,6 +225,7 @@ fn show(effect: &Effect<MemoryCheckpoint>) -> String {
             format!("tell {to} about {}: {answer}", show_page(page))
         }
         Effect::TellContentDiffers { to, epoch } => format!("tell {to} that it differs in {epoch}"),
+        Effect::ReportLost { txn, decided } => format!("LOST: {} decided at {decided}", id(txn)),
         Effect::ReportDifference(difference) => show_difference(difference),
         Effect::Halt(alarm) => format!("HALT: {}", alarm.to_string().replace("1.1.", "t")),
     }
@@ -250,6 +251,9 @@ impl Runner {
                 "compare-content" => Rule::CompareContent,
                 other => return Err(format!("no rule {other}").into()),
             });
+        }
+        if let Some(index) = args.take_key("forgives-until") {
+            options.forgives_until = LogIndex(index.parse()?);
         }
         self.now = Timestamp::ZERO;
         self.options = Some(options.clone());

@@ -297,6 +297,7 @@ impl World {
                 Effect::TellContentDiffers { to, epoch } => {
                     self.send(to, Event::ContentDiffers { epoch });
                 }
+                Effect::ReportLost { txn, .. } => panic!("the writes of {txn} are given up"),
                 Effect::ReportDifference(difference) => {
                     self.differences += 1;
                     let is_damaged = |id: &ReplicaId| self.nodes[id].is_damaged;

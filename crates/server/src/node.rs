@@ -313,18 +313,22 @@ pub struct Way {
     pub source: Arc<dyn DecisionSource>,
     /// Whoever leads, for changes of the placement.
     pub administration: Arc<dyn ShardAdministration>,
+    /// The entry with which the cluster was last recovered from a lost majority; 0 if it never was, or no adjudicator is here.
+    pub recovered_at: LogIndex,
     peers: Option<Arc<dyn Peers>>,
 }
 
 impl Way {
     fn new(config: &Config, local: &Arc<Local>) -> anyhow::Result<Way> {
         let own = local.adjudicator.get().cloned();
+        let recovered_at = own.as_ref().map(Adjudicator::recovered_at).unwrap_or_default();
         let Some(peers) = local.peers.clone() else {
             let own = own.context("setting `node.roles`: a cluster of one node needs an adjudicator")?;
             return Ok(Way {
                 adjudicator: Arc::new(own.clone()),
                 source: Arc::new(own.clone()),
                 administration: Arc::new(own),
+                recovered_at,
                 peers: None,
             });
         };
@@ -353,6 +357,7 @@ impl Way {
             adjudicator: Arc::new(router),
             source: Arc::new(decisions),
             administration: Arc::new(administration),
+            recovered_at,
             peers: Some(peers),
         })
     }
@@ -558,15 +563,15 @@ fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
     checks
 }
 
+async fn heed_draining(local: Arc<Local>, stopped: impl Future<Output = ()>) {
+    local.heed_draining(stopped).await;
+}
+
 async fn keep_gauges(local: Arc<Local>, prometheus: PrometheusHandle, stopped: impl Future<Output = ()>) {
     let started = Instant::now();
     let mut interval = tokio::time::interval(GAUGE_INTERVAL);
     tokio::pin!(stopped);
     loop {
-async fn heed_draining(local: Arc<Local>, stopped: impl Future<Output = ()>) {
-    local.heed_draining(stopped).await;
-}
-
         tokio::select! {
             () = &mut stopped => return,
             _ = interval.tick() => {}

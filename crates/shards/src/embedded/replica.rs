@@ -767,6 +767,12 @@ impl Replica {
                     Done::Nothing
                 }));
             }
+            Effect::ReportLost { txn, decided } => {
+                tracing::error!(
+                    %shard, %txn, %decided,
+                    "the writes of this commit are lost with the nodes from which the cluster was recovered"
+                );
+            }
             Effect::ReportDifference(difference) => {
                 tracing::error!(%shard, ?difference, "replicas do not hold the same rows");
             }
@@ -957,6 +963,7 @@ fn mind_options(
     assize_replica::Options {
         store,
         flush_after: options.flush_interval,
+        forgives_until: options.forgives_until,
         ..assize_replica::Options::new(shard, replica)
     }
 }
