@@ -303,7 +303,10 @@ fn a_node_that_is_recovered_in_the_midst_of_commits_serves() {
     assert!(before > 0, "nothing had reached the survivor");
     connection.query_drop("UPDATE f.t SET n = n + 1").unwrap();
     assert_eq!(sum(&mut connection), before + 64);
-    println!("{} commits were given up", cluster.log(survivor).matches("the writes of this commit are lost").count());
+    println!(
+        "{} commits were given up",
+        cluster.log(survivor).matches("the writes of this commit are lost").count()
+    );
 }
 
 /// Two of three voters are lost with their disks. The third is made the cluster: it has everything that had reached it, takes
@@ -395,4 +398,67 @@ fn after_the_loss_of_two_voters_the_third_is_recovered_and_takes_new_nodes() {
     assert_eq!(seen, Some(sum));
     let report: Vec<(String, String, String, String)> = connection.query("CHECK TABLE f.t").unwrap();
     assert!(report.iter().all(|row| row.2 != "error"), "{report:?}");
+}
+
+/// The group has its majority, and one shard has lost its own: it goes on with what is left when an operator says so.
+#[test]
+fn a_shard_without_its_majority_is_recovered_by_an_operator() {
+    let _alone = alone();
+    let settings = vec!["frontend.inline_bytes_max=0".to_owned()];
+    let mut cluster = Cluster::start(Options { settings, ..Options::nodes(5) });
+    let placed: Vec<(u32, u64)> = {
+        let mut connection = cluster.connect(1).unwrap();
+        connection.query_drop("CREATE DATABASE f").unwrap();
+        connection.query_drop("CREATE TABLE f.t (id INT PRIMARY KEY, n INT NOT NULL)").unwrap();
+        let rows: Vec<String> = (0..200).map(|id| format!("({id}, 0)")).collect();
+        connection.query_drop(format!("INSERT INTO f.t VALUES {}", rows.join(", "))).unwrap();
+        connection
+            .query("SELECT shard_id, node_id FROM information_schema.assize_replicas ORDER BY 1, 2")
+            .unwrap()
+    };
+    let nodes_of = |shard: u32| placed.iter().filter(move |(of, _)| *of == shard).map(|(_, node)| *node);
+    let lost: Vec<u64> = nodes_of(1).take(2).collect();
+    let broken: Vec<u32> =
+        (1..=4).filter(|shard| nodes_of(*shard).filter(|node| lost.contains(node)).count() == 2).collect();
+    // Everybody has to have what was acknowledged, so that nothing is missing in the end.
+    std::thread::sleep(Duration::from_secs(1));
+    lost.iter().for_each(|node| cluster.kill(*node));
+    let alive = (1..=5).find(|node| !lost.contains(node)).unwrap();
+    cluster.wait_leader();
+    let mut connection = cluster.connect(alive).unwrap();
+    let whole = (1..=4).find(|shard| !broken.contains(shard));
+    let recover = |shard: u32, arguments: &[&str]| {
+        let shard = shard.to_string();
+        let mut all = vec!["shards", "recover", shard.as_str()];
+        all.extend(arguments);
+        let admin = format!("127.0.0.1:{}", cluster.ports(alive).admin);
+        let mut command = std::process::Command::new(Assize::binary());
+        let output = run_command(command.args(&all).args(["--admin", &admin]), b"");
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text)
+    };
+    let unsure = recover(1, &[]);
+    assert_eq!(unsure.0, Some(64), "{}", unsure.1);
+    if let Some(whole) = whole {
+        let refused = recover(whole, &["--i-accept-data-loss"]);
+        assert_eq!(refused.0, Some(65), "{}", refused.1);
+        assert!(refused.1.contains("that is a majority"), "{}", refused.1);
+    }
+    for shard in &broken {
+        wait_for("the shard to go on", || {
+            let done = recover(*shard, &["--i-accept-data-loss"]);
+            println!("{}", done.1);
+            done.0 == Some(0)
+        });
+    }
+    wait_for("all rows to be written", || connection.query_drop("UPDATE f.t SET n = n + 1").is_ok());
+    let seen: Option<(u64, u64)> =
+        connection.query_first("SELECT COUNT(*), CAST(MIN(n) AS UNSIGNED) FROM f.t").unwrap();
+    assert!(seen.is_some_and(|(rows, least)| rows == 200 && least > 0), "{seen:?}");
+    let audited = (1..=5).any(|node| {
+        let audit = std::fs::read_to_string(cluster.data(node).join("audit.jsonl")).unwrap_or_default();
+        audit.contains("Shards.Recover") && audit.contains("\"done\"")
+    });
+    assert!(audited, "what was accepted is on record");
 }

@@ -147,6 +147,12 @@ impl Adjudicator {
                 }
             }
             Command::Recover(recovery) => self.recover(recovery, &mut applied),
+            Command::RecoverShard { shard, expected, lost } => {
+                applied.reply = match self.recover_shard(*shard, *expected, lost, &mut applied) {
+                    Ok(()) => Reply::Placement(self.placement().epoch),
+                    Err(refusal) => Reply::PlacementRefused(refusal),
+                }
+            }
             Command::AcknowledgeOutcomes { acknowledged } => {
                 for part in acknowledged {
                     self.frontends.acknowledge(part.frontend, part.epoch, part.below);
@@ -211,12 +217,36 @@ impl Adjudicator {
         self.cluster_version = self.cluster_version.max(RECOVERS_SINCE);
         recovery.lost.iter().for_each(|node| self.nodes.set(*node, None));
         let change = without(self.placement(), &recovery.lost);
+        let done = self.give_up(&change, applied);
+        done.expect("it is made for this very placement and takes no last replica away");
+    }
+
+    /// Goes on with the replicas of a shard that are left.
+    fn recover_shard(
+        &mut self,
+        shard: ShardId,
+        expected: Epoch,
+        lost: &[NodeId],
+        applied: &mut Applied,
+    ) -> Result<(), PlacementRefusal> {
+        let part = self.placement().shards.get(&shard).ok_or(PlacementRefusal::NoSuchShard(shard))?;
+        let mut left = part.replicas.clone();
+        left.retain(|_, node| !lost.contains(node));
+        // An empty rest is refused by the change itself.
+        let change =
+            PlacementChange { expected, shards: vec![(shard, Some(left))], ..PlacementChange::default() };
+        self.give_up(&change, applied)
+    }
+
+    /// Takes replicas away whatever they were to their shards. Commits up to this entry whose writes only they had are given up
+    /// with them.
+    fn give_up(&mut self, change: &PlacementChange, applied: &mut Applied) -> Result<(), PlacementRefusal> {
         let now = self.position();
         let at = Position { index: applied.index, closed_ts: self.last_ts };
-        self.shards.resume_all();
-        let changed = self.shards.change(&change, now, at, self.is_on(Rule::RouteAtEntry));
-        let changed = changed.expect("it is made for this very placement and takes no last replica away");
+        let changed = self.shards.change(change, now, at, self.is_on(Rule::RouteAtEntry))?;
+        self.shards.note_recovered(change.shards.iter().map(|(shard, _)| *shard), applied.index);
         self.stream_placement(applied, &changed);
+        Ok(())
     }
 
     fn bootstrap(&mut self, bootstrap: &Bootstrap, applied: &mut Applied) -> Reply {

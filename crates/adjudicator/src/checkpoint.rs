@@ -60,7 +60,9 @@ impl Adjudicator {
         self.nodes.encode(&mut head);
         // At the very end, and only if there are any: programs that know of no moves can read what has none. Likewise what
         // cluster version 2 has brought.
-        let has_newer = !self.nodes.draining().is_empty() || !self.former_clusters.is_empty();
+        let recovered = self.shards.recovered();
+        let has_newer =
+            !self.nodes.draining().is_empty() || !self.former_clusters.is_empty() || !recovered.is_empty();
         if !self.shards.moves().is_empty() || has_newer {
             moves::encode(self.shards.moves(), &mut head);
         }
@@ -71,6 +73,11 @@ impl Adjudicator {
             for former in &self.former_clusters {
                 head.put_u128(former.cluster);
                 head.put_u64(former.until.0);
+            }
+            head.put_varint(recovered.len() as u64);
+            for (shard, at) in recovered {
+                head.put_u32(shard.0);
+                head.put_u64(at.0);
             }
         }
 
@@ -131,6 +138,8 @@ impl Adjudicator {
             let former = (0..r.count(24)?)
                 .map(|_| Ok(FormerCluster { cluster: r.u128()?, until: LogIndex(r.u64()?) }));
             state.former_clusters = former.collect::<Result<_, DecodeError>>()?;
+            let recovered = (0..r.count(12)?).map(|_| Ok((ShardId(r.u32()?), LogIndex(r.u64()?))));
+            state.shards.restore_recovered(recovered.collect::<Result<_, DecodeError>>()?);
         }
         r.finish()?;
         Ok(state)

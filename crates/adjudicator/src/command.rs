@@ -104,6 +104,16 @@ pub enum Command {
     /// The group has lost its majority for good, and an operator has made what one voter has left into the cluster. Written
     /// by no leader, but by hand, to the end of that voter's log.
     Recover(Recovery),
+    /// A shard has lost most of its replicas for good, and an operator has decided that what the others have is the shard. Only
+    /// from cluster version [`crate::DRAINS_SINCE`] on.
+    RecoverShard {
+        /// Which shard.
+        shard: ShardId,
+        /// The placement's epoch that the author saw; refused if it is another by now.
+        expected: Epoch,
+        /// The nodes whose replicas of it are gone; refused if that is all of them.
+        lost: Vec<NodeId>,
+    },
 }
 
 /// What becomes of a cluster whose majority is lost for good.
@@ -433,6 +443,13 @@ impl Command {
                 out.put_varint(recovery.lost.len() as u64);
                 recovery.lost.iter().for_each(|node| out.put_u64(node.0));
             }
+            Command::RecoverShard { shard, expected, lost } => {
+                out.put_u8(20);
+                out.put_u32(shard.0);
+                out.put_u64(expected.0);
+                out.put_varint(lost.len() as u64);
+                lost.iter().for_each(|node| out.put_u64(node.0));
+            }
         }
         out
     }
@@ -545,6 +562,11 @@ impl Command {
                 cluster: r.u128()?,
                 lost: (0..r.count(8)?).map(|_| Ok(NodeId(r.u64()?))).collect::<Result<_, DecodeError>>()?,
             }),
+            20 => Command::RecoverShard {
+                shard: ShardId(r.u32()?),
+                expected: Epoch(r.u64()?),
+                lost: (0..r.count(8)?).map(|_| Ok(NodeId(r.u64()?))).collect::<Result<_, DecodeError>>()?,
+            },
             other => return Err(r.bad("kind of log entry", other.into())),
         };
         reader.finish()?;

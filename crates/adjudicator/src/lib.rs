@@ -89,9 +89,9 @@ pub mod workload;
 /// The highest cluster version that this code understands: new behaviour of `apply`, and new kinds of entries, wait until
 /// the log has raised the cluster to their version.
 ///
-/// 1: the beginning. 2: [`Command::DrainNode`], [`Command::Recover`].
+/// 1: the beginning. 2: [`Command::DrainNode`], [`Command::Recover`], [`Command::RecoverShard`].
 pub const CLUSTER_VERSION_MAX: u32 = 2;
-/// From this cluster version on the log can say that a node is draining.
+/// From this cluster version on the log can say that a node is draining, and that a shard was recovered.
 pub const DRAINS_SINCE: u32 = 2;
 /// Whoever understands this cluster version understands that a cluster was recovered.
 pub(crate) const RECOVERS_SINCE: u32 = 2;

@@ -77,6 +77,8 @@ pub(crate) struct Shards {
     suspended: BTreeSet<ShardId>,
     /// Slots that are, or may still be read, in two places.
     moves: BTreeSet<SlotMove>,
+    /// Shards that have lost most of their replicas and were recovered from the rest, and the last entry that did so.
+    recovered: BTreeMap<ShardId, LogIndex>,
     /// A consequence of `placement`.
     routing: Arc<Routing>,
 }
@@ -261,6 +263,7 @@ impl Shards {
             }
         });
         self.suspended.retain(|shard| after.shards.contains_key(shard));
+        self.recovered.retain(|shard, _| after.shards.contains_key(shard));
         self.moves.extend(moves);
         self.moves.retain(|moved| after.shards.contains_key(&moved.to));
         self.placement = after;
@@ -269,9 +272,20 @@ impl Shards {
         Ok(changed)
     }
 
-    /// No shard waits for its majority any more.
-    pub(crate) fn resume_all(&mut self) {
-        self.suspended.clear();
+    /// These shards go on with the replicas that they have, and wait for no other majority.
+    pub(crate) fn note_recovered(&mut self, shards: impl Iterator<Item = ShardId>, at: LogIndex) {
+        for shard in shards {
+            self.suspended.remove(&shard);
+            self.recovered.insert(shard, at);
+        }
+    }
+
+    pub(crate) fn recovered(&self) -> &BTreeMap<ShardId, LogIndex> {
+        &self.recovered
+    }
+
+    pub(crate) fn restore_recovered(&mut self, recovered: BTreeMap<ShardId, LogIndex>) {
+        self.recovered = recovered;
     }
 
     /// Moves whose slots somebody may still read where they were.

@@ -194,6 +194,12 @@ impl Adjudicator {
         self.nodes.draining()
     }
 
+    /// The entry with which a shard was last recovered from the replicas that were left; 0 if it never was. Of commits that were
+    /// decided up to it nobody may have the writes any more.
+    pub fn recovered_at(&self, shard: ShardId) -> LogIndex {
+        self.shards.recovered().get(&shard).copied().unwrap_or_default()
+    }
+
     /// Every registered replica and how it stands.
     pub fn replicas(&self) -> &BTreeMap<(ShardId, ReplicaId), ReplicaState> {
         self.shards.replicas()

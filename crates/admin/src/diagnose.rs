@@ -349,7 +349,11 @@ impl Findings {
             self.critical(
                 subject.clone(),
                 format!("{answering} of {} replicas answer, {needed} are needed to prepare", counting.len()),
-                format!("start {}: small commits and reads go on meanwhile", numbers(&silent)),
+                format!(
+                    "start {}: small commits and reads go on meanwhile; if they are lost for good: assize shards recover {}",
+                    numbers(&silent),
+                    shard.shard
+                ),
             );
         } else if !silent.is_empty() {
             self.warning(

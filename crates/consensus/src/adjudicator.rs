@@ -259,13 +259,6 @@ impl Adjudicator {
         self.inner.node.belongs_to().map(|belonging| belonging.cluster)
     }
 
-    /// The entry with which the cluster was last recovered from a lost majority, as this node's state has it; 0 if it never
-    /// was.
-    pub fn recovered_at(&self) -> LogIndex {
-        let state = self.inner.node.read();
-        state.core.former_clusters().last().map_or(LogIndex(0), |former| former.until)
-    }
-
     /// Proposes any entry, on the leader, and waits until it is applied here.
     pub async fn propose(&self, command: Command) -> Result<Reply, AdjudicatorError> {
         self.call(command).await
@@ -305,6 +298,11 @@ impl Adjudicator {
         match command {
             // A frontend that cannot write still wants to read, and to know what became of its transactions.
             Command::GrantFrontend { .. } | Command::Resolve(_) => self.inner.shared.room_for_little()?,
+            // What frees a log that waits for replicas must not wait for that log.
+            Command::Uncount { .. }
+            | Command::ChangePlacement(_)
+            | Command::DrainNode { .. }
+            | Command::RecoverShard { .. } => self.inner.shared.room_for_little()?,
             _ => self.inner.shared.room()?,
         }
         let events = self.inner.shared.leading().await?;
@@ -746,7 +744,11 @@ impl DecisionSource for Adjudicator {
             durable: state.durable.index,
             counts: state.counts,
         });
-        let standings = ShardStandings { as_of: state.core.applied(), replicas: replicas.collect() };
+        let standings = ShardStandings {
+            as_of: state.core.applied(),
+            replicas: replicas.collect(),
+            recovered_at: state.core.recovered_at(shard),
+        };
         Box::pin(std::future::ready(Ok(standings)))
     }
 

@@ -27,7 +27,8 @@
 //! RocksDB. No sockets: bytes travel over [`assize_ports::Peers`].
 //!
 //! Where to read next: [`Adjudicator::open`], `terms.rs` (the lead), `leader.rs` (batching), `begins.rs` (reads that
-//! are not old), `founding.rs` and `membership.rs` (who belongs to the group), `raft/machine.rs` (checkpoints),
+//! are not old), `founding.rs` and `membership.rs` (who belongs to the group), `recover.rs` (a group that has lost its
+//! majority for good), `raft/machine.rs` (checkpoints),
 //! [`wal`] (the log).
 #![allow(clippy::disallowed_methods)] // This floor has clocks and threads.
 

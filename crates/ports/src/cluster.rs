@@ -485,6 +485,11 @@ pub enum Action {
         /// Of which node.
         node: u64,
     },
+    /// A shard that has lost most of its replicas for good goes on with those that are left: what only the others had is lost.
+    RecoverShard {
+        /// Which shard.
+        shard: u32,
+    },
     /// Ends a connection, or its statement.
     KillSession {
         /// Where.

@@ -430,7 +430,7 @@ impl<E: Engine> Following<E> {
                 continue;
             }
             if siblings(standings, options.replica).all(|sibling| fetch.without.contains(&sibling)) {
-                if fetch.decided > options.forgives_until {
+                if fetch.decided > standings.recovered_at {
                     return Next::Halt(Alarm::BrokenPromise { txn: *txn, decided: fetch.decided });
                 }
                 lost.push((*txn, fetch.decided));

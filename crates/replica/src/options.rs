@@ -1,6 +1,6 @@
 //! What a replica is told when it starts.
 
-use assize_model::{LogIndex, ReplicaId, ShardId};
+use assize_model::{ReplicaId, ShardId};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -35,9 +35,6 @@ pub struct Options {
     pub waiting_max: usize,
     /// How many stream entries are kept while an intent is being fetched.
     pub entries_max: usize,
-    /// Up to this entry a commit whose intent no sibling has is skipped: its cluster was recovered from the loss of those
-    /// that had it, and an operator has accepted that. 0 in every other cluster: there it ends the replica.
-    pub forgives_until: LogIndex,
     /// Rules that this replica ignores. Only negative controls name any.
     pub disabled_rules: BTreeSet<Rule>,
 }
@@ -60,7 +57,6 @@ impl Options {
             compare_retry_after: Duration::from_secs(10),
             waiting_max: 10_000,
             entries_max: 4_096,
-            forgives_until: LogIndex(0),
             disabled_rules: BTreeSet::new(),
         }
     }

@@ -122,6 +122,9 @@ fn answer(args: &mut ArgumentConsumer<'_>) -> Result<IntentAnswer> {
 
 fn standings(args: &mut ArgumentConsumer<'_>) -> Result<Standings> {
     let mut standings = Standings { as_of: LogIndex(pos(args, "as of")?.parse()?), ..Standings::default() };
+    if let Some(index) = args.take_key("recovered") {
+        standings.recovered_at = LogIndex(index.parse()?);
+    }
     while let Some((who, how)) = args.next_key() {
         let standing = match how {
             "uncounted" => Standing { durable: LogIndex(0), counts: false },
@@ -251,9 +254,6 @@ impl Runner {
                 "compare-content" => Rule::CompareContent,
                 other => return Err(format!("no rule {other}").into()),
             });
-        }
-        if let Some(index) = args.take_key("forgives-until") {
-            options.forgives_until = LogIndex(index.parse()?);
         }
         self.now = Timestamp::ZERO;
         self.options = Some(options.clone());

@@ -266,6 +266,7 @@ impl World {
                     let standings = Standings {
                         as_of: LogIndex(self.log.len() as u64),
                         replicas: self.standings.clone(),
+                        recovered_at: LogIndex(0),
                     };
                     self.send(me, Event::StandingsReported(standings));
                 }

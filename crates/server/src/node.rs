@@ -18,7 +18,7 @@ use crate::roles::frontend::Frontend;
 use crate::{Failure, metrics, telemetry};
 use anyhow::Context;
 use assize_consensus::Adjudicator;
-use assize_model::{LogIndex, NodeId, Placement};
+use assize_model::{NodeId, Placement};
 use assize_ports::{
     AdjudicatorClient, ClusterView, DecisionSource, NodeRecord, Peers, Replica, ReportParts, Service,
     ShardAdministration, ShardDirectory,
@@ -313,22 +313,18 @@ pub struct Way {
     pub source: Arc<dyn DecisionSource>,
     /// Whoever leads, for changes of the placement.
     pub administration: Arc<dyn ShardAdministration>,
-    /// The entry with which the cluster was last recovered from a lost majority; 0 if it never was, or no adjudicator is here.
-    pub recovered_at: LogIndex,
     peers: Option<Arc<dyn Peers>>,
 }
 
 impl Way {
     fn new(config: &Config, local: &Arc<Local>) -> anyhow::Result<Way> {
         let own = local.adjudicator.get().cloned();
-        let recovered_at = own.as_ref().map(Adjudicator::recovered_at).unwrap_or_default();
         let Some(peers) = local.peers.clone() else {
             let own = own.context("setting `node.roles`: a cluster of one node needs an adjudicator")?;
             return Ok(Way {
                 adjudicator: Arc::new(own.clone()),
                 source: Arc::new(own.clone()),
                 administration: Arc::new(own),
-                recovered_at,
                 peers: None,
             });
         };
@@ -357,7 +353,6 @@ impl Way {
             adjudicator: Arc::new(router),
             source: Arc::new(decisions),
             administration: Arc::new(administration),
-            recovered_at,
             peers: Some(peers),
         })
     }

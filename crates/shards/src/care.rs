@@ -509,7 +509,10 @@ mod tests {
         let standing = |n: u8| ReplicaStanding { replica: ReplicaId(n), durable: LogIndex(9), counts: true };
         let standings = |numbers: &[u8]| {
             let replicas = numbers.iter().map(|n| standing(*n)).collect();
-            BTreeMap::from([(ONE, ShardStandings { as_of: LogIndex(9), replicas })])
+            BTreeMap::from([(
+                ONE,
+                ShardStandings { as_of: LogIndex(9), replicas, recovered_at: LogIndex(0) },
+            )])
         };
         let forsaken_at = |nodes: &_, numbers: &[u8], still: u64| {
             let still_for = |_, _| Duration::from_secs(still);

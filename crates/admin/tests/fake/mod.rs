@@ -238,6 +238,10 @@ impl State {
                 replicas.push(replica(replicas.len() as u8, node));
                 said(format!("shard {shard} gets a replica on node {node}"))
             }
+            Action::RecoverShard { shard } => {
+                let nobody = ClusterError::Refused(format!("shard {shard} has lost nothing"));
+                self.shard(shard).and(Err(nobody))
+            }
             Action::RemoveReplica { shard, node } => {
                 self.replica(shard, node)?;
                 self.shard(shard)?.replicas.retain(|r| r.node != node);

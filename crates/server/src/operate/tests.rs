@@ -40,6 +40,7 @@ fn every_command_of_the_manual_is_understood() {
         "shards move 3 --from 1 --to 4",
         "shards add-replica 3 4",
         "shards remove-replica 3 1",
+        "shards recover 3 --i-accept-data-loss",
         "shards watch",
         "shards watch split-3",
         "conflicts",

@@ -3,8 +3,8 @@
 use super::jobs::{self, Jobs};
 use super::local::Local;
 use super::membership_error;
-use assize_model::NodeId;
-use assize_ports::{Action, ActionDone, ClusterError};
+use assize_model::{NodeId, ShardId};
+use assize_ports::{Action, ActionDone, ClusterError, PlacementError};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ impl Local {
             | Action::MoveReplica { .. }
             | Action::AddReplica { .. }
             | Action::RemoveReplica { .. } => self.change_shards(action, validate_only).await,
+            Action::RecoverShard { shard } => self.recover_shard(ShardId(shard), validate_only).await,
         }
     }
 
@@ -218,6 +219,49 @@ impl Local {
         let Some(adjudicator) = self.adjudicator.get() else { return 0 };
         let placement = adjudicator.known_placement();
         placement.shards.values().flat_map(|at| at.replicas.values()).filter(|on| **on == node).count()
+    }
+
+    /// Gives up the replicas of a shard that do not answer, though they were most of them.
+    async fn recover_shard(&self, shard: ShardId, validate_only: bool) -> Result<ActionDone, ClusterError> {
+        let (Some(adjudicator), Some(jobs)) = (self.adjudicator.get(), self.jobs.get()) else {
+            return Err(ClusterError::Refused("this node is no adjudicator".into()));
+        };
+        if adjudicator.cluster_version() < assize_adjudicator::DRAINS_SINCE {
+            let text = "not every node's release understands that yet: finish the upgrade first";
+            return Err(ClusterError::Refused(text.into()));
+        }
+        let (left, lost) = jobs.mover().left_and_lost(shard).await.map_err(jobs::cluster_error)?;
+        let numbers = |nodes: &[NodeId]| {
+            let numbers: Vec<String> = nodes.iter().map(|node| node.0.to_string()).collect();
+            numbers.join(", ")
+        };
+        if left.is_empty() {
+            let text = format!("no replica of shard {} answers: there is nothing to go on with", shard.0);
+            return Err(ClusterError::Refused(text));
+        }
+        if left.len() > lost.len() {
+            let text = format!(
+                "{} of {} replicas of shard {} answer, and that is a majority: what is lost is replaced without that",
+                left.len(),
+                left.len() + lost.len(),
+                shard.0
+            );
+            return Err(ClusterError::Refused(text));
+        }
+        let text = format!(
+            "shard {} goes on with its replicas on nodes {}, without those on nodes {}",
+            shard.0,
+            numbers(&left),
+            numbers(&lost)
+        );
+        if !validate_only {
+            tracing::error!(%shard, left = numbers(&left), lost = numbers(&lost), "most replicas are given up");
+            adjudicator.recover_shard(shard, lost).await.map_err(|error| match error {
+                PlacementError::Refused(_) => ClusterError::Refused(error.to_string()),
+                PlacementError::Adjudicator(_) => ClusterError::Unavailable(error.to_string()),
+            })?;
+        }
+        Ok(done(text))
     }
 
     async fn change_shards(&self, action: Action, validate_only: bool) -> Result<ActionDone, ClusterError> {

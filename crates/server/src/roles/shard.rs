@@ -26,7 +26,7 @@ pub async fn open(
         peers,
     };
     let directory = config.node.data.as_ref().map(|data| data.join("shards"));
-    let options = Options { rocks, forgives_until: way.recovered_at, ..Options::default() };
+    let options = Options { rocks, ..Options::default() };
     let host = ShardHost::open(directory, placement.clone(), around, options).await.map_err(|e| match e {
         OpenError::InUse(_) => anyhow::Error::from(DataDirError::InUse(e.to_string())),
         e => anyhow::Error::from(DataDirError::Unusable(e.to_string())),

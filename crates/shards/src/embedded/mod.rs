@@ -50,9 +50,6 @@ pub struct Options {
     pub flush_interval: Duration,
     /// Prepares without an answer, and reads that wait longer than this give up.
     pub wait_max: Duration,
-    /// The entry with which the cluster was last recovered from a lost majority; 0 if it never was. See
-    /// [`assize_replica::Options::forgives_until`].
-    pub forgives_until: assize_model::LogIndex,
 }
 
 impl Default for Options {
@@ -61,7 +58,6 @@ impl Default for Options {
             rocks: assize_rocks::Options::default(),
             flush_interval: Duration::from_secs(10),
             wait_max: Duration::from_secs(10),
-            forgives_until: assize_model::LogIndex(0),
         }
     }
 }

@@ -770,7 +770,7 @@ impl Replica {
             Effect::ReportLost { txn, decided } => {
                 tracing::error!(
                     %shard, %txn, %decided,
-                    "the writes of this commit are lost with the nodes from which the cluster was recovered"
+                    "the writes of this commit are lost with the replicas that were given up"
                 );
             }
             Effect::ReportDifference(difference) => {
@@ -963,7 +963,6 @@ fn mind_options(
     assize_replica::Options {
         store,
         flush_after: options.flush_interval,
-        forgives_until: options.forgives_until,
         ..assize_replica::Options::new(shard, replica)
     }
 }
@@ -971,7 +970,11 @@ fn mind_options(
 fn standings_of(standings: ShardStandings) -> Standings {
     let standing =
         |s: assize_ports::ReplicaStanding| (s.replica, Standing { durable: s.durable, counts: s.counts });
-    Standings { as_of: standings.as_of, replicas: standings.replicas.into_iter().map(standing).collect() }
+    Standings {
+        as_of: standings.as_of,
+        replicas: standings.replicas.into_iter().map(standing).collect(),
+        recovered_at: standings.recovered_at,
+    }
 }
 
 /// The mind's time: only differences matter to it.
