@@ -5,7 +5,7 @@ use assize_tests::chaos::fault::Fault;
 use assize_tests::chaos::workload::{Kind, Level};
 use assize_tests::chaos::{Outcome, Plan, report, run};
 use assize_tests::cluster::{Cluster, Options};
-use assize_tests::wait_for;
+use assize_tests::{Assize, run as run_command, wait_for};
 use mysql::prelude::Queryable;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -201,4 +201,264 @@ fn a_lost_node_is_replaced_by_another() {
     assert_eq!(through_new.query_first::<u64, _>("SELECT COUNT(*) FROM f.t").unwrap(), Some(501));
     let report: Vec<(String, String, String, String)> = through_new.query("CHECK TABLE f.t").unwrap();
     assert!(report.iter().all(|row| row.2 != "error"), "{report:?}");
+}
+
+/// What `assize` answers when it is asked about a running cluster.
+fn shell(cluster: &Cluster, node: u64, arguments: &[&str]) -> String {
+    let admin = format!("127.0.0.1:{}", cluster.ports(node).admin);
+    let mut command = std::process::Command::new(Assize::binary());
+    let output = run_command(command.args(arguments).args(["--admin", &admin]), b"");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_drained_node_gives_up_its_replicas_and_a_restarted_one_does_not() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(Options::nodes(4));
+    let mut connection = cluster.connect(1).unwrap();
+    connection.query_drop("CREATE DATABASE f").unwrap();
+    connection.query_drop("CREATE TABLE f.t (id INT PRIMARY KEY)").unwrap();
+    let rows: Vec<String> = (0..500).map(|id| format!("({id})")).collect();
+    connection.query_drop(format!("INSERT INTO f.t VALUES {}", rows.join(", "))).unwrap();
+    let before: Vec<u64> = (1..=4).map(|node| replicas_on(&mut connection, node)).collect();
+    assert!(before.iter().all(|replicas| *replicas > 0), "{before:?}");
+
+    // An orderly end is no drain: nothing moves.
+    assert!(cluster.terminate(2).success());
+    cluster.start_node(2);
+    cluster.wait_ready(2);
+    wait_for("the node to be back", || replicas_on(&mut connection, 2) == before[1]);
+    assert!(!shell(&cluster, 1, &["status"]).contains("drain"));
+
+    have_done(&mut connection, "ALTER CLUSTER DRAIN NODE 4");
+    wait_for("node 4 to be empty", || replicas_on(&mut connection, 4) == 0);
+    assert!(cluster.connect(4).is_err(), "it takes no connections");
+    assert_eq!((1..=3).map(|node| replicas_on(&mut connection, node)).collect::<Vec<_>>(), [4, 4, 4]);
+    let status = shell(&cluster, 1, &["status"]);
+    assert!(status.contains("node 4: is drained"), "{status}");
+    // It is remembered by the log: the process may start again, and is still out of service.
+    assert!(cluster.terminate(4).success());
+    cluster.start_node(4);
+    wait_for("the node to say that it is draining", || {
+        cluster.http(4, "/readyz?verbose").is_some_and(|(_, text)| text.contains("draining"))
+    });
+    wait_for("its frontend to be closed", || cluster.connect(4).is_err());
+
+    // A second one has nowhere to go, and says so.
+    have_done(&mut connection, "ALTER CLUSTER DRAIN NODE 3");
+    wait_for("the status to say that nothing can move", || {
+        let status = shell(&cluster, 1, &["status"]);
+        status.contains("node 3: is draining: 4 of 4 shards") && status.contains("can go nowhere")
+    });
+    assert!(shell(&cluster, 1, &["members", "undrain", "4"]).contains("node 4 takes connections"));
+    cluster.wait_ready(4);
+    cluster.connect(4).unwrap();
+    wait_for("the replicas of node 3 to have moved", || replicas_on(&mut connection, 3) == 0);
+    assert!(shell(&cluster, 1, &["members", "undrain", "3"]).contains("node 3 takes connections"));
+    let members = shell(&cluster, 1, &["members"]);
+    assert!(!members.contains("drain"), "{members}");
+    assert_eq!(connection.query_first::<u64, _>("SELECT COUNT(*) FROM f.t").unwrap(), Some(500));
+    let report: Vec<(String, String, String, String)> = connection.query("CHECK TABLE f.t").unwrap();
+    assert!(report.iter().all(|row| row.2 != "error"), "{report:?}");
+}
+
+/// Commits are prepared and under way when two nodes are lost: what the third has may lack decisions, and intents of decisions that
+/// it has. It serves all the same, and every row can be read and written.
+#[test]
+fn a_node_that_is_recovered_in_the_midst_of_commits_serves() {
+    let _alone = alone();
+    let settings = vec!["frontend.inline_bytes_max=0".to_owned()];
+    let mut cluster = Cluster::start(Options { settings, ..Options::nodes(3) });
+    let mut connection = cluster.connect(1).unwrap();
+    connection.query_drop("CREATE DATABASE f").unwrap();
+    connection.query_drop("CREATE TABLE f.t (id INT PRIMARY KEY, n INT NOT NULL)").unwrap();
+    let rows: Vec<String> = (0..64).map(|id| format!("({id}, 0)")).collect();
+    connection.query_drop(format!("INSERT INTO f.t VALUES {}", rows.join(", "))).unwrap();
+    let leader = cluster.wait_leader();
+    let survivor = cluster.nodes().into_iter().find(|node| *node != leader).unwrap();
+    let writers: Vec<_> = (0..4)
+        .map(|n| {
+            let mut connection = cluster.connect(leader).unwrap();
+            let update = format!("UPDATE f.t SET n = n + 1 WHERE id % 4 = {n}");
+            std::thread::spawn(move || while connection.query_drop(&update).is_ok() {})
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(1500));
+    let lost: Vec<u64> = cluster.nodes().into_iter().filter(|node| *node != survivor).collect();
+    lost.iter().for_each(|node| cluster.kill(*node));
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    cluster.kill(survivor);
+    let mut command = std::process::Command::new(Assize::binary());
+    command.arg("recover-quorum").arg("--data").arg(cluster.data(survivor));
+    command.args(["--node", &survivor.to_string(), "--i-accept-data-loss"]);
+    let output = run_command(&mut command, b"");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    cluster.start_node(survivor);
+    cluster.wait_ready(survivor);
+    let mut connection = cluster.connect(survivor).unwrap();
+    let sum = |connection: &mut mysql::Conn| {
+        connection.query_first::<u64, _>("SELECT CAST(SUM(n) AS UNSIGNED) FROM f.t").unwrap().unwrap()
+    };
+    let before = sum(&mut connection);
+    assert!(before > 0, "nothing had reached the survivor");
+    connection.query_drop("UPDATE f.t SET n = n + 1").unwrap();
+    assert_eq!(sum(&mut connection), before + 64);
+    println!(
+        "{} commits were given up",
+        cluster.log(survivor).matches("the writes of this commit are lost").count()
+    );
+}
+
+/// Two of three voters are lost with their disks. The third is made the cluster: it has everything that had reached it, takes
+/// new nodes, and a voter of before that comes back after all does it no harm.
+#[test]
+fn after_the_loss_of_two_voters_the_third_is_recovered_and_takes_new_nodes() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(Options::nodes(3));
+    let mut connection = cluster.connect(1).unwrap();
+    connection.query_drop("CREATE DATABASE f").unwrap();
+    connection.query_drop("CREATE TABLE f.t (id INT PRIMARY KEY, n INT NOT NULL, KEY (n))").unwrap();
+    let rows: Vec<String> = (0..500).map(|id| format!("({id}, {})", id % 7)).collect();
+    connection.query_drop(format!("INSERT INTO f.t VALUES {}", rows.join(", "))).unwrap();
+    connection.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE").unwrap();
+    connection.query_drop("UPDATE f.t SET n = n + 1").unwrap();
+    let expected: Vec<(u64, u64)> = connection.query("SELECT id, n FROM f.t ORDER BY id").unwrap();
+    assert_eq!(replicas_on(&mut connection, 1), 4);
+    wait_for("node 1 to have applied everything", || {
+        let applied = |node| cluster.metric(node, "adjudicator_applied_index");
+        applied(1).is_some() && applied(1) >= applied(2) && applied(1) >= applied(3)
+    });
+    let data = cluster.data(1);
+    let recover = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(Assize::binary());
+        command.arg("recover-quorum").arg("--data").arg(&data).args(arguments);
+        let output = run_command(&mut command, b"");
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text)
+    };
+    let refused = recover(&["--node", "1", "--i-accept-data-loss"]);
+    assert_eq!(refused.0, Some(73), "a process has the directory: {}", refused.1);
+    for node in [2, 3, 1] {
+        cluster.kill(node);
+    }
+    // One of the two is not quite as lost as its operator believes.
+    let hidden = cluster.directory().join("hidden");
+    std::fs::rename(cluster.data(2), &hidden).unwrap();
+    std::fs::remove_dir_all(cluster.data(3)).unwrap();
+
+    let seen = recover(&["--node", "1"]);
+    assert_eq!(seen.0, Some(0), "{}", seen.1);
+    for part in
+        ["voters: 1, 2, 3", "lost for good: 2, 3", "of each there is a replica", "nothing has been changed"]
+    {
+        assert!(seen.1.contains(part), "{}", seen.1);
+    }
+    let refused = recover(&["--node", "9", "--i-accept-data-loss"]);
+    assert_eq!(refused.0, Some(65), "{}", refused.1);
+    let done = recover(&["--node", "1", "--i-accept-data-loss"]);
+    assert_eq!(done.0, Some(0), "{}", done.1);
+    assert!(done.1.contains("never start nodes 2, 3 again"), "{}", done.1);
+    let audit = std::fs::read_to_string(data.join("audit.jsonl")).unwrap();
+    assert!(audit.contains("recover-quorum") && audit.contains("\"done\""), "{audit}");
+
+    cluster.start_node(1);
+    cluster.wait_ready(1);
+    let mut connection = cluster.connect(1).unwrap();
+    let found: Vec<(u64, u64)> = connection.query("SELECT id, n FROM f.t ORDER BY id").unwrap();
+    assert_eq!(found, expected);
+    connection.query_drop("INSERT INTO f.t VALUES (500, 1)").unwrap();
+    connection.query_drop("UPDATE f.t SET n = n + 1").unwrap();
+    assert!(!shell(&cluster, 1, &["members"]).contains("unreachable"), "the lost are forgotten");
+
+    // The voter that was believed lost, with the disk that it had: nobody talks to it, and it decides nothing.
+    std::fs::rename(&hidden, cluster.data(2)).unwrap();
+    cluster.start_node(2);
+    wait_for("the survivor to refuse it", || cluster.log(2).contains("belongs to cluster"));
+    connection.query_drop("INSERT INTO f.t VALUES (501, 1)").unwrap();
+    assert!(cluster.connect(2).is_err(), "it serves nobody");
+    cluster.kill(2);
+
+    // New nodes, one after the other, until three vote and each shard has three replicas.
+    for node in [4, 5] {
+        cluster.join_node(node);
+        have_done(&mut connection, &format!("ALTER CLUSTER ADD LEARNER NODE {node}"));
+        have_done(&mut connection, &format!("ALTER CLUSTER PROMOTE NODE {node}"));
+        cluster.wait_ready(node);
+        wait_for("the new node to have a replica of every shard", || replicas_on(&mut connection, node) == 4);
+    }
+    // Now the survivor may die, too.
+    cluster.kill(1);
+    let mut connection = cluster.connect(5).unwrap();
+    connection.query_drop("INSERT INTO f.t VALUES (502, 1)").unwrap();
+    assert_eq!(connection.query_first::<u64, _>("SELECT COUNT(*) FROM f.t").unwrap(), Some(503));
+    let sum: u64 = expected.iter().map(|(_, n)| n + 1).sum();
+    let seen =
+        connection.query_first::<u64, _>("SELECT CAST(SUM(n) AS UNSIGNED) FROM f.t WHERE id < 500").unwrap();
+    assert_eq!(seen, Some(sum));
+    let report: Vec<(String, String, String, String)> = connection.query("CHECK TABLE f.t").unwrap();
+    assert!(report.iter().all(|row| row.2 != "error"), "{report:?}");
+}
+
+/// The group has its majority, and one shard has lost its own: it goes on with what is left when an operator says so.
+#[test]
+fn a_shard_without_its_majority_is_recovered_by_an_operator() {
+    let _alone = alone();
+    let settings = vec!["frontend.inline_bytes_max=0".to_owned()];
+    let mut cluster = Cluster::start(Options { settings, ..Options::nodes(5) });
+    let placed: Vec<(u32, u64)> = {
+        let mut connection = cluster.connect(1).unwrap();
+        connection.query_drop("CREATE DATABASE f").unwrap();
+        connection.query_drop("CREATE TABLE f.t (id INT PRIMARY KEY, n INT NOT NULL)").unwrap();
+        let rows: Vec<String> = (0..200).map(|id| format!("({id}, 0)")).collect();
+        connection.query_drop(format!("INSERT INTO f.t VALUES {}", rows.join(", "))).unwrap();
+        connection
+            .query("SELECT shard_id, node_id FROM information_schema.assize_replicas ORDER BY 1, 2")
+            .unwrap()
+    };
+    let nodes_of = |shard: u32| placed.iter().filter(move |(of, _)| *of == shard).map(|(_, node)| *node);
+    let lost: Vec<u64> = nodes_of(1).take(2).collect();
+    let broken: Vec<u32> =
+        (1..=4).filter(|shard| nodes_of(*shard).filter(|node| lost.contains(node)).count() == 2).collect();
+    // Everybody has to have what was acknowledged, so that nothing is missing in the end.
+    std::thread::sleep(Duration::from_secs(1));
+    lost.iter().for_each(|node| cluster.kill(*node));
+    let alive = (1..=5).find(|node| !lost.contains(node)).unwrap();
+    cluster.wait_leader();
+    let mut connection = cluster.connect(alive).unwrap();
+    let whole = (1..=4).find(|shard| !broken.contains(shard));
+    let recover = |shard: u32, arguments: &[&str]| {
+        let shard = shard.to_string();
+        let mut all = vec!["shards", "recover", shard.as_str()];
+        all.extend(arguments);
+        let admin = format!("127.0.0.1:{}", cluster.ports(alive).admin);
+        let mut command = std::process::Command::new(Assize::binary());
+        let output = run_command(command.args(&all).args(["--admin", &admin]), b"");
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text)
+    };
+    let unsure = recover(1, &[]);
+    assert_eq!(unsure.0, Some(64), "{}", unsure.1);
+    if let Some(whole) = whole {
+        let refused = recover(whole, &["--i-accept-data-loss"]);
+        assert_eq!(refused.0, Some(65), "{}", refused.1);
+        assert!(refused.1.contains("that is a majority"), "{}", refused.1);
+    }
+    for shard in &broken {
+        wait_for("the shard to go on", || {
+            let done = recover(*shard, &["--i-accept-data-loss"]);
+            println!("{}", done.1);
+            done.0 == Some(0)
+        });
+    }
+    wait_for("all rows to be written", || connection.query_drop("UPDATE f.t SET n = n + 1").is_ok());
+    let seen: Option<(u64, u64)> =
+        connection.query_first("SELECT COUNT(*), CAST(MIN(n) AS UNSIGNED) FROM f.t").unwrap();
+    assert!(seen.is_some_and(|(rows, least)| rows == 200 && least > 0), "{seen:?}");
+    let audited = (1..=5).any(|node| {
+        let audit = std::fs::read_to_string(cluster.data(node).join("audit.jsonl")).unwrap_or_default();
+        audit.contains("Shards.Recover") && audit.contains("\"done\"")
+    });
+    assert!(audited, "what was accepted is on record");
 }

@@ -73,4 +73,6 @@ pub enum Reply {
     LowWater(Timestamp),
     /// The cluster version after the entry.
     ClusterVersion(u32),
+    /// The log knows no node of that number.
+    NoSuchNode,
 }

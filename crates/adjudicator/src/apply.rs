@@ -1,15 +1,16 @@
 //! One log entry: what is decided, and what changes.
 
+use crate::RECOVERS_SINCE;
 use crate::applied::{Applied, Reply};
-use crate::command::{Batch, Bootstrap, Command};
+use crate::command::{Batch, Bootstrap, Command, Recovery};
 use crate::decisions::Decisions;
 use crate::footprint_view::FootprintView;
 use crate::options::Rule;
 use crate::outcomes::{Known, Outcomes, PageAt};
 use crate::page::OutcomePage;
-use crate::placement::Shards;
+use crate::placement::{Shards, without};
 use crate::ranges::Ranges;
-use crate::state::{Adjudicator, Identity};
+use crate::state::{Adjudicator, FormerCluster, Identity};
 use crate::streamed::{News, ShardNews, Streamed};
 use crate::timeline::SnapshotMemo;
 use crate::window::{LastCommit, Window};
@@ -153,6 +154,18 @@ impl Adjudicator {
             Command::SetNode { node, entry } => self.nodes.set(*node, entry.as_ref()),
             // What it asks for happens beside the state.
             Command::NoteHash => {}
+            Command::DrainNode { node, drains } => {
+                if !self.nodes.drain(*node, *drains) {
+                    applied.reply = Reply::NoSuchNode;
+                }
+            }
+            Command::Recover(recovery) => self.recover(recovery, &mut applied),
+            Command::RecoverShard { shard, expected, lost } => {
+                applied.reply = match self.recover_shard(*shard, *expected, lost, &mut applied) {
+                    Ok(()) => Reply::Placement(self.placement().epoch),
+                    Err(refusal) => Reply::PlacementRefused(refusal),
+                }
+            }
             Command::AcknowledgeOutcomes { acknowledged } => {
                 for part in acknowledged {
                     self.frontends.acknowledge(part.frontend, part.epoch, part.below);
@@ -211,6 +224,50 @@ impl Adjudicator {
         }
         debug_assert!(range_number as usize == footprint.ranges().count());
         None
+    }
+
+    /// Goes on without the nodes that are lost, as another cluster.
+    fn recover(&mut self, recovery: &Recovery, applied: &mut Applied) {
+        let Some(identity) = self.identity.as_mut().filter(|identity| identity.cluster == recovery.former)
+        else {
+            return;
+        };
+        identity.cluster = recovery.cluster;
+        self.former_clusters.push(FormerCluster { cluster: recovery.former, until: applied.index });
+        // Whoever has read this entry understands that version.
+        self.cluster_version = self.cluster_version.max(RECOVERS_SINCE);
+        recovery.lost.iter().for_each(|node| self.nodes.set(*node, None));
+        let change = without(self.placement(), &recovery.lost);
+        let done = self.give_up(&change, applied);
+        done.expect("it is made for this very placement and takes no last replica away");
+    }
+
+    /// Goes on with the replicas of a shard that are left.
+    fn recover_shard(
+        &mut self,
+        shard: ShardId,
+        expected: Epoch,
+        lost: &[NodeId],
+        applied: &mut Applied,
+    ) -> Result<(), PlacementRefusal> {
+        let part = self.placement().shards.get(&shard).ok_or(PlacementRefusal::NoSuchShard(shard))?;
+        let mut left = part.replicas.clone();
+        left.retain(|_, node| !lost.contains(node));
+        // An empty rest is refused by the change itself.
+        let change =
+            PlacementChange { expected, shards: vec![(shard, Some(left))], ..PlacementChange::default() };
+        self.give_up(&change, applied)
+    }
+
+    /// Takes replicas away whatever they were to their shards. Commits up to this entry whose writes only they had are given up
+    /// with them.
+    fn give_up(&mut self, change: &PlacementChange, applied: &mut Applied) -> Result<(), PlacementRefusal> {
+        let now = self.position();
+        let at = Position { index: applied.index, closed_ts: self.last_ts };
+        let changed = self.shards.change(change, now, at, self.is_on(Rule::RouteAtEntry))?;
+        self.shards.note_recovered(change.shards.iter().map(|(shard, _)| *shard), applied.index);
+        self.stream_placement(applied, &changed);
+        Ok(())
     }
 
     fn bootstrap(&mut self, bootstrap: &Bootstrap, applied: &mut Applied) -> Reply {

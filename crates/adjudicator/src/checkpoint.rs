@@ -11,7 +11,7 @@ use crate::options::Options;
 use crate::outcomes::{Frontends, Outcomes};
 use crate::placement::Shards;
 use crate::ranges::Ranges;
-use crate::state::{Adjudicator, Identity};
+use crate::state::{Adjudicator, FormerCluster, Identity};
 use crate::timeline::Timeline;
 use crate::window::Window;
 use assize_codec::{DecodeError, Put, Reader, envelope};
@@ -58,9 +58,27 @@ impl Adjudicator {
         self.catalog.encode(&mut head);
         self.shards.encode(&mut head);
         self.nodes.encode(&mut head);
-        // At the very end, and only if there are any: programs that know of no moves can read what has none.
-        if !self.shards.moves().is_empty() {
+        // At the very end, and only if there are any: programs that know of no moves can read what has none. Likewise what
+        // cluster version 2 has brought.
+        let recovered = self.shards.recovered();
+        let has_newer =
+            !self.nodes.draining().is_empty() || !self.former_clusters.is_empty() || !recovered.is_empty();
+        if !self.shards.moves().is_empty() || has_newer {
             moves::encode(self.shards.moves(), &mut head);
+        }
+        if has_newer {
+            head.put_varint(self.nodes.draining().len() as u64);
+            self.nodes.draining().iter().for_each(|node| head.put_u64(node.0));
+            head.put_varint(self.former_clusters.len() as u64);
+            for former in &self.former_clusters {
+                head.put_u128(former.cluster);
+                head.put_u64(former.until.0);
+            }
+            head.put_varint(recovered.len() as u64);
+            for (shard, at) in recovered {
+                head.put_u32(shard.0);
+                head.put_u64(at.0);
+            }
         }
 
         let parts = head.len().div_ceil(PART);
@@ -93,6 +111,7 @@ impl Adjudicator {
         let mut state = Adjudicator {
             options,
             identity,
+            former_clusters: Vec::new(),
             cluster_version: r.u32()?,
             applied: LogIndex(r.u64()?),
             last_stream: LogIndex(r.u64()?),
@@ -112,6 +131,15 @@ impl Adjudicator {
         };
         if !r.is_done() {
             state.shards.restore_moves(moves::decode(&mut r)?);
+        }
+        if !r.is_done() {
+            let draining = (0..r.count(8)?).map(|_| Ok(NodeId(r.u64()?)));
+            state.nodes.restore_draining(draining.collect::<Result<_, DecodeError>>()?);
+            let former = (0..r.count(24)?)
+                .map(|_| Ok(FormerCluster { cluster: r.u128()?, until: LogIndex(r.u64()?) }));
+            state.former_clusters = former.collect::<Result<_, DecodeError>>()?;
+            let recovered = (0..r.count(12)?).map(|_| Ok((ShardId(r.u32()?), LogIndex(r.u64()?))));
+            state.shards.restore_recovered(recovered.collect::<Result<_, DecodeError>>()?);
         }
         r.finish()?;
         Ok(state)

@@ -3,15 +3,13 @@
 //! Every entry is a byte of version, a byte of kind and a flat little-endian body. An entry that this program cannot read
 //! was written by a newer one: whoever decodes a *committed* entry and fails must stop, not skip it.
 
+use crate::CLUSTER_VERSION_MAX;
 use crate::flat;
 use crate::footprint_view::{EncodedFootprint, FootprintView, encode_footprint};
 use crate::nodes::NodeEntry;
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::*;
 use bytes::Bytes;
-
-/// The newest behaviour of `apply` that this program knows; see [`Command::RaiseClusterVersion`].
-pub const NEWEST_CLUSTER_VERSION: u32 = 1;
 
 const ENTRY_VERSION: u8 = 1;
 
@@ -95,6 +93,38 @@ pub enum Command {
     },
     /// Every node notes the hash of its state after this entry, to compare it with the others'.
     NoteHash,
+    /// A node is to give up its shard replicas, or is to have some again. Only from cluster version
+    /// [`crate::DRAINS_SINCE`] on: older programs cannot read it.
+    DrainNode {
+        /// Which node.
+        node: NodeId,
+        /// Whether it is to give them up.
+        drains: bool,
+    },
+    /// The group has lost its majority for good, and an operator has made what one voter has left into the cluster. Written
+    /// by no leader, but by hand, to the end of that voter's log.
+    Recover(Recovery),
+    /// A shard has lost most of its replicas for good, and an operator has decided that what the others have is the shard. Only
+    /// from cluster version [`crate::DRAINS_SINCE`] on.
+    RecoverShard {
+        /// Which shard.
+        shard: ShardId,
+        /// The placement's epoch that the author saw; refused if it is another by now.
+        expected: Epoch,
+        /// The nodes whose replicas of it are gone; refused if that is all of them.
+        lost: Vec<NodeId>,
+    },
+}
+
+/// What becomes of a cluster whose majority is lost for good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recovery {
+    /// The cluster's number so far; if it is another, nothing happens.
+    pub former: u128,
+    /// Its number from here on, drawn at random: nodes that still have the former one are refused by those that know better.
+    pub cluster: u128,
+    /// The nodes that are gone. They are forgotten, and so are their replicas, except those of shards that have no other.
+    pub lost: Vec<NodeId>,
 }
 
 /// What a cluster starts with and never changes.
@@ -410,6 +440,25 @@ impl Command {
                 }
             }
             Command::NoteHash => out.put_u8(17),
+            Command::DrainNode { node, drains } => {
+                out.put_u8(18);
+                out.put_u64(node.0);
+                out.put_bool(*drains);
+            }
+            Command::Recover(recovery) => {
+                out.put_u8(19);
+                out.put_u128(recovery.former);
+                out.put_u128(recovery.cluster);
+                out.put_varint(recovery.lost.len() as u64);
+                recovery.lost.iter().for_each(|node| out.put_u64(node.0));
+            }
+            Command::RecoverShard { shard, expected, lost } => {
+                out.put_u8(20);
+                out.put_u32(shard.0);
+                out.put_u64(expected.0);
+                out.put_varint(lost.len() as u64);
+                lost.iter().for_each(|node| out.put_u64(node.0));
+            }
         }
         out
     }
@@ -490,11 +539,11 @@ impl Command {
             13 => Command::TrackRanges(TableId(r.u32()?)),
             14 => {
                 let version = r.u32()?;
-                if version > NEWEST_CLUSTER_VERSION {
+                if version > CLUSTER_VERSION_MAX {
                     // To apply this entry would be to promise behaviour that this program does not have.
                     return Err(DecodeError::UnknownVersion {
                         found: version.try_into().unwrap_or(u16::MAX),
-                        newest: NEWEST_CLUSTER_VERSION as u16,
+                        newest: CLUSTER_VERSION_MAX as u16,
                     });
                 }
                 Command::RaiseClusterVersion(version)
@@ -516,6 +565,17 @@ impl Command {
                 Command::SetNode { node, entry }
             }
             17 => Command::NoteHash,
+            18 => Command::DrainNode { node: NodeId(r.u64()?), drains: r.bool()? },
+            19 => Command::Recover(Recovery {
+                former: r.u128()?,
+                cluster: r.u128()?,
+                lost: (0..r.count(8)?).map(|_| Ok(NodeId(r.u64()?))).collect::<Result<_, DecodeError>>()?,
+            }),
+            20 => Command::RecoverShard {
+                shard: ShardId(r.u32()?),
+                expected: Epoch(r.u64()?),
+                lost: (0..r.count(8)?).map(|_| Ok(NodeId(r.u64()?))).collect::<Result<_, DecodeError>>()?,
+            },
             other => return Err(r.bad("kind of log entry", other.into())),
         };
         reader.finish()?;

@@ -86,14 +86,20 @@ mod timeline;
 pub mod window;
 pub mod workload;
 
-/// The highest cluster version that this code understands: new behaviour of `apply` waits until the log has raised the
-/// cluster to its version.
-pub const CLUSTER_VERSION_MAX: u32 = 1;
+/// The highest cluster version that this code understands: new behaviour of `apply`, and new kinds of entries, wait until
+/// the log has raised the cluster to their version.
+///
+/// 1: the beginning. 2: [`Command::DrainNode`], [`Command::Recover`], [`Command::RecoverShard`].
+pub const CLUSTER_VERSION_MAX: u32 = 2;
+/// From this cluster version on the log can say that a node is draining, and that a shard was recovered.
+pub const DRAINS_SINCE: u32 = 2;
+/// Whoever understands this cluster version understands that a cluster was recovered.
+pub(crate) const RECOVERS_SINCE: u32 = 2;
 
 pub use applied::{Applied, Reply};
 pub use assize_model::{PlacementChange, PlacementRefusal};
 pub use catalog::{CatalogDelta, CatalogObject};
-pub use command::{Batch, Bootstrap, Command};
+pub use command::{Batch, Bootstrap, Command, Recovery};
 pub use decisions::Decisions;
 pub use explain::{Explainer, Explanation};
 pub use footprint_view::{EncodedFootprint, FootprintView, encode_footprint, footprints_of};
@@ -104,5 +110,5 @@ pub use outcomes::Known;
 pub use page::OutcomePage;
 pub use placement::ReplicaState;
 pub use sequencer::Sequencer;
-pub use state::{Adjudicator, Begin, Identity};
+pub use state::{Adjudicator, Begin, FormerCluster, Identity};
 pub use streamed::Streamed;

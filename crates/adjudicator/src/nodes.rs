@@ -2,7 +2,7 @@
 
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::NodeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the log says about one node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -55,6 +55,9 @@ impl NodeEntry {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Nodes {
     entries: BTreeMap<NodeId, NodeEntry>,
+    /// Those that are to give up their shard replicas. Apart from the entries, which nodes write about themselves at every
+    /// start.
+    draining: BTreeSet<NodeId>,
 }
 
 impl Nodes {
@@ -66,8 +69,33 @@ impl Nodes {
     pub(crate) fn set(&mut self, node: NodeId, entry: Option<&NodeEntry>) {
         match entry {
             Some(entry) => self.entries.insert(node, entry.clone()),
-            None => self.entries.remove(&node),
+            None => {
+                self.draining.remove(&node);
+                self.entries.remove(&node)
+            }
         };
+    }
+
+    /// Those that are to give up their shard replicas.
+    pub(crate) fn draining(&self) -> &BTreeSet<NodeId> {
+        &self.draining
+    }
+
+    pub(crate) fn restore_draining(&mut self, draining: BTreeSet<NodeId>) {
+        self.draining = draining;
+    }
+
+    /// Says whether a node is to give up its shard replicas; of one that is not known nothing is remembered.
+    pub(crate) fn drain(&mut self, node: NodeId, drains: bool) -> bool {
+        if drains && !self.entries.contains_key(&node) {
+            return false;
+        }
+        if drains {
+            self.draining.insert(node);
+        } else {
+            self.draining.remove(&node);
+        }
+        true
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -84,6 +112,6 @@ impl Nodes {
             let node = NodeId(reader.u64()?);
             entries.insert(node, NodeEntry::decode(reader)?);
         }
-        Ok(Nodes { entries })
+        Ok(Nodes { entries, draining: BTreeSet::new() })
     }
 }

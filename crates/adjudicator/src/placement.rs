@@ -45,6 +45,18 @@ pub(crate) fn decode_change(reader: &mut Reader<'_>) -> Result<PlacementChange, 
     Ok(change)
 }
 
+/// The change that takes lost nodes out of a placement: all their replicas, except those of shards that have no other, because
+/// a shard is never without one.
+pub(crate) fn without(placement: &Placement, lost: &[NodeId]) -> PlacementChange {
+    let shards = placement.shards.iter().filter_map(|(shard, part)| {
+        let mut left = part.replicas.clone();
+        left.retain(|_, node| !lost.contains(node));
+        let is_changed = !left.is_empty() && left.len() < part.replicas.len();
+        is_changed.then_some((*shard, Some(left)))
+    });
+    PlacementChange { expected: placement.epoch, shards: shards.collect(), ..PlacementChange::default() }
+}
+
 /// How a replica stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReplicaState {
@@ -65,6 +77,8 @@ pub(crate) struct Shards {
     suspended: BTreeSet<ShardId>,
     /// Slots that are, or may still be read, in two places.
     moves: BTreeSet<SlotMove>,
+    /// Shards that have lost most of their replicas and were recovered from the rest, and the last entry that did so.
+    recovered: BTreeMap<ShardId, LogIndex>,
     /// A consequence of `placement`.
     routing: Arc<Routing>,
 }
@@ -249,12 +263,29 @@ impl Shards {
             }
         });
         self.suspended.retain(|shard| after.shards.contains_key(shard));
+        self.recovered.retain(|shard, _| after.shards.contains_key(shard));
         self.moves.extend(moves);
         self.moves.retain(|moved| after.shards.contains_key(&moved.to));
         self.placement = after;
         self.count_configured(now);
         self.reroute(reroute);
         Ok(changed)
+    }
+
+    /// These shards go on with the replicas that they have, and wait for no other majority.
+    pub(crate) fn note_recovered(&mut self, shards: impl Iterator<Item = ShardId>, at: LogIndex) {
+        for shard in shards {
+            self.suspended.remove(&shard);
+            self.recovered.insert(shard, at);
+        }
+    }
+
+    pub(crate) fn recovered(&self) -> &BTreeMap<ShardId, LogIndex> {
+        &self.recovered
+    }
+
+    pub(crate) fn restore_recovered(&mut self, recovered: BTreeMap<ShardId, LogIndex>) {
+        self.recovered = recovered;
     }
 
     /// Moves whose slots somebody may still read where they were.

@@ -10,7 +10,7 @@ use crate::ranges::Ranges;
 use crate::timeline::Timeline;
 use crate::window::Window;
 use assize_model::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a cluster was born with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +19,15 @@ pub struct Identity {
     pub cluster: u128,
     /// The seed of key hashes.
     pub hash_seed: u64,
+}
+
+/// What a cluster was before it lost its majority and was recovered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FormerCluster {
+    /// Its number.
+    pub cluster: u128,
+    /// The entry with which the present cluster, or the next former one, began.
+    pub until: LogIndex,
 }
 
 /// What a transaction begins with.
@@ -37,6 +46,8 @@ pub struct Begin {
 pub struct Adjudicator {
     pub(crate) options: Options,
     pub(crate) identity: Option<Identity>,
+    /// The oldest first.
+    pub(crate) former_clusters: Vec<FormerCluster>,
     pub(crate) cluster_version: u32,
     /// The last applied entry.
     pub(crate) applied: LogIndex,
@@ -65,6 +76,7 @@ impl Adjudicator {
         Adjudicator {
             options,
             identity: None,
+            former_clusters: Vec::new(),
             cluster_version: 1,
             applied: LogIndex(0),
             last_stream: LogIndex(0),
@@ -122,6 +134,11 @@ impl Adjudicator {
         self.identity
     }
 
+    /// What the cluster was before, the oldest first; empty unless it has lost its majority and was recovered.
+    pub fn former_clusters(&self) -> &[FormerCluster] {
+        &self.former_clusters
+    }
+
     /// The last applied entry.
     pub fn applied(&self) -> LogIndex {
         self.applied
@@ -170,6 +187,17 @@ impl Adjudicator {
     /// Every node and what it is.
     pub fn nodes(&self) -> &BTreeMap<NodeId, NodeEntry> {
         self.nodes.entries()
+    }
+
+    /// The nodes that are to give up their shard replicas.
+    pub fn draining(&self) -> &BTreeSet<NodeId> {
+        self.nodes.draining()
+    }
+
+    /// The entry with which a shard was last recovered from the replicas that were left; 0 if it never was. Of commits that were
+    /// decided up to it nobody may have the writes any more.
+    pub fn recovered_at(&self, shard: ShardId) -> LogIndex {
+        self.shards.recovered().get(&shard).copied().unwrap_or_default()
     }
 
     /// Every registered replica and how it stands.

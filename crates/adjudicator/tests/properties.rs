@@ -6,7 +6,7 @@ use assize_codec::Reader;
 use assize_model::*;
 use bytes::Bytes;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SEED: u64 = 99;
 const TABLE: TableId = TableId(7);
@@ -314,6 +314,9 @@ fn samples() -> Vec<Command> {
         Command::SetNode { node: NodeId(44), entry: Some(sample_node()) },
         Command::SetNode { node: NodeId(45), entry: None },
         Command::NoteHash,
+        Command::DrainNode { node: NodeId(46), drains: true },
+        Command::Recover(Recovery { former: 47, cluster: 48, lost: vec![NodeId(49), NodeId(50)] }),
+        Command::RecoverShard { shard: ShardId(51), expected: Epoch(52), lost: vec![NodeId(53)] },
     ]
 }
 
@@ -351,7 +354,7 @@ fn entries_written_by_the_first_version_are_still_read() {
 
 #[test]
 fn an_entry_of_a_newer_program_is_not_read() {
-    let newer = Command::RaiseClusterVersion(NEWEST_CLUSTER_VERSION + 1).encode();
+    let newer = Command::RaiseClusterVersion(CLUSTER_VERSION_MAX + 1).encode();
     assert!(Command::decode(&newer.into()).is_err());
     assert!(Command::decode(&Bytes::from_static(&[2, 3, 0, 0])).is_err());
     assert!(Command::decode(&Bytes::from_static(&[1, 200])).is_err());
@@ -533,6 +536,158 @@ fn a_checkpoint_with_nodes_is_still_read() {
         (0..line.len()).step_by(2).map(|i| u8::from_str_radix(&line[i..i + 2], 16).unwrap()).collect();
     let state = Adjudicator::decode_checkpoint(Options::default(), &bytes).unwrap();
     assert_eq!(state.nodes(), &BTreeMap::from([(NodeId(2), sample_node())]));
+    assert_eq!(state.state_hash(), expected.state_hash());
+}
+
+#[test]
+fn a_node_drains_until_it_is_told_otherwise_or_is_gone_and_checkpoints_know() {
+    let mut state = sample_state();
+    let node = |n| Command::SetNode { node: NodeId(n), entry: Some(sample_node()) };
+    let drain = |n, drains| Command::DrainNode { node: NodeId(n), drains };
+    let without = state.encode_checkpoint().len();
+    assert_eq!(state.apply(LogIndex(20), &drain(2, true)).reply, Reply::NoSuchNode);
+    for (i, command) in
+        [node(2), node(3), node(4), drain(2, true), drain(3, true), drain(4, true)].iter().enumerate()
+    {
+        assert_eq!(state.apply(LogIndex(21 + i as u64), command).reply, Reply::Done);
+    }
+    // What a node says of itself when it starts again does not change what an operator has decided.
+    state.apply(LogIndex(30), &node(2));
+    state.apply(LogIndex(31), &drain(3, false));
+    state.apply(LogIndex(32), &Command::SetNode { node: NodeId(4), entry: None });
+    assert_eq!(state.draining(), &BTreeSet::from([NodeId(2)]));
+    let again = Adjudicator::decode_checkpoint(Options::default(), &state.encode_checkpoint()).unwrap();
+    assert_eq!(again.draining(), state.draining());
+    assert_eq!(again.state_hash(), state.state_hash());
+    for (i, command) in [
+        drain(2, false),
+        Command::SetNode { node: NodeId(2), entry: None },
+        Command::SetNode { node: NodeId(3), entry: None },
+    ]
+    .iter()
+    .enumerate()
+    {
+        state.apply(LogIndex(40 + i as u64), command);
+    }
+    assert_eq!(state.encode_checkpoint().len(), without, "what nobody uses is not written");
+}
+
+#[test]
+fn a_recovered_cluster_has_another_number_and_nothing_of_what_was_lost() {
+    let mut state = start(Options::default(), 4);
+    let placement = Placement::even_replicated(2, &[NodeId(1), NodeId(2), NodeId(3)]);
+    let mut replicas = placement.shards[&ShardId(1)].replicas.clone();
+    replicas.retain(|_, node| *node != NodeId(1));
+    let change = PlacementChange {
+        expected: state.placement().epoch,
+        shards: vec![
+            (ShardId(1), Some(placement.shards[&ShardId(1)].replicas.clone())),
+            (ShardId(2), Some(replicas.clone())),
+        ],
+        ..PlacementChange::default()
+    };
+    state.apply(LogIndex(10), &Command::ChangePlacement(change));
+    for n in 1..=3 {
+        state.apply(LogIndex(10 + n), &Command::SetNode { node: NodeId(n), entry: Some(sample_node()) });
+    }
+    state.apply(LogIndex(14), &Command::DrainNode { node: NodeId(2), drains: true });
+    let former = state.identity().unwrap().cluster;
+    let lost = vec![NodeId(2), NodeId(3)];
+    let other = Recovery { former: former ^ 1, cluster: 99, lost: lost.clone() };
+    let before = state.encode_checkpoint();
+    let mut untouched = state.clone();
+    untouched.apply(LogIndex(15), &Command::Recover(other));
+    assert_eq!(untouched.identity(), state.identity(), "that is another cluster's");
+    assert_eq!(untouched.placement(), state.placement());
+
+    let epoch = state.placement().epoch;
+    let applied = state.apply(LogIndex(15), &Command::Recover(Recovery { former, cluster: 99, lost }));
+    assert_eq!(state.identity().unwrap().cluster, 99);
+    assert_eq!(state.identity().unwrap().hash_seed, untouched.identity().unwrap().hash_seed);
+    assert_eq!(state.former_clusters(), [FormerCluster { cluster: former, until: LogIndex(15) }]);
+    assert_eq!(state.nodes().keys().copied().collect::<Vec<_>>(), [NodeId(1)]);
+    assert!(state.draining().is_empty());
+    assert!(state.cluster_version() >= 2);
+    assert_eq!(state.placement().epoch, Epoch(epoch.0 + 1));
+    let left = &state.placement().shards[&ShardId(1)].replicas;
+    assert_eq!(left.values().copied().collect::<Vec<_>>(), [NodeId(1)]);
+    let gone = &state.placement().shards[&ShardId(2)].replicas;
+    assert_eq!(gone, &replicas, "a shard of which nothing is left is not pretended to be there");
+    assert!(state.replicas().keys().filter(|(shard, _)| *shard == ShardId(1)).count() == 1);
+    let told = applied.stream_entries();
+    assert!(told.iter().any(|(shard, entry)| *shard == ShardId(1) && entry.epoch.is_some()), "{told:?}");
+    let again = Adjudicator::decode_checkpoint(Options::default(), &state.encode_checkpoint()).unwrap();
+    assert_eq!(again.state_hash(), state.state_hash());
+    assert_eq!(again.former_clusters(), state.former_clusters());
+    assert_eq!((state.recovered_at(ShardId(1)), state.recovered_at(ShardId(2))), (LogIndex(15), LogIndex(0)));
+    assert_ne!(state.encode_checkpoint(), before);
+}
+
+#[test]
+fn a_shard_that_has_lost_most_of_its_replicas_is_recovered_from_the_rest() {
+    let mut state = start(Options::default(), 4);
+    let replicas = Placement::even_replicated(2, &[NodeId(1), NodeId(2), NodeId(3)]).shards[&ShardId(1)]
+        .replicas
+        .clone();
+    let change = PlacementChange {
+        expected: state.placement().epoch,
+        shards: vec![(ShardId(1), Some(replicas))],
+        ..PlacementChange::default()
+    };
+    state.apply(LogIndex(10), &Command::ChangePlacement(change));
+    let uncount = |replica| Command::Uncount { shard: ShardId(1), replica: ReplicaId(replica) };
+    state.apply(LogIndex(11), &uncount(2));
+    let refused = state.apply(LogIndex(12), &uncount(3));
+    assert!(matches!(refused.reply, Reply::PlacementRefused(PlacementRefusal::MajorityLost(..))));
+    let expected = state.placement().epoch;
+    let recover = |shard, expected, lost: &[u64]| Command::RecoverShard {
+        shard: ShardId(shard),
+        expected,
+        lost: lost.iter().copied().map(NodeId).collect(),
+    };
+    for (index, command, refusal) in [
+        (13, recover(9, expected, &[2]), PlacementRefusal::NoSuchShard(ShardId(9))),
+        (14, recover(1, expected, &[1, 2, 3]), PlacementRefusal::NoReplicas(ShardId(1))),
+        (15, recover(1, Epoch(expected.0 - 1), &[2, 3]), PlacementRefusal::EpochMoved { current: expected }),
+    ] {
+        assert_eq!(state.apply(LogIndex(index), &command).reply, Reply::PlacementRefused(refusal));
+    }
+    let done = state.apply(LogIndex(16), &recover(1, expected, &[2, 3]));
+    assert_eq!(done.reply, Reply::Placement(Epoch(expected.0 + 1)));
+    let left = &state.placement().shards[&ShardId(1)].replicas;
+    assert_eq!(left, &BTreeMap::from([(ReplicaId(1), NodeId(1))]));
+    assert_eq!((state.recovered_at(ShardId(1)), state.recovered_at(ShardId(2))), (LogIndex(16), LogIndex(0)));
+    let again = Adjudicator::decode_checkpoint(Options::default(), &state.encode_checkpoint()).unwrap();
+    assert_eq!(again.recovered_at(ShardId(1)), LogIndex(16));
+    assert_eq!(again.state_hash(), state.state_hash());
+}
+
+#[test]
+fn a_checkpoint_with_what_cluster_version_2_has_brought_is_still_read() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/checkpoint_v2_recovered.hex");
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let mut expected = sample_state();
+    let former = expected.identity().unwrap().cluster;
+    for (i, command) in [
+        Command::SetNode { node: NodeId(2), entry: Some(sample_node()) },
+        Command::SetNode { node: NodeId(3), entry: Some(sample_node()) },
+        Command::Recover(Recovery { former, cluster: 99, lost: vec![NodeId(3)] }),
+        Command::DrainNode { node: NodeId(2), drains: true },
+    ]
+    .iter()
+    .enumerate()
+    {
+        expected.apply(LogIndex(20 + i as u64), command);
+    }
+    let stored = std::fs::read_to_string(path).unwrap_or_else(|e| {
+        panic!("{path}: {e}; as it is encoded now:\n{}", hex(&expected.encode_checkpoint()))
+    });
+    let line = stored.trim_end();
+    let bytes: Vec<u8> =
+        (0..line.len()).step_by(2).map(|i| u8::from_str_radix(&line[i..i + 2], 16).unwrap()).collect();
+    let state = Adjudicator::decode_checkpoint(Options::default(), &bytes).unwrap();
+    assert_eq!(state.draining(), &BTreeSet::from([NodeId(2)]));
+    assert_eq!(state.former_clusters(), [FormerCluster { cluster: former, until: LogIndex(22) }]);
     assert_eq!(state.state_hash(), expected.state_hash());
 }
 

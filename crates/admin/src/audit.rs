@@ -84,6 +84,25 @@ impl Audit {
     }
 }
 
+/// Writes a line about what a shell does to the directory of a node that is down, without a call: `asked` before, `done` after.
+/// Waits until it is on disk.
+pub fn note_by_hand(
+    file: &Path,
+    node: u64,
+    rpc: &'static str,
+    is_done: bool,
+    text: &str,
+) -> std::io::Result<()> {
+    let (caller, role) = ("shell".to_owned(), "admin".to_owned());
+    let (request_id, request) = (String::new(), serde_json::Value::Null);
+    let mutation = Mutation { node, caller, role, address: None, rpc, request_id, request };
+    let at = prost_types::Timestamp::from(SystemTime::now()).to_string();
+    let outcome = if is_done { Outcome::Done } else { Outcome::Asked };
+    let mut line = serde_json::to_vec(&Line { at, mutation: &mutation, outcome, text })?;
+    line.push(b'\n');
+    append(file, &line)
+}
+
 fn append(path: &Path, line: &[u8]) -> std::io::Result<()> {
     let is_new = !path.exists();
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;

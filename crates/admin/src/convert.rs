@@ -51,6 +51,8 @@ impl From<MemberInfo> for pb::Member {
             disk_free_bytes: member.disk_free_bytes,
             trouble: member.trouble,
             is_draining: member.is_draining,
+            replicas: member.replicas,
+            cluster_version_max: member.cluster_version_max,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::pb::{self, Health, Severity};
 use assize_model::Slot;
-use assize_ports::{JobInfo, MemberInfo, MemberRole, Members, ReplicaInfo, ShardInfo};
+use assize_ports::{JobInfo, MemberInfo, MemberRole, Members, ROOM_MIN_BYTES, ReplicaInfo, ShardInfo};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
@@ -25,6 +25,7 @@ pub fn diagnose(
             findings.group(members);
             findings.hashes(members);
             findings.versions(members);
+            findings.cluster_version(members);
             let longest = longest_log(members);
             members.members.iter().for_each(|member| findings.member(member, longest));
         }
@@ -44,6 +45,10 @@ pub fn diagnose(
             format!("this node does not know the shards: {error}"),
             "see the findings about the adjudicator's group; ask another node with --admin",
         ),
+    }
+    if let (Ok(members), Ok(shards)) = (members, shards) {
+        let draining = members.members.iter().filter(|member| member.is_draining);
+        draining.for_each(|member| findings.draining(member, members, shards));
     }
     jobs.iter().for_each(|job| findings.job(job));
     findings.into_response(members, shards)
@@ -90,6 +95,17 @@ fn majority(of: usize) -> usize {
 
 fn longest_log(members: &Members) -> u64 {
     group(members).iter().filter(|m| m.is_reachable).map(|m| m.log_index).max().unwrap_or(0)
+}
+
+/// Whether a node could be given a replica of a shard.
+fn may_take(member: &MemberInfo, shard: &ShardInfo) -> bool {
+    let has_room =
+        member.disk_free_bytes == 0 || member.disk_free_bytes >= shard.bytes.saturating_add(ROOM_MIN_BYTES);
+    member.is_reachable
+        && !member.is_draining
+        && has_room
+        && member.roles.iter().any(|role| role == "shard")
+        && shard.replicas.iter().all(|replica| replica.node != member.node)
 }
 
 fn numbers<'a>(nodes: impl IntoIterator<Item = &'a u64>) -> String {
@@ -144,7 +160,7 @@ impl Findings {
                     voters.len()
                 ),
                 format!(
-                    "start {}; if they are lost for good, follow \"quorum loss\" in docs/operations.md",
+                    "start {}; if they are lost for good, follow \"Quorum is lost\" in docs/operations.md",
                     numbers(&silent)
                 ),
             );
@@ -246,11 +262,59 @@ impl Findings {
                 "it catches up by itself; if the number grows, its disk or network is too slow",
             );
         }
-        if member.is_draining {
+    }
+
+    /// What is left on a node that is to be emptied, and whether it can go anywhere.
+    fn draining(&mut self, member: &MemberInfo, members: &Members, shards: &[ShardInfo]) {
+        let (node, subject) = (member.node, format!("node {}", member.node));
+        let undrain = format!("assize members undrain {node}");
+        let left: Vec<&ShardInfo> =
+            shards.iter().filter(|shard| shard.replicas.iter().any(|r| r.node == node)).collect();
+        if left.is_empty() {
             self.note(
                 subject,
-                "is draining: it takes no more connections".to_owned(),
-                "restart it when it is to take some again",
+                "is drained: it holds no replicas and takes no connections".to_owned(),
+                format!("stop it and take it out: assize members remove {node}; or keep it: {undrain}"),
+            );
+            return;
+        }
+        let what =
+            format!("is draining: {} of {} shards still have a replica on it", left.len(), shards.len());
+        let stuck: Vec<&ShardInfo> = left
+            .iter()
+            .copied()
+            .filter(|shard| !members.members.iter().any(|m| may_take(m, shard)))
+            .collect();
+        let Some(first) = stuck.first() else {
+            return self.note(subject, what, format!("they move one by one; to call it off: {undrain}"));
+        };
+        self.warning(
+            subject,
+            format!(
+                "{what}, and {} of them can go nowhere: no other node that is up, has room for shard {} and is not draining \
+                 is without a replica of it",
+                stuck.len(),
+                first.shard
+            ),
+            format!("add a node, or free disk space on one; or call it off: {undrain}"),
+        );
+    }
+
+    /// Who keeps the cluster at an older version than others understand.
+    fn cluster_version(&mut self, members: &Members) {
+        let current = members.cluster_version;
+        let is_newer = |m: &&MemberInfo| m.cluster_version_max > current;
+        let newer: Vec<u64> = members.members.iter().filter(is_newer).map(|m| m.node).collect();
+        let older: Vec<u64> = members.members.iter().filter(|m| !is_newer(m)).map(|m| m.node).collect();
+        if current > 0 && !newer.is_empty() && !older.is_empty() {
+            self.note(
+                "cluster",
+                format!(
+                    "the cluster stays at version {current} because of {}: {} could do more",
+                    numbers(&older),
+                    numbers(&newer)
+                ),
+                "start the newer release on the rest; what is gone for good has to be removed: assize members remove",
             );
         }
     }
@@ -285,7 +349,11 @@ impl Findings {
             self.critical(
                 subject.clone(),
                 format!("{answering} of {} replicas answer, {needed} are needed to prepare", counting.len()),
-                format!("start {}: small commits and reads go on meanwhile", numbers(&silent)),
+                format!(
+                    "start {}: small commits and reads go on meanwhile; if they are lost for good: assize shards recover {}",
+                    numbers(&silent),
+                    shard.shard
+                ),
             );
         } else if !silent.is_empty() {
             self.warning(
@@ -358,7 +426,9 @@ fn everything(members: &Result<Members, String>, shards: &Result<Vec<ShardInfo>,
     let shards = shards.as_ref().map_or(0, Vec::len);
     let leader = members.as_ref().ok().and_then(|m| m.leader).unwrap_or(0);
     let noun = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-    format!("{}, {}, node {leader} leads", noun(nodes, "node"), noun(shards, "shard"))
+    let version = members.as_ref().map_or(0, |m| m.cluster_version);
+    let (nodes, shards) = (noun(nodes, "node"), noun(shards, "shard"));
+    format!("{nodes}, {shards}, node {leader} leads, cluster version {version}")
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ mod serve;
 mod services;
 mod watch;
 
+pub use audit::note_by_hand;
 pub use auth::{Caller, Role};
 pub use client::{Client, ClientError, ClientOptions, ErrorKind};
 pub use diagnose::diagnose;

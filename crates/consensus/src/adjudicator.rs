@@ -43,6 +43,9 @@ pub enum OpenError {
     /// Another process has the directory.
     #[error("{0}")]
     InUse(String),
+    /// The cluster has gone beyond what this program understands.
+    #[error("{0}")]
+    TooOld(String),
     /// The files cannot be read, are damaged, or the disk is full.
     #[error("cannot open the adjudicator: {0}")]
     Failed(#[from] io::Error),
@@ -128,7 +131,11 @@ impl Adjudicator {
             let others = founders.iter().filter(|(node, _)| **node != options.node);
             others.for_each(|(node, address)| contacts.introduce(*node, address));
         }
-        let node = Arc::new(Node::open(fs.clone(), &options, contacts).await?);
+        let opened = Node::open(fs.clone(), &options, contacts).await;
+        let node = Arc::new(opened.map_err(|error| match error.kind() {
+            io::ErrorKind::Unsupported => OpenError::TooOld(error.to_string()),
+            _ => OpenError::Failed(error),
+        })?);
         let shared = Shared::new(options, fs, &node);
         let mut tasks = vec![
             tokio::spawn(watch_leadership(node.clone(), shared.clone())),
@@ -249,6 +256,12 @@ impl Adjudicator {
         self.inner.node.read().core.identity()
     }
 
+    /// The number of the cluster that this node belongs to, which its directory may know before its log says so. `None`
+    /// before the cluster begins.
+    pub fn cluster(&self) -> Option<u128> {
+        self.inner.node.belongs_to().map(|belonging| belonging.cluster)
+    }
+
     /// Proposes any entry, on the leader, and waits until it is applied here.
     pub async fn propose(&self, command: Command) -> Result<Reply, AdjudicatorError> {
         self.call(command).await
@@ -288,6 +301,11 @@ impl Adjudicator {
         match command {
             // A frontend that cannot write still wants to read, and to know what became of its transactions.
             Command::GrantFrontend { .. } | Command::Resolve(_) => self.inner.shared.room_for_little()?,
+            // What frees a log that waits for replicas must not wait for that log.
+            Command::Uncount { .. }
+            | Command::ChangePlacement(_)
+            | Command::DrainNode { .. }
+            | Command::RecoverShard { .. } => self.inner.shared.room_for_little()?,
             _ => self.inner.shared.room()?,
         }
         let events = self.inner.shared.leading().await?;
@@ -772,7 +790,11 @@ impl DecisionSource for Adjudicator {
             durable: state.durable.index,
             counts: state.counts,
         });
-        let standings = ShardStandings { as_of: state.core.applied(), replicas: replicas.collect() };
+        let standings = ShardStandings {
+            as_of: state.core.applied(),
+            replicas: replicas.collect(),
+            recovered_at: state.core.recovered_at(shard),
+        };
         Box::pin(std::future::ready(Ok(standings)))
     }
 

@@ -3,7 +3,7 @@
 use crate::fs::{Crash, Memory};
 use crate::memory_peers::MemoryNetwork;
 use crate::raft::wire::{Hello, Offer};
-use crate::{Adjudicator, Agreement, Founding, MembershipError, Options, wal};
+use crate::{Adjudicator, Agreement, Founding, MembershipError, OpenError, Options, recover, wal};
 use assize_model::*;
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Decided, DecisionSource, Footprints, FrameDecisions, NodeRecord,
@@ -33,6 +33,20 @@ fn address(node: NodeId) -> String {
     format!("{node}.test:7407")
 }
 
+/// How the log knows a node of a release that understands this version.
+fn record(node: NodeId, cluster_version: u32) -> NodeRecord {
+    NodeRecord {
+        node,
+        peer_address: address(node),
+        admin_address: String::new(),
+        mysql_address: String::new(),
+        roles: vec!["adjudicator".into()],
+        zone: String::new(),
+        version: format!("0.{cluster_version}.0"),
+        cluster_version,
+    }
+}
+
 fn options(node: NodeId, founding: Founding) -> Options {
     Options {
         window_log2: 10,
@@ -58,11 +72,31 @@ impl Group {
     }
 
     async fn start(&mut self, id: NodeId, founding: Founding) {
+        self.start_with(options(id, founding)).await.unwrap();
+    }
+
+    async fn start_with(&mut self, options: Options) -> Result<(), OpenError> {
+        let id = options.node;
         let disk = self.disks.entry(id).or_default().clone();
         let peers = Some(self.net.peers(id));
-        let node = Adjudicator::open_on(Arc::new(disk), options(id, founding), peers).await.unwrap();
+        let node = Adjudicator::open_on(Arc::new(disk), options, peers).await?;
         self.net.serve(id, Service::Raft, Some(node.raft_service()));
         self.nodes.insert(id, node);
+        Ok(())
+    }
+
+    /// Starts a node as an older release, or a newer one.
+    async fn start_release(&mut self, id: NodeId, cluster_version_max: u32) -> Result<(), OpenError> {
+        let founding = Founding::Together(self.founders.clone());
+        self.start_with(Options { cluster_version_max, ..options(id, founding) }).await
+    }
+
+    /// Has the log know what a node understands, as each node does when it starts.
+    async fn enter(&self, id: NodeId, cluster_version: u32) {
+        eventually("the log knows the node", async || {
+            self.node(id).enter(record(id, cluster_version)).await.ok()
+        })
+        .await;
     }
 
     /// Starts a node again on the disk that it left.
@@ -765,4 +799,264 @@ async fn every_node_learns_who_the_nodes_are() {
     for id in ALL {
         assert_eq!(group.node(id).known_nodes(), std::slice::from_ref(&record));
     }
+}
+
+/// How often the log of a node raises the cluster version.
+fn raises_in_log(node: &Adjudicator) -> usize {
+    let wal = node.inner.node.wal();
+    let entries = wal.read(wal.first_index()..wal.next_index(), usize::MAX).unwrap();
+    let raise = assize_adjudicator::Command::RaiseClusterVersion(NEWEST).encode();
+    entries.iter().filter(|entry| entry.ends_with(&raise)).count()
+}
+
+/// What this program understands; its predecessor understood one less.
+const NEWEST: u32 = assize_adjudicator::CLUSTER_VERSION_MAX;
+const OLDER: u32 = NEWEST - 1;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cluster_version_rises_once_when_the_last_node_understands_it() {
+    let founders = ALL.map(|node| (node, address(node))).into();
+    let mut group =
+        Group { net: MemoryNetwork::default(), founders, disks: BTreeMap::new(), nodes: BTreeMap::new() };
+    for node in ALL {
+        group.start_release(node, OLDER).await.unwrap();
+    }
+    let mut frontend = Frontend::register(&group).await;
+    for node in ALL {
+        group.enter(node, OLDER).await;
+    }
+    // One after the other gets the newer release; while one has not, the version stays.
+    for (i, node) in ALL.into_iter().enumerate() {
+        for other in ALL {
+            assert_eq!(group.node(other).cluster_version(), OLDER, "before {node} is upgraded");
+        }
+        let leader = group.leader().await;
+        if leader != node {
+            let refused = group.node(leader).drain_node(node, true).await.unwrap_err();
+            assert!(refused.to_string().contains("finish the upgrade first"), "{refused}");
+        }
+        group.kill(node).await;
+        group.start_release(node, NEWEST).await.unwrap();
+        group.leader().await;
+        group.enter(node, NEWEST).await;
+        frontend.commit(&group, &format!("k{i}")).await;
+    }
+    let raised = async || ALL.iter().all(|id| group.node(*id).cluster_version() == NEWEST).then_some(());
+    eventually("every node is at the newer version", raised).await;
+    // A few rounds of housekeeping, and another leader, raise it no more.
+    let leader = group.leader().await;
+    group.node(leader).transfer_leadership(None).await.unwrap();
+    group.leader().await;
+    frontend.commit(&group, "after").await;
+    tokio::time::sleep(3 * crate::housekeeping::HOUSEKEEPING).await;
+    group.agree(&ALL).await;
+    let leader = group.leader().await;
+    assert_eq!(raises_in_log(group.node(leader)), 1);
+
+    // Now a node can be told to drain; and an older release is refused, wherever it comes from.
+    group.node(leader).drain_node(NodeId(2), true).await.unwrap();
+    assert_eq!(group.node(leader).draining(), BTreeSet::from([NodeId(2)]));
+    let unknown = group.node(leader).drain_node(NodeId(9), true).await.unwrap_err();
+    assert_eq!(unknown, MembershipError::Unknown(NodeId(9)));
+    let refused = group.node(leader).set_node(record(NodeId(4), OLDER)).await.unwrap_err();
+    assert!(refused.to_string().contains("start a newer release"), "{refused}");
+    let victim = ALL.into_iter().find(|id| *id != leader).unwrap();
+    group.agree(&ALL).await;
+    group.kill(victim).await;
+    match group.start_release(victim, OLDER).await {
+        Err(OpenError::TooOld(why)) => assert!(why.contains("start a newer release"), "{why}"),
+        // Its disk does not say yet that the entry is committed; it hears so from the others.
+        Ok(()) => {
+            let why = group.node(victim).failed().await;
+            assert!(why.contains("start a newer release"), "{why}");
+            group.kill(victim).await;
+        }
+        Err(other) => panic!("{other}"),
+    }
+    group.start_release(victim, NEWEST).await.unwrap();
+    frontend.commit(&group, "at last").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_has_said_nothing_holds_the_cluster_version_back() {
+    let group = Group::found().await;
+    for node in [NodeId(1), NodeId(2)] {
+        group.enter(node, NEWEST).await;
+    }
+    // The leader knows of itself what it understands; of the third node it does not know.
+    let leader = group.leader().await;
+    if leader == NodeId(3) {
+        group.node(leader).transfer_leadership(Some(NodeId(1))).await.unwrap();
+        group.leader().await;
+    }
+    tokio::time::sleep(3 * crate::housekeeping::HOUSEKEEPING).await;
+    assert!(ALL.iter().all(|id| group.node(*id).cluster_version() == 1));
+    group.enter(NodeId(3), NEWEST).await;
+    eventually("the version has risen", async || {
+        ALL.iter().all(|id| group.node(*id).cluster_version() == NEWEST).then_some(())
+    })
+    .await;
+}
+
+/// Waits until all of these know what cluster version they are at.
+async fn all_entered(group: &Group) {
+    for node in ALL {
+        group.enter(node, NEWEST).await;
+    }
+    eventually("the version has risen", async || {
+        ALL.iter().all(|id| group.node(*id).cluster_version() == NEWEST).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_voter_that_is_left_becomes_the_cluster_and_those_of_before_stay_out() {
+    let mut group = Group::found().await;
+    all_entered(&group).await;
+    let mut frontend = Frontend::register(&group).await;
+    let mut acknowledged = Vec::new();
+    for key in ["a", "b", "c", "d"] {
+        acknowledged.push(frontend.commit(&group, key).await);
+    }
+    group.agree(&ALL).await;
+    let former = group.node(NodeId(1)).identity().unwrap().cluster;
+    eventually("the directories say which cluster they belong to", async || {
+        ALL.iter().all(|id| group.node(*id).inner.node.belonging.lock().unwrap().is_some()).then_some(())
+    })
+    .await;
+    for node in ALL {
+        group.kill(node).await;
+    }
+    let disk =
+        |group: &Group, id: NodeId| -> Arc<dyn crate::fs::FileSystem> { Arc::new(group.disks[&id].clone()) };
+
+    // What makes no sense is refused, and changes nothing.
+    let nobody = BTreeSet::new();
+    let survivor = NodeId(2);
+    for (node, keep, why) in [
+        (NodeId(7), vec![], "does not vote"),
+        (survivor, vec![NodeId(8)], "takes no part"),
+        (survivor, vec![NodeId(1)], "that is a majority"),
+    ] {
+        let keep = keep.into_iter().collect();
+        let refused = recover::recover_on(disk(&group, survivor), node, &keep).unwrap_err();
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
+
+    let recovered = recover::recover_on(disk(&group, survivor), survivor, &nobody).unwrap();
+    assert_eq!(recovered.lost, BTreeSet::from([NodeId(1), NodeId(3)]));
+    assert_ne!(recovered.cluster, former);
+    group.net.forget_cluster(survivor);
+    group.restart(survivor).await;
+    assert_eq!(group.leader().await, survivor);
+    let node = group.node(survivor);
+    assert_eq!(node.cluster(), Some(recovered.cluster));
+    assert_eq!(node.identity().unwrap().cluster, recovered.cluster);
+    assert_eq!(node.status().voters, BTreeSet::from([survivor]));
+    assert!(node.known_nodes().iter().all(|record| record.node == survivor));
+    assert_eq!(node.standings(ShardId(1)).await.unwrap().recovered_at, LogIndex(0), "it lost no replica");
+    for (footprint, commit_ts) in &acknowledged {
+        let again = node.commit(footprint.clone()).await.unwrap();
+        assert_eq!(again, Decision::Commit { commit_ts: *commit_ts });
+    }
+    acknowledged.push(frontend.commit(&group, "e").await);
+
+    // The lost come back after all, both of them, and are the former cluster among themselves. They do not reach this one.
+    let term = group.node(survivor).status().term;
+    for lost in [NodeId(1), NodeId(3)] {
+        group.net.forget_cluster(lost);
+        group.restart(lost).await;
+        assert_eq!(group.node(lost).cluster(), Some(former));
+    }
+    let leads = group.leader_among(&[NodeId(1), NodeId(3)]).await;
+    assert_ne!(leads, survivor);
+    group.node(leads).propose(assize_adjudicator::Command::NoteHash).await.unwrap();
+    let status = group.node(survivor).status();
+    assert_eq!((status.term, status.leader), (term, Some(survivor)), "nobody has deposed it");
+    for lost in [NodeId(1), NodeId(3)] {
+        group.kill(lost).await;
+        group.disks.insert(lost, Memory::default());
+        group.net.forget_cluster(lost);
+    }
+
+    // With empty disks the same numbers are new nodes.
+    let founders = group.founders.clone();
+    for new in [NodeId(1), NodeId(3)] {
+        group.start(new, Founding::Together(founders.clone())).await;
+        eventually("the survivor has added the new node", async || {
+            let voter = group.node(survivor).add_voter(new, address(new), PATIENCE).await;
+            voter.ok()
+        })
+        .await;
+    }
+    frontend.commit(&group, "f").await;
+    group.agree(&ALL).await;
+    let compared = group.node(group.leader().await).verify_replicas().await.unwrap();
+    assert_eq!(compared.agreement(), Agreement::Equal);
+    let clusters: BTreeSet<_> = ALL.map(|id| group.node(id).identity().unwrap().cluster).into();
+    assert_eq!(clusters, BTreeSet::from([recovered.cluster]));
+    // And after another loss of power everybody knows where he belongs.
+    for node in ALL {
+        group.kill(node).await;
+        group.net.forget_cluster(node);
+    }
+    for node in ALL {
+        group.restart(node).await;
+    }
+    frontend.commit(&group, "g").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_kept_follows_the_recovered_one_and_the_longer_log_is_the_one_to_recover() {
+    let mut group = Group::found().await;
+    all_entered(&group).await;
+    let mut frontend = Frontend::register(&group).await;
+    frontend.commit(&group, "a").await;
+    // A learner follows, and falls behind.
+    group.start(NodeId(4), Founding::Join).await;
+    eventually("node 4 follows", async || {
+        let leader = group.leader_among(&ALL).await;
+        group.node(leader).add_learner(NodeId(4), address(NodeId(4))).await.ok()
+    })
+    .await;
+    let four = [NodeId(1), NodeId(2), NodeId(3), NodeId(4)];
+    group.agree(&four).await;
+    eventually("node 4 says which cluster it belongs to", async || {
+        group.node(NodeId(4)).inner.node.belonging.lock().unwrap().map(|_| ())
+    })
+    .await;
+    group.kill(NodeId(4)).await;
+    frontend.commit(&group, "b").await;
+    group.agree(&ALL).await;
+    for node in ALL {
+        group.kill(node).await;
+    }
+    let disk =
+        |group: &Group, id: NodeId| -> Arc<dyn crate::fs::FileSystem> { Arc::new(group.disks[&id].clone()) };
+    let refused = recover::recover_on(disk(&group, NodeId(4)), NodeId(4), &BTreeSet::new()).unwrap_err();
+    assert!(refused.to_string().contains("recover a voter"), "{refused}");
+    let keep = BTreeSet::from([NodeId(4)]);
+    let recovered = recover::recover_on(disk(&group, NodeId(1)), NodeId(1), &keep).unwrap();
+    assert_eq!(recovered.lost, BTreeSet::from([NodeId(2), NodeId(3)]));
+    let printed = recovered.adoption.to_string();
+    let adoption: recover::Adoption = printed.parse().unwrap();
+    assert_eq!(adoption, recovered.adoption);
+    assert!("nonsense".parse::<recover::Adoption>().is_err());
+    recover::adopt_on(disk(&group, NodeId(4)), NodeId(4), adoption).unwrap();
+    group.disks.insert(NodeId(9), Memory::default());
+    let refused = recover::adopt_on(disk(&group, NodeId(9)), NodeId(9), adoption).err();
+    group.disks.remove(&NodeId(9));
+    assert!(refused.is_some(), "an empty disk cannot be adopted");
+    for node in four {
+        group.net.forget_cluster(node);
+    }
+    group.restart(NodeId(1)).await;
+    group.start(NodeId(4), Founding::Join).await;
+    assert_eq!(group.node(NodeId(4)).cluster(), Some(recovered.cluster), "before its log says so");
+    frontend.commit(&group, "c").await;
+    group.agree(&[NodeId(1), NodeId(4)]).await;
+    group.node(NodeId(1)).promote(NodeId(4)).await.unwrap();
+    let status = group.node(NodeId(1)).status();
+    assert_eq!(status.voters, BTreeSet::from([NodeId(1), NodeId(4)]));
+    assert_eq!(group.node(NodeId(4)).identity().unwrap().cluster, recovered.cluster);
 }

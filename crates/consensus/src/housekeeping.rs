@@ -2,15 +2,18 @@
 //! log behind them, tells the transport where nodes listen, and compares its state with the others'.
 
 use crate::hashes::{Agreement, Comparison};
+use crate::leader::Event;
 use crate::node::{Node, Shared};
 use crate::raft::wire::Request;
-use assize_adjudicator::Command;
 use assize_adjudicator::command::DurableReport;
+use assize_adjudicator::{Command, Reply};
 use assize_model::{LogIndex, NodeId};
 use assize_ports::AdjudicatorError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 /// How often the housekeeping is done.
 pub const HOUSEKEEPING: Duration = Duration::from_millis(500);
@@ -32,13 +35,23 @@ pub struct Keeper {
     checkpointed: LogIndex,
     /// The base when it was last looked at.
     base: Option<u64>,
+    /// What comes of raising the cluster version, while it is on its way.
+    raising: Option<oneshot::Receiver<Result<Reply, AdjudicatorError>>>,
 }
 
 impl Keeper {
     /// A keeper for this node.
     pub fn new(node: Arc<Node>, shared: Arc<Shared>) -> Keeper {
         let (checkpointed, base) = (node.read().core.applied(), node.files.base_index());
-        Keeper { node, shared, checkpointed_bytes: 0, checkpoint_asked: Instant::now(), checkpointed, base }
+        Keeper {
+            node,
+            shared,
+            checkpointed_bytes: 0,
+            checkpoint_asked: Instant::now(),
+            checkpointed,
+            base,
+            raising: None,
+        }
     }
 
     /// Runs until the node shuts down or fails.
@@ -75,9 +88,30 @@ impl Keeper {
         };
         self.shared.note_retained(bytes_applied.saturating_sub(self.node.base_bytes()));
         self.ask_for_checkpoint(bytes_applied, applied).await;
+        self.note_cluster().await.map_err(|error| format!("cannot write down the cluster: {error}"))?;
         tell_addresses(&self.node);
         self.pass_on_durable();
         self.compare_states();
+        self.raise_cluster_version();
+        Ok(())
+    }
+
+    /// Has the directory say which cluster it belongs to, once that is known or has changed.
+    async fn note_cluster(&self) -> io::Result<()> {
+        let now = self.node.belongs_to();
+        let said = *self.node.belonging.lock().expect("no panic happens under this lock");
+        let Some(belonging) = now.filter(|_| now != said) else { return Ok(()) };
+        let fs = self.shared.fs().clone();
+        let written = tokio::task::spawn_blocking(move || belonging.write(&*fs)).await;
+        match written.map_err(io::Error::other)? {
+            // It is written when there is room again.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(()),
+            written => written?,
+        }
+        *self.node.belonging.lock().expect("no panic happens under this lock") = Some(belonging);
+        if let Some(peers) = self.node.contacts.peers() {
+            peers.belong(belonging.cluster);
+        }
         Ok(())
     }
 
@@ -134,6 +168,33 @@ impl Keeper {
         });
     }
 
+    /// On the leader: raises the cluster version once every node understands a higher one.
+    fn raise_cluster_version(&mut self) {
+        if let Some(raising) = &mut self.raising {
+            match raising.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => return,
+                Ok(Ok(Reply::ClusterVersion(version))) => {
+                    tracing::info!(version, "every node understands it: the cluster version is raised");
+                }
+                // Tried again, by whoever leads then.
+                Ok(_) | Err(oneshot::error::TryRecvError::Closed) => {}
+            }
+            self.raising = None;
+        }
+        let Some(events) = self.shared.leading.borrow().clone() else { return };
+        let (current, understood) = (self.node.read().core.cluster_version(), understood_by_all(&self.node));
+        let Some(version) = understood.map(|version| version.min(self.shared.options.cluster_version_max))
+        else {
+            return;
+        };
+        if version > current {
+            let (reply, raising) = oneshot::channel();
+            if events.try_send(Event::Propose(Command::RaiseClusterVersion(version), reply)).is_ok() {
+                self.raising = Some(raising);
+            }
+        }
+    }
+
     /// Hashes a state whose hash was asked for, and compares it with the others', beside everything else.
     fn compare_states(&self) {
         let Some((index, core)) = self.node.read().take_to_hash() else { return };
@@ -162,6 +223,18 @@ fn note_comparison(shared: &Shared, comparison: &Comparison) {
     if agreement == Agreement::ThisDiffers {
         shared.fail(&why);
     }
+}
+
+/// The highest cluster version that all other nodes understand: those that take part in the group, and all that the log knows.
+/// `None` while one of them has not said so.
+fn understood_by_all(node: &Node) -> Option<u32> {
+    let state = node.read();
+    let nodes = state.core.nodes();
+    let mut all: BTreeSet<NodeId> = node.contacts.members().into_keys().collect();
+    all.extend(nodes.keys());
+    all.remove(&node.id);
+    let versions = all.iter().map(|other| nodes.get(other).map(|entry| entry.cluster_version));
+    versions.collect::<Option<Vec<u32>>>().map(|versions| versions.into_iter().min().unwrap_or(u32::MAX))
 }
 
 /// Tells the transport where members and other nodes listen: the log's own word before Raft's.

@@ -27,12 +27,14 @@
 //! RocksDB. No sockets: bytes travel over [`assize_ports::Peers`].
 //!
 //! Where to read next: [`Adjudicator::open`], `terms.rs` (the lead), `leader.rs` (batching), `begins.rs` (reads that
-//! are not old), `founding.rs` and `membership.rs` (who belongs to the group), `raft/machine.rs` (checkpoints),
+//! are not old), `founding.rs` and `membership.rs` (who belongs to the group), `recover.rs` (a group that has lost its
+//! majority for good), `raft/machine.rs` (checkpoints),
 //! [`wal`] (the log).
 #![allow(clippy::disallowed_methods)] // This floor has clocks and threads.
 
 mod adjudicator;
 mod begins;
+mod belonging;
 mod contacts;
 mod founding;
 pub mod fs;
@@ -50,6 +52,7 @@ mod options;
 mod outstanding;
 mod placement;
 mod raft;
+pub mod recover;
 mod service;
 mod state;
 mod streams;

@@ -9,7 +9,8 @@ use crate::hashes::Comparison;
 use crate::housekeeping::tell_addresses;
 use crate::raft::Types;
 use crate::raft::wire::Request;
-use assize_adjudicator::{Command, NodeEntry, Reply};
+use crate::state::too_old;
+use assize_adjudicator::{Command, DRAINS_SINCE, NodeEntry, Reply};
 use assize_model::{LogIndex, NodeId, Placement};
 use assize_ports::{AdjudicatorError, NodeRecord};
 use openraft::async_runtime::WatchReceiver;
@@ -215,9 +216,15 @@ impl Adjudicator {
         self.set_entry(node, None).await
     }
 
-    /// Says in the log what a node is and where it is reached; on the leader. Harmless when the log says so already.
+    /// Says in the log what a node is and where it is reached; on the leader. Harmless when the log says so already. A node
+    /// whose release does not understand the cluster's version is refused.
     pub async fn set_node(&self, record: NodeRecord) -> Result<(), MembershipError> {
         let (node, entry) = entry_of(record);
+        let version = self.cluster_version();
+        if entry.cluster_version < version {
+            let why = too_old(version, entry.cluster_version);
+            return Err(MembershipError::Refused(format!("{node} cannot take part: {why}")));
+        }
         if self.inner.node.read().core.nodes().get(&node) == Some(&entry) {
             return Ok(());
         }
@@ -242,6 +249,31 @@ impl Adjudicator {
                 asked.map(|_| ()).map_err(|error| MembershipError::Unfinished(error.to_string()))
             }
         }
+    }
+
+    /// Says in the log whether a node is to give up its shard replicas; on the leader. Refused while some node would not
+    /// understand it.
+    pub async fn drain_node(&self, node: NodeId, drains: bool) -> Result<(), MembershipError> {
+        self.leader_status()?;
+        let version = self.cluster_version();
+        if version < DRAINS_SINCE {
+            return Err(MembershipError::Refused(format!(
+                "the cluster is at version {version}, and nodes are drained of replicas from version {DRAINS_SINCE} on: \
+                 finish the upgrade first"
+            )));
+        }
+        match self.propose(Command::DrainNode { node, drains }).await {
+            Ok(Reply::NoSuchNode) => Err(MembershipError::Unknown(node)),
+            Ok(_) => Ok(()),
+            Err(AdjudicatorError::NotLeader { leader }) => Err(MembershipError::NotLeader { leader }),
+            Err(AdjudicatorError::Stopped(why)) => Err(MembershipError::Stopped(why)),
+            Err(other) => Err(MembershipError::Unfinished(other.to_string())),
+        }
+    }
+
+    /// The nodes that are to give up their shard replicas, as this node's state has it.
+    pub fn draining(&self) -> BTreeSet<NodeId> {
+        self.inner.node.read().core.draining().clone()
     }
 
     async fn set_entry(&self, node: NodeId, entry: Option<NodeEntry>) -> Result<(), MembershipError> {

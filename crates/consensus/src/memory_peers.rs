@@ -19,6 +19,8 @@ type Services = BTreeMap<(NodeId, Service), Arc<dyn PeerService>>;
 #[derive(Clone, Default)]
 pub struct MemoryNetwork {
     services: Arc<Mutex<Services>>,
+    /// Which cluster each node has said that it belongs to.
+    clusters: Arc<Mutex<BTreeMap<NodeId, u128>>>,
     cuts: Arc<watch::Sender<BTreeSet<(NodeId, NodeId)>>>,
 }
 
@@ -48,6 +50,11 @@ impl MemoryNetwork {
         });
     }
 
+    /// A node has not said yet which cluster it belongs to, as when its process starts.
+    pub fn forget_cluster(&self, node: NodeId) {
+        self.clusters.lock().expect("no panic happens under this lock").remove(&node);
+    }
+
     /// Makes all connections possible again.
     pub fn heal(&self) {
         self.cuts.send_modify(BTreeSet::clear);
@@ -65,7 +72,15 @@ impl MemoryPeers {
     fn reach(&self, to: NodeId, service: Service) -> Result<Arc<dyn PeerService>, PeerError> {
         let is_known = self.known.lock().expect("no panic happens under this lock").contains_key(&to);
         let services = self.net.services.lock().expect("no panic happens under this lock");
+        let are_strangers = {
+            let clusters = self.net.clusters.lock().expect("no panic happens under this lock");
+            let of = |node| clusters.get(&node);
+            of(self.me).zip(of(to)).is_some_and(|(ours, theirs)| ours != theirs)
+        };
         match services.get(&(to, service)) {
+            Some(_) if are_strangers => {
+                Err(PeerError::Refused { node: to, reason: "it belongs to another cluster".into() })
+            }
             Some(there) if is_known && !self.net.cuts.borrow().contains(&pair(self.me, to)) => {
                 Ok(there.clone())
             }
@@ -128,6 +143,11 @@ impl Peers for MemoryPeers {
             });
             Ok(channel(to, to_there, from_there))
         })
+    }
+
+    fn belong(&self, cluster: u128) {
+        let mut clusters = self.net.clusters.lock().expect("no panic happens under this lock");
+        clusters.insert(self.me, cluster);
     }
 
     fn learn(&self, node: NodeId, address: Option<String>) {

@@ -1,5 +1,6 @@
 //! One node of the adjudicator's group: the log, the state machine and Raft between them.
 
+use crate::belonging::Belonging;
 use crate::contacts::Contacts;
 use crate::founding::{Admission, Founding};
 use crate::fs::FileSystem;
@@ -39,6 +40,8 @@ pub struct Node {
     pub contacts: Arc<Contacts>,
     pub admission: watch::Sender<Admission>,
     pub hashes: Hashes,
+    /// Which cluster the directory belongs to, as it says itself.
+    pub belonging: Mutex<Option<Belonging>>,
     /// A checkpoint that is on its way here.
     pub incoming: tokio::sync::Mutex<Option<Incoming>>,
     state: Arc<RwLock<State>>,
@@ -56,7 +59,17 @@ impl Node {
         contacts: Arc<Contacts>,
     ) -> io::Result<Node> {
         let streams = Streams::new();
-        let state = Arc::new(RwLock::new(State::new(streams.clone())));
+        let state = Arc::new(RwLock::new(State::new(streams.clone(), options.cluster_version_max)));
+        // Of a state that refuses its log the reason is told, not where Raft met it.
+        let refusal = |error: io::Error| {
+            let too_old = state.read().ok().and_then(|state| state.too_old.clone());
+            too_old.map_or(error, |why| io::Error::new(io::ErrorKind::Unsupported, why))
+        };
+        // Before anything is said to anybody.
+        let belonging = Belonging::read(&*fs)?;
+        if let (Some(peers), Some(belonging)) = (contacts.peers(), belonging) {
+            peers.belong(belonging.cluster);
+        }
         let (wal, files, machine) = {
             let wal_options = crate::wal::Options { reserve: options.free_min, ..options.wal.clone() };
             let state = state.clone();
@@ -67,14 +80,15 @@ impl Node {
                 Ok::<_, io::Error>((Arc::new(wal), files, machine))
             })
             .await
-            .map_err(io::Error::other)??
+            .map_err(io::Error::other)?
+            .map_err(refusal)?
         };
         let log_store = LogStore::new(wal.clone())?;
         let is_new = log_store.is_new();
         let config = raft_config(options)?;
         let network = Network(contacts.clone());
         let raft = Raft::new(options.node.0, Arc::new(config), network, log_store, machine).await;
-        let raft = raft.map_err(io::Error::other)?;
+        let raft = raft.map_err(io::Error::other).map_err(refusal)?;
         contacts.follow(raft.server_metrics());
         let is_alone = options.founding == Founding::Alone;
         let admission = if is_new && !is_alone { Admission::Unknown } else { Admission::Admitted };
@@ -86,6 +100,7 @@ impl Node {
             contacts,
             admission: watch::Sender::new(admission),
             hashes: Hashes::default(),
+            belonging: Mutex::new(belonging),
             incoming: tokio::sync::Mutex::default(),
             state,
             wal,
@@ -123,6 +138,18 @@ impl Node {
         how(&mut self.state.write().expect("a panic in apply ends the node"));
     }
 
+    /// Which cluster this node belongs to: as its directory says, or its state if that knows better.
+    pub fn belongs_to(&self) -> Option<Belonging> {
+        let said = *self.belonging.lock().expect("no panic happens under this lock");
+        let state = self.read();
+        let recoveries = state.core.former_clusters().len() as u32;
+        let known = state.core.identity().map(|identity| Belonging { cluster: identity.cluster, recoveries });
+        match (said, known) {
+            (Some(said), Some(known)) if said.recoveries >= known.recoveries => Some(said),
+            (said, known) => known.or(said),
+        }
+    }
+
     /// The log.
     pub fn wal(&self) -> &Wal {
         &self.wal
@@ -147,7 +174,9 @@ impl Node {
 
     /// An error of Raft, with the log's own word about it where there is one.
     pub fn describe(&self, fatal: &openraft::errors::Fatal<Types>) -> String {
-        self.wal.failure().map_or_else(|| fatal.to_string(), |failure| failure.to_string())
+        let too_old = || self.read().too_old.clone();
+        let failure = self.wal.failure().map(|failure| failure.to_string()).or_else(too_old);
+        failure.unwrap_or_else(|| fatal.to_string())
     }
 
     /// Makes the candidate the base once every replica that counts has persisted enough.
@@ -268,6 +297,10 @@ impl Shared {
         };
         shared.look_at_the_disk();
         Arc::new(shared)
+    }
+
+    pub fn fs(&self) -> &Arc<dyn FileSystem> {
+        &self.fs
     }
 
     pub fn locks(&self) -> MutexGuard<'_, Locks> {

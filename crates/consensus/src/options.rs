@@ -34,6 +34,9 @@ pub struct Options {
     pub compare_every: Duration,
     /// A frontend that reported once and then fell silent for this long is fenced.
     pub lease: Duration,
+    /// The highest cluster version that this node may say it understands, at most what the program does. Lower in tests that
+    /// stand for an older release.
+    pub cluster_version_max: u32,
 }
 
 impl Options {
@@ -53,6 +56,7 @@ impl Options {
             heartbeat: Duration::from_millis(100),
             compare_every: Duration::from_secs(30),
             lease: Duration::from_secs(30),
+            cluster_version_max: assize_adjudicator::CLUSTER_VERSION_MAX,
         }
     }
 

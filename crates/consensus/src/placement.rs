@@ -1,8 +1,8 @@
 //! Changes of the placement and of replicas' standing.
 
 use crate::Adjudicator;
-use assize_adjudicator::{Command, Reply};
-use assize_model::{LogIndex, PlacementChange, PlacementCommand, PlacementRefusal, ShardId};
+use assize_adjudicator::{Command, DRAINS_SINCE, Reply};
+use assize_model::{LogIndex, NodeId, PlacementChange, PlacementCommand, PlacementRefusal, ShardId};
 use assize_ports::{AdjudicatorError, BoxFuture, PlacementError, ShardAdministration};
 
 /// How often a raise is tried again because somebody else changed the placement meanwhile.
@@ -40,6 +40,17 @@ impl Adjudicator {
             }
         }
         Err(refused.expect("it was tried at least once").into())
+    }
+
+    /// Goes on with the replicas of a shard that are left, whatever majority is lost with those on these nodes; on the leader.
+    /// Commits whose writes only those had are lost for this shard.
+    pub async fn recover_shard(&self, shard: ShardId, lost: Vec<NodeId>) -> Result<LogIndex, PlacementError> {
+        if self.cluster_version() < DRAINS_SINCE {
+            let why = "shards are recovered from cluster version 2 on: finish the upgrade first";
+            return Err(AdjudicatorError::Overloaded(why.into()).into());
+        }
+        let expected = self.with_core(|core| core.placement().epoch);
+        self.settle(Command::RecoverShard { shard, expected, lost }).await
     }
 
     async fn settle(&self, command: Command) -> Result<LogIndex, PlacementError> {

@@ -5,6 +5,7 @@ use crate::leader::Event;
 use crate::node::{Node, Raft, Shared};
 use crate::raft::wire::{self, Hello, Offer, Request};
 use crate::raft::{Types, checkpoint_meta};
+use crate::state::too_old;
 use assize_adjudicator::Command;
 use assize_codec::Put;
 use assize_model::NodeId;
@@ -101,7 +102,11 @@ impl RaftService {
         let shared = self.shared.upgrade().ok_or("the adjudicator has stopped here")?;
         let events = shared.leading().await.map_err(|error| error.to_string())?;
         match command {
-            Command::SetNode { .. } => {
+            Command::SetNode { ref entry, .. } => {
+                let version = self.node()?.read().core.cluster_version();
+                if let Some(entry) = entry.as_ref().filter(|entry| entry.cluster_version < version) {
+                    return Err(too_old(version, entry.cluster_version));
+                }
                 shared.room_for_little().map_err(|error| error.to_string())?;
                 let (reply, answer) = oneshot::channel();
                 events.send(Event::Propose(command, reply)).await.map_err(|error| error.to_string())?;

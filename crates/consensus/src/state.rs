@@ -37,6 +37,10 @@ pub struct State {
     /// Recent batches. Not replicated, and no decision depends on it.
     pub explainer: Explainer,
     streams: Arc<Streams>,
+    /// The highest cluster version that this node understands.
+    cluster_version_max: u32,
+    /// Why this node cannot go on with this log: its release is too old.
+    pub too_old: Option<String>,
     /// Bytes of all commands applied by this process.
     pub bytes_applied: u64,
     /// The last checkpoints that were captured, newest first. The newest of them may never become a file.
@@ -57,14 +61,25 @@ pub struct Captured {
     pub bytes_applied: u64,
 }
 
+/// What an operator is told about a node whose release does not understand the cluster's version.
+pub fn too_old(cluster: u32, understood: u32) -> String {
+    format!(
+        "the cluster is at version {cluster}, and this node's release understands versions up to {understood}: start a \
+         newer release on it"
+    )
+}
+
 impl State {
-    /// The state before the first entry. Decisions go to `streams` as they are made.
-    pub fn new(streams: Arc<Streams>) -> Self {
+    /// The state before the first entry. Decisions go to `streams` as they are made. A log whose cluster version is above
+    /// `cluster_version_max` is refused.
+    pub fn new(streams: Arc<Streams>, cluster_version_max: u32) -> Self {
         State {
             core: Adjudicator::new(Options::default()),
             history: History::default(),
             explainer: Explainer::new(EXPLAINER_BYTES),
             streams,
+            cluster_version_max,
+            too_old: None,
             bytes_applied: 0,
             captured: Mutex::default(),
             to_hash: Mutex::default(),
@@ -73,6 +88,17 @@ impl State {
 }
 
 impl State {
+    /// Refuses a cluster version that this node does not understand: to apply entries under it would be to promise behaviour
+    /// that it does not have.
+    fn check_version(&mut self, cluster: u32) -> Result<(), String> {
+        if cluster <= self.cluster_version_max {
+            return Ok(());
+        }
+        let why = too_old(cluster, self.cluster_version_max);
+        self.too_old = Some(why.clone());
+        Err(why)
+    }
+
     /// Takes the state whose hash was asked for, if there is one.
     pub fn take_to_hash(&self) -> Option<(LogIndex, Adjudicator)> {
         self.to_hash.lock().expect("no panic happens under this lock").take()
@@ -92,6 +118,9 @@ impl Mind for State {
     fn apply(&mut self, index: u64, command: &Bytes) -> Result<Answer, String> {
         self.bytes_applied += command.len() as u64;
         let command = Command::decode(command).map_err(|error| error.to_string())?;
+        if let Command::RaiseClusterVersion(version) = command {
+            self.check_version(version)?;
+        }
         let mut applied: Applied = self.core.apply(LogIndex(index), &command);
         if matches!(command, Command::NoteHash) {
             let copy = (LogIndex(index), self.core.clone());
@@ -135,8 +164,10 @@ impl Mind for State {
             _ => History::decode(&mut history),
         };
         self.history = history.map_err(|error| error.to_string())?;
-        self.core = Adjudicator::decode_checkpoint(Options::default(), reader.rest())
+        let core = Adjudicator::decode_checkpoint(Options::default(), reader.rest())
             .map_err(|error| error.to_string())?;
+        self.check_version(core.cluster_version())?;
+        self.core = core;
         self.explainer = Explainer::new(EXPLAINER_BYTES);
         self.streams.begin_after(self.core.position().index);
         Ok(())

@@ -140,7 +140,7 @@ async fn propose(node: &Node, command: Command) -> io::Result<Answer> {
 }
 
 /// 64 bits that nobody can foresee.
-fn random() -> io::Result<u64> {
+pub fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_le_bytes(bytes))

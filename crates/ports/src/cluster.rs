@@ -4,6 +4,9 @@ use crate::BoxFuture;
 use assize_model::{NodeId, Outcome, ReplicaId, Slot, TxnId};
 use serde::{Deserialize, Serialize};
 
+/// A node is given a shard replica only if its disk has this much more free than the replica needs.
+pub const ROOM_MIN_BYTES: u64 = 512 << 20;
+
 /// An operator's request could not be answered.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum ClusterError {
@@ -71,8 +74,12 @@ pub struct MemberInfo {
     pub disk_free_bytes: u64,
     /// Why it takes no writes, or empty.
     pub trouble: String,
-    /// Whether it is draining.
+    /// Whether it is draining: it is to give up its replicas and takes no connections.
     pub is_draining: bool,
+    /// Shard replicas that the placement has on it.
+    pub replicas: u32,
+    /// The highest cluster version that its binary understands, as the log has it; 0 if it has not said so.
+    pub cluster_version_max: u32,
 }
 
 /// All nodes.
@@ -422,10 +429,22 @@ pub enum Action {
         /// It is lost for good.
         force: bool,
     },
-    /// A node gives up leadership and takes no more connections.
+    /// A node gives up leadership and its shard replicas, and takes no more connections, until it is undrained.
     Drain {
         /// Which.
         node: u64,
+    },
+    /// A node that drains, or is drained, may have replicas again and takes connections.
+    Undrain {
+        /// Which.
+        node: u64,
+    },
+    /// The part of the two above that is the leader's: the log says whether the node is to give up its shard replicas.
+    MarkDraining {
+        /// Which.
+        node: u64,
+        /// Whether it is to give them up.
+        drains: bool,
     },
     /// Compares the state of adjudicator replicas and the content of shard replicas.
     VerifyReplicas,
@@ -465,6 +484,11 @@ pub enum Action {
         shard: u32,
         /// Of which node.
         node: u64,
+    },
+    /// A shard that has lost most of its replicas for good goes on with those that are left: what only the others had is lost.
+    RecoverShard {
+        /// Which shard.
+        shard: u32,
     },
     /// Ends a connection, or its statement.
     KillSession {

@@ -94,6 +94,9 @@ pub trait Peers: Send + Sync {
 
     /// Tells where a node listens, or (`None`) that it is gone. Later words replace earlier ones.
     fn learn(&self, node: NodeId, address: Option<String>);
+
+    /// Tells which cluster this node belongs to, from the moment that it is known: nodes of others are refused.
+    fn belong(&self, cluster: u128);
 }
 
 /// Both halves of a channel.

@@ -46,6 +46,8 @@ pub struct ShardStandings {
     pub as_of: LogIndex,
     /// All of them.
     pub replicas: Vec<ReplicaStanding>,
+    /// The entry with which the shard was last recovered from the replicas that were left of it; 0 if it never was.
+    pub recovered_at: LogIndex,
 }
 
 /// Where the decision streams of all shards come from.

@@ -131,6 +131,7 @@ fn action_of(action: ClusterAction) -> Action {
         ClusterAction::Promote { node } => Action::Promote { node },
         ClusterAction::RemoveMember { node, force } => Action::RemoveMember { node, force },
         ClusterAction::Drain { node } => Action::Drain { node },
+        ClusterAction::Undrain { node } => Action::Undrain { node },
         ClusterAction::VerifyReplicas => Action::VerifyReplicas,
         ClusterAction::Split { shard, at } => Action::Split { shard, at },
         ClusterAction::Merge { from, into } => Action::Merge { from, into },

@@ -27,6 +27,10 @@ pub struct Standings {
     pub as_of: LogIndex,
     /// Everybody.
     pub replicas: BTreeMap<ReplicaId, Standing>,
+    /// The entry with which the shard was last recovered from the replicas that were left of it, because an operator has
+    /// accepted what was lost with the others; 0 if it never was. Up to here a commit whose intent no sibling has is skipped.
+    /// Otherwise that ends the replica.
+    pub recovered_at: LogIndex,
 }
 
 /// A sibling's answer when it is asked for an intent.
@@ -326,6 +330,14 @@ pub enum Effect<C> {
     },
     /// Wake the operator: replicas differ. What differs from a majority is rebuilt without further ado.
     ReportDifference(Difference),
+    /// Tell the operator: the writes of this commit are lost, as far as this shard goes, with those that had them. See
+    /// [`Standings::recovered_at`].
+    ReportLost {
+        /// Whose writes.
+        txn: TxnId,
+        /// The entry that commits them.
+        decided: LogIndex,
+    },
     /// Wake the operator. The replica does nothing more.
     Halt(Alarm),
 }

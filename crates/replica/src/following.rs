@@ -37,6 +37,8 @@ pub(crate) struct Following<E> {
     /// Entries that arrived and are not applied: the first lacks an intent.
     entries: VecDeque<Arc<StreamEntry>>,
     fetches: BTreeMap<TxnId, Fetch>,
+    /// Commits whose writes nobody has any more, and whose loss is forgiven.
+    lost: BTreeSet<TxnId>,
     /// Slots that the first entry gives to this shard and that are on their way.
     gaining: Option<Gaining<E>>,
     /// Whether entries came that could not be kept.
@@ -102,6 +104,7 @@ impl<E: Engine> Following<E> {
         Ok(Following {
             entries: VecDeque::new(),
             fetches: BTreeMap::new(),
+            lost: BTreeSet::new(),
             gaining: None,
             has_turned_away: false,
             resuming_since: Some(now),
@@ -142,7 +145,8 @@ impl<E: Engine> Following<E> {
         self.apply_entries(now, standings, options, effects)
     }
 
-    fn apply_entries(
+    /// Applies what has come, as far as everything that it needs is here.
+    pub fn apply_entries(
         &mut self,
         now: Timestamp,
         standings: &Standings,
@@ -154,6 +158,7 @@ impl<E: Engine> Following<E> {
             && self.gaining.is_none()
             && let Some(entry) = self.entries.front().cloned()
         {
+            let entry = self.without_lost(entry);
             let epoch = self.store.epoch();
             let applied = unless_full(self.store.apply(&entry))?;
             self.is_full = applied.is_none();
@@ -415,6 +420,7 @@ impl<E: Engine> Following<E> {
         // What was reported and did not arrive is reported again. An idle shard's durable position may not rise for long, and
         // the log, intents and slots that moved wait for it.
         self.reported = mine.durable;
+        let mut lost = Vec::new();
         for (txn, fetch) in &mut self.fetches {
             let Some(as_of) = fetch.confirming else {
                 continue;
@@ -424,13 +430,31 @@ impl<E: Engine> Following<E> {
                 continue;
             }
             if siblings(standings, options.replica).all(|sibling| fetch.without.contains(&sibling)) {
-                return Next::Halt(Alarm::BrokenPromise { txn: *txn, decided: fetch.decided });
+                if fetch.decided > standings.recovered_at {
+                    return Next::Halt(Alarm::BrokenPromise { txn: *txn, decided: fetch.decided });
+                }
+                lost.push((*txn, fetch.decided));
             } else {
                 fetch.confirming = None;
                 ask_siblings(fetch, standings, options, effects);
             }
         }
+        for (txn, decided) in lost {
+            self.fetches.remove(&txn);
+            self.lost.insert(txn);
+            effects.push(Effect::ReportLost { txn, decided });
+        }
         Next::Stay
+    }
+
+    /// An entry without the commits whose writes are lost.
+    fn without_lost(&self, entry: Arc<StreamEntry>) -> Arc<StreamEntry> {
+        if !entry.commits.iter().any(|commit| self.lost.contains(&commit.txn)) {
+            return entry;
+        }
+        let mut left = (*entry).clone();
+        left.commits.retain(|commit| !self.lost.contains(&commit.txn));
+        Arc::new(left)
     }
 
     pub fn answer_intent(&self, txn: TxnId, standings: &Standings) -> Result<IntentAnswer, StoreError> {

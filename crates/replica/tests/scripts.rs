@@ -122,6 +122,9 @@ fn answer(args: &mut ArgumentConsumer<'_>) -> Result<IntentAnswer> {
 
 fn standings(args: &mut ArgumentConsumer<'_>) -> Result<Standings> {
     let mut standings = Standings { as_of: LogIndex(pos(args, "as of")?.parse()?), ..Standings::default() };
+    if let Some(index) = args.take_key("recovered") {
+        standings.recovered_at = LogIndex(index.parse()?);
+    }
     while let Some((who, how)) = args.next_key() {
         let standing = match how {
             "uncounted" => Standing { durable: LogIndex(0), counts: false },
@@ -225,6 +228,7 @@ fn show(effect: &Effect<MemoryCheckpoint>) -> String {
             format!("tell {to} about {}: {answer}", show_page(page))
         }
         Effect::TellContentDiffers { to, epoch } => format!("tell {to} that it differs in {epoch}"),
+        Effect::ReportLost { txn, decided } => format!("LOST: {} decided at {decided}", id(txn)),
         Effect::ReportDifference(difference) => show_difference(difference),
         Effect::Halt(alarm) => format!("HALT: {}", alarm.to_string().replace("1.1.", "t")),
     }

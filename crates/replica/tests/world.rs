@@ -266,6 +266,7 @@ impl World {
                     let standings = Standings {
                         as_of: LogIndex(self.log.len() as u64),
                         replicas: self.standings.clone(),
+                        recovered_at: LogIndex(0),
                     };
                     self.send(me, Event::StandingsReported(standings));
                 }
@@ -297,6 +298,7 @@ impl World {
                 Effect::TellContentDiffers { to, epoch } => {
                     self.send(to, Event::ContentDiffers { epoch });
                 }
+                Effect::ReportLost { txn, .. } => panic!("the writes of {txn} are given up"),
                 Effect::ReportDifference(difference) => {
                     self.differences += 1;
                     let is_damaged = |id: &ReplicaId| self.nodes[id].is_damaged;

@@ -169,6 +169,10 @@ impl Peers for Network {
         Box::pin(self.open_by(to, service, hello, limit))
     }
 
+    fn belong(&self, cluster: u128) {
+        self.set_cluster(ClusterId(cluster));
+    }
+
     fn learn(&self, node: NodeId, address: Option<String>) {
         let mut book = self.book();
         let known = match &address {

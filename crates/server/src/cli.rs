@@ -3,6 +3,7 @@
 use crate::cert::CertCommand;
 use crate::config;
 use crate::operate::Operate;
+use crate::recover::RecoverOptions;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use figment::value::Value;
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub enum Command {
     /// Make the certificates and the join token of a cluster's nodes
     #[command(subcommand)]
     Cert(CertCommand),
+    /// Make one voter the cluster after most voters are lost for good; what they alone had is lost
+    RecoverQuorum(RecoverOptions),
     /// Show the effective configuration
     Config(ConfigOptions),
     /// For operators, through the admin API.

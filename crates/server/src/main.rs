@@ -9,6 +9,7 @@
 //!                 ├─ sql ── a small MySQL client
 //!                 ├─ bench ── built-in workloads, through a MySQL connection
 //!                 ├─ status, members, shards, top, … ── operate: the admin API from the shell
+//!                 ├─ recover-quorum ── one voter's directory becomes the cluster
 //!                 ├─ cert ── certificates of a cluster
 //!                 └─ config show
 //! ```
@@ -31,6 +32,7 @@ mod net;
 mod node;
 mod operate;
 mod operator;
+mod recover;
 mod roles;
 mod sql_shell;
 mod telemetry;
@@ -72,6 +74,8 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
             exit::CONFIG
         } else if error.is::<node::DataDirError>() {
             exit::CANT_CREATE
+        } else if let Some(error) = error.downcast_ref::<assize_consensus::recover::RecoverError>() {
+            recover::exit_code(error)
         } else if let Some(error) = error.downcast_ref::<assize_admin::ClientError>() {
             operate::exit_code(error)
         } else if error.is::<std::io::Error>() || error.is::<mysql_async::Error>() {
@@ -108,6 +112,7 @@ fn run(arguments: cli::Arguments) -> Result<ExitCode, Failure> {
         cli::Command::Sql(options) => runtime()?.block_on(sql_shell::run(options))?,
         cli::Command::Bench(options) => runtime()?.block_on(bench::run(options))?,
         cli::Command::Cert(command) => cert::run(&command)?,
+        cli::Command::RecoverQuorum(options) => recover::run(&options)?,
         cli::Command::Config(options) => cli::show_config(&options)?,
         cli::Command::Operate(command) => return runtime()?.block_on(operate::run(command)),
     }

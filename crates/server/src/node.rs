@@ -12,7 +12,7 @@ use crate::config::{self, Config, Role};
 use crate::http::{self, Check};
 use crate::net::{self, Net};
 use crate::operator::jobs::Jobs;
-use crate::operator::{Facts, Local, Operator, OperatorService, announce};
+use crate::operator::{Facts, Local, Operator, OperatorService, Survey, announce};
 use crate::roles;
 use crate::roles::frontend::Frontend;
 use crate::{Failure, metrics, telemetry};
@@ -258,7 +258,9 @@ pub async fn start(
         };
         let jobs = Jobs::new(Arc::new(mover()));
         let _ = local.jobs.set(jobs.clone());
-        let caretaker = Caretaker::new(mover(), colleagues.clone(), adjudicator.clone(), policy(config));
+        let surveyor = Arc::new(Survey(local.clone()));
+        let caretaker =
+            Caretaker::new(mover(), colleagues.clone(), adjudicator.clone(), surveyor, policy(config));
         let duty = local.clone();
         let (busy, done) = (jobs.clone(), jobs);
         tasks.spawn(caretaker.run(
@@ -290,6 +292,7 @@ pub async fn start(
             tracing::error!(%error, "the admin API has ended");
         }
     });
+    tasks.spawn(heed_draining(local.clone(), until(stopped.clone())));
     tasks.spawn(keep_gauges(local.clone(), prometheus, until(stopped)));
     Ok(Node {
         mysql: mysql_address,
@@ -508,7 +511,7 @@ fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
         checks.push(Check {
             name: "frontend",
             probe: Box::new(move || {
-                if local.draining.load(Ordering::Relaxed) {
+                if local.is_draining() {
                     return Err("draining".to_owned());
                 }
                 local
@@ -553,6 +556,10 @@ fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
         });
     }
     checks
+}
+
+async fn heed_draining(local: Arc<Local>, stopped: impl Future<Output = ()>) {
+    local.heed_draining(stopped).await;
 }
 
 async fn keep_gauges(local: Arc<Local>, prometheus: PrometheusHandle, stopped: impl Future<Output = ()>) {

@@ -9,7 +9,7 @@ use crate::colleagues::Colleagues;
 use crate::mover::{Mover, Task};
 use crate::wire::{Request, Response};
 use assize_model::{LogIndex, NodeId, Placement, ReplicaId, ShardId, ShardPlacement};
-use assize_ports::{AdjudicatorClient, ShardStandings};
+use assize_ports::{AdjudicatorClient, BoxFuture, ROOM_MIN_BYTES, ShardStandings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +26,16 @@ pub struct NodeCondition {
     pub silent_for: Duration,
     /// Whether it is to give up what it has.
     pub is_draining: bool,
+    /// Bytes free on its disk; `None`: unknown, and taken for enough.
+    pub free_bytes: Option<u64>,
+}
+
+/// What the caretaker has to be told of nodes.
+pub trait Surveyor: Send + Sync {
+    /// Those that are to give up their replicas.
+    fn draining(&self) -> BTreeSet<NodeId>;
+    /// Bytes free on a node's disk, asked now; `None` if it does not say.
+    fn free_bytes(&self, node: NodeId) -> BoxFuture<'_, Option<u64>>;
 }
 
 /// What is wanted.
@@ -61,19 +71,20 @@ pub fn next_task(
     bytes: &BTreeMap<ShardId, u64>,
     policy: &Policy,
 ) -> Option<Task> {
-    let view = View { placement, nodes, policy };
+    let view = View { placement, nodes, bytes, policy };
     let shards = || placement.shards.iter();
     shards()
         .find_map(|(shard, part)| view.replace(*shard, part))
         .or_else(|| shards().find_map(|(shard, part)| view.complete(*shard, part)))
         .or_else(|| shards().find_map(|(shard, part)| view.spread(*shard, part)))
         .or_else(|| view.level())
-        .or_else(|| view.split(bytes))
+        .or_else(|| view.split())
 }
 
 struct View<'a> {
     placement: &'a Placement,
     nodes: &'a BTreeMap<NodeId, NodeCondition>,
+    bytes: &'a BTreeMap<ShardId, u64>,
     policy: &'a Policy,
 }
 
@@ -85,6 +96,12 @@ impl View<'_> {
     /// Whether it can be given something: it has answered lately, and is not to be emptied.
     fn takes(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|c| c.silent_for.is_zero() && !c.is_draining)
+    }
+
+    /// Whether a copy of the shard fits on its disk, and leaves some of it.
+    fn has_room(&self, node: NodeId, shard: ShardId) -> bool {
+        let needed = self.bytes.get(&shard).copied().unwrap_or(0).saturating_add(ROOM_MIN_BYTES);
+        self.nodes.get(&node).is_some_and(|c| c.free_bytes.is_none_or(|free| free >= needed))
     }
 
     fn zone(&self, node: NodeId) -> Zone<'_> {
@@ -100,10 +117,11 @@ impl View<'_> {
         replicas.filter(|on| **on == node).count()
     }
 
-    /// The best node for a replica beside these: in a zone of its own if there is one, and with the least to do.
-    fn candidate(&self, beside: &[NodeId]) -> Option<NodeId> {
+    /// The best node for a replica of a shard beside these: in a zone of its own if there is one, and with the least to do.
+    fn candidate(&self, shard: ShardId, beside: &[NodeId]) -> Option<NodeId> {
         let zones: BTreeSet<Zone<'_>> = beside.iter().map(|node| self.zone(*node)).collect();
-        let free = self.nodes.keys().copied().filter(|node| !beside.contains(node) && self.takes(*node));
+        let able = |node: &NodeId| !beside.contains(node) && self.takes(*node) && self.has_room(*node, shard);
+        let free = self.nodes.keys().copied().filter(able);
         free.min_by_key(|node| (zones.contains(&self.zone(*node)), self.load(*node), *node))
     }
 
@@ -123,7 +141,7 @@ impl View<'_> {
             return Some(Task::RemoveReplica { shard, node: from });
         }
         let rest: Vec<NodeId> = all.iter().copied().filter(|node| *node != from).collect();
-        let to = self.candidate(&rest).filter(|to| *to != from)?;
+        let to = self.candidate(shard, &rest).filter(|to| *to != from)?;
         Some(Task::MoveReplica { shard, from, to })
     }
 
@@ -131,7 +149,7 @@ impl View<'_> {
     fn complete(&self, shard: ShardId, part: &ShardPlacement) -> Option<Task> {
         let all: Vec<NodeId> = part.replicas.values().copied().collect();
         if all.len() < self.policy.replicas {
-            return self.candidate(&all).map(|node| Task::AddReplica { shard, node });
+            return self.candidate(shard, &all).map(|node| Task::AddReplica { shard, node });
         }
         if all.len() > self.policy.replicas.max(1) {
             let node =
@@ -150,7 +168,7 @@ impl View<'_> {
         let all: Vec<NodeId> = part.replicas.values().copied().collect();
         let from = all.iter().copied().find(|node| self.shares_zone(*node, &all))?;
         let rest: Vec<NodeId> = all.iter().copied().filter(|node| *node != from).collect();
-        let to = self.candidate(&rest)?;
+        let to = self.candidate(shard, &rest)?;
         let helps = to != from && !rest.iter().any(|node| self.zone(*node) == self.zone(to));
         helps.then_some(Task::MoveReplica { shard, from, to })
     }
@@ -163,18 +181,20 @@ impl View<'_> {
         if self.load(from) < self.load(to) + 2 {
             return None;
         }
-        let shard = self.placement.shards.iter().find(|(_, part)| {
+        let shard = self.placement.shards.iter().find(|(shard, part)| {
             let mut others = part.replicas.values().filter(|node| **node != from);
             part.replicas.values().any(|node| *node == from)
+                && self.has_room(to, **shard)
                 && others.all(|other| *other != to && self.zone(*other) != self.zone(to))
         });
         shard.map(|(shard, _)| Task::MoveReplica { shard: *shard, from, to })
     }
 
     /// The largest shard is halved if it is too large.
-    fn split(&self, bytes: &BTreeMap<ShardId, u64>) -> Option<Task> {
+    fn split(&self) -> Option<Task> {
         let limit = self.policy.split_above?;
-        let (shard, size) = bytes.iter().max_by_key(|(shard, size)| (**size, std::cmp::Reverse(**shard)))?;
+        let (shard, size) =
+            self.bytes.iter().max_by_key(|(shard, size)| (**size, std::cmp::Reverse(**shard)))?;
         let task = Task::Split { shard: *shard, at: None };
         (*size > limit && Mover::check(self.placement, &task).is_ok()).then_some(task)
     }
@@ -225,6 +245,7 @@ pub struct Caretaker {
     mover: Mover,
     colleagues: Colleagues,
     adjudicator: Arc<dyn AdjudicatorClient>,
+    surveyor: Arc<dyn Surveyor>,
     policy: Policy,
     /// Since when each node has not answered.
     silent_since: BTreeMap<NodeId, Instant>,
@@ -238,10 +259,11 @@ impl Caretaker {
         mover: Mover,
         colleagues: Colleagues,
         adjudicator: Arc<dyn AdjudicatorClient>,
+        surveyor: Arc<dyn Surveyor>,
         policy: Policy,
     ) -> Self {
         let (silent_since, still_since) = (BTreeMap::new(), BTreeMap::new());
-        Caretaker { mover, colleagues, adjudicator, policy, silent_since, still_since }
+        Caretaker { mover, colleagues, adjudicator, surveyor, policy, silent_since, still_since }
     }
 
     /// Long-lived: looks every `interval` while `is_on_duty` says that this node is the one who should. `report` is told of
@@ -277,6 +299,7 @@ impl Caretaker {
     pub async fn look(&mut self) -> Option<Task> {
         let placement = self.adjudicator.placement().await.ok()?;
         let records = self.adjudicator.nodes().await.ok()?;
+        let draining = self.surveyor.draining();
         let mut nodes = BTreeMap::new();
         let mut bytes: BTreeMap<ShardId, u64> = BTreeMap::new();
         for record in records.iter().filter(|record| record.roles.iter().any(|role| role == "shard")) {
@@ -297,7 +320,13 @@ impl Caretaker {
                 let known = bytes.entry(shard).or_default();
                 *known = size.max(*known);
             }
-            nodes.insert(node, NodeCondition { zone: record.zone.clone(), silent_for, is_draining: false });
+            let is_draining = draining.contains(&node);
+            let free_bytes = match silent_for {
+                Duration::ZERO => self.surveyor.free_bytes(node).await,
+                _ => None,
+            };
+            let zone = record.zone.clone();
+            nodes.insert(node, NodeCondition { zone, silent_for, is_draining, free_bytes });
         }
         self.forsake(&placement, &nodes).await;
         next_task(&placement, &nodes, &bytes, &self.policy)
@@ -422,6 +451,29 @@ mod tests {
         let task = Task::MoveReplica { shard: ONE, from: NodeId(2), to: NodeId(4) };
         assert_eq!(next(&placed(&[&[1, 2, 3]]), &nodes), Some(task));
         assert_eq!(next(&placed(&[&[1, 3, 4]]), &nodes), None);
+        // Two replicas of a shard on one node would be one: without a fourth node there is nowhere to go.
+        nodes.remove(&NodeId(4));
+        assert_eq!(next(&placed(&[&[1, 2, 3]]), &nodes), None);
+        // What there is too much of just goes.
+        let task = Task::RemoveReplica { shard: ONE, node: NodeId(2) };
+        let policy = Policy { replicas: 2, ..Policy::default() };
+        assert_eq!(next_task(&placed(&[&[1, 2, 3]]), &nodes, &BTreeMap::new(), &policy), Some(task));
+    }
+
+    #[test]
+    fn a_replica_goes_only_where_there_is_room_for_it() {
+        let mut nodes = nodes(&[(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "b")]);
+        nodes.get_mut(&NodeId(2)).unwrap().is_draining = true;
+        let bytes = BTreeMap::from([(ONE, 1000)]);
+        let next = |nodes: &_| next_task(&placed(&[&[1, 2, 3]]), nodes, &bytes, &Policy::default());
+        let to = |to| Some(Task::MoveReplica { shard: ONE, from: NodeId(2), to: NodeId(to) });
+        assert_eq!(next(&nodes), to(4), "how much is free is not known");
+        nodes.get_mut(&NodeId(4)).unwrap().free_bytes = Some(ROOM_MIN_BYTES + 999);
+        assert_eq!(next(&nodes), to(5));
+        nodes.get_mut(&NodeId(5)).unwrap().free_bytes = Some(0);
+        assert_eq!(next(&nodes), None);
+        nodes.get_mut(&NodeId(4)).unwrap().free_bytes = Some(ROOM_MIN_BYTES + 1000);
+        assert_eq!(next(&nodes), to(4));
     }
 
     #[test]
@@ -457,7 +509,10 @@ mod tests {
         let standing = |n: u8| ReplicaStanding { replica: ReplicaId(n), durable: LogIndex(9), counts: true };
         let standings = |numbers: &[u8]| {
             let replicas = numbers.iter().map(|n| standing(*n)).collect();
-            BTreeMap::from([(ONE, ShardStandings { as_of: LogIndex(9), replicas })])
+            BTreeMap::from([(
+                ONE,
+                ShardStandings { as_of: LogIndex(9), replicas, recovered_at: LogIndex(0) },
+            )])
         };
         let forsaken_at = |nodes: &_, numbers: &[u8], still: u64| {
             let still_for = |_, _| Duration::from_secs(still);

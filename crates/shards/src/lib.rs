@@ -36,7 +36,7 @@ mod replicated;
 mod service;
 pub mod wire;
 
-pub use care::{Caretaker, NodeCondition, Policy, forsaken, next_task};
+pub use care::{Caretaker, NodeCondition, Policy, Surveyor, forsaken, next_task};
 pub use colleagues::{Colleagues, LeaderAdministration};
 pub use directory::{Directory, RemoteReplicas};
 pub use mover::{Comparison, MoveError, Mover, Progress, Task};

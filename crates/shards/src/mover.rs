@@ -509,6 +509,22 @@ impl Mover {
         Ok(())
     }
 
+    /// The nodes whose replicas of a shard answer and are whole, and the others. Asked of each now.
+    pub async fn left_and_lost(&self, shard: ShardId) -> Result<(Vec<NodeId>, Vec<NodeId>), MoveError> {
+        let placement = self.placement().await?;
+        let part = placement.shards.get(&shard);
+        let part = part.ok_or_else(|| MoveError::Refused(format!("there is no shard {shard}")))?;
+        let (mut left, mut lost) = (Vec::new(), Vec::new());
+        for node in part.replicas.values() {
+            match self.status(shard, *node).await {
+                Ok(Some(status)) if status.phase == Phase::Following => left.push(*node),
+                Ok(_) | Err(MoveError::Peer(_)) => lost.push(*node),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((left, lost))
+    }
+
     // Helpers.
 
     /// How a shard's replicas stand, as the log has it.

@@ -4,8 +4,10 @@
 mod support;
 
 use assize_model::*;
-use assize_shards::Task;
-use std::sync::Mutex;
+use assize_ports::{BoxFuture, NodeRecord};
+use assize_shards::{Policy, Surveyor, Task};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::*;
 
@@ -188,4 +190,69 @@ async fn shards_are_merged_under_clients_and_what_was_split_comes_together_again
     let placement = cluster.placement().await;
     assert_eq!(placement.slots_of(ShardId(1)), [(Slot(0), Slot(9_999))]);
     assert_eq!(placement.shards.len(), 2);
+}
+
+/// What the log says of draining; everybody has room.
+struct ByTheLog(assize_consensus::Adjudicator);
+
+impl Surveyor for ByTheLog {
+    fn draining(&self) -> BTreeSet<NodeId> {
+        self.0.draining()
+    }
+    fn free_bytes(&self, _: NodeId) -> BoxFuture<'_, Option<u64>> {
+        Box::pin(async { None })
+    }
+}
+
+fn record(node: NodeId) -> NodeRecord {
+    NodeRecord {
+        node,
+        peer_address: String::new(),
+        admin_address: String::new(),
+        mysql_address: String::new(),
+        roles: vec!["shard".into()],
+        zone: String::new(),
+        version: "0.1.0".into(),
+        cluster_version: assize_adjudicator::CLUSTER_VERSION_MAX,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_the_log_says_is_draining_is_emptied_under_clients() {
+    let cluster = Cluster::start(4, 3, 2).await;
+    let adjudicator = cluster.adjudicator.clone();
+    for node in 1..=4 {
+        adjudicator.set_node(record(NodeId(node))).await.unwrap();
+    }
+    let (victim, newest) = (NodeId(2), assize_adjudicator::CLUSTER_VERSION_MAX);
+    until("everybody understands draining", || async { adjudicator.cluster_version() == newest }).await;
+    let surveyor = Arc::new(ByTheLog(adjudicator.clone()));
+    let mut caretaker = cluster.caretaker(NodeId(1), surveyor, Policy::default());
+    let held = async |node| {
+        let placement = cluster.placement().await;
+        placement.shards.values().filter(|part| part.replicas.values().any(|on| *on == node)).count()
+    };
+    let client = Client::start(cluster.frontend(NodeId(1), Mode::Prepared).await, "prepared");
+    adjudicator.drain_node(victim, true).await.unwrap();
+    let mover = cluster.mover(NodeId(1));
+    while let Some(task) = caretaker.look().await {
+        println!("{task}: {}", mover.run(task, &()).await.unwrap());
+    }
+    assert_eq!(held(victim).await, 0);
+    assert!(cluster.placement().await.shards.values().all(|part| part.replicas.len() == 3));
+    until("the replicas are gone", || async { cluster.host(victim).residents().is_empty() }).await;
+    // There is no fifth node: of the next one nothing can be moved, and nothing is given up.
+    adjudicator.drain_node(NodeId(3), true).await.unwrap();
+    assert_eq!(caretaker.look().await, None);
+    assert_eq!(held(NodeId(3)).await, 2);
+    // Called off: the first may be given replicas again, and takes those of the other.
+    adjudicator.drain_node(victim, false).await.unwrap();
+    while let Some(task) = caretaker.look().await {
+        println!("{task}: {}", mover.run(task, &()).await.unwrap());
+    }
+    assert_eq!((held(victim).await, held(NodeId(3)).await), (2, 0));
+    let (seen, _) = client.stop().await;
+    assert!(seen.commits > 10, "it was hardly able to write");
+    assert_eq!(seen.errors, Vec::<String>::new());
+    cluster.agree().await;
 }

@@ -518,7 +518,8 @@ impl Adjudicators {
                         (*r, Standing { durable: state.durable.index, counts: state.counts })
                     })
                     .collect();
-                let standings = Standings { as_of: state.applied(), replicas };
+                let recovered_at = state.recovered_at(shard);
+                let standings = Standings { as_of: state.applied(), replicas, recovered_at };
                 return net.send(from, Actor::Replica(replica), Message::StandingsAre(standings));
             }
             _ => {}

@@ -548,6 +548,7 @@ impl Shards {
                     let to = Actor::Replica(Place::at(shard, to));
                     net.send(from, to, Message::ContentDiffers { epoch });
                 }
+                Effect::ReportLost { .. } => unreachable!("nothing is forgiven here"),
                 Effect::ReportDifference(difference) => self.differ(shard, &difference, history),
                 Effect::Halt(alarm) => {
                     let invariant = "no_intent_deleted_before_its_version_is_durable_everywhere";

@@ -1188,6 +1188,11 @@ pub enum ClusterAction {
         /// Which.
         node: u64,
     },
+    /// UNDRAIN NODE n.
+    Undrain {
+        /// Which.
+        node: u64,
+    },
     /// VERIFY REPLICAS.
     VerifyReplicas,
     /// SPLIT SHARD n [AT slot].

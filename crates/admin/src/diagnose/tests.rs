@@ -27,7 +27,7 @@ fn a_healthy_cluster_has_no_findings() {
     let told = diagnosis(|_| {});
     assert_eq!(told.health(), Health::Healthy);
     assert_eq!(told.findings, []);
-    assert_eq!(told.summary, "3 nodes, 4 shards, node 2 leads");
+    assert_eq!(told.summary, "3 nodes, 4 shards, node 2 leads, cluster version 1");
 }
 
 #[test]
@@ -73,6 +73,53 @@ fn different_hashes_at_one_index_are_critical_and_at_different_ones_nothing() {
 }
 
 #[test]
+fn a_draining_node_says_what_is_left_and_whether_it_can_go_anywhere() {
+    let node_4 = |s: &mut State| {
+        let fourth = MemberInfo { node: 4, member_role: MemberRole::Learner, ..s.member(3).unwrap().clone() };
+        s.members.members.push(fourth);
+        s.member(1).unwrap().is_draining = true;
+    };
+    let told = diagnosis(|s| s.member(1).unwrap().is_draining = true);
+    check(
+        &told,
+        Health::Degraded,
+        "node 1",
+        "4 of 4 shards still have a replica on it, and 4 of them can go nowhere",
+    );
+    assert!(told.findings[0].advice.contains("add a node"), "{told:?}");
+    let told = diagnosis(node_4);
+    check(&told, Health::Healthy, "node 1", "is draining: 4 of 4 shards still have a replica on it");
+    assert!(told.findings[0].advice.contains("members undrain 1"), "{told:?}");
+    let told = diagnosis(|s| {
+        node_4(s);
+        s.member(4).unwrap().disk_free_bytes = ROOM_MIN_BYTES - 1;
+    });
+    assert!(told.findings.iter().any(|f| f.what.contains("can go nowhere")), "{told:?}");
+    let told = diagnosis(|s| {
+        node_4(s);
+        for shard in 1..=4 {
+            s.replica(shard, 1).unwrap().node = 4;
+        }
+    });
+    check(&told, Health::Healthy, "node 1", "is drained");
+    assert!(told.findings[0].advice.contains("members remove 1"), "{told:?}");
+}
+
+#[test]
+fn who_holds_the_cluster_version_back_is_named() {
+    let told = diagnosis(|s| {
+        s.member(1).unwrap().cluster_version_max = 2;
+        s.member(2).unwrap().cluster_version_max = 2;
+    });
+    check(
+        &told,
+        Health::Healthy,
+        "cluster",
+        "stays at version 1 because of node 3: nodes 1, 2 could do more",
+    );
+}
+
+#[test]
 fn nodes_in_trouble_are_named() {
     check(
         &diagnosis(|s| s.member(1).unwrap().trouble = "disk full".to_owned()),
@@ -94,7 +141,6 @@ fn nodes_in_trouble_are_named() {
         "node 1",
         "45289 log entries behind",
     );
-    check(&diagnosis(|s| s.member(1).unwrap().is_draining = true), Health::Healthy, "node 1", "draining");
     check(
         &diagnosis(|s| s.member(1).unwrap().version = "0.2.0".to_owned()),
         Health::Healthy,

@@ -92,6 +92,13 @@ impl Cluster for Services {
         self.mutate(request).await
     }
 
+    async fn undrain_node(
+        &self,
+        request: Request<pb::UndrainNodeRequest>,
+    ) -> Result<Response<pb::Done>, Status> {
+        self.mutate(request).await
+    }
+
     async fn drain_node(&self, request: Request<pb::DrainNodeRequest>) -> Result<Response<pb::Done>, Status> {
         self.mutate(request).await
     }

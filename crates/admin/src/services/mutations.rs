@@ -43,6 +43,8 @@ mutations! {
         Action::RemoveMember { node: node("node", m.node)?, force: m.force };
     VerifyReplicasRequest: "Cluster.VerifyReplicas", Operator, BY_NODE, |_m| Action::VerifyReplicas;
     DrainNodeRequest: "Cluster.DrainNode", Operator, BY_NODE, |m| Action::Drain { node: node("node", m.node)? };
+    UndrainNodeRequest: "Cluster.UndrainNode", Operator, BY_NODE, |m|
+        Action::Undrain { node: node("node", m.node)? };
     KillTransactionRequest: "Transactions.Kill", Operator, BY_NODE, |m| Action::KillSession {
         node: node("node", m.node)?,
         connection: m.connection,
@@ -67,6 +69,12 @@ mutations! {
         Action::AddReplica { shard: m.shard, node: node("node", m.node)? };
     RemoveReplicaRequest: "Shards.RemoveReplica", Operator, BY_LEADER, |m|
         Action::RemoveReplica { shard: m.shard, node: node("node", m.node)? };
+    RecoverShardRequest: "Shards.Recover", Admin, BY_LEADER, |m| {
+        if !m.accept_data_loss && !m.validate_only {
+            return Err("accept_data_loss is not set: what only the lost replicas have will be gone".to_owned());
+        }
+        Action::RecoverShard { shard: m.shard }
+    };
 }
 
 fn node(field: &str, number: u64) -> Result<u64, String> {

@@ -59,6 +59,10 @@ impl Shards for Services {
         self.mutate(request).await
     }
 
+    async fn recover(&self, request: Request<pb::RecoverShardRequest>) -> Result<Response<pb::Done>, Status> {
+        self.mutate(request).await
+    }
+
     async fn remove_replica(
         &self,
         request: Request<pb::RemoveReplicaRequest>,

@@ -82,7 +82,7 @@ async fn reflection_lists_every_service_in_both_versions() {
         }
         assert!(services.contains("grpc.health.v1.Health"), "{services:?}");
     }
-    assert_eq!(methods, 33, "one of each call");
+    assert_eq!(methods, 35, "one of each call");
     assert_eq!(methods, methods_of_old);
 }
 

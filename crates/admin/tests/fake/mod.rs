@@ -200,6 +200,11 @@ impl State {
                 self.member(node)?.is_draining = true;
                 said(format!("node {node} drains"))
             }
+            Action::Undrain { node } => {
+                self.member(node)?.is_draining = false;
+                said(format!("node {node} drains no more"))
+            }
+            Action::MarkDraining { .. } => Err(ClusterError::Refused("only nodes ask for that".to_owned())),
             Action::VerifyReplicas => said("12 replicas hold the same".to_owned()),
             Action::Split { shard, at } => {
                 let new = self.shards.iter().map(|s| s.shard).max().unwrap_or(0) + 1;
@@ -232,6 +237,10 @@ impl State {
                 let replicas = &mut self.shard(shard)?.replicas;
                 replicas.push(replica(replicas.len() as u8, node));
                 said(format!("shard {shard} gets a replica on node {node}"))
+            }
+            Action::RecoverShard { shard } => {
+                let nobody = ClusterError::Refused(format!("shard {shard} has lost nothing"));
+                self.shard(shard).and(Err(nobody))
             }
             Action::RemoveReplica { shard, node } => {
                 self.replica(shard, node)?;
@@ -302,6 +311,8 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         disk_free_bytes: 100 << 30,
         trouble: String::new(),
         is_draining: false,
+        replicas: 4,
+        cluster_version_max: 1,
     }
 }
 

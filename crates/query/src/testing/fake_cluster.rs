@@ -87,6 +87,8 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         disk_free_bytes: 1 << 30,
         trouble: if node == 3 { "does not answer".to_owned() } else { String::new() },
         is_draining: node == 2,
+        replicas: 4,
+        cluster_version_max: 1,
     }
 }
 

@@ -155,6 +155,10 @@ pub fn answer_standings(standings: &Result<ShardStandings, StreamError>) -> Byte
                 out.put_u64(standing.durable.0);
                 out.put_bool(standing.counts);
             }
+            // Only where it has happened: before cluster version 2, whose programs read on, it cannot have.
+            if standings.recovered_at.0 > 0 {
+                out.put_u64(standings.recovered_at.0);
+            }
         }
         Err(error) => put_error(&mut out, error),
     }
@@ -176,7 +180,8 @@ pub fn read_standings(bytes: &Bytes) -> Read<Result<ShardStandings, StreamError>
                     })
                 })
                 .collect::<Read<_>>()?;
-            Ok(ShardStandings { as_of, replicas })
+            let recovered_at = if reader.is_done() { LogIndex(0) } else { LogIndex(reader.u64()?) };
+            Ok(ShardStandings { as_of, replicas, recovered_at })
         }
         _ => Err(read_error(&mut reader)?),
     };
@@ -298,7 +303,13 @@ mod tests {
         }
         comes_back(&Subscribe { shard, from: position(6) }, Subscribe::encode, Subscribe::decode);
         let standing = ReplicaStanding { replica, durable: LogIndex(4), counts: true };
-        let standings = ShardStandings { as_of: LogIndex(5), replicas: vec![standing, standing] };
+        let standings = ShardStandings {
+            as_of: LogIndex(5),
+            replicas: vec![standing, standing],
+            recovered_at: LogIndex(0),
+        };
+        let recovered = ShardStandings { recovered_at: LogIndex(4), ..standings.clone() };
+        assert_eq!(read_standings(&answer_standings(&Ok(recovered.clone()))).unwrap(), Ok(recovered));
         comes_back(&Ok(standings), answer_standings, read_standings);
         for error in errors() {
             comes_back(&Err(error.clone()), answer_standings, read_standings);

@@ -334,7 +334,11 @@ impl DecisionSource for Streams {
 
     fn standings(&self, shard: ShardId) -> BoxFuture<'_, Result<ShardStandings, StreamError>> {
         self.0.note(format!("standings {shard}"));
-        Box::pin(std::future::ready(Ok(ShardStandings { as_of: LogIndex(3), replicas: Vec::new() })))
+        Box::pin(std::future::ready(Ok(ShardStandings {
+            as_of: LogIndex(3),
+            replicas: Vec::new(),
+            recovered_at: LogIndex(0),
+        })))
     }
 
     fn report_durable(&self, shard: ShardId, replica: ReplicaId, durable: Position) {

@@ -52,8 +52,15 @@ pub enum Action {
         #[command(flatten)]
         mutating: Mutating,
     },
-    /// A node gives up leadership and takes no more connections
+    /// A node gives up leadership and its shard replicas, and takes no more connections
     Drain {
+        /// Its number
+        node: u64,
+        #[command(flatten)]
+        mutating: Mutating,
+    },
+    /// A node that drains, or is drained, may have replicas again and takes connections
+    Undrain {
         /// Its number
         node: u64,
         #[command(flatten)]
@@ -92,6 +99,9 @@ pub async fn run(options: MembersOptions) -> Result<(), Failure> {
         Action::Drain { node, mutating: Mutating { validate_only, request_id } } => {
             call!(cluster, drain_node, pb::DrainNodeRequest { node, validate_only, request_id })
         }
+        Action::Undrain { node, mutating: Mutating { validate_only, request_id } } => {
+            call!(cluster, undrain_node, pb::UndrainNodeRequest { node, validate_only, request_id })
+        }
         Action::Verify { mutating: Mutating { validate_only, request_id } } => {
             call!(cluster, verify_replicas, pb::VerifyReplicasRequest { validate_only, request_id })
         }
@@ -100,8 +110,19 @@ pub async fn run(options: MembersOptions) -> Result<(), Failure> {
 }
 
 /// What `assize members` and `assize top` print of a node.
-pub(super) const HEADER: &[&str] =
-    &["node", "group", "state", "roles", "zone", "mysql", "admin", "applied", "version", "disk free"];
+pub(super) const HEADER: &[&str] = &[
+    "node",
+    "group",
+    "state",
+    "roles",
+    "zone",
+    "mysql",
+    "admin",
+    "applied",
+    "replicas",
+    "version",
+    "disk free",
+];
 
 /// A node's row.
 pub(super) fn row(member: &pb::Member) -> Vec<String> {
@@ -114,6 +135,7 @@ pub(super) fn row(member: &pb::Member) -> Vec<String> {
         member.mysql_address.clone(),
         member.admin_address.clone(),
         member.applied_index.to_string(),
+        member.replicas.to_string(),
         member.version.clone(),
         output::bytes(member.disk_free_bytes),
     ]
@@ -124,6 +146,7 @@ pub(super) fn state(member: &pb::Member) -> String {
     match member {
         m if !m.is_reachable => "unreachable".to_owned(),
         m if !m.trouble.is_empty() => m.trouble.clone(),
+        m if m.is_draining && m.replicas == 0 => "drained".to_owned(),
         m if m.is_draining => "draining".to_owned(),
         _ => "up".to_owned(),
     }

@@ -68,6 +68,16 @@ pub enum Action {
         #[command(flatten)]
         long: LongWork,
     },
+    /// A shard that has lost most of its replicas for good goes on with those that answer; what only the others had is lost
+    Recover {
+        /// Which shard
+        shard: u32,
+        /// Do it: what only the lost replicas have is gone
+        #[arg(long)]
+        i_accept_data_loss: bool,
+        #[command(flatten)]
+        mutating: Mutating,
+    },
     /// A shard gives a replica up
     RemoveReplica {
         /// Which shard
@@ -121,6 +131,11 @@ async fn change(client: &Client, printed: Output, action: Action) -> Result<(), 
             let Mutating { validate_only, request_id } = m;
             let request = pb::AddReplicaRequest { shard, node, validate_only, request_id };
             (call!(shards, add_replica, request), wait)
+        }
+        Action::Recover { shard, i_accept_data_loss: accept_data_loss, mutating: m } => {
+            let Mutating { validate_only, request_id } = m;
+            let request = pb::RecoverShardRequest { shard, accept_data_loss, validate_only, request_id };
+            (call!(shards, recover, request), false)
         }
         Action::RemoveReplica { shard, node, long: LongWork { mutating: m, wait } } => {
             let Mutating { validate_only, request_id } = m;

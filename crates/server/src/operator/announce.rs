@@ -4,7 +4,7 @@ use super::local::Local;
 use super::words::{self, Answer, Question};
 use assize_consensus::Adjudicator;
 use assize_model::NodeId;
-use assize_ports::{ClusterError, Service};
+use assize_ports::{ClusterError, PeerError, Service};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ pub async fn greet(local: Arc<Local>, seeds: Vec<NodeId>, joined: impl Fn(u128))
     let mut last_told = String::new();
     loop {
         // From the log of an earlier life, before anybody answers.
-        if let Some(identity) = local.adjudicator.get().and_then(Adjudicator::identity) {
-            joined(identity.cluster);
+        if let Some(cluster) = local.adjudicator.get().and_then(Adjudicator::cluster) {
+            joined(cluster);
         }
         match round(&local, &seeds).await {
             Ok(cluster) => {
@@ -72,6 +72,8 @@ async fn round(local: &Arc<Local>, seeds: &[NodeId]) -> Result<u128, ClusterErro
             Ok(Ok(Answer::Failed(error))) => failure.or(error),
             Ok(Ok(_)) => {}
             Ok(Err(error)) => failure.or(ClusterError::Internal(error)),
+            // Such as one that belongs to another cluster.
+            Err(error @ PeerError::Refused { .. }) => failure.or(ClusterError::Refused(error.to_string())),
             Err(error) => failure.or(ClusterError::Unavailable(error.to_string())),
         }
     }

@@ -3,11 +3,13 @@
 use super::jobs::{self, Jobs};
 use super::local::Local;
 use super::membership_error;
-use assize_model::NodeId;
-use assize_ports::{Action, ActionDone, ClusterError};
+use assize_model::{NodeId, ShardId};
+use assize_ports::{Action, ActionDone, ClusterError, PlacementError};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// How often a node looks whether it is to drain.
+const HEED_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a drained node's connections may take to finish their statements.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -27,16 +29,19 @@ impl Local {
                 self.kill_session(connection, query_only, validate_only)
             }
             Action::Drain { node } => self.drain(node, validate_only).await,
+            Action::Undrain { node } => self.undrain(node, validate_only).await,
             Action::TransferLeadership { .. }
             | Action::AddLearner { .. }
             | Action::Promote { .. }
             | Action::RemoveMember { .. }
+            | Action::MarkDraining { .. }
             | Action::VerifyReplicas => self.change_members(action, validate_only).await,
             Action::Split { .. }
             | Action::Merge { .. }
             | Action::MoveReplica { .. }
             | Action::AddReplica { .. }
             | Action::RemoveReplica { .. } => self.change_shards(action, validate_only).await,
+            Action::RecoverShard { shard } => self.recover_shard(ShardId(shard), validate_only).await,
         }
     }
 
@@ -70,9 +75,50 @@ impl Local {
             adjudicator.drain().await.map_err(membership_error)?;
         }
         if let Some(frontend) = self.frontend.get() {
-            frontend.drain(DRAIN_LIMIT).await;
+            frontend.close(DRAIN_LIMIT).await;
         }
         Ok(done(text))
+    }
+
+    async fn undrain(&self, node: u64, validate_only: bool) -> Result<ActionDone, ClusterError> {
+        let text = format!("node {node} takes connections, and may hold replicas");
+        if validate_only {
+            return Ok(done(text));
+        }
+        if let Some(frontend) = self.frontend.get() {
+            frontend.reopen().await.map_err(|error| {
+                let why = format!("node {node} cannot take connections again: {error}; restart its process");
+                ClusterError::Unavailable(why)
+            })?;
+        }
+        self.draining.store(false, Ordering::Relaxed);
+        Ok(done(text))
+    }
+
+    /// Does on this node what the log says about draining, also when it was down when an operator said so. Long-lived.
+    pub async fn heed_draining(&self, stopped: impl Future<Output = ()>) {
+        tokio::pin!(stopped);
+        let mut was_marked = false;
+        loop {
+            tokio::select! {
+                () = &mut stopped => return,
+                () = tokio::time::sleep(HEED_INTERVAL) => {}
+            }
+            let is_marked = self.is_marked_draining();
+            let leads = self.leader() == Some(self.node);
+            let heeded = match (was_marked, is_marked) {
+                (false, false) => continue,
+                // A draining node may be elected all the same.
+                (true, true) if !leads => continue,
+                (_, true) => self.drain(self.node.0, false).await,
+                (true, false) => self.undrain(self.node.0, false).await,
+            };
+            match heeded {
+                Ok(done) => tracing::info!(what = done.text, "the log says so"),
+                Err(error) => tracing::warn!(%error, "tried again"),
+            }
+            was_marked = is_marked;
+        }
     }
 
     async fn change_members(&self, action: Action, validate_only: bool) -> Result<ActionDone, ClusterError> {
@@ -141,6 +187,18 @@ impl Local {
                 }
                 Ok(done(format!("node {node} is no longer a member")))
             }
+            Action::MarkDraining { node, drains } => {
+                let record = known(node)?;
+                let held = self.replicas_on(record.node);
+                if !validate_only {
+                    adjudicator.drain_node(record.node, drains).await.map_err(membership_error)?;
+                }
+                Ok(done(match (drains, held) {
+                    (true, 0) => format!("node {node} holds no replicas and is given none"),
+                    (true, held) => format!("node {node} gives up {held} replicas, one by one"),
+                    (false, _) => format!("node {node} keeps the {held} replicas that it has"),
+                }))
+            }
             Action::VerifyReplicas => {
                 if validate_only {
                     return Ok(done("the replicas can be compared".into()));
@@ -161,6 +219,49 @@ impl Local {
         let Some(adjudicator) = self.adjudicator.get() else { return 0 };
         let placement = adjudicator.known_placement();
         placement.shards.values().flat_map(|at| at.replicas.values()).filter(|on| **on == node).count()
+    }
+
+    /// Gives up the replicas of a shard that do not answer, though they were most of them.
+    async fn recover_shard(&self, shard: ShardId, validate_only: bool) -> Result<ActionDone, ClusterError> {
+        let (Some(adjudicator), Some(jobs)) = (self.adjudicator.get(), self.jobs.get()) else {
+            return Err(ClusterError::Refused("this node is no adjudicator".into()));
+        };
+        if adjudicator.cluster_version() < assize_adjudicator::DRAINS_SINCE {
+            let text = "not every node's release understands that yet: finish the upgrade first";
+            return Err(ClusterError::Refused(text.into()));
+        }
+        let (left, lost) = jobs.mover().left_and_lost(shard).await.map_err(jobs::cluster_error)?;
+        let numbers = |nodes: &[NodeId]| {
+            let numbers: Vec<String> = nodes.iter().map(|node| node.0.to_string()).collect();
+            numbers.join(", ")
+        };
+        if left.is_empty() {
+            let text = format!("no replica of shard {} answers: there is nothing to go on with", shard.0);
+            return Err(ClusterError::Refused(text));
+        }
+        if left.len() > lost.len() {
+            let text = format!(
+                "{} of {} replicas of shard {} answer, and that is a majority: what is lost is replaced without that",
+                left.len(),
+                left.len() + lost.len(),
+                shard.0
+            );
+            return Err(ClusterError::Refused(text));
+        }
+        let text = format!(
+            "shard {} goes on with its replicas on nodes {}, without those on nodes {}",
+            shard.0,
+            numbers(&left),
+            numbers(&lost)
+        );
+        if !validate_only {
+            tracing::error!(%shard, left = numbers(&left), lost = numbers(&lost), "most replicas are given up");
+            adjudicator.recover_shard(shard, lost).await.map_err(|error| match error {
+                PlacementError::Refused(_) => ClusterError::Refused(error.to_string()),
+                PlacementError::Adjudicator(_) => ClusterError::Unavailable(error.to_string()),
+            })?;
+        }
+        Ok(done(text))
     }
 
     async fn change_shards(&self, action: Action, validate_only: bool) -> Result<ActionDone, ClusterError> {

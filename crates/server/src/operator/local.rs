@@ -5,8 +5,9 @@ use super::words::{Answer, NodeStatus, Question, Record, ReplicaStatus};
 use crate::roles::frontend::Frontend;
 use assize_consensus::Adjudicator;
 use assize_model::NodeId;
-use assize_ports::{ClusterError, JobInfo, NodeRecord, NodeReport, Peers, ReportParts, Service};
+use assize_ports::{BoxFuture, ClusterError, JobInfo, NodeRecord, NodeReport, Peers, ReportParts, Service};
 use assize_rpc::{JoinToken, Services};
+use assize_shards::Surveyor;
 use assize_shards::embedded::ShardHost;
 use assize_shards::wire::Phase;
 use std::collections::BTreeSet;
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// How long the leader may take over a greeting that is handed on to it.
 const HANDED_ON_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a node may take to say how much room it has.
+const SURVEY_LIMIT: Duration = Duration::from_secs(2);
 
 /// What does not change about a node while it runs.
 pub struct Facts {
@@ -56,7 +60,7 @@ pub struct Local {
     pub jobs: OnceLock<Arc<Jobs>>,
     /// What it offers to other nodes.
     offered: OnceLock<Arc<Services>>,
-    /// Set while it takes no more connections.
+    /// Set while it takes no more connections: an operator wants it so, or it is about to end.
     pub draining: Arc<AtomicBool>,
 }
 
@@ -89,12 +93,22 @@ impl Local {
 
     /// The cluster's id; 0 if it is not known here.
     pub fn cluster(&self) -> u128 {
-        self.adjudicator.get().and_then(Adjudicator::identity).map_or(0, |identity| identity.cluster)
+        self.adjudicator.get().and_then(Adjudicator::cluster).unwrap_or(0)
     }
 
     /// Who leads, as far as this node's own adjudicator knows.
     pub fn leader(&self) -> Option<NodeId> {
         self.adjudicator.get().and_then(|adjudicator| adjudicator.status().leader)
+    }
+
+    /// Whether it takes no connections, or is not to take any.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed) || self.is_marked_draining()
+    }
+
+    /// Whether the log says that it is to give up what it has.
+    pub fn is_marked_draining(&self) -> bool {
+        self.adjudicator.get().is_some_and(|adjudicator| adjudicator.draining().contains(&self.node))
     }
 
     /// Answers a question, whoever asks.
@@ -122,7 +136,7 @@ impl Local {
         let mut status = NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_millis: millis(self.facts.started.elapsed()),
-            is_draining: self.draining.load(Ordering::Relaxed),
+            is_draining: self.is_draining(),
             ..NodeStatus::default()
         };
         if let Some(adjudicator) = self.adjudicator.get() {
@@ -139,6 +153,7 @@ impl Local {
             status.closed_millis = adjudicator.stats().closed_ts.millis();
             status.disk_free_bytes = raft.disk_free_bytes;
             status.cluster_version = adjudicator.cluster_version();
+            status.draining = adjudicator.draining().iter().map(|node| node.0).collect();
             status.trouble = match (raft.divergence, adjudicator.ready()) {
                 (Some(divergence), _) => divergence,
                 (None, Err(error)) => error.to_string(),
@@ -227,6 +242,32 @@ impl Local {
             Answer::Failed(error) => Err(error),
             other => Err(ClusterError::Internal(format!("node {} answered {other:?}", leader.0))),
         }
+    }
+}
+
+/// What the caretaker of the shards is told of nodes.
+pub struct Survey(pub Arc<Local>);
+
+impl Surveyor for Survey {
+    fn draining(&self) -> BTreeSet<NodeId> {
+        self.0.adjudicator.get().map(Adjudicator::draining).unwrap_or_default()
+    }
+
+    fn free_bytes(&self, node: NodeId) -> BoxFuture<'_, Option<u64>> {
+        Box::pin(async move {
+            let status = if node == self.0.node {
+                self.0.status()
+            } else {
+                let question = super::words::encode(&Question::Status);
+                let answer =
+                    self.0.peers.as_ref()?.call(node, Service::Operator, question, SURVEY_LIMIT).await;
+                match super::words::decode(&answer.ok()?).ok()? {
+                    Answer::Status(status) => *status,
+                    _ => return None,
+                }
+            };
+            Some(status.disk_free_bytes).filter(|free| *free > 0)
+        })
     }
 }
 

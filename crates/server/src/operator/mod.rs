@@ -15,7 +15,7 @@ mod local;
 mod serve;
 pub mod words;
 
-pub use local::{Facts, Local};
+pub use local::{Facts, Local, Survey};
 pub use serve::OperatorService;
 
 use assize_consensus::MembershipError;
@@ -101,6 +101,46 @@ impl Operator {
         reports.collect()
     }
 
+    /// Has a node do something.
+    async fn have_done(
+        &self,
+        node: NodeId,
+        action: Action,
+        validate_only: bool,
+        who: &str,
+    ) -> Result<ActionDone, ClusterError> {
+        let question = Question::Act { action, validate_only, who: who.to_owned() };
+        match self.ask(node, &question, ACT_LIMIT).await? {
+            Answer::Done(done) => Ok(done),
+            Answer::Failed(error) => Err(error),
+            other => Err(ClusterError::Internal(format!("node {} answered {other:?}", node.0))),
+        }
+    }
+
+    /// Drains a node or calls that off: the log is told first, and then the node, so that it need not find out.
+    async fn drain(
+        &self,
+        action: Action,
+        node: NodeId,
+        validate_only: bool,
+        who: &str,
+    ) -> Result<ActionDone, ClusterError> {
+        if self.peers.is_none() {
+            // There is nowhere for replicas to go.
+            return self.have_done(node, action, validate_only, who).await;
+        }
+        let mark = Action::MarkDraining { node: node.0, drains: matches!(action, Action::Drain { .. }) };
+        let marked = self.have_done(self.leader().await?, mark, validate_only, who).await?;
+        let text = match self.have_done(node, action, validate_only, who).await {
+            Ok(done) => format!("{}; {}", marked.text, done.text),
+            Err(ClusterError::Unavailable(why)) => {
+                format!("{}; it does not answer now and does its part when it is back ({why})", marked.text)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(ActionDone { text, job: None })
+    }
+
     /// The leader, as this node or else any other knows it.
     async fn leader(&self) -> Result<NodeId, ClusterError> {
         if let Some(leader) = self.local.leader() {
@@ -128,6 +168,11 @@ impl ClusterView for Operator {
             let best =
                 statuses.values().flatten().filter(|s| s.is_adjudicator).max_by_key(|s| s.term).cloned();
             let best = best.unwrap_or_default();
+            let placement = self.adjudicator.placement().await.ok();
+            let replicas_on = |node: NodeId| {
+                let shards = placement.iter().flat_map(|placement| placement.shards.values());
+                shards.flat_map(|at| at.replicas.values()).filter(|on| **on == node).count() as u32
+            };
             let member = |record: NodeRecord| {
                 let status = statuses.get(&record.node).cloned().flatten();
                 let is_reachable = status.is_some();
@@ -157,7 +202,9 @@ impl ClusterView for Operator {
                     uptime_millis: status.uptime_millis,
                     disk_free_bytes: status.disk_free_bytes,
                     trouble: status.trouble,
-                    is_draining: status.is_draining,
+                    is_draining: status.is_draining || best.draining.contains(&number),
+                    replicas: replicas_on(record.node),
+                    cluster_version_max: record.cluster_version,
                 }
             };
             Ok(Members {
@@ -252,16 +299,14 @@ impl ClusterView for Operator {
         who: &'a str,
     ) -> BoxFuture<'a, Result<ActionDone, ClusterError>> {
         Box::pin(async move {
+            if let Action::Drain { node } | Action::Undrain { node } = action {
+                return self.drain(action, NodeId(node), validate_only, who).await;
+            }
             let node = match &action {
-                Action::Drain { node } | Action::KillSession { node, .. } => NodeId(*node),
+                Action::KillSession { node, .. } => NodeId(*node),
                 _ => self.leader().await?,
             };
-            let question = Question::Act { action, validate_only, who: who.to_owned() };
-            match self.ask(node, &question, ACT_LIMIT).await? {
-                Answer::Done(done) => Ok(done),
-                Answer::Failed(error) => Err(error),
-                other => Err(ClusterError::Internal(format!("node {} answered {other:?}", node.0))),
-            }
+            self.have_done(node, action, validate_only, who).await
         })
     }
 

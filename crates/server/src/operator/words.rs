@@ -145,6 +145,8 @@ pub struct NodeStatus {
     pub trouble: String,
     /// Whether it is draining.
     pub is_draining: bool,
+    /// The nodes that are to give up their shard replicas, as its state has it.
+    pub draining: Vec<u64>,
     /// The shard replicas that it holds.
     pub replicas: Vec<ReplicaStatus>,
 }

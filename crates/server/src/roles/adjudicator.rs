@@ -30,6 +30,7 @@ pub async fn open(config: &Config, peers: Option<Arc<dyn Peers>>) -> anyhow::Res
     };
     let adjudicator = Adjudicator::open(directory, options, peers).await.map_err(|e| match e {
         OpenError::InUse(text) => anyhow::Error::from(DataDirError::InUse(text)),
+        OpenError::TooOld(text) => anyhow::anyhow!(text),
         OpenError::Failed(e) => anyhow::Error::from(DataDirError::Unusable(e.to_string())),
     })?;
     let stats = adjudicator.stats();

@@ -33,6 +33,7 @@ use kinds::StatementMetrics;
 use metered::{Metered, Tally};
 use registry::Registry;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -64,10 +65,22 @@ pub struct Hall {
 pub struct Frontend {
     stop: watch::Sender<bool>,
     tasks: Mutex<JoinSet<()>>,
+    /// Where it listens, and the task that does.
+    address: SocketAddr,
+    listening: Mutex<Listening>,
+    listener: Arc<assize_wire::Listener>,
+    hall: Arc<Hall>,
     registry: Arc<Registry>,
     services: Arc<Services>,
     tally: Arc<Tally>,
     node: u64,
+}
+
+/// The task that takes connections.
+#[derive(Default)]
+struct Listening {
+    close: watch::Sender<bool>,
+    tasks: JoinSet<()>,
 }
 
 impl Frontend {
@@ -120,19 +133,44 @@ impl Frontend {
         });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let mut until = stopped.clone();
-        tasks.spawn(async move {
-            let shutdown = async move {
-                // An error means that the node is gone, which is an end as well.
-                let _ = until.wait_for(|stop| *stop).await;
-            };
-            listener.run(socket, shutdown, move |id, peer| Client::new(hall.clone(), id, peer)).await;
-        });
         tasks.spawn(empty_recycle_bin(services.clone(), shared.clone(), stopped.clone()));
         tasks.spawn(report(services.clone(), shared, registry.clone(), stopped));
         tracing::info!(frontend = identity.frontend.0, "takes connections");
         let node = config.node.id;
-        Ok(Frontend { stop, tasks: Mutex::new(tasks), registry, services, tally, node })
+        let (tasks, listening) = (Mutex::new(tasks), Mutex::default());
+        let frontend =
+            Frontend { stop, tasks, address, listening, listener, hall, registry, services, tally, node };
+        frontend.listen(socket);
+        Ok(frontend)
+    }
+
+    /// Takes connections, until it is closed.
+    fn listen(&self, socket: TcpListener) {
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        let (close, mut closed) = watch::channel(false);
+        let (listener, hall) = (self.listener.clone(), self.hall.clone());
+        listening.close = close;
+        listening.tasks.spawn(async move {
+            let shutdown = async move {
+                // An error means that the node is gone, which is an end as well.
+                let _ = closed.wait_for(|closed| *closed).await;
+            };
+            listener.run(socket, shutdown, move |id, peer| Client::new(hall.clone(), id, peer)).await;
+        });
+    }
+
+    /// Takes connections again after it was closed. Nothing happens if it does.
+    pub async fn reopen(&self) -> anyhow::Result<()> {
+        {
+            let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+            while listening.tasks.try_join_next().is_some() {}
+            if !listening.tasks.is_empty() {
+                return Ok(());
+            }
+        }
+        let socket = crate::node::bind(self.address).await?;
+        self.listen(socket);
+        Ok(())
     }
 
     /// What this frontend can tell an operator about itself: the node's part of [`assize_ports::ClusterView::report`].
@@ -186,10 +224,24 @@ impl Frontend {
         self.registry.joins(cluster);
     }
 
-    /// Takes no more connections, lets open transactions end for a while, and ends the rest.
+    /// Closes, and ends what goes on beside the connections.
     pub async fn drain(&self, limit: Duration) {
+        self.close(limit).await;
         let _ = self.stop.send(true);
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(limit, ended).await.is_err() {
+            tasks.shutdown().await;
+        }
+    }
+
+    /// Takes no more connections, lets open transactions end for a while, and ends the rest. See [`Frontend::reopen`].
+    pub async fn close(&self, limit: Duration) {
+        let mut tasks = {
+            let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+            listening.close.send_replace(true);
+            std::mem::take(&mut listening.tasks)
+        };
         for attempt in 0..2 {
             let ended = async { while tasks.join_next().await.is_some() {} };
             if tokio::time::timeout(limit / 2, ended).await.is_ok() {

@@ -767,6 +767,12 @@ impl Replica {
                     Done::Nothing
                 }));
             }
+            Effect::ReportLost { txn, decided } => {
+                tracing::error!(
+                    %shard, %txn, %decided,
+                    "the writes of this commit are lost with the replicas that were given up"
+                );
+            }
             Effect::ReportDifference(difference) => {
                 tracing::error!(%shard, ?difference, "replicas do not hold the same rows");
             }
@@ -964,7 +970,11 @@ fn mind_options(
 fn standings_of(standings: ShardStandings) -> Standings {
     let standing =
         |s: assize_ports::ReplicaStanding| (s.replica, Standing { durable: s.durable, counts: s.counts });
-    Standings { as_of: standings.as_of, replicas: standings.replicas.into_iter().map(standing).collect() }
+    Standings {
+        as_of: standings.as_of,
+        replicas: standings.replicas.into_iter().map(standing).collect(),
+        recovered_at: standings.recovered_at,
+    }
 }
 
 /// The mind's time: only differences matter to it.

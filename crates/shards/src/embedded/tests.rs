@@ -73,7 +73,7 @@ impl DecisionSource for Handed {
         let durable = self.0.durable.lock().unwrap().index;
         let replicas = vec![ReplicaStanding { replica: ReplicaId(1), durable, counts: true }];
         let as_of = LogIndex(self.0.entries.lock().unwrap().len() as u64);
-        Box::pin(std::future::ready(Ok(ShardStandings { as_of, replicas })))
+        Box::pin(std::future::ready(Ok(ShardStandings { as_of, replicas, recovered_at: LogIndex(0) })))
     }
 
     fn report_durable(&self, _shard: ShardId, _replica: ReplicaId, durable: Position) {

@@ -7,7 +7,9 @@ use assize_model::*;
 use assize_ports::*;
 use assize_session::{Isolation, Limits, Services, Txn, TxnOptions};
 use assize_shards::embedded::{self, Around, ShardHost};
-use assize_shards::{Colleagues, Directory, Mover, RemoteReplicas, SiblingService};
+use assize_shards::{
+    Caretaker, Colleagues, Directory, Mover, Policy, RemoteReplicas, SiblingService, Surveyor,
+};
 use assize_sql::Statement;
 use assize_values::Value;
 use bytes::Bytes;
@@ -102,6 +104,7 @@ impl Peers for PeersOf {
         })
     }
 
+    fn belong(&self, _: u128) {}
     fn learn(&self, _: NodeId, _: Option<String>) {}
 }
 
@@ -389,6 +392,14 @@ impl Cluster {
         let colleagues = Colleagues::new(node, Some(peers), host);
         let adjudicator = Arc::new(self.adjudicator.clone());
         Mover::new(adjudicator.clone(), adjudicator.clone(), adjudicator, colleagues, Duration::from_secs(20))
+    }
+
+    /// Who looks after the shards, from a node.
+    pub fn caretaker(&self, node: NodeId, surveyor: Arc<dyn Surveyor>, policy: Policy) -> Caretaker {
+        let peers: Arc<dyn Peers> = Arc::new(PeersOf { me: node, network: self.network.clone() });
+        let host = self.network.site(node).map(|(host, _)| host);
+        let colleagues = Colleagues::new(node, Some(peers), host);
+        Caretaker::new(self.mover(node), colleagues, Arc::new(self.adjudicator.clone()), surveyor, policy)
     }
 
     /// A frontend on a node.

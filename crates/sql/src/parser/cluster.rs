@@ -6,7 +6,8 @@ use crate::{ClusterAction, Statement};
 impl Parser<'_> {
     /// What follows ALTER CLUSTER.
     pub(super) fn alter_cluster(&mut self) -> Result<Statement> {
-        let verbs = ["TRANSFER", "SPLIT", "MERGE", "MOVE", "ADD", "DROP", "PROMOTE", "DRAIN", "VERIFY"];
+        let verbs =
+            ["TRANSFER", "SPLIT", "MERGE", "MOVE", "ADD", "DROP", "PROMOTE", "DRAIN", "UNDRAIN", "VERIFY"];
         let Some(verb) = self.eat_one_of(&verbs) else { return Err(self.fail()) };
         let action = match verb {
             "TRANSFER" => {
@@ -49,6 +50,7 @@ impl Parser<'_> {
             }
             "PROMOTE" => ClusterAction::Promote { node: self.node()? },
             "DRAIN" => ClusterAction::Drain { node: self.node()? },
+            "UNDRAIN" => ClusterAction::Undrain { node: self.node()? },
             _ => {
                 self.expect_kw("REPLICAS")?;
                 ClusterAction::VerifyReplicas
