@@ -172,7 +172,7 @@ pub fn log(input: &[u8]) {
     {
         let wal = Wal::open(fs.clone(), &options).expect("an empty directory holds an empty log");
         let (sender, receiver) = std::sync::mpsc::channel();
-        let payloads = (0..8).map(|n| Bytes::from(vec![n; 100 * usize::from(n) + 1])).collect();
+        let payloads = (0..8).map(|n| Bytes::from(vec![n; 100 * usize::from(n) + 1]).into()).collect();
         let done = Box::new(move |result: Result<(), _>| sender.send(result.is_ok()).unwrap_or(()));
         wal.append(wal.next_index(), payloads, done).expect("a healthy log takes entries");
         assert_eq!(receiver.recv(), Ok(true));

@@ -806,7 +806,7 @@ fn raises_in_log(node: &Adjudicator) -> usize {
     let wal = node.inner.node.wal();
     let entries = wal.read(wal.first_index()..wal.next_index(), usize::MAX).unwrap();
     let raise = assize_adjudicator::Command::RaiseClusterVersion(NEWEST).encode();
-    entries.iter().filter(|entry| entry.ends_with(&raise)).count()
+    entries.iter().filter(|entry| entry.body().ends_with(&raise)).count()
 }
 
 /// What this program understands; its predecessor understood one less.

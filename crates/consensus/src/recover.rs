@@ -25,7 +25,7 @@ use crate::belonging::Belonging;
 use crate::fs::{Disk, FileSystem};
 use crate::raft::{
     CheckpointFiles, Entry, LeaderId, LogId, Machine, Membership, Meta, Mind, Payload, Proposal, Vote,
-    decode_entry, encode_entry,
+    decode_logged, encode_entry,
 };
 use crate::state::State;
 use crate::streams::Streams;
@@ -33,7 +33,6 @@ use crate::terms::random;
 use crate::wal::{self, Wal};
 use assize_adjudicator::{CLUSTER_VERSION_MAX, Command, Recovery};
 use assize_model::{NodeId, Placement, ShardId};
-use bytes::Bytes;
 use openraft::BasicNode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -283,7 +282,7 @@ impl Opened {
         while next < end {
             let entries = wal.read(next..end, READ_BYTES_MAX).map_err(io::Error::from)?;
             for bytes in entries {
-                let entry: Entry = decode_entry(next, &bytes).map_err(invalid)?;
+                let entry: Entry = decode_logged(next, &bytes).map_err(invalid)?;
                 next += 1;
                 // What the base has is in the log all the same, as far back as replicas need it.
                 if last.is_some_and(|last| entry.log_id.index <= last.index) {
@@ -364,7 +363,7 @@ impl Opened {
         let command = Command::Recover(recovery).encode();
         let payloads = [Payload::Membership(membership), Payload::Normal(Proposal(command.into()))];
         let at = |offset| LogId { leader_id, index: self.last.index + offset };
-        let entries: Vec<Bytes> = (1..)
+        let entries: Vec<_> = (1..)
             .zip(payloads)
             .map(|(offset, payload)| encode_entry(&Entry { log_id: at(offset), payload }))
             .collect();

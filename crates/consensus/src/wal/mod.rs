@@ -175,7 +175,7 @@ impl Payload {
     }
 
     /// Bytes of both.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         usize::from(self.head_len) + self.body.len()
     }
 }
@@ -198,7 +198,7 @@ pub(crate) enum Op {
 impl Op {
     fn size(&self) -> usize {
         match self {
-            Op::Append { payload, .. } => payload.len(),
+            Op::Append { payload, .. } => payload.size(),
             Op::Purge { meta, .. } | Op::Meta { meta } => meta.len(),
             Op::Truncate { .. } => 0,
         }
@@ -351,8 +351,8 @@ impl Wal {
     /// Appends entries; the first gets `index`, which must be [`Wal::next_index`]. They can be read as soon as
     /// this returns, and are durable when `done` is called.
     pub fn append(&self, index: u64, payloads: Vec<Payload>, done: Done) -> Result<(), WalError> {
-        if let Some(large) = payloads.iter().find(|payload| payload.len() > (1 << 30)) {
-            return Err(WalError::TooLarge(large.len()));
+        if let Some(large) = payloads.iter().find(|payload| payload.size() > (1 << 30)) {
+            return Err(WalError::TooLarge(large.size()));
         }
         let mut log = self.shared.lock();
         assert_eq!(index, log.next_index(), "entries are appended without a gap");
@@ -361,7 +361,7 @@ impl Wal {
         for (n, payload) in payloads.into_iter().enumerate() {
             let serial = log.next_serial;
             log.next_serial += 1;
-            log.cached += payload.len() as u64;
+            log.cached += payload.size() as u64;
             log.entries.push_back(Slot { serial, payload: Some(payload.clone()), location: None });
             serials.push(serial);
             ops.push(Op::Append { index: index + n as u64, payload });
@@ -375,7 +375,7 @@ impl Wal {
         assert!(from >= log.first_index, "purged entries cannot be truncated");
         while log.next_index() > from {
             let slot = log.entries.pop_back().expect("the log is longer than that");
-            log.cached -= slot.payload.map_or(0, |payload| payload.len() as u64);
+            log.cached -= slot.payload.map_or(0, |payload| payload.size() as u64);
         }
         log.evicted = log.evicted.min(log.entries.len());
         self.submit(vec![Op::Truncate { from }], Vec::new(), None)
@@ -388,7 +388,7 @@ impl Wal {
         while log.first_index < below {
             match log.entries.pop_front() {
                 Some(slot) => {
-                    log.cached -= slot.payload.map_or(0, |payload| payload.len() as u64);
+                    log.cached -= slot.payload.map_or(0, |payload| payload.size() as u64);
                     log.evicted = log.evicted.saturating_sub(1);
                     log.first_index += 1;
                 }
@@ -444,7 +444,7 @@ impl Wal {
                 Source::Memory(entry) => entry,
                 Source::Disk(location) => location.read(index)?.into(),
             };
-            total += entry.len();
+            total += entry.size();
             entries.push(entry);
             if total > bytes_max {
                 break;
@@ -492,7 +492,7 @@ impl Log {
         while self.cached > cache_max {
             match self.entries.get_mut(self.evicted) {
                 Some(slot) if slot.location.is_some() => {
-                    self.cached -= slot.payload.take().map_or(0, |payload| payload.len() as u64);
+                    self.cached -= slot.payload.take().map_or(0, |payload| payload.size() as u64);
                     self.evicted += 1;
                 }
                 _ => return,

@@ -304,7 +304,7 @@ fn entries_can_be_read_at_once_and_after_they_left_the_memory() {
     let wal = Wal::open(Arc::new(fs.clone()), &options()).unwrap();
     for index in 0..100 {
         wait(&wal, index, vec![index as u8; 500]).unwrap();
-        assert_eq!(wal.read(index..index + 1, usize::MAX).unwrap()[0].len(), 500);
+        assert_eq!(wal.read(index..index + 1, usize::MAX).unwrap()[0].size(), 500);
     }
     let all = wal.read(0..100, usize::MAX).unwrap();
     assert!(all.iter().enumerate().all(|(n, entry)| entry.body()[..] == vec![n as u8; 500]));
