@@ -125,7 +125,7 @@ pub struct ShardInfo {
 /// A side of a conflict.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct ConflictSide {
-    /// The transaction, as `TxnId` prints.
+    /// The transaction, as `TxnId` prints and reads; empty if unknown.
     pub txn: String,
     /// The node that ran it.
     pub node: u64,

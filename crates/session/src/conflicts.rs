@@ -159,12 +159,12 @@ fn place_of(sequence: u64) -> usize {
     (sequence % SENT_MAX as u64) as usize
 }
 
-/// A transaction by its printed id, whose last part is its sequence.
+/// A transaction by its printed id.
 fn find(ring: &[Option<Sent>], txn: &str, node: u64) -> Option<ConflictSide> {
-    let sequence: u64 = txn.rsplit('.').next()?.parse().ok()?;
-    let sent = ring.get(place_of(sequence))?.as_ref()?;
-    (sent.txn.to_string() == txn).then(|| ConflictSide {
-        txn: txn.to_owned(),
+    let txn: TxnId = txn.parse().ok()?;
+    let sent = ring.get(place_of(txn.sequence()))?.as_ref()?;
+    (sent.txn == txn).then(|| ConflictSide {
+        txn: txn.to_string(),
         node,
         connection: sent.by.connection,
         user: sent.by.user.to_string(),
@@ -190,9 +190,13 @@ mod tests {
         ConflictLog::new(FrontendId(3), FrontendEpoch(2))
     }
 
-    fn txn(sequence: u64) -> TxnId {
+    fn txn_of(frontend: u32, sequence: u64) -> TxnId {
         let begun = Timestamp::from_millis(1_790_000_000_000);
-        TxnId::new(begun, DeadlineClass::Normal, FrontendId(3), FrontendEpoch(2), sequence)
+        TxnId::new(begun, DeadlineClass::Normal, FrontendId(frontend), FrontendEpoch(2), sequence)
+    }
+
+    fn txn(sequence: u64) -> TxnId {
+        txn_of(3, sequence)
     }
 
     fn record(id: String, winner: &str, statement: &str) -> ConflictRecord {
@@ -244,14 +248,15 @@ mod tests {
         let mut trail = Trail::default();
         trail.push(&"UPDATE stock SET n = ?".into());
         log.sent(txn(5), &by, &trail, 700);
-        log.keep(record("c-1".to_owned(), "3.2.5", ""));
-        log.keep(record("c-2".to_owned(), "4.1.5", ""));
+        let (own, other) = (txn(5).to_string(), txn_of(4, 5).to_string());
+        log.keep(record("c-1".to_owned(), &own, ""));
+        log.keep(record("c-2".to_owned(), &other, ""));
         // The ring has gone on: the place of transaction 5 is another's now.
         log.sent(txn(5 + SENT_MAX as u64), &by, &Trail::default(), 1);
-        log.keep(record("c-3".to_owned(), "3.2.5", ""));
+        log.keep(record("c-3".to_owned(), &own, ""));
         let list = log.list(7);
         let known = ConflictSide {
-            txn: "3.2.5".to_owned(),
+            txn: own.clone(),
             node: 7,
             connection: 9,
             user: "app@10.0.0.9".to_owned(),
@@ -260,12 +265,12 @@ mod tests {
         };
         assert_eq!(list[2].winner, known);
         assert_eq!((list[0].winner.node, list[1].winner.node), (0, 0));
-        assert_eq!(log.unknown_winners(0), ["3.2.5", "4.1.5"]);
+        assert_eq!(log.unknown_winners(0), [own.as_str(), &other]);
         assert!(log.unknown_winners(1).is_empty());
-        let told = ConflictSide { txn: "4.1.5".to_owned(), node: 2, ..known.clone() };
+        let told = ConflictSide { txn: other, node: 2, ..known.clone() };
         log.complete(std::slice::from_ref(&told));
         assert_eq!(log.list(7)[1].winner, told);
-        assert!(log.ran(&["3.2.5".to_owned(), "no id".to_owned()], 7).is_empty());
+        assert!(log.ran(&[own, "no id".to_owned()], 7).is_empty());
     }
 
     #[test]

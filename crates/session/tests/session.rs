@@ -114,7 +114,7 @@ fn a_transaction_that_lost_is_told_to_whom_and_is_never_retried() {
     let error = a.fails("COMMIT");
     assert_eq!((error.code.errno(), error.code.sqlstate()), (1213, "40001"));
     assert!(error.message.starts_with("conflict c-"), "{}", error.message);
-    assert!(error.message.contains("on shop.stock PRIMARY (42): lost to transaction 9.1.17, committed "));
+    assert!(error.message.contains("on shop.stock PRIMARY (42): lost to transaction 06831141b00000009000001000000011, committed "));
     assert!(error.message.ends_with("retry the transaction"));
     assert_eq!(house.world(|w| w.footprints.len()), before + 1);
     assert_eq!(a.session.status() & status::IN_TRANSACTION, 0);

@@ -359,8 +359,8 @@ pub fn conflict(id: &str, at_micros: i64, key: &str) -> ConflictRecord {
         table: "shop.stock".to_owned(),
         index: "PRIMARY".to_owned(),
         key: key.to_owned(),
-        loser: side("1.1.77", 17, "update `stock` set `n` = `n` - ? where `id` = ?"),
-        winner: side("1.1.76", 18, "delete from `stock` where `id` = ?"),
+        loser: side("06831141b1ec0000100000100000004d", 17, "update `stock` set `n` = `n` - ? where `id` = ?"),
+        winner: side("06831141b1ec0000100000100000004c", 18, "delete from `stock` where `id` = ?"),
         committed_before_micros: Some(3_000),
         was_retried: false,
     }
