@@ -25,6 +25,7 @@ mod clock;
 mod config;
 mod demo;
 mod http;
+mod keys;
 mod metrics;
 mod net;
 mod node;

@@ -10,6 +10,7 @@ use crate::activation;
 use crate::cli::{StartOptions, parse_settings};
 use crate::config::{self, Config, Role};
 use crate::http::{self, Check};
+use crate::keys::KeyFiles;
 use crate::net::{self, Net};
 use crate::operator::jobs::Jobs;
 use crate::operator::{Facts, Local, Operator, OperatorService, announce};
@@ -45,6 +46,8 @@ use tokio::task::JoinSet;
 
 /// How often gauges are brought up to date.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked whether others can read the private keys.
+const KEYS_INTERVAL: Duration = Duration::from_secs(30);
 /// How long connections may take to finish their statements when the node drains.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks whether the cluster has a leader yet.
@@ -171,6 +174,8 @@ pub async fn start(
         std::fs::create_dir_all(data)
             .map_err(|e| DataDirError::Unusable(format!("{}: {e}", data.display())))?;
     }
+    let mut keys = KeyFiles::of(config);
+    keys.look();
     let Listeners { mysql, http, peers: peer_listener, admin } = listeners;
     let (http_address, admin_address) = (http.local_addr()?, admin.local_addr()?);
     let admin_options = admin_options(config);
@@ -290,6 +295,7 @@ pub async fn start(
             tracing::error!(%error, "the admin API has ended");
         }
     });
+    tasks.spawn(keep_watch_of_keys(keys, until(stopped.clone())));
     tasks.spawn(keep_gauges(local.clone(), prometheus, until(stopped)));
     Ok(Node {
         mysql: mysql_address,
@@ -553,6 +559,16 @@ fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
         });
     }
     checks
+}
+
+async fn keep_watch_of_keys(mut keys: KeyFiles, stopped: impl Future<Output = ()>) {
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            () = tokio::time::sleep(KEYS_INTERVAL) => keys.look(),
+        }
+    }
 }
 
 async fn keep_gauges(local: Arc<Local>, prometheus: PrometheusHandle, stopped: impl Future<Output = ()>) {
