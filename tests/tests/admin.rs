@@ -68,7 +68,8 @@ fn a_shard_is_split_by_the_shell_while_its_rows_stay() {
          INSERT INTO shop.stock WITH RECURSIVE s (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 500)
          SELECT i, i FROM s",
     );
-    let split = shell(&assize, &["shards", "split", "1"]);
+    // Nobody else is there to ask, so that the job's end is heard of only because it is pushed.
+    let split = shell(&assize, &["shards", "split", "1", "--wait"]);
     assert!(split.status.success(), "{}", String::from_utf8_lossy(&split.stderr));
     wait_for("the new shard", || {
         assize.query("SELECT COUNT(*) FROM information_schema.assize_shards").trim() == "5"

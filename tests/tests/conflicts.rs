@@ -5,7 +5,9 @@
 use assize_tests::{Assize, run_ok, wait_for};
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder, Row};
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
 
 struct Session(Conn);
 
@@ -165,6 +167,44 @@ fn every_id_of_a_transaction_that_is_shown_can_be_asked_for() {
     let refused = assize_tests::run(&mut nonsense, b"");
     assert_eq!(refused.status.code(), Some(64));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("32 hexadecimal digits"));
+}
+
+/// A demo has no other nodes to ask, so whatever is told was pushed.
+#[test]
+fn whoever_watches_conflicts_is_told_each_of_them_once_and_in_order() {
+    let assize = start();
+    let (mut a, mut b) = (Session::open(&assize, "app"), Session::open(&assize, "root"));
+    let mut command = Command::new(Assize::binary());
+    command.args(["conflicts", "watch", "--table", "shop.stock", "--output", "json"]);
+    command.args(["--admin", &assize.admin()]).stdout(Stdio::piped());
+    let mut watcher = command.spawn().expect("the shell starts");
+    let lines = BufReader::new(watcher.stdout.take().expect("it is piped")).lines();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            let Ok(conflict) = serde_json::from_str::<serde_json::Value>(&line) else { break };
+            if tell.send(conflict["id"].as_str().unwrap_or_default().to_owned()).is_err() {
+                break;
+            }
+        }
+    });
+    // What comes before it watches is not told.
+    let mut expected = Vec::new();
+    let mut heard = Vec::new();
+    wait_for("the watcher to hear something", || {
+        expected.push(collide(&mut a, &mut b));
+        heard.extend(told.try_iter());
+        !heard.is_empty()
+    });
+    expected.extend((0..30).map(|_| collide(&mut a, &mut b)));
+    wait_for("the watcher to hear the last of them", || {
+        heard.extend(told.try_iter());
+        heard.last() == expected.last()
+    });
+    let from = expected.iter().position(|id| *id == heard[0]).expect("what is told has happened");
+    assert_eq!(heard, expected[from..]);
+    watcher.kill().expect("the watcher can be ended");
+    watcher.wait().expect("it can be waited for");
 }
 
 #[test]

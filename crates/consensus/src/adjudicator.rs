@@ -16,8 +16,8 @@ use assize_adjudicator::command::AllocateIds;
 use assize_adjudicator::sequencer::BATCH_MAX;
 use assize_adjudicator::{Command, EncodedFootprint, Known, Reply};
 use assize_model::{
-    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, LogIndex, NodeId, Outcome,
-    Placement, Position, ReplicaId, ShardId, TableId, Timestamp, TxnId,
+    CatalogVersion, Decision, Epoch, Footprint, FrontendEpoch, FrontendId, KeyHash, LogIndex, NodeId,
+    Outcome, Placement, Position, ReplicaId, ShardId, TableId, Timestamp, TxnId,
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, DecisionSource, DecisionStream,
@@ -238,6 +238,11 @@ impl Adjudicator {
             log_entries: wal.next_index() - wal.first_index(),
             log_headroom_bytes: wal.headroom(),
         }
+    }
+
+    /// The epoch of the placement in force on this node, and whenever it changes.
+    pub fn watch_placement(&self) -> watch::Receiver<Epoch> {
+        self.inner.node.streams.watch_placement()
     }
 
     /// The cluster's identity: its number and the seed of its key hashes. `None` until this node has applied the

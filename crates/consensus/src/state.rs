@@ -5,7 +5,7 @@ use crate::raft::{Capture, Mind};
 use crate::streams::Streams;
 use assize_adjudicator::{Adjudicator, Applied, Command, Decisions, Explainer, Options, Reply};
 use assize_codec::{Reader, envelope};
-use assize_model::LogIndex;
+use assize_model::{Epoch, LogIndex};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -37,6 +37,8 @@ pub struct State {
     /// Recent batches. Not replicated, and no decision depends on it.
     pub explainer: Explainer,
     streams: Arc<Streams>,
+    /// The epoch of the placement that was told last.
+    placed: Epoch,
     /// Bytes of all commands applied by this process.
     pub bytes_applied: u64,
     /// The last checkpoints that were captured, newest first. The newest of them may never become a file.
@@ -65,6 +67,7 @@ impl State {
             history: History::default(),
             explainer: Explainer::new(EXPLAINER_BYTES),
             streams,
+            placed: Epoch(0),
             bytes_applied: 0,
             captured: Mutex::default(),
             to_hash: Mutex::default(),
@@ -73,6 +76,15 @@ impl State {
 }
 
 impl State {
+    /// Tells whoever watches that the placement has changed, if it has.
+    fn tell_placement(&mut self) {
+        let epoch = self.core.placement().epoch;
+        if epoch != self.placed {
+            self.placed = epoch;
+            self.streams.place(epoch);
+        }
+    }
+
     /// Takes the state whose hash was asked for, if there is one.
     pub fn take_to_hash(&self) -> Option<(LogIndex, Adjudicator)> {
         self.to_hash.lock().expect("no panic happens under this lock").take()
@@ -102,6 +114,7 @@ impl Mind for State {
         if let Some(streamed) = applied.stream.take() {
             self.streams.publish(streamed);
         }
+        self.tell_placement();
         Ok(Answer { decisions: applied.decisions, reply: applied.reply })
     }
 
@@ -138,6 +151,7 @@ impl Mind for State {
             .map_err(|error| error.to_string())?;
         self.explainer = Explainer::new(EXPLAINER_BYTES);
         self.streams.begin_after(self.core.position().index);
+        self.tell_placement();
         Ok(())
     }
 }

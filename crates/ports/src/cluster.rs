@@ -486,6 +486,17 @@ pub struct ActionDone {
     pub job: Option<String>,
 }
 
+/// What can be watched as it changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watched {
+    /// Aborts of this node's sessions.
+    Conflicts,
+    /// The placement, and what is under way with it.
+    Shards,
+    /// Long work.
+    Jobs,
+}
+
 /// The cluster, as an operator sees it.
 pub trait ClusterView: Send + Sync {
     /// This node.
@@ -514,6 +525,26 @@ pub trait ClusterView: Send + Sync {
     ) -> BoxFuture<'a, Result<ActionDone, ClusterError>>;
     /// The effective configuration of this node: key, value, origin.
     fn config(&self) -> Vec<(String, String, String)>;
+    /// Whether there are nodes besides this one. Nobody tells this node of their changes: they have to be asked.
+    fn has_others(&self) -> bool {
+        true
+    }
+    /// Completes once something in this process has changed since the change of this number, with the number of the last
+    /// change; with `None` at once. What is looked at after a number was told contains that change. A view that cannot
+    /// tell completes never.
+    fn changed(&self, what: Watched, seen: Option<u64>) -> BoxFuture<'_, u64> {
+        let _ = what;
+        match seen {
+            None => Box::pin(std::future::ready(0)),
+            Some(_) => Box::pin(std::future::pending()),
+        }
+    }
+    /// The aborts of this node's own sessions after so many of them, oldest first, as far as they are still kept. Their
+    /// number is that of [`Watched::Conflicts`].
+    fn conflicts_since(&self, seen: u64) -> Vec<ConflictRecord> {
+        let _ = seen;
+        Vec::new()
+    }
 }
 
 impl ShardInfo {

@@ -12,6 +12,7 @@ use crate::config::{self, Config, Role};
 use crate::http::{self, Check};
 use crate::keys::KeyFiles;
 use crate::net::{self, Net};
+use crate::operator::bells::Bells;
 use crate::operator::jobs::Jobs;
 use crate::operator::{Facts, Local, Operator, OperatorService, announce};
 use crate::roles;
@@ -19,10 +20,10 @@ use crate::roles::frontend::Frontend;
 use crate::{Failure, metrics, telemetry};
 use anyhow::Context;
 use assize_consensus::Adjudicator;
-use assize_model::{NodeId, Placement};
+use assize_model::{Epoch, NodeId, Placement};
 use assize_ports::{
     AdjudicatorClient, ClusterView, DecisionSource, NodeRecord, Peers, Replica, ReportParts, Service,
-    ShardAdministration, ShardDirectory,
+    ShardAdministration, ShardDirectory, Watched,
 };
 use assize_rpc::handshake::ClusterId;
 use assize_rpc::{
@@ -261,7 +262,7 @@ pub async fn start(
             let (adjudicator, source) = (adjudicator.clone(), source.clone());
             Mover::new(adjudicator, source, administration.clone(), colleagues.clone(), MOVE_PATIENCE)
         };
-        let jobs = Jobs::new(Arc::new(mover()));
+        let jobs = Jobs::new(Arc::new(mover()), local.bells.clone());
         let _ = local.jobs.set(jobs.clone());
         let caretaker = Caretaker::new(mover(), colleagues.clone(), adjudicator.clone(), policy(config));
         let duty = local.clone();
@@ -287,7 +288,13 @@ pub async fn start(
         frontend.joins(view.clone());
         let frontend = Arc::new(frontend);
         let _ = local.frontend.set(frontend.clone());
+        let bells = local.bells.clone();
+        frontend.rings(Box::new(move |total| bells.count_conflicts(total)));
         tasks.spawn(learn_winners(frontend, view.clone(), until(stopped.clone())));
+    }
+    if let Some(adjudicator) = local.adjudicator.get() {
+        let (placed, bells) = (adjudicator.watch_placement(), local.bells.clone());
+        tasks.spawn(ring_for_placement(placed, bells, until(stopped.clone())));
     }
     let until_stopped = until(stopped.clone());
     tasks.spawn(async move {
@@ -559,6 +566,25 @@ fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
         });
     }
     checks
+}
+
+/// Tells those who watch shards that the placement has changed.
+async fn ring_for_placement(
+    mut placed: watch::Receiver<Epoch>,
+    bells: Arc<Bells>,
+    stopped: impl Future<Output = ()>,
+) {
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            changed = placed.changed() => match changed {
+                Ok(()) => bells.ring(Watched::Shards),
+                // The adjudicator is gone.
+                Err(_) => return,
+            },
+        }
+    }
 }
 
 async fn keep_watch_of_keys(mut keys: KeyFiles, stopped: impl Future<Output = ()>) {

@@ -18,7 +18,7 @@ use crate::activity::{Activity, Tail, Trail, told};
 use assize_model::{FrontendEpoch, FrontendId, TxnId};
 use assize_ports::{ConflictRecord, ConflictSide, complete_winners, unknown_winners};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Records that are kept.
 const CONFLICTS_MAX: usize = 4096;
@@ -34,6 +34,7 @@ pub struct ConflictLog {
     frontend: FrontendId,
     kept: Mutex<Kept>,
     sent: Mutex<Vec<Option<Sent>>>,
+    bell: OnceLock<Bell>,
 }
 
 #[derive(Default)]
@@ -43,7 +44,12 @@ struct Kept {
     bytes: usize,
     /// Numbers drawn for ids.
     drawn: u16,
+    /// Records kept since the beginning, forgotten ones included.
+    total: u64,
 }
+
+/// Told how many records have been kept so far, whenever there is one more. Must be short.
+pub type Bell = Box<dyn Fn(u64) + Send + Sync>;
 
 /// A transaction that went to be decided.
 struct Sent {
@@ -63,7 +69,7 @@ impl ConflictLog {
     pub fn new(frontend: FrontendId, epoch: FrontendEpoch) -> Self {
         // Lives of a frontend begin at different numbers, so that an id in an old report hardly finds a new conflict.
         let kept = Kept { drawn: (epoch.0 as u16).wrapping_mul(4099), ..Kept::default() };
-        ConflictLog { frontend, kept: Mutex::new(kept), sent: Mutex::default() }
+        ConflictLog { frontend, kept: Mutex::new(kept), sent: Mutex::default(), bell: OnceLock::new() }
     }
 
     /// The id of the next conflict: `c-` and, in hexadecimal, the frontend and four digits that do not come again before
@@ -100,6 +106,18 @@ impl ConflictLog {
             let Some(oldest) = kept.records.pop_front() else { break };
             kept.bytes -= size_of_record(&oldest);
         }
+        kept.total += 1;
+        let total = kept.total;
+        drop(kept);
+        if let Some(bell) = self.bell.get() {
+            bell(total);
+        }
+    }
+
+    /// Somebody wants to know when there is something new. Only the first one is.
+    pub fn rings(&self, bell: Bell) {
+        // A frontend has one node, and starts once.
+        let _ = self.bell.set(bell);
     }
 
     /// The server runs the loser's statement again by itself.
@@ -113,13 +131,19 @@ impl ConflictLog {
     /// What is kept, newest first, as told by this node.
     pub fn list(&self, node: u64) -> Vec<ConflictRecord> {
         let mut list: Vec<ConflictRecord> = lock(&self.kept).records.iter().rev().cloned().collect();
-        for record in &mut list {
-            record.loser.node = node;
-            // Winners of this frontend are complete but for its number.
-            if record.winner.node == OWN {
-                record.winner.node = node;
-            }
-        }
+        sign(&mut list, node);
+        list
+    }
+
+    /// What has been kept after the first `seen` records, oldest first, as told by this node; what has been forgotten
+    /// meanwhile is not among it.
+    pub fn since(&self, seen: u64, node: u64) -> Vec<ConflictRecord> {
+        let mut list: Vec<ConflictRecord> = {
+            let kept = lock(&self.kept);
+            let fresh = usize::try_from(kept.total.saturating_sub(seen)).unwrap_or(usize::MAX);
+            kept.records.iter().skip(kept.records.len().saturating_sub(fresh)).cloned().collect()
+        };
+        sign(&mut list, node);
         list
     }
 
@@ -149,6 +173,17 @@ impl ConflictLog {
     fn complete_own(&self, records: &mut [ConflictRecord]) {
         let winners = self.ran(&unknown_winners(records), OWN);
         complete_winners(records, &winners);
+    }
+}
+
+/// Says which node tells of these records.
+fn sign(records: &mut [ConflictRecord], node: u64) {
+    for record in records {
+        record.loser.node = node;
+        // Winners of this frontend are complete but for its number.
+        if record.winner.node == OWN {
+            record.winner.node = node;
+        }
     }
 }
 
@@ -271,6 +306,27 @@ mod tests {
         log.complete(std::slice::from_ref(&told));
         assert_eq!(log.list(7)[1].winner, told);
         assert!(log.ran(&[own, "no id".to_owned()], 7).is_empty());
+    }
+
+    #[test]
+    fn what_is_new_is_rung_for_and_told_by_number() {
+        let log = log();
+        log.keep(record("c-1".to_owned(), "", ""));
+        let rung = Arc::new(Mutex::new(Vec::new()));
+        let heard = rung.clone();
+        log.rings(Box::new(move |total| heard.lock().unwrap().push(total)));
+        log.keep(record("c-2".to_owned(), "", ""));
+        log.keep(record("c-3".to_owned(), "", ""));
+        assert_eq!(*rung.lock().unwrap(), [2, 3]);
+        let ids = |seen| log.since(seen, 7).into_iter().map(|r| r.id).collect::<Vec<_>>();
+        assert_eq!(ids(1), ["c-2", "c-3"]);
+        assert_eq!(ids(3), [] as [&str; 0]);
+        assert_eq!(ids(9), [] as [&str; 0]);
+        for n in 0..CONFLICTS_MAX {
+            log.keep(record(format!("d-{n}"), "", ""));
+        }
+        assert_eq!(log.since(2, 7).len(), CONFLICTS_MAX, "c-3 is forgotten");
+        assert_eq!(log.since(2, 7)[0].loser.node, 7);
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub use activity::Activity;
 pub use buffer::WriteBuffer;
 pub use cache::{CachedStatement, DigestStatistics, Digests, StatementCache};
 pub use commit::{CommitFailure, Committed};
-pub use conflicts::ConflictLog;
+pub use conflicts::{Bell, ConflictLog};
 pub use kill::KillSwitch;
 pub use services::{Limits, Services, SnapshotGuard, Snapshots};
 pub use session::{Done, Prepared, Session, status};

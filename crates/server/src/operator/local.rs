@@ -1,5 +1,6 @@
 //! What a node knows of itself and can do by itself.
 
+use super::bells::Bells;
 use super::jobs::Jobs;
 use super::words::{Answer, NodeStatus, Question, Record, ReplicaStatus};
 use crate::roles::frontend::Frontend;
@@ -54,6 +55,8 @@ pub struct Local {
     pub frontend: OnceLock<Arc<Frontend>>,
     /// Moves shards about; on every node that may lead.
     pub jobs: OnceLock<Arc<Jobs>>,
+    /// What has changed here, for those who watch.
+    pub bells: Arc<Bells>,
     /// What it offers to other nodes.
     offered: OnceLock<Arc<Services>>,
     /// Set while it takes no more connections.
@@ -71,6 +74,7 @@ impl Local {
             host: OnceLock::new(),
             frontend: OnceLock::new(),
             jobs: OnceLock::new(),
+            bells: Arc::default(),
             offered: OnceLock::new(),
             draining: Arc::default(),
         })

@@ -9,6 +9,7 @@
 //! Every node can be asked about all of them. What only the leader can do is handed on to it.
 
 pub mod announce;
+pub mod bells;
 mod deeds;
 pub mod jobs;
 mod local;
@@ -22,8 +23,9 @@ use assize_consensus::MembershipError;
 use assize_model::{NodeId, Outcome, TxnId};
 use assize_ports::{
     Action, ActionDone, AdjudicatorClient, AdjudicatorError, BoxFuture, ClusterError, ClusterView,
-    DecisionSource, JobInfo, MemberInfo, MemberRole, Members, NodeRecord, NodeReport, PeerError, Peers,
-    ReplicaInfo, ReportParts, SchemaInfo, Service, ShardInfo, TrafficInfo, complete_winners, unknown_winners,
+    ConflictRecord, DecisionSource, JobInfo, MemberInfo, MemberRole, Members, NodeRecord,
+    NodeReport, PeerError, Peers, ReplicaInfo, ReportParts, SchemaInfo, Service, ShardInfo, TrafficInfo,
+    Watched, complete_winners, unknown_winners,
 };
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -287,6 +289,18 @@ impl ClusterView for Operator {
 
     fn config(&self) -> Vec<(String, String, String)> {
         self.local.facts.config.clone()
+    }
+
+    fn has_others(&self) -> bool {
+        self.peers.is_some()
+    }
+
+    fn changed(&self, what: Watched, seen: Option<u64>) -> BoxFuture<'_, u64> {
+        self.local.bells.changed(what, seen)
+    }
+
+    fn conflicts_since(&self, seen: u64) -> Vec<ConflictRecord> {
+        self.local.frontend.get().map_or_else(Vec::new, |frontend| frontend.conflicts_since(seen))
     }
 }
 
