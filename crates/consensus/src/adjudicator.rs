@@ -87,6 +87,8 @@ pub struct Stats {
     pub log_entries: u64,
     /// Bytes that the log can write without new space.
     pub log_headroom_bytes: u64,
+    /// Bytes of commands that some replica may still need, as of the last housekeeping.
+    pub retained_bytes: u64,
 }
 
 impl Adjudicator {
@@ -237,7 +239,19 @@ impl Adjudicator {
             outcomes_held: state.core.outcomes_held() as u64,
             log_entries: wal.next_index() - wal.first_index(),
             log_headroom_bytes: wal.headroom(),
+            retained_bytes: self.inner.shared.retained(),
         }
+    }
+
+    /// How far each replica of every shard has persisted the stream, as this node's state has it.
+    pub fn durable_positions(&self) -> Vec<(ShardId, ReplicaStanding)> {
+        let state = self.inner.node.read();
+        let replicas = state.core.replicas().iter();
+        let standings = replicas.map(|((shard, replica), state)| {
+            let (durable, counts) = (state.durable.index, state.counts);
+            (*shard, ReplicaStanding { replica: *replica, durable, counts })
+        });
+        standings.collect()
     }
 
     /// The epoch of the placement in force on this node, and whenever it changes.

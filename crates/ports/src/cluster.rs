@@ -1,6 +1,6 @@
 //! The cluster, as an operator sees it: the admin API, the shell and the SQL twins all stand on these traits.
 
-use crate::BoxFuture;
+use crate::{BoxFuture, Strain};
 use assize_model::{NodeId, Outcome, ReplicaId, Slot, TxnId};
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,19 @@ pub struct MemberInfo {
     pub trouble: String,
     /// Whether it is draining.
     pub is_draining: bool,
+    /// What it is behind with, so that new transactions are shed everywhere; empty: nothing.
+    pub strains: Vec<Strain>,
+}
+
+impl MemberInfo {
+    /// What is wrong with it, in words: why it takes no writes, or else what it is behind with; empty: nothing.
+    pub fn trouble_words(&self) -> String {
+        if !self.trouble.is_empty() || self.strains.is_empty() {
+            return self.trouble.clone();
+        }
+        let strains: Vec<String> = self.strains.iter().map(ToString::to_string).collect();
+        format!("new transactions are shed: {}", strains.join("; "))
+    }
 }
 
 /// All nodes.

@@ -12,6 +12,7 @@
 //!   shards ──DecisionSource, ShardAdministration──▶ consensus / rpc / sim
 //!   rpc, consensus, shards ──Peers──▶ another node's PeerService
 //!   admin, query ──ClusterView──▶ server
+//!   server ──Figures──▶ Gauge ──Strain──▶ session
 //! ```
 //!
 //! This crate is a landing between floors 1 and 2: it sees the nouns, the catalog and the syntax, and nothing
@@ -22,6 +23,7 @@ mod cluster;
 mod conflict;
 mod peers;
 mod placement;
+mod pressure;
 mod query;
 mod shard;
 mod stream;
@@ -31,6 +33,7 @@ pub use cluster::*;
 pub use conflict::*;
 pub use peers::*;
 pub use placement::*;
+pub use pressure::*;
 pub use query::*;
 pub use shard::*;
 pub use stream::*;

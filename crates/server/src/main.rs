@@ -31,6 +31,7 @@ mod net;
 mod node;
 mod operate;
 mod operator;
+mod pressure;
 mod roles;
 mod sql_shell;
 mod telemetry;

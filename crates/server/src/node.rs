@@ -17,7 +17,7 @@ use crate::operator::jobs::Jobs;
 use crate::operator::{Facts, Local, Operator, OperatorService, announce};
 use crate::roles;
 use crate::roles::frontend::Frontend;
-use crate::{Failure, metrics, telemetry};
+use crate::{Failure, metrics, pressure, telemetry};
 use anyhow::Context;
 use assize_consensus::Adjudicator;
 use assize_model::{Epoch, NodeId, Placement};
@@ -275,12 +275,13 @@ pub async fn start(
         ));
     }
 
-    let view: Arc<dyn ClusterView> = Arc::new(Operator {
+    let operator = Operator {
         local: local.clone(),
         adjudicator: way.adjudicator.clone(),
         source: way.source.clone(),
         peers: peers.clone(),
-    });
+    };
+    let view: Arc<dyn ClusterView> = Arc::new(operator.clone());
     if let Some(mysql) = mysql {
         let directory: Arc<dyn ShardDirectory> = way.directory(&local, host.clone(), &placement);
         let frontend =
@@ -302,6 +303,7 @@ pub async fn start(
             tracing::error!(%error, "the admin API has ended");
         }
     });
+    tasks.spawn(pressure::keep(operator, config.pressure, until(stopped.clone())));
     tasks.spawn(keep_watch_of_keys(keys, until(stopped.clone())));
     tasks.spawn(keep_gauges(local.clone(), prometheus, until(stopped)));
     Ok(Node {
@@ -623,6 +625,10 @@ async fn keep_gauges(local: Arc<Local>, prometheus: PrometheusHandle, stopped: i
             let position = replica.stats().closed_ts.millis() as f64;
             ::metrics::gauge!(metrics::SHARD_POSITION_MILLIS, "shard" => replica.id().0.to_string())
                 .set(position);
+        }
+        for (cause, shed) in local.frontend.get().iter().flat_map(|frontend| frontend.shedding().counts()) {
+            ::metrics::counter!(metrics::FRONTEND_SHED_TRANSACTIONS_TOTAL, "reason" => cause.label())
+                .absolute(shed);
         }
         ::metrics::gauge!(metrics::PROCESS_UPTIME_SECONDS).set(started.elapsed().as_secs_f64());
     }

@@ -325,6 +325,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         disk_free_bytes: 100 << 30,
         trouble: String::new(),
         is_draining: false,
+        strains: Vec::new(),
     }
 }
 

@@ -94,6 +94,10 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         disk_free_bytes: 1 << 30,
         trouble: if node == 3 { "does not answer".to_owned() } else { String::new() },
         is_draining: node == 2,
+        strains: (node == 1)
+            .then_some(Strain { cause: Cause::Log, figure: 900 << 20, bound: 768 << 20 })
+            .into_iter()
+            .collect(),
     }
 }
 

@@ -23,7 +23,7 @@ use assize_consensus::MembershipError;
 use assize_model::{NodeId, Outcome, TxnId};
 use assize_ports::{
     Action, ActionDone, AdjudicatorClient, AdjudicatorError, BoxFuture, ClusterError, ClusterView,
-    ConflictRecord, DecisionSource, JobInfo, MemberInfo, MemberRole, Members, NodeRecord,
+    ConflictRecord, DecisionSource, JobInfo, MemberInfo, MemberRole, Members, NodePressure, NodeRecord,
     NodeReport, PeerError, Peers, ReplicaInfo, ReportParts, SchemaInfo, Service, ShardInfo, TrafficInfo,
     Watched, complete_winners, unknown_winners,
 };
@@ -39,6 +39,7 @@ const ASK_LIMIT: Duration = Duration::from_secs(2);
 const ACT_LIMIT: Duration = Duration::from_secs(60);
 
 /// See the module's page.
+#[derive(Clone)]
 pub struct Operator {
     /// What this node knows and can do by itself.
     pub local: Arc<Local>,
@@ -52,7 +53,7 @@ pub struct Operator {
 
 impl Operator {
     /// All nodes, this one among them even before the log knows it.
-    async fn nodes(&self) -> Result<Vec<NodeRecord>, ClusterError> {
+    pub async fn nodes(&self) -> Result<Vec<NodeRecord>, ClusterError> {
         let mut nodes = self.adjudicator.nodes().await.map_err(cluster_error)?;
         if !nodes.iter().any(|record| record.node == self.local.node) {
             nodes.push(self.local.facts.record());
@@ -101,6 +102,18 @@ impl Operator {
             _ => None,
         });
         reports.collect()
+    }
+
+    /// How far each of the other nodes is behind; those that do not answer are left out.
+    pub async fn pressures(&self, nodes: &[NodeRecord]) -> BTreeMap<NodeId, NodePressure> {
+        let others = nodes.iter().filter(|record| record.node != self.local.node);
+        let asked = others.map(|record| async move {
+            match self.ask(record.node, &Question::Pressure, ASK_LIMIT).await {
+                Ok(Answer::Pressure(pressure)) => Some((record.node, pressure)),
+                _ => None,
+            }
+        });
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// The leader, as this node or else any other knows it.
@@ -160,6 +173,7 @@ impl ClusterView for Operator {
                     disk_free_bytes: status.disk_free_bytes,
                     trouble: status.trouble,
                     is_draining: status.is_draining,
+                    strains: status.strains,
                 }
             };
             Ok(Members {

@@ -25,7 +25,7 @@ use assize_ports::{
     SchemaInfo, ServerView, ShardDirectory, TrafficInfo,
 };
 use assize_session::{
-    Bell, GlobalVariables, Limits, Login, Services, Session, Shared, Txn, TxnOptions, find_variable,
+    Bell, GlobalVariables, Limits, Login, Services, Session, Shared, Shedding, Txn, TxnOptions, find_variable,
 };
 use assize_values::Value;
 use client::Client;
@@ -148,6 +148,11 @@ impl Frontend {
     /// The conflicts that this frontend has kept after the first `seen`, oldest first.
     pub fn conflicts_since(&self, seen: u64) -> Vec<ConflictRecord> {
         self.services.conflicts.since(seen, self.node)
+    }
+
+    /// Whether new transactions may write: the node's to say.
+    pub fn shedding(&self) -> &Shedding {
+        &self.services.shedding
     }
 
     /// Winners of this frontend's conflicts that ran on other nodes and have not been told yet: ask for them with
