@@ -2,9 +2,12 @@
 
 #![allow(clippy::disallowed_methods)] // Waits for real processes.
 
-use assize_tests::{Assize, wait_for};
+use assize_tests::{Assize, run_ok, wait_for};
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder, Row};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
 
 struct Session(Conn);
 
@@ -69,6 +72,12 @@ fn named(text: &str) -> String {
     text[at..].chars().take_while(|c| c.is_ascii_hexdigit() || *c == '-').collect()
 }
 
+/// What the shell says became of a transaction.
+fn outcome(assize: &Assize, txn: &str) -> String {
+    let mut command = Command::new(Assize::binary());
+    run_ok(command.args(["txn", "outcome", txn, "--admin", &assize.admin()]), b"")
+}
+
 /// Lets `loser` lose row 42 to `winner`; the id of the conflict.
 fn collide(loser: &mut Session, winner: &mut Session) -> String {
     loser.run("BEGIN");
@@ -120,6 +129,82 @@ fn the_id_of_the_error_finds_both_transactions() {
     let hot = root.rows("SELECT table_name, key_text, conflicts FROM information_schema.assize_hot_keys");
     assert_eq!(hot, [["stock", "(42)", "2"]]);
     assert_eq!(root.rows("SHOW CONFLICTS LIMIT 1")[0][0], other, "the newest comes first");
+}
+
+#[test]
+fn every_id_of_a_transaction_that_is_shown_can_be_asked_for() {
+    let assize = start();
+    let mut root = Session::open(&assize, "root");
+    let (mut a, mut b) = (Session::open(&assize, "app"), Session::open(&assize, "root"));
+    a.run("BEGIN");
+    a.run("UPDATE shop.stock SET n = n - 1 WHERE id = 42");
+    b.run("UPDATE shop.stock SET n = n - 2 WHERE id = 42");
+    let (_, text) = a.fails("COMMIT");
+    // From the error's text, as a reader would copy it, to the shell.
+    let winner = text.split("lost to transaction ").nth(1).and_then(|rest| rest.split(',').next());
+    let winner = winner.unwrap_or_else(|| panic!("no winner is named: {text}"));
+    assert!(outcome(&assize, winner).starts_with("committed at "), "{text}");
+
+    let id = named(&text);
+    let sides =
+        format!("SELECT loser_txn, winner_txn FROM information_schema.assize_conflicts WHERE id = '{id}'");
+    let [loser, also_winner] = &root.rows(&sides)[0][..] else { panic!("two columns were asked for") };
+    assert_eq!(also_winner, winner);
+    // What the leader refused before it was logged is undecided until its deadline has passed: nobody has written it down.
+    wait_for("the loser's outcome", || outcome(&assize, loser).starts_with("aborted: "));
+
+    // What SHOW and the shell print of the conflict holds the same two.
+    let words = format!("{:?}", root.rows(&format!("SHOW CONFLICT '{id}'")));
+    let shown = run_ok(
+        Command::new(Assize::binary()).args(["conflicts", "show", &id, "--admin", &assize.admin()]),
+        b"",
+    );
+    for told in [&words, &shown] {
+        assert!(told.contains(loser.as_str()) && told.contains(winner), "{told}");
+    }
+    let mut nonsense = Command::new(Assize::binary());
+    nonsense.args(["txn", "outcome", "2.1.9", "--admin", &assize.admin()]);
+    let refused = assize_tests::run(&mut nonsense, b"");
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("32 hexadecimal digits"));
+}
+
+/// A demo has no other nodes to ask, so whatever is told was pushed.
+#[test]
+fn whoever_watches_conflicts_is_told_each_of_them_once_and_in_order() {
+    let assize = start();
+    let (mut a, mut b) = (Session::open(&assize, "app"), Session::open(&assize, "root"));
+    let mut command = Command::new(Assize::binary());
+    command.args(["conflicts", "watch", "--table", "shop.stock", "--output", "json"]);
+    command.args(["--admin", &assize.admin()]).stdout(Stdio::piped());
+    let mut watcher = command.spawn().expect("the shell starts");
+    let lines = BufReader::new(watcher.stdout.take().expect("it is piped")).lines();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            let Ok(conflict) = serde_json::from_str::<serde_json::Value>(&line) else { break };
+            if tell.send(conflict["id"].as_str().unwrap_or_default().to_owned()).is_err() {
+                break;
+            }
+        }
+    });
+    // What comes before it watches is not told.
+    let mut expected = Vec::new();
+    let mut heard = Vec::new();
+    wait_for("the watcher to hear something", || {
+        expected.push(collide(&mut a, &mut b));
+        heard.extend(told.try_iter());
+        !heard.is_empty()
+    });
+    expected.extend((0..30).map(|_| collide(&mut a, &mut b)));
+    wait_for("the watcher to hear the last of them", || {
+        heard.extend(told.try_iter());
+        heard.last() == expected.last()
+    });
+    let from = expected.iter().position(|id| *id == heard[0]).expect("what is told has happened");
+    assert_eq!(heard, expected[from..]);
+    watcher.kill().expect("the watcher can be ended");
+    watcher.wait().expect("it can be waited for");
 }
 
 #[test]

@@ -188,7 +188,7 @@ pub(crate) fn outcome(txn: TxnId, outcome: Outcome) -> pb::GetOutcomeResponse {
     };
     let committed_at = i64::try_from(commit_ts.millis()).ok().filter(|_| commit_ts != none);
     pb::GetOutcomeResponse {
-        txn_id: format!("{txn:032x}"),
+        txn_id: txn.to_string(),
         outcome: kind.into(),
         commit_ts: commit_ts.0,
         committed_at: committed_at.and_then(|millis| timestamp(millis.saturating_mul(1000))),
@@ -199,7 +199,7 @@ pub(crate) fn outcome(txn: TxnId, outcome: Outcome) -> pb::GetOutcomeResponse {
 fn abort_reason_words(reason: &AbortReason) -> String {
     match reason {
         AbortReason::Conflict(conflict) => match &conflict.winner {
-            Some(winner) => format!("lost a conflict to transaction {:032x}", winner.txn),
+            Some(winner) => format!("lost a conflict to transaction {}", winner.txn),
             None => "lost a conflict".to_owned(),
         },
         AbortReason::NeedRefresh { .. } => "its snapshot was older than the conflict window".to_owned(),

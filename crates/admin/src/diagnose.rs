@@ -254,6 +254,15 @@ impl Findings {
                 "free some, enlarge the disk, or move replicas to another node: assize shards move",
             );
         }
+        for strain in &member.strains {
+            self.warning(
+                subject.clone(),
+                format!(
+                    "is behind, so new transactions that write are shed everywhere (error 1637): {strain}"
+                ),
+                strain.cause.advice(),
+            );
+        }
         let behind = longest_log.saturating_sub(member.applied_index);
         if member.member_role != MemberRole::None && behind > ENTRIES_BEHIND_MAX {
             self.warning(

@@ -33,6 +33,7 @@ mod gate;
 mod json;
 mod serve;
 mod services;
+mod tls;
 mod watch;
 
 pub use audit::note_by_hand;

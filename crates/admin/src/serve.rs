@@ -6,18 +6,19 @@ use crate::auth::{Authenticator, CredentialsError, Identity, Role};
 use crate::gate::Gate;
 use crate::pb;
 use crate::services::Services;
+use crate::tls::{Certificates, protected};
 use assize_ports::ClusterView;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::server::NamedService;
 use tonic::service::{InterceptorLayer, interceptor::InterceptedService};
+use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Certificate, Identity as TlsIdentity, Server, ServerTlsConfig};
 use tonic::{Request, Status};
 use tonic_health::ServingStatus;
 
@@ -25,8 +26,6 @@ use tonic_health::ServingStatus;
 const CONCURRENT_MAX: usize = 64;
 /// A connection whose peer is silent for this long is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// How long a TLS handshake may take.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// How long calls under way may take to end once the node stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
@@ -43,7 +42,7 @@ pub struct Options {
     pub insecure: bool,
 }
 
-/// Certificates.
+/// Certificates. The files may be replaced while the API is served.
 #[derive(Clone, Debug)]
 pub struct Tls {
     /// The server's certificate chain, PEM.
@@ -80,7 +79,15 @@ pub enum StartError {
         /// Why not.
         error: std::io::Error,
     },
-    /// The certificates are of no use, or the listener broke.
+    /// A certificate or key is of no use.
+    #[error("{}: {reason}", path.display())]
+    Certificate {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The listener broke.
     #[error("the admin API cannot be served: {0:?}")]
     Transport(#[from] tonic::transport::Error),
     /// Our own descriptors are broken.
@@ -97,7 +104,7 @@ pub fn check(address: SocketAddr, options: &Options) -> Result<(), StartError> {
     refuse_mistakes(address, options)?;
     Authenticator::new(options.tokens_file.as_deref())?;
     if let Some(tls) = &options.tls {
-        Server::builder().tls_config(tls_config(tls)?)?;
+        Certificates::open(tls)?;
     }
     Ok(())
 }
@@ -112,12 +119,10 @@ pub async fn serve(
 ) -> Result<(), StartError> {
     refuse_mistakes(listener.local_addr()?, &options)?;
     let authenticator = Arc::new(Authenticator::new(options.tokens_file.as_deref())?);
-    let mut server = Server::builder()
+    let server = Server::builder()
         .concurrency_limit_per_connection(CONCURRENT_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE));
-    if let Some(tls) = &options.tls {
-        server = server.tls_config(tls_config(tls)?)?;
-    }
+    let certificates = options.tls.as_ref().map(Certificates::open).transpose()?;
 
     let (stop, stopping) = watch::channel(false);
     let gate = Arc::new(Gate::new(view.clone(), Audit { file: options.audit_file.clone() }));
@@ -142,8 +147,16 @@ pub async fn serve(
         announce(&reporter, ServingStatus::NotServing).await;
         stop.send_replace(true);
     };
-    let serving =
-        router.serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), signal);
+    let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let serving = async move {
+        match certificates {
+            Some(certificates) => {
+                let connections = protected(connections, Arc::new(certificates));
+                router.serve_with_incoming_shutdown(connections, signal).await
+            }
+            None => router.serve_with_incoming_shutdown(connections, signal).await,
+        }
+    };
     tokio::select! {
         result = serving => Ok(result?),
         () = drained(stopping) => Ok(()),
@@ -162,18 +175,6 @@ fn refuse_mistakes(address: SocketAddr, options: &Options) -> Result<(), StartEr
         return Err(StartError::NoCredentials(address));
     }
     Ok(())
-}
-
-fn tls_config(tls: &Tls) -> Result<ServerTlsConfig, StartError> {
-    let identity = TlsIdentity::from_pem(read(&tls.certificate)?, read(&tls.key)?);
-    let config = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE_LIMIT);
-    let Some(ca) = &tls.client_ca else { return Ok(config) };
-    // Optional, because a caller may show a token instead; without either there is no caller.
-    Ok(config.client_ca_root(Certificate::from_pem(read(ca)?)).client_auth_optional(true))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, StartError> {
-    std::fs::read(path).map_err(|error| StartError::Read { path: path.to_owned(), error })
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -244,7 +245,7 @@ mod tests {
         assert!(matches!(check(local, &with_tls), Err(StartError::Read { .. })));
         std::fs::write(&tls.certificate, "nonsense").unwrap();
         std::fs::write(&tls.key, "nonsense").unwrap();
-        assert!(matches!(check(local, &with_tls), Err(StartError::Transport(_))));
+        assert!(matches!(check(local, &with_tls), Err(StartError::Certificate { .. })));
         assert!(check(local, &Options::default()).is_ok());
     }
 }

@@ -1,18 +1,31 @@
-//! Streams. The cluster is asked at intervals, and what is new is told. A stream ends with `UNAVAILABLE` when the node
-//! stops, so that its reader knows to go to another node; nothing here outlives its reader.
+//! Streams. What changes in this process is told at once; other nodes are asked at intervals, and what is new is told. A
+//! stream ends with `UNAVAILABLE` when the node stops, so that its reader knows to go to another node; nothing here
+//! outlives its reader.
+//!
+//! ```text
+//!   this process:  ClusterView::changed ──▶ look ─┐
+//!                                                 ├─▶ not told yet? ─▶ reader
+//!   other nodes:   every INTERVAL ────────▶ look ─┘
+//! ```
+//!
+//! A change's number is read before what has changed is looked at, so that a change in between is looked at again and
+//! none is missed.
 
 use crate::error::Reason;
 use crate::pb;
 use crate::services::Services;
-use assize_ports::{ConflictRecord, ReportParts, ShardInfo};
+use assize_ports::{ConflictRecord, ReportParts, ShardInfo, Watched, unknown_winners};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
+use tokio::time::Instant;
 use tonic::Status;
 
-/// Between two questions to the cluster.
+/// Between two questions to other nodes.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// Changes that come one after the other within this are looked at together.
+const TOGETHER: Duration = Duration::from_millis(10);
 /// Conflicts that a stream remembers having told; older ones count as told.
 const TOLD_MAX: usize = 16_384;
 
@@ -21,12 +34,56 @@ pub(crate) fn conflicts_only() -> ReportParts {
     ReportParts { conflicts: true, ..ReportParts::default() }
 }
 
-/// Waits for the next question; an error if the node stops.
-async fn pause(services: &mut Services) -> Result<(), Status> {
-    tokio::select! {
-        () = tokio::time::sleep(INTERVAL) => Ok(()),
-        _ = services.stopping.wait_for(|stopping| *stopping) => {
-            Err(Reason::ShuttingDown.status("this node stops: ask another one", &[]))
+/// When a stream looks again.
+struct Pace {
+    what: Watched,
+    /// The last change of this process that was looked at.
+    seen: u64,
+    /// When other nodes are asked again.
+    due: Instant,
+}
+
+/// What a stream looks at next.
+enum Look {
+    /// Something has changed in this process.
+    Changed,
+    /// Other nodes may have something new.
+    Due,
+}
+
+impl Pace {
+    async fn begin(services: &Services, what: Watched) -> Pace {
+        Pace { what, seen: services.view.changed(what, None).await, due: Instant::now() + INTERVAL }
+    }
+
+    /// Waits until there is something to look at; an error if the node stops.
+    async fn pause(&mut self, services: &mut Services) -> Result<Look, Status> {
+        let view = services.view.clone();
+        let asking = async {
+            match view.has_others() {
+                true => tokio::time::sleep_until(self.due).await,
+                false => std::future::pending().await,
+            }
+        };
+        let changed = async {
+            view.changed(self.what, Some(self.seen)).await;
+            tokio::time::sleep(TOGETHER).await;
+            view.changed(self.what, None).await
+        };
+        tokio::select! {
+            // Others come to their turn although this process changes all the time.
+            biased;
+            _ = services.stopping.wait_for(|stopping| *stopping) => {
+                Err(Reason::ShuttingDown.status("this node stops: ask another one", &[]))
+            }
+            () = asking => {
+                self.due = Instant::now() + INTERVAL;
+                Ok(Look::Due)
+            }
+            seen = changed => {
+                self.seen = seen;
+                Ok(Look::Changed)
+            }
         }
     }
 }
@@ -36,30 +93,64 @@ pub(crate) async fn conflicts(
     services: Services,
     table: String,
 ) -> Result<BoxStream<'static, Result<pb::Conflict, Status>>, Status> {
+    let pace = Pace::begin(&services, Watched::Conflicts).await;
     let mut told = Told::default();
     told.fresh(services.ask(services.view.report(conflicts_only())).await?.conflicts);
-    let state = (services, told, VecDeque::<ConflictRecord>::new(), table, false);
-    let stream = stream::unfold(state, |(mut services, mut told, mut queue, table, has_ended)| async move {
-        if has_ended {
+    let reader = Conflicts { services, pace, told, table, queue: VecDeque::new(), has_ended: false };
+    let stream = stream::unfold(reader, |mut reader| async move {
+        let next = reader.next().await?;
+        Some((next.map(Into::into), reader))
+    });
+    Ok(stream.boxed())
+}
+
+/// What a reader of conflicts has heard.
+struct Conflicts {
+    services: Services,
+    pace: Pace,
+    told: Told,
+    table: String,
+    queue: VecDeque<ConflictRecord>,
+    has_ended: bool,
+}
+
+impl Conflicts {
+    async fn next(&mut self) -> Option<Result<ConflictRecord, Status>> {
+        if self.has_ended {
             return None;
         }
         loop {
-            if let Some(conflict) = queue.pop_front() {
-                return Some((Ok(conflict.into()), (services, told, queue, table, false)));
+            if let Some(conflict) = self.queue.pop_front() {
+                return Some(Ok(conflict));
             }
-            let asked = match pause(&mut services).await {
-                Ok(()) => services.ask(services.view.report(conflicts_only())).await,
-                Err(status) => Err(status),
-            };
-            match asked {
-                Ok(report) => queue.extend(
-                    told.fresh(report.conflicts).into_iter().filter(|c| table.is_empty() || c.table == table),
-                ),
-                Err(status) => return Some((Err(status), (services, told, queue, table, true))),
+            match self.look().await {
+                Ok(found) => {
+                    let fresh = self.told.fresh(found).into_iter();
+                    self.queue.extend(fresh.filter(|c| self.table.is_empty() || c.table == self.table));
+                }
+                Err(status) => {
+                    self.has_ended = true;
+                    return Some(Err(status));
+                }
             }
         }
-    });
-    Ok(stream.boxed())
+    }
+
+    /// What may be new.
+    async fn look(&mut self) -> Result<Vec<ConflictRecord>, Status> {
+        let seen = self.pace.seen;
+        match self.pace.pause(&mut self.services).await? {
+            Look::Due => Ok(self.services.ask(self.services.view.report(conflicts_only())).await?.conflicts),
+            Look::Changed => {
+                let mut own = self.services.view.conflicts_since(seen);
+                if self.services.view.has_others() {
+                    // The report of all nodes, which comes next, says whose statements a winner of another node ran.
+                    own.retain(|conflict| unknown_winners(std::slice::from_ref(conflict)).is_empty());
+                }
+                Ok(own)
+            }
+        }
+    }
 }
 
 /// Which conflicts were told. Reports overlap, and a node may be missing from one and back in the next.
@@ -90,7 +181,7 @@ pub(crate) fn shards(services: Services) -> BoxStream<'static, Result<pb::ListSh
     let message = |shards: Vec<ShardInfo>| pb::ListShardsResponse {
         shards: shards.into_iter().map(Into::into).collect(),
     };
-    changes(services, move |services| async move {
+    changes(services, Watched::Shards, move |services| async move {
         let shards = services.ask(services.view.shards()).await?;
         Ok(Seen {
             face: shards.iter().cloned().map(face).collect::<Vec<_>>(),
@@ -112,7 +203,7 @@ fn face(mut shard: ShardInfo) -> ShardInfo {
 
 /// A job now, and whenever it has moved on; ends when it does.
 pub(crate) fn job(services: Services, id: String) -> BoxStream<'static, Result<pb::Job, Status>> {
-    changes(services, move |services| {
+    changes(services, Watched::Jobs, move |services| {
         let id = id.clone();
         async move {
             let jobs = services.ask(services.view.jobs()).await?;
@@ -135,40 +226,49 @@ struct Seen<F, M> {
     is_last: bool,
 }
 
-/// Looks again and again, and tells what differs from what it told last.
-fn changes<F, M, Look, Answer>(services: Services, look: Look) -> BoxStream<'static, Result<M, Status>>
+/// Looks whenever something may have changed, and tells what differs from what it told last.
+fn changes<F, M, Ask, Answer>(
+    services: Services,
+    what: Watched,
+    look: Ask,
+) -> BoxStream<'static, Result<M, Status>>
 where
     F: PartialEq + Send + 'static,
     M: Send + 'static,
-    Look: Fn(Services) -> Answer + Send + 'static,
+    Ask: Fn(Services) -> Answer + Send + 'static,
     Answer: Future<Output = Result<Seen<F, M>, Status>> + Send,
 {
-    struct State<F, Look> {
+    struct State<F, Ask> {
         services: Services,
-        look: Look,
-        last: Option<F>,
+        look: Ask,
+        /// `None` before the first look.
+        told: Option<(Pace, F)>,
         has_ended: bool,
     }
-    let state = State { services, look, last: None, has_ended: false };
-    stream::unfold(state, |mut state| async move {
+    let state = State { services, look, told: None, has_ended: false };
+    stream::unfold(state, move |mut state| async move {
         if state.has_ended {
             return None;
         }
         loop {
-            let paused = match state.last {
-                Some(_) => pause(&mut state.services).await,
-                None => Ok(()),
+            let (pace, last) = match state.told.take() {
+                None => (Pace::begin(&state.services, what).await, None),
+                Some((mut pace, last)) => {
+                    if let Err(status) = pace.pause(&mut state.services).await {
+                        state.has_ended = true;
+                        return Some((Err(status), state));
+                    }
+                    (pace, Some(last))
+                }
             };
-            let seen = match paused {
-                Ok(()) => (state.look)(state.services.clone()).await,
-                Err(status) => Err(status),
-            };
-            match seen {
-                Ok(seen) if state.last.as_ref() == Some(&seen.face) => {}
+            match (state.look)(state.services.clone()).await {
                 Ok(seen) => {
-                    state.last = Some(seen.face);
-                    state.has_ended = seen.is_last;
-                    return Some((Ok(seen.message), state));
+                    let is_new = last.as_ref() != Some(&seen.face);
+                    state.told = Some((pace, seen.face));
+                    if is_new {
+                        state.has_ended = seen.is_last;
+                        return Some((Ok(seen.message), state));
+                    }
                 }
                 Err(status) => {
                     state.has_ended = true;

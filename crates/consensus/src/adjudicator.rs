@@ -16,8 +16,8 @@ use assize_adjudicator::command::AllocateIds;
 use assize_adjudicator::sequencer::BATCH_MAX;
 use assize_adjudicator::{Command, EncodedFootprint, FootprintView, Known, Reply, footprints_of};
 use assize_model::{
-    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, LogIndex, NodeId, Outcome,
-    Placement, Position, ReplicaId, ShardId, TableId, Timestamp, TxnId,
+    CatalogVersion, Decision, Epoch, Footprint, FrontendEpoch, FrontendId, KeyHash, LogIndex, NodeId,
+    Outcome, Placement, Position, ReplicaId, ShardId, TableId, Timestamp, TxnId,
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, Decided, DecisionSource,
@@ -93,6 +93,8 @@ pub struct Stats {
     pub log_entries: u64,
     /// Bytes that the log can write without new space.
     pub log_headroom_bytes: u64,
+    /// Bytes of commands that some replica may still need, as of the last housekeeping.
+    pub retained_bytes: u64,
 }
 
 impl Adjudicator {
@@ -247,7 +249,24 @@ impl Adjudicator {
             outcomes_held: state.core.outcomes_held() as u64,
             log_entries: wal.next_index() - wal.first_index(),
             log_headroom_bytes: wal.headroom(),
+            retained_bytes: self.inner.shared.retained(),
         }
+    }
+
+    /// How far each replica of every shard has persisted the stream, as this node's state has it.
+    pub fn durable_positions(&self) -> Vec<(ShardId, ReplicaStanding)> {
+        let state = self.inner.node.read();
+        let replicas = state.core.replicas().iter();
+        let standings = replicas.map(|((shard, replica), state)| {
+            let (durable, counts) = (state.durable.index, state.counts);
+            (*shard, ReplicaStanding { replica: *replica, durable, counts })
+        });
+        standings.collect()
+    }
+
+    /// The epoch of the placement in force on this node, and whenever it changes.
+    pub fn watch_placement(&self) -> watch::Receiver<Epoch> {
+        self.inner.node.streams.watch_placement()
     }
 
     /// The cluster's identity: its number and the seed of its key hashes. `None` until this node has applied the

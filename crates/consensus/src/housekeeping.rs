@@ -21,6 +21,10 @@ pub const HOUSEKEEPING: Duration = Duration::from_millis(500);
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// On a full disk a checkpoint is tried this often.
 const CHECKPOINT_AGAIN: Duration = Duration::from_secs(2);
+/// A checkpoint that was asked for so long ago and is not there, although there is much to forget, is asked for again: Raft
+/// does not take one while it is at another. Until more is written nothing else would ask, and nothing may be written while
+/// the log is too long.
+const CHECKPOINT_LOST: Duration = Duration::from_secs(5);
 /// A checkpoint is taken after so many entries, however small they were: their streams are held in memory.
 const CHECKPOINT_ENTRIES: u64 = 50_000;
 
@@ -118,7 +122,7 @@ impl Keeper {
     /// Takes a checkpoint when there is enough to forget behind it; sooner if the disk is full, because the log
     /// behind it is what can be freed.
     async fn ask_for_checkpoint(&mut self, bytes_applied: u64, applied: LogIndex) {
-        if self.node.files.candidate_index().is_some() {
+        if self.node.has_candidate() {
             return;
         }
         let since = bytes_applied.saturating_sub(self.checkpointed_bytes);
@@ -127,7 +131,10 @@ impl Keeper {
             bytes_applied > self.node.base_bytes() && self.checkpoint_asked.elapsed() >= CHECKPOINT_AGAIN;
         let is_due = since >= self.checkpoint_after()
             || applied.0.saturating_sub(self.checkpointed.0) >= CHECKPOINT_ENTRIES;
-        if is_due || is_full && helps {
+        let retained = bytes_applied.saturating_sub(self.node.base_bytes());
+        let is_lost = retained >= self.shared.options.checkpoint_bytes
+            && self.checkpoint_asked.elapsed() >= CHECKPOINT_LOST;
+        if is_due || is_lost || is_full && helps {
             self.checkpointed = applied;
             self.checkpointed_bytes = bytes_applied;
             self.checkpoint_asked = Instant::now();

@@ -200,6 +200,13 @@ impl Node {
         Ok(())
     }
 
+    /// Whether a checkpoint waits to become the base. One of which it is not known with what it was captured can never
+    /// become it, and another takes its place.
+    pub fn has_candidate(&self) -> bool {
+        let candidate = self.files.candidate_index();
+        candidate.is_some_and(|candidate| self.read().captured(candidate).is_some())
+    }
+
     /// Has the log below the base purged. Asked again until it is: Raft purges only what it knows a checkpoint of, and
     /// the file may be there before Raft has heard of it.
     pub async fn forget_log(&self) -> io::Result<()> {
@@ -342,6 +349,11 @@ impl Shared {
     /// Remembers how much of the log cannot be forgotten yet.
     pub fn note_retained(&self, bytes: u64) {
         self.retained.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of commands that cannot be forgotten yet, as of the last housekeeping.
+    pub fn retained(&self) -> u64 {
+        self.retained.load(Ordering::Relaxed)
     }
 
     /// Whether the node has not failed and does not shut down.

@@ -5,7 +5,7 @@ use crate::raft::{Capture, Mind};
 use crate::streams::Streams;
 use assize_adjudicator::{Adjudicator, Applied, Command, Decisions, Explainer, Options, Reply};
 use assize_codec::{Reader, envelope};
-use assize_model::LogIndex;
+use assize_model::{Epoch, LogIndex};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -41,6 +41,8 @@ pub struct State {
     cluster_version_max: u32,
     /// Why this node cannot go on with this log: its release is too old.
     pub too_old: Option<String>,
+    /// The epoch of the placement that was told last.
+    placed: Epoch,
     /// Bytes of all commands applied by this process.
     pub bytes_applied: u64,
     /// The last checkpoints that were captured, newest first. The newest of them may never become a file.
@@ -80,6 +82,7 @@ impl State {
             streams,
             cluster_version_max,
             too_old: None,
+            placed: Epoch(0),
             bytes_applied: 0,
             captured: Mutex::default(),
             to_hash: Mutex::default(),
@@ -97,6 +100,15 @@ impl State {
         let why = too_old(cluster, self.cluster_version_max);
         self.too_old = Some(why.clone());
         Err(why)
+    }
+
+    /// Tells whoever watches that the placement has changed, if it has.
+    fn tell_placement(&mut self) {
+        let epoch = self.core.placement().epoch;
+        if epoch != self.placed {
+            self.placed = epoch;
+            self.streams.place(epoch);
+        }
     }
 
     /// Takes the state whose hash was asked for, if there is one.
@@ -131,6 +143,7 @@ impl Mind for State {
         if let Some(streamed) = applied.stream.take() {
             self.streams.publish(streamed);
         }
+        self.tell_placement();
         Ok(Answer { decisions: applied.decisions, reply: applied.reply })
     }
 
@@ -170,6 +183,7 @@ impl Mind for State {
         self.core = core;
         self.explainer = Explainer::new(EXPLAINER_BYTES);
         self.streams.begin_after(self.core.position().index);
+        self.tell_placement();
         Ok(())
     }
 }

@@ -8,7 +8,7 @@
 //! of that shard reads it, outside the lock.
 
 use assize_adjudicator::Streamed;
-use assize_model::{LogIndex, Position, ShardId, StreamEntry};
+use assize_model::{Epoch, LogIndex, Position, ShardId, StreamEntry};
 use assize_ports::{BoxFuture, DecisionStream, StreamError};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,6 +24,8 @@ pub struct Streams {
     kept: Mutex<Kept>,
     /// The last published entry; wakes subscribers.
     published: watch::Sender<LogIndex>,
+    /// The epoch of the placement in force.
+    placed: watch::Sender<Epoch>,
     /// Why it has ended, once it has.
     ended: watch::Sender<Option<String>>,
 }
@@ -41,6 +43,7 @@ impl Streams {
         Arc::new(Streams {
             kept: Mutex::default(),
             published: watch::Sender::new(LogIndex(0)),
+            placed: watch::Sender::default(),
             ended: watch::Sender::new(None),
         })
     }
@@ -54,6 +57,16 @@ impl Streams {
         let index = entry.position().index;
         self.lock().entries.push_back(entry);
         self.published.send_replace(index);
+    }
+
+    /// The placement has changed.
+    pub fn place(&self, epoch: Epoch) {
+        self.placed.send_replace(epoch);
+    }
+
+    /// Tells of changes of the placement.
+    pub fn watch_placement(&self) -> watch::Receiver<Epoch> {
+        self.placed.subscribe()
     }
 
     /// Starts over after this entry, as after the restoration of a checkpoint.

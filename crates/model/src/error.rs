@@ -233,6 +233,7 @@ error_codes! {
     InvalidArgumentForLogarithm = 3020 "2201E" Never, "A logarithm of what has none.";
     CollationMixThree = 1270 "HY000" Never, "Collations that cannot be compared, three.";
     WrongValue = 1525 "HY000" Never, "A constant that is not of the type it is compared with.";
+    TooManyConcurrentTransactions = 1637 "HY000" Later, "New transactions may not write for now: replicas or disks are behind.";
     UnknownLocale = 1649 "HY000" Never, "No such locale.";
     InvalidBitwiseOperands = 3513 "HY000" Never, "Binary operands of bit operations must be equally long.";
     InvalidTypeForJson = 3146 "22032" Never, "Not a type that JSON functions take.";

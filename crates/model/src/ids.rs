@@ -199,16 +199,10 @@ impl TxnId {
     }
 }
 
+/// The one form in which people see an id, and which is read back: all its bits as 32 hexadecimal digits.
 impl fmt::Display for TxnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.frontend().0, self.frontend_epoch().0, self.sequence())
-    }
-}
-
-/// All its bits, for those who will ask what became of it: `{id:032x}`.
-impl fmt::LowerHex for TxnId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::LowerHex::fmt(&self.0, f)
+        write!(f, "{:032x}", self.0)
     }
 }
 
@@ -227,9 +221,10 @@ impl std::str::FromStr for TxnId {
     }
 }
 
+/// The id, and for the eye whose it is: frontend, life and number.
 impl fmt::Debug for TxnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}@{}", self.begun())
+        write!(f, "{self} ({}.{}.{})", self.frontend().0, self.frontend_epoch().0, self.sequence())
     }
 }
 
@@ -256,10 +251,13 @@ mod tests {
     }
 
     #[test]
-    fn a_txn_id_is_read_back_from_its_hexadecimal_form() {
+    fn a_txn_id_is_read_back_from_the_form_that_is_shown() {
         let begun = Timestamp::from_millis(1_790_000_000_123);
         let id = TxnId::new(begun, DeadlineClass::Bulk, FrontendId(3), FrontendEpoch(2), 77);
-        assert_eq!(format!("{id:032x}").parse(), Ok(id));
+        assert_eq!(id.to_string(), "06831141b1ed0000300000200000004d");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.to_string().to_uppercase().parse(), Ok(id));
+        assert!(format!("{id:?}").starts_with(&id.to_string()));
         for bad in ["", "1.2.3", &"f".repeat(32), &format!("+{:031x}", 1), &"0".repeat(33)] {
             assert_eq!(bad.parse::<TxnId>(), Err(InvalidTxnId(bad.to_owned())));
         }

@@ -1,6 +1,6 @@
 //! The cluster, as an operator sees it: the admin API, the shell and the SQL twins all stand on these traits.
 
-use crate::BoxFuture;
+use crate::{BoxFuture, Strain};
 use assize_model::{NodeId, Outcome, ReplicaId, Slot, TxnId};
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +80,19 @@ pub struct MemberInfo {
     pub replicas: u32,
     /// The highest cluster version that its binary understands, as the log has it; 0 if it has not said so.
     pub cluster_version_max: u32,
+    /// What it is behind with, so that new transactions are shed everywhere; empty: nothing.
+    pub strains: Vec<Strain>,
+}
+
+impl MemberInfo {
+    /// What is wrong with it, in words: why it takes no writes, or else what it is behind with; empty: nothing.
+    pub fn trouble_words(&self) -> String {
+        if !self.trouble.is_empty() || self.strains.is_empty() {
+            return self.trouble.clone();
+        }
+        let strains: Vec<String> = self.strains.iter().map(ToString::to_string).collect();
+        format!("new transactions are shed: {}", strains.join("; "))
+    }
 }
 
 /// All nodes.
@@ -132,7 +145,7 @@ pub struct ShardInfo {
 /// A side of a conflict.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct ConflictSide {
-    /// The transaction, as `TxnId` prints.
+    /// The transaction, as `TxnId` prints and reads; empty if unknown.
     pub txn: String,
     /// The node that ran it.
     pub node: u64,
@@ -510,6 +523,17 @@ pub struct ActionDone {
     pub job: Option<String>,
 }
 
+/// What can be watched as it changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watched {
+    /// Aborts of this node's sessions.
+    Conflicts,
+    /// The placement, and what is under way with it.
+    Shards,
+    /// Long work.
+    Jobs,
+}
+
 /// The cluster, as an operator sees it.
 pub trait ClusterView: Send + Sync {
     /// This node.
@@ -538,6 +562,26 @@ pub trait ClusterView: Send + Sync {
     ) -> BoxFuture<'a, Result<ActionDone, ClusterError>>;
     /// The effective configuration of this node: key, value, origin.
     fn config(&self) -> Vec<(String, String, String)>;
+    /// Whether there are nodes besides this one. Nobody tells this node of their changes: they have to be asked.
+    fn has_others(&self) -> bool {
+        true
+    }
+    /// Completes once something in this process has changed since the change of this number, with the number of the last
+    /// change; with `None` at once. What is looked at after a number was told contains that change. A view that cannot
+    /// tell completes never.
+    fn changed(&self, what: Watched, seen: Option<u64>) -> BoxFuture<'_, u64> {
+        let _ = what;
+        match seen {
+            None => Box::pin(std::future::ready(0)),
+            Some(_) => Box::pin(std::future::pending()),
+        }
+    }
+    /// The aborts of this node's own sessions after so many of them, oldest first, as far as they are still kept. Their
+    /// number is that of [`Watched::Conflicts`].
+    fn conflicts_since(&self, seen: u64) -> Vec<ConflictRecord> {
+        let _ = seen;
+        Vec::new()
+    }
 }
 
 impl ShardInfo {

@@ -12,6 +12,7 @@
 //!   shards ──DecisionSource, ShardAdministration──▶ consensus / rpc / sim
 //!   rpc, consensus, shards ──Peers──▶ another node's PeerService
 //!   admin, query ──ClusterView──▶ server
+//!   server ──Figures──▶ Gauge ──Strain──▶ session
 //! ```
 //!
 //! This crate is a landing between floors 1 and 2: it sees the nouns, the catalog and the syntax, and nothing
@@ -23,6 +24,7 @@ mod conflict;
 mod frame;
 mod peers;
 mod placement;
+mod pressure;
 mod query;
 mod shard;
 mod stream;
@@ -33,6 +35,7 @@ pub use conflict::*;
 pub use frame::*;
 pub use peers::*;
 pub use placement::*;
+pub use pressure::*;
 pub use query::*;
 pub use shard::*;
 pub use stream::*;

@@ -137,6 +137,17 @@ pub enum Mode {
     Synced,
 }
 
+/// How far a store is behind with its work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Backlog {
+    /// Bytes that have to be rewritten before every level has its size, by RocksDB's own estimate, over all families.
+    pub compaction_bytes: u64,
+    /// Files in the first level of the family that has most of them.
+    pub level0_files: u64,
+    /// Whether writes are slowed down or stopped until it has caught up.
+    pub is_stalled: bool,
+}
+
 /// An open RocksDB.
 #[derive(Clone)]
 pub struct Store {
@@ -235,6 +246,24 @@ impl Store {
             return Ok(());
         }
         self.inner.db.drop_cf(name).map_err(RocksError::new("drop a family"))
+    }
+
+    /// How far it is behind, now. What RocksDB does not tell counts as nothing.
+    pub fn backlog(&self) -> Backlog {
+        use rocksdb::properties;
+        let db = &self.inner.db;
+        let number = |told: Result<Option<u64>, rocksdb::Error>| told.ok().flatten().unwrap_or(0);
+        let is_stopped = number(db.property_int_value(properties::IS_WRITE_STOPPED)) != 0;
+        let is_slowed = number(db.property_int_value(properties::ACTUAL_DELAYED_WRITE_RATE)) != 0;
+        let mut backlog = Backlog { is_stalled: is_stopped || is_slowed, ..Backlog::default() };
+        let names: Vec<String> = self.shapes().keys().cloned().collect();
+        for handle in names.iter().filter_map(|name| db.cf_handle(name)) {
+            let pending = properties::ESTIMATE_PENDING_COMPACTION_BYTES;
+            backlog.compaction_bytes += number(db.property_int_value_cf(&handle, pending));
+            let files = number(db.property_int_value_cf(&handle, properties::num_files_at_level(0)));
+            backlog.level0_files = backlog.level0_files.max(files);
+        }
+        backlog
     }
 
     /// Makes everything logged so far durable.
@@ -504,6 +533,19 @@ mod tests {
         let mut batch = family.batch().unwrap();
         batch.put(key.as_bytes(), value.as_bytes());
         batch.write(mode).unwrap();
+    }
+
+    #[test]
+    fn a_backlog_counts_the_files_that_wait_to_be_compacted() {
+        let store = open(&Location::Memory);
+        assert_eq!(store.backlog(), Backlog::default());
+        let family = store.family("versions").unwrap();
+        for round in 1..=2 {
+            put(&family, "key-00000001", "value", Mode::Buffered);
+            family.flush().unwrap();
+            let backlog = store.backlog();
+            assert_eq!((backlog.level0_files, backlog.is_stalled), (round, false));
+        }
     }
 
     #[test]

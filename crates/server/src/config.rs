@@ -3,6 +3,7 @@
 //! Precedence: command-line flags over environment (`ASSIZE_MYSQL__LISTEN`) over the TOML file over defaults.
 
 use assize_model::{NodeId, Placement, ReplicaId};
+use assize_ports::Bounds;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::Value;
@@ -11,6 +12,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+/// Bytes of log between two checkpoints, unless configured.
+pub const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// The same of a node that keeps its data in memory.
+pub const CHECKPOINT_BYTES_IN_MEMORY: u64 = 8 << 20;
 
 /// Everything a node can be told.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
@@ -34,6 +40,8 @@ pub struct Config {
     pub shard: Shard,
     /// The frontend role.
     pub frontend: Frontend,
+    /// When new transactions that write are shed, because this node is behind with its work.
+    pub pressure: Bounds,
     /// Logs.
     pub telemetry: Telemetry,
 }
@@ -162,6 +170,12 @@ pub struct Http {
 pub struct Adjudicator {
     /// Keys that the conflict window remembers at least; part of the cluster's state once it is created.
     pub window_keys: u64,
+    /// Commits are refused while more bytes of the log than this cannot be forgotten, because replicas have not persisted
+    /// them. `pressure.log_bytes_max` lies below: new transactions are shed first.
+    pub retained_bytes_max: u64,
+    /// A checkpoint is taken, so that the log before it can be forgotten, once so many bytes have been logged since the
+    /// one before. Unset: 64 MiB, or 8 MiB for a node without `node.data`.
+    pub checkpoint_bytes: Option<u64>,
 }
 
 /// The shard role.
@@ -180,6 +194,8 @@ pub struct Shard {
     pub cache_bytes: u64,
     /// Bytes of writes kept in memory per process before they are flushed.
     pub write_buffer_bytes: u64,
+    /// Replicas persist what they have applied this often, so that the log can be forgotten.
+    pub flush_interval_seconds: u64,
 }
 
 /// The frontend role.
@@ -290,7 +306,7 @@ impl Default for Http {
 
 impl Default for Adjudicator {
     fn default() -> Self {
-        Adjudicator { window_keys: 1 << 20 }
+        Adjudicator { window_keys: 1 << 20, retained_bytes_max: 1 << 30, checkpoint_bytes: None }
     }
 }
 
@@ -303,6 +319,7 @@ impl Default for Shard {
             split_above_bytes: None,
             cache_bytes: 256 << 20,
             write_buffer_bytes: 128 << 20,
+            flush_interval_seconds: 10,
         }
     }
 }
@@ -427,6 +444,26 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     if ![1, 3, 5].contains(&config.shard.replicas) {
         return invalid("setting `shard.replicas`: 1, 3 or 5");
+    }
+    if !(1..=3600).contains(&config.shard.flush_interval_seconds) {
+        return invalid("setting `shard.flush_interval_seconds`: from 1 to 3600");
+    }
+    let (soft, hard) = (config.pressure.log_bytes_max, config.adjudicator.retained_bytes_max);
+    if soft >= hard {
+        return invalid(
+            "setting `pressure.log_bytes_max`: less than `adjudicator.retained_bytes_max`, so that new transactions are \
+             shed before commits are refused (0 sheds none)",
+        );
+    }
+    let checkpoint = config.adjudicator.checkpoint_bytes.unwrap_or(match config.node.data {
+        Some(_) => CHECKPOINT_BYTES,
+        None => CHECKPOINT_BYTES_IN_MEMORY,
+    });
+    if checkpoint == 0 || soft != 0 && soft / 2 < checkpoint {
+        return invalid(
+            "setting `adjudicator.checkpoint_bytes`: at least 1 and at most half of `pressure.log_bytes_max`, because the \
+             log since the last checkpoint cannot be forgotten",
+        );
     }
     let peers = &config.peers;
     let tls = [&peers.tls_ca, &peers.tls_certificate, &peers.tls_key].iter().filter(|p| p.is_some()).count();
@@ -655,6 +692,12 @@ mod tests {
             "[shard]\ncount = 0\n",
             "[mysql]\nversion = \"x\"\n",
             "[shard]\nreplicas = 2\n",
+            "[shard]\nflush_interval_seconds = 0\n",
+            "[pressure]\nlog_bytes_max = 1073741824\n",
+            "[adjudicator]\nretained_bytes_max = 1000\n",
+            "[adjudicator]\ncheckpoint_bytes = 0\n",
+            "[adjudicator]\ncheckpoint_bytes = 500000000\n",
+            "[pressure]\nlog_bytes = 1\n",
             "[peers]\ntls_ca = \"ca.pem\"\n",
             "[cluster]\nnodes = [\"1:127.0.0.1\"]\n",
             "[cluster]\nnodes = [\"2=127.0.0.1:7407\"]\n",

@@ -14,6 +14,8 @@ pub const FRONTEND_REFUSED_CONNECTIONS_TOTAL: &str = "frontend_refused_connectio
 pub const FRONTEND_TRANSACTIONS_TOTAL: &str = "frontend_transactions_total";
 /// Autocommit statements run again after a conflict.
 pub const FRONTEND_RETRIES_TOTAL: &str = "frontend_retries_total";
+/// Transactions that began while new ones were shed and were kept from writing, by reason.
+pub const FRONTEND_SHED_TRANSACTIONS_TOTAL: &str = "frontend_shed_transactions_total";
 /// Log entries applied by the adjudicator.
 pub const ADJUDICATOR_APPLIED_INDEX: &str = "adjudicator_applied_index";
 /// Closed timestamp, in milliseconds since the Unix epoch.
@@ -26,8 +28,24 @@ pub const ADJUDICATOR_IS_LEADER: &str = "adjudicator_is_leader";
 pub const ADJUDICATOR_STATE_DIVERGES: &str = "adjudicator_state_diverges";
 /// Bytes free on the disk of the log.
 pub const ADJUDICATOR_DISK_FREE_BYTES: &str = "adjudicator_disk_free_bytes";
+/// Bytes of log entries that cannot be forgotten, because a replica has not persisted them.
+pub const ADJUDICATOR_LOG_BYTES: &str = "adjudicator_log_bytes";
+/// Entries in the log.
+pub const ADJUDICATOR_LOG_ENTRIES: &str = "adjudicator_log_entries";
 /// Position of a shard's replica, in milliseconds since the Unix epoch.
 pub const SHARD_POSITION_MILLIS: &str = "shard_position_millis";
+/// Log entries that this node's replica of a shard has not applied yet.
+pub const SHARD_STREAM_LAG_ENTRIES: &str = "shard_stream_lag_entries";
+/// Log entries that this node's replica of a shard has not persisted yet.
+pub const SHARD_DURABLE_LAG_ENTRIES: &str = "shard_durable_lag_entries";
+/// Bytes that RocksDB has to compact.
+pub const SHARD_COMPACTION_PENDING_BYTES: &str = "shard_compaction_pending_bytes";
+/// Flushed files that are not compacted, of the family that has most.
+pub const SHARD_LEVEL0_FILES: &str = "shard_level0_files";
+/// 1 while RocksDB slows writes down or has stopped them.
+pub const SHARD_WRITES_STALLED: &str = "shard_writes_stalled";
+/// 1 while this node asks for new transactions to be shed, by reason.
+pub const PROCESS_STRAINED: &str = "process_strained";
 /// Seconds since the process started.
 pub const PROCESS_UPTIME_SECONDS: &str = "process_uptime_seconds";
 
@@ -43,12 +61,25 @@ pub fn describe() {
         Unit::Count,
         "autocommit statements run again after a conflict"
     );
+    describe_counter!(
+        FRONTEND_SHED_TRANSACTIONS_TOTAL,
+        Unit::Count,
+        "transactions kept from writing, by reason"
+    );
     describe_gauge!(ADJUDICATOR_APPLIED_INDEX, Unit::Count, "log entries applied");
     describe_gauge!(ADJUDICATOR_CLOSED_MILLIS, Unit::Milliseconds, "closed timestamp");
     describe_gauge!(ADJUDICATOR_TERM, Unit::Count, "Raft term");
     describe_gauge!(ADJUDICATOR_IS_LEADER, Unit::Count, "1 on the leader");
     describe_gauge!(ADJUDICATOR_STATE_DIVERGES, Unit::Count, "1 if the state differs from the leader's");
     describe_gauge!(ADJUDICATOR_DISK_FREE_BYTES, Unit::Bytes, "free on the disk of the log");
+    describe_gauge!(ADJUDICATOR_LOG_BYTES, Unit::Bytes, "log that replicas have not persisted");
+    describe_gauge!(ADJUDICATOR_LOG_ENTRIES, Unit::Count, "entries in the log");
     describe_gauge!(SHARD_POSITION_MILLIS, Unit::Milliseconds, "position of a shard's replica");
+    describe_gauge!(SHARD_STREAM_LAG_ENTRIES, Unit::Count, "log entries not applied yet");
+    describe_gauge!(SHARD_DURABLE_LAG_ENTRIES, Unit::Count, "log entries not persisted yet");
+    describe_gauge!(SHARD_COMPACTION_PENDING_BYTES, Unit::Bytes, "bytes that RocksDB has to compact");
+    describe_gauge!(SHARD_LEVEL0_FILES, Unit::Count, "flushed files that are not compacted");
+    describe_gauge!(SHARD_WRITES_STALLED, Unit::Count, "1 while RocksDB holds writes up");
+    describe_gauge!(PROCESS_STRAINED, Unit::Count, "1 while new transactions are to be shed, by reason");
     describe_gauge!(PROCESS_UPTIME_SECONDS, Unit::Seconds, "time since the process started");
 }

@@ -10,18 +10,20 @@ use crate::activation;
 use crate::cli::{StartOptions, parse_settings};
 use crate::config::{self, Config, Role};
 use crate::http::{self, Check};
+use crate::keys::KeyFiles;
 use crate::net::{self, Net};
+use crate::operator::bells::Bells;
 use crate::operator::jobs::Jobs;
 use crate::operator::{Facts, Local, Operator, OperatorService, Survey, announce};
 use crate::roles;
 use crate::roles::frontend::Frontend;
-use crate::{Failure, metrics, telemetry};
+use crate::{Failure, metrics, pressure, telemetry};
 use anyhow::Context;
 use assize_consensus::Adjudicator;
-use assize_model::{NodeId, Placement};
+use assize_model::{Epoch, NodeId, Placement};
 use assize_ports::{
     AdjudicatorClient, ClusterView, DecisionSource, NodeRecord, Peers, Replica, ReportParts, Service,
-    ShardAdministration, ShardDirectory,
+    ShardAdministration, ShardDirectory, Watched,
 };
 use assize_rpc::handshake::ClusterId;
 use assize_rpc::{
@@ -45,6 +47,8 @@ use tokio::task::JoinSet;
 
 /// How often gauges are brought up to date.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked whether others can read the private keys.
+const KEYS_INTERVAL: Duration = Duration::from_secs(30);
 /// How long connections may take to finish their statements when the node drains.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks whether the cluster has a leader yet.
@@ -171,6 +175,8 @@ pub async fn start(
         std::fs::create_dir_all(data)
             .map_err(|e| DataDirError::Unusable(format!("{}: {e}", data.display())))?;
     }
+    let mut keys = KeyFiles::of(config);
+    keys.look();
     let Listeners { mysql, http, peers: peer_listener, admin } = listeners;
     let (http_address, admin_address) = (http.local_addr()?, admin.local_addr()?);
     let admin_options = admin_options(config);
@@ -256,7 +262,7 @@ pub async fn start(
             let (adjudicator, source) = (adjudicator.clone(), source.clone());
             Mover::new(adjudicator, source, administration.clone(), colleagues.clone(), MOVE_PATIENCE)
         };
-        let jobs = Jobs::new(Arc::new(mover()));
+        let jobs = Jobs::new(Arc::new(mover()), local.bells.clone());
         let _ = local.jobs.set(jobs.clone());
         let surveyor = Arc::new(Survey(local.clone()));
         let caretaker =
@@ -271,12 +277,13 @@ pub async fn start(
         ));
     }
 
-    let view: Arc<dyn ClusterView> = Arc::new(Operator {
+    let operator = Operator {
         local: local.clone(),
         adjudicator: way.adjudicator.clone(),
         source: way.source.clone(),
         peers: peers.clone(),
-    });
+    };
+    let view: Arc<dyn ClusterView> = Arc::new(operator.clone());
     if let Some(mysql) = mysql {
         let directory: Arc<dyn ShardDirectory> = way.directory(&local, host.clone(), &placement);
         let frontend =
@@ -284,7 +291,13 @@ pub async fn start(
         frontend.joins(view.clone());
         let frontend = Arc::new(frontend);
         let _ = local.frontend.set(frontend.clone());
+        let bells = local.bells.clone();
+        frontend.rings(Box::new(move |total| bells.count_conflicts(total)));
         tasks.spawn(learn_winners(frontend, view.clone(), until(stopped.clone())));
+    }
+    if let Some(adjudicator) = local.adjudicator.get() {
+        let (placed, bells) = (adjudicator.watch_placement(), local.bells.clone());
+        tasks.spawn(ring_for_placement(placed, bells, until(stopped.clone())));
     }
     let until_stopped = until(stopped.clone());
     tasks.spawn(async move {
@@ -293,6 +306,8 @@ pub async fn start(
         }
     });
     tasks.spawn(heed_draining(local.clone(), until(stopped.clone())));
+    tasks.spawn(pressure::keep(operator, config.pressure, until(stopped.clone())));
+    tasks.spawn(keep_watch_of_keys(keys, until(stopped.clone())));
     tasks.spawn(keep_gauges(local.clone(), prometheus, until(stopped)));
     Ok(Node {
         mysql: mysql_address,
@@ -562,6 +577,35 @@ async fn heed_draining(local: Arc<Local>, stopped: impl Future<Output = ()>) {
     local.heed_draining(stopped).await;
 }
 
+/// Tells those who watch shards that the placement has changed.
+async fn ring_for_placement(
+    mut placed: watch::Receiver<Epoch>,
+    bells: Arc<Bells>,
+    stopped: impl Future<Output = ()>,
+) {
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            changed = placed.changed() => match changed {
+                Ok(()) => bells.ring(Watched::Shards),
+                // The adjudicator is gone.
+                Err(_) => return,
+            },
+        }
+    }
+}
+
+async fn keep_watch_of_keys(mut keys: KeyFiles, stopped: impl Future<Output = ()>) {
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            () = tokio::time::sleep(KEYS_INTERVAL) => keys.look(),
+        }
+    }
+}
+
 async fn keep_gauges(local: Arc<Local>, prometheus: PrometheusHandle, stopped: impl Future<Output = ()>) {
     let started = Instant::now();
     let mut interval = tokio::time::interval(GAUGE_INTERVAL);
@@ -588,6 +632,10 @@ async fn keep_gauges(local: Arc<Local>, prometheus: PrometheusHandle, stopped: i
             let position = replica.stats().closed_ts.millis() as f64;
             ::metrics::gauge!(metrics::SHARD_POSITION_MILLIS, "shard" => replica.id().0.to_string())
                 .set(position);
+        }
+        for (cause, shed) in local.frontend.get().iter().flat_map(|frontend| frontend.shedding().counts()) {
+            ::metrics::counter!(metrics::FRONTEND_SHED_TRANSACTIONS_TOTAL, "reason" => cause.label())
+                .absolute(shed);
         }
         ::metrics::gauge!(metrics::PROCESS_UPTIME_SECONDS).set(started.elapsed().as_secs_f64());
     }

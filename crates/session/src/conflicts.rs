@@ -18,7 +18,7 @@ use crate::activity::{Activity, Tail, Trail, told};
 use assize_model::{FrontendEpoch, FrontendId, TxnId};
 use assize_ports::{ConflictRecord, ConflictSide, complete_winners, unknown_winners};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Records that are kept.
 const CONFLICTS_MAX: usize = 4096;
@@ -34,6 +34,7 @@ pub struct ConflictLog {
     frontend: FrontendId,
     kept: Mutex<Kept>,
     sent: Mutex<Vec<Option<Sent>>>,
+    bell: OnceLock<Bell>,
 }
 
 #[derive(Default)]
@@ -43,7 +44,12 @@ struct Kept {
     bytes: usize,
     /// Numbers drawn for ids.
     drawn: u16,
+    /// Records kept since the beginning, forgotten ones included.
+    total: u64,
 }
+
+/// Told how many records have been kept so far, whenever there is one more. Must be short.
+pub type Bell = Box<dyn Fn(u64) + Send + Sync>;
 
 /// A transaction that went to be decided.
 struct Sent {
@@ -63,7 +69,7 @@ impl ConflictLog {
     pub fn new(frontend: FrontendId, epoch: FrontendEpoch) -> Self {
         // Lives of a frontend begin at different numbers, so that an id in an old report hardly finds a new conflict.
         let kept = Kept { drawn: (epoch.0 as u16).wrapping_mul(4099), ..Kept::default() };
-        ConflictLog { frontend, kept: Mutex::new(kept), sent: Mutex::default() }
+        ConflictLog { frontend, kept: Mutex::new(kept), sent: Mutex::default(), bell: OnceLock::new() }
     }
 
     /// The id of the next conflict: `c-` and, in hexadecimal, the frontend and four digits that do not come again before
@@ -100,6 +106,18 @@ impl ConflictLog {
             let Some(oldest) = kept.records.pop_front() else { break };
             kept.bytes -= size_of_record(&oldest);
         }
+        kept.total += 1;
+        let total = kept.total;
+        drop(kept);
+        if let Some(bell) = self.bell.get() {
+            bell(total);
+        }
+    }
+
+    /// Somebody wants to know when there is something new. Only the first one is.
+    pub fn rings(&self, bell: Bell) {
+        // A frontend has one node, and starts once.
+        let _ = self.bell.set(bell);
     }
 
     /// The server runs the loser's statement again by itself.
@@ -113,13 +131,19 @@ impl ConflictLog {
     /// What is kept, newest first, as told by this node.
     pub fn list(&self, node: u64) -> Vec<ConflictRecord> {
         let mut list: Vec<ConflictRecord> = lock(&self.kept).records.iter().rev().cloned().collect();
-        for record in &mut list {
-            record.loser.node = node;
-            // Winners of this frontend are complete but for its number.
-            if record.winner.node == OWN {
-                record.winner.node = node;
-            }
-        }
+        sign(&mut list, node);
+        list
+    }
+
+    /// What has been kept after the first `seen` records, oldest first, as told by this node; what has been forgotten
+    /// meanwhile is not among it.
+    pub fn since(&self, seen: u64, node: u64) -> Vec<ConflictRecord> {
+        let mut list: Vec<ConflictRecord> = {
+            let kept = lock(&self.kept);
+            let fresh = usize::try_from(kept.total.saturating_sub(seen)).unwrap_or(usize::MAX);
+            kept.records.iter().skip(kept.records.len().saturating_sub(fresh)).cloned().collect()
+        };
+        sign(&mut list, node);
         list
     }
 
@@ -152,6 +176,17 @@ impl ConflictLog {
     }
 }
 
+/// Says which node tells of these records.
+fn sign(records: &mut [ConflictRecord], node: u64) {
+    for record in records {
+        record.loser.node = node;
+        // Winners of this frontend are complete but for its number.
+        if record.winner.node == OWN {
+            record.winner.node = node;
+        }
+    }
+}
+
 /// The node of this frontend, as long as nobody has said its number.
 const OWN: u64 = u64::MAX;
 
@@ -159,12 +194,12 @@ fn place_of(sequence: u64) -> usize {
     (sequence % SENT_MAX as u64) as usize
 }
 
-/// A transaction by its printed id, whose last part is its sequence.
+/// A transaction by its printed id.
 fn find(ring: &[Option<Sent>], txn: &str, node: u64) -> Option<ConflictSide> {
-    let sequence: u64 = txn.rsplit('.').next()?.parse().ok()?;
-    let sent = ring.get(place_of(sequence))?.as_ref()?;
-    (sent.txn.to_string() == txn).then(|| ConflictSide {
-        txn: txn.to_owned(),
+    let txn: TxnId = txn.parse().ok()?;
+    let sent = ring.get(place_of(txn.sequence()))?.as_ref()?;
+    (sent.txn == txn).then(|| ConflictSide {
+        txn: txn.to_string(),
         node,
         connection: sent.by.connection,
         user: sent.by.user.to_string(),
@@ -190,9 +225,13 @@ mod tests {
         ConflictLog::new(FrontendId(3), FrontendEpoch(2))
     }
 
-    fn txn(sequence: u64) -> TxnId {
+    fn txn_of(frontend: u32, sequence: u64) -> TxnId {
         let begun = Timestamp::from_millis(1_790_000_000_000);
-        TxnId::new(begun, DeadlineClass::Normal, FrontendId(3), FrontendEpoch(2), sequence)
+        TxnId::new(begun, DeadlineClass::Normal, FrontendId(frontend), FrontendEpoch(2), sequence)
+    }
+
+    fn txn(sequence: u64) -> TxnId {
+        txn_of(3, sequence)
     }
 
     fn record(id: String, winner: &str, statement: &str) -> ConflictRecord {
@@ -244,14 +283,15 @@ mod tests {
         let mut trail = Trail::default();
         trail.push(&"UPDATE stock SET n = ?".into());
         log.sent(txn(5), &by, &trail, 700);
-        log.keep(record("c-1".to_owned(), "3.2.5", ""));
-        log.keep(record("c-2".to_owned(), "4.1.5", ""));
+        let (own, other) = (txn(5).to_string(), txn_of(4, 5).to_string());
+        log.keep(record("c-1".to_owned(), &own, ""));
+        log.keep(record("c-2".to_owned(), &other, ""));
         // The ring has gone on: the place of transaction 5 is another's now.
         log.sent(txn(5 + SENT_MAX as u64), &by, &Trail::default(), 1);
-        log.keep(record("c-3".to_owned(), "3.2.5", ""));
+        log.keep(record("c-3".to_owned(), &own, ""));
         let list = log.list(7);
         let known = ConflictSide {
-            txn: "3.2.5".to_owned(),
+            txn: own.clone(),
             node: 7,
             connection: 9,
             user: "app@10.0.0.9".to_owned(),
@@ -260,12 +300,33 @@ mod tests {
         };
         assert_eq!(list[2].winner, known);
         assert_eq!((list[0].winner.node, list[1].winner.node), (0, 0));
-        assert_eq!(log.unknown_winners(0), ["3.2.5", "4.1.5"]);
+        assert_eq!(log.unknown_winners(0), [own.as_str(), &other]);
         assert!(log.unknown_winners(1).is_empty());
-        let told = ConflictSide { txn: "4.1.5".to_owned(), node: 2, ..known.clone() };
+        let told = ConflictSide { txn: other, node: 2, ..known.clone() };
         log.complete(std::slice::from_ref(&told));
         assert_eq!(log.list(7)[1].winner, told);
-        assert!(log.ran(&["3.2.5".to_owned(), "no id".to_owned()], 7).is_empty());
+        assert!(log.ran(&[own, "no id".to_owned()], 7).is_empty());
+    }
+
+    #[test]
+    fn what_is_new_is_rung_for_and_told_by_number() {
+        let log = log();
+        log.keep(record("c-1".to_owned(), "", ""));
+        let rung = Arc::new(Mutex::new(Vec::new()));
+        let heard = rung.clone();
+        log.rings(Box::new(move |total| heard.lock().unwrap().push(total)));
+        log.keep(record("c-2".to_owned(), "", ""));
+        log.keep(record("c-3".to_owned(), "", ""));
+        assert_eq!(*rung.lock().unwrap(), [2, 3]);
+        let ids = |seen| log.since(seen, 7).into_iter().map(|r| r.id).collect::<Vec<_>>();
+        assert_eq!(ids(1), ["c-2", "c-3"]);
+        assert_eq!(ids(3), [] as [&str; 0]);
+        assert_eq!(ids(9), [] as [&str; 0]);
+        for n in 0..CONFLICTS_MAX {
+            log.keep(record(format!("d-{n}"), "", ""));
+        }
+        assert_eq!(log.since(2, 7).len(), CONFLICTS_MAX, "c-3 is forgotten");
+        assert_eq!(log.since(2, 7)[0].loser.node, 7);
     }
 
     #[test]

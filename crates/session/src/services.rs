@@ -2,6 +2,7 @@
 
 use crate::activity::Activity;
 use crate::conflicts::ConflictLog;
+use crate::shedding::Shedding;
 use assize_catalog::Catalog;
 use assize_model::{
     CatalogVersion, DeadlineClass, Epoch, Key, KeyHash, Placement, ShardId, SqlError, TableId, Timestamp,
@@ -65,6 +66,8 @@ pub struct Services {
     pub snapshots: Arc<Snapshots>,
     /// Every abort, kept for a while.
     pub conflicts: Arc<ConflictLog>,
+    /// Whether new transactions may write.
+    pub shedding: Shedding,
     nobody: Arc<Activity>,
     sequence: AtomicU64,
     placement: Mutex<Arc<Placement>>,
@@ -133,6 +136,7 @@ impl Services {
             limits,
             snapshots: Arc::default(),
             conflicts,
+            shedding: Shedding::default(),
             nobody: Arc::new(Activity::new(0, "".into())),
             sequence: AtomicU64::new(1),
             placement: Mutex::new(placement),

@@ -112,6 +112,8 @@ pub struct Txn {
     ranges: Vec<(Timestamp, TableRange)>,
     schemas: BTreeMap<TableId, SchemaVersion>,
     explicit_ids: BTreeMap<TableId, u64>,
+    /// It began while new transactions were shed: it may only read as long as they are.
+    is_shed: bool,
     /// In whose name reservations are held.
     owner: Option<TxnId>,
     cursors: Vec<Cursor>,
@@ -126,11 +128,22 @@ pub struct Txn {
 impl Txn {
     /// Begins at the newest snapshot, with exactly the catalog of that snapshot.
     pub async fn begin(services: Arc<Services>, options: TxnOptions) -> Result<Self, SqlError> {
-        Txn::begin_for(services.nobody(), services, options).await
+        Txn::begin_as(services.nobody(), services, options).await
     }
 
-    /// Likewise, for a session.
+    /// Likewise, for a session. It is this kind that is shed when replicas or disks are behind.
     pub(crate) async fn begin_for(
+        by: Arc<Activity>,
+        services: Arc<Services>,
+        options: TxnOptions,
+    ) -> Result<Self, SqlError> {
+        let is_shed = services.shedding.is_on();
+        let mut txn = Txn::begin_as(by, services, options).await?;
+        txn.is_shed = is_shed;
+        Ok(txn)
+    }
+
+    async fn begin_as(
         by: Arc<Activity>,
         services: Arc<Services>,
         options: TxnOptions,
@@ -150,6 +163,7 @@ impl Txn {
             ranges: Vec::new(),
             schemas: BTreeMap::new(),
             explicit_ids: BTreeMap::new(),
+            is_shed: false,
             owner: None,
             cursors: Vec::new(),
             by,
@@ -157,6 +171,20 @@ impl Txn {
             begun_micros,
             conflict: None,
         })
+    }
+
+    /// Refuses what the commit would have to decide, if it began while new transactions were shed and they still are.
+    fn may_write(&mut self) -> Result<(), SqlError> {
+        if !self.is_shed {
+            return Ok(());
+        }
+        match self.services.shedding.refuse() {
+            Some(error) => Err(error),
+            None => {
+                self.is_shed = false;
+                Ok(())
+            }
+        }
     }
 
     /// A statement of this normalised text runs in it.
@@ -532,6 +560,7 @@ impl Txn {
         strength: LockStrength,
         wait: LockWait,
     ) -> Result<(Begun, Vec<KeyHash>), SqlError> {
+        self.may_write()?;
         let owner = *self.owner.get_or_insert_with(|| self.services.next_txn_id(DeadlineClass::Normal));
         let hashes: Vec<KeyHash> = keys.iter().map(|(_, key)| self.services.hash(key)).collect();
         let reserved = self
@@ -918,6 +947,7 @@ impl Transaction for Txn {
                 "Cannot execute statement in a READ ONLY transaction.",
             ));
         }
+        self.may_write()?;
         let ts = self.locked.get(&mutation.key).map_or(self.begun.snapshot_ts, |locked| locked.ts);
         let mark = self.writes.mark();
         self.writes.write(table, mutation, ts);

@@ -57,8 +57,11 @@ fn what_the_server_ran_again_by_itself_is_kept_as_well() {
     a.sql("UPDATE stock SET v = 'b' WHERE id = 1");
     assert_eq!(kept(&house).iter().map(|c| c.was_retried).collect::<Vec<_>>(), [true, true]);
     // A winner that ran elsewhere is known by its id alone.
-    assert_eq!((kept(&house)[0].winner.txn.as_str(), kept(&house)[0].winner.node), ("9.1.17", 0));
-    assert_eq!(house.services.conflicts.unknown_winners(0), ["9.1.17"]);
+    assert_eq!(
+        (kept(&house)[0].winner.txn.as_str(), kept(&house)[0].winner.node),
+        ("06831141b00000009000001000000011", 0)
+    );
+    assert_eq!(house.services.conflicts.unknown_winners(0), ["06831141b00000009000001000000011"]);
     house.world(|w| w.rival = Some((row_key(1).1, u32::MAX)));
     let error = a.fails("UPDATE stock SET v = 'c' WHERE id = 1");
     let conflicts = kept(&house);

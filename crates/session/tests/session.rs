@@ -2,8 +2,9 @@
 
 mod support;
 
-use assize_model::{AbortReason, CommitBody, DeadlineClass, ErrorCode, TableId};
-use assize_session::{KillSwitch, Limits, status};
+use assize_model::{AbortReason, CommitBody, DeadlineClass, ErrorCode, Mutation, TableId};
+use assize_ports::Cause;
+use assize_session::{KillSwitch, Limits, Txn, TxnOptions, status};
 use assize_values::Value;
 use std::sync::Arc;
 use support::*;
@@ -35,6 +36,43 @@ fn a_failed_statement_undoes_its_own_writes_and_nothing_else() {
     assert_eq!(a.table(), "1=one");
     assert_eq!(a.errno("INSERT INTO stock VALUES (4, 'four'), (5, 'boom')"), 1406);
     assert_eq!(a.table(), "1=one");
+}
+
+#[test]
+fn while_new_transactions_are_shed_they_read_and_those_that_had_begun_go_on() {
+    let house = House::new();
+    let (mut old, mut new) = (house.session(), house.session());
+    old.sql("INSERT INTO stock VALUES (1, 'one')");
+    old.sql("BEGIN");
+    old.sql("SELECT * FROM stock WHERE id = 1");
+    let shedding = &house.services.shedding;
+    shedding.turn(Some((Cause::Log, "node 2: the log is long".to_owned())));
+
+    let told = new.fails("INSERT INTO stock VALUES (2, 'two')");
+    assert_eq!((told.code.errno(), told.code.sqlstate()), (1637, "HY000"));
+    assert!(told.message.contains("node 2: the log is long"), "{told}");
+    new.sql("BEGIN");
+    assert_eq!(new.table(), "1=one");
+    assert_eq!(new.errno("UPDATE stock SET v = 'uno' WHERE id = 1"), 1637);
+    assert_eq!(new.errno("SELECT * FROM stock WHERE id = 1 FOR UPDATE"), 1637);
+    assert_eq!(new.table(), "1=one", "the transaction is still there");
+    old.sql("INSERT INTO stock VALUES (3, 'three')");
+    old.sql("COMMIT");
+    assert_eq!(old.errno("INSERT INTO stock VALUES (4, 'four')"), 1637, "its next one is new");
+    assert_eq!(shedding.counts().map(|(_, count)| count).sum::<u64>(), 4);
+
+    // What the node does by itself, such as emptying the recycle bin, makes room and goes on.
+    run(async {
+        let mut txn = Txn::begin(house.services.clone(), TxnOptions::default()).await.unwrap();
+        let (slot, key) = row_key(3);
+        assize_ports::Transaction::write(&mut txn, stock().id, Mutation::delete(key, slot)).unwrap();
+        txn.commit(None).await.unwrap();
+    });
+
+    shedding.turn(None);
+    new.sql("UPDATE stock SET v = 'uno' WHERE id = 1");
+    new.sql("COMMIT");
+    assert_eq!(new.table(), "1=uno");
 }
 
 #[test]
@@ -114,7 +152,9 @@ fn a_transaction_that_lost_is_told_to_whom_and_is_never_retried() {
     let error = a.fails("COMMIT");
     assert_eq!((error.code.errno(), error.code.sqlstate()), (1213, "40001"));
     assert!(error.message.starts_with("conflict c-"), "{}", error.message);
-    assert!(error.message.contains("on shop.stock PRIMARY (42): lost to transaction 9.1.17, committed "));
+    assert!(error.message.contains(
+        "on shop.stock PRIMARY (42): lost to transaction 06831141b00000009000001000000011, committed "
+    ));
     assert!(error.message.ends_with("retry the transaction"));
     assert_eq!(house.world(|w| w.footprints.len()), before + 1);
     assert_eq!(a.session.status() & status::IN_TRANSACTION, 0);

@@ -2,6 +2,7 @@
 mod fake;
 
 use super::*;
+use assize_ports::{Cause, Strain};
 use fake::{Fake, State};
 
 /// Breaks a healthy cluster and diagnoses it.
@@ -141,6 +142,9 @@ fn nodes_in_trouble_are_named() {
         "node 1",
         "45289 log entries behind",
     );
+    let strain = Strain { cause: Cause::Log, figure: 900 << 20, bound: 768 << 20 };
+    let strained = diagnosis(|s| s.member(3).unwrap().strains = vec![strain]);
+    check(&strained, Health::Degraded, "node 3", "the log holds 900.0 MiB that replicas have not persisted");
     check(
         &diagnosis(|s| s.member(1).unwrap().version = "0.2.0".to_owned()),
         Health::Healthy,

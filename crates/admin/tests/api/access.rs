@@ -139,6 +139,55 @@ async fn a_client_certificate_is_as_good_as_a_token() {
     assert!(verify(bare).await.is_err(), "no clear text where TLS is spoken");
 }
 
+/// The names of the databases, as a new connection that trusts only `ca` gets them.
+async fn databases(options: &ClientOptions, ca: &[u8]) -> Result<usize, ClientError> {
+    let options = ClientOptions { ca: Some(ca.to_owned()), ..options.clone() };
+    let mut schema = Client::connect(&options).await?.schema();
+    Ok(schema.list_databases(pb::ListDatabasesRequest::default()).await?.into_inner().databases.len())
+}
+
+#[tokio::test]
+async fn new_connections_see_new_certificates_and_old_ones_go_on() {
+    let (mut first, mut directory) = (None, None);
+    let api = Api::start_with(|options, dir| {
+        first = Some(make_certificates(dir));
+        directory = Some(dir.to_owned());
+        let tls = Tls {
+            certificate: dir.join("server.pem"),
+            key: dir.join("server.key"),
+            client_ca: Some(dir.join("ca.pem")),
+        };
+        let tokens = dir.join("tokens");
+        std::fs::write(&tokens, format!("alice admin {}\n", hash("secret"))).unwrap();
+        Options { tls: Some(tls), tokens_file: Some(tokens), ..options }
+    })
+    .await;
+    let (first, directory) = (first.unwrap(), directory.unwrap());
+    let options = ClientOptions { token: Some("secret".to_owned()), ..api.client_options() };
+    let trusting = ClientOptions { ca: Some(first.ca.clone()), ..options.clone() };
+    let mut old = Client::connect(&trusting).await.unwrap().schema();
+    let known = databases(&options, &first.ca).await.unwrap();
+
+    let second = make_certificates(&directory);
+    let mut tries = 0;
+    while databases(&options, &second.ca).await.is_err() {
+        tries += 1;
+        assert!(tries < 600, "the new certificate is never shown");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let mistrusting = databases(&options, &first.ca).await;
+    assert!(matches!(mistrusting, Err(ClientError::Unreachable(_))), "{mistrusting:?}");
+    let answer = old.list_databases(pb::ListDatabasesRequest::default()).await.unwrap().into_inner();
+    assert_eq!(answer.databases.len(), known, "the old connection goes on");
+
+    // Clients' certificates are checked against the new authority, too.
+    let lines = format!("alice admin {}\nrobot viewer cert:{}\n", hash("secret"), second.client_hash);
+    std::fs::write(directory.join("tokens"), lines).unwrap();
+    let by_certificate =
+        ClientOptions { token: None, identity: Some(second.client.clone()), ..options.clone() };
+    assert_eq!(databases(&by_certificate, &second.ca).await.unwrap(), known);
+}
+
 #[tokio::test]
 async fn a_client_tries_its_addresses_in_turn() {
     let api = Api::start().await;

@@ -53,7 +53,7 @@ async fn an_outcome_is_known_by_id() {
     let api = Api::start().await;
     let mut transactions = api.client().await.transactions();
     let ask = |txn_id: String| pb::GetOutcomeRequest { txn_id };
-    let known = format!("{:032x}", fake::known_txn());
+    let known = fake::known_txn().to_string();
     let told = transactions.get_outcome(ask(known)).await.unwrap().into_inner();
     assert_eq!(told.outcome(), pb::Outcome::Committed);
     assert_eq!(told.committed_at.unwrap().to_string(), "2026-09-21T14:13:20.456Z");

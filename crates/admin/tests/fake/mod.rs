@@ -6,8 +6,11 @@ use assize_ports::{
     Action, ActionDone, BoxFuture, ClusterError, ClusterView, ColumnInfo, ConflictRecord, ConflictSide,
     DatabaseInfo, DigestInfo, IndexInfo, JobInfo, MemberInfo, MemberRole, Members, NodeReport, ReplicaInfo,
     ReportParts, SchemaInfo, SessionInfo, ShardInfo, SlowStatement, TableInfo, TrafficInfo, TransactionInfo,
+    Watched,
 };
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use tokio::sync::watch;
 
 /// Everything about it, for tests to look at and to break.
 #[derive(Clone)]
@@ -24,6 +27,8 @@ pub struct State {
     pub acts: Vec<(Action, String)>,
     /// What everything fails with.
     pub trouble: Option<ClusterError>,
+    /// Conflicts of this node's own sessions, oldest first; told of when the bell is rung.
+    pub own_conflicts: Vec<ConflictRecord>,
     /// Counts questions about traffic, so that rates come out.
     pub seconds: u64,
 }
@@ -31,6 +36,10 @@ pub struct State {
 /// The cluster.
 pub struct Fake {
     state: Mutex<State>,
+    /// Whether there is nobody to ask besides this node, which rings when something changes.
+    pub is_alone: AtomicBool,
+    /// Rung for everything that can be watched.
+    pub bell: watch::Sender<u64>,
 }
 
 /// The transaction whose outcome is known: it committed.
@@ -48,9 +57,10 @@ impl Fake {
             jobs: Vec::new(),
             acts: Vec::new(),
             trouble: None,
+            own_conflicts: Vec::new(),
             seconds: 0,
         };
-        Fake { state: Mutex::new(state) }
+        Fake { state: Mutex::new(state), is_alone: AtomicBool::new(false), bell: watch::Sender::default() }
     }
 
     /// To look and to break.
@@ -106,6 +116,19 @@ impl ClusterView for Fake {
             }
             report
         })
+    }
+
+    fn has_others(&self) -> bool {
+        !self.is_alone.load(Ordering::Relaxed)
+    }
+
+    fn changed(&self, _: Watched, seen: Option<u64>) -> BoxFuture<'_, u64> {
+        let mut bell = self.bell.subscribe();
+        Box::pin(async move { *bell.wait_for(|rung| Some(*rung) != seen).await.unwrap() })
+    }
+
+    fn conflicts_since(&self, seen: u64) -> Vec<ConflictRecord> {
+        self.state().own_conflicts.iter().skip(seen as usize).cloned().collect()
     }
 
     fn outcome(&self, txn: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>> {
@@ -313,6 +336,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         is_draining: false,
         replicas: 4,
         cluster_version_max: 1,
+        strains: Vec::new(),
     }
 }
 
@@ -370,8 +394,12 @@ pub fn conflict(id: &str, at_micros: i64, key: &str) -> ConflictRecord {
         table: "shop.stock".to_owned(),
         index: "PRIMARY".to_owned(),
         key: key.to_owned(),
-        loser: side("1.1.77", 17, "update `stock` set `n` = `n` - ? where `id` = ?"),
-        winner: side("1.1.76", 18, "delete from `stock` where `id` = ?"),
+        loser: side(
+            "06831141b1ec0000100000100000004d",
+            17,
+            "update `stock` set `n` = `n` - ? where `id` = ?",
+        ),
+        winner: side("06831141b1ec0000100000100000004c", 18, "delete from `stock` where `id` = ?"),
         committed_before_micros: Some(3_000),
         was_retried: false,
     }

@@ -232,7 +232,7 @@ fn member(m: &assize_ports::MemberInfo) -> Row {
         Value::UInt(m.uptime_millis),
         Value::UInt(m.disk_free_bytes),
         yes_no(m.is_draining),
-        text(&m.trouble),
+        text(&m.trouble_words()),
     ]
 }
 

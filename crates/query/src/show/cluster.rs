@@ -201,7 +201,10 @@ pub(super) async fn members(context: &mut dyn StatementContext) -> Result<Listin
     let all = members.into_iter().flat_map(|members| members.members);
     out.rows = all
         .map(|m| {
-            let trouble = if m.trouble.is_empty() && m.is_draining { "draining" } else { &m.trouble };
+            let mut trouble = m.trouble_words();
+            if trouble.is_empty() && m.is_draining {
+                trouble.push_str("draining");
+            }
             vec![
                 Value::UInt(m.node),
                 text(role_name(m.member_role)),
@@ -216,7 +219,7 @@ pub(super) async fn members(context: &mut dyn StatementContext) -> Result<Listin
                 Value::UInt(m.applied_index),
                 Value::UInt(m.uptime_millis / 1000),
                 Value::UInt(m.disk_free_bytes),
-                text(trouble),
+                text(&trouble),
             ]
         })
         .collect();

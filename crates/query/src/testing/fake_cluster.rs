@@ -1,6 +1,6 @@
 //! A cluster of three nodes that stands still, for tests of what statements show of it.
 
-use assize_model::{NodeId, Outcome, TxnId};
+use assize_model::{DeadlineClass, FrontendEpoch, FrontendId, NodeId, Outcome, Timestamp, TxnId};
 use assize_ports::*;
 use std::sync::Mutex;
 
@@ -46,13 +46,20 @@ fn conflict(id: &str, seconds: i64, key: &str, loser: ConflictSide, winner: Conf
     }
 }
 
+/// The printed id of a transaction in the first life of a frontend.
+fn txn(frontend: u32, sequence: u64) -> String {
+    let begun = Timestamp::from_millis(1_790_000_000_123);
+    let id = TxnId::new(begun, DeadlineClass::Normal, FrontendId(frontend), FrontendEpoch(1), sequence);
+    id.to_string()
+}
+
 /// Newest first.
 fn conflicts() -> Vec<ConflictRecord> {
     let update = "UPDATE stock SET n = n - ? WHERE id = ?";
-    let app = |n: u64, age| side(&format!("1.1.{n}"), 1, 12, "app@10.0.0.7", &["SELECT ?", update], age);
-    let batch = side("2.1.9", 2, 7, "batch@10.0.0.9", &[update], 1_500);
-    let stranger = ConflictSide { txn: "3.1.4".to_owned(), ..ConflictSide::default() };
-    let batch_lost = side("2.1.8", 2, 7, "batch@10.0.0.9", &["DELETE FROM stock"], 100);
+    let app = |n: u64, age| side(&txn(1, n), 1, 12, "app@10.0.0.7", &["SELECT ?", update], age);
+    let batch = side(&txn(2, 9), 2, 7, "batch@10.0.0.9", &[update], 1_500);
+    let stranger = ConflictSide { txn: txn(3, 4), ..ConflictSide::default() };
+    let batch_lost = side(&txn(2, 8), 2, 7, "batch@10.0.0.9", &["DELETE FROM stock"], 100);
     let deadlock = ConflictRecord {
         kind: "deadlock".to_owned(),
         ..conflict("c-20002", 1, "(43)", batch_lost, ConflictSide::default())
@@ -89,6 +96,10 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         is_draining: node == 2,
         replicas: 4,
         cluster_version_max: 1,
+        strains: (node == 1)
+            .then_some(Strain { cause: Cause::Log, figure: 900 << 20, bound: 768 << 20 })
+            .into_iter()
+            .collect(),
     }
 }
 

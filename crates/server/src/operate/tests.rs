@@ -119,17 +119,17 @@ fn conflict() -> pb::Conflict {
         table: "shop.stock".to_owned(),
         index: "PRIMARY".to_owned(),
         key: "(42)".to_owned(),
-        loser: Some(side("1.1.77", "app@10.0.0.7", "update `stock`")),
-        winner: Some(side("1.1.76", "", "delete from `stock`")),
+        loser: Some(side("06831141b1ec0000100000100000004d", "app@10.0.0.7", "update `stock`")),
+        winner: Some(side("06831141b1ec0000100000100000004c", "", "delete from `stock`")),
         ..Default::default()
     }
 }
 
 #[test]
 fn a_conflict_is_told_with_both_sides() {
-    let expected = "- c-7f3a conflict on shop.stock PRIMARY (42): 1.1.77 (app@10.0.0.7) lost to 1.1.76\n\
-        loser: transaction 1.1.77 on node 1, connection 17\n    update `stock`\n\
-        winner: transaction 1.1.76 on node 1, connection 17\n    delete from `stock`";
+    let expected = "- c-7f3a conflict on shop.stock PRIMARY (42): 06831141b1ec0000100000100000004d (app@10.0.0.7) lost to 06831141b1ec0000100000100000004c\n\
+        loser: transaction 06831141b1ec0000100000100000004d on node 1, connection 17\n    update `stock`\n\
+        winner: transaction 06831141b1ec0000100000100000004c on node 1, connection 17\n    delete from `stock`";
     assert_eq!(conflicts::text(&conflict()), expected);
 }
 

@@ -39,7 +39,7 @@ pub enum Action {
     },
     /// Ask what became of a transaction
     Outcome {
-        /// Its id: 32 hexadecimal digits
+        /// Its id, as an error or a conflict tells it: 32 hexadecimal digits
         id: String,
     },
 }

@@ -1,7 +1,8 @@
 //! Long work on shards: begun by an operator, carried on in the background, looked at as jobs.
 
+use super::bells::Bells;
 use assize_model::{NodeId, ShardId, Slot};
-use assize_ports::{Action, ActionDone, ClusterError, JobInfo};
+use assize_ports::{Action, ActionDone, ClusterError, JobInfo, Watched};
 use assize_shards::{MoveError, Mover, Progress, Task};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,7 @@ pub struct Jobs {
     mover: Arc<Mover>,
     known: Mutex<Known>,
     turn: tokio::sync::Mutex<()>,
+    bells: Arc<Bells>,
 }
 
 #[derive(Default)]
@@ -27,11 +29,18 @@ struct Known {
 struct Job {
     began: Instant,
     info: Mutex<JobInfo>,
+    bells: Arc<Bells>,
 }
 
 impl Job {
     fn info(&self) -> MutexGuard<'_, JobInfo> {
         self.info.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It stands otherwise than before, and so may what it works on.
+    fn ring(&self) {
+        self.bells.ring(Watched::Jobs);
+        self.bells.ring(Watched::Shards);
     }
 }
 
@@ -40,6 +49,8 @@ impl Progress for Job {
         let mut info = self.info();
         tracing::info!(job = info.id, step, "a job goes on");
         info.step = step.to_owned();
+        drop(info);
+        self.ring();
     }
 
     fn stalled(&self, time: Duration) {
@@ -49,9 +60,9 @@ impl Progress for Job {
 }
 
 impl Jobs {
-    /// Has a mover work.
-    pub fn new(mover: Arc<Mover>) -> Arc<Jobs> {
-        Arc::new(Jobs { mover, known: Mutex::default(), turn: tokio::sync::Mutex::default() })
+    /// Has a mover work, and rings when something comes of it.
+    pub fn new(mover: Arc<Mover>, bells: Arc<Bells>) -> Arc<Jobs> {
+        Arc::new(Jobs { mover, known: Mutex::default(), turn: tokio::sync::Mutex::default(), bells })
     }
 
     /// Who does the work.
@@ -87,7 +98,7 @@ impl Jobs {
     /// Remembers work that was done by itself.
     pub fn note(&self, task: &Task, outcome: &Result<String, String>) {
         let mut known = self.known();
-        let job = new_job(&mut known, "care", task);
+        let job = new_job(&mut known, self.bells.clone(), "care", task);
         let mut info = job.info();
         match outcome {
             Ok(text) => {
@@ -96,6 +107,8 @@ impl Jobs {
             }
             Err(error) => info.state = format!("failed: {error}"),
         }
+        drop(info);
+        job.ring();
     }
 
     /// Begins what an action says, or only says whether it could be done.
@@ -117,8 +130,9 @@ impl Jobs {
     /// Begins a task in the background; returns its job's name.
     pub fn begin(self: &Arc<Self>, name: &str, task: Task) -> String {
         let mut known = self.known();
-        let job = new_job(&mut known, name, &task);
+        let job = new_job(&mut known, self.bells.clone(), name, &task);
         drop(known);
+        job.ring();
         let id = job.info().id.clone();
         tokio::spawn(self.clone().run(job, task));
         id
@@ -127,6 +141,7 @@ impl Jobs {
     async fn run(self: Arc<Self>, job: Arc<Job>, task: Task) {
         let _turn = self.turn.lock().await;
         job.info().state = "running".into();
+        job.ring();
         let outcome = self.mover.run(task, &*job).await;
         let mut info = job.info();
         info.micros = micros(job.began.elapsed());
@@ -141,11 +156,13 @@ impl Jobs {
                 info.state = format!("failed: {error}");
             }
         }
+        drop(info);
+        job.ring();
     }
 }
 
 /// Enters a job that has not begun.
-fn new_job(known: &mut Known, name: &str, task: &Task) -> Arc<Job> {
+fn new_job(known: &mut Known, bells: Arc<Bells>, name: &str, task: &Task) -> Arc<Job> {
     known.next += 1;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let info = JobInfo {
@@ -157,7 +174,7 @@ fn new_job(known: &mut Known, name: &str, task: &Task) -> Arc<Job> {
         micros: 0,
         longest_stall_micros: 0,
     };
-    let job = Arc::new(Job { began: Instant::now(), info: Mutex::new(info) });
+    let job = Arc::new(Job { began: Instant::now(), info: Mutex::new(info), bells });
     known.jobs.push_front(job.clone());
     known.jobs.truncate(JOBS_MAX);
     job

@@ -1,7 +1,9 @@
 //! What a node knows of itself and can do by itself.
 
+use super::bells::Bells;
 use super::jobs::Jobs;
 use super::words::{Answer, NodeStatus, Question, Record, ReplicaStatus};
+use crate::pressure::Measured;
 use crate::roles::frontend::Frontend;
 use assize_consensus::Adjudicator;
 use assize_model::NodeId;
@@ -58,6 +60,10 @@ pub struct Local {
     pub frontend: OnceLock<Arc<Frontend>>,
     /// Moves shards about; on every node that may lead.
     pub jobs: OnceLock<Arc<Jobs>>,
+    /// How far it is behind with its work.
+    pub pressure: Measured,
+    /// What has changed here, for those who watch.
+    pub bells: Arc<Bells>,
     /// What it offers to other nodes.
     offered: OnceLock<Arc<Services>>,
     /// Set while it takes no more connections: an operator wants it so, or it is about to end.
@@ -75,6 +81,8 @@ impl Local {
             host: OnceLock::new(),
             frontend: OnceLock::new(),
             jobs: OnceLock::new(),
+            pressure: Measured::default(),
+            bells: Arc::default(),
             offered: OnceLock::new(),
             draining: Arc::default(),
         })
@@ -123,6 +131,7 @@ impl Local {
                     Err(error) => Answer::Failed(error),
                 }
             }
+            Question::Pressure => Answer::Pressure(self.pressure.get()),
             Question::Traffic => Answer::Traffic(self.frontend.get().map(|frontend| frontend.traffic())),
             Question::Hello { record, token } => match self.welcome(record, token.as_deref()).await {
                 Ok(cluster) => Answer::Welcome { cluster },
@@ -137,6 +146,7 @@ impl Local {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_millis: millis(self.facts.started.elapsed()),
             is_draining: self.is_draining(),
+            strains: self.pressure.get().strains,
             ..NodeStatus::default()
         };
         if let Some(adjudicator) = self.adjudicator.get() {

@@ -9,6 +9,7 @@
 //! Every node can be asked about all of them. What only the leader can do is handed on to it.
 
 pub mod announce;
+pub mod bells;
 mod deeds;
 pub mod jobs;
 mod local;
@@ -22,8 +23,9 @@ use assize_consensus::MembershipError;
 use assize_model::{NodeId, Outcome, TxnId};
 use assize_ports::{
     Action, ActionDone, AdjudicatorClient, AdjudicatorError, BoxFuture, ClusterError, ClusterView,
-    DecisionSource, JobInfo, MemberInfo, MemberRole, Members, NodeRecord, NodeReport, PeerError, Peers,
-    ReplicaInfo, ReportParts, SchemaInfo, Service, ShardInfo, TrafficInfo, complete_winners, unknown_winners,
+    ConflictRecord, DecisionSource, JobInfo, MemberInfo, MemberRole, Members, NodePressure, NodeRecord,
+    NodeReport, PeerError, Peers, ReplicaInfo, ReportParts, SchemaInfo, Service, ShardInfo, TrafficInfo,
+    Watched, complete_winners, unknown_winners,
 };
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -37,6 +39,7 @@ const ASK_LIMIT: Duration = Duration::from_secs(2);
 const ACT_LIMIT: Duration = Duration::from_secs(60);
 
 /// See the module's page.
+#[derive(Clone)]
 pub struct Operator {
     /// What this node knows and can do by itself.
     pub local: Arc<Local>,
@@ -50,7 +53,7 @@ pub struct Operator {
 
 impl Operator {
     /// All nodes, this one among them even before the log knows it.
-    async fn nodes(&self) -> Result<Vec<NodeRecord>, ClusterError> {
+    pub async fn nodes(&self) -> Result<Vec<NodeRecord>, ClusterError> {
         let mut nodes = self.adjudicator.nodes().await.map_err(cluster_error)?;
         if !nodes.iter().any(|record| record.node == self.local.node) {
             nodes.push(self.local.facts.record());
@@ -141,6 +144,18 @@ impl Operator {
         Ok(ActionDone { text, job: None })
     }
 
+    /// How far each of the other nodes is behind; those that do not answer are left out.
+    pub async fn pressures(&self, nodes: &[NodeRecord]) -> BTreeMap<NodeId, NodePressure> {
+        let others = nodes.iter().filter(|record| record.node != self.local.node);
+        let asked = others.map(|record| async move {
+            match self.ask(record.node, &Question::Pressure, ASK_LIMIT).await {
+                Ok(Answer::Pressure(pressure)) => Some((record.node, pressure)),
+                _ => None,
+            }
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+
     /// The leader, as this node or else any other knows it.
     async fn leader(&self) -> Result<NodeId, ClusterError> {
         if let Some(leader) = self.local.leader() {
@@ -205,6 +220,7 @@ impl ClusterView for Operator {
                     is_draining: status.is_draining || best.draining.contains(&number),
                     replicas: replicas_on(record.node),
                     cluster_version_max: record.cluster_version,
+                    strains: status.strains,
                 }
             };
             Ok(Members {
@@ -332,6 +348,18 @@ impl ClusterView for Operator {
 
     fn config(&self) -> Vec<(String, String, String)> {
         self.local.facts.config.clone()
+    }
+
+    fn has_others(&self) -> bool {
+        self.peers.is_some()
+    }
+
+    fn changed(&self, what: Watched, seen: Option<u64>) -> BoxFuture<'_, u64> {
+        self.local.bells.changed(what, seen)
+    }
+
+    fn conflicts_since(&self, seen: u64) -> Vec<ConflictRecord> {
+        self.local.frontend.get().map_or_else(Vec::new, |frontend| frontend.conflicts_since(seen))
     }
 }
 

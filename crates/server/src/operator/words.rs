@@ -2,7 +2,8 @@
 
 use assize_model::NodeId;
 use assize_ports::{
-    Action, ActionDone, ClusterError, JobInfo, NodeRecord, NodeReport, ReportParts, TrafficInfo,
+    Action, ActionDone, ClusterError, JobInfo, NodePressure, NodeRecord, NodeReport, ReportParts, Strain,
+    TrafficInfo,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ pub enum Question {
     Jobs,
     /// How much have you done?
     Traffic,
+    /// How far behind are you?
+    Pressure,
     /// Do this, or say whether it could be done.
     Act {
         /// What.
@@ -98,6 +101,8 @@ pub enum Answer {
     Jobs(Vec<JobInfo>),
     /// To [`Question::Traffic`]; `None` from a node without a frontend.
     Traffic(Option<TrafficInfo>),
+    /// To [`Question::Pressure`].
+    Pressure(NodePressure),
     /// To [`Question::Act`].
     Done(ActionDone),
     /// To [`Question::Hello`].
@@ -147,6 +152,8 @@ pub struct NodeStatus {
     pub is_draining: bool,
     /// The nodes that are to give up their shard replicas, as its state has it.
     pub draining: Vec<u64>,
+    /// What it is behind with, so that new transactions are shed.
+    pub strains: Vec<Strain>,
     /// The shard replicas that it holds.
     pub replicas: Vec<ReplicaStatus>,
 }

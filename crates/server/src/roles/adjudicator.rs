@@ -1,6 +1,6 @@
 //! The adjudicator role: the replicated log, `apply`, and the decision streams.
 
-use crate::config::Config;
+use crate::config::{CHECKPOINT_BYTES, CHECKPOINT_BYTES_IN_MEMORY, Config};
 use crate::node::DataDirError;
 use assize_consensus::{Adjudicator, Founding, OpenError, Options};
 use assize_model::NodeId;
@@ -21,6 +21,11 @@ pub async fn open(config: &Config, peers: Option<Arc<dyn Peers>>) -> anyhow::Res
         None => Options::small(node, placement),
     };
     options.window_log2 = window_log2(config.adjudicator.window_keys);
+    options.retained_bytes_max = config.adjudicator.retained_bytes_max;
+    options.checkpoint_bytes = config.adjudicator.checkpoint_bytes.unwrap_or(match &config.node.data {
+        Some(_) => CHECKPOINT_BYTES,
+        None => CHECKPOINT_BYTES_IN_MEMORY,
+    });
     let directory = config.node.data.as_ref().map(|data| data.join("adjudicator"));
     let founders: BTreeMap<NodeId, String> = config.cluster.founders()?.into_iter().collect();
     options.founding = match (&peers, founders.is_empty()) {

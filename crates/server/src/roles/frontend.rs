@@ -21,11 +21,11 @@ use anyhow::Context;
 use assize_catalog::User;
 use assize_model::{Placement, Retry};
 use assize_ports::{
-    AdjudicatorClient, ClusterView, ConflictSide, NodeReport, Registered, ReportParts, SchemaInfo,
-    ServerView, ShardDirectory, TrafficInfo,
+    AdjudicatorClient, ClusterView, ConflictRecord, ConflictSide, NodeReport, Registered, ReportParts,
+    SchemaInfo, ServerView, ShardDirectory, TrafficInfo,
 };
 use assize_session::{
-    GlobalVariables, Limits, Login, Services, Session, Shared, Txn, TxnOptions, find_variable,
+    Bell, GlobalVariables, Limits, Login, Services, Session, Shared, Shedding, Txn, TxnOptions, find_variable,
 };
 use assize_values::Value;
 use client::Client;
@@ -176,6 +176,21 @@ impl Frontend {
     /// What this frontend can tell an operator about itself: the node's part of [`assize_ports::ClusterView::report`].
     pub fn report(&self, parts: &ReportParts) -> NodeReport {
         self.registry.report(parts)
+    }
+
+    /// Calls `bell` with how many conflicts this frontend has kept, whenever there is one more.
+    pub fn rings(&self, bell: Bell) {
+        self.services.conflicts.rings(bell);
+    }
+
+    /// The conflicts that this frontend has kept after the first `seen`, oldest first.
+    pub fn conflicts_since(&self, seen: u64) -> Vec<ConflictRecord> {
+        self.services.conflicts.since(seen, self.node)
+    }
+
+    /// Whether new transactions may write: the node's to say.
+    pub fn shedding(&self) -> &Shedding {
+        &self.services.shedding
     }
 
     /// Winners of this frontend's conflicts that ran on other nodes and have not been told yet: ask for them with

@@ -6,6 +6,7 @@ use assize_model::{NodeId, Placement};
 use assize_ports::{AdjudicatorClient, Peers};
 use assize_shards::embedded::{Around, OpenError, Options, ShardHost};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Opens what this node holds, and makes what the placement wants here besides.
 pub async fn open(
@@ -26,7 +27,8 @@ pub async fn open(
         peers,
     };
     let directory = config.node.data.as_ref().map(|data| data.join("shards"));
-    let options = Options { rocks, ..Options::default() };
+    let flush_interval = Duration::from_secs(config.shard.flush_interval_seconds);
+    let options = Options { rocks, flush_interval, ..Options::default() };
     let host = ShardHost::open(directory, placement.clone(), around, options).await.map_err(|e| match e {
         OpenError::InUse(_) => anyhow::Error::from(DataDirError::InUse(e.to_string())),
         e => anyhow::Error::from(DataDirError::Unusable(e.to_string())),

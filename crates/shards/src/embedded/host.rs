@@ -25,7 +25,7 @@ use assize_model::{Epoch, NodeId, Placement, PlacementCommand, ReplicaId, ShardI
 use assize_ports::{
     DecisionSource, Peers, PlacementError, Replica, ReplicaStanding, ShardAdministration, StreamError,
 };
-use assize_rocks::{Location, RocksError, Store};
+use assize_rocks::{Backlog, Location, RocksError, Store};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -158,6 +158,11 @@ impl ShardHost {
     /// Which node this is.
     pub fn node(&self) -> NodeId {
         self.inner.node
+    }
+
+    /// How far the node's RocksDB is behind with its work.
+    pub fn backlog(&self) -> Backlog {
+        self.inner.around.registry.store().backlog()
     }
 
     /// How its replica of a shard is.

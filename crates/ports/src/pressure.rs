@@ -1,0 +1,379 @@
+//! When a node is behind with its work, and new transactions had better wait: pure functions of figures.
+//!
+//! ```text
+//!   figures ─▶ Gauge::step(figures, bounds) ─▶ strains ─┐  of this node
+//!                                                       ├─▶ none: new transactions may write
+//!   other nodes ───────────────────────────────strains ─┘  some: they are shed, and told why
+//! ```
+//!
+//! These bounds are soft: who has begun goes on, commits included, and who only reads is not concerned. The hard bounds,
+//! beyond which commits are refused, are the adjudicator's (`retained_bytes_max`, a full disk).
+//!
+//! A strain begins when a figure passes its bound and ends when it has come a good way back, so that a figure near its
+//! bound does not shed every other transaction. That RocksDB holds writes up for a moment is how it works; that it goes on
+//! doing so is a strain.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a node is behind with.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The log holds much that some replica has not persisted.
+    Log,
+    /// A replica has persisted much less of the stream than there is.
+    DurableLag,
+    /// A replica has applied much less of the stream than there is.
+    StreamLag,
+    /// RocksDB holds writes up.
+    WriteStall,
+    /// RocksDB has many files that were flushed and not compacted.
+    Level0,
+    /// RocksDB has much to compact.
+    Compaction,
+    /// The disk is nearly full.
+    Disk,
+    /// What a later release may think of.
+    #[serde(other)]
+    Other,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: [Cause; 8] = [
+        Cause::Log,
+        Cause::DurableLag,
+        Cause::StreamLag,
+        Cause::WriteStall,
+        Cause::Level0,
+        Cause::Compaction,
+        Cause::Disk,
+        Cause::Other,
+    ];
+
+    /// Its name as a label of metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Cause::Log => "log",
+            Cause::DurableLag => "durable_lag",
+            Cause::StreamLag => "stream_lag",
+            Cause::WriteStall => "write_stall",
+            Cause::Level0 => "level0",
+            Cause::Compaction => "compaction",
+            Cause::Disk => "disk",
+            Cause::Other => "other",
+        }
+    }
+
+    /// What an operator should do about it.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Cause::Log | Cause::DurableLag => {
+                "see which replica is behind (assize shards list, metric shard_durable_lag_entries): start its node, or \
+                 relieve its disk; a replica that stays away is given up after cluster.uncount_after_seconds"
+            }
+            Cause::StreamLag => {
+                "the replicas of this node apply more slowly than transactions commit: look at its disk and processor, \
+                 move replicas to another node (assize shards move), or send fewer writes"
+            }
+            Cause::WriteStall | Cause::Level0 | Cause::Compaction => {
+                "the disk of this node is too slow for the writes: wait until RocksDB has compacted, move replicas to \
+                 another node (assize shards move), or send fewer writes"
+            }
+            Cause::Disk => {
+                "enlarge the disk, purge the recycle bin (SHOW DROPPED), or move replicas to another node (assize \
+                 shards move)"
+            }
+            Cause::Other => "ask that node: it runs a later release than this one",
+        }
+    }
+}
+
+/// How a node is doing, as measured at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Figures {
+    /// Bytes of log entries that cannot be forgotten, because a replica that counts has not persisted them.
+    pub log_bytes: u64,
+    /// Entries by which the replica that has persisted least of all that count is behind the log.
+    pub durable_lag: u64,
+    /// Entries by which the slowest replica of this node is behind the log in applying.
+    pub stream_lag: u64,
+    /// Whether RocksDB slows writes down or has stopped them.
+    pub is_stalled: bool,
+    /// Files in the first level of the fullest family.
+    pub level0_files: u64,
+    /// Bytes that RocksDB has to rewrite before it has caught up, by its own estimate.
+    pub compaction_bytes: u64,
+    /// Bytes free on the data disk; `None`: unknown, or there is no disk.
+    pub disk_free_bytes: Option<u64>,
+}
+
+/// What figures may be. 0 switches a bound off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bounds {
+    /// New transactions are shed while the log holds more bytes than this that some replica has not persisted. Below
+    /// `adjudicator.retained_bytes_max`, beyond which commits are refused, too. 0: never.
+    pub log_bytes_max: u64,
+    /// … while a replica that counts is behind by more log entries than this in persisting. 0: never.
+    pub durable_lag_entries_max: u64,
+    /// … while a replica is behind by more log entries than this in applying. 0: never.
+    pub stream_lag_entries_max: u64,
+    /// … while a family of RocksDB has more flushed files than this that are not compacted. 0: never.
+    pub level0_files_max: u64,
+    /// … while RocksDB has more bytes than this to compact. 0: never.
+    pub compaction_bytes_max: u64,
+    /// … while RocksDB itself holds writes up, and has done so for ten looks in a row (five seconds).
+    pub write_stall: bool,
+    /// … while the data disk has fewer bytes free than this. 0: never.
+    pub disk_free_bytes_min: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            log_bytes_max: 768 << 20,
+            durable_lag_entries_max: 500_000,
+            stream_lag_entries_max: 200_000,
+            level0_files_max: 32,
+            compaction_bytes_max: 32 << 30,
+            write_stall: true,
+            disk_free_bytes_min: 256 << 20,
+        }
+    }
+}
+
+/// A figure that is beyond its bound, or was and has not come back far enough.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Strain {
+    /// What is behind.
+    pub cause: Cause,
+    /// The figure.
+    pub figure: u64,
+    /// Its bound.
+    pub bound: u64,
+}
+
+impl fmt::Display for Strain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Strain { figure, bound, .. } = *self;
+        let (size, limit) = (Bytes(figure), Bytes(bound));
+        match self.cause {
+            Cause::Log => {
+                write!(f, "the log holds {size} that replicas have not persisted (soft bound {limit})")
+            }
+            Cause::DurableLag => write!(
+                f,
+                "a replica is {figure} log entries behind in persisting (soft bound {bound} entries)"
+            ),
+            Cause::StreamLag => {
+                write!(f, "a replica is {figure} log entries behind in applying (soft bound {bound} entries)")
+            }
+            Cause::WriteStall => f.write_str("RocksDB holds writes up"),
+            Cause::Level0 => {
+                write!(f, "RocksDB has {figure} flushed files to compact (soft bound {bound} files)")
+            }
+            Cause::Compaction => write!(f, "RocksDB has {size} to compact (soft bound {limit})"),
+            Cause::Disk => write!(f, "{size} are free on the data disk (soft bound {limit})"),
+            Cause::Other => write!(f, "something is at {figure} (soft bound {bound})"),
+        }
+    }
+}
+
+/// Bytes for people.
+struct Bytes(u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = |shift: u32| self.0 as f64 / (1u64 << shift) as f64;
+        match self.0 {
+            0..0x400 => write!(f, "{} bytes", self.0),
+            0x400..0x10_0000 => write!(f, "{:.1} KiB", unit(10)),
+            0x10_0000..0x4000_0000 => write!(f, "{:.1} MiB", unit(20)),
+            _ => write!(f, "{:.1} GiB", unit(30)),
+        }
+    }
+}
+
+/// Looks in a row at which RocksDB must hold writes up before that is a strain.
+const STALLED_LOOKS: u32 = 10;
+
+/// Decides whether a node asks for new transactions to be shed.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge {
+    /// The causes for which it asks now, in the order of [`Cause`].
+    strained: Vec<Cause>,
+    /// At how many looks in a row RocksDB has held writes up.
+    stalled_looks: u32,
+}
+
+impl Gauge {
+    /// Looks at new figures: what is strained now. A strain ends once its figure is a quarter of the bound below it; the
+    /// free disk, a quarter above.
+    pub fn step(&mut self, figures: &Figures, bounds: &Bounds) -> Vec<Strain> {
+        let most = [
+            (Cause::Log, figures.log_bytes, bounds.log_bytes_max),
+            (Cause::DurableLag, figures.durable_lag, bounds.durable_lag_entries_max),
+            (Cause::StreamLag, figures.stream_lag, bounds.stream_lag_entries_max),
+            (Cause::Level0, figures.level0_files, bounds.level0_files_max),
+            (Cause::Compaction, figures.compaction_bytes, bounds.compaction_bytes_max),
+        ];
+        let mut strains: Vec<Strain> = Vec::new();
+        for (cause, figure, bound) in most {
+            let back = bound - bound / 4;
+            let limit = if self.strained.contains(&cause) { back } else { bound };
+            if bound > 0 && figure > limit {
+                strains.push(Strain { cause, figure, bound });
+            }
+        }
+        self.stalled_looks = if figures.is_stalled { self.stalled_looks.saturating_add(1) } else { 0 };
+        if bounds.write_stall && self.stalled_looks >= STALLED_LOOKS {
+            let (figure, bound) = (self.stalled_looks.into(), STALLED_LOOKS.into());
+            strains.push(Strain { cause: Cause::WriteStall, figure, bound });
+        }
+        if let Some(figure) = figures.disk_free_bytes {
+            let (cause, bound) = (Cause::Disk, bounds.disk_free_bytes_min);
+            let back = bound.saturating_add(bound / 4);
+            let limit = if self.strained.contains(&cause) { back } else { bound };
+            if figure < limit {
+                strains.push(Strain { cause, figure, bound });
+            }
+        }
+        strains.sort_by_key(|strain| strain.cause);
+        self.strained = strains.iter().map(|strain| strain.cause).collect();
+        strains
+    }
+}
+
+/// What one node tells the others of its work.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodePressure {
+    /// The last log entry that its adjudicator has applied; 0 if it has none.
+    pub applied_index: u64,
+    /// What it is behind with.
+    pub strains: Vec<Strain>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounds() -> Bounds {
+        Bounds {
+            log_bytes_max: 1000,
+            durable_lag_entries_max: 100,
+            stream_lag_entries_max: 100,
+            level0_files_max: 20,
+            compaction_bytes_max: 1 << 20,
+            write_stall: true,
+            disk_free_bytes_min: 1000,
+        }
+    }
+
+    fn causes(gauge: &mut Gauge, figures: Figures) -> Vec<Cause> {
+        gauge.step(&figures, &bounds()).into_iter().map(|strain| strain.cause).collect()
+    }
+
+    #[test]
+    fn every_figure_beyond_its_bound_is_a_strain_and_says_so() {
+        let within = Figures {
+            log_bytes: 1000,
+            durable_lag: 100,
+            stream_lag: 100,
+            is_stalled: false,
+            level0_files: 20,
+            compaction_bytes: 1 << 20,
+            disk_free_bytes: Some(1000),
+        };
+        assert_eq!(causes(&mut Gauge::default(), within), []);
+        let beyond = Figures {
+            log_bytes: 1001,
+            durable_lag: 101,
+            stream_lag: 101,
+            is_stalled: true,
+            level0_files: 21,
+            compaction_bytes: (1 << 20) + 1,
+            disk_free_bytes: Some(999),
+        };
+        let mut gauge = Gauge { stalled_looks: STALLED_LOOKS, ..Gauge::default() };
+        assert_eq!(causes(&mut gauge, beyond), Cause::ALL[..7]);
+        let texts: Vec<String> = gauge.step(&beyond, &bounds()).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "the log holds 1001 bytes that replicas have not persisted (soft bound 1000 bytes)",
+                "a replica is 101 log entries behind in persisting (soft bound 100 entries)",
+                "a replica is 101 log entries behind in applying (soft bound 100 entries)",
+                "RocksDB holds writes up",
+                "RocksDB has 21 flushed files to compact (soft bound 20 files)",
+                "RocksDB has 1.0 MiB to compact (soft bound 1.0 MiB)",
+                "999 bytes are free on the data disk (soft bound 1000 bytes)",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_strain_ends_only_when_its_figure_has_come_a_good_way_back() {
+        let mut gauge = Gauge::default();
+        let mut log = |log_bytes| !causes(&mut gauge, Figures { log_bytes, ..Figures::default() }).is_empty();
+        // Up, down a little, and back: no flapping on either side.
+        let told = [900, 1000, 1001, 1000, 999, 751, 1001, 751, 750, 751, 1000, 1001].map(&mut log);
+        let expected = [false, false, true, true, true, true, true, true, false, false, false, true];
+        assert_eq!(told, expected);
+
+        let mut gauge = Gauge::default();
+        let mut disk = |free| {
+            let figures = Figures { disk_free_bytes: Some(free), ..Figures::default() };
+            !causes(&mut gauge, figures).is_empty()
+        };
+        assert_eq!([1000, 999, 1249, 1250, 1000].map(&mut disk), [false, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_moment_in_which_writes_are_held_up_is_no_strain() {
+        let mut gauge = Gauge::default();
+        let mut look = |is_stalled| causes(&mut gauge, Figures { is_stalled, ..Figures::default() });
+        for _ in 0..3 {
+            assert!((1..STALLED_LOOKS).all(|_| look(true).is_empty()));
+            assert_eq!(look(false), []);
+        }
+        assert!((1..STALLED_LOOKS).all(|_| look(true).is_empty()));
+        assert_eq!(look(true), [Cause::WriteStall]);
+        assert_eq!(look(false), []);
+    }
+
+    #[test]
+    fn a_bound_that_is_switched_off_strains_nobody() {
+        let off = Bounds {
+            log_bytes_max: 0,
+            durable_lag_entries_max: 0,
+            stream_lag_entries_max: 0,
+            level0_files_max: 0,
+            compaction_bytes_max: 0,
+            write_stall: false,
+            disk_free_bytes_min: 0,
+        };
+        let worst = Figures {
+            log_bytes: u64::MAX,
+            durable_lag: u64::MAX,
+            stream_lag: u64::MAX,
+            is_stalled: true,
+            level0_files: u64::MAX,
+            compaction_bytes: u64::MAX,
+            disk_free_bytes: Some(0),
+        };
+        let mut gauge = Gauge { stalled_looks: STALLED_LOOKS, ..Gauge::default() };
+        assert!(gauge.step(&worst, &off).is_empty());
+        assert_eq!(causes(&mut Gauge::default(), Figures::default()), [], "no disk is no full disk");
+    }
+
+    #[test]
+    fn a_cause_of_a_later_release_can_be_read() {
+        let told: Strain = serde_json::from_str(r#"{"cause":"tides","figure":3,"bound":2}"#).unwrap();
+        assert_eq!(told.to_string(), "something is at 3 (soft bound 2)");
+        let own = Strain { cause: Cause::Level0, figure: 3, bound: 2 };
+        assert_eq!(serde_json::from_str::<Strain>(&serde_json::to_string(&own).unwrap()).unwrap(), own);
+    }
+}

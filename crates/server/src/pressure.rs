@@ -1,0 +1,206 @@
+//! Measures how far this node is behind with its work, hears it of the others, and turns the frontend's switch.
+//!
+//! ```text
+//!   adjudicator, replicas, RocksDB, disk ─▶ Figures ─▶ Gauge ─▶ strains of this node ─┬─▶ Question::Pressure of others
+//!   other nodes: Question::Pressure ─────────────────────────────────▶ their strains ─┴─▶ Shedding (frontend)
+//! ```
+
+use crate::metrics;
+use crate::operator::Operator;
+use assize_model::NodeId;
+use assize_ports::{Bounds, Cause, Figures, Gauge, NodePressure, Strain};
+use assize_shards::embedded::ShardHost;
+use assize_shards::wire::Phase;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often a node measures itself and asks the others.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// How often it looks who the others are.
+const NODES_INTERVAL: Duration = Duration::from_secs(10);
+/// What a node has said counts for so long when it does not answer: one that is busy must not make the switch flap.
+const REMEMBERED: Duration = Duration::from_secs(10);
+/// Between two times that its replicas are told to persist what they have applied, while the log waits for that.
+const PERSIST_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What the node has measured last, for whoever asks.
+#[derive(Default)]
+pub struct Measured {
+    pressure: Mutex<NodePressure>,
+}
+
+impl Measured {
+    /// What the node tells of itself.
+    pub fn get(&self) -> NodePressure {
+        self.pressure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, pressure: NodePressure) {
+        *self.pressure.lock().unwrap_or_else(PoisonError::into_inner) = pressure;
+    }
+}
+
+/// Measures and asks until the node stops.
+pub async fn keep(operator: Operator, bounds: Bounds, stopped: impl Future<Output = ()>) {
+    let keeper = Keeper { operator, others: Mutex::default() };
+    tokio::select! {
+        () = stopped => {}
+        // Measuring does not wait for nodes that are silent.
+        () = keeper.keep_measuring(&bounds) => {}
+        () = keeper.keep_asking() => {}
+    }
+}
+
+struct Keeper {
+    operator: Operator,
+    /// What other nodes have said last, and when.
+    others: Mutex<BTreeMap<NodeId, (NodePressure, Instant)>>,
+}
+
+impl Keeper {
+    async fn keep_measuring(&self, bounds: &Bounds) {
+        let (mut gauge, mut persisted) = (Gauge::default(), None::<Instant>);
+        loop {
+            self.measure(&mut gauge, bounds);
+            if persisted.is_none_or(|persisted| persisted.elapsed() >= PERSIST_INTERVAL) && self.log_waits() {
+                self.persist();
+                persisted = Some(Instant::now());
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    /// Whether any node asks for new transactions to be shed because replicas have not persisted enough.
+    fn log_waits(&self) -> bool {
+        let waits = |pressure: &NodePressure| {
+            pressure.strains.iter().any(|strain| matches!(strain.cause, Cause::Log | Cause::DurableLag))
+        };
+        waits(&self.measured()) || self.others().values().any(|(pressure, _)| waits(pressure))
+    }
+
+    /// Has this node's replicas persist what they have applied, though little of it may be worth it: a replica to which
+    /// nothing new comes persists nothing by itself, and while transactions are shed nothing new comes.
+    fn persist(&self) {
+        for resident in self.operator.local.host.get().map(ShardHost::residents).unwrap_or_default() {
+            resident.begin_flush();
+        }
+    }
+
+    /// Who does not answer for long strains nobody: what is missing of it shows in the log of those who do.
+    async fn keep_asking(&self) {
+        if self.operator.peers.is_none() {
+            return std::future::pending().await;
+        }
+        let (mut nodes, mut asked) = (Vec::new(), None::<Instant>);
+        loop {
+            if asked.is_none_or(|asked| asked.elapsed() >= NODES_INTERVAL) {
+                // Without a leader those known before are asked.
+                if let Ok(newest) = self.operator.nodes().await {
+                    (nodes, asked) = (newest, Some(Instant::now()));
+                }
+            }
+            let heard = self.operator.pressures(&nodes).await;
+            let now = Instant::now();
+            {
+                let mut others = self.others();
+                others.extend(heard.into_iter().map(|(node, pressure)| (node, (pressure, now))));
+                others.retain(|_, (_, heard)| now.duration_since(*heard) < REMEMBERED);
+            }
+            self.turn();
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    fn others(&self) -> MutexGuard<'_, BTreeMap<NodeId, (NodePressure, Instant)>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Measures this node, tells the gauges, and turns the switch.
+    fn measure(&self, gauge: &mut Gauge, bounds: &Bounds) {
+        let heard = self.others().values().map(|(pressure, _)| pressure.applied_index).max().unwrap_or(0);
+        let (applied_index, figures) = self.figures(heard);
+        let before: Vec<Cause> = self.measured().strains.iter().map(|strain| strain.cause).collect();
+        let strains = gauge.step(&figures, bounds);
+        for strain in strains.iter().filter(|strain| !before.contains(&strain.cause)) {
+            tracing::warn!(%strain, advice = strain.cause.advice(), "new transactions that write are shed");
+        }
+        for cause in Cause::ALL {
+            let is_strained = strains.iter().any(|strain| strain.cause == cause);
+            if before.contains(&cause) && !is_strained {
+                tracing::info!(cause = cause.label(), "this is no reason any more to shed transactions");
+            }
+            let told = ::metrics::gauge!(metrics::PROCESS_STRAINED, "reason" => cause.label());
+            told.set(f64::from(u8::from(is_strained)));
+        }
+        self.operator.local.pressure.set(NodePressure { applied_index, strains });
+        self.turn();
+    }
+
+    fn measured(&self) -> NodePressure {
+        self.operator.local.pressure.get()
+    }
+
+    /// Turns the frontend's switch: on, if any node is strained.
+    fn turn(&self) {
+        let Some(frontend) = self.operator.local.frontend.get() else { return };
+        let (own, others) = ((self.operator.local.node, self.measured()), self.others());
+        let others = others.iter().map(|(node, (pressure, _))| (node, pressure));
+        let all = std::iter::once((&own.0, &own.1)).chain(others);
+        let strained: Vec<(NodeId, Strain)> =
+            all.flat_map(|(node, pressure)| pressure.strains.iter().map(|strain| (*node, *strain))).collect();
+        let why = strained.first().map(|(node, strain)| {
+            let others = match strained.len() - 1 {
+                0 => String::new(),
+                n => format!(" (and {n} more)"),
+            };
+            (strain.cause, format!("node {}: {strain}{others}", node.0))
+        });
+        frontend.shedding().turn(why);
+    }
+
+    /// The last entry that this node's adjudicator has applied (0: it has none), and how the node is doing. `heard` is the
+    /// last entry that any other node has applied.
+    fn figures(&self, heard: u64) -> (u64, Figures) {
+        let local = &self.operator.local;
+        let mut figures = Figures::default();
+        let (mut own, mut durable) = (0, BTreeMap::new());
+        if let Some(adjudicator) = local.adjudicator.get() {
+            let (stats, status) = (adjudicator.stats(), adjudicator.status());
+            own = stats.applied.0;
+            figures.log_bytes = stats.retained_bytes;
+            figures.disk_free_bytes = (status.disk_free_bytes != u64::MAX).then_some(status.disk_free_bytes);
+            for (shard, standing) in adjudicator.durable_positions() {
+                if standing.counts {
+                    figures.durable_lag = figures.durable_lag.max(own.saturating_sub(standing.durable.0));
+                }
+                durable.insert((shard, standing.replica), standing.durable);
+            }
+            ::metrics::gauge!(metrics::ADJUDICATOR_LOG_BYTES).set(stats.retained_bytes as f64);
+            ::metrics::gauge!(metrics::ADJUDICATOR_LOG_ENTRIES).set(stats.log_entries as f64);
+        }
+        let newest = own.max(heard);
+        let Some(host) = local.host.get() else { return (own, figures) };
+        for resident in host.residents() {
+            let (id, status) = (resident.id(), resident.status());
+            let shard = id.0.to_string();
+            let behind = newest.saturating_sub(status.position.index.0);
+            ::metrics::gauge!(metrics::SHARD_STREAM_LAG_ENTRIES, "shard" => shard.clone()).set(behind as f64);
+            let persisted = durable.get(&(id, status.replica)).copied().unwrap_or(status.durable);
+            let unpersisted = newest.saturating_sub(persisted.0);
+            ::metrics::gauge!(metrics::SHARD_DURABLE_LAG_ENTRIES, "shard" => shard).set(unpersisted as f64);
+            // One that still copies is behind by its nature, and nobody waits for it.
+            if status.phase == Phase::Following {
+                figures.stream_lag = figures.stream_lag.max(behind);
+            }
+        }
+        let backlog = host.backlog();
+        figures.compaction_bytes = backlog.compaction_bytes;
+        figures.level0_files = backlog.level0_files;
+        figures.is_stalled = backlog.is_stalled;
+        ::metrics::gauge!(metrics::SHARD_COMPACTION_PENDING_BYTES).set(backlog.compaction_bytes as f64);
+        ::metrics::gauge!(metrics::SHARD_LEVEL0_FILES).set(backlog.level0_files as f64);
+        ::metrics::gauge!(metrics::SHARD_WRITES_STALLED).set(f64::from(u8::from(backlog.is_stalled)));
+        (own, figures)
+    }
+}
