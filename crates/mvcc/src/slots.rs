@@ -163,6 +163,8 @@ impl Ownership {
                 snapshot_ts <= lost.until
                     && routed_by.is_none_or(|epoch| epoch <= lost.epoch)
                     && lost.slots.contains(slot)
+                    // What was gained before it was lost again had yet another owner before that.
+                    && !self.gained.iter().any(|gained| gained.epoch <= lost.epoch && is_from_before(gained))
             })
     }
 
@@ -239,6 +241,17 @@ mod tests {
         assert!(shows(49, 1), "as it was before it went");
         assert!(!shows(49, 2) && !shows(69, 2), "the other shard had it then");
         assert!(shows(49, 3) && shows(69, 3) && shows(70, 3));
+    }
+
+    #[test]
+    fn a_slot_that_only_passed_through_is_not_read_here_by_who_knows_its_first_owner() {
+        let mut ownership = Ownership::new(Slots::new(vec![(Slot(0), Slot(9))]));
+        ownership.change(Slots::all(), changed(50, 1));
+        ownership.change(Slots::new(vec![(Slot(0), Slot(9))]), changed(70, 2));
+        let shows = |ts, epoch| ownership.shows(Slot(10), Timestamp(ts), Some(Epoch(epoch)));
+        assert!(!shows(49, 1), "its first owner is asked");
+        assert!(shows(49, 2) && shows(69, 2), "it was held here");
+        assert!(!shows(49, 3) && !shows(69, 3), "its last owner is asked");
     }
 
     fn runs() -> impl Strategy<Value = Vec<(u16, u16)>> {
