@@ -146,7 +146,7 @@ impl<E: Engine> Following<E> {
     }
 
     /// Applies what has come, as far as everything that it needs is here.
-    pub fn apply_entries(
+    fn apply_entries(
         &mut self,
         now: Timestamp,
         standings: &Standings,
@@ -444,6 +444,8 @@ impl<E: Engine> Following<E> {
             self.lost.insert(txn);
             effects.push(Effect::ReportLost { txn, decided });
         }
+        // Those that could not be asked may be siblings no more.
+        self.confirm_if_all_said_no(standings, options, effects);
         Next::Stay
     }
 
@@ -581,7 +583,7 @@ impl<E: Engine> Following<E> {
         options: &Options,
         effects: &mut Effects<E>,
     ) -> Result<(), StoreError> {
-        if self.store.intents().next().is_some()
+        if (self.store.intents().next().is_some() || !self.fetches.is_empty())
             && has_passed(now, self.asked_standings_at, options.flush_after)
         {
             self.asked_standings_at = now;

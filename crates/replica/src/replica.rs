@@ -192,11 +192,7 @@ fn step_following<E: Engine>(
             following.checkpoint_asked(from, at_least, effects)?;
         }
         Event::StandingsReported(_) => {
-            let next = following.standings_reported(standings, options, effects);
-            if matches!(next, Next::Stay) {
-                following.apply_entries(now, standings, options, effects)?;
-            }
-            return Ok(next);
+            return Ok(following.standings_reported(standings, options, effects));
         }
         Event::SlotsArrived(engine) => following.slots_arrived(now, engine, options, effects)?,
         Event::ContentAsked { from, page } => {

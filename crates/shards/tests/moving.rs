@@ -256,3 +256,47 @@ async fn a_node_that_the_log_says_is_draining_is_emptied_under_clients() {
     assert_eq!(seen.errors, Vec::<String>::new());
     cluster.agree().await;
 }
+
+/// Two of three replicas are lost, and with them what the third has never had. It goes on when an operator says so, and not
+/// before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_has_lost_its_majority_goes_on_with_what_is_left() {
+    let cluster = Cluster::start(4, 3, 1).await;
+    let (adjudicator, shard, survivor) = (cluster.adjudicator.clone(), ShardId(1), NodeId(3));
+    for node in 1..=4 {
+        adjudicator.set_node(record(NodeId(node))).await.unwrap();
+    }
+    let newest = assize_adjudicator::CLUSTER_VERSION_MAX;
+    until("everybody understands it", || async { adjudicator.cluster_version() == newest }).await;
+    let writer = cluster.frontend(NodeId(1), Mode::Prepared).await;
+    write(&writer, &rows(0, 50, "before")).await;
+    until("the survivor has them", || async {
+        let reader = cluster.frontend(survivor, Mode::Inline).await;
+        read(&reader, "row 00049").await.unwrap().is_some()
+    })
+    .await;
+    // The other two promise to keep this, and it is decided; the third hears of the decision only.
+    cluster.network.cut(survivor);
+    write(&writer, &rows(50, 1, "lost")).await;
+    cluster.close(NodeId(1)).await;
+    cluster.close(NodeId(2)).await;
+    cluster.network.heal(survivor);
+
+    let mover = cluster.mover(survivor);
+    let (left, lost) = mover.left_and_lost(shard).await.unwrap();
+    assert_eq!((left, lost.clone()), (vec![survivor], vec![NodeId(1), NodeId(2)]));
+    let writer = cluster.frontend(survivor, Mode::Prepared).await;
+    assert!(try_write(&writer, &rows(60, 1, "no majority")).await.is_err());
+    adjudicator.recover_shard(shard, lost).await.unwrap();
+    let reader = cluster.frontend(survivor, Mode::Inline).await;
+    assert_eq!(read(&reader, "row 00050").await.unwrap(), None, "its writes are lost");
+    assert_eq!(read(&reader, "row 00049").await.unwrap().as_deref(), Some("before"));
+    let writer = cluster.frontend(survivor, Mode::Prepared).await;
+    write(&writer, &rows(60, 10, "after")).await;
+    // And it is a shard like any other again.
+    let task = Task::AddReplica { shard, node: NodeId(4) };
+    cluster.mover(survivor).run(task, &()).await.unwrap();
+    let comparison = cluster.mover(survivor).compare(shard).await.unwrap();
+    assert!(comparison.agrees() && comparison.hashes.len() == 2, "{comparison:?}");
+    assert_eq!(scan(&reader).await.unwrap().len(), 60);
+}
