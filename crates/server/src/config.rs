@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Bytes of log between two checkpoints, unless configured.
-pub const CHECKPOINT_BYTES: u64 = 64 << 20;
+pub const CHECKPOINT_BYTES: u64 = 256 << 20;
 /// The same of a node that keeps its data in memory.
 pub const CHECKPOINT_BYTES_IN_MEMORY: u64 = 8 << 20;
 
