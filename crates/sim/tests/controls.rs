@@ -60,6 +60,8 @@ fn without_the_epoch_check_of_receipts_something_breaks() {
     let expected = [
         "no_commit_without_votes_or_inline_writes",
         "no_intent_deleted_before_its_version_is_durable_everywhere",
+        // What only some replicas have promised only some replicas have.
+        "replicas_agree_at_equal_snapshots",
     ];
     must_break(400, &expected, |scenario| {
         scenario.prepared = 1000;

@@ -188,5 +188,6 @@ async fn this_node_s_own_adjudicator_is_asked_directly_while_it_leads() {
     let reserved = router.reserve(txn(2), &[KeyHash(1)], LockStrength::Shared, LockWait::NoWait).await;
     assert!(matches!(reserved, Ok(Reserved::Granted { .. })));
     router.release(txn(2));
-    eventually("it is released there", || other.log().contains(&"release 1.1.2".into())).await;
+    let released = format!("release {}", txn(2));
+    eventually("it is released there", || other.log().contains(&released)).await;
 }
