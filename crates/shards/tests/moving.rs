@@ -55,8 +55,12 @@ async fn under_clients(cluster: &Cluster, tasks: &[Task]) {
     assert_eq!(cluster.agree().await as usize, expected.len());
 }
 
+/// Several at once would show how busy the machine is: a vote that takes longer than five seconds is an error.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_are_added_moved_and_removed_under_clients() {
+    let _alone = ALONE.lock().await;
     let cluster = Cluster::start(4, 2, 2).await;
     let shard = ShardId(1);
     let tasks = [
@@ -77,6 +81,7 @@ async fn replicas_are_added_moved_and_removed_under_clients() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_is_split_under_clients_and_both_halves_can_be_split_again() {
+    let _alone = ALONE.lock().await;
     let cluster = Cluster::start(3, 3, 1).await;
     let before = cluster.frontend(NodeId(1), Mode::Inline).await;
     write(&before, &rows(0, 500, &"z".repeat(2_000))).await;
@@ -134,6 +139,7 @@ async fn a_shard_is_split_under_clients_and_both_halves_can_be_split_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_was_interrupted_is_run_again() {
+    let _alone = ALONE.lock().await;
     let cluster = Cluster::start(4, 3, 1).await;
     let writer = cluster.frontend(NodeId(1), Mode::Prepared).await;
     write(&writer, &rows(0, 100, "before")).await;
@@ -166,6 +172,7 @@ async fn a_task_that_was_interrupted_is_run_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frontend_that_knows_an_old_placement_finds_a_shard_that_has_moved_away() {
+    let _alone = ALONE.lock().await;
     let cluster = Cluster::start(2, 1, 1).await;
     let prepared = cluster.frontend(NodeId(1), Mode::Prepared).await;
     let inline = cluster.frontend(NodeId(2), Mode::Inline).await;
@@ -181,6 +188,7 @@ async fn a_frontend_that_knows_an_old_placement_finds_a_shard_that_has_moved_awa
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shards_are_merged_under_clients_and_what_was_split_comes_together_again() {
+    let _alone = ALONE.lock().await;
     let cluster = Cluster::start(3, 3, 2).await;
     let tasks = [
         Task::Merge { from: ShardId(2), into: ShardId(1) },
@@ -219,6 +227,7 @@ fn record(node: NodeId) -> NodeRecord {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_the_log_says_is_draining_is_emptied_under_clients() {
+    let _alone = ALONE.lock().await;
     let cluster = Cluster::start(4, 3, 2).await;
     let adjudicator = cluster.adjudicator.clone();
     for node in 1..=4 {
@@ -261,6 +270,7 @@ async fn a_node_that_the_log_says_is_draining_is_emptied_under_clients() {
 /// before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_that_has_lost_its_majority_goes_on_with_what_is_left() {
+    let _alone = ALONE.lock().await;
     let cluster = Cluster::start(4, 3, 1).await;
     let (adjudicator, shard, survivor) = (cluster.adjudicator.clone(), ShardId(1), NodeId(3));
     for node in 1..=4 {
