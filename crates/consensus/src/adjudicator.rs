@@ -408,7 +408,7 @@ impl Adjudicator {
                 Err(error) => decided.extend(FrameDecisions::all(count, Err(error))),
             }
         }
-        if looked.hopeless.is_empty() {
+        if looked.hopeless.is_empty() && looked.unread.is_none() {
             return decided;
         }
         let mut decided = decided.into_parts();
@@ -417,7 +417,11 @@ impl Adjudicator {
             answers.extend(decided.take(place - answers.len()));
             answers.push(answer);
         }
-        answers.extend(decided.take(footprints.count - answers.len()));
+        let unread = looked
+            .unread
+            .map_or_else(FrameDecisions::default, |(count, error)| FrameDecisions::all(count, Err(error)));
+        answers.extend(decided.take(footprints.count - answers.len() - unread.len()));
+        answers.extend(unread);
         answers
     }
 
@@ -458,7 +462,7 @@ impl Adjudicator {
                 // What cannot be told apart from what follows takes that with it.
                 let why = broken.map_or("there are fewer of them than announced".into(), |e| e.to_string());
                 let error = AdjudicatorError::Overloaded(format!("the footprints cannot be read: {why}"));
-                looked.hopeless.extend((place..footprints.count).map(|place| (place, Err(error.clone()))));
+                looked.unread = (place < footprints.count).then(|| (footprints.count - place, error));
                 looked.close_part(&footprints.bytes);
                 return looked;
             }
@@ -586,6 +590,8 @@ struct Looked {
     hopeful: Vec<Row>,
     /// Answers to the others, by place.
     hopeless: Vec<(u32, Decided)>,
+    /// How many at the end cannot be read, and why.
+    unread: Option<(u32, AdjudicatorError)>,
     /// Where the hopeful ones that are in no part yet lie.
     open: std::ops::Range<usize>,
 }
