@@ -31,17 +31,6 @@ pub fn encode_entry(entry: &Entry) -> Payload {
     Bytes::from(out).into()
 }
 
-/// How many bytes an entry needs, about; never fewer than its command has.
-pub fn entry_len(entry: &Entry) -> usize {
-    32 + if let EntryPayload::Normal(p) = &entry.payload { p.0.len() } else { 0 }
-}
-
-/// Writes an entry without its index at the end of `out`.
-pub fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
-    put_head(out, entry);
-    put_body(out, entry);
-}
-
 fn put_head(out: &mut Vec<u8>, entry: &Entry) {
     out.put_u8(ENTRY_VERSION);
     out.put_u8(match &entry.payload {
@@ -269,10 +258,7 @@ mod tests {
         for payload in payloads {
             let entry = Entry { log_id: sample_id(7), payload };
             let logged = encode_entry(&entry);
-            let mut bytes = Vec::new();
-            put_entry(&mut bytes, &entry);
-            assert_eq!(logged.parts().concat(), bytes);
-            let back = decode_entry(7, &bytes.into()).unwrap();
+            let back = decode_entry(7, &logged.parts().concat().into()).unwrap();
             let also = decode_logged(7, &logged).unwrap();
             assert_eq!(format!("{also:?}"), format!("{back:?}"));
             assert_eq!(back.log_id, entry.log_id);

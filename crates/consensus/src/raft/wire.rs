@@ -8,7 +8,7 @@
 //!
 //! Entries are written as the log writes them, so an old node's log and an old node's words are read by the same code.
 
-use super::record::{decode_entry, encode_entry, entry_len, log_id, put_entry, put_log_id};
+use super::record::{decode_entry, encode_entry, log_id, put_log_id};
 use super::{LeaderId, LogId, Types, Vote};
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::LogIndex;
@@ -62,7 +62,6 @@ impl Request {
     /// As bytes.
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(match self {
-            Request::Append(request) => append_len(request),
             Request::Enter(command) => 2 + command.len(),
             _ => 64,
         });
@@ -70,7 +69,7 @@ impl Request {
         match self {
             Request::Append(request) => {
                 out.put_u8(APPEND);
-                put_append(&mut out, request);
+                encode_append(request).iter().for_each(|part| out.put_slice(part));
             }
             Request::Vote(request) => {
                 out.put_u8(VOTE);
@@ -242,28 +241,12 @@ pub fn decode_append(bytes: &Bytes) -> Result<AppendEntriesRequest<Types>, Decod
     Ok(request)
 }
 
-fn append_len(request: &AppendEntriesRequest<Types>) -> usize {
-    96 + request.entries.iter().map(|entry| entry_len(entry) + 8).sum::<usize>()
-}
-
 fn put_append_head(out: &mut Vec<u8>, request: &AppendEntriesRequest<Types>) {
     put_vote(out, &request.vote);
     put_log_id(out, request.prev_log_id.as_ref());
     put_log_id(out, request.leader_commit.as_ref());
     out.put_u64(request.entries.first().map_or(0, |entry| entry.log_id.index));
     out.put_varint(request.entries.len() as u64);
-}
-
-fn put_append(out: &mut Vec<u8>, request: &AppendEntriesRequest<Types>) {
-    put_append_head(out, request);
-    for entry in &request.entries {
-        // The length is known once the entry is there.
-        let length_at = out.len();
-        out.put_u32(0);
-        put_entry(out, entry);
-        let length = (out.len() - length_at - 4) as u32;
-        out[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
-    }
 }
 
 fn read_append(reader: &mut Reader<'_>) -> Result<AppendEntriesRequest<Types>, DecodeError> {
@@ -409,9 +392,6 @@ mod tests {
     fn what_is_said_is_what_is_heard_and_no_truncation_is() {
         let request = append();
         let bytes = Bytes::from(encode_append(&request).concat());
-        let mut whole = Vec::new();
-        put_append(&mut whole, &request);
-        assert_eq!(bytes, whole);
         let back = decode_append(&bytes).unwrap();
         assert_eq!(format!("{back:?}"), format!("{request:?}"));
         for len in 0..bytes.len() {
