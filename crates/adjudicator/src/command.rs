@@ -210,6 +210,26 @@ pub struct DurableReport {
     pub durable: Position,
 }
 
+/// The footprints of a batch.
+#[derive(Clone, Debug)]
+pub struct Views<'a> {
+    rest: &'a [u8],
+    left: u32,
+}
+
+impl<'a> Iterator for Views<'a> {
+    type Item = FootprintView<'a>;
+
+    // A view that is handed over in memory costs more than making it.
+    #[inline(always)]
+    fn next(&mut self) -> Option<FootprintView<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let (view, rest) = FootprintView::parsed(self.rest);
+        self.rest = rest;
+        Some(view)
+    }
+}
+
 /// Footprints that are decided together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Batch {
@@ -284,13 +304,9 @@ impl Batch {
     }
 
     /// The footprints, in order.
-    pub fn views(&self) -> impl Iterator<Item = FootprintView<'_>> {
-        let mut rest: &[u8] = &self.footprints;
-        (0..self.count).map(move |_| {
-            let (view, after) = FootprintView::parsed(rest);
-            rest = after;
-            view
-        })
+    #[inline]
+    pub fn views(&self) -> Views<'_> {
+        Views { rest: &self.footprints, left: self.count }
     }
 
     /// The footprint that begins at this byte.

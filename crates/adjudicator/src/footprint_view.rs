@@ -4,7 +4,19 @@
 //! looking inside, and `apply` on every replica reads them where they lie: a view is a handful of slices and
 //! allocates nothing.
 //!
+//! There are two forms. Nearly every footprint is *compact*: one snapshot, no ranges, no ordered keys, no AUTO_INCREMENT
+//! values, no catalog change, and small numbers. Everything else is *wide*. Byte 4 tells them apart. Programs from before
+//! cluster version [`crate::COMPACT_SINCE`] know the wide form only.
+//!
 //! ```text
+//!   compact
+//!   ┌──────────────────────────── head, 36 bytes ───────────────────────────┬─────────┬─────────┬───────────┬──────────────┐
+//!   │ length  flags  schemas  body  txn  checked  written  snapshot          │ schemas │ checked │ (written) │ mutations    │
+//!   │   4 B    1 B     1 B    2 B   16 B   2 B      2 B      8 B             │   8 B   │   8 B   │    8 B    │ (or receipts, 16 B)
+//!   └─────────────────────────────────────────────────────────────────────────┴─────────┴─────────┴───────────┴──────────────┘
+//!   The written keys are the last of the checked ones, if a flag says so, and are not repeated then.
+//!
+//!   wide
 //!   ┌────────────────────── head, 64 bytes ───────────────────────┬────────┬─────────┬──────┬─────────┬─────────┐
 //!   │ length  flags  txn  counts of groups, schemas, counters,     │ groups │ schemas │ auto │ checked │ written │
 //!   │ written, body, checked;  lengths of the parts that vary      │  16 B  │   8 B   │ 12 B │   8 B   │   8 B   │
@@ -19,12 +31,148 @@ use assize_codec::{DecodeError, Put, Reader};
 use assize_model::*;
 use bytes::Bytes;
 
-const HEAD: usize = 64;
-const PREPARED: u32 = 1;
-const RECEIPT: usize = 24;
+/// Bytes of the head of a wide footprint, and of a compact one.
+const WIDE_HEAD: usize = 64;
+const COMPACT_HEAD: usize = 36;
+/// Bytes of a receipt in a wide footprint, and in a compact one.
+const WIDE_RECEIPT: usize = 24;
+const COMPACT_RECEIPT: usize = 16;
 
-/// Encodes a footprint at the end of a buffer.
+/// The writes lie as intents on their shards.
+const PREPARED: u8 = 1;
+const COMPACT: u8 = 2;
+/// Of a compact footprint: the written keys are the last of the checked ones.
+const WRITTEN_LAST: u8 = 4;
+
+/// Encodes a footprint at the end of a buffer, in the shorter form that can hold it.
 pub fn encode_footprint(out: &mut Vec<u8>, footprint: &Footprint) {
+    match Compact::of(footprint) {
+        Some(compact) => compact.encode(out),
+        None => encode_wide(out, footprint),
+    }
+}
+
+/// Footprints as programs from before cluster version [`crate::COMPACT_SINCE`] read them, as far as they can be read; what
+/// cannot be read stays as it is. Nothing is copied if nothing is compact.
+pub fn widened(footprints: &Bytes) -> Bytes {
+    if !footprints_of(footprints).map_while(Result::ok).any(|view| view.is_compact()) {
+        return footprints.clone();
+    }
+    let mut out = Vec::with_capacity(footprints.len() * 2);
+    let mut read = 0;
+    for view in footprints_of(footprints).map_while(Result::ok) {
+        read += view.len();
+        match view.is_compact() {
+            true => encode_wide(&mut out, &view.to_footprint()),
+            false => out.put_slice(view.bytes),
+        }
+    }
+    out.put_slice(&footprints[read..]);
+    out.into()
+}
+
+/// A footprint that the compact form can hold, and the numbers of its head.
+struct Compact<'a> {
+    footprint: &'a Footprint,
+    group: &'a AccessGroup,
+    written: &'a [WrittenKey],
+    flags: u8,
+    schemas: u8,
+    body: u16,
+    checked_count: u16,
+    written_count: u16,
+}
+
+impl Compact<'_> {
+    fn of(footprint: &Footprint) -> Option<Compact<'_>> {
+        let [group] = &footprint.groups[..] else { return None };
+        let written = footprint.body.written();
+        let is_plain = group.ranges.is_empty()
+            && footprint.auto_increments.is_empty()
+            && footprint.catalog_change.is_none()
+            && written.iter().all(|key| key.ordered.is_none());
+        if !is_plain {
+            return None;
+        }
+        let (kind, body) = match &footprint.body {
+            CommitBody::Inline { mutations, .. } => (0, mutations.len()),
+            CommitBody::Prepared { receipts, .. } => {
+                if !receipts.iter().all(is_short) {
+                    return None;
+                }
+                (PREPARED, receipts.len())
+            }
+        };
+        let others = group.checked.len().checked_sub(written.len());
+        let is_last = others.is_some_and(|others| {
+            group.checked[others..].iter().zip(written).all(|(checked, written)| *checked == written.hash)
+        });
+        Some(Compact {
+            footprint,
+            group,
+            written,
+            flags: COMPACT | kind | if is_last { WRITTEN_LAST } else { 0 },
+            schemas: footprint.schemas.len().try_into().ok()?,
+            body: body.try_into().ok()?,
+            checked_count: group.checked.len().try_into().ok()?,
+            written_count: written.len().try_into().ok()?,
+        })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        let mut head = [0; COMPACT_HEAD];
+        head[at::FLAGS] = self.flags;
+        head[at::COMPACT_SCHEMAS] = self.schemas;
+        head[at::COMPACT_BODY..][..2].copy_from_slice(&self.body.to_le_bytes());
+        head[at::TXN..][..16].copy_from_slice(&self.footprint.txn.0.to_le_bytes());
+        head[at::COMPACT_CHECKED..][..2].copy_from_slice(&self.checked_count.to_le_bytes());
+        head[at::COMPACT_WRITTEN..][..2].copy_from_slice(&self.written_count.to_le_bytes());
+        head[at::COMPACT_SNAPSHOT..].copy_from_slice(&self.group.snapshot_ts.0.to_le_bytes());
+        out.put_slice(&head);
+        put_schemas(out, self.footprint);
+        self.group.checked.iter().for_each(|hash| out.put_u64(hash.0));
+        if self.flags & WRITTEN_LAST == 0 {
+            self.written.iter().for_each(|key| out.put_u64(key.hash.0));
+        }
+        match &self.footprint.body {
+            CommitBody::Inline { mutations, .. } => mutations.iter().for_each(|m| flat::put_mutation(out, m)),
+            CommitBody::Prepared { receipts, .. } => {
+                for receipt in receipts {
+                    // They fit: `is_short`.
+                    out.put_u16(receipt.shard.0 as u16);
+                    out.put_u16(receipt.digest.count as u16);
+                    out.put_u32(receipt.epoch.0 as u32);
+                    out.put_u64(receipt.digest.sum);
+                }
+            }
+        }
+        put_length(out, start);
+    }
+}
+
+/// Whether a compact footprint can hold the receipt.
+fn is_short(receipt: &Receipt) -> bool {
+    u16::try_from(receipt.shard.0).is_ok()
+        && u16::try_from(receipt.digest.count).is_ok()
+        && u32::try_from(receipt.epoch.0).is_ok()
+}
+
+fn put_schemas(out: &mut Vec<u8>, footprint: &Footprint) {
+    for (table, version) in &footprint.schemas {
+        out.put_u32(table.0);
+        out.put_u32(version.0);
+    }
+}
+
+/// Writes the length of what was encoded from `start` on in front of it.
+fn put_length(out: &mut [u8], start: usize) {
+    let length = u32::try_from(out.len() - start).expect("a footprint is smaller than 4 GiB");
+    out[start..][..4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Encodes a footprint in the form that can hold all of them.
+pub(crate) fn encode_wide(out: &mut Vec<u8>, footprint: &Footprint) {
     let start = out.len();
     let written = footprint.body.written();
     let (flags, body_count) = match &footprint.body {
@@ -33,7 +181,7 @@ pub fn encode_footprint(out: &mut Vec<u8>, footprint: &Footprint) {
     };
     let checked: usize = footprint.groups.iter().map(|group| group.checked.len()).sum();
     out.put_u32(0);
-    out.put_u32(flags);
+    out.put_u32(u32::from(flags));
     out.put_u128(footprint.txn.0);
     for count in [footprint.groups.len(), footprint.schemas.len(), footprint.auto_increments.len()] {
         out.put_u32(count as u32);
@@ -44,17 +192,14 @@ pub fn encode_footprint(out: &mut Vec<u8>, footprint: &Footprint) {
     let lengths_at = out.len();
     out.put_slice(&[0; 16]);
     out.put_u32(checked as u32);
-    debug_assert_eq!(out.len() - start, HEAD);
+    debug_assert_eq!(out.len() - start, WIDE_HEAD);
 
     for group in &footprint.groups {
         out.put_u64(group.snapshot_ts.0);
         out.put_u32(group.checked.len() as u32);
         out.put_u32(group.ranges.len() as u32);
     }
-    for (table, version) in &footprint.schemas {
-        out.put_u32(table.0);
-        out.put_u32(version.0);
-    }
+    put_schemas(out, footprint);
     for (table, value) in &footprint.auto_increments {
         out.put_u32(table.0);
         out.put_u64(*value);
@@ -99,8 +244,7 @@ pub fn encode_footprint(out: &mut Vec<u8>, footprint: &Footprint) {
         let length = u32::try_from(ends[i + 1] - ends[i]).expect("a footprint is smaller than 4 GiB");
         out[lengths_at + i * 4..][..4].copy_from_slice(&length.to_le_bytes());
     }
-    let length = u32::try_from(out.len() - start).expect("a footprint is smaller than 4 GiB");
-    out[start..][..4].copy_from_slice(&length.to_le_bytes());
+    put_length(out, start);
 }
 
 /// Footprints that lie one after the other, as far as they can be told apart. Each is well formed; the first that is not ends
@@ -123,22 +267,26 @@ pub fn footprints_of(bytes: &[u8]) -> impl Iterator<Item = Result<FootprintView<
     })
 }
 
-/// A footprint read in place: its head, and the parts behind it, whose places follow from the head's counts.
+/// A footprint read in place. Where its parts begin follows from the head's counts, and is worked out whenever one is asked for:
+/// that costs less than to hand it from function to function.
 #[derive(Clone, Copy, Debug)]
 pub struct FootprintView<'a> {
-    head: &'a [u8; HEAD],
-    parts: &'a [u8],
-    /// Where the parts begin that every decision reads.
-    checked_at: u32,
-    written_at: u32,
-    body_at: u32,
+    bytes: &'a [u8],
 }
 
-/// Where the head says how large something is: counts of records, then lengths of parts that vary.
+/// Where heads say what.
 mod at {
+    /// Of both forms.
     pub const LENGTH: usize = 0;
     pub const FLAGS: usize = 4;
     pub const TXN: usize = 8;
+    /// Of the compact form: counts, and the snapshot.
+    pub const COMPACT_SCHEMAS: usize = 5;
+    pub const COMPACT_BODY: usize = 6;
+    pub const COMPACT_CHECKED: usize = 24;
+    pub const COMPACT_WRITTEN: usize = 26;
+    pub const COMPACT_SNAPSHOT: usize = 28;
+    /// Of the wide form: counts of records, then lengths of parts that vary.
     pub const GROUPS: usize = 24;
     pub const SCHEMAS: usize = 28;
     pub const AUTO_INCREMENTS: usize = 32;
@@ -149,6 +297,62 @@ mod at {
     pub const BODY_BYTES: usize = 52;
     pub const CATALOG_BYTES: usize = 56;
     pub const CHECKED: usize = 60;
+}
+
+/// The groups of a view.
+#[derive(Clone, Debug)]
+pub struct Groups<'a> {
+    /// The group of a compact footprint.
+    only: Option<GroupView<'a>>,
+    records: std::slice::Iter<'a, [u8; 16]>,
+    /// Of the groups to come.
+    checked: &'a [u8],
+}
+
+impl<'a> Iterator for Groups<'a> {
+    type Item = GroupView<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<GroupView<'a>> {
+        if let Some(only) = self.only.take() {
+            return Some(only);
+        }
+        let group = self.records.next()?;
+        let (own, rest) = self.checked.split_at((u32_at(group, 8) as usize * 8).min(self.checked.len()));
+        self.checked = rest;
+        Some(GroupView { snapshot_ts: Timestamp(u64_at(group, 0)), checked: own, ranges: u32_at(group, 12) })
+    }
+}
+
+/// The receipts of a view.
+#[derive(Clone, Debug)]
+pub struct Receipts<'a> {
+    rest: &'a [u8],
+    is_compact: bool,
+}
+
+impl Iterator for Receipts<'_> {
+    type Item = Receipt;
+
+    #[inline]
+    fn next(&mut self) -> Option<Receipt> {
+        if self.is_compact {
+            let (record, rest) = self.rest.split_first_chunk::<COMPACT_RECEIPT>()?;
+            self.rest = rest;
+            return Some(Receipt {
+                shard: ShardId(u16_at(record, 0).into()),
+                epoch: Epoch(u32_at(record, 4).into()),
+                digest: WriteDigest { count: u16_at(record, 2).into(), sum: u64_at(record, 8) },
+            });
+        }
+        let (record, rest) = self.rest.split_first_chunk::<WIDE_RECEIPT>()?;
+        self.rest = rest;
+        Some(Receipt {
+            shard: ShardId(u32_at(record, 0)),
+            epoch: Epoch(u64_at(record, 4)),
+            digest: WriteDigest { count: u32_at(record, 12), sum: u64_at(record, 16) },
+        })
+    }
 }
 
 /// One group of a view.
@@ -169,22 +373,27 @@ impl<'a> GroupView<'a> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn hashes(bytes: &[u8]) -> impl ExactSizeIterator<Item = KeyHash> + use<'_> {
     bytes.as_chunks::<8>().0.iter().map(|chunk| KeyHash(u64::from_le_bytes(*chunk)))
 }
 
-#[inline]
+#[inline(always)]
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(*bytes[at..].first_chunk().expect("records have their full length"))
 }
 
-#[inline]
-fn u128_at(bytes: &[u8; HEAD], at: usize) -> u128 {
+#[inline(always)]
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(*bytes[at..].first_chunk().expect("records have their full length"))
+}
+
+#[inline(always)]
+fn u128_at(bytes: &[u8], at: usize) -> u128 {
     u128::from_le_bytes(*bytes[at..].first_chunk().expect("the head has its full length"))
 }
 
-#[inline]
+#[inline(always)]
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(*bytes[at..].first_chunk().expect("records have their full length"))
 }
@@ -192,12 +401,57 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 impl<'a> FootprintView<'a> {
     /// Views the footprint that begins these bytes; returns what follows it. Only the head is looked at: bytes
     /// from outside are to be [`FootprintView::validate`]d once.
-    #[inline]
+    #[inline(always)]
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), DecodeError> {
         let truncated = |needed| DecodeError::Truncated { at: 0, needed, left: bytes.len() };
-        let head: &[u8; HEAD] = bytes.first_chunk().ok_or_else(|| truncated(HEAD))?;
+        if bytes.len() < COMPACT_HEAD {
+            return Err(truncated(COMPACT_HEAD));
+        }
+        let length = u32_at(bytes, at::LENGTH) as usize;
+        let flags = bytes[at::FLAGS];
+        let bad_flags = |flags| DecodeError::BadValue { what: "set of footprint flags", value: flags, at: 4 };
+        let (head, known) = match flags & COMPACT != 0 {
+            true => (COMPACT_HEAD, flags & !(PREPARED | COMPACT | WRITTEN_LAST) == 0),
+            false => (WIDE_HEAD, u32_at(bytes, at::FLAGS) <= u32::from(PREPARED)),
+        };
+        if !known {
+            return Err(bad_flags(u32_at(bytes, at::FLAGS).into()));
+        }
+        if bytes.len() < head {
+            return Err(truncated(head));
+        }
+        let is_length = match flags & COMPACT != 0 {
+            true => length as u64 >= Self::fixed_of_compact(bytes),
+            false => length as u64 == Self::length_of_wide(bytes),
+        };
+        if !is_length {
+            return Err(DecodeError::BadValue { what: "length of a footprint", value: length as u64, at: 0 });
+        }
+        if bytes.len() < length {
+            return Err(truncated(length));
+        }
+        let bits = u128_at(bytes, at::TXN);
+        if TxnId::from_bits(bits).is_none() {
+            let value = (bits >> 64) as u64;
+            return Err(DecodeError::BadValue { what: "transaction id", value, at: at::TXN });
+        }
+        Ok(Self::parsed(bytes))
+    }
+
+    /// Bytes of a compact footprint without its body.
+    #[inline(always)]
+    fn fixed_of_compact(head: &[u8]) -> u64 {
+        let repeated =
+            if head[at::FLAGS] & WRITTEN_LAST == 0 { u16_at(head, at::COMPACT_WRITTEN) } else { 0 };
+        let hashes = u64::from(u16_at(head, at::COMPACT_CHECKED)) + u64::from(repeated);
+        COMPACT_HEAD as u64 + 8 * (u64::from(head[at::COMPACT_SCHEMAS]) + hashes)
+    }
+
+    /// Bytes of a wide footprint, by the counts of its head.
+    #[inline(always)]
+    fn length_of_wide(head: &[u8]) -> u64 {
         let size = |at: usize, record: u64| u64::from(u32_at(head, at)) * record;
-        let total = HEAD as u64
+        WIDE_HEAD as u64
             + size(at::GROUPS, 16)
             + size(at::SCHEMAS, 8)
             + size(at::AUTO_INCREMENTS, 12)
@@ -206,135 +460,190 @@ impl<'a> FootprintView<'a> {
             + size(at::ORDERED_BYTES, 1)
             + size(at::RANGES_BYTES, 1)
             + size(at::BODY_BYTES, 1)
-            + size(at::CATALOG_BYTES, 1);
-        let length = u32_at(head, at::LENGTH) as usize;
-        if total != length as u64 {
-            return Err(DecodeError::BadValue { what: "length of a footprint", value: length as u64, at: 0 });
-        }
-        if bytes.len() < length {
-            return Err(truncated(length));
-        }
-        let flags = u32_at(head, at::FLAGS);
-        if flags > PREPARED {
-            return Err(DecodeError::BadValue { what: "set of footprint flags", value: flags.into(), at: 4 });
-        }
-        let bits = u128_at(head, at::TXN);
-        if TxnId::from_bits(bits).is_none() {
-            let value = (bits >> 64) as u64;
-            return Err(DecodeError::BadValue { what: "transaction id", value, at: at::TXN });
-        }
-        Ok((Self::of_parts(head, &bytes[HEAD..length]), &bytes[length..]))
+            + size(at::CATALOG_BYTES, 1)
     }
 
     /// As [`FootprintView::parse`], of bytes that have been parsed before.
     ///
     /// # Panics
     /// If they have not.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn parsed(bytes: &'a [u8]) -> (Self, &'a [u8]) {
-        let head: &[u8; HEAD] = bytes.first_chunk().expect("a footprint has a head");
-        let (footprint, rest) = bytes.split_at(u32_at(head, at::LENGTH) as usize);
-        (Self::of_parts(head, &footprint[HEAD..]), rest)
+        let (bytes, rest) = bytes.split_at(u32_at(bytes, at::LENGTH) as usize);
+        (FootprintView { bytes }, rest)
     }
 
-    /// The parts are as long as the head says.
-    #[inline]
-    fn of_parts(head: &'a [u8; HEAD], parts: &'a [u8]) -> Self {
-        let size = |at: usize| u32_at(head, at);
-        let checked_at = size(at::GROUPS) * 16 + size(at::SCHEMAS) * 8 + size(at::AUTO_INCREMENTS) * 12;
-        let written_at = checked_at + size(at::CHECKED) * 8;
-        let body_at = written_at + size(at::WRITTEN) * 8 + size(at::ORDERED_BYTES) + size(at::RANGES_BYTES);
-        FootprintView { head, parts, checked_at, written_at, body_at }
+    #[inline(always)]
+    fn flags(&self) -> u8 {
+        self.bytes[at::FLAGS]
     }
 
-    #[inline]
-    fn size(&self, at: usize) -> usize {
-        u32_at(self.head, at) as usize
+    /// Whether it is in the form that programs from before cluster version [`crate::COMPACT_SINCE`] cannot read.
+    #[inline(always)]
+    pub fn is_compact(&self) -> bool {
+        self.flags() & COMPACT != 0
     }
 
-    #[inline]
-    fn part(&self, start: usize, length: usize) -> &'a [u8] {
-        &self.parts[start..start + length]
+    #[inline(always)]
+    fn has_written_last(&self) -> bool {
+        self.flags() & WRITTEN_LAST != 0
     }
 
-    #[inline]
-    fn schemas_start(&self) -> usize {
-        self.size(at::GROUPS) * 16
+    /// What the head of a wide footprint says; of a compact one, which has none of that, 0.
+    #[inline(always)]
+    fn wide(&self, at: usize) -> u32 {
+        if self.is_compact() { 0 } else { u32_at(self.bytes, at) }
     }
 
-    #[inline]
-    fn auto_increments_start(&self) -> usize {
-        self.schemas_start() + self.size(at::SCHEMAS) * 8
+    #[inline(always)]
+    fn schemas_at(&self) -> u32 {
+        if self.is_compact() { COMPACT_HEAD as u32 } else { WIDE_HEAD as u32 + self.wide(at::GROUPS) * 16 }
     }
 
-    #[inline]
-    fn ordered_start(&self) -> usize {
-        self.written_at as usize + self.written_count() * 8
+    #[inline(always)]
+    fn auto_increments_at(&self) -> u32 {
+        match self.is_compact() {
+            true => COMPACT_HEAD as u32 + u32::from(self.bytes[at::COMPACT_SCHEMAS]) * 8,
+            false => self.schemas_at() + self.wide(at::SCHEMAS) * 8,
+        }
     }
 
-    #[inline]
-    fn ranges_start(&self) -> usize {
-        self.ordered_start() + self.size(at::ORDERED_BYTES)
+    #[inline(always)]
+    fn checked_at(&self) -> u32 {
+        self.auto_increments_at() + self.wide(at::AUTO_INCREMENTS) * 12
     }
 
-    #[inline]
+    /// Where the checked keys end.
+    #[inline(always)]
+    fn checked_end(&self) -> u32 {
+        let checked = match self.is_compact() {
+            true => u16_at(self.bytes, at::COMPACT_CHECKED).into(),
+            false => u32_at(self.bytes, at::CHECKED),
+        };
+        self.checked_at() + checked * 8
+    }
+
+    /// Behind the checked keys, or among them.
+    #[inline(always)]
+    fn written_at(&self) -> u32 {
+        match self.has_written_last() {
+            true => self.checked_end() - self.written_count() as u32 * 8,
+            false => self.checked_end(),
+        }
+    }
+
+    #[inline(always)]
+    fn ordered_at(&self) -> u32 {
+        match self.has_written_last() {
+            true => self.checked_end(),
+            false => self.checked_end() + self.written_count() as u32 * 8,
+        }
+    }
+
+    #[inline(always)]
+    fn ranges_at(&self) -> u32 {
+        self.ordered_at() + self.wide(at::ORDERED_BYTES)
+    }
+
+    #[inline(always)]
+    fn body_at(&self) -> u32 {
+        self.ranges_at() + self.wide(at::RANGES_BYTES)
+    }
+
+    #[inline(always)]
+    fn catalog_at(&self) -> u32 {
+        self.bytes.len() as u32 - self.wide(at::CATALOG_BYTES)
+    }
+
+    /// How many mutations or receipts it has.
+    #[inline(always)]
+    fn body_count(&self) -> usize {
+        match self.is_compact() {
+            true => u16_at(self.bytes, at::COMPACT_BODY).into(),
+            false => u32_at(self.bytes, at::BODY) as usize,
+        }
+    }
+
+    #[inline(always)]
+    fn part(&self, start: u32, end: u32) -> &'a [u8] {
+        &self.bytes[start as usize..end as usize]
+    }
+
+    /// The groups of a wide footprint.
+    #[inline(always)]
     fn groups_part(&self) -> &'a [u8] {
-        self.part(0, self.schemas_start())
+        if self.is_compact() { &[] } else { self.part(WIDE_HEAD as u32, self.schemas_at()) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn checked_part(&self) -> &'a [u8] {
-        &self.parts[self.checked_at as usize..self.written_at as usize]
+        self.part(self.checked_at(), self.checked_end())
     }
 
-    #[inline]
+    #[inline(always)]
     fn ordered_part(&self) -> &'a [u8] {
-        self.part(self.ordered_start(), self.size(at::ORDERED_BYTES))
+        self.part(self.ordered_at(), self.ranges_at())
     }
 
-    #[inline]
+    #[inline(always)]
     fn ranges_part(&self) -> &'a [u8] {
-        self.part(self.ranges_start(), self.size(at::RANGES_BYTES))
+        self.part(self.ranges_at(), self.body_at())
     }
 
-    #[inline]
+    #[inline(always)]
     fn body_part(&self) -> &'a [u8] {
-        self.part(self.body_at as usize, self.size(at::BODY_BYTES))
+        self.part(self.body_at(), self.catalog_at())
     }
 
     fn catalog_part(&self) -> &'a [u8] {
-        self.part(self.body_at as usize + self.size(at::BODY_BYTES), self.size(at::CATALOG_BYTES))
+        self.part(self.catalog_at(), self.bytes.len() as u32)
+    }
+
+    #[inline(always)]
+    fn receipt_bytes(&self) -> usize {
+        if self.is_compact() { COMPACT_RECEIPT } else { WIDE_RECEIPT }
     }
 
     /// Checks everything that [`FootprintView::parse`] did not look at; all other functions rely on it.
-    #[inline]
+    #[inline(always)]
     pub fn validate(&self) -> Result<(), DecodeError> {
         let bad = |what, value: usize| DecodeError::BadValue { what, value: value as u64, at: 0 };
-        let (mut checked, mut ranges) = (0u64, 0u64);
+        let (body_count, written) = (self.body_count(), self.written_count());
+        if self.has_written_last() && written > self.checked_part().len() / 8 {
+            return Err(bad("number of written keys", written));
+        }
+        if body_count == 0 && written > 0 {
+            // A commit without votes or inline writes would be a commit of nothing.
+            return Err(bad("footprint that carries what it writes", written));
+        }
+        if !self.is_prepared() {
+            self.validate_mutations(body_count)?;
+        } else if self.body_part().len() as u64 != body_count as u64 * self.receipt_bytes() as u64 {
+            return Err(bad("number of receipts", body_count));
+        }
+        if self.is_compact() { Ok(()) } else { self.validate_wide() }
+    }
+
+    fn validate_mutations(&self, count: usize) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(self.body_part());
+        for _ in 0..count {
+            flat::skip_mutation(&mut reader)?;
+        }
+        reader.finish()
+    }
+
+    fn validate_wide(&self) -> Result<(), DecodeError> {
+        let checked = self.checked_part().len() / 8;
+        let (mut grouped, mut ranges) = (0u64, 0u64);
         for group in self.groups_part().as_chunks::<16>().0 {
-            checked += u64::from(u32_at(group, 8));
+            grouped += u64::from(u32_at(group, 8));
             ranges += u64::from(u32_at(group, 12));
         }
-        if checked != self.size(at::CHECKED) as u64 {
-            return Err(bad("number of checked keys", self.size(at::CHECKED)));
+        if grouped != checked as u64 {
+            let value = checked as u64;
+            return Err(DecodeError::BadValue { what: "number of checked keys", value, at: 0 });
         }
-        let body_count = self.size(at::BODY);
-        if body_count == 0 && self.written_count() > 0 {
-            // A commit without votes or inline writes would be a commit of nothing.
-            return Err(bad("footprint that carries what it writes", self.written_count()));
-        }
-        if self.is_prepared() {
-            if self.size(at::BODY_BYTES) as u64 != body_count as u64 * RECEIPT as u64 {
-                return Err(bad("number of receipts", body_count));
-            }
-        } else {
-            let mut reader = Reader::new(self.body_part());
-            for _ in 0..body_count {
-                flat::skip_mutation(&mut reader)?;
-            }
-            reader.finish()?;
-        }
-        if ranges > 0 || self.size(at::ORDERED_BYTES) + self.size(at::RANGES_BYTES) > 0 {
+        if ranges > 0 || self.ordered_at() != self.body_at() {
             self.validate_ranges(ranges)?;
         }
         if self.is_catalog_change() {
@@ -347,7 +656,7 @@ impl<'a> FootprintView<'a> {
 
     #[cold]
     fn validate_ranges(&self, ranges: u64) -> Result<(), DecodeError> {
-        if self.size(at::ORDERED_BYTES) > 0 {
+        if !self.ordered_part().is_empty() {
             let mut reader = Reader::new(self.ordered_part());
             for _ in 0..self.written_count() {
                 if reader.bool()? {
@@ -367,9 +676,9 @@ impl<'a> FootprintView<'a> {
     }
 
     /// How many bytes it has.
-    #[inline]
+    #[inline(always)]
     pub fn len(&self) -> usize {
-        self.size(at::LENGTH)
+        self.bytes.len()
     }
 
     /// Never: a footprint has a head.
@@ -378,65 +687,66 @@ impl<'a> FootprintView<'a> {
     }
 
     /// Whose footprint.
-    #[inline]
+    #[inline(always)]
     pub fn txn(&self) -> TxnId {
-        TxnId(u128_at(self.head, at::TXN))
+        TxnId(u128_at(self.bytes, at::TXN))
     }
 
     /// Whether the writes lie as intents on their participants.
-    #[inline]
+    #[inline(always)]
     pub fn is_prepared(&self) -> bool {
-        u32_at(self.head, at::FLAGS) & PREPARED != 0
+        self.flags() & PREPARED != 0
     }
 
     /// The groups, each with its checked keys.
-    #[inline]
-    pub fn groups(&self) -> impl Iterator<Item = GroupView<'a>> + use<'a> {
-        let mut checked = self.checked_part();
-        self.groups_part().as_chunks::<16>().0.iter().map(move |group| {
-            let (own, rest) = checked.split_at((u32_at(group, 8) as usize * 8).min(checked.len()));
-            checked = rest;
-            GroupView { snapshot_ts: Timestamp(u64_at(group, 0)), checked: own, ranges: u32_at(group, 12) }
-        })
+    #[inline(always)]
+    pub fn groups(&self) -> Groups<'a> {
+        let snapshot_ts = Timestamp(u64_at(self.bytes, at::COMPACT_SNAPSHOT));
+        let checked = self.checked_part();
+        let only = self.is_compact().then_some(GroupView { snapshot_ts, checked, ranges: 0 });
+        Groups { only, records: self.groups_part().as_chunks().0.iter(), checked }
     }
 
     /// All checked keys, of all groups.
-    #[inline]
+    #[inline(always)]
     pub fn checked(&self) -> impl ExactSizeIterator<Item = KeyHash> + use<'a> {
         hashes(self.checked_part())
     }
 
     /// The tables and the versions that it planned with.
-    #[inline]
+    #[inline(always)]
     pub fn schemas(&self) -> impl Iterator<Item = (TableId, SchemaVersion)> + use<'a> {
-        let schemas = self.part(self.schemas_start(), self.size(at::SCHEMAS) * 8);
+        let schemas = self.part(self.schemas_at(), self.auto_increments_at());
         let records = schemas.as_chunks::<8>().0.iter();
         records.map(|record| (TableId(u32_at(record, 0)), SchemaVersion(u32_at(record, 4))))
     }
 
     /// Explicit AUTO_INCREMENT values.
     pub fn auto_increments(&self) -> impl Iterator<Item = (TableId, u64)> + use<'a> {
-        let auto_increments = self.part(self.auto_increments_start(), self.size(at::AUTO_INCREMENTS) * 12);
+        let auto_increments = self.part(self.auto_increments_at(), self.checked_at());
         let records = auto_increments.as_chunks::<12>().0.iter();
         records.map(|record| (TableId(u32_at(record, 0)), u64_at(record, 4)))
     }
 
     /// The written keys.
-    #[inline]
+    #[inline(always)]
     pub fn written(&self) -> impl ExactSizeIterator<Item = KeyHash> + use<'a> {
-        hashes(self.part(self.written_at as usize, self.written_count() * 8))
+        hashes(self.part(self.written_at(), self.written_at() + self.written_count() as u32 * 8))
     }
 
     /// How many keys it writes.
-    #[inline]
+    #[inline(always)]
     pub fn written_count(&self) -> usize {
-        self.size(at::WRITTEN)
+        match self.is_compact() {
+            true => u16_at(self.bytes, at::COMPACT_WRITTEN).into(),
+            false => u32_at(self.bytes, at::WRITTEN) as usize,
+        }
     }
 
     /// Whether every written key carries its table and itself.
     pub fn has_all_ordered(&self) -> bool {
         self.written_count() == 0
-            || self.size(at::ORDERED_BYTES) > 0 && self.ordered().all(|key| key.is_some())
+            || !self.ordered_part().is_empty() && self.ordered().all(|key| key.is_some())
     }
 
     /// The written keys as themselves, where present. Empty if none is.
@@ -451,9 +761,9 @@ impl<'a> FootprintView<'a> {
     }
 
     /// Whether it reads ranges.
-    #[inline]
+    #[inline(always)]
     pub fn has_ranges(&self) -> bool {
-        self.size(at::RANGES_BYTES) > 0
+        self.wide(at::RANGES_BYTES) > 0
     }
 
     /// The ranges of all groups, in order.
@@ -466,13 +776,10 @@ impl<'a> FootprintView<'a> {
     }
 
     /// The receipts of a prepared commit; nothing for an inline one.
-    pub fn receipts(&self) -> impl Iterator<Item = Receipt> + use<'a> {
-        let body = if self.is_prepared() { self.body_part() } else { &[] };
-        body.as_chunks::<RECEIPT>().0.iter().map(|record| Receipt {
-            shard: ShardId(u32_at(record, 0)),
-            epoch: Epoch(u64_at(record, 4)),
-            digest: WriteDigest { count: u32_at(record, 12), sum: u64_at(record, 16) },
-        })
+    #[inline(always)]
+    pub fn receipts(&self) -> Receipts<'a> {
+        let rest = if self.is_prepared() { self.body_part() } else { &[] };
+        Receipts { rest, is_compact: self.is_compact() }
     }
 
     /// The slots of an inline commit's mutations; nothing for a prepared one.
@@ -510,9 +817,9 @@ impl<'a> FootprintView<'a> {
     }
 
     /// Whether it is a catalog change.
-    #[inline]
+    #[inline(always)]
     pub fn is_catalog_change(&self) -> bool {
-        self.size(at::CATALOG_BYTES) > 0
+        self.wide(at::CATALOG_BYTES) > 0
     }
 
     /// The footprint as a value of its own.
@@ -577,6 +884,11 @@ impl EncodedFootprint {
         }
         view.validate()?;
         Ok(EncodedFootprint(bytes))
+    }
+
+    /// The same in a form that programs from before cluster version [`crate::COMPACT_SINCE`] can read.
+    pub fn widened(&self) -> Self {
+        EncodedFootprint(widened(&self.0))
     }
 
     /// The bytes.

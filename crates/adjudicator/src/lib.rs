@@ -89,8 +89,10 @@ pub mod workload;
 /// The highest cluster version that this code understands: new behaviour of `apply`, and new kinds of entries, wait until
 /// the log has raised the cluster to their version.
 ///
-/// 1: the beginning. 2: [`Command::DrainNode`], [`Command::Recover`], [`Command::RecoverShard`].
-pub const CLUSTER_VERSION_MAX: u32 = 2;
+/// 1: the beginning. 2: [`Command::DrainNode`], [`Command::Recover`], [`Command::RecoverShard`]. 3: compact footprints.
+pub const CLUSTER_VERSION_MAX: u32 = 3;
+/// From this cluster version on footprints in the log may be compact.
+pub const COMPACT_SINCE: u32 = 3;
 /// From this cluster version on the log can say that a node is draining, and that a shard was recovered.
 pub const DRAINS_SINCE: u32 = 2;
 /// Whoever understands this cluster version understands that a cluster was recovered.
@@ -102,7 +104,7 @@ pub use catalog::{CatalogDelta, CatalogObject};
 pub use command::{Batch, Bootstrap, Command, Recovery};
 pub use decisions::Decisions;
 pub use explain::{Explainer, Explanation};
-pub use footprint_view::{EncodedFootprint, FootprintView, encode_footprint, footprints_of};
+pub use footprint_view::{EncodedFootprint, FootprintView, encode_footprint, footprints_of, widened};
 pub use moves::SlotMove;
 pub use nodes::NodeEntry;
 pub use options::{Options, Rule, Rules};

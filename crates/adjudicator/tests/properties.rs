@@ -317,7 +317,28 @@ fn samples() -> Vec<Command> {
         Command::DrainNode { node: NodeId(46), drains: true },
         Command::Recover(Recovery { former: 47, cluster: 48, lost: vec![NodeId(49), NodeId(50)] }),
         Command::RecoverShard { shard: ShardId(51), expected: Epoch(52), lost: vec![NodeId(53)] },
+        Command::Batch(Batch::new(Timestamp(54), &[sample_footprint(true), sample_footprint(false)])),
     ]
+}
+
+/// A footprint that is compact.
+fn sample_footprint(is_prepared: bool) -> Footprint {
+    let written = vec![WrittenKey { hash: KeyHash(55), ordered: None }];
+    let digest = WriteDigest { count: 56, sum: 57 };
+    let receipts = vec![Receipt { shard: ShardId(58), epoch: Epoch(59), digest }];
+    let mutations = vec![Mutation::put(Key::new(vec![60]), Slot(61), vec![62, 63])];
+    let checked = if is_prepared { vec![KeyHash(64), KeyHash(55)] } else { vec![KeyHash(55), KeyHash(64)] };
+    Footprint {
+        txn: TxnId::from_serial(Timestamp::from_millis(65), 66),
+        groups: vec![AccessGroup { snapshot_ts: Timestamp(67), checked, ranges: Vec::new() }],
+        schemas: vec![(TableId(68), SchemaVersion(69))],
+        auto_increments: Vec::new(),
+        body: match is_prepared {
+            true => CommitBody::Prepared { receipts, written },
+            false => CommitBody::Inline { mutations, written },
+        },
+        catalog_change: None,
+    }
 }
 
 fn sample_node() -> NodeEntry {

@@ -14,7 +14,9 @@ use crate::streams::Subscription;
 use crate::terms::{Leadership, lead_terms, watch_leadership};
 use assize_adjudicator::command::AllocateIds;
 use assize_adjudicator::sequencer::BATCH_MAX;
-use assize_adjudicator::{Command, EncodedFootprint, FootprintView, Known, Reply, footprints_of};
+use assize_adjudicator::{
+    COMPACT_SINCE, Command, EncodedFootprint, FootprintView, Known, Reply, footprints_of, widened,
+};
 use assize_model::{
     CatalogVersion, Decision, Epoch, Footprint, FrontendEpoch, FrontendId, KeyHash, LogIndex, NodeId,
     Outcome, Placement, Position, ReplicaId, ShardId, TableId, Timestamp, TxnId,
@@ -357,6 +359,10 @@ impl Adjudicator {
 
     async fn commit_encoded(&self, footprint: EncodedFootprint) -> Result<Decision, AdjudicatorError> {
         let events = self.inner.shared.leading().await?;
+        let footprint = match self.cluster_version() {
+            COMPACT_SINCE.. => footprint,
+            _ => footprint.widened(),
+        };
         {
             let state = self.inner.node.read();
             if let Some(mut decision) = state.core.refuse_early(&footprint.view()) {
@@ -394,6 +400,11 @@ impl Adjudicator {
         let events = match self.inner.shared.leading().await {
             Ok(events) => events,
             Err(error) => return FrameDecisions::all(footprints.count, Err(error)),
+        };
+        let footprints = match self.cluster_version() {
+            COMPACT_SINCE.. => footprints,
+            // Every node of the cluster must be able to read them in the log.
+            _ => Footprints { bytes: widened(&footprints.bytes), ..footprints },
         };
         let looked = self.look_at(&footprints);
         let waiting: Vec<_> = looked.hopeful.into_iter().map(|row| self.enqueue_row(&events, row)).collect();

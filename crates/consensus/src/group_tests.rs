@@ -809,9 +809,28 @@ fn raises_in_log(node: &Adjudicator) -> usize {
     entries.iter().filter(|entry| entry.body().ends_with(&raise)).count()
 }
 
-/// What this program understands; its predecessor understood one less.
+/// Whether each footprint in the log of a node, in order, is in the form that older programs cannot read.
+fn compact_in_log(node: &Adjudicator) -> Vec<bool> {
+    let wal = node.inner.node.wal();
+    let from = wal.first_index();
+    let entries = wal.read(from..wal.next_index(), usize::MAX).unwrap();
+    let commands = (from..).zip(entries).filter_map(|(index, entry)| {
+        match crate::raft::decode_logged(index, &entry).unwrap().payload {
+            openraft::entry::EntryPayload::Normal(proposal) => Some(proposal.0),
+            _ => None,
+        }
+    });
+    let batches =
+        commands.filter_map(|command| match assize_adjudicator::Command::decode(&command).unwrap() {
+            assize_adjudicator::Command::Batch(batch) => Some(batch),
+            _ => None,
+        });
+    batches.flat_map(|batch| batch.views().map(|view| view.is_compact()).collect::<Vec<_>>()).collect()
+}
+
+/// What this program understands; the older one knows of no draining and of no compact footprints.
 const NEWEST: u32 = assize_adjudicator::CLUSTER_VERSION_MAX;
-const OLDER: u32 = NEWEST - 1;
+const OLDER: u32 = assize_adjudicator::DRAINS_SINCE - 1;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cluster_version_rises_once_when_the_last_node_understands_it() {
@@ -852,6 +871,8 @@ async fn the_cluster_version_rises_once_when_the_last_node_understands_it() {
     group.agree(&ALL).await;
     let leader = group.leader().await;
     assert_eq!(raises_in_log(group.node(leader)), 1);
+    // What was committed before could be read by all programs.
+    assert_eq!(compact_in_log(group.node(leader)), [false, false, false, true]);
 
     // Now a node can be told to drain; and an older release is refused, wherever it comes from.
     group.node(leader).drain_node(NodeId(2), true).await.unwrap();

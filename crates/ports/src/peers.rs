@@ -116,6 +116,12 @@ pub trait ChannelSender: Send {
     fn send_parts(&mut self, parts: Vec<Bytes>) -> BoxFuture<'_, Result<(), PeerError>> {
         self.send(parts.concat().into())
     }
+
+    /// The highest cluster version that the other end's program understands, which may be asked to read less than this one
+    /// can write. Ends in one process understand each other.
+    fn peer_cluster_version(&self) -> u32 {
+        u32::MAX
+    }
 }
 
 /// The receiving half.

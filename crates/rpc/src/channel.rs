@@ -27,12 +27,14 @@ const INBOX_MESSAGES: usize = 4096;
 pub fn start(
     endpoint: Arc<Endpoint>,
     peer: NodeId,
+    peer_cluster_version: u32,
     connection: Connection,
 ) -> (Channel, Control, impl Future<Output = ()> + Send) {
     let outbox = Outbox::new();
     let inbox = Arc::new(Inbox::default());
     let ending = Mutex::new(Ending { held: true, ..Ending::default() });
-    let link = Arc::new(Link { peer, outbox: outbox.clone(), inbox: inbox.clone(), ending });
+    let link =
+        Arc::new(Link { peer, peer_cluster_version, outbox: outbox.clone(), inbox: inbox.clone(), ending });
     let channel = Channel {
         sender: Box::new(Sender { link: link.clone() }),
         receiver: Box::new(Receiver { link: link.clone() }),
@@ -72,6 +74,7 @@ impl Drop for Control {
 /// What both halves share. When all of it is gone, what was sent is written and the connection closed.
 struct Link {
     peer: NodeId,
+    peer_cluster_version: u32,
     outbox: Arc<Outbox>,
     inbox: Arc<Inbox>,
     ending: Mutex<Ending>,
@@ -128,6 +131,10 @@ impl ChannelSender for Sender {
                 Err(why) => Err(self.link.error(self.link.inbox.refusal().unwrap_or(why))),
             }
         })
+    }
+
+    fn peer_cluster_version(&self) -> u32 {
+        self.link.peer_cluster_version
     }
 }
 

@@ -130,7 +130,7 @@ impl Network {
         }
         let (_, address) = self.line(to, service)?;
         let connecting = self.endpoint.connect(&address, Some(to), service, Lane::Channel);
-        let (connection, _) = match tokio::time::timeout(limit, connecting).await {
+        let (connection, welcome) = match tokio::time::timeout(limit, connecting).await {
             Ok(Ok(connected)) => connected,
             Ok(Err(error)) if error.is_refusal() => return Err(refused(error.to_string())),
             Ok(Err(error)) => {
@@ -140,7 +140,8 @@ impl Network {
                 return Err(PeerError::Unreachable { node: to, reason: "not connected in time".into() });
             }
         };
-        let (mut channel, control, serving) = channel::start(self.endpoint.clone(), to, connection);
+        let (mut channel, control, serving) =
+            channel::start(self.endpoint.clone(), to, welcome.cluster_version, connection);
         drop(control);
         tokio::spawn(serving);
         channel.sender.send(hello).await?;

@@ -200,7 +200,8 @@ impl Serving {
         if first.kind != Kind::Message {
             return Err(LinkError::Unexpected(first.kind));
         }
-        let (channel, control, link) = channel::start(self.endpoint.clone(), hello.from, connection);
+        let (channel, control, link) =
+            channel::start(self.endpoint.clone(), hello.from, hello.cluster_version, connection);
         let serving = async {
             let mut open = service.open(hello.from, first.payload, channel);
             // Declared after the future that owns the channel, so that it acts first if both are dropped.

@@ -23,8 +23,8 @@ use tokio::runtime::Handle;
 
 /// A call may take so long. What it asked may happen all the same.
 const CALL_MAX: Duration = Duration::from_secs(10);
-/// Bytes of a footprint, so that a frame can hold it.
-const FOOTPRINT_BYTES_MAX: usize = PAYLOAD_MAX - 1024;
+/// Bytes of a footprint, so that a frame can hold it, in the wide form, too.
+const FOOTPRINT_BYTES_MAX: usize = PAYLOAD_MAX - (1 << 20);
 
 /// One node's adjudicator, as another node uses it. Whether it leads is its own answer: see [`crate::Router`] for the one
 /// that finds the leader.

@@ -9,6 +9,7 @@
 
 use super::lane::Talk;
 use super::wire::{COMMIT_HEAD, Decisions, Purpose, ToCommits, put_commit_head};
+use assize_adjudicator::{COMPACT_SINCE, widened};
 use assize_codec::DecodeError;
 use assize_model::{FrontendEpoch, FrontendId, Timestamp};
 use assize_ports::{
@@ -133,7 +134,12 @@ pub struct NextFrame {
 }
 
 impl NextFrame {
-    fn encode(self) -> Vec<Bytes> {
+    fn encode(mut self, peer_cluster_version: u32) -> Vec<Bytes> {
+        if peer_cluster_version < COMPACT_SINCE {
+            // Behind the head, which is still empty.
+            self.footprints[1..].iter_mut().for_each(|part| *part = widened(part));
+            self.bytes = self.footprints.iter().map(Bytes::len).sum();
+        }
         let mut head = Vec::with_capacity(COMMIT_HEAD);
         put_commit_head(&mut head, self.frame, self.count, self.bytes);
         let mut parts = self.footprints;
@@ -182,9 +188,9 @@ impl Talk for Commits {
         None
     }
 
-    fn encode(said: Said) -> Vec<Bytes> {
+    fn encode(said: Said, peer_cluster_version: u32) -> Vec<Bytes> {
         match said {
-            Said::Frame(frame) => frame.encode(),
+            Said::Frame(frame) => frame.encode(peer_cluster_version),
             Said::Other(said) => vec![said.encode()],
         }
     }
@@ -254,7 +260,25 @@ pub async fn serve(client: &dyn AdjudicatorClient, channel: Channel) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assize_model::Decision;
+    use assize_adjudicator::{EncodedFootprint, footprints_of};
+    use assize_model::*;
+
+    /// Two keys that are read and one that is written.
+    fn prepared() -> Footprint {
+        let checked = [1, 2, 3].map(KeyHash).to_vec();
+        let digest = WriteDigest { count: 1, sum: 7 };
+        Footprint {
+            txn: TxnId::from_serial(Timestamp::from_millis(5), 1),
+            groups: vec![AccessGroup { snapshot_ts: Timestamp(9), checked, ranges: Vec::new() }],
+            schemas: vec![(TableId(1), SchemaVersion(1))],
+            auto_increments: Vec::new(),
+            body: CommitBody::Prepared {
+                receipts: vec![Receipt { shard: ShardId(1), epoch: Epoch(1), digest }],
+                written: vec![WrittenKey { hash: KeyHash(3), ordered: None }],
+            },
+            catalog_change: None,
+        }
+    }
 
     fn footprint(bytes: usize) -> Bytes {
         Bytes::from(vec![0; bytes])
@@ -265,7 +289,7 @@ mod tests {
     }
 
     fn commits_of(said: Option<Said>) -> (u64, u32) {
-        match said.map(|said| ToCommits::decode(&Commits::encode(said).concat().into()).unwrap()) {
+        match said.map(|said| ToCommits::decode(&Commits::encode(said, u32::MAX).concat().into()).unwrap()) {
             Some(ToCommits::Commit { frame, footprints }) => (frame, footprints.count),
             other => panic!("not a frame of commits: {other:?}"),
         }
@@ -289,6 +313,26 @@ mod tests {
         assert_eq!(first.try_recv().unwrap(), committed(1));
         assert_eq!(both.try_recv().unwrap(), FrameDecisions::from_iter([committed(2), committed(3)]));
         assert_eq!(last.try_recv().unwrap(), committed(4));
+    }
+
+    #[test]
+    fn an_older_program_is_given_what_it_can_read() {
+        let footprint = prepared();
+        let encoded = EncodedFootprint::new(&footprint).unwrap();
+        assert!(encoded.view().is_compact());
+        let mut commits = Commits::default();
+        for (version, is_compact) in [(COMPACT_SINCE, true), (COMPACT_SINCE - 1, false)] {
+            let _both =
+                commits.commit_many([encoded.bytes().clone(), encoded.bytes().clone()].iter().collect());
+            let message = Commits::encode(commits.next().unwrap(), version).concat().into();
+            let ToCommits::Commit { footprints, .. } = ToCommits::decode(&message).unwrap() else { panic!() };
+            let views: Vec<_> = footprints_of(&footprints.bytes).map(Result::unwrap).collect();
+            assert_eq!(views.len(), 2);
+            for view in views {
+                assert_eq!(view.is_compact(), is_compact);
+                assert_eq!(view.to_footprint(), footprint);
+            }
+        }
     }
 
     #[test]

@@ -25,8 +25,8 @@ pub trait Talk: Send + 'static {
     fn hello() -> Bytes;
     /// Takes what is to be said next, if anything may be said now.
     fn next(&mut self) -> Option<Self::Said>;
-    /// Its bytes, in parts.
-    fn encode(said: Self::Said) -> Vec<Bytes>;
+    /// Its bytes, in parts, for a program that understands cluster versions up to this one.
+    fn encode(said: Self::Said, peer_cluster_version: u32) -> Vec<Bytes>;
     /// Reads what the other end says.
     fn decode(message: &Bytes) -> Result<Self::Heard, DecodeError>;
     /// Gives it to whom it is for.
@@ -114,6 +114,7 @@ async fn run<T: Talk>(shared: Arc<Shared<T>>) {
 /// Moves messages until the channel ends; returns why it did.
 async fn converse<T: Talk>(shared: &Shared<T>, channel: Channel) -> String {
     let Channel { mut sender, mut receiver } = channel;
+    let peer_cluster_version = sender.peer_cluster_version();
     // Two loops, so that a peer which is slow to take is still listened to.
     let speaking = async {
         loop {
@@ -123,7 +124,7 @@ async fn converse<T: Talk>(shared: &Shared<T>, channel: Channel) -> String {
             };
             match said {
                 Some(said) => {
-                    if let Err(error) = sender.send_parts(T::encode(said)).await {
+                    if let Err(error) = sender.send_parts(T::encode(said, peer_cluster_version)).await {
                         return error.to_string();
                     }
                 }

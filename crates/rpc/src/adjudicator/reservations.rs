@@ -97,7 +97,7 @@ impl Talk for Reservations {
         Some(said)
     }
 
-    fn encode(said: ToReservations) -> Vec<Bytes> {
+    fn encode(said: ToReservations, _peer_cluster_version: u32) -> Vec<Bytes> {
         vec![said.encode()]
     }
 
