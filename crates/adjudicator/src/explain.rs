@@ -11,7 +11,7 @@ use crate::decisions::Decisions;
 use crate::footprint_view::FootprintView;
 use assize_model::*;
 use std::collections::VecDeque;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// What lies behind a conflict.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,13 +27,14 @@ pub enum Explanation {
 /// Recent batches and what became of them.
 #[derive(Clone, Debug)]
 pub struct Explainer {
-    recent: VecDeque<Recent>,
+    recent: VecDeque<Arc<RecentBatch>>,
     bytes: usize,
     bytes_max: usize,
 }
 
-#[derive(Clone, Debug)]
-struct Recent {
+/// A batch and what became of it.
+#[derive(Debug)]
+pub struct RecentBatch {
     number: BatchNumber,
     batch: Batch,
     decisions: Decisions,
@@ -41,7 +42,7 @@ struct Recent {
     writers: OnceLock<Writers>,
 }
 
-impl Recent {
+impl RecentBatch {
     fn writers(&self) -> &Writers {
         self.writers.get_or_init(|| Writers::of(&self.batch, &self.decisions))
     }
@@ -111,12 +112,12 @@ impl Explainer {
     pub fn observe(&mut self, command: &Command, applied: &Applied) {
         let Command::Batch(batch) = command else { return };
         self.bytes += batch.bytes().len();
-        self.recent.push_back(Recent {
+        self.recent.push_back(Arc::new(RecentBatch {
             number: applied.batch,
             batch: batch.clone(),
             decisions: applied.decisions.clone(),
             writers: OnceLock::new(),
-        });
+        }));
         while self.bytes > self.bytes_max
             && let Some(oldest) = self.recent.pop_front()
         {
@@ -124,15 +125,34 @@ impl Explainer {
         }
     }
 
+    /// A recent batch, if it is still at hand.
+    pub fn batch(&self, number: BatchNumber) -> Option<Arc<RecentBatch>> {
+        let found = self.recent.binary_search_by_key(&number, |recent| recent.number);
+        found.ok().map(|found| self.recent[found].clone())
+    }
+
     /// Who won against `loser`.
     pub fn explain(&self, conflict: &Conflict, loser: &FootprintView<'_>) -> Explanation {
-        let found = self.recent.binary_search_by_key(&conflict.batch, |recent| recent.number);
-        let Ok(found) = found else { return Explanation::Forgotten };
-        let recent = &self.recent[found];
+        self.batch(conflict.batch).map_or(Explanation::Forgotten, |batch| batch.explain(conflict, loser))
+    }
+
+    /// Fills the winner into a decision that is a conflict, where it is known.
+    pub fn complete(&self, decision: &mut Decision, loser: &FootprintView<'_>) {
+        if let Decision::Abort { reason: AbortReason::Conflict(conflict) } = decision
+            && let Explanation::Winner(winner) = self.explain(conflict, loser)
+        {
+            conflict.winner = Some(winner);
+        }
+    }
+}
+
+impl RecentBatch {
+    /// Who won in this batch against `loser`.
+    pub fn explain(&self, conflict: &Conflict, loser: &FootprintView<'_>) -> Explanation {
         if let Some(key) = conflict.key {
-            let last = recent.writers().last(&recent.batch, key, loser.txn());
+            let last = self.writers().last(&self.batch, key, loser.txn());
             return last.map_or(Explanation::Collision, |(place, winner)| {
-                let commit_ts = recent.decisions.commit_ts(place);
+                let commit_ts = self.decisions.commit_ts(place);
                 Explanation::Winner(Winner { txn: winner.txn(), commit_ts })
             });
         }
@@ -147,24 +167,14 @@ impl Explainer {
                 })
             })
         };
-        recent
-            .batch
+        self.batch
             .views()
-            .zip(recent.decisions.committed_here())
+            .zip(self.decisions.committed_here())
             .filter_map(|(winner, commit_ts)| Some((winner, commit_ts?)))
             .filter(|(winner, _)| winner.txn() != loser.txn() && wrote(winner))
             .last()
             .map_or(Explanation::Collision, |(winner, commit_ts)| {
                 Explanation::Winner(Winner { txn: winner.txn(), commit_ts })
             })
-    }
-
-    /// Fills the winner into a decision that is a conflict, where it is known.
-    pub fn complete(&self, decision: &mut Decision, loser: &FootprintView<'_>) {
-        if let Decision::Abort { reason: AbortReason::Conflict(conflict) } = decision
-            && let Explanation::Winner(winner) = self.explain(conflict, loser)
-        {
-            conflict.winner = Some(winner);
-        }
     }
 }

@@ -77,8 +77,13 @@ impl Sequencer {
 
     /// The oldest batch that was proposed has been applied.
     pub fn batch_applied(&mut self, state: &Adjudicator) {
+        self.batch_closed(state.begin().snapshot_ts);
+    }
+
+    /// As [`Sequencer::batch_applied`], with what the state had closed when the oldest batch on its way was applied, or later.
+    pub fn batch_closed(&mut self, closed: Timestamp) {
         self.unapplied.pop_front();
-        self.last = self.last.max(state.begin().snapshot_ts);
+        self.last = self.last.max(closed);
     }
 
     /// Closes timestamps without the log, if that can be done now: returns the entry that follows on every

@@ -38,6 +38,8 @@ use tokio::task::JoinHandle;
 
 /// So many footprints are looked at before anybody else may apply something.
 const LOOKED_AT: usize = 64;
+/// A leader for which so many footprints wait has better things to do than to look for the few that have no chance.
+const BUSY_WAITING: usize = 256;
 
 /// Why an adjudicator could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -305,7 +307,8 @@ impl Adjudicator {
     }
 
     fn begun(&self) -> Begun {
-        let begin = self.inner.node.read().core.begin();
+        let node = &self.inner.node;
+        let begin = node.published.begin().unwrap_or_else(|| node.read().core.begin());
         Begun {
             snapshot_ts: begin.snapshot_ts,
             catalog_version: begin.catalog_version,
@@ -363,12 +366,10 @@ impl Adjudicator {
             COMPACT_SINCE.. => footprint,
             _ => footprint.widened(),
         };
-        {
-            let state = self.inner.node.read();
-            if let Some(mut decision) = state.core.refuse_early(&footprint.view()) {
-                state.explainer.complete(&mut decision, &footprint.view());
-                return Ok(decision);
-            }
+        let refused = self.inner.node.try_read().and_then(|state| state.core.refuse_early(&footprint.view()));
+        if let Some(mut decision) = refused {
+            self.inner.node.published.complete(&mut decision, &footprint.view());
+            return Ok(decision);
         }
         self.inner.shared.room()?;
         let (reply, decision) = oneshot::channel();
@@ -436,6 +437,20 @@ impl Adjudicator {
         answers
     }
 
+    /// What is said at once of footprints that have no chance, in their order; nothing of any if it is not worth the look,
+    /// or would mean to wait for the state: whoever has a chance decides `apply`.
+    fn refuse_early(&self, footprints: &[FootprintView<'_>]) -> Vec<Option<Decision>> {
+        let Inner { node, shared, .. } = &*self.inner;
+        let is_busy = shared.waiting.load(Ordering::Relaxed) >= BUSY_WAITING;
+        if is_busy && !shared.losses.are_many() {
+            return Vec::new();
+        }
+        let Some(state) = node.try_read() else { return Vec::new() };
+        footprints.iter().for_each(|view| state.core.prefetch(view));
+        let mut early = state.core.early();
+        footprints.iter().map(|view| early.refuse(view)).collect()
+    }
+
     /// Finds what has a chance among footprints.
     fn look_at(&self, footprints: &Footprints) -> Looked {
         let mut looked = Looked::default();
@@ -452,22 +467,25 @@ impl Adjudicator {
                     Err(error) => broken = Some(error),
                 }
             }
+            let lost_before = looked.hopeless.len();
+            let refused = self.refuse_early(&chunk);
+            for (view, refused) in
+                chunk.iter().zip(refused.into_iter().chain(std::iter::repeat_with(|| None)))
             {
-                let state = self.inner.node.read();
-                chunk.iter().for_each(|view| state.core.prefetch(view));
-                let mut early = state.core.early();
-                for view in &chunk {
-                    let bytes = at..at + view.len();
-                    at = bytes.end;
-                    match early.refuse(view) {
-                        None => looked.hope(&footprints.bytes, bytes, view),
-                        Some(mut decision) => {
-                            state.explainer.complete(&mut decision, view);
-                            looked.hopeless.push((place, Ok(decision)));
-                        }
+                let bytes = at..at + view.len();
+                at = bytes.end;
+                match refused {
+                    None => looked.hope(&footprints.bytes, bytes, view),
+                    Some(mut decision) => {
+                        self.inner.node.published.complete(&mut decision, view);
+                        looked.hopeless.push((place, Ok(decision)));
                     }
-                    place += 1;
                 }
+                place += 1;
+            }
+            let lost = looked.hopeless.len() - lost_before;
+            if lost > 0 {
+                self.inner.shared.losses.note(chunk.len(), lost);
             }
             if chunk.len() < left as usize || place == footprints.count {
                 // What cannot be told apart from what follows takes that with it.

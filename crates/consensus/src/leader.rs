@@ -19,12 +19,13 @@ use crate::housekeeping::HOUSEKEEPING;
 use crate::locks::LockTable;
 use crate::node::{Node, Shared};
 use crate::outstanding::Outstanding;
+use crate::published::Published;
 use crate::raft::Proposal;
 use crate::state::Answer;
 use crate::terms::{Leadership, ended};
 use assize_adjudicator::command::{Acknowledgement, DurableReport, SnapshotReport};
 use assize_adjudicator::{
-    Batch, Command, Decisions, EncodedFootprint, Explainer, FootprintView, Reply, Sequencer, footprints_of,
+    Batch, Command, Decisions, EncodedFootprint, FootprintView, Reply, Sequencer, footprints_of,
 };
 use assize_model::{
     BatchNumber, Decision, FrontendEpoch, FrontendId, LogIndex, NodeId, Position, ReplicaId, ShardId,
@@ -112,18 +113,18 @@ impl Frame {
     }
 
     /// Answers with the decisions of its entry from this place on; whoever has gone asks for the outcome if he cares.
-    fn answer(self, decisions: &Decisions, first: u32, explainer: &Explainer) {
+    fn answer(self, decisions: &Decisions, first: u32, published: &Published) {
         match self {
             Frame::One(footprint, reply) => {
                 let mut decision = decisions.get(first as usize);
                 // Only a loser has something to be told.
                 if !decision.is_commit() {
-                    explainer.complete(&mut decision, &footprint.view());
+                    published.complete(&mut decision, &footprint.view());
                 }
                 let _ = reply.send(Ok(decision));
             }
             Frame::Many(row, reply) => {
-                let _ = reply.send(Ok(row.decisions(decisions, first, explainer)));
+                let _ = reply.send(Ok(row.decisions(decisions, first, published)));
             }
         }
     }
@@ -138,7 +139,7 @@ impl Frame {
 }
 
 impl Row {
-    fn decisions(&self, decisions: &Decisions, first: u32, explainer: &Explainer) -> FrameDecisions {
+    fn decisions(&self, decisions: &Decisions, first: u32, published: &Published) -> FrameDecisions {
         let end = first + self.count;
         let mut views = self.parts.iter().flat_map(|part| footprints_of(part));
         let (mut next, mut looked_at) = (first, first);
@@ -151,7 +152,7 @@ impl Row {
                 && let Some(Ok(loser)) = views.nth((place - looked_at) as usize)
             {
                 looked_at = place + 1;
-                explainer.complete(&mut decision, &loser);
+                published.complete(&mut decision, &loser);
             }
             frame.push(Ok(decision));
             next = place + 1;
@@ -427,14 +428,17 @@ impl Leader {
         match landed.waiting {
             Waiting::Batch(batch) => {
                 self.batches_in_flight -= 1;
-                let state = self.node.read();
-                self.sequencer.batch_applied(&state.core);
+                // Of one whose reply was lost nothing is known but that later ones are above it.
+                let closed = landed.answer.as_ref().map_or(Timestamp::ZERO, |answer| answer.closed);
+                self.sequencer.batch_closed(closed);
                 match landed.answer {
                     Ok(answer) => {
+                        let decided = answer.decisions.len();
+                        self.shared.losses.note(decided, decided - answer.decisions.commits());
                         let mut place = 0;
                         for frame in batch {
                             let count = frame.count() as u32;
-                            frame.answer(&answer.decisions, place, &state.explainer);
+                            frame.answer(&answer.decisions, place, &self.node.published);
                             place += count;
                         }
                         assert_eq!(place as usize, answer.decisions.len(), "one decision for each footprint");

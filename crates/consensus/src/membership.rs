@@ -315,7 +315,7 @@ impl Adjudicator {
 
     /// The cluster version in force, as this node's state has it.
     pub fn cluster_version(&self) -> u32 {
-        self.inner.node.read().core.cluster_version()
+        self.inner.node.published.cluster_version()
     }
 
     /// Hands the lead to a voter (`None`: the one that lacks least), and waits until somebody else leads.

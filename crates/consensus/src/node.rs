@@ -6,7 +6,9 @@ use crate::founding::{Admission, Founding};
 use crate::fs::FileSystem;
 use crate::hashes::Hashes;
 use crate::leader::{Event, Locks};
+use crate::losses::Losses;
 use crate::options::Options;
+use crate::published::Published;
 use crate::raft::{CheckpointFiles, LogStore, Machine, Network, Types};
 use crate::service::Incoming;
 use crate::state::State;
@@ -37,6 +39,7 @@ pub struct Node {
     pub raft: Raft,
     pub files: CheckpointFiles,
     pub streams: Arc<Streams>,
+    pub published: Arc<Published>,
     pub contacts: Arc<Contacts>,
     pub admission: watch::Sender<Admission>,
     pub hashes: Hashes,
@@ -59,7 +62,9 @@ impl Node {
         contacts: Arc<Contacts>,
     ) -> io::Result<Node> {
         let streams = Streams::new();
-        let state = Arc::new(RwLock::new(State::new(streams.clone(), options.cluster_version_max)));
+        let published = Arc::new(Published::default());
+        let state = State::new(streams.clone(), published.clone(), options.cluster_version_max);
+        let state = Arc::new(RwLock::new(state));
         // Of a state that refuses its log the reason is told, not where Raft met it.
         let refusal = |error: io::Error| {
             let too_old = state.read().ok().and_then(|state| state.too_old.clone());
@@ -97,6 +102,7 @@ impl Node {
             raft,
             files,
             streams,
+            published,
             contacts,
             admission: watch::Sender::new(admission),
             hashes: Hashes::default(),
@@ -130,6 +136,11 @@ impl Node {
     /// The state machine, to read.
     pub fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().expect("a panic in apply ends the node")
+    }
+
+    /// As [`Node::read`], unless that would mean to wait.
+    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, State>> {
+        self.state.try_read().ok()
     }
 
     /// Does something to the state that no log says, to see what comes of it.
@@ -275,6 +286,8 @@ pub struct Shared {
     pub durable: Mutex<BTreeMap<(ShardId, ReplicaId), Position>>,
     /// Footprints that wait for their place in an entry.
     pub waiting: AtomicUsize,
+    /// How many of those that were decided lately have lost.
+    pub losses: Losses,
     fs: Arc<dyn FileSystem>,
     wal: Arc<Wal>,
     locks: Mutex<Locks>,
@@ -294,6 +307,7 @@ impl Shared {
             divergence: Mutex::default(),
             durable: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            losses: Losses::default(),
             fs,
             wal: node.wal.clone(),
             locks: Mutex::default(),

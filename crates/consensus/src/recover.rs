@@ -273,7 +273,7 @@ impl Opened {
         let wal = Wal::open(fs.clone(), &wal::Options::default()).map_err(io::Error::from)?;
         let meta = Meta::decode(&wal.meta()).map_err(invalid)?;
         let files = CheckpointFiles::open(fs.clone())?;
-        let state = Arc::new(RwLock::new(State::new(Streams::new(), CLUSTER_VERSION_MAX)));
+        let state = Arc::new(RwLock::new(State::new(Streams::new(), Arc::default(), CLUSTER_VERSION_MAX)));
         let base = files.base()?;
         let mut last = base.as_ref().and_then(|base| base.last).or(meta.purged);
         let mut membership = base.as_ref().map(|base| base.membership.membership().clone());

@@ -1,17 +1,15 @@
 //! What the log drives on every node: the adjudicator's core, and what goes with it.
 
 use crate::history::History;
+use crate::published::Published;
 use crate::raft::{Capture, Mind};
 use crate::streams::Streams;
-use assize_adjudicator::{Adjudicator, Applied, Command, Decisions, Explainer, Options, Reply};
+use assize_adjudicator::{Adjudicator, Applied, Command, Decisions, Options, Reply};
 use assize_codec::{Reader, envelope};
-use assize_model::{Epoch, LogIndex};
+use assize_model::{Epoch, LogIndex, Timestamp};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-
-/// Batches kept for telling a loser who won.
-const EXPLAINER_BYTES: usize = 32 << 20;
 
 /// Captured checkpoints that are remembered: more are never on their way to the disk at once.
 const CAPTURED_MAX: usize = 4;
@@ -24,6 +22,8 @@ const VERSION: u16 = 3;
 pub struct Answer {
     /// Of a batch: what was decided about each footprint.
     pub decisions: Decisions,
+    /// What is closed with it.
+    pub closed: Timestamp,
     /// Of anything else.
     pub reply: Reply,
 }
@@ -34,8 +34,7 @@ pub struct State {
     pub core: Adjudicator,
     /// Outcomes that have left the core's memory. Replicated: it follows from the log.
     pub history: History,
-    /// Recent batches. Not replicated, and no decision depends on it.
-    pub explainer: Explainer,
+    published: Arc<Published>,
     streams: Arc<Streams>,
     /// The highest cluster version that this node understands.
     cluster_version_max: u32,
@@ -72,13 +71,13 @@ pub fn too_old(cluster: u32, understood: u32) -> String {
 }
 
 impl State {
-    /// The state before the first entry. Decisions go to `streams` as they are made. A log whose cluster version is above
+    /// The state before the first entry. Decisions go to `streams` as they are made, and what is asked for often to `published`. A log whose cluster version is above
     /// `cluster_version_max` is refused.
-    pub fn new(streams: Arc<Streams>, cluster_version_max: u32) -> Self {
+    pub fn new(streams: Arc<Streams>, published: Arc<Published>, cluster_version_max: u32) -> Self {
         State {
             core: Adjudicator::new(Options::default()),
             history: History::default(),
-            explainer: Explainer::new(EXPLAINER_BYTES),
+            published,
             streams,
             cluster_version_max,
             too_old: None,
@@ -138,13 +137,15 @@ impl Mind for State {
             let copy = (LogIndex(index), self.core.clone());
             *self.to_hash.lock().expect("no panic happens under this lock") = Some(copy);
         }
-        self.explainer.observe(&command, &applied);
+        self.published.observe(&command, &applied);
         self.history.add(std::mem::take(&mut applied.retired), self.core.position().closed_ts);
         if let Some(streamed) = applied.stream.take() {
             self.streams.publish(streamed);
         }
         self.tell_placement();
-        Ok(Answer { decisions: applied.decisions, reply: applied.reply })
+        self.published.publish(&self.core);
+        let closed = self.core.position().closed_ts;
+        Ok(Answer { decisions: applied.decisions, closed, reply: applied.reply })
     }
 
     fn apply_blank(&mut self, _index: u64) {}
@@ -181,7 +182,8 @@ impl Mind for State {
             .map_err(|error| error.to_string())?;
         self.check_version(core.cluster_version())?;
         self.core = core;
-        self.explainer = Explainer::new(EXPLAINER_BYTES);
+        self.published.forget();
+        self.published.publish(&self.core);
         self.streams.begin_after(self.core.position().index);
         self.tell_placement();
         Ok(())
