@@ -8,12 +8,12 @@ use crate::catalog::Catalog;
 use crate::moves;
 use crate::nodes::Nodes;
 use crate::options::Options;
-use crate::outcomes::{Frontends, Outcomes};
+use crate::outcomes::{Frontends, Outcomes, OutcomesCopy};
 use crate::placement::Shards;
 use crate::ranges::Ranges;
 use crate::state::{Adjudicator, FormerCluster, Identity};
 use crate::timeline::Timeline;
-use crate::window::Window;
+use crate::window::{Window, WindowCopy};
 use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::*;
 
@@ -23,17 +23,70 @@ const VERSION: u16 = 2;
 /// Parts of the head larger than this are split over several envelopes.
 const PART: usize = 64 << 20;
 
+/// The state as it was at one moment, to be written while entries go on being applied.
+#[derive(Debug)]
+pub struct StateCopy {
+    head: Vec<u8>,
+    outcomes: OutcomesCopy,
+    window: WindowCopy,
+}
+
+impl StateCopy {
+    /// Copies a part of what is still to be copied from the state that it was begun from; whether it is complete.
+    pub fn fill(&mut self, state: &Adjudicator) -> bool {
+        self.window.fill(&state.window)
+    }
+
+    /// Writes it, at the end of a buffer, as [`Adjudicator::encode_checkpoint`] would have done when it was begun. It is
+    /// complete.
+    pub fn encode_into(self, out: &mut Vec<u8>) {
+        put_head(out, &self.head);
+        self.outcomes.encode(out);
+        self.window.encode(out);
+    }
+
+    /// As [`Adjudicator::state_hash`].
+    pub fn hash(self) -> u64 {
+        let mut bytes = Vec::new();
+        self.encode_into(&mut bytes);
+        xxhash_rust::xxh3::xxh3_64(&bytes)
+    }
+}
+
+fn put_head(out: &mut Vec<u8>, head: &[u8]) {
+    let parts = head.len().div_ceil(PART);
+    envelope::seal_into(out, TAG, VERSION, &(parts as u32).to_le_bytes());
+    head.chunks(PART).for_each(|part| envelope::seal_into(out, TAG, VERSION, part));
+}
+
 impl Adjudicator {
-    /// Writes the whole state. Where entries must not wait for that, a clone of the state is what is written: clones
-    /// share the memory of what does not change any more, and cost little more than a copy of the window.
+    /// Writes the whole state. Where entries must not wait for that, see [`Adjudicator::begin_copy`].
     pub fn encode_checkpoint(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        self.encode_checkpoint_into(&mut out);
+        let (head, outcomes) = (self.encode_head(), self.outcomes.copy());
+        out.reserve(head.len() + outcomes.size_hint() + (64 << self.window.log2()));
+        put_head(&mut out, &head);
+        outcomes.encode(&mut out);
+        self.window.encode(&mut out);
         out
     }
 
-    /// As [`Adjudicator::encode_checkpoint`], at the end of a buffer.
-    pub fn encode_checkpoint_into(&self, out: &mut Vec<u8>) {
+    /// Begins a copy of the state as it is now. It shares the memory of what does not change any more; only the window is
+    /// still to be copied, in parts, between entries: [`StateCopy::fill`].
+    pub fn begin_copy(&mut self) -> StateCopy {
+        StateCopy {
+            head: self.encode_head(),
+            outcomes: self.outcomes.copy(),
+            window: self.window.begin_copy(),
+        }
+    }
+
+    /// Has copies that are being made complete at once, because this state is about to be replaced.
+    pub fn complete_copies(&mut self) {
+        self.window.complete_copies();
+    }
+
+    fn encode_head(&self) -> Vec<u8> {
         let mut head = Vec::new();
         head.put_bool(self.identity.is_some());
         if let Some(identity) = self.identity {
@@ -81,13 +134,7 @@ impl Adjudicator {
             }
         }
 
-        let parts = head.len().div_ceil(PART);
-        let outcomes = self.outcomes.len() * 20 + (1 << 16);
-        out.reserve(head.len() + outcomes + (64 << self.window.log2()));
-        envelope::seal_into(out, TAG, VERSION, &(parts as u32).to_le_bytes());
-        head.chunks(PART).for_each(|part| envelope::seal_into(out, TAG, VERSION, part));
-        self.outcomes.encode(out);
-        self.window.encode(out);
+        head
     }
 
     /// Reads what [`Adjudicator::encode_checkpoint`] wrote.

@@ -101,6 +101,7 @@ pub(crate) const RECOVERS_SINCE: u32 = 2;
 pub use applied::{Applied, Reply};
 pub use assize_model::{PlacementChange, PlacementRefusal};
 pub use catalog::{CatalogDelta, CatalogObject};
+pub use checkpoint::StateCopy;
 pub use command::{Batch, Bootstrap, Command, Recovery};
 pub use decisions::Decisions;
 pub use explain::{Explainer, Explanation};

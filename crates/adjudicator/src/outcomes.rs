@@ -18,7 +18,7 @@ use crate::flat;
 use crate::page::{Found, OutcomePage, PageKey};
 use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::{AbortReason, Decision, FrontendEpoch, FrontendId, Timestamp, TxnId};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -66,77 +66,61 @@ impl Hasher for KeyHasher {
     }
 }
 
-/// A page in memory.
+/// A page that is full, or was left for the next. Copies of the state share its memory.
 #[derive(Clone, Debug)]
 struct Held {
-    page: Paper,
+    page: Arc<OutcomePage>,
     /// The step of time at which it is looked at; `None` if it is late.
     due: Option<u64>,
 }
 
-/// A page that is written, or one that is full or left for the next, whose memory copies of the state share: to
-/// copy the state for a checkpoint is to copy few pages and many pointers.
+/// Pages that lie together, and are shared together: to copy the state is to copy a pointer to each of these.
 #[derive(Clone, Debug)]
-enum Paper {
-    Open(Box<OutcomePage>),
-    Closed(Arc<OutcomePage>),
+struct Leaf([Option<Held>; LEAF]);
+
+/// Pages in a leaf, a power of two.
+const LEAF: usize = 64;
+
+/// A place for a page in the leaves.
+type Place = u32;
+
+/// The page that a frontend writes, most of the time: nobody shares it.
+#[derive(Clone, Debug)]
+struct Newest {
+    key: PageKey,
+    /// Where it will lie when it is left for the next.
+    place: Place,
+    page: Box<OutcomePage>,
+    due: Option<u64>,
 }
 
-impl Paper {
-    #[inline]
-    fn page(&self) -> &OutcomePage {
-        match self {
-            Paper::Open(page) => page,
-            Paper::Closed(page) => page,
-        }
-    }
-
-    #[inline]
-    fn page_mut(&mut self) -> &mut OutcomePage {
-        if let Paper::Closed(page) = self {
-            *self = Paper::Open(Box::new(OutcomePage::clone(page)));
-        }
-        match self {
-            Paper::Open(page) => page,
-            Paper::Closed(_) => unreachable!("it was opened"),
-        }
-    }
-
-    fn close(&mut self) {
-        if let Paper::Open(page) = self {
-            *self = Paper::Closed(Arc::new(OutcomePage::clone(page)));
-        }
-    }
-
-    fn into_page(self) -> Arc<OutcomePage> {
-        match self {
-            Paper::Open(page) => page.into(),
-            Paper::Closed(page) => page,
-        }
-    }
-}
-
-/// Where a page lies, until outcomes are left behind.
+/// Where a page lies, until outcomes are taken in or left behind.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct PageAt(u32);
+
+impl PageAt {
+    /// With this bit it names one of the newest, otherwise a place in the leaves.
+    const NEWEST: u32 = 1 << 31;
+}
 
 /// Frontends whose newest page is found without a search; a power of two.
 const NEWEST_MAX: usize = 256;
 
+/// Pages by the step of time at which they are looked at, in no order.
+type Due = BTreeMap<u64, Arc<Vec<(PageKey, Place)>>>;
+
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub struct Outcomes {
-    /// Pages, and places where pages were.
-    pages: Vec<Option<Held>>,
+    leaves: Vec<Arc<Leaf>>,
     /// Places without a page.
-    free: Vec<PageAt>,
-    /// Where pages lie. Looked up, never walked.
-    index: HashMap<PageKey, PageAt, BuildHasherDefault<KeyHasher>>,
+    free: Vec<Place>,
+    /// Where pages lie, or will. Looked up, never walked.
+    index: HashMap<PageKey, Place, BuildHasherDefault<KeyHasher>>,
     /// The page that a frontend wrote last, by its number, as far as it goes: most ask for that.
-    newest: Vec<Option<(PageKey, PageAt)>>,
-    /// Pages by the step of time at which they are looked at, in no order.
-    due: BTreeMap<u64, Vec<(PageKey, PageAt)>>,
-    late: BTreeSet<PageKey>,
+    newest: Vec<Option<Newest>>,
+    due: Due,
+    late: BTreeMap<PageKey, Place>,
     /// Outcomes of ids whose number another id has, which happens to frontends that count wrongly.
     strays: BTreeMap<TxnId, Decision>,
     len: usize,
@@ -148,12 +132,12 @@ impl Outcomes {
     /// Will hold at most `max` outcomes.
     pub fn new(max: usize) -> Self {
         Outcomes {
-            pages: Vec::new(),
+            leaves: Vec::new(),
             free: Vec::new(),
             index: HashMap::default(),
             newest: vec![None; NEWEST_MAX],
             due: BTreeMap::new(),
-            late: BTreeSet::new(),
+            late: BTreeMap::new(),
             strays: BTreeMap::new(),
             len: 0,
             max,
@@ -178,39 +162,98 @@ impl Outcomes {
     }
 
     #[inline]
-    fn newest_at(txn: TxnId) -> usize {
-        txn.frontend().0 as usize & (NEWEST_MAX - 1)
+    fn newest_of(frontend: FrontendId) -> usize {
+        frontend.0 as usize & (NEWEST_MAX - 1)
     }
 
     /// Where the page of this id lies, if there is one.
     #[inline]
     pub(crate) fn find(&self, txn: TxnId) -> Option<PageAt> {
         let key = PageKey::of(txn);
-        match self.newest[Self::newest_at(txn)] {
-            Some((newest, at)) if newest == key => Some(at),
-            _ => self.index.get(&key).copied(),
+        let newest = Self::newest_of(txn.frontend());
+        match &self.newest[newest] {
+            Some(page) if page.key == key => Some(PageAt(PageAt::NEWEST | newest as u32)),
+            _ => self.index.get(&key).map(|place| PageAt(*place)),
+        }
+    }
+
+    /// The page of this key, whose place is this one.
+    fn at(&self, key: PageKey, place: Place) -> PageAt {
+        let newest = Self::newest_of(key.frontend());
+        match &self.newest[newest] {
+            Some(page) if page.key == key => PageAt(PageAt::NEWEST | newest as u32),
+            _ => PageAt(place),
         }
     }
 
     #[inline]
-    fn held(&self, at: PageAt) -> &Held {
-        self.pages[at.0 as usize].as_ref().expect("what was found is held")
+    fn newest(&self, at: PageAt) -> Option<&Newest> {
+        let is_newest = at.0 & PageAt::NEWEST != 0;
+        is_newest
+            .then(|| self.newest[(at.0 ^ PageAt::NEWEST) as usize].as_ref().expect("what was found is held"))
     }
 
     #[inline]
-    fn held_mut(&mut self, at: PageAt) -> &mut Held {
-        self.pages[at.0 as usize].as_mut().expect("what was found is held")
+    fn newest_mut(&mut self, at: PageAt) -> Option<&mut Newest> {
+        let is_newest = at.0 & PageAt::NEWEST != 0;
+        is_newest
+            .then(|| self.newest[(at.0 ^ PageAt::NEWEST) as usize].as_mut().expect("what was found is held"))
+    }
+
+    fn held(&self, place: Place) -> &Held {
+        let leaf = &self.leaves[place as usize / LEAF];
+        leaf.0[place as usize % LEAF].as_ref().expect("what was found is held")
+    }
+
+    /// What lies in a place, to change it: not in the copies that share it.
+    fn shelf(&mut self, place: Place) -> &mut Option<Held> {
+        &mut Arc::make_mut(&mut self.leaves[place as usize / LEAF]).0[place as usize % LEAF]
+    }
+
+    fn held_mut(&mut self, place: Place) -> &mut Held {
+        self.shelf(place).as_mut().expect("what was found is held")
+    }
+
+    #[inline]
+    fn page(&self, at: PageAt) -> &OutcomePage {
+        match self.newest(at) {
+            Some(newest) => &newest.page,
+            None => &self.held(at.0).page,
+        }
+    }
+
+    #[inline]
+    fn page_mut(&mut self, at: PageAt) -> &mut OutcomePage {
+        if at.0 & PageAt::NEWEST == 0 {
+            return Arc::make_mut(&mut self.held_mut(at.0).page);
+        }
+        &mut self.newest_mut(at).expect("it is one of the newest").page
+    }
+
+    #[inline]
+    fn due(&self, at: PageAt) -> Option<u64> {
+        match self.newest(at) {
+            Some(newest) => newest.due,
+            None => self.held(at.0).due,
+        }
+    }
+
+    fn set_due(&mut self, at: PageAt, due: Option<u64>) {
+        match self.newest_mut(at) {
+            Some(newest) => newest.due = due,
+            None => self.held_mut(at.0).due = due,
+        }
     }
 
     /// Whether nothing is held of this number in its page.
     #[inline]
     pub(crate) fn has_place_in(&self, at: PageAt, txn: TxnId) -> bool {
-        self.held(at).page.page().has_place_for(txn)
+        self.page(at).has_place_for(txn)
     }
 
     /// What was decided, if it is held in this page, which is the id's own.
     pub(crate) fn get_in(&self, at: PageAt, txn: TxnId) -> Option<Decision> {
-        match self.held(at).page.page().get(txn) {
+        match self.page(at).get(txn) {
             Found::Nothing => None,
             Found::Decided(decision) => Some(decision),
             Found::TakenByAnother => self.strays.get(&txn).cloned(),
@@ -223,36 +266,50 @@ impl Outcomes {
         self.get_in(self.find(txn)?, txn)
     }
 
-    /// A new page for this id.
+    /// A new page for this id, the newest of its frontend.
     #[inline(never)]
     fn open(&mut self, txn: TxnId) -> PageAt {
         let (key, step) = (PageKey::of(txn), step_of(txn.deadline()));
-        let at = self.put(OutcomePage::new(key), Some(step));
-        self.due.entry(step).or_default().push((key, at));
-        if let Some((_, before)) = self.newest[Self::newest_at(txn)].replace((key, at)) {
-            self.held_mut(before).page.close();
+        let place = self.draw_place(key);
+        self.file(step, key, place);
+        let newest = Self::newest_of(txn.frontend());
+        let page = Newest { key, place, page: Box::new(OutcomePage::new(key)), due: Some(step) };
+        if let Some(before) = self.newest[newest].replace(page) {
+            // Moved, not shared: what is in a box cannot be.
+            let held = Held { page: Arc::new(*before.page), due: before.due };
+            *self.shelf(before.place) = Some(held);
         }
-        at
+        PageAt(PageAt::NEWEST | newest as u32)
     }
 
-    fn put(&mut self, page: OutcomePage, due: Option<u64>) -> PageAt {
-        let at = self.free.pop().unwrap_or_else(|| {
-            self.pages.push(None);
-            PageAt(u32::try_from(self.pages.len() - 1).expect("there are at most so many pages"))
-        });
-        self.index.insert(page.key(), at);
-        self.pages[at.0 as usize] = Some(Held { page: Paper::Open(Box::new(page)), due });
-        at
+    /// A place for the page of this key.
+    fn draw_place(&mut self, key: PageKey) -> Place {
+        if self.free.is_empty() {
+            let first = u32::try_from(self.leaves.len() * LEAF).expect("there are at most so many pages");
+            self.leaves.push(Arc::new(Leaf([const { None }; LEAF])));
+            // The lowest is drawn first.
+            self.free.extend((first..first + LEAF as u32).rev());
+        }
+        let place = self.free.pop().expect("there are some now");
+        self.index.insert(key, place);
+        place
+    }
+
+    /// Has a page looked at in this step of time.
+    fn file(&mut self, step: u64, key: PageKey, place: Place) {
+        Arc::make_mut(self.due.entry(step).or_default()).push((key, place));
     }
 
     fn take(&mut self, at: PageAt) -> Arc<OutcomePage> {
-        let page = self.pages[at.0 as usize].take().expect("what was found is held").page.into_page();
-        self.free.push(at);
+        let (place, page) = if at.0 & PageAt::NEWEST != 0 {
+            let newest =
+                self.newest[(at.0 ^ PageAt::NEWEST) as usize].take().expect("what was found is held");
+            (newest.place, Arc::new(*newest.page))
+        } else {
+            (at.0, self.shelf(at.0).take().expect("what was found is held").page)
+        };
+        self.free.push(place);
         self.index.remove(&page.key());
-        let newest = &mut self.newest[page.key().frontend().0 as usize & (NEWEST_MAX - 1)];
-        if newest.is_some_and(|(key, _)| key == page.key()) {
-            *newest = None;
-        }
         page
     }
 
@@ -263,20 +320,20 @@ impl Outcomes {
             Some(at) => at,
             None => self.open(txn),
         };
-        if self.held(at).due.is_none() {
+        if self.due(at).is_none() {
             self.file_again(at, txn);
         }
-        let page = &mut self.held_mut(at).page;
-        page.page().has_place_for(txn).then(|| page.page_mut())
+        self.has_place_in(at, txn).then(|| self.page_mut(at))
     }
 
     /// A late page takes in something that is not.
     #[cold]
     fn file_again(&mut self, at: PageAt, txn: TxnId) {
         let (key, step) = (PageKey::of(txn), step_of(txn.deadline()));
-        self.held_mut(at).due = Some(step);
+        self.set_due(at, Some(step));
         self.late.remove(&key);
-        self.due.entry(step).or_default().push((key, at));
+        let place = self.index[&key];
+        self.file(step, key, place);
     }
 
     /// Takes in a commit that was just decided; `at` is what [`Outcomes::find`] said of it.
@@ -306,7 +363,7 @@ impl Outcomes {
 
     #[cold]
     fn insert_stray(&mut self, txn: TxnId, decision: Decision) {
-        let place_holder = self.find(txn).map(|at| self.held(at).page.page().get(txn));
+        let place_holder = self.find(txn).map(|at| self.page(at).get(txn));
         assert_eq!(place_holder, Some(Found::TakenByAnother), "a decision never changes");
         assert_eq!(self.strays.insert(txn, decision), None, "a decision never changes");
     }
@@ -323,18 +380,18 @@ impl Outcomes {
         while let Some(first) = self.due.first_entry()
             && *first.key() < current
         {
-            let mut keys = first.remove();
+            let mut keys = first.remove().to_vec();
             keys.sort_unstable();
-            for (key, at) in keys {
-                let held = self.held_mut(at);
-                let step = step_of(held.page.page().deadline());
+            for (key, place) in keys {
+                let at = self.at(key, place);
+                let step = step_of(self.page(at).deadline());
                 if step >= current {
                     // It has taken in more since it was filed.
-                    held.due = Some(step);
-                    self.due.entry(step).or_default().push((key, at));
+                    self.set_due(at, Some(step));
+                    self.file(step, key, place);
                 } else {
-                    held.due = None;
-                    self.late.insert(key);
+                    self.set_due(at, None);
+                    self.late.insert(key, place);
                     gone.extend(self.release(key, &needed_from));
                 }
             }
@@ -372,8 +429,8 @@ impl Outcomes {
         }
         let of_frontend = PageKey::of_frontend(frontend).into_iter().flat_map(|keys| self.late.range(keys));
         let is_concerned =
-            |key: &&PageKey| key.first_number() < needed_from(key.frontend(), key.frontend_epoch());
-        let concerned: Vec<PageKey> = of_frontend.filter(is_concerned).copied().collect();
+            |key: &PageKey| key.first_number() < needed_from(key.frontend(), key.frontend_epoch());
+        let concerned: Vec<PageKey> = of_frontend.map(|(key, _)| *key).filter(is_concerned).collect();
         let mut gone = concerned.into_iter().filter_map(|key| self.release(key, &needed_from)).collect();
         self.release_strays(now, &needed_from, &mut gone);
         gone
@@ -386,61 +443,36 @@ impl Outcomes {
         needed_from: &impl Fn(FrontendId, FrontendEpoch) -> u64,
     ) -> Option<Arc<OutcomePage>> {
         let needed_from = needed_from(key.frontend(), key.frontend_epoch());
-        let at = *self.index.get(&key)?;
-        let held = self.held_mut(at);
-        let gone = if held.page.page().last_number() < needed_from {
+        let at = self.at(key, *self.index.get(&key)?);
+        let gone = if self.page(at).last_number() < needed_from {
             self.late.remove(&key);
             self.take(at)
         } else {
-            let below = held.page.page_mut().split_below(needed_from);
+            let below = self.page_mut(at).split_below(needed_from);
             Some(below).filter(|page| !page.is_empty())?.into()
         };
         self.len -= gone.len();
         Some(gone)
     }
 
+    /// What the table is now, to be written later: it shares all memory but the newest pages.
+    pub(crate) fn copy(&self) -> OutcomesCopy {
+        let newest = self.newest.iter().flatten();
+        OutcomesCopy {
+            leaves: self.leaves.clone(),
+            newest: newest.map(|newest| (newest.place, OutcomePage::clone(&newest.page))).collect(),
+            due: self.due.clone(),
+            late: self.late.clone(),
+            strays: self.strays.clone(),
+            pages: self.index.len(),
+            max: self.max,
+        }
+    }
+
     const TAG: [u8; 4] = *b"AJoc";
     /// 1: two numbers of 64 bits for each outcome. 2: differences.
     const VERSION: u16 = 2;
     const CHUNK: usize = 1 << 22;
-
-    /// Writes everything, in envelopes of little more than 4 MiB.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        // Sorted, so that equal states have equal bytes.
-        let due = self.due.iter().flat_map(|(step, pages)| {
-            let mut pages = pages.clone();
-            pages.sort_unstable();
-            pages.into_iter().map(|(_, at)| (*step, at))
-        });
-        let late = self.late.iter().map(|key| (LATE, self.index[key]));
-        let mut pages = due.chain(late).peekable();
-        let mut is_first = true;
-        while is_first || pages.peek().is_some() {
-            envelope::seal_written(out, Self::TAG, Self::VERSION, |out| {
-                let start = out.len();
-                if is_first {
-                    self.encode_head(out);
-                }
-                while out.len() - start < Self::CHUNK
-                    && let Some((due, at)) = pages.next()
-                {
-                    out.put_u64(due);
-                    self.held(at).page.page().encode(out);
-                }
-            });
-            is_first = false;
-        }
-    }
-
-    fn encode_head(&self, out: &mut Vec<u8>) {
-        out.put_u64(self.max as u64);
-        out.put_varint(self.strays.len() as u64);
-        for (txn, decision) in &self.strays {
-            out.put_u128(txn.0);
-            flat::put_decision(out, decision);
-        }
-        out.put_varint(self.index.len() as u64);
-    }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (version, body) = envelope::open_next(reader, Self::TAG, Self::VERSION)?;
@@ -463,12 +495,11 @@ impl Outcomes {
             if outcomes.index.contains_key(&key) {
                 return Err(body.bad("page that is there once", key.bits() as u64));
             }
-            let at = outcomes.put(page, due);
-            // Most will not be written any more; those that are will be opened.
-            outcomes.held_mut(at).page.close();
+            let place = outcomes.draw_place(key);
+            *outcomes.shelf(place) = Some(Held { page: page.into(), due });
             match due {
-                Some(step) => outcomes.due.entry(step).or_default().push((key, at)),
-                None => drop(outcomes.late.insert(key)),
+                Some(step) => outcomes.file(step, key, place),
+                None => drop(outcomes.late.insert(key, place)),
             }
         }
         body.finish()?;
@@ -520,6 +551,68 @@ impl Outcomes {
             insert(reader, txn, &decision)?;
         }
         Ok(outcomes)
+    }
+}
+
+/// The table as it was when it was copied.
+#[derive(Debug)]
+pub(crate) struct OutcomesCopy {
+    leaves: Vec<Arc<Leaf>>,
+    newest: HashMap<Place, OutcomePage>,
+    due: Due,
+    late: BTreeMap<PageKey, Place>,
+    strays: BTreeMap<TxnId, Decision>,
+    pages: usize,
+    max: usize,
+}
+
+impl OutcomesCopy {
+    /// Bytes of memory that its bytes will not be longer than, most of the time.
+    pub(crate) fn size_hint(&self) -> usize {
+        self.pages * 512 + (1 << 16)
+    }
+
+    fn page(&self, place: Place) -> &OutcomePage {
+        let held = || self.leaves[place as usize / LEAF].0[place as usize % LEAF].as_ref();
+        self.newest.get(&place).unwrap_or_else(|| &held().expect("what is filed is held").page)
+    }
+
+    /// Writes everything, in envelopes of little more than 4 MiB.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        // Sorted, so that equal states have equal bytes.
+        let due = self.due.iter().flat_map(|(step, pages)| {
+            let mut pages = pages.to_vec();
+            pages.sort_unstable();
+            pages.into_iter().map(|(_, place)| (*step, place))
+        });
+        let late = self.late.values().map(|place| (LATE, *place));
+        let mut pages = due.chain(late).peekable();
+        let mut is_first = true;
+        while is_first || pages.peek().is_some() {
+            envelope::seal_written(out, Outcomes::TAG, Outcomes::VERSION, |out| {
+                let start = out.len();
+                if is_first {
+                    self.encode_head(out);
+                }
+                while out.len() - start < Outcomes::CHUNK
+                    && let Some((due, place)) = pages.next()
+                {
+                    out.put_u64(due);
+                    self.page(place).encode(out);
+                }
+            });
+            is_first = false;
+        }
+    }
+
+    fn encode_head(&self, out: &mut Vec<u8>) {
+        out.put_u64(self.max as u64);
+        out.put_varint(self.strays.len() as u64);
+        for (txn, decision) in &self.strays {
+            out.put_u128(txn.0);
+            flat::put_decision(out, decision);
+        }
+        out.put_varint(self.pages as u64);
     }
 }
 

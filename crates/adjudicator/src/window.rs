@@ -24,13 +24,16 @@
 
 use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::{BatchNumber, KeyHash};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// The smallest and the largest window, as the binary logarithm of its number of buckets.
 pub const BUCKETS_LOG2: std::ops::RangeInclusive<u8> = 1..=28;
 
 /// Lane 0 of `tags` is the mark, lane 0 of `batches` is later than every batch; an entry has one lane in both. A
 /// free lane has tag 0, which no key has, and batch 0.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Bucket {
     tags: [u32; 8],
@@ -132,12 +135,80 @@ pub enum LastCommit {
 }
 
 /// See the module's page.
-#[derive(Clone)]
 pub struct Window {
     buckets: Vec<Bucket>,
     shift: u32,
     base: u64,
     rebase_at: u32,
+    /// Copies that are being made.
+    copies: Vec<Arc<Kept>>,
+}
+
+impl Clone for Window {
+    fn clone(&self) -> Self {
+        let Window { shift, base, rebase_at, .. } = *self;
+        Window { buckets: self.buckets.clone(), shift, base, rebase_at, copies: Vec::new() }
+    }
+}
+
+/// A window as it was at one moment, copied in parts while it changes.
+///
+/// ```text
+///   copied ──────────▶│ not yet          a bucket behind the line is kept as it was before it changes first
+/// ```
+#[derive(Debug)]
+pub struct WindowCopy {
+    buckets: Vec<Bucket>,
+    base: u64,
+    rebase_at: u32,
+    kept: Arc<Kept>,
+    len: usize,
+}
+
+/// What a copy that is being made needs of the window.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Buckets below this are copied.
+    copied: AtomicUsize,
+    /// Buckets that have changed before they were copied, as they were.
+    buckets: Mutex<HashMap<usize, Bucket>>,
+}
+
+impl Kept {
+    fn keep(&self, at: usize, bucket: &Bucket) {
+        if at >= self.copied.load(Ordering::Relaxed) {
+            let mut buckets = self.buckets.lock().expect("no panic happens under this lock");
+            buckets.entry(at).or_insert(*bucket);
+        }
+    }
+}
+
+/// Buckets that are copied at once: a megabyte would make others wait.
+const COPIED_AT_ONCE: usize = 1 << 11;
+
+impl WindowCopy {
+    /// Copies a part of the window that it was begun from; whether it is complete.
+    pub fn fill(&mut self, window: &Window) -> bool {
+        let from = self.kept.copied.load(Ordering::Relaxed);
+        if from >= self.len {
+            return true;
+        }
+        let to = (from + COPIED_AT_ONCE).min(self.len);
+        self.buckets.resize(to, Bucket::EMPTY);
+        self.buckets[from..].copy_from_slice(&window.buckets[from..to]);
+        self.kept.copied.store(to, Ordering::Relaxed);
+        to == self.len
+    }
+
+    /// Writes it as [`Window::encode`] would have done when it was begun.
+    pub fn encode(mut self, out: &mut Vec<u8>) {
+        self.buckets.resize(self.len, Bucket::EMPTY);
+        let kept = std::mem::take(&mut *self.kept.buckets.lock().expect("no panic happens under this lock"));
+        for (at, bucket) in kept {
+            self.buckets[at] = bucket;
+        }
+        encode(&self.buckets, self.base, self.rebase_at, out);
+    }
 }
 
 /// A window, seen from a snapshot.
@@ -175,6 +246,7 @@ impl Window {
             shift: 64 - u32::from(log2),
             base: 0,
             rebase_at: u32::MAX - 1,
+            copies: Vec::new(),
         }
     }
 
@@ -226,6 +298,9 @@ impl Window {
         let at = self.bucket(hash);
         let relative = self.relative(batch);
         debug_assert!(relative >= 1 && relative <= self.rebase_at);
+        if !self.copies.is_empty() {
+            self.keep(at);
+        }
         let bucket = &mut self.buckets[at];
         let tag = tag_of(hash);
         let i = match bucket.find(tag) {
@@ -241,12 +316,43 @@ impl Window {
         bucket.batches[i] = relative;
     }
 
+    /// Begins a copy of the window as it is now; [`WindowCopy::fill`] is to be called until it is complete. The window may
+    /// change meanwhile.
+    pub fn begin_copy(&mut self) -> WindowCopy {
+        let kept = Arc::new(Kept::default());
+        self.copies.push(kept.clone());
+        let Window { base, rebase_at, .. } = *self;
+        WindowCopy { buckets: Vec::new(), base, rebase_at, kept, len: self.buckets.len() }
+    }
+
+    /// Keeps a bucket as it is for those copies that do not have it yet.
+    #[cold]
+    fn keep(&mut self, at: usize) {
+        self.copies.iter().for_each(|copy| copy.keep(at, &self.buckets[at]));
+    }
+
+    /// Has every copy complete at once, because the window as a whole is about to change or to go.
+    pub fn complete_copies(&mut self) {
+        for copy in std::mem::take(&mut self.copies) {
+            let from = copy.copied.load(Ordering::Relaxed);
+            (from..self.buckets.len()).for_each(|at| copy.keep(at, &self.buckets[at]));
+            copy.copied.store(self.buckets.len(), Ordering::Relaxed);
+        }
+    }
+
     /// Raises the base if `next` would not fit otherwise. To be called before a batch is recorded.
     pub fn make_room_for(&mut self, next: BatchNumber) {
         assert!(next.0 >= self.base);
+        if !self.copies.is_empty() {
+            // Those that are complete, or that nobody waits for any more, need nothing kept.
+            let is_wanted = |copy: &Arc<Kept>| Arc::strong_count(copy) > 1;
+            let is_incomplete = |copy: &Arc<Kept>| copy.copied.load(Ordering::Relaxed) < self.buckets.len();
+            self.copies.retain(|copy| is_wanted(copy) && is_incomplete(copy));
+        }
         if next.0 - self.base <= u64::from(self.rebase_at) {
             return;
         }
+        self.complete_copies();
         // Everything in the older half is forgotten.
         let delta = u32::try_from(next.0 - self.base - u64::from(self.rebase_at / 2))
             .expect("batches follow one another, so the base is raised in time");
@@ -270,24 +376,7 @@ impl Window {
 
     /// Writes the window exactly, in envelopes of at most 4 MiB.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let mut head = Vec::new();
-        head.put_u8(self.log2());
-        head.put_u64(self.base);
-        head.put_u32(self.rebase_at);
-        envelope::seal_into(out, Self::TAG, 1, &head);
-        for chunk in self.buckets.chunks(Self::CHUNK) {
-            envelope::seal_written(out, Self::TAG, 1, |out| {
-                out.reserve(chunk.len() * 60);
-                for bucket in chunk {
-                    let mut bytes = [0; 60];
-                    let lanes = bucket.tags.iter().chain(&bucket.batches[1..]);
-                    for (place, lane) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(lanes) {
-                        *place = lane.to_le_bytes();
-                    }
-                    out.put_slice(&bytes);
-                }
-            });
-        }
+        encode(&self.buckets, self.base, self.rebase_at, out);
     }
 
     /// Reads what [`Window::encode`] wrote.
@@ -327,6 +416,27 @@ impl Window {
             body.finish()?;
         }
         Ok(window)
+    }
+}
+
+fn encode(buckets: &[Bucket], base: u64, rebase_at: u32, out: &mut Vec<u8>) {
+    let mut head = Vec::new();
+    head.put_u8(buckets.len().ilog2() as u8);
+    head.put_u64(base);
+    head.put_u32(rebase_at);
+    envelope::seal_into(out, Window::TAG, 1, &head);
+    for chunk in buckets.chunks(Window::CHUNK) {
+        envelope::seal_written(out, Window::TAG, 1, |out| {
+            out.reserve(chunk.len() * 60);
+            for bucket in chunk {
+                let mut bytes = [0; 60];
+                let lanes = bucket.tags.iter().chain(&bucket.batches[1..]);
+                for (place, lane) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(lanes) {
+                    *place = lane.to_le_bytes();
+                }
+                out.put_slice(&bytes);
+            }
+        });
     }
 }
 
@@ -393,6 +503,45 @@ mod tests {
     /// a batch that never was.
     fn quadratic(commits: &[(u64, u64)], key: u64) -> u64 {
         commits.iter().filter(|(k, _)| *k == key).map(|(_, b)| *b).max().unwrap_or(0)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        #[test]
+        fn a_copy_is_the_window_as_it_was_when_it_was_begun(
+            keys in prop::collection::vec((any::<u64>(), 0..100u8), 1..400),
+            rebase_at in prop_oneof![Just(u32::MAX - 1), 2..60u32],
+        ) {
+            // Three parts, and a little.
+            let mut window = Window { rebase_at, ..Window::new(13) };
+            let mut copies: Vec<(WindowCopy, Vec<u8>)> = Vec::new();
+            let encoded = |window: &Window| {
+                let mut bytes = Vec::new();
+                window.encode(&mut bytes);
+                bytes
+            };
+            for (n, (key, what)) in (1..).zip(keys) {
+                window.make_room_for(BatchNumber(n));
+                match what {
+                    0..4 => copies.push((window.begin_copy(), encoded(&window))),
+                    // Given up.
+                    4 => drop(window.begin_copy()),
+                    5 => window.complete_copies(),
+                    6..20 => copies.iter_mut().for_each(|(copy, _)| { copy.fill(&window); }),
+                    _ => {}
+                }
+                window.record(KeyHash(key), BatchNumber(n));
+            }
+            for (mut copy, expected) in copies {
+                while !copy.fill(&window) {}
+                let mut bytes = Vec::new();
+                copy.encode(&mut bytes);
+                prop_assert!(bytes == expected);
+            }
+            window.make_room_for(BatchNumber(500));
+            prop_assert!(window.copies.is_empty(), "nothing is kept for nobody");
+        }
     }
 
     proptest! {

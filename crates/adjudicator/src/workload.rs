@@ -363,6 +363,26 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_of_the_state_is_what_it_was_when_it_was_begun() {
+        let mut kernel = Kernel::new(Workload::ordinary(), 14);
+        let apply = |kernel: &mut Kernel| {
+            let entry = kernel.entry();
+            kernel.apply(&entry).unwrap();
+        };
+        (0..150).for_each(|_| apply(&mut kernel));
+        let expected = kernel.state.encode_checkpoint();
+        let mut copy = kernel.state.begin_copy();
+        while !copy.fill(&kernel.state) {
+            // Pages are closed and opened meanwhile, and acknowledged.
+            (0..120).for_each(|_| apply(&mut kernel));
+        }
+        let mut bytes = Vec::new();
+        copy.encode_into(&mut bytes);
+        assert!(bytes == expected);
+        assert!(kernel.state.encode_checkpoint() != expected);
+    }
+
+    #[test]
     fn the_same_seed_draws_the_same_footprints() {
         let mut one = Generator::new(Workload::ordinary());
         let mut other = Generator::new(Workload::ordinary());

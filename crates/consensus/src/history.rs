@@ -13,7 +13,7 @@ use assize_adjudicator::flat;
 use assize_adjudicator::page::{Found, PageKey};
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::{Decision, Outcome, Timestamp, TxnId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,14 +22,29 @@ const KEPT: Duration = Duration::from_secs(3600);
 /// How many pages are kept: 72 MiB, four million outcomes of busy frontends.
 const PAGES_MAX: usize = 1 << 16;
 
+/// Pages that came one after the other, and are shared together by copies.
+const SEGMENT: usize = 256;
+
 /// Old outcomes.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct History {
-    pages: BTreeMap<PageKey, Arc<OutcomePage>>,
-    /// Every page once, in the order in which they came.
-    order: VecDeque<PageKey>,
+    /// All pages in the order in which they came, some of the first segment forgotten.
+    segments: VecDeque<Arc<Vec<Arc<OutcomePage>>>>,
+    /// The number of the first page of the first segment; pages are numbered as they come.
+    first: u64,
+    /// The number of the oldest page that is not forgotten, and of the next one to come.
+    oldest: u64,
+    next: u64,
     /// Of transactions that began at or before this, some are forgotten.
     forgotten: Timestamp,
+    /// The number of each page. Looked up, never walked; a copy that is only to be written does without.
+    numbers: HashMap<PageKey, u64>,
+}
+
+impl PartialEq for History {
+    fn eq(&self, other: &Self) -> bool {
+        self.forgotten == other.forgotten && self.pages().eq(other.pages())
+    }
 }
 
 impl History {
@@ -38,22 +53,48 @@ impl History {
         for page in retired {
             self.insert(page);
         }
-        while let Some(oldest) = self.order.front()
-            && (self.order.len() > PAGES_MAX || self.pages[oldest].begun_last().later(KEPT) < now)
+        while self.oldest < self.next
+            && (self.next - self.oldest > PAGES_MAX as u64
+                || self.page(self.oldest).begun_last().later(KEPT) < now)
         {
-            let page = self.pages.remove(oldest).expect("what is in order is there");
-            self.forgotten = self.forgotten.max(page.begun_last());
-            self.order.pop_front();
+            self.forget_oldest();
+        }
+    }
+
+    fn page(&self, number: u64) -> &Arc<OutcomePage> {
+        let at = (number - self.first) as usize;
+        &self.segments[at / SEGMENT][at % SEGMENT]
+    }
+
+    fn pages(&self) -> impl Iterator<Item = &Arc<OutcomePage>> {
+        (self.oldest..self.next).map(|number| self.page(number))
+    }
+
+    fn forget_oldest(&mut self) {
+        let page = self.page(self.oldest);
+        let (key, begun_last) = (page.key(), page.begun_last());
+        self.forgotten = self.forgotten.max(begun_last);
+        self.numbers.remove(&key);
+        self.oldest += 1;
+        if self.oldest - self.first == SEGMENT as u64 {
+            self.segments.pop_front();
+            self.first = self.oldest;
         }
     }
 
     /// A page may come in parts: what its frontend acknowledged first, then the rest.
     fn insert(&mut self, page: Arc<OutcomePage>) {
-        let Some(known) = self.pages.get_mut(&page.key()) else {
-            self.order.push_back(page.key());
-            self.pages.insert(page.key(), page);
+        let Some(number) = self.numbers.get(&page.key()) else {
+            self.numbers.insert(page.key(), self.next);
+            self.next += 1;
+            match self.segments.back_mut().filter(|segment| segment.len() < SEGMENT) {
+                Some(segment) => Arc::make_mut(segment).push(page),
+                None => self.segments.push_back(Arc::new(vec![page])),
+            }
             return;
         };
+        let at = (number - self.first) as usize;
+        let known = &mut Arc::make_mut(&mut self.segments[at / SEGMENT])[at % SEGMENT];
         for (txn, decision) in page.outcomes() {
             match known.get(txn) {
                 Found::Nothing => Arc::make_mut(known).put_decision(txn, decision),
@@ -66,7 +107,8 @@ impl History {
 
     /// What became of a transaction that the core no longer knows and that can no longer commit.
     pub fn outcome(&self, txn: TxnId) -> Outcome {
-        match self.pages.get(&PageKey::of(txn)).map(|page| page.get(txn)) {
+        let page = self.numbers.get(&PageKey::of(txn)).map(|number| self.page(*number));
+        match page.map(|page| page.get(txn)) {
             Some(Found::Decided(decision)) => Outcome::from(decision),
             _ if txn.begun() <= self.forgotten => Outcome::Unknown,
             // Nothing this young is forgotten, so nobody ever decided it.
@@ -74,11 +116,18 @@ impl History {
         }
     }
 
+    /// A copy that can be written. It shares the memory of the pages.
+    pub fn to_write(&self) -> History {
+        let History { segments, first, oldest, next, forgotten, .. } = self;
+        let (segments, numbers) = (segments.clone(), HashMap::new());
+        History { segments, first: *first, oldest: *oldest, next: *next, forgotten: *forgotten, numbers }
+    }
+
     /// Writes it at the end of `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u64(self.forgotten.0);
-        out.put_varint(self.order.len() as u64);
-        self.order.iter().for_each(|key| self.pages[key].encode(out));
+        out.put_varint(self.next - self.oldest);
+        self.pages().for_each(|page| page.encode(out));
     }
 
     /// Reads it back.
@@ -179,6 +228,36 @@ mod tests {
         history.add(pages([(txn(1002, 8), committed(11))]), now);
         assert_eq!(history.outcome(txn(1001, 8)), Outcome::Committed(Timestamp(10)));
         assert_eq!(history.outcome(txn(1002, 8)), Outcome::Unknown);
+    }
+
+    #[test]
+    fn many_pages_come_and_go_and_a_copy_stays_as_it_was() {
+        let mut history = History::default();
+        let outcome = |n: u64| (txn(1000 * n, 64 * n), committed(n + 1));
+        let add = |history: &mut History, n: u64| {
+            history.add(pages([outcome(n)]), Timestamp::from_millis(1000 * n));
+        };
+        (0..5000).for_each(|n| add(&mut history, n));
+        // An hour is 3600 of them, and the one on its edge.
+        assert_eq!(history.pages().count(), 3601);
+        assert!(history.segments.len() <= 3600 / SEGMENT + 2);
+        let is_remembered = |history: &History, n: u64| history.outcome(outcome(n).0) != Outcome::Unknown;
+        assert!(
+            !is_remembered(&history, 1398) && is_remembered(&history, 1399) && is_remembered(&history, 4999)
+        );
+        let bytes_of = |history: &History| {
+            let mut bytes = Vec::new();
+            history.encode(&mut bytes);
+            bytes
+        };
+        let (copy, bytes) = (history.to_write(), bytes_of(&history));
+        (5000..9000).for_each(|n| add(&mut history, n));
+        history
+            .add(pages([(txn(8_000_000, 64 * 8000 + 1), committed(9))]), Timestamp::from_millis(9_000_000));
+        assert_eq!(bytes_of(&copy), bytes);
+        let again = History::decode(&mut Reader::new(&bytes_of(&history))).unwrap();
+        assert_eq!(again, history);
+        assert!((0..9000).all(|n| again.outcome(outcome(n).0) == history.outcome(outcome(n).0)));
     }
 
     #[test]

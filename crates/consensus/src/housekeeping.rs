@@ -204,10 +204,15 @@ impl Keeper {
 
     /// Hashes a state whose hash was asked for, and compares it with the others', beside everything else.
     fn compare_states(&self) {
-        let Some((index, core)) = self.node.read().take_to_hash() else { return };
+        let Some((index, mut copy)) = self.node.read().take_to_hash() else { return };
         let (node, shared) = (self.node.clone(), self.shared.clone());
         tokio::spawn(async move {
-            let hashed = tokio::task::spawn_blocking(move || core.state_hash()).await;
+            let state = node.clone();
+            let hashed = tokio::task::spawn_blocking(move || {
+                while !copy.fill(&state.read().core) {}
+                copy.hash()
+            });
+            let hashed = hashed.await;
             let Ok(hash) = hashed else { return shared.fail("the state cannot be hashed") };
             node.hashes.note(index, hash);
             let comparison = Comparison::make(&node.contacts, node.id, index, hash).await;

@@ -2,9 +2,9 @@
 
 use crate::history::History;
 use crate::published::Published;
-use crate::raft::{Capture, Mind};
+use crate::raft::Mind;
 use crate::streams::Streams;
-use assize_adjudicator::{Adjudicator, Applied, Command, Decisions, Options, Reply};
+use assize_adjudicator::{Adjudicator, Applied, Command, Decisions, Options, Reply, StateCopy};
 use assize_codec::{Reader, envelope};
 use assize_model::{Epoch, LogIndex, Timestamp};
 use bytes::Bytes;
@@ -47,7 +47,13 @@ pub struct State {
     /// The last checkpoints that were captured, newest first. The newest of them may never become a file.
     captured: Mutex<VecDeque<Captured>>,
     /// The state after the last entry that asked for its hash, until it is taken.
-    to_hash: Mutex<Option<(LogIndex, Adjudicator)>>,
+    to_hash: Mutex<Option<(LogIndex, StateCopy)>>,
+}
+
+/// A copy of a state, to be written as a checkpoint.
+pub struct StateAndHistory {
+    core: StateCopy,
+    history: History,
 }
 
 /// What must be remembered about a captured checkpoint until it may become the base.
@@ -111,7 +117,7 @@ impl State {
     }
 
     /// Takes the state whose hash was asked for, if there is one.
-    pub fn take_to_hash(&self) -> Option<(LogIndex, Adjudicator)> {
+    pub fn take_to_hash(&self) -> Option<(LogIndex, StateCopy)> {
         self.to_hash.lock().expect("no panic happens under this lock").take()
     }
 
@@ -125,6 +131,7 @@ impl State {
 
 impl Mind for State {
     type Reply = Answer;
+    type Copy = StateAndHistory;
 
     fn apply(&mut self, index: u64, command: &Bytes) -> Result<Answer, String> {
         self.bytes_applied += command.len() as u64;
@@ -134,7 +141,7 @@ impl Mind for State {
         }
         let mut applied: Applied = self.core.apply(LogIndex(index), &command);
         if matches!(command, Command::NoteHash) {
-            let copy = (LogIndex(index), self.core.clone());
+            let copy = (LogIndex(index), self.core.begin_copy());
             *self.to_hash.lock().expect("no panic happens under this lock") = Some(copy);
         }
         self.published.observe(&command, &applied);
@@ -150,7 +157,7 @@ impl Mind for State {
 
     fn apply_blank(&mut self, _index: u64) {}
 
-    fn capture(&self) -> Capture {
+    fn capture(&mut self) -> StateAndHistory {
         {
             let mut captured = self.captured.lock().expect("no panic happens under this lock");
             captured.truncate(CAPTURED_MAX - 1);
@@ -160,11 +167,16 @@ impl Mind for State {
                 bytes_applied: self.bytes_applied,
             });
         }
-        let (core, history) = (self.core.clone(), self.history.clone());
-        Box::new(move |out| {
-            envelope::seal_written(out, TAG, VERSION, |out| history.encode(out));
-            core.encode_checkpoint_into(out);
-        })
+        StateAndHistory { core: self.core.begin_copy(), history: self.history.to_write() }
+    }
+
+    fn complete(&self, copy: &mut StateAndHistory) -> bool {
+        copy.core.fill(&self.core)
+    }
+
+    fn encode(copy: StateAndHistory, out: &mut Vec<u8>) {
+        envelope::seal_written(out, TAG, VERSION, |out| copy.history.encode(out));
+        copy.core.encode_into(out);
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), String> {
@@ -181,6 +193,7 @@ impl Mind for State {
         let core = Adjudicator::decode_checkpoint(Options::default(), reader.rest())
             .map_err(|error| error.to_string())?;
         self.check_version(core.cluster_version())?;
+        self.core.complete_copies();
         self.core = core;
         self.published.forget();
         self.published.publish(&self.core);

@@ -229,12 +229,16 @@ impl RaftSnapshotBuilder<Types> for Builder {
 /// How much less than others a checkpoint's thread gets of a busy processor.
 const NICENESS: i32 = 10;
 
-/// Runs something long on a thread of its own, which gives way to those that decide transactions.
+/// From here on this thread gives way to those that decide transactions.
+fn give_way() {
+    // It is only slower for others where the system does not let us.
+    let _ = rustix::process::nice(NICENESS);
+}
+
+/// Runs something long on a thread of its own.
 async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (done, result) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
-        // It is only slower for others where the system does not let us.
-        let _ = rustix::process::nice(NICENESS);
         // Whoever waited may have stopped.
         let _ = done.send(work());
     })?;
@@ -286,8 +290,15 @@ impl<M: Mind> RaftStateMachine<Types> for Machine<M> {
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         let began = std::time::Instant::now();
-        let state = self.mind.read().expect("a panic in the mind ends the node").capture();
+        let mut copy = self.mind.write().expect("a panic in the mind ends the node").capture();
         tracing::debug!(took = ?began.elapsed(), "the state is captured for a checkpoint");
+        let mind = self.mind.clone();
+        let state: Capture = Box::new(move |out| {
+            while !mind.read().expect("a panic in the mind ends the node").complete(&mut copy) {}
+            // Until here entries have waited for this thread now and then.
+            give_way();
+            M::encode(copy, out);
+        });
         Builder {
             last: self.last,
             membership: self.membership.clone(),

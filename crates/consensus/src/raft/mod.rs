@@ -34,6 +34,9 @@ pub trait Mind: Send + Sync + 'static {
     /// What a proposer is told.
     type Reply: Send + Sync + 'static;
 
+    /// The state as it was when it was captured.
+    type Copy: Send + Sync + 'static;
+
     /// Applies one entry. Pure: the same bytes at the same index have the same effect on every replica. An
     /// error means that this replica cannot go on (it must stop rather than diverge).
     fn apply(&mut self, index: u64, command: &Bytes) -> Result<Self::Reply, String>;
@@ -41,8 +44,14 @@ pub trait Mind: Send + Sync + 'static {
     /// Notes an entry without a command (a new leader's, a change of members).
     fn apply_blank(&mut self, index: u64);
 
-    /// The whole state as it is now. Entries wait for this copy, and go on being applied while it is turned into bytes.
-    fn capture(&self) -> Capture;
+    /// A copy of the whole state as it is now, which may be yet to be completed. Entries wait for this.
+    fn capture(&mut self) -> Self::Copy;
+
+    /// Completes a copy by a part of what it still lacks; whether it is complete. Entries are applied in between.
+    fn complete(&self, copy: &mut Self::Copy) -> bool;
+
+    /// Writes a complete copy at the end of a buffer.
+    fn encode(copy: Self::Copy, out: &mut Vec<u8>);
 
     /// Replaces the whole state.
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), String>;

@@ -13,6 +13,7 @@ struct Scribe(Vec<u8>);
 
 impl Mind for Scribe {
     type Reply = usize;
+    type Copy = Vec<u8>;
 
     fn apply(&mut self, _index: u64, command: &Bytes) -> Result<usize, String> {
         self.0.extend_from_slice(command);
@@ -21,9 +22,16 @@ impl Mind for Scribe {
 
     fn apply_blank(&mut self, _index: u64) {}
 
-    fn capture(&self) -> Capture {
-        let copy = self.0.clone();
-        Box::new(move |out| out.extend_from_slice(&copy))
+    fn capture(&mut self) -> Vec<u8> {
+        self.0.clone()
+    }
+
+    fn complete(&self, _copy: &mut Vec<u8>) -> bool {
+        true
+    }
+
+    fn encode(copy: Vec<u8>, out: &mut Vec<u8>) {
+        out.extend_from_slice(&copy);
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), String> {
