@@ -90,6 +90,28 @@ impl State {
     }
 }
 
+/// Writes what the log has made of core and history, at the end of a buffer.
+pub(crate) fn write_image(core: &Adjudicator, history: &History, out: &mut Vec<u8>) {
+    envelope::seal_written(out, TAG, VERSION, |out| history.encode(out));
+    core.encode_checkpoint_into(out);
+}
+
+/// Reads back what [`write_image`] wrote.
+pub(crate) fn read_image(image: &[u8]) -> Result<(Adjudicator, History), String> {
+    let mut reader = Reader::new(image);
+    let (version, history) =
+        envelope::open_next(&mut reader, TAG, VERSION).map_err(|error| error.to_string())?;
+    let mut history = Reader::new(history);
+    let history = match version {
+        1 => History::decode_v1(&mut history),
+        2 => History::decode_v2(&mut history),
+        _ => History::decode(&mut history),
+    };
+    let history = history.map_err(|error| error.to_string())?;
+    let core = Adjudicator::decode_checkpoint(Options::default(), reader.rest());
+    Ok((core.map_err(|error| error.to_string())?, history))
+}
+
 impl State {
     /// Refuses a cluster version that this node does not understand: to apply entries under it would be to promise behaviour
     /// that it does not have.
@@ -160,26 +182,13 @@ impl Mind for State {
             });
         }
         let (core, history) = (self.core.clone(), self.history.clone());
-        Box::new(move |out| {
-            envelope::seal_written(out, TAG, VERSION, |out| history.encode(out));
-            core.encode_checkpoint_into(out);
-        })
+        Box::new(move |out| write_image(&core, &history, out))
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), String> {
-        let mut reader = Reader::new(checkpoint);
-        let (version, history) =
-            envelope::open_next(&mut reader, TAG, VERSION).map_err(|error| error.to_string())?;
-        let mut history = Reader::new(history);
-        let history = match version {
-            1 => History::decode_v1(&mut history),
-            2 => History::decode_v2(&mut history),
-            _ => History::decode(&mut history),
-        };
-        self.history = history.map_err(|error| error.to_string())?;
-        let core = Adjudicator::decode_checkpoint(Options::default(), reader.rest())
-            .map_err(|error| error.to_string())?;
+        let (core, history) = read_image(checkpoint)?;
         self.check_version(core.cluster_version())?;
+        self.history = history;
         self.core = core;
         self.explainer = Explainer::new(EXPLAINER_BYTES);
         self.streams.begin_after(self.core.position().index);
