@@ -36,6 +36,9 @@ struct Arguments {
     /// Print the table of docs/reliability.md
     #[arg(long)]
     markdown: bool,
+    /// Judge only what clients saw, not what is on the nodes' disks
+    #[arg(long)]
+    no_white_box: bool,
     /// Keep data, configurations and logs of the clusters
     #[arg(long)]
     keep: bool,
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
             seed: arguments.seed,
             settings: arguments.settings.clone(),
             is_kept: arguments.keep,
+            is_white_box: !arguments.no_white_box,
             ..Plan::new(workloads.clone(), fault)
         };
         eprintln!("{} for {} s on {} nodes …", fault.name(), arguments.seconds, arguments.nodes);

@@ -8,8 +8,10 @@ mod set;
 mod write_skew;
 
 use super::check::Findings;
-use super::client::Client;
+use super::client::{Board, Client};
+use super::history::{self, Fate};
 use super::random::Random;
+use super::testimony::{self, Talk, Testimony};
 use crate::cluster::Cluster;
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -87,7 +89,7 @@ trait Work: Send + Sync {
     /// One transaction.
     fn step(&self, client: &mut Client, random: &mut Random, schema: &str);
     /// A last look through one node, after everything was healed.
-    fn final_read(&self, connection: &mut Conn, schema: &str) -> mysql::Result<()>;
+    fn final_read(&self, talk: &mut Talk<'_>) -> mysql::Result<()>;
     /// Judges everything that was recorded, final reads included.
     fn check(&self, level: Level) -> Findings;
 }
@@ -130,6 +132,11 @@ impl Workload {
         self.work.tables().iter().map(|table| format!("{}.{table}", self.schema)).collect()
     }
 
+    /// Likewise, without the database.
+    pub fn table_names(&self) -> &'static [&'static str] {
+        self.work.tables()
+    }
+
     /// Makes its tables.
     ///
     /// # Panics
@@ -146,23 +153,39 @@ impl Workload {
         self.work.step(client, random, &self.schema);
     }
 
+    /// Its database.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
     /// Reads once more through every node, and judges.
-    pub fn check(&self, cluster: &Cluster) -> Findings {
+    pub fn check(&self, cluster: &Cluster, board: &Board) -> Findings {
         let mut unread = Findings::default();
         for node in cluster.nodes() {
-            let read = cluster.connect(node).and_then(|mut connection| {
-                connection
-                    .query_drop(format!("SET SESSION TRANSACTION ISOLATION LEVEL {}", self.level.name()))?;
-                connection.query_drop("BEGIN")?;
-                self.work.final_read(&mut connection, &self.schema)?;
-                connection.query_drop("COMMIT")
-            });
-            if let Err(error) = read {
+            if let Err(error) = self.read_finally(cluster, node, board) {
                 unread.anomaly(format!("the last read through node {node}: {error}"));
             }
         }
         let mut findings = self.work.check(self.level);
         findings.absorb(unread);
         findings
+    }
+
+    fn read_finally(&self, cluster: &Cluster, node: u64, board: &Board) -> mysql::Result<()> {
+        let mut connection = cluster.connect(node)?;
+        connection.query_drop(format!("SET SESSION TRANSACTION ISOLATION LEVEL {}", self.level.name()))?;
+        let invoked = history::now();
+        connection.query_drop("BEGIN")?;
+        let mut talk = Talk::new(&mut connection, &self.schema);
+        self.work.final_read(&mut talk)?;
+        let acts = talk.into_acts();
+        connection.query_drop("COMMIT")?;
+        let completed = history::now();
+        if board.hears() {
+            let told = testimony::ask(&mut connection)?;
+            let (schema, level, fate) = (self.schema.as_str().into(), self.level, Fate::Committed);
+            board.testify(Testimony { schema, level, invoked, completed, fate, told, acts });
+        }
+        Ok(())
     }
 }

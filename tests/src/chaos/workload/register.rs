@@ -7,6 +7,7 @@ use super::super::check::linearizable::{self, Access};
 use super::super::client::Client;
 use super::super::history::{self, Fate, Op, Recorder};
 use super::super::random::Random;
+use super::super::testimony::{Change, Talk};
 use super::{Level, Work};
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -40,7 +41,7 @@ impl Work for Register {
     fn step(&self, client: &mut Client, random: &mut Random, schema: &str) {
         let id = random.below(REGISTERS);
         if random.percent(50) {
-            if let Some(mut attempt) = client.transact(|connection| read(connection, schema, id))
+            if let Some(mut attempt) = client.transact(schema, |talk| read(talk, id))
                 && let Some(value) = attempt.value.take()
             {
                 self.history.record(attempt.op((id, Access::Read(value))));
@@ -48,18 +49,16 @@ impl Work for Register {
             return;
         }
         let value = 1 + self.next.fetch_add(1, Ordering::Relaxed);
-        let attempt = client.transact(|connection| {
-            connection.query_drop(format!("UPDATE {schema}.register SET value = {value} WHERE id = {id}"))
-        });
+        let attempt = client.transact(schema, |talk| talk.write("register", id, Change::Set("value", value)));
         if let Some(attempt) = attempt {
             self.history.record(attempt.op((id, Access::Write(value))));
         }
     }
 
-    fn final_read(&self, connection: &mut Conn, schema: &str) -> mysql::Result<()> {
+    fn final_read(&self, talk: &mut Talk<'_>) -> mysql::Result<()> {
         for id in 0..REGISTERS {
             let invoked = history::now();
-            let what = (id, Access::Read(read(connection, schema, id)?));
+            let what = (id, Access::Read(read(talk, id)?));
             let (process, completed) = (history::new_process(), history::now());
             self.history.record(Op { process, invoked, completed, fate: Fate::Committed, what });
         }
@@ -72,9 +71,8 @@ impl Work for Register {
 }
 
 /// A register that is gone reads as a value that nobody wrote.
-fn read(connection: &mut Conn, schema: &str, id: u64) -> mysql::Result<u64> {
-    let value = connection.query_first(format!("SELECT value FROM {schema}.register WHERE id = {id}"))?;
-    Ok(value.unwrap_or(u64::MAX >> 1))
+fn read(talk: &mut Talk<'_>, id: u64) -> mysql::Result<u64> {
+    Ok(talk.read_one("register", id)?.unwrap_or(u64::MAX >> 1))
 }
 
 fn judge(ops: &[Op<Deed>], level: Level) -> Findings {
