@@ -18,6 +18,7 @@
 
 pub mod check;
 pub mod client;
+pub mod elle;
 pub mod fault;
 pub mod history;
 pub mod random;
@@ -68,6 +69,10 @@ pub struct Plan {
     pub is_kept: bool,
     /// Judge what is on the nodes' disks, too.
     pub is_white_box: bool,
+    /// Where histories that Elle can judge are written to.
+    pub history: Option<std::path::PathBuf>,
+    /// The command that judges them as `elle-cli` does.
+    pub elle: Option<String>,
 }
 
 impl Plan {
@@ -95,6 +100,8 @@ impl Plan {
             settings: Vec::new(),
             is_kept: false,
             is_white_box: true,
+            history: None,
+            elle: None,
         }
     }
 }
@@ -192,7 +199,13 @@ pub fn run(plan: &Plan) -> Outcome {
         let mut tally = client::Tally::default();
         clients.iter().filter(|(of, _)| *of == number).for_each(|(_, t)| tally.add(t));
         tally.settle();
-        let findings = workload.check(&cluster, &board);
+        let mut findings = workload.check(&cluster, &board);
+        match hand_to_elle(plan, workload) {
+            Ok(said) => findings.absorb(said),
+            Err(error) => {
+                troubles.push(format!("the history of {} cannot be written: {error}", workload.schema()))
+            }
+        }
         troubles.extend(damaged_tables(&cluster, workload));
         verdicts.push(Verdict { kind: workload.kind(), level: workload.level(), tally, findings });
     }
@@ -216,6 +229,19 @@ pub fn run(plan: &Plan) -> Outcome {
         cluster.directory().to_owned()
     });
     Outcome { fault: plan.fault, faults, verdicts, white_box, troubles, directory }
+}
+
+/// Writes a history for Elle, and asks Elle, as far as the plan says so.
+fn hand_to_elle(plan: &Plan, workload: &Workload) -> std::io::Result<check::Findings> {
+    let (Some(directory), Some((model, ops))) = (&plan.history, workload.for_elle()) else {
+        return Ok(check::Findings::default());
+    };
+    std::fs::create_dir_all(directory)?;
+    let (fault, kind, level) = (plan.fault.name(), workload.kind().name(), workload.level());
+    let file = directory.join(format!("{fault}-{kind}-{}.edn", level.suffix()));
+    std::fs::write(&file, elle::edn(&ops))?;
+    let said = plan.elle.as_ref().map(|command| elle::check(command, &file, model, level));
+    Ok(said.unwrap_or_default())
 }
 
 /// A snapshot that is taken now and holds everything that was acknowledged before.

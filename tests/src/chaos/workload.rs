@@ -8,8 +8,10 @@ mod set;
 mod write_skew;
 
 use super::check::Findings;
+use super::check::cycles::Step;
 use super::client::{Board, Client};
-use super::history::{self, Fate};
+use super::elle;
+use super::history::{self, Fate, Op};
 use super::random::Random;
 use super::testimony::{self, Talk, Testimony};
 use crate::cluster::Cluster;
@@ -37,7 +39,8 @@ impl Level {
         }
     }
 
-    fn suffix(self) -> &'static str {
+    /// As file names and databases have it.
+    pub fn suffix(self) -> &'static str {
         match self {
             Level::RepeatableRead => "rr",
             Level::Serializable => "ser",
@@ -92,6 +95,10 @@ trait Work: Send + Sync {
     fn final_read(&self, talk: &mut Talk<'_>) -> mysql::Result<()>;
     /// Judges everything that was recorded, final reads included.
     fn check(&self, level: Level) -> Findings;
+    /// Everything that was recorded, if it is something that Elle can judge.
+    fn for_elle(&self) -> Option<(elle::Model, Vec<Op<Vec<Step>>>)> {
+        None
+    }
 }
 
 /// A workload at a level, with what it has recorded so far.
@@ -151,6 +158,11 @@ impl Workload {
     /// One transaction of one client.
     pub fn step(&self, client: &mut Client, random: &mut Random) {
         self.work.step(client, random, &self.schema);
+    }
+
+    /// Its history, if Elle can judge it.
+    pub fn for_elle(&self) -> Option<(elle::Model, Vec<Op<Vec<Step>>>)> {
+        self.work.for_elle()
     }
 
     /// Its database.

@@ -3,6 +3,7 @@
 use super::super::check::Findings;
 use super::super::check::cycles::{self, Step};
 use super::super::client::Client;
+use super::super::elle;
 use super::super::history::{self, Fate, Op, Recorder};
 use super::super::random::Random;
 use super::super::testimony::{self, Change, Scope, Talk};
@@ -97,6 +98,10 @@ impl Work for ListAppend {
         let mut findings = cycles::check(&ops, cycles::Workload::ListAppend, level);
         lost_appends(&ops, &mut findings);
         findings
+    }
+
+    fn for_elle(&self) -> Option<(elle::Model, Vec<Op<Vec<Step>>>)> {
+        Some((elle::Model::ListAppend, self.history.ops()))
     }
 }
 

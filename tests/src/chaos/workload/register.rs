@@ -5,6 +5,7 @@ use super::super::check::Findings;
 use super::super::check::cycles::{self, Step};
 use super::super::check::linearizable::{self, Access};
 use super::super::client::Client;
+use super::super::elle;
 use super::super::history::{self, Fate, Op, Recorder};
 use super::super::random::Random;
 use super::super::testimony::{Change, Talk};
@@ -67,6 +68,10 @@ impl Work for Register {
 
     fn check(&self, level: Level) -> Findings {
         judge(&self.history.ops(), level)
+    }
+
+    fn for_elle(&self) -> Option<(elle::Model, Vec<Op<Vec<Step>>>)> {
+        Some((elle::Model::RwRegister, self.history.ops().iter().map(as_steps).collect()))
     }
 }
 
