@@ -6,7 +6,7 @@ use super::workload::Level;
 use crate::cluster::connect;
 use mysql::Conn;
 use mysql::prelude::Queryable;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ const CONFLICT: &str = "40001";
 pub struct Board {
     nodes: Vec<(u64, u16, AtomicU64)>,
     began: Instant,
+    /// Anything may happen to any node: errors are no surprise, and every node is tried.
+    is_rough: AtomicBool,
     /// `None`: nobody wants to know.
     testimonies: Option<Mutex<Vec<Testimony>>>,
 }
@@ -29,7 +31,7 @@ impl Board {
     /// Nodes with their MySQL ports.
     pub fn new(nodes: impl Iterator<Item = (u64, u16)>) -> Self {
         let nodes = nodes.map(|(node, port)| (node, port, AtomicU64::new(0))).collect();
-        Board { nodes, began: Instant::now(), testimonies: None }
+        Board { nodes, began: Instant::now(), is_rough: AtomicBool::new(false), testimonies: None }
     }
 
     /// Likewise; and clients testify.
@@ -56,6 +58,15 @@ impl Board {
             .as_ref()
             .map(|all| std::mem::take(&mut *all.lock().unwrap_or_else(PoisonError::into_inner)));
         taken.unwrap_or_default()
+    }
+
+    /// From now on errors are no surprise, of whatever node; or they are again.
+    pub fn roughen(&self, is_rough: bool) {
+        self.is_rough.store(is_rough, Ordering::SeqCst);
+    }
+
+    fn is_rough(&self) -> bool {
+        self.is_rough.load(Ordering::SeqCst)
     }
 
     /// From now on errors of this node are no surprise.
@@ -265,7 +276,7 @@ impl Client {
     fn count(&mut self, node: usize, mark: u64, error: &mysql::Error) {
         let (number, _, disturbances) = &self.board.nodes[node];
         let count = disturbances.load(Ordering::SeqCst);
-        if count != mark || count % 2 == 1 {
+        if count != mark || count % 2 == 1 || self.board.is_rough() {
             self.tally.losses += 1;
             return;
         }

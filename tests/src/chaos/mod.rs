@@ -21,6 +21,7 @@ pub mod client;
 pub mod elle;
 pub mod fault;
 pub mod history;
+pub mod mixed;
 pub mod random;
 pub mod report;
 pub mod testimony;
@@ -271,7 +272,14 @@ fn torment(cluster: &mut Cluster, board: &Board, plan: &Plan) -> (u32, Vec<Strin
     let end = Instant::now() + plan.duration;
     let mut faults = 0;
     std::thread::sleep(WARM_UP.min(plan.duration));
-    while plan.fault != Fault::None && Instant::now() + plan.fault.hold() < end {
+    if plan.fault == Fault::Mixed {
+        let calm_from = end.checked_sub(BREATH).unwrap_or(end);
+        match mixed::torment(cluster, board, &mut random, calm_from) {
+            Ok(struck) => faults = struck,
+            Err(trouble) => return (faults, vec![trouble]),
+        }
+    }
+    while !matches!(plan.fault, Fault::None | Fault::Mixed) && Instant::now() + plan.fault.hold() < end {
         faults += 1;
         let struck = match plan.fault.inject(cluster, board, &mut random) {
             Ok(struck) => struck,
@@ -287,9 +295,10 @@ fn torment(cluster: &mut Cluster, board: &Board, plan: &Plan) -> (u32, Vec<Strin
     let mut troubles = Vec::new();
     for node in cluster.nodes() {
         if let Err(why) = cluster.try_wait_ready(node, HEAL_LIMIT) {
-            troubles.push(format!("node {node} after healing: {why}"));
+            troubles.push(format!("node {node} after healing: {why}\n{}", cluster.tail(node)));
         }
     }
+    board.roughen(false);
     (faults, troubles)
 }
 
