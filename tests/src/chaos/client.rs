@@ -60,6 +60,11 @@ impl Board {
         taken.unwrap_or_default()
     }
 
+    /// How long ago clients began.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// From now on errors are no surprise, of whatever node; or they are again.
     pub fn roughen(&self, is_rough: bool) {
         self.is_rough.store(is_rough, Ordering::SeqCst);
@@ -103,6 +108,8 @@ pub struct Tally {
     pub losses: u64,
     /// The longest time without a commit.
     pub longest_gap: Duration,
+    /// When it began, since clients did.
+    pub gap_began: Duration,
     /// Some of the errors.
     pub texts: Vec<String>,
     /// When commits were answered, since the beginning; until [`Tally::settle`].
@@ -125,7 +132,8 @@ impl Tally {
     pub fn settle(&mut self) {
         let mut commits = std::mem::take(&mut self.commits);
         commits.sort_unstable();
-        self.longest_gap = commits.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
+        let gaps = commits.windows(2).map(|pair| (pair[1] - pair[0], pair[0]));
+        (self.longest_gap, self.gap_began) = gaps.max().unwrap_or_default();
     }
 }
 
@@ -327,6 +335,7 @@ mod tests {
         all.add(&Tally { commits: millis(&[50, 300, 1000]), ..Tally::default() });
         all.settle();
         assert_eq!(all.longest_gap, Duration::from_millis(600));
+        assert_eq!(all.gap_began, Duration::from_millis(300));
     }
 
     #[test]

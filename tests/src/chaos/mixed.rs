@@ -58,6 +58,22 @@ fn part(fault: Fault, node: u64) -> Part {
     }
 }
 
+/// What happened when: `faults.log` beside the nodes' logs.
+struct Diary(std::fs::File);
+
+impl Diary {
+    fn new(cluster: &Cluster) -> Result<Diary, String> {
+        let file = std::fs::File::create(cluster.directory().join("faults.log"));
+        file.map(Diary).map_err(|error| format!("faults.log: {error}"))
+    }
+
+    fn note(&mut self, board: &Board, what: &str, fault: Fault, nodes: &[u64]) {
+        use std::io::Write as _;
+        // It is only there to be looked at.
+        let _ = writeln!(self.0, "{:.1?} {what}: {} {nodes:?}", board.elapsed(), fault.name());
+    }
+}
+
 struct Active {
     fault: Fault,
     nodes: Vec<u64>,
@@ -82,14 +98,17 @@ pub fn torment(
     board.roughen(true);
     let mut active: Vec<Active> = Vec::new();
     let mut faults = 0;
+    let mut diary = Diary::new(cluster)?;
     while Instant::now() < end {
         let now = Instant::now();
         for over in active.extract_if(.., |one| one.until <= now) {
+            diary.note(board, "over", over.fault, &over.nodes);
             over.fault.undo(cluster, &over.nodes);
         }
         if active.len() < AT_ONCE_MAX && random.percent(BEGINS) {
             let lasts = Duration::from_millis(MILLIS.0 + random.below(MILLIS.1));
             if let Some((fault, struck)) = choose(&nodes, &active, random) {
+                diary.note(board, "begins", fault, &struck);
                 for node in &struck {
                     fault.strike(cluster, board, *node, random)?;
                 }

@@ -167,7 +167,7 @@ pub fn run(plan: &Plan) -> Outcome {
     let workloads: Vec<Workload> =
         plan.workloads.iter().map(|(kind, level)| Workload::new(*kind, *level, plan.seed)).collect();
     for workload in &workloads {
-        workload.set_up(&mut cluster.connect(1).expect("a ready node takes connections"));
+        workload.set_up(&mut cluster.connect(1).expect("a ready node takes connections"), &board);
     }
     let born = if plan.is_white_box { snapshot(&cluster, &workloads) } else { Timestamp::ZERO };
 

@@ -2,6 +2,10 @@
 
 use super::{Outcome, Verdict};
 use std::fmt::Write as _;
+use std::time::Duration;
+
+/// A time without commits of which it is said when it was.
+const LONG_GAP: Duration = Duration::from_secs(5);
 
 /// Column headings.
 const HEAD: [&str; 11] = [
@@ -155,6 +159,10 @@ pub fn details(outcome: &Outcome) -> String {
         }
         for text in &verdict.tally.texts {
             let _ = writeln!(out, "{name}: error: {text}");
+        }
+        if verdict.tally.longest_gap >= LONG_GAP {
+            let (gap, began) = (verdict.tally.longest_gap, verdict.tally.gap_began);
+            let _ = writeln!(out, "{name}: no commit for {gap:.1?}, {began:.1?} after the beginning");
         }
         if verdict.tally.losses > 0 {
             let _ = writeln!(

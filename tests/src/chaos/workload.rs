@@ -13,7 +13,7 @@ use super::client::{Board, Client};
 use super::elle;
 use super::history::{self, Fate, Op};
 use super::random::Random;
-use super::testimony::{self, Talk, Testimony};
+use super::testimony::{self, Act, Change, Talk, Testimony};
 use crate::cluster::Cluster;
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -83,12 +83,21 @@ impl Kind {
     }
 }
 
+/// The insertion of a row.
+fn inserted(table: &'static str, id: u64, rest: u64) -> Act {
+    Act::Write { table, id, change: Change::Insert(vec![rest]) }
+}
+
 /// How a workload works; `schema` is the database that is its own.
 trait Work: Send + Sync {
     /// Names of its tables, without the schema.
     fn tables(&self) -> &'static [&'static str];
     /// Makes its tables.
     fn set_up(&self, connection: &mut Conn, schema: &str) -> mysql::Result<()>;
+    /// What the last statement of that has inserted.
+    fn opening(&self) -> Vec<Act> {
+        Vec::new()
+    }
     /// One transaction.
     fn step(&self, client: &mut Client, random: &mut Random, schema: &str);
     /// A last look through one node, after everything was healed.
@@ -148,11 +157,23 @@ impl Workload {
     ///
     /// # Panics
     /// If the server refuses.
-    pub fn set_up(&self, connection: &mut Conn) {
+    pub fn set_up(&self, connection: &mut Conn, board: &Board) {
+        let invoked = history::now();
         let made = connection
             .query_drop(format!("CREATE DATABASE {}", self.schema))
-            .and_then(|()| self.work.set_up(connection, &self.schema));
+            .and_then(|()| self.work.set_up(connection, &self.schema))
+            .and_then(|()| self.testify_of_opening(connection, board, invoked));
         made.unwrap_or_else(|e| panic!("{}: {e}", self.schema));
+    }
+
+    fn testify_of_opening(&self, connection: &mut Conn, board: &Board, invoked: u64) -> mysql::Result<()> {
+        let acts = self.work.opening();
+        if board.hears() && !acts.is_empty() {
+            let (completed, told) = (history::now(), testimony::ask(connection)?);
+            let (schema, level, fate) = (self.schema.as_str().into(), Level::RepeatableRead, Fate::Committed);
+            board.testify(Testimony { schema, level, invoked, completed, fate, told, acts });
+        }
+        Ok(())
     }
 
     /// One transaction of one client.

@@ -9,9 +9,9 @@ use super::{Case, Report};
 use crate::chaos::history::Fate;
 use crate::chaos::testimony::{Act, Change, Row, Scope, Testimony, shown};
 use crate::chaos::workload::Level;
-use assize_catalog::{Table, key};
+use assize_catalog::{Column, Table, key, row};
 use assize_model::*;
-use assize_values::Value;
+use assize_values::{SqlType, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -25,16 +25,20 @@ const SERIALIZABLE: &str = "isolation_keeps_its_promises";
 
 /// Rows of the workloads' tables.
 type Data = BTreeMap<Key, Row>;
+/// Rows that are left behind; `None` where one is gone.
+type Rows = BTreeMap<Key, Option<Row>>;
 
 /// The tables of the workloads.
 struct Tables {
     by_name: HashMap<(String, String), Arc<Table>>,
     by_id: HashMap<TableId, Arc<Table>>,
+    placement: Placement,
 }
 
 impl Tables {
     fn find(case: &Case, replayed: &Replayed) -> Tables {
-        let mut tables = Tables { by_name: HashMap::new(), by_id: HashMap::new() };
+        let placement = replayed.placement.clone();
+        let mut tables = Tables { by_name: HashMap::new(), by_id: HashMap::new(), placement };
         for (schema, name) in &case.tables {
             if let Some(table) = replayed.catalog.table(schema, name) {
                 tables.by_name.insert((schema.clone(), name.clone()), table.clone());
@@ -55,7 +59,7 @@ impl Tables {
     }
 
     /// The rows that a commit leaves behind, as far as they are the workloads'.
-    fn rows_of(&self, commit: &Commit) -> BTreeMap<Key, Option<Row>> {
+    fn rows_of(&self, commit: &Commit) -> Rows {
         let mut rows = BTreeMap::new();
         for write in &commit.writes {
             let mutation = &write.mutation;
@@ -73,6 +77,44 @@ impl Tables {
             }
         }
         rows
+    }
+
+    /// The rows that a commit leaves behind, given what its statements make of the data. What no replica has whole is what the
+    /// statements say, if that is what was promised; an error if it is not.
+    fn completed(&self, commit: &Commit, made: &Data, data: &Data) -> Result<Rows, String> {
+        let mut rows = self.rows_of(commit);
+        for receipt in &commit.missing {
+            let on_shard = |(key, row): &(&Key, &Row)| {
+                self.mutation(key, row).filter(|m| self.placement.shard_of(m.slot) == receipt.shard)
+            };
+            // A row that is written as it was may be left out.
+            let all: Vec<Mutation> = made.iter().filter_map(|one| on_shard(&one)).collect();
+            let changed = made.iter().filter(|(key, row)| data.get(*key) != Some(*row));
+            let changed: Vec<Mutation> = changed.filter_map(|one| on_shard(&one)).collect();
+            let is_promised = |mutations: &Vec<Mutation>| WriteDigest::of(mutations) == receipt.digest;
+            let Some(mutations) = [all, changed].into_iter().find(is_promised) else {
+                return Err(format!(
+                    "{} promised {:?}, which is not {made:?}",
+                    receipt.shard, receipt.digest
+                ));
+            };
+            rows.extend(mutations.into_iter().map(|m| {
+                let row = made.get(&m.key).cloned();
+                (m.key, row)
+            }));
+        }
+        Ok(rows)
+    }
+
+    /// A row as it is written.
+    fn mutation(&self, key: &Key, row: &Row) -> Option<Mutation> {
+        let table = self.of_row(key)?;
+        let value = |(text, column): (&String, &Column)| match column.sql_type {
+            SqlType::Int(_) => text.parse().map_or(Value::Null, Value::Int),
+            _ => Value::text(text.clone()),
+        };
+        let values: Vec<Value> = row.iter().zip(&table.columns).map(value).collect();
+        Some(Mutation::put(key.clone(), table.row_slot(&values, key), row::encode(table, &values)))
     }
 }
 
@@ -108,10 +150,8 @@ enum Who {
 pub fn check(case: &Case, replayed: &Replayed, report: &mut Report) {
     let tables = Tables::find(case, replayed);
     let mut claims = Claims::make(case, replayed, &tables, report);
-    if replayed.is_whole {
-        watch(case, replayed, &tables, &mut claims, report);
-        claims.settle(case, report);
-    }
+    watch(case, replayed, &tables, &mut claims, report);
+    claims.settle(case, report);
     respect_time(case, replayed, &claims, report);
 }
 
@@ -173,7 +213,9 @@ impl Claims {
             }
         }
         let is_stray = |(place, commit): &(usize, &Commit)| {
-            commit.commit_ts > case.born && !claimed.contains_key(place) && !tables.rows_of(commit).is_empty()
+            commit.commit_ts > case.born
+                && !claimed.contains_key(place)
+                && (!commit.missing.is_empty() || !tables.rows_of(commit).is_empty())
         };
         claims.strays = commits.iter().enumerate().filter(is_stray).map(|(place, _)| place).collect();
         claims
@@ -218,6 +260,8 @@ fn watch(case: &Case, replayed: &Replayed, tables: &Tables, claims: &mut Claims,
     }
     looks.sort();
     let mut data = Data::new();
+    // What commits left behind whose writes no replica has whole; known once their owner has looked.
+    let mut completed: HashMap<Timestamp, Rows> = HashMap::new();
     let mut coming = commits.iter().peekable();
     for look in looks {
         let is_past = |commit: &&Commit| match look.is_after {
@@ -225,12 +269,23 @@ fn watch(case: &Case, replayed: &Replayed, tables: &Tables, claims: &mut Claims,
             false => commit.commit_ts < look.at,
         };
         while let Some(commit) = coming.next_if(is_past) {
-            take_in(&mut data, tables.rows_of(commit));
+            if commit.missing.is_empty() {
+                take_in(&mut data, tables.rows_of(commit));
+            } else if let Some(rows) = completed.remove(&commit.commit_ts) {
+                take_in(&mut data, rows);
+            } else {
+                report.remarks.push(format!(
+                    "nobody knows any more what {:?} wrote at {}: what clients read and wrote from there on was not compared",
+                    commit.txn, commit.commit_ts
+                ));
+                return;
+            }
         }
         match look.who {
             Who::Snapshot(n) => {
                 let commit = claims.of[n].map(|place| &commits[place]);
-                look_at_snapshot(&case.testimonies[n], commit, &data, tables, report);
+                let rows = look_at_snapshot(&case.testimonies[n], commit, &data, tables, report);
+                completed.extend(commit.zip(rows).map(|(commit, rows)| (commit.commit_ts, rows)));
             }
             Who::BeforeCommit(n) => {
                 let testimony = &case.testimonies[n];
@@ -239,12 +294,16 @@ fn watch(case: &Case, replayed: &Replayed, tables: &Tables, claims: &mut Claims,
                     report.wrong(SERIALIZABLE, || format!("{txn:?} commits at {}, when {what}", look.at));
                 }
             }
-            Who::Stray(place) => find_owner(case, claims, (place, &commits[place]), &data, tables, report),
+            Who::Stray(place) => {
+                let commit = &commits[place];
+                let rows = find_owner(case, claims, (place, commit), &data, tables, report);
+                completed.extend(rows.map(|rows| (commit.commit_ts, rows)));
+            }
         }
     }
 }
 
-fn take_in(data: &mut Data, rows: BTreeMap<Key, Option<Row>>) {
+fn take_in(data: &mut Data, rows: Rows) {
     for (key, row) in rows {
         match row {
             Some(row) => drop(data.insert(key, row)),
@@ -253,45 +312,48 @@ fn take_in(data: &mut Data, rows: BTreeMap<Key, Option<Row>>) {
     }
 }
 
-/// A testimony against the data at its snapshot: what it read, and what its commit wrote.
+/// A testimony against the data at its snapshot: what it read, and what its commit wrote. Gives what its commit leaves behind.
 fn look_at_snapshot(
     testimony: &Testimony,
     commit: Option<&Commit>,
     data: &Data,
     tables: &Tables,
     report: &mut Report,
-) {
+) -> Option<Rows> {
     let txn = testimony.told.and_then(|told| told.txn);
     let at = testimony.told.map(|told| told.snapshot_ts).unwrap_or_default();
     let made = match perform(testimony, data, tables, &mut report.reads) {
         Ok(made) => made,
         Err(what) => {
-            return report
-                .wrong(READS, || format!("{txn:?} ({}) reads at {at}, when {what}", testimony.schema));
+            report.wrong(READS, || format!("{txn:?} ({}) reads at {at}, when {what}", testimony.schema));
+            return None;
         }
     };
-    match commit {
-        Some(commit) => {
-            if let Some(other) = commit.snapshots.iter().find(|snapshot_ts| **snapshot_ts < at) {
-                report.wrong(READS, || {
-                    format!("{txn:?} was told to read at {at}, and its footprint says {other}")
-                });
-            }
-            if let Some(what) = difference(&made, &tables.rows_of(commit), data) {
-                report.wrong(WRITES, || format!("{txn:?} ({}) at {at}: {what}", testimony.schema));
-            }
+    let Some(commit) = commit else {
+        // It was told that there was nothing to decide.
+        if testimony.fate == Fate::Committed
+            && txn.is_none()
+            && let Some(what) = difference(&made, &Rows::new(), data)
+        {
+            report.wrong(WRITES, || format!("acknowledged and never decided, at {at}: {what}"));
         }
-        None if testimony.fate == Fate::Committed && txn.is_none() => {
-            // It was told that there was nothing to decide.
-            if let Some(what) = difference(&made, &BTreeMap::new(), data) {
-                report.wrong(WRITES, || format!("acknowledged and never decided, at {at}: {what}"));
-            }
-        }
-        None => {}
+        return None;
+    };
+    if let Some(other) = commit.snapshots.iter().find(|snapshot_ts| **snapshot_ts < at) {
+        report.wrong(READS, || format!("{txn:?} was told to read at {at}, and its footprint says {other}"));
     }
+    let rows = tables.completed(commit, &made, data);
+    let wrong = match &rows {
+        Ok(rows) => difference(&made, rows, data),
+        Err(what) => Some(what.clone()),
+    };
+    if let Some(what) = wrong {
+        report.wrong(WRITES, || format!("{txn:?} ({}) at {at}: {what}", testimony.schema));
+    }
+    rows.ok()
 }
 
-/// Looks for whoever tried a commit of which no client was told.
+/// Looks for whoever tried a commit of which no client was told. Gives what it leaves behind.
 fn find_owner(
     case: &Case,
     claims: &mut Claims,
@@ -299,23 +361,25 @@ fn find_owner(
     data: &Data,
     tables: &Tables,
     report: &mut Report,
-) {
-    let rows = tables.rows_of(commit);
-    let fits = |n: &usize| {
-        let made = perform(&case.testimonies[*n], data, tables, &mut 0);
-        made.is_ok_and(|made| difference(&made, &rows, data).is_none())
+) -> Option<Rows> {
+    let fit = |n: usize| {
+        let made = perform(&case.testimonies[n], data, tables, &mut 0).ok()?;
+        let rows = tables.completed(commit, &made, data).ok()?;
+        difference(&made, &rows, data).is_none().then_some(rows)
     };
     let free = claims.unsure.iter().copied().filter(|n| claims.of[*n].is_none());
-    if let Some(n) = free.into_iter().find(fits) {
+    if let Some((n, rows)) = free.into_iter().find_map(|n| Some((n, fit(n)?))) {
         claims.of[n] = Some(place);
         report.testimonies += 1;
-        return;
+        return Some(rows);
     }
-    let is_refused = |n: &usize| case.testimonies[*n].fate == Fate::Aborted && fits(n);
+    let is_refused = |n: &usize| case.testimonies[*n].fate == Fate::Aborted && fit(*n).is_some();
     let refused = (0..case.testimonies.len()).find(is_refused);
     let whose =
         refused.map_or("nobody tried it".to_owned(), |n| format!("refused: {:?}", case.testimonies[n].acts));
+    let rows = tables.rows_of(commit);
     report.wrong(NOWHERE, || format!("{:?} commits {rows:?} at {}; {whose}", commit.txn, commit.commit_ts));
+    None
 }
 
 /// What the statements of a testimony make of the data; an error if they would not see what they saw.
@@ -386,7 +450,7 @@ fn changed(id: u64, change: &Change, before: Option<&Row>) -> Result<Option<Row>
 }
 
 /// How what was written differs from what should have been. A row that is written as it was may be left out.
-fn difference(made: &Data, written: &BTreeMap<Key, Option<Row>>, data: &Data) -> Option<String> {
+fn difference(made: &Data, written: &Rows, data: &Data) -> Option<String> {
     let keys = made.keys().chain(written.keys());
     keys.into_iter().find_map(|key| {
         let before = data.get(key);

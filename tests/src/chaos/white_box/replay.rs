@@ -32,6 +32,8 @@ pub struct Commit {
     pub writes: Vec<Write>,
     /// Of a prepared one: what its participants promised.
     pub receipts: Vec<Receipt>,
+    /// Those of them whose writes no replica has whole: collected, or not flushed yet.
+    pub missing: Vec<Receipt>,
 }
 
 /// What a replay found.
@@ -40,10 +42,10 @@ pub struct Replayed {
     pub commits: Vec<Commit>,
     /// The catalog in the end.
     pub catalog: Catalog,
+    /// Where slots are in the end.
+    pub placement: Placement,
     /// Whether slots moved from one shard to another.
     pub is_moved: bool,
-    /// Whether the writes of all commits are known.
-    pub is_whole: bool,
 }
 
 /// Replays a whole log; `None` if it is none.
@@ -105,7 +107,7 @@ pub fn replay(log: &[&Logged], case: &Case, report: &mut Report) -> Option<Repla
             return None;
         }
     };
-    Some(Replayed { commits, catalog, is_moved, is_whole: true })
+    Some(Replayed { commits, catalog, placement: replay.core().placement().clone(), is_moved })
 }
 
 fn commit(index: LogIndex, commit_ts: Timestamp, footprint: Footprint, placement: &Placement) -> Commit {
@@ -116,7 +118,7 @@ fn commit(index: LogIndex, commit_ts: Timestamp, footprint: Footprint, placement
     };
     let write = |mutation: Mutation| Write { shard: placement.shard_of(mutation.slot), mutation };
     let writes = mutations.into_iter().map(write).collect();
-    Commit { index, commit_ts, txn: footprint.txn, snapshots, writes, receipts }
+    Commit { index, commit_ts, txn: footprint.txn, snapshots, writes, receipts, missing: Vec::new() }
 }
 
 /// The checkpoints of all nodes by their last entry, which must be one of the log's.

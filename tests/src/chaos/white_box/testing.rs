@@ -198,24 +198,25 @@ impl Cluster {
         self.end(testimony, fate, Told { txn: Some(txn), snapshot_ts: at, commit_ts })
     }
 
-    /// A transaction that sets a row, prepared on its shard.
-    pub fn prepare(&mut self, id: u64, n: u64) {
-        let (at, testimony) = (self.now(), self.testimony(&[], &[(id, n)]));
-        let mutation = put(id, n);
-        let shard = self.replay.core().placement().shard_of(mutation.slot);
-        let mut footprint = self.footprint(at, &[], vec![mutation.clone()]);
-        let digest = WriteDigest::of([&mutation]);
-        let receipts = vec![Receipt { shard, epoch: Epoch(1), digest }];
+    /// A transaction that sets rows, prepared on their shards.
+    pub fn prepare(&mut self, writes: &[(u64, u64)]) {
+        let (at, testimony) = (self.now(), self.testimony(&[], writes));
+        let mutations: Vec<Mutation> = writes.iter().map(|(id, n)| put(*id, *n)).collect();
+        let placement = self.replay.core().placement().clone();
+        let receipt = |shard: &ShardId| {
+            let digest = WriteDigest::of(mutations.iter().filter(|m| placement.shard_of(m.slot) == *shard));
+            Receipt { shard: *shard, epoch: Epoch(1), digest }
+        };
+        let receipts = placement.shards.keys().map(receipt).filter(|receipt| receipt.digest.count > 0);
+        let receipts: Vec<Receipt> = receipts.collect();
+        let mut footprint = self.footprint(at, &[], mutations.clone());
         let written = footprint.body.written().to_vec();
         footprint.body = CommitBody::Prepared { receipts, written };
         let (txn, decision) = self.commit(footprint);
         let Decision::Commit { commit_ts } = decision else { panic!("{decision:?}") };
-        self.hold(vec![mutation], commit_ts);
-        self.end(
-            testimony,
-            Fate::Committed,
-            Told { txn: Some(txn), snapshot_ts: at, commit_ts: Some(commit_ts) },
-        );
+        self.hold(mutations, commit_ts);
+        let told = Told { txn: Some(txn), snapshot_ts: at, commit_ts: Some(commit_ts) };
+        self.end(testimony, Fate::Committed, told);
     }
 
     fn testimony(&mut self, reads: &[(u64, u64)], writes: &[(u64, u64)]) -> Testimony {

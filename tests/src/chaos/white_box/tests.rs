@@ -332,26 +332,57 @@ fn a_replica_may_be_behind_and_may_have_collected_what_nobody_can_see() {
     assert_eq!(spoilt(too_early), ["atomicity_across_participants"]);
 }
 
+/// As [`cluster`], and all rows are set by a prepared transaction, and looked at.
+fn prepared() -> Case {
+    let mut cluster = cluster();
+    cluster.prepare(&[(1, 41), (2, 42), (3, 43), (4, 44)]);
+    let now = cluster.now();
+    cluster.transact(now, &[(1, 41), (4, 44)], &[]);
+    cluster.into_case()
+}
+
 #[test]
 fn the_writes_of_a_prepared_commit_are_those_that_were_promised() {
-    let prepared = || {
-        let mut cluster = cluster();
-        cluster.prepare(4, 44);
-        let now = cluster.now();
-        cluster.transact(now, &[(4, 44)], &[]);
-        cluster.into_case()
-    };
     let report = judge(&prepared());
     assert_eq!((report.violations(), report.remarks.len()), (0, 0), "{report:?}");
     let mut case = prepared();
     let (contents, at) = held(&mut case, 0, 4);
     contents.versions[at].mutation.op = MutationOp::Put("something else".into());
     assert_eq!(broken(&case), ["atomicity_across_participants"]);
-    // Nobody has flushed it: then nothing can be said of the data, and everything else can.
-    let mut case = prepared();
-    for replica in case.nodes.iter_mut().flat_map(|node| &mut node.replicas) {
+}
+
+#[test]
+fn writes_that_no_replica_has_any_more_are_those_that_the_client_speaks_of() {
+    // One version of the prepared commit is collected everywhere.
+    let partly = || {
+        let mut case = prepared();
+        for node in 0..3 {
+            let (contents, at) = held(&mut case, node, 4);
+            contents.low_water = contents.versions[at].commit_ts;
+            contents.versions.remove(at);
+        }
+        case
+    };
+    let report = judge(&partly());
+    assert_eq!((report.violations(), report.remarks.len()), (0, 0), "{report:?}");
+    assert_eq!(report.reads, judge(&prepared()).reads);
+    // Nobody has flushed any of it.
+    let mut unflushed = prepared();
+    for replica in unflushed.nodes.iter_mut().flat_map(|node| &mut node.replicas) {
         replica.contents = None;
     }
-    let report = judge(&case);
-    assert_eq!((report.violations(), report.remarks.len(), report.reads), (0, 1, 0), "{report:?}");
+    assert!(broken(&unflushed).is_empty());
+    let last = unflushed.testimonies.len() - 2;
+    let mut other = unflushed.clone();
+    let Act::Write { change, .. } = &mut other.testimonies[last].acts[0] else { panic!("a write") };
+    *change = Change::Set("n", 9);
+    assert_eq!(broken(&other), ["a_commit_writes_what_its_statements_say"]);
+    let mut unknown = unflushed.clone();
+    (unknown.testimonies[last].fate, unknown.testimonies[last].told) = (Fate::Unknown, None);
+    assert!(broken(&unknown).is_empty());
+    // Nobody speaks of it: then nothing can be said of the data after it.
+    unflushed.testimonies.remove(last);
+    let report = judge(&unflushed);
+    assert_eq!(report.violations.keys().copied().collect::<Vec<_>>(), ["no_commit_from_nowhere"]);
+    assert_eq!(report.remarks.len(), 1);
 }

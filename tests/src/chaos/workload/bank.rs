@@ -4,8 +4,8 @@ use super::super::check::Findings;
 use super::super::client::Client;
 use super::super::history::{self, Fate, Op, Recorder};
 use super::super::random::Random;
-use super::super::testimony::{self, Change, Scope, Talk};
-use super::{Level, Work};
+use super::super::testimony::{self, Act, Change, Scope, Talk};
+use super::{Level, Work, inserted};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use std::collections::BTreeMap;
@@ -45,6 +45,10 @@ impl Work for Bank {
         ))?;
         let rows: Vec<String> = (0..ACCOUNTS).map(|id| format!("({id}, {OPENING})")).collect();
         connection.query_drop(format!("INSERT INTO {schema}.account VALUES {}", rows.join(", ")))
+    }
+
+    fn opening(&self) -> Vec<Act> {
+        (0..ACCOUNTS).map(|id| inserted("account", id, OPENING as u64)).collect()
     }
 
     fn step(&self, client: &mut Client, random: &mut Random, schema: &str) {

@@ -8,8 +8,8 @@ use super::super::client::Client;
 use super::super::elle;
 use super::super::history::{self, Fate, Op, Recorder};
 use super::super::random::Random;
-use super::super::testimony::{Change, Talk};
-use super::{Level, Work};
+use super::super::testimony::{Act, Change, Talk};
+use super::{Level, Work, inserted};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use std::collections::BTreeMap;
@@ -37,6 +37,10 @@ impl Work for Register {
         ))?;
         let rows: Vec<String> = (0..REGISTERS).map(|id| format!("({id}, 0)")).collect();
         connection.query_drop(format!("INSERT INTO {schema}.register VALUES {}", rows.join(", ")))
+    }
+
+    fn opening(&self) -> Vec<Act> {
+        (0..REGISTERS).map(|id| inserted("register", id, 0)).collect()
     }
 
     fn step(&self, client: &mut Client, random: &mut Random, schema: &str) {

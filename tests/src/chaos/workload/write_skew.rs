@@ -5,8 +5,8 @@ use super::super::check::Findings;
 use super::super::client::Client;
 use super::super::history::{Fate, Op, Recorder, new_process, now};
 use super::super::random::Random;
-use super::super::testimony::{self, Change, Scope, Talk};
-use super::{Level, Work};
+use super::super::testimony::{self, Act, Change, Scope, Talk};
+use super::{Level, Work, inserted};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use std::collections::BTreeMap;
@@ -41,6 +41,10 @@ impl Work for WriteSkew {
         ))?;
         let rows: Vec<String> = (0..2 * PAIRS).map(|id| format!("({id}, 1)")).collect();
         connection.query_drop(format!("INSERT INTO {schema}.doctor VALUES {}", rows.join(", ")))
+    }
+
+    fn opening(&self) -> Vec<Act> {
+        (0..2 * PAIRS).map(|id| inserted("doctor", id, 1)).collect()
     }
 
     fn step(&self, client: &mut Client, random: &mut Random, schema: &str) {
