@@ -40,7 +40,7 @@ test-sim seeds="5000":
 e2e: build clients
     ASSIZE_BIN="$PWD/target/fast/assize" ASSIZE_CLIENTS="{{cache}}/clients" cargo test --package assize-tests
 
-# Torment three real nodes under load and judge what clients saw: ./justw chaos --fault kill-leader --seconds 60
+# Torment three real nodes under load, judge what clients saw and what is on the disks: ./justw chaos --fault kill-leader --seconds 60
 chaos *args: build
     ASSIZE_BIN="$PWD/target/fast/assize" cargo run --quiet --package assize-tests --bin chaos -- {{args}}
 

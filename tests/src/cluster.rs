@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 
 /// How long a client waits for a statement's answer before it calls the connection broken.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long nodes that are stopped all at once may take.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How long a probe of a node's health may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -309,6 +311,19 @@ impl Cluster {
                 panic!("node {node} did not end {PATIENCE:?} after SIGTERM\n{}", self.tail(node));
             }
             std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// SIGTERM to every node that runs, all at once; `kill -9` to those that do not end in time.
+    pub fn stop_all(&mut self) {
+        let running: Vec<u64> = self.nodes().into_iter().filter(|node| self.is_running(*node)).collect();
+        running.iter().for_each(|node| self.signal(*node, "TERM"));
+        let started = Instant::now();
+        for node in running {
+            while self.is_running(node) && started.elapsed() < STOP_LIMIT {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            self.kill(node);
         }
     }
 

@@ -27,6 +27,10 @@ fn assert_clean(outcome: &Outcome) {
         assert!(verdict.tally.committed > 50, "{} hardly did anything", verdict.kind.name());
         assert!(verdict.findings.checked > 50, "{} was hardly checked", verdict.kind.name());
     }
+    let white_box = outcome.white_box.as_ref().expect("the nodes' disks are judged");
+    for judged in [white_box.commits, white_box.testimonies, white_box.reads, white_box.versions] {
+        assert!(judged > 100, "the white box saw hardly anything: {white_box:?}");
+    }
 }
 
 fn both_levels(kinds: &[Kind]) -> Vec<(Kind, Level)> {

@@ -29,13 +29,14 @@
 //! Where to read next: [`Adjudicator::open`], `terms.rs` (the lead), `leader.rs` (batching), `begins.rs` (reads that
 //! are not old), `founding.rs` and `membership.rs` (who belongs to the group), `recover.rs` (a group that has lost its
 //! majority for good), `raft/machine.rs` (checkpoints),
-//! [`wal`] (the log).
+//! [`wal`] (the log), `evidence.rs` (the log judged from outside).
 #![allow(clippy::disallowed_methods)] // This floor has clocks and threads.
 
 mod adjudicator;
 mod begins;
 mod belonging;
 mod contacts;
+pub mod evidence;
 mod founding;
 pub mod fs;
 #[cfg(test)]

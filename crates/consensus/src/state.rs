@@ -95,6 +95,28 @@ impl State {
     }
 }
 
+/// Writes what the log has made of core and history, at the end of a buffer.
+pub(crate) fn write_image(core: &Adjudicator, history: &History, out: &mut Vec<u8>) {
+    envelope::seal_written(out, TAG, VERSION, |out| history.encode(out));
+    out.extend_from_slice(&core.encode_checkpoint());
+}
+
+/// Reads back what [`write_image`] wrote.
+pub(crate) fn read_image(image: &[u8]) -> Result<(Adjudicator, History), String> {
+    let mut reader = Reader::new(image);
+    let (version, history) =
+        envelope::open_next(&mut reader, TAG, VERSION).map_err(|error| error.to_string())?;
+    let mut history = Reader::new(history);
+    let history = match version {
+        1 => History::decode_v1(&mut history),
+        2 => History::decode_v2(&mut history),
+        _ => History::decode(&mut history),
+    };
+    let history = history.map_err(|error| error.to_string())?;
+    let core = Adjudicator::decode_checkpoint(Options::default(), reader.rest());
+    Ok((core.map_err(|error| error.to_string())?, history))
+}
+
 impl State {
     /// Refuses a cluster version that this node does not understand: to apply entries under it would be to promise behaviour
     /// that it does not have.
@@ -180,20 +202,10 @@ impl Mind for State {
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), String> {
-        let mut reader = Reader::new(checkpoint);
-        let (version, history) =
-            envelope::open_next(&mut reader, TAG, VERSION).map_err(|error| error.to_string())?;
-        let mut history = Reader::new(history);
-        let history = match version {
-            1 => History::decode_v1(&mut history),
-            2 => History::decode_v2(&mut history),
-            _ => History::decode(&mut history),
-        };
-        self.history = history.map_err(|error| error.to_string())?;
-        let core = Adjudicator::decode_checkpoint(Options::default(), reader.rest())
-            .map_err(|error| error.to_string())?;
+        let (core, history) = read_image(checkpoint)?;
         self.check_version(core.cluster_version())?;
         self.core.complete_copies();
+        self.history = history;
         self.core = core;
         self.published.forget();
         self.published.publish(&self.core);

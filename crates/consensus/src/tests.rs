@@ -489,3 +489,41 @@ async fn a_directory_has_one_owner() {
     assert!(matches!(node.outcome(txn, false).await.unwrap(), Outcome::Committed(_)));
     node.shutdown().await;
 }
+
+/// Whoever replays the log of a node that is down comes to the state that its checkpoints say, byte for byte.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_of_a_node_that_is_down_replays_to_its_checkpoints() {
+    use crate::evidence::{Content, Replay, read_on};
+    let fs = Memory::new();
+    let node = open(&fs).await;
+    let mut frontend = Frontend::register(&node).await;
+    for n in 0..60u8 {
+        let footprint = frontend.put(&node, "k", vec![n; 1000]).await;
+        assert!(node.commit(footprint).await.unwrap().is_commit());
+    }
+    while !fs.list().unwrap().iter().any(|name| name.ends_with(".ckpt")) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let applied = node.stats().applied;
+    node.shutdown().await;
+    drop(node);
+
+    let evidence = read_on(Arc::new(fs.clone())).unwrap();
+    let last = evidence.entries.last().unwrap().id;
+    assert!(last.index >= applied.0 && evidence.committed.is_some_and(|id| id.index <= last.index));
+    assert!(!evidence.images.is_empty());
+    let (mut replay, mut commits, mut compared) = (Replay::default(), 0, 0);
+    for entry in &evidence.entries {
+        if let Content::Command(bytes) = &entry.content {
+            let command = assize_adjudicator::Command::decode(bytes).unwrap();
+            commits += replay.apply(entry.id.index, &command).decisions.commits();
+        }
+        for image in evidence.images.iter().filter(|image| image.last == Some(entry.id)) {
+            assert!(image.state == replay.image(), "{}", image.name);
+            let again = Replay::from_image(&image.state).unwrap();
+            assert_eq!(again.core().chain(), replay.core().chain());
+            compared += 1;
+        }
+    }
+    assert_eq!((commits, compared), (60, evidence.images.len()));
+}

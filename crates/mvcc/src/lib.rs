@@ -43,6 +43,7 @@ mod memory;
 mod options;
 mod reader;
 mod record;
+mod remains;
 mod slots;
 mod store;
 
@@ -52,5 +53,6 @@ pub use gain::{Gain, Rest};
 pub use memory::*;
 pub use options::*;
 pub use reader::{Direction, ReadError, Reader, ScanBatch};
+pub use remains::{Remains, StoredVersion, remains};
 pub use slots::*;
 pub use store::*;

@@ -685,7 +685,8 @@ impl<E: Engine> MvccStore<E> {
     }
 }
 
-fn read_marks<E: Engine>(engine: &E) -> Result<BTreeMap<TxnId, LogIndex>, StoreError> {
+/// The entries that decided the intents that are still here.
+pub(crate) fn read_marks<E: Engine>(engine: &E) -> Result<BTreeMap<TxnId, LogIndex>, StoreError> {
     let mut marks = BTreeMap::new();
     let (lower, upper) = key::all_decided();
     let mut cursor = engine.cursor(Family::Versions, &lower, &upper)?;

@@ -31,11 +31,13 @@ pub struct CommitFailure {
     pub is_retryable: bool,
     /// The id under which the abort is kept, if it was one.
     pub conflict: Option<String>,
+    /// The id under which it was tried last; `None` if it did not get so far.
+    pub txn: Option<TxnId>,
 }
 
 impl From<SqlError> for CommitFailure {
     fn from(error: SqlError) -> Self {
-        CommitFailure { error, is_retryable: false, conflict: None }
+        CommitFailure { error, is_retryable: false, conflict: None, txn: None }
     }
 }
 
@@ -68,9 +70,10 @@ impl Txn {
             if bytes >= services.limits.bulk_bytes_min { DeadlineClass::Bulk } else { DeadlineClass::Normal };
         let inline = bytes <= services.limits.inline_bytes_max && services.limits.inline_bytes_max > 0
             || request.writes.is_empty();
-        let answer = drive(self, &services, request, class, inline).await;
+        let ended = drive(self, &services, request, class, inline).await;
         self.release();
-        self.conclude(&services, answer)
+        let txn = Some(ended.txn);
+        self.conclude(&services, ended).map_err(|failure| CommitFailure { txn, ..failure })
     }
 
     fn conclude(&self, services: &Services, ended: Ended) -> Result<Committed, CommitFailure> {
@@ -85,15 +88,15 @@ impl Txn {
                 }
                 let Explained { error, conflict } =
                     explain::abort(self, services, &ended.groups, ended.txn, &reason);
-                let conflict = Some(conflict);
-                Err(CommitFailure { error, is_retryable: reason.is_retryable(), conflict })
+                let is_retryable = reason.is_retryable();
+                Err(CommitFailure { is_retryable, conflict: Some(conflict), ..error.into() })
             }
             Answer::NotProposed(why) => Err(match (ended.turned_away, why) {
                 (Some(error), _) => adjudicator_error(error).into(),
                 (None, why @ NotProposed::Refused { .. }) => {
                     let Explained { error, conflict } =
                         explain::refused(self, services, ended.txn, &not_proposed(&why));
-                    CommitFailure { error, is_retryable: true, conflict: Some(conflict) }
+                    CommitFailure { is_retryable: true, conflict: Some(conflict), ..error.into() }
                 }
                 (None, why) => not_proposed(&why).into(),
             }),

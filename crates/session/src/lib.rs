@@ -47,6 +47,7 @@ mod commit;
 mod conflicts;
 mod explain;
 mod kill;
+mod last_txn;
 mod privilege;
 mod scan;
 mod services;

@@ -3,6 +3,7 @@
 use crate::activity::{Activity, Doing};
 use crate::cache::{Digests, StatementCache, mix, mix_bytes};
 use crate::kill::KillSwitch;
+use crate::last_txn::LastTxn;
 use crate::services::Services;
 use crate::txn::{Isolation, Txn, TxnOptions};
 use crate::variables::{GlobalVariables, SessionVariables};
@@ -123,6 +124,8 @@ pub(crate) struct State {
     pub(crate) warning_count: u64,
     /// The transaction, once something has been read in it.
     pub(crate) txn: Option<Txn>,
+    /// What `assize_last_txn_info` tells.
+    pub(crate) last_txn: LastTxn,
     /// BEGIN has been said.
     pub(crate) explicit: bool,
     /// START TRANSACTION READ ONLY, or READ WRITE.
@@ -185,6 +188,7 @@ impl State {
             warnings: Vec::new(),
             warning_count: 0,
             txn: None,
+            last_txn: LastTxn::None,
             explicit: false,
             explicit_read_only: None,
             savepoints: Vec::new(),
@@ -319,8 +323,13 @@ impl State {
             return Ok(());
         };
         self.activity.turns(Doing::Committing);
+        let (is_idle, snapshot_ts) = (txn.is_idle(), txn.snapshot_ts());
         let committed = txn.commit(None).await;
         self.activity.ends();
+        // `SELECT @@assize_last_txn_info` is a transaction, too, and not the one that is asked for.
+        if !is_idle {
+            self.last_txn = LastTxn::of(snapshot_ts, &committed);
+        }
         committed.map(drop)
     }
 
@@ -435,6 +444,7 @@ impl StatementContext for State {
             "warning_count" if session => Ok(Value::Int(self.warning_count as i64)),
             "error_count" if session => Ok(Value::Int(self.error_count() as i64)),
             "last_insert_id" | "identity" if session => Ok(Value::UInt(self.last_insert_id)),
+            "assize_last_txn_info" if session => Ok(Value::text(self.last_txn.to_string())),
             "pseudo_thread_id" if session => Ok(Value::Int(i64::from(self.login.connection))),
             "timestamp" if session && self.variables.get(name, None)? == Value::Int(0) => {
                 Ok(Value::Double(self.eval.now_micros as f64 / 1e6))

@@ -286,6 +286,11 @@ impl Txn {
         self.writes.is_empty()
     }
 
+    /// Whether no statement has used a table: nobody wants to know what became of it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.schemas.is_empty() && self.is_read_only()
+    }
+
     /// The table and key behind a hash of the footprint, for explaining a conflict.
     pub fn key_of(&self, hash: KeyHash) -> Option<(TableId, Key)> {
         let services = &self.services;

@@ -129,6 +129,13 @@ const BYTES_MAX: i64 = i64::MAX;
 /// Every system variable, by name.
 pub const DEFINITIONS: &[Definition] = &[
     text("admin_address", Global, ""),
+    Definition {
+        name: "assize_last_txn_info",
+        scope: Session,
+        kind: Kind::Text,
+        default: Text(""),
+        read_only: true,
+    },
     bool("assize_safe_drop", Both, false),
     fact("assize_version", Kind::Text, Server),
     int("auto_increment_increment", Both, 1, 1, 65_535),

@@ -161,6 +161,44 @@ fn a_transaction_that_lost_is_told_to_whom_and_is_never_retried() {
     assert_eq!(a.table(), "42=theirs");
 }
 
+/// What a session says of its last transaction.
+fn last_txn(session: &mut Client) -> String {
+    match session.sql("SELECT @@assize_last_txn_info").pop().and_then(|mut row| row.pop()) {
+        Some(Value::Text(text)) => text.as_str().to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_session_knows_what_became_of_its_last_transaction() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    assert_eq!(last_txn(&mut a), "");
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    let (footprint, commit_ts) = house.world(|w| (w.footprints[0].clone(), w.now.0));
+    let (txn, snapshot_ts) = (footprint.txn, footprint.groups[0].snapshot_ts.0);
+    let told = format!(
+        r#"{{"txn_id": "{txn}", "snapshot_ts": {snapshot_ts}, "commit_ts": {commit_ts}, "outcome": "committed"}}"#
+    );
+    assert_eq!(last_txn(&mut a), told);
+    assert_eq!(last_txn(&mut a), told, "asking is not a transaction to tell of");
+    a.table();
+    let read = format!(
+        r#"{{"txn_id": null, "snapshot_ts": {commit_ts}, "commit_ts": null, "outcome": "read_only"}}"#
+    );
+    assert_eq!(last_txn(&mut a), read);
+
+    a.sql("BEGIN");
+    a.sql("UPDATE stock SET v = 'mine' WHERE id = 1");
+    b.sql("UPDATE stock SET v = 'theirs' WHERE id = 1");
+    assert_eq!(a.errno("COMMIT"), 1213);
+    let lost = house.world(|w| w.footprints.last().unwrap().txn);
+    let told = last_txn(&mut a);
+    assert!(told.contains(&lost.to_string()) && told.ends_with(r#""outcome": "aborted"}"#), "{told}");
+    assert!(told.contains(r#""commit_ts": null"#), "{told}");
+    assert_eq!(a.errno("SET assize_last_txn_info = ''"), 1238);
+}
+
 #[test]
 fn an_autocommit_statement_is_run_again_until_it_wins_or_gives_up() {
     let house = House::new();

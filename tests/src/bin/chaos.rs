@@ -5,6 +5,7 @@ use assize_tests::chaos::fault::Fault;
 use assize_tests::chaos::workload::{Kind, Level};
 use assize_tests::chaos::{Outcome, Plan, report, run};
 use clap::Parser;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -36,6 +37,15 @@ struct Arguments {
     /// Print the table of docs/reliability.md
     #[arg(long)]
     markdown: bool,
+    /// Judge only what clients saw, not what is on the nodes' disks
+    #[arg(long)]
+    no_white_box: bool,
+    /// Write the histories of list-append and register there, as EDN for Elle
+    #[arg(long, value_name = "DIRECTORY")]
+    history: Option<PathBuf>,
+    /// Have them judged by this command, which is called as `elle-cli` is
+    #[arg(long, value_name = "COMMAND", requires = "history")]
+    elle: Option<String>,
     /// Keep data, configurations and logs of the clusters
     #[arg(long)]
     keep: bool,
@@ -84,6 +94,9 @@ fn main() -> ExitCode {
             seed: arguments.seed,
             settings: arguments.settings.clone(),
             is_kept: arguments.keep,
+            is_white_box: !arguments.no_white_box,
+            history: arguments.history.clone(),
+            elle: arguments.elle.clone(),
             ..Plan::new(workloads.clone(), fault)
         };
         eprintln!("{} for {} s on {} nodes …", fault.name(), arguments.seconds, arguments.nodes);

@@ -39,5 +39,9 @@ impl Findings {
     pub fn absorb(&mut self, other: Findings) {
         self.lost += other.lost;
         other.anomalies.into_iter().for_each(|text| self.anomaly(text));
+        if !other.remark.is_empty() {
+            let between = if self.remark.is_empty() { "" } else { "; " };
+            self.remark += &format!("{between}{}", other.remark);
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! A client that keeps going: it reconnects, counts what happens to it, and knows whether its node was in good health.
 
 use super::history::{self, Fate, Moment, Op};
+use super::testimony::{self, Talk, Testimony};
 use super::workload::Level;
 use crate::cluster::connect;
 use mysql::Conn;
 use mysql::prelude::Queryable;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Time between two tries to connect when no node takes connections.
@@ -16,17 +17,61 @@ const TEXTS_MAX: usize = 5;
 /// SQLSTATE of a transaction that lost to another.
 const CONFLICT: &str = "40001";
 
-/// The nodes, as clients know them, and which of them are being tormented.
+/// The nodes, as clients know them, which of them are being tormented, and what clients testify.
 pub struct Board {
     nodes: Vec<(u64, u16, AtomicU64)>,
     began: Instant,
+    /// Anything may happen to any node: errors are no surprise, and every node is tried.
+    is_rough: AtomicBool,
+    /// `None`: nobody wants to know.
+    testimonies: Option<Mutex<Vec<Testimony>>>,
 }
 
 impl Board {
     /// Nodes with their MySQL ports.
     pub fn new(nodes: impl Iterator<Item = (u64, u16)>) -> Self {
         let nodes = nodes.map(|(node, port)| (node, port, AtomicU64::new(0))).collect();
-        Board { nodes, began: Instant::now() }
+        Board { nodes, began: Instant::now(), is_rough: AtomicBool::new(false), testimonies: None }
+    }
+
+    /// Likewise; and clients testify.
+    pub fn with_testimonies(nodes: impl Iterator<Item = (u64, u16)>) -> Self {
+        Board { testimonies: Some(Mutex::default()), ..Board::new(nodes) }
+    }
+
+    /// Whether clients are asked to testify.
+    pub fn hears(&self) -> bool {
+        self.testimonies.is_some()
+    }
+
+    /// A client testifies.
+    pub fn testify(&self, testimony: Testimony) {
+        if let Some(testimonies) = &self.testimonies {
+            testimonies.lock().unwrap_or_else(PoisonError::into_inner).push(testimony);
+        }
+    }
+
+    /// Takes what clients have testified.
+    pub fn take_testimonies(&self) -> Vec<Testimony> {
+        let taken = self
+            .testimonies
+            .as_ref()
+            .map(|all| std::mem::take(&mut *all.lock().unwrap_or_else(PoisonError::into_inner)));
+        taken.unwrap_or_default()
+    }
+
+    /// How long ago clients began.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// From now on errors are no surprise, of whatever node; or they are again.
+    pub fn roughen(&self, is_rough: bool) {
+        self.is_rough.store(is_rough, Ordering::SeqCst);
+    }
+
+    fn is_rough(&self) -> bool {
+        self.is_rough.load(Ordering::SeqCst)
     }
 
     /// From now on errors of this node are no surprise.
@@ -63,6 +108,8 @@ pub struct Tally {
     pub losses: u64,
     /// The longest time without a commit.
     pub longest_gap: Duration,
+    /// When it began, since clients did.
+    pub gap_began: Duration,
     /// Some of the errors.
     pub texts: Vec<String>,
     /// When commits were answered, since the beginning; until [`Tally::settle`].
@@ -85,7 +132,8 @@ impl Tally {
     pub fn settle(&mut self) {
         let mut commits = std::mem::take(&mut self.commits);
         commits.sort_unstable();
-        self.longest_gap = commits.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
+        let gaps = commits.windows(2).map(|pair| (pair[1] - pair[0], pair[0]));
+        (self.longest_gap, self.gap_began) = gaps.max().unwrap_or_default();
     }
 }
 
@@ -143,11 +191,21 @@ impl Client {
     }
 
     /// Runs one transaction: BEGIN, `body`, COMMIT. `None` if no node took the connection.
-    pub fn transact<T>(&mut self, body: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> Option<Attempt<T>> {
+    pub fn transact<T>(
+        &mut self,
+        schema: &str,
+        body: impl FnOnce(&mut Talk<'_>) -> mysql::Result<T>,
+    ) -> Option<Attempt<T>> {
         let mut open = self.open.take().or_else(|| self.reconnect())?;
         let process = self.process;
         let invoked = history::now();
-        let began = open.connection.query_drop("BEGIN").and_then(|()| body(&mut open.connection));
+        let mut acts = Vec::new();
+        let began = open.connection.query_drop("BEGIN").and_then(|()| {
+            let mut talk = Talk::new(&mut open.connection, schema);
+            let done = body(&mut talk);
+            acts = talk.into_acts();
+            done
+        });
         let (fate, value) = match began {
             Ok(value) => match open.connection.query_drop("COMMIT") {
                 Ok(()) => {
@@ -161,11 +219,33 @@ impl Client {
                 (Fate::Aborted, None)
             }
         };
+        let completed = history::now();
+        if self.board.hears() {
+            // What never came to its COMMIT is not what the node would tell of.
+            let told = if value.is_some() { self.ask() } else { None };
+            let (schema, level) = (schema.into(), self.level);
+            self.board.testify(Testimony { schema, level, invoked, completed, fate, told, acts });
+        }
         if fate == Fate::Unknown {
             // It may still be running: what this client does next does not come after it.
             self.process = history::new_process();
         }
-        Some(Attempt { process, invoked, completed: history::now(), fate, value })
+        Some(Attempt { process, invoked, completed, fate, value })
+    }
+
+    /// What the node says of the transaction that has just ended, if the connection still stands.
+    fn ask(&mut self) -> Option<testimony::Told> {
+        let mut open = self.open.take()?;
+        match testimony::ask(&mut open.connection) {
+            Ok(told) => {
+                self.open = Some(open);
+                told
+            }
+            Err(error) => {
+                self.fail(open, &error);
+                None
+            }
+        }
     }
 
     fn succeed(&mut self, mut open: Open) {
@@ -204,7 +284,7 @@ impl Client {
     fn count(&mut self, node: usize, mark: u64, error: &mysql::Error) {
         let (number, _, disturbances) = &self.board.nodes[node];
         let count = disturbances.load(Ordering::SeqCst);
-        if count != mark || count % 2 == 1 {
+        if count != mark || count % 2 == 1 || self.board.is_rough() {
             self.tally.losses += 1;
             return;
         }
@@ -255,6 +335,7 @@ mod tests {
         all.add(&Tally { commits: millis(&[50, 300, 1000]), ..Tally::default() });
         all.settle();
         assert_eq!(all.longest_gap, Duration::from_millis(600));
+        assert_eq!(all.gap_began, Duration::from_millis(300));
     }
 
     #[test]

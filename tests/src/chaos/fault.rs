@@ -51,6 +51,8 @@ pub enum Fault {
     ClockJump,
     /// SIGTERM and restart of every node in turn.
     RollingRestart,
+    /// Several of the others at once, of random nodes, for random times; see [`super::mixed`].
+    Mixed,
 }
 
 /// What was done.
@@ -62,7 +64,7 @@ pub struct Struck {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 16] = [
+    pub const ALL: [Fault; 17] = [
         Fault::None,
         Fault::KillLeader,
         Fault::KillFollower,
@@ -79,6 +81,7 @@ impl Fault {
         Fault::FullDisk,
         Fault::ClockJump,
         Fault::RollingRestart,
+        Fault::Mixed,
     ];
 
     /// Its name on the command line and in tables.
@@ -100,13 +103,14 @@ impl Fault {
             Fault::FullDisk => "full-disk",
             Fault::ClockJump => "clock-jump",
             Fault::RollingRestart => "rolling-restart",
+            Fault::Mixed => "mixed",
         }
     }
 
     /// How long it lasts before it is undone.
     pub fn hold(self) -> Duration {
         Duration::from_millis(match self {
-            Fault::None | Fault::RollingRestart => 0,
+            Fault::None | Fault::RollingRestart | Fault::Mixed => 0,
             Fault::KillLeader | Fault::KillFollower | Fault::KillRandom => 2_000,
             Fault::KillAll | Fault::KillAllLeaderLate => 200,
             Fault::ClockJump => 3_000,
@@ -121,26 +125,44 @@ impl Fault {
 
     /// Whether peers must reach each other through proxies.
     pub fn needs_links(self) -> bool {
+        self == Fault::Mixed || self.is_of_links()
+    }
+
+    /// Whether it is the links that misbehave.
+    pub fn is_of_links(self) -> bool {
         matches!(self, Fault::PartitionLeader | Fault::PartitionFollower | Fault::OneWay | Fault::SlowLinks)
     }
 
     /// Whether the disks of the nodes must be able to misbehave.
     fn needs_disks(self) -> bool {
+        self == Fault::Mixed || self.is_of_disks()
+    }
+
+    /// Whether it is the disks that misbehave.
+    pub fn is_of_disks(self) -> bool {
         matches!(self, Fault::SlowDisk | Fault::FullDisk | Fault::KillAllLeaderLate)
+    }
+
+    fn needs_clocks(self) -> bool {
+        matches!(self, Fault::ClockJump | Fault::Mixed)
     }
 
     /// Environment of the processes; see [`crate::cluster::Options::environment`].
     pub fn environment(self) -> Vec<(String, String)> {
-        let pairs: &[(&str, &str)] = match self {
-            _ if self.needs_disks() => &[
-                ("LD_PRELOAD", "{dir}/fault.so"),
-                ("FAULT_DIR", "{dir}/node-{node}/"),
-                ("FAULT_SWITCH", "{dir}/disk-{node}"),
-            ],
-            Fault::ClockJump => &[("LD_PRELOAD", "{dir}/clock.so"), ("CLOCK_SWITCH", "{dir}/clock-{node}")],
-            _ => &[],
-        };
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        let (mut libraries, mut pairs) = (Vec::new(), Vec::new());
+        if self.needs_disks() {
+            libraries.push("{dir}/fault.so");
+            pairs.extend([("FAULT_DIR", "{dir}/node-{node}/"), ("FAULT_SWITCH", "{dir}/disk-{node}")]);
+        }
+        if self.needs_clocks() {
+            libraries.push("{dir}/clock.so");
+            pairs.push(("CLOCK_SWITCH", "{dir}/clock-{node}"));
+        }
+        let preload = libraries.join(":");
+        if !preload.is_empty() {
+            pairs.push(("LD_PRELOAD", &preload));
+        }
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
     /// Builds what the processes preload, before they start.
@@ -148,16 +170,13 @@ impl Fault {
     /// # Panics
     /// If there is no C compiler.
     pub fn prepare(self, directory: &Path, nodes: u64) {
-        match self {
-            _ if self.needs_disks() => {
-                compile("fault", directory);
-                (1..=nodes).for_each(|node| switch(directory, "disk", node, b"none"));
-            }
-            Fault::ClockJump => {
-                compile("clock", directory);
-                (1..=nodes).for_each(|node| switch(directory, "clock", node, &0i64.to_ne_bytes()));
-            }
-            _ => {}
+        if self.needs_disks() {
+            compile("fault", directory);
+            (1..=nodes).for_each(|node| switch(directory, "disk", node, b"none"));
+        }
+        if self.needs_clocks() {
+            compile("clock", directory);
+            (1..=nodes).for_each(|node| switch(directory, "clock", node, &0i64.to_ne_bytes()));
         }
     }
 
@@ -206,7 +225,8 @@ impl Fault {
         )
     }
 
-    fn strike(
+    /// Strikes one node, or whoever is left of it.
+    pub fn strike(
         self,
         cluster: &mut Cluster,
         board: &Board,
@@ -215,13 +235,16 @@ impl Fault {
     ) -> Result<(), String> {
         let others = cluster.nodes();
         match self {
-            Fault::None => {}
+            // What is mixed strikes by itself.
+            Fault::None | Fault::Mixed => {}
             Fault::KillLeader
             | Fault::KillFollower
             | Fault::KillRandom
             | Fault::KillAll
             | Fault::KillAllLeaderLate => cluster.kill(node),
-            Fault::PauseLeader | Fault::PauseRandom => cluster.pause(node),
+            // It may have ended by itself, with its disk full, a moment ago.
+            Fault::PauseLeader | Fault::PauseRandom if cluster.is_running(node) => cluster.pause(node),
+            Fault::PauseLeader | Fault::PauseRandom => {}
             Fault::PartitionLeader | Fault::PartitionFollower => cluster.links().isolate(node, &others),
             Fault::OneWay => {
                 for other in others.iter().filter(|other| **other != node) {
@@ -245,21 +268,15 @@ impl Fault {
         Ok(())
     }
 
-    /// Undoes it and waits until every node that was struck is ready.
-    pub fn heal(
-        self,
-        cluster: &mut Cluster,
-        board: &Board,
-        struck: &Struck,
-        limit: Duration,
-    ) -> Result<(), String> {
-        if self.needs_links() {
+    /// Undoes it.
+    pub fn undo(self, cluster: &mut Cluster, nodes: &[u64]) {
+        if self.is_of_links() {
             cluster.links().heal();
         }
-        for node in &struck.nodes {
+        for node in nodes {
             match self {
-                Fault::PauseLeader | Fault::PauseRandom => cluster.resume(*node),
-                _ if self.needs_disks() => switch(cluster.directory(), "disk", *node, b"none"),
+                Fault::PauseLeader | Fault::PauseRandom if cluster.is_running(*node) => cluster.resume(*node),
+                _ if self.is_of_disks() => switch(cluster.directory(), "disk", *node, b"none"),
                 Fault::ClockJump => switch(cluster.directory(), "clock", *node, &0i64.to_ne_bytes()),
                 _ => {}
             }
@@ -268,6 +285,17 @@ impl Fault {
                 cluster.start_node(*node);
             }
         }
+    }
+
+    /// Undoes it and waits until every node that was struck is ready.
+    pub fn heal(
+        self,
+        cluster: &mut Cluster,
+        board: &Board,
+        struck: &Struck,
+        limit: Duration,
+    ) -> Result<(), String> {
+        self.undo(cluster, &struck.nodes);
         for node in &struck.nodes {
             cluster.try_wait_ready(*node, limit).map_err(|why| {
                 format!("node {node} after {}: {why}\n{}", self.name(), cluster.tail(*node))

@@ -4,11 +4,13 @@
 //! ```text
 //!   run(plan) ─┬─ clients, some per workload ──▶ any living node          history of each workload
 //!              ├─ tormentor: inject a fault, hold it, heal, wait, again         │
-//!              └─ after healing: final reads at every node ──────────────▶ check ──▶ Verdict
+//!              ├─ after healing: final reads at every node ──────────────▶ check ──▶ Verdict
+//!              └─ stop all nodes, read their disks ──────────────────────▶ white_box ──▶ Report
 //! ```
 //!
 //! Workloads ([`workload`]) and faults ([`fault`]) are independent: a plan names some of each. All of a plan's
-//! workloads run at once on one cluster. Every wait is bounded; nothing leaves loopback.
+//! workloads run at once on one cluster. Every wait is bounded; nothing leaves loopback. In the end the nodes are stopped, and
+//! what is on their disks is judged as well ([`white_box`]).
 //!
 //! What counts as a client's error: a refusal, or a broken connection, of a node that was in good health while the
 //! connection was used. What happens to connections of a node that is being killed, stopped or cut off is counted
@@ -16,13 +18,18 @@
 
 pub mod check;
 pub mod client;
+pub mod elle;
 pub mod fault;
 pub mod history;
+pub mod mixed;
 pub mod random;
 pub mod report;
+pub mod testimony;
+pub mod white_box;
 pub mod workload;
 
 use crate::cluster::{Cluster, Options};
+use assize_model::Timestamp;
 use client::{Board, Client};
 use fault::Fault;
 use random::Random;
@@ -35,6 +42,10 @@ use workload::{Kind, Level, Workload};
 const HEAL_LIMIT: Duration = Duration::from_secs(60);
 /// Undisturbed work before the first fault.
 const WARM_UP: Duration = Duration::from_secs(2);
+/// Bytes of the log that node 1 keeps when the white-box checker wants it: more than any run writes.
+const LOG_KEPT: u64 = 4 << 30;
+/// Bytes of the log after which the other nodes take a checkpoint then.
+const CHECKPOINT_EVERY: u64 = 2 << 20;
 /// Time from the end of one fault to the beginning of the next.
 const BREATH: Duration = Duration::from_secs(3);
 
@@ -57,9 +68,27 @@ pub struct Plan {
     pub settings: Vec<String>,
     /// Keep the cluster's directory.
     pub is_kept: bool,
+    /// Judge what is on the nodes' disks, too.
+    pub is_white_box: bool,
+    /// Where histories that Elle can judge are written to.
+    pub history: Option<std::path::PathBuf>,
+    /// The command that judges them as `elle-cli` does.
+    pub elle: Option<String>,
 }
 
 impl Plan {
+    /// Settings of every node.
+    fn node_settings(&self) -> Vec<String> {
+        let mut settings = Vec::new();
+        if self.is_white_box {
+            // A node that keeps all of its log is not to refuse work because of it.
+            settings.push(format!("adjudicator.retained_bytes_max={}", 4 * LOG_KEPT));
+            settings.push(format!("pressure.log_bytes_max={}", 2 * LOG_KEPT));
+        }
+        settings.extend(self.settings.iter().cloned());
+        settings
+    }
+
     /// Three nodes, a minute, four clients for each workload.
     pub fn new(workloads: Vec<(Kind, Level)>, fault: Fault) -> Self {
         Plan {
@@ -71,6 +100,9 @@ impl Plan {
             seed: 1,
             settings: Vec::new(),
             is_kept: false,
+            is_white_box: true,
+            history: None,
+            elle: None,
         }
     }
 }
@@ -97,6 +129,8 @@ pub struct Outcome {
     pub faults: u32,
     /// One per workload.
     pub verdicts: Vec<Verdict>,
+    /// What the nodes' disks say; `None` if nobody asked.
+    pub white_box: Option<white_box::Report>,
     /// What is wrong with the cluster itself: a node that did not come back, a damaged table.
     pub troubles: Vec<String>,
     /// Where the cluster's directory is, if it was kept.
@@ -107,6 +141,7 @@ impl Outcome {
     /// Whether nothing was lost, no anomaly seen, and the cluster healed.
     pub fn is_clean(&self) -> bool {
         self.troubles.is_empty()
+            && self.white_box.as_ref().is_none_or(|report| report.violations() == 0)
             && self.verdicts.iter().all(|v| v.findings.anomalies.is_empty() && v.findings.lost == 0)
     }
 }
@@ -117,20 +152,24 @@ impl Outcome {
 /// If the cluster does not start, or its tables cannot be made.
 pub fn run(plan: &Plan) -> Outcome {
     let mut cluster = Cluster::prepare(Options {
-        settings: plan.settings.clone(),
+        settings: plan.node_settings(),
         environment: plan.fault.environment(),
         with_links: plan.nodes > 1 && plan.fault.needs_links(),
         ..Options::nodes(plan.nodes)
     });
     plan.fault.prepare(cluster.directory(), plan.nodes);
+    if plan.is_white_box {
+        keep_the_log(&mut cluster);
+    }
     cluster.start_all();
-    let board =
-        Arc::new(Board::new(cluster.nodes().into_iter().map(|node| (node, cluster.ports(node).mysql))));
+    let nodes = cluster.nodes().into_iter().map(|node| (node, cluster.ports(node).mysql));
+    let board = Arc::new(if plan.is_white_box { Board::with_testimonies(nodes) } else { Board::new(nodes) });
     let workloads: Vec<Workload> =
         plan.workloads.iter().map(|(kind, level)| Workload::new(*kind, *level, plan.seed)).collect();
     for workload in &workloads {
-        workload.set_up(&mut cluster.connect(1).expect("a ready node takes connections"));
+        workload.set_up(&mut cluster.connect(1).expect("a ready node takes connections"), &board);
     }
+    let born = if plan.is_white_box { snapshot(&cluster, &workloads) } else { Timestamp::ZERO };
 
     let stop = AtomicBool::new(false);
     let (faults, mut troubles, clients) = std::thread::scope(|scope| {
@@ -161,15 +200,70 @@ pub fn run(plan: &Plan) -> Outcome {
         let mut tally = client::Tally::default();
         clients.iter().filter(|(of, _)| *of == number).for_each(|(_, t)| tally.add(t));
         tally.settle();
-        let findings = workload.check(&cluster);
+        let mut findings = workload.check(&cluster, &board);
+        match hand_to_elle(plan, workload) {
+            Ok(said) => findings.absorb(said),
+            Err(error) => {
+                troubles.push(format!("the history of {} cannot be written: {error}", workload.schema()))
+            }
+        }
         troubles.extend(damaged_tables(&cluster, workload));
         verdicts.push(Verdict { kind: workload.kind(), level: workload.level(), tally, findings });
     }
+    let white_box = plan.is_white_box.then(|| {
+        let tables = workloads.iter().flat_map(|workload| {
+            let schema = workload.schema().to_owned();
+            workload.table_names().iter().map(move |table| (schema.clone(), (*table).to_owned()))
+        });
+        cluster.stop_all();
+        let testimonies = board.take_testimonies();
+        white_box::gather(&cluster).map(|nodes| {
+            white_box::judge(&white_box::Case { nodes, testimonies, tables: tables.collect(), born })
+        })
+    });
+    let white_box = white_box.transpose().unwrap_or_else(|unreadable| {
+        troubles.push(unreadable);
+        None
+    });
     let directory = plan.is_kept.then(|| {
         cluster.keep();
         cluster.directory().to_owned()
     });
-    Outcome { fault: plan.fault, faults, verdicts, troubles, directory }
+    Outcome { fault: plan.fault, faults, verdicts, white_box, troubles, directory }
+}
+
+/// Writes a history for Elle, and asks Elle, as far as the plan says so.
+fn hand_to_elle(plan: &Plan, workload: &Workload) -> std::io::Result<check::Findings> {
+    let (Some(directory), Some((model, ops))) = (&plan.history, workload.for_elle()) else {
+        return Ok(check::Findings::default());
+    };
+    std::fs::create_dir_all(directory)?;
+    let (fault, kind, level) = (plan.fault.name(), workload.kind().name(), workload.level());
+    let file = directory.join(format!("{fault}-{kind}-{}.edn", level.suffix()));
+    std::fs::write(&file, elle::edn(&ops))?;
+    let said = plan.elle.as_ref().map(|command| elle::check(command, &file, model, level));
+    Ok(said.unwrap_or_default())
+}
+
+/// A snapshot that is taken now and holds everything that was acknowledged before.
+fn snapshot(cluster: &Cluster, workloads: &[Workload]) -> Timestamp {
+    use mysql::prelude::Queryable;
+    let mut connection = cluster.connect(1).expect("a ready node takes connections");
+    let table = workloads.first().and_then(|workload| workload.tables().first().cloned());
+    let table = table.expect("a plan has a workload, and a workload a table");
+    let told = connection
+        .query_drop(format!("SELECT COUNT(*) FROM {table}"))
+        .and_then(|()| testimony::ask(&mut connection));
+    told.expect("a ready node answers").expect("it knows of the transaction before").snapshot_ts
+}
+
+/// One node keeps all of its log, for the white-box checker; the others take checkpoints often, so that restarts from them
+/// are tormented, too, and compared with the log.
+fn keep_the_log(cluster: &mut Cluster) {
+    for node in cluster.nodes() {
+        let bytes = if node == 1 { LOG_KEPT } else { CHECKPOINT_EVERY };
+        cluster.set(node, &[&format!("adjudicator.checkpoint_bytes={bytes}")]);
+    }
 }
 
 /// Injects and heals until the plan's time is over; at the end every node is ready, or the troubles say which is not.
@@ -178,7 +272,14 @@ fn torment(cluster: &mut Cluster, board: &Board, plan: &Plan) -> (u32, Vec<Strin
     let end = Instant::now() + plan.duration;
     let mut faults = 0;
     std::thread::sleep(WARM_UP.min(plan.duration));
-    while plan.fault != Fault::None && Instant::now() + plan.fault.hold() < end {
+    if plan.fault == Fault::Mixed {
+        let calm_from = end.checked_sub(BREATH).unwrap_or(end);
+        match mixed::torment(cluster, board, &mut random, calm_from) {
+            Ok(struck) => faults = struck,
+            Err(trouble) => return (faults, vec![trouble]),
+        }
+    }
+    while !matches!(plan.fault, Fault::None | Fault::Mixed) && Instant::now() + plan.fault.hold() < end {
         faults += 1;
         let struck = match plan.fault.inject(cluster, board, &mut random) {
             Ok(struck) => struck,
@@ -194,9 +295,10 @@ fn torment(cluster: &mut Cluster, board: &Board, plan: &Plan) -> (u32, Vec<Strin
     let mut troubles = Vec::new();
     for node in cluster.nodes() {
         if let Err(why) = cluster.try_wait_ready(node, HEAL_LIMIT) {
-            troubles.push(format!("node {node} after healing: {why}"));
+            troubles.push(format!("node {node} after healing: {why}\n{}", cluster.tail(node)));
         }
     }
+    board.roughen(false);
     (faults, troubles)
 }
 

@@ -2,6 +2,10 @@
 
 use super::{Outcome, Verdict};
 use std::fmt::Write as _;
+use std::time::Duration;
+
+/// A time without commits of which it is said when it was.
+const LONG_GAP: Duration = Duration::from_secs(5);
 
 /// Column headings.
 const HEAD: [&str; 11] = [
@@ -35,18 +39,55 @@ fn row(outcome: &Outcome, verdict: &Verdict) -> [String; 11] {
     ]
 }
 
-/// The table for people at a terminal.
+/// Column headings of what the white-box checker says.
+const WHITE_BOX_HEAD: [&str; 9] = [
+    "fault",
+    "log entries",
+    "decisions",
+    "commits",
+    "checkpoints",
+    "testimonies",
+    "reads",
+    "versions",
+    "violations",
+];
+
+fn white_box_row(outcome: &Outcome) -> Option<[String; 9]> {
+    let report = outcome.white_box.as_ref()?;
+    Some([
+        outcome.fault.name().to_owned(),
+        report.entries.to_string(),
+        report.decisions.to_string(),
+        report.commits.to_string(),
+        report.checkpoints.to_string(),
+        report.testimonies.to_string(),
+        report.reads.to_string(),
+        report.versions.to_string(),
+        report.violations().to_string(),
+    ])
+}
+
+/// The tables for people at a terminal.
 pub fn text(outcomes: &[Outcome]) -> String {
-    let rows: Vec<[String; 11]> = rows(outcomes);
-    let mut widths = HEAD.map(str::len);
-    for row in &rows {
+    let white_box: Vec<_> = outcomes.iter().filter_map(white_box_row).collect();
+    let mut out = aligned(HEAD, &rows(outcomes));
+    if !white_box.is_empty() {
+        out.push_str("\nwhite box: what was compared, after all nodes were stopped\n");
+        out.push_str(&aligned(WHITE_BOX_HEAD, &white_box));
+    }
+    out
+}
+
+fn aligned<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = head.map(str::len);
+    for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.len());
         }
     }
     let mut out = String::new();
-    let head = HEAD.map(str::to_owned);
-    for row in std::iter::once(&head).chain(&rows) {
+    let head = head.map(str::to_owned);
+    for row in std::iter::once(&head).chain(rows) {
         let cells: Vec<String> =
             row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         let _ = writeln!(out, "{}", cells.join("  ").trim_end());
@@ -56,8 +97,19 @@ pub fn text(outcomes: &[Outcome]) -> String {
 
 /// The table for `docs/reliability.md`: one row a fault, over all its workloads.
 pub fn markdown(outcomes: &[Outcome]) -> String {
-    let head =
-        ["fault", "times", "committed", "conflicts", "unknown", "errors", "longest gap", "lost", "anomalies"];
+    let head = [
+        "fault",
+        "times",
+        "committed",
+        "conflicts",
+        "unknown",
+        "errors",
+        "longest gap",
+        "lost",
+        "anomalies",
+        "decisions judged",
+        "violations",
+    ];
     let mut out = String::new();
     let _ = writeln!(out, "| {} |", head.join(" | "));
     let _ = writeln!(out, "|{}", "---|".repeat(head.len()));
@@ -67,9 +119,12 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
     out
 }
 
-fn sums(outcome: &Outcome) -> [String; 9] {
+fn sums(outcome: &Outcome) -> [String; 11] {
     let verdicts = &outcome.verdicts;
     let sum = |of: fn(&Verdict) -> u64| verdicts.iter().map(of).sum::<u64>().to_string();
+    let white_box = |of: fn(&super::white_box::Report) -> u64| {
+        outcome.white_box.as_ref().map_or("–".to_owned(), |report| of(report).to_string())
+    };
     let gap = verdicts.iter().map(|v| v.tally.longest_gap).max().unwrap_or_default();
     [
         format!("`{}`", outcome.fault.name()),
@@ -81,6 +136,8 @@ fn sums(outcome: &Outcome) -> [String; 9] {
         format!("{} ms", gap.as_millis()),
         sum(|v| v.findings.lost),
         sum(|v| v.findings.anomalies.len() as u64),
+        white_box(|report| report.decisions),
+        white_box(super::white_box::Report::violations),
     ]
 }
 
@@ -103,6 +160,10 @@ pub fn details(outcome: &Outcome) -> String {
         for text in &verdict.tally.texts {
             let _ = writeln!(out, "{name}: error: {text}");
         }
+        if verdict.tally.longest_gap >= LONG_GAP {
+            let (gap, began) = (verdict.tally.longest_gap, verdict.tally.gap_began);
+            let _ = writeln!(out, "{name}: no commit for {gap:.1?}, {began:.1?} after the beginning");
+        }
         if verdict.tally.losses > 0 {
             let _ = writeln!(
                 out,
@@ -112,6 +173,22 @@ pub fn details(outcome: &Outcome) -> String {
         }
         if !verdict.findings.remark.is_empty() {
             let _ = writeln!(out, "{name}: {}", verdict.findings.remark);
+        }
+    }
+    if let Some(report) = &outcome.white_box {
+        for (rule, (count, texts)) in &report.violations {
+            let _ = writeln!(out, "{fault}, white box: VIOLATED {count} times: {rule}");
+            for text in texts {
+                let _ = writeln!(out, "    {text}");
+            }
+        }
+        for remark in &report.remarks {
+            let _ = writeln!(out, "{fault}, white box: {remark}");
+        }
+        if report.needless > 0 {
+            let (needless, all) = (report.needless, report.conflicts);
+            let _ =
+                writeln!(out, "{fault}, white box: {needless} of {all} conflicts in the log were needless");
         }
     }
     if let Some(directory) = &outcome.directory {
@@ -140,11 +217,12 @@ mod tests {
             fault: Fault::KillAll,
             faults: 3,
             verdicts: vec![verdict(5, 0), verdict(7, 2)],
+            white_box: None,
             troubles: Vec::new(),
             directory: None,
         };
         assert!(!outcome.is_clean());
         let page = markdown(&[outcome]);
-        assert!(page.ends_with("| `kill-all` | 3 | 12 | 0 | 0 | 0 | 0 ms | 0 | 2 |\n"), "{page}");
+        assert!(page.ends_with("| `kill-all` | 3 | 12 | 0 | 0 | 0 | 0 ms | 0 | 2 | – | – |\n"), "{page}");
     }
 }

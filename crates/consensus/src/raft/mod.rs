@@ -21,7 +21,7 @@ pub(crate) mod wire;
 pub(crate) use log_store::LogStore;
 pub(crate) use machine::{CheckpointFiles, Machine, checkpoint_meta};
 pub(crate) use network::Network;
-pub(crate) use record::{Meta, decode_logged, encode_entry};
+pub(crate) use record::{Checkpoint, Meta, decode_logged, encode_entry};
 
 use bytes::Bytes;
 use std::fmt;

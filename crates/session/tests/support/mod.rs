@@ -574,6 +574,12 @@ fn column(name: &str) -> ResultColumn {
     }
 }
 
+/// `SELECT @@x` and the like.
+fn is_without_table(statement: &Statement) -> bool {
+    let Statement::Query(query) = statement else { return false };
+    matches!(query.node.body.as_ref(), ast::SetExpr::Select(select) if select.from.is_empty())
+}
+
 async fn execute(
     statement: &Statement,
     params: &[Value],
@@ -583,7 +589,9 @@ async fn execute(
     context.check_killed()?;
     let table = stock();
     let affected = |n| Executed::Affected { changed: n, matched: n, insert_id: 0, info: String::new() };
-    context.transaction().use_table(TABLE, table.version);
+    if !is_without_table(statement) {
+        context.transaction().use_table(TABLE, table.version);
+    }
     match statement {
         Statement::Insert(insert) => {
             let InsertSource::Values(rows) = &insert.source else { panic!("only VALUES") };
@@ -632,7 +640,7 @@ async fn execute(
         }
         Statement::Query(query) => {
             let ast::SetExpr::Select(select) = query.node.body.as_ref() else { panic!("SELECT") };
-            if select.from.is_empty() {
+            if is_without_table(statement) {
                 let row: Vec<Value> = select
                     .projection
                     .iter()

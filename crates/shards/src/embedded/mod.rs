@@ -4,6 +4,7 @@ pub(crate) mod copy;
 mod engine;
 mod host;
 mod registry;
+mod remains;
 mod replica;
 mod shard;
 mod siblings;
@@ -12,6 +13,7 @@ mod tests;
 
 pub use host::{Around, HostError, ShardHost};
 pub use registry::RegistryError;
+pub use remains::{ReplicaRemains, inspect};
 pub use shard::{Embedded, Stats};
 
 use assize_model::ShardId;

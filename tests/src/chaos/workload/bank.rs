@@ -4,7 +4,8 @@ use super::super::check::Findings;
 use super::super::client::Client;
 use super::super::history::{self, Fate, Op, Recorder};
 use super::super::random::Random;
-use super::{Level, Work};
+use super::super::testimony::{self, Act, Change, Scope, Talk};
+use super::{Level, Work, inserted};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use std::collections::BTreeMap;
@@ -46,9 +47,13 @@ impl Work for Bank {
         connection.query_drop(format!("INSERT INTO {schema}.account VALUES {}", rows.join(", ")))
     }
 
+    fn opening(&self) -> Vec<Act> {
+        (0..ACCOUNTS).map(|id| inserted("account", id, OPENING as u64)).collect()
+    }
+
     fn step(&self, client: &mut Client, random: &mut Random, schema: &str) {
         if random.percent(LOOKS) {
-            if let Some(mut attempt) = client.transact(|connection| balances(connection, schema))
+            if let Some(mut attempt) = client.transact(schema, balances)
                 && let Some(balances) = attempt.value.take()
             {
                 self.history.record(attempt.op(Deed::Look { balances, transfers: None }));
@@ -58,24 +63,22 @@ impl Work for Bank {
         let source = random.below(ACCOUNTS);
         let target = (source + 1 + random.below(ACCOUNTS - 1)) % ACCOUNTS;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let attempt = client.transact(|connection| {
-            connection.query_drop(format!(
-                "UPDATE {schema}.account SET balance = balance - 1 WHERE id = {source}"
-            ))?;
-            connection.query_drop(format!(
-                "UPDATE {schema}.account SET balance = balance + 1 WHERE id = {target}"
-            ))?;
-            connection.query_drop(format!("INSERT INTO {schema}.transfer VALUES ({id}, {source}, {target})"))
+        let attempt = client.transact(schema, |talk| {
+            talk.write("account", source, Change::Add("balance", -1))?;
+            talk.write("account", target, Change::Add("balance", 1))?;
+            talk.write("transfer", id, Change::Insert(vec![source, target]))
         });
         if let Some(attempt) = attempt {
             self.history.record(attempt.op(Deed::Transfer(id)));
         }
     }
 
-    fn final_read(&self, connection: &mut Conn, schema: &str) -> mysql::Result<()> {
+    fn final_read(&self, talk: &mut Talk<'_>) -> mysql::Result<()> {
         let invoked = history::now();
-        let balances = balances(connection, schema)?;
-        let transfers = connection.query(format!("SELECT id, source, target FROM {schema}.transfer"))?;
+        let balances = balances(talk)?;
+        let number = |text: &String| text.parse().unwrap_or(u64::MAX);
+        let rows = talk.read("transfer", Scope::All)?;
+        let transfers = rows.iter().map(|row| (number(&row[0]), number(&row[1]), number(&row[2]))).collect();
         self.history.record(Op {
             process: history::new_process(),
             invoked,
@@ -91,9 +94,9 @@ impl Work for Bank {
     }
 }
 
-fn balances(connection: &mut Conn, schema: &str) -> mysql::Result<BTreeMap<u64, i64>> {
-    let rows: Vec<(u64, i64)> = connection.query(format!("SELECT id, balance FROM {schema}.account"))?;
-    Ok(rows.into_iter().collect())
+fn balances(talk: &mut Talk<'_>) -> mysql::Result<BTreeMap<u64, i64>> {
+    let rows = talk.read("account", Scope::All)?;
+    Ok(rows.iter().map(|row| (testimony::key(row), row[1].parse().unwrap_or(i64::MIN))).collect())
 }
 
 fn judge(ops: &[Op<Deed>]) -> Findings {

@@ -3,8 +3,10 @@
 use super::super::check::Findings;
 use super::super::check::cycles::{self, Step};
 use super::super::client::Client;
+use super::super::elle;
 use super::super::history::{self, Fate, Op, Recorder};
 use super::super::random::Random;
+use super::super::testimony::{self, Change, Scope, Talk};
 use super::{Level, Work};
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -66,9 +68,9 @@ impl Work for ListAppend {
 
     fn step(&self, client: &mut Client, random: &mut Random, schema: &str) {
         let plan = self.plan(random);
-        let attempt = client.transact(|connection| {
+        let attempt = client.transact(schema, |talk| {
             let mut done = plan.clone();
-            done.iter_mut().try_for_each(|step| perform(connection, schema, step))?;
+            done.iter_mut().try_for_each(|step| perform(talk, step))?;
             Ok(done)
         });
         if let Some(mut attempt) = attempt {
@@ -77,12 +79,12 @@ impl Work for ListAppend {
         }
     }
 
-    fn final_read(&self, connection: &mut Conn, schema: &str) -> mysql::Result<()> {
+    fn final_read(&self, talk: &mut Talk<'_>) -> mysql::Result<()> {
         let invoked = history::now();
-        let rows: Vec<(u64, String)> = connection.query(format!("SELECT id, elements FROM {schema}.list"))?;
+        let rows = talk.read("list", Scope::All)?;
         let mut lists: BTreeMap<u64, Vec<u64>> =
             self.keys().into_iter().map(|key| (key, Vec::new())).collect();
-        lists.extend(rows.iter().map(|(key, text)| (*key, parse(text))));
+        lists.extend(rows.iter().map(|row| (testimony::key(row), parse(&row[1]))));
         let what =
             lists.into_iter().map(|(key, list)| Step::ReadList { key, elements: Some(list) }).collect();
         let (process, completed) = (history::new_process(), history::now());
@@ -97,17 +99,19 @@ impl Work for ListAppend {
         lost_appends(&ops, &mut findings);
         findings
     }
+
+    fn for_elle(&self) -> Option<(elle::Model, Vec<Op<Vec<Step>>>)> {
+        Some((elle::Model::ListAppend, self.history.ops()))
+    }
 }
 
-fn perform(connection: &mut Conn, schema: &str, step: &mut Step) -> mysql::Result<()> {
+fn perform(talk: &mut Talk<'_>, step: &mut Step) -> mysql::Result<()> {
     match step {
-        Step::Append { key, element } => connection.query_drop(format!(
-            "INSERT INTO {schema}.list VALUES ({key}, '{element},') \
-             ON DUPLICATE KEY UPDATE elements = CONCAT(elements, '{element},')"
-        )),
+        Step::Append { key, element } => {
+            talk.write("list", *key, Change::Append("elements", format!("{element},")))
+        }
         Step::ReadList { key, elements } => {
-            let text: Option<String> =
-                connection.query_first(format!("SELECT elements FROM {schema}.list WHERE id = {key}"))?;
+            let text: Option<String> = talk.read_one("list", *key)?;
             *elements = Some(text.as_deref().map_or_else(Vec::new, parse));
             Ok(())
         }

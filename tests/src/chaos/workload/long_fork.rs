@@ -4,6 +4,7 @@ use super::super::check::Findings;
 use super::super::client::Client;
 use super::super::history::{self, Fate, Op, Recorder};
 use super::super::random::Random;
+use super::super::testimony::{self, Change, Scope, Talk};
 use super::{Level, Work};
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -42,7 +43,7 @@ impl Work for LongFork {
         if random.percent(READS) {
             // The group that is being written, or the one before.
             let group = (self.next.load(Ordering::Relaxed) / ROWS).saturating_sub(random.below(2));
-            if let Some(mut attempt) = client.transact(|connection| see(connection, schema, group))
+            if let Some(mut attempt) = client.transact(schema, |talk| see(talk, group))
                 && let Some(sight) = attempt.value.take()
             {
                 self.history.record(attempt.op(sight));
@@ -51,15 +52,14 @@ impl Work for LongFork {
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         // Whether it commits does not matter here: nobody has to see it, but all have to agree.
-        let _ = client
-            .transact(|connection| connection.query_drop(format!("INSERT INTO {schema}.fork VALUES ({id})")));
+        let _ = client.transact(schema, |talk| talk.write("fork", id, Change::Insert(Vec::new())));
     }
 
-    fn final_read(&self, connection: &mut Conn, schema: &str) -> mysql::Result<()> {
+    fn final_read(&self, talk: &mut Talk<'_>) -> mysql::Result<()> {
         let invoked = history::now();
-        let ids: Vec<u64> = connection.query(format!("SELECT id FROM {schema}.fork"))?;
+        let rows = talk.read("fork", Scope::All)?;
         let mut groups: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
-        for id in ids {
+        for id in rows.iter().map(testimony::key) {
             groups.entry(id / ROWS).or_default().insert(id);
         }
         let (process, completed) = (history::new_process(), history::now());
@@ -76,11 +76,10 @@ impl Work for LongFork {
 }
 
 /// Reads a group's rows one by one, in one transaction.
-fn see(connection: &mut Conn, schema: &str, group: u64) -> mysql::Result<Sight> {
+fn see(talk: &mut Talk<'_>, group: u64) -> mysql::Result<Sight> {
     let mut rows = BTreeSet::new();
     for id in group * ROWS..(group + 1) * ROWS {
-        let found: Option<u64> =
-            connection.query_first(format!("SELECT id FROM {schema}.fork WHERE id = {id}"))?;
+        let found: Option<u64> = talk.read_one("fork", id)?;
         rows.extend(found);
     }
     Ok(Sight { group, rows })

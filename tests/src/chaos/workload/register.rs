@@ -5,9 +5,11 @@ use super::super::check::Findings;
 use super::super::check::cycles::{self, Step};
 use super::super::check::linearizable::{self, Access};
 use super::super::client::Client;
+use super::super::elle;
 use super::super::history::{self, Fate, Op, Recorder};
 use super::super::random::Random;
-use super::{Level, Work};
+use super::super::testimony::{Act, Change, Talk};
+use super::{Level, Work, inserted};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use std::collections::BTreeMap;
@@ -37,10 +39,14 @@ impl Work for Register {
         connection.query_drop(format!("INSERT INTO {schema}.register VALUES {}", rows.join(", ")))
     }
 
+    fn opening(&self) -> Vec<Act> {
+        (0..REGISTERS).map(|id| inserted("register", id, 0)).collect()
+    }
+
     fn step(&self, client: &mut Client, random: &mut Random, schema: &str) {
         let id = random.below(REGISTERS);
         if random.percent(50) {
-            if let Some(mut attempt) = client.transact(|connection| read(connection, schema, id))
+            if let Some(mut attempt) = client.transact(schema, |talk| read(talk, id))
                 && let Some(value) = attempt.value.take()
             {
                 self.history.record(attempt.op((id, Access::Read(value))));
@@ -48,18 +54,16 @@ impl Work for Register {
             return;
         }
         let value = 1 + self.next.fetch_add(1, Ordering::Relaxed);
-        let attempt = client.transact(|connection| {
-            connection.query_drop(format!("UPDATE {schema}.register SET value = {value} WHERE id = {id}"))
-        });
+        let attempt = client.transact(schema, |talk| talk.write("register", id, Change::Set("value", value)));
         if let Some(attempt) = attempt {
             self.history.record(attempt.op((id, Access::Write(value))));
         }
     }
 
-    fn final_read(&self, connection: &mut Conn, schema: &str) -> mysql::Result<()> {
+    fn final_read(&self, talk: &mut Talk<'_>) -> mysql::Result<()> {
         for id in 0..REGISTERS {
             let invoked = history::now();
-            let what = (id, Access::Read(read(connection, schema, id)?));
+            let what = (id, Access::Read(read(talk, id)?));
             let (process, completed) = (history::new_process(), history::now());
             self.history.record(Op { process, invoked, completed, fate: Fate::Committed, what });
         }
@@ -69,12 +73,15 @@ impl Work for Register {
     fn check(&self, level: Level) -> Findings {
         judge(&self.history.ops(), level)
     }
+
+    fn for_elle(&self) -> Option<(elle::Model, Vec<Op<Vec<Step>>>)> {
+        Some((elle::Model::RwRegister, self.history.ops().iter().map(as_steps).collect()))
+    }
 }
 
 /// A register that is gone reads as a value that nobody wrote.
-fn read(connection: &mut Conn, schema: &str, id: u64) -> mysql::Result<u64> {
-    let value = connection.query_first(format!("SELECT value FROM {schema}.register WHERE id = {id}"))?;
-    Ok(value.unwrap_or(u64::MAX >> 1))
+fn read(talk: &mut Talk<'_>, id: u64) -> mysql::Result<u64> {
+    Ok(talk.read_one("register", id)?.unwrap_or(u64::MAX >> 1))
 }
 
 fn judge(ops: &[Op<Deed>], level: Level) -> Findings {

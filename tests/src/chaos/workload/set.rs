@@ -4,6 +4,7 @@ use super::super::check::Findings;
 use super::super::client::Client;
 use super::super::history::{self, Fate, Op, Recorder};
 use super::super::random::Random;
+use super::super::testimony::{self, Change, Scope, Talk};
 use super::{Level, Work};
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -37,7 +38,7 @@ impl Work for Set {
 
     fn step(&self, client: &mut Client, random: &mut Random, schema: &str) {
         if random.below(1000) < READS_PER_MILLE {
-            if let Some(mut attempt) = client.transact(|connection| read(connection, schema))
+            if let Some(mut attempt) = client.transact(schema, read)
                 && let Some(seen) = attempt.value.take()
             {
                 self.history.record(attempt.op(seen));
@@ -45,17 +46,15 @@ impl Work for Set {
             return;
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let attempt = client.transact(|connection| {
-            connection.query_drop(format!("INSERT INTO {schema}.element VALUES ({id})"))
-        });
+        let attempt = client.transact(schema, |talk| talk.write("element", id, Change::Insert(Vec::new())));
         if let Some(attempt) = attempt {
             self.history.record(attempt.op(Deed::Insert(id)));
         }
     }
 
-    fn final_read(&self, connection: &mut Conn, schema: &str) -> mysql::Result<()> {
+    fn final_read(&self, talk: &mut Talk<'_>) -> mysql::Result<()> {
         let invoked = history::now();
-        let what = read(connection, schema)?;
+        let what = read(talk)?;
         let (process, completed) = (history::new_process(), history::now());
         self.history.record(Op { process, invoked, completed, fate: Fate::Committed, what });
         Ok(())
@@ -66,9 +65,9 @@ impl Work for Set {
     }
 }
 
-fn read(connection: &mut Conn, schema: &str) -> mysql::Result<Deed> {
-    let ids: Vec<u64> = connection.query(format!("SELECT id FROM {schema}.element"))?;
-    Ok(Deed::Read(ids.into_iter().collect()))
+fn read(talk: &mut Talk<'_>) -> mysql::Result<Deed> {
+    let rows = talk.read("element", Scope::All)?;
+    Ok(Deed::Read(rows.iter().map(testimony::key).collect()))
 }
 
 fn judge(ops: &[Op<Deed>]) -> Findings {

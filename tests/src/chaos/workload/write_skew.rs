@@ -5,7 +5,8 @@ use super::super::check::Findings;
 use super::super::client::Client;
 use super::super::history::{Fate, Op, Recorder, new_process, now};
 use super::super::random::Random;
-use super::{Level, Work};
+use super::super::testimony::{self, Act, Change, Scope, Talk};
+use super::{Level, Work, inserted};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use std::collections::BTreeMap;
@@ -42,9 +43,13 @@ impl Work for WriteSkew {
         connection.query_drop(format!("INSERT INTO {schema}.doctor VALUES {}", rows.join(", ")))
     }
 
+    fn opening(&self) -> Vec<Act> {
+        (0..2 * PAIRS).map(|id| inserted("doctor", id, 1)).collect()
+    }
+
     fn step(&self, client: &mut Client, random: &mut Random, schema: &str) {
         if random.percent(3) {
-            if let Some(mut attempt) = client.transact(|connection| look(connection, schema))
+            if let Some(mut attempt) = client.transact(schema, look)
                 && let Some(pairs) = attempt.value.take()
             {
                 self.history.record(attempt.op(Deed::Look(pairs)));
@@ -55,17 +60,16 @@ impl Work for WriteSkew {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let id = turn % (2 * PAIRS);
         let wants_to_leave = (turn / (2 * PAIRS)).is_multiple_of(2);
-        let attempt = client.transact(|connection| {
-            if wants_to_leave { leave(connection, schema, id) } else { come_back(connection, schema, id) }
-        });
+        let attempt = client
+            .transact(schema, |talk| if wants_to_leave { leave(talk, id) } else { come_back(talk, id) });
         if let Some(attempt) = attempt {
             self.history.record(attempt.op(Deed::Turn));
         }
     }
 
-    fn final_read(&self, connection: &mut Conn, schema: &str) -> mysql::Result<()> {
+    fn final_read(&self, talk: &mut Talk<'_>) -> mysql::Result<()> {
         let invoked = now();
-        let what = Deed::Look(look(connection, schema)?);
+        let what = Deed::Look(look(talk)?);
         let (process, completed) = (new_process(), now());
         self.history.record(Op { process, invoked, completed, fate: Fate::Committed, what });
         Ok(())
@@ -76,27 +80,26 @@ impl Work for WriteSkew {
     }
 }
 
-fn leave(connection: &mut Conn, schema: &str, id: u64) -> mysql::Result<()> {
+fn leave(talk: &mut Talk<'_>, id: u64) -> mysql::Result<()> {
     let mut on_call = 0;
     for doctor in [id, id ^ 1] {
-        let one: Option<u64> =
-            connection.query_first(format!("SELECT on_call FROM {schema}.doctor WHERE id = {doctor}"))?;
-        on_call += one.unwrap_or_default();
+        on_call += talk.read_one::<u64>("doctor", doctor)?.unwrap_or_default();
     }
     if on_call == 2 {
-        connection.query_drop(format!("UPDATE {schema}.doctor SET on_call = 0 WHERE id = {id}"))?;
+        talk.write("doctor", id, Change::Set("on_call", 0))?;
     }
     Ok(())
 }
 
-fn come_back(connection: &mut Conn, schema: &str, id: u64) -> mysql::Result<()> {
-    connection.query_drop(format!("UPDATE {schema}.doctor SET on_call = 1 WHERE id = {id}"))
+fn come_back(talk: &mut Talk<'_>, id: u64) -> mysql::Result<()> {
+    talk.write("doctor", id, Change::Set("on_call", 1))
 }
 
-fn look(connection: &mut Conn, schema: &str) -> mysql::Result<BTreeMap<u64, u64>> {
-    let rows: Vec<(u64, u64)> = connection.query(format!("SELECT id, on_call FROM {schema}.doctor"))?;
+fn look(talk: &mut Talk<'_>) -> mysql::Result<BTreeMap<u64, u64>> {
     let mut pairs = BTreeMap::new();
-    rows.into_iter().for_each(|(id, on_call)| *pairs.entry(id / 2).or_default() += on_call);
+    for row in talk.read("doctor", Scope::All)? {
+        *pairs.entry(testimony::key(&row) / 2).or_default() += row[1].parse::<u64>().unwrap_or_default();
+    }
     Ok(pairs)
 }
 
