@@ -2,6 +2,7 @@
 
 use crate::activity::Activity;
 use crate::conflicts::ConflictLog;
+use crate::rules::Rule;
 use crate::shedding::Shedding;
 use assize_catalog::Catalog;
 use assize_model::{
@@ -68,6 +69,10 @@ pub struct Services {
     pub conflicts: Arc<ConflictLog>,
     /// Whether new transactions may write.
     pub shedding: Shedding,
+    /// What the coordinators of commits are told.
+    pub coordinator: assize_coordinator::Options,
+    /// Rules that transactions ignore. Only negative controls name any.
+    pub disabled_rules: BTreeSet<Rule>,
     nobody: Arc<Activity>,
     sequence: AtomicU64,
     placement: Mutex<Arc<Placement>>,
@@ -137,6 +142,8 @@ impl Services {
             snapshots: Arc::default(),
             conflicts,
             shedding: Shedding::default(),
+            coordinator: assize_coordinator::Options::default(),
+            disabled_rules: BTreeSet::new(),
             nobody: Arc::new(Activity::new(0, "".into())),
             sequence: AtomicU64::new(1),
             placement: Mutex::new(placement),
@@ -145,6 +152,11 @@ impl Services {
             tracked: Mutex::default(),
             ids: Mutex::default(),
         }
+    }
+
+    #[inline]
+    pub(crate) fn keeps(&self, rule: Rule) -> bool {
+        self.disabled_rules.is_empty() || !self.disabled_rules.contains(&rule)
     }
 
     /// Whose the transactions are that no session has begun.
@@ -173,9 +185,12 @@ impl Services {
     /// A snapshot that sees everything acknowledged so far, kept from garbage collection while the guard lives.
     pub async fn begin(&self) -> Result<(Begun, SnapshotGuard), SqlError> {
         let mut guard = Snapshots::enter_pending(&self.snapshots);
+        if !self.keeps(Rule::HoldPendingBegins) {
+            guard.settle(Timestamp::MAX);
+        }
         let begun = self.adjudicator.begin().await.map_err(adjudicator_error)?;
         self.heard(begun.snapshot_ts);
-        guard.settle(begun.snapshot_ts);
+        guard.settle(if self.keeps(Rule::HoldSnapshots) { begun.snapshot_ts } else { Timestamp::MAX });
         Ok((begun, guard))
     }
 

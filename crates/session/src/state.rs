@@ -4,7 +4,7 @@ use crate::activity::{Activity, Doing};
 use crate::cache::{Digests, StatementCache, mix, mix_bytes};
 use crate::kill::KillSwitch;
 use crate::services::Services;
-use crate::txn::{Isolation, Txn, TxnOptions};
+use crate::txn::{CommitMode, Isolation, Txn, TxnOptions};
 use crate::variables::{GlobalVariables, SessionVariables};
 use assize_catalog::{Catalog, User};
 use assize_model::{CatalogChange, CatalogVersion, ErrorCode, SqlError, Timestamp, Warning, WarningLevel};
@@ -264,6 +264,7 @@ impl State {
             read_only: read_only.unwrap_or(settings.read_only),
             lock_wait: settings.lock_wait,
             auto_increment: settings.auto_increment,
+            commit_mode: CommitMode::BySize,
         }
     }
 

@@ -247,6 +247,49 @@ fn locked_rows_are_read_as_of_the_grant_so_that_no_update_is_lost() {
 }
 
 #[test]
+fn a_row_that_is_held_for_share_and_then_for_update_stays_as_it_was_first() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, '10')");
+    a.sql("BEGIN");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1 FOR SHARE")), "1=10");
+    b.sql("UPDATE stock SET v = '20' WHERE id = 1");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1 FOR UPDATE")), "1=10");
+    // Computed from what it saw first.
+    a.sql("UPDATE stock SET v = '11' WHERE id = 1");
+    assert_eq!(a.errno("COMMIT"), 1213);
+    assert_eq!(b.table(), "1=20");
+}
+
+#[test]
+fn so_does_one_that_a_locking_scan_meets_again() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, '10')");
+    a.sql("BEGIN");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1 FOR SHARE")), "1=10");
+    b.sql("UPDATE stock SET v = '20' WHERE id = 1");
+    assert_eq!(show(&a.sql("SELECT * FROM stock FOR UPDATE")), "1=10");
+    a.sql("UPDATE stock SET v = '11' WHERE id = 1");
+    assert_eq!(a.errno("COMMIT"), 1213);
+}
+
+#[test]
+fn what_a_serializable_transaction_has_read_is_checked_though_it_reserves_it_later() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, '10'), (2, 'x')");
+    a.sql("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+    a.sql("BEGIN");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1")), "1=10");
+    b.sql("UPDATE stock SET v = '20' WHERE id = 1");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1 FOR UPDATE")), "1=20");
+    // It has seen both: there is no moment at which it could have run.
+    a.sql("UPDATE stock SET v = 'y' WHERE id = 2");
+    assert_eq!(a.errno("COMMIT"), 1213);
+}
+
+#[test]
 fn reservations_are_respected_and_given_back() {
     let house = House::new();
     let (mut a, mut b) = (house.session(), house.session());

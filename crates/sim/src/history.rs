@@ -13,7 +13,9 @@ pub struct Observed {
     pub range: KeyRange,
     /// What was seen.
     pub rows: Vec<(Key, Bytes)>,
-    /// Whether the footprint says that it must not have changed by the commit.
+    /// What the transaction itself made of some of those keys: written, or held as they were at another snapshot.
+    pub own: BTreeMap<Key, Option<Bytes>>,
+    /// Whether it must not have changed by the commit.
     pub is_checked: bool,
 }
 
@@ -73,7 +75,7 @@ pub struct History {
     pub yes: BTreeMap<(TxnId, ShardId), BTreeSet<ReplicaId>>,
     /// The running hash of decisions after each entry, as the first node had it.
     pub chains: BTreeMap<LogIndex, u64>,
-    /// Snapshots that clients hold, with the life of their frontend.
+    /// The oldest snapshots that clients hold, with the life of their frontend.
     pub live: BTreeMap<(usize, usize), (FrontendEpoch, Timestamp)>,
     /// Entries that moved slots: from which shards to which.
     pub moves: BTreeMap<LogIndex, Vec<(ShardId, ShardId)>>,

@@ -29,10 +29,13 @@
 //! Where to read next: [`scenario`] (what a run is made of), `world.rs` (the loop), then one file of [`invariants`].
 
 mod adjudicators;
+mod client;
+mod desk;
 mod frontends;
 mod history;
 pub mod invariants;
 mod net;
+mod ports;
 mod random;
 pub mod scenario;
 mod shards;
