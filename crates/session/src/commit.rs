@@ -85,8 +85,10 @@ impl Txn {
                 Ok(Committed::At(txn, commit_ts))
             }
             Answer::Aborted(reason) => {
-                if let AbortReason::RangeKeysMissing { table } = reason {
-                    services.note_tracked(table);
+                match reason {
+                    AbortReason::RangeKeysMissing { table } => services.note_tracked(table),
+                    AbortReason::FrontendFenced { .. } => services.heard_of_fence(ended.txn),
+                    _ => {}
                 }
                 let Explained { error, conflict } =
                     explain::abort(self, services, &ended.groups, ended.txn, &reason);

@@ -2,9 +2,9 @@
 
 mod support;
 
-use assize_model::{AbortReason, CommitBody, DeadlineClass, ErrorCode, Mutation, TableId};
-use assize_ports::Cause;
-use assize_session::{KillSwitch, Limits, Txn, TxnOptions, status};
+use assize_model::{AbortReason, CommitBody, DeadlineClass, ErrorCode, FrontendEpoch, Mutation, TableId};
+use assize_ports::{Cause, ReadIntent, Transaction};
+use assize_session::{Isolation, KillSwitch, Limits, Rule, Txn, TxnOptions, status};
 use assize_values::Value;
 use std::sync::Arc;
 use support::*;
@@ -192,6 +192,26 @@ fn a_lost_reply_is_resolved_before_the_client_is_answered() {
 }
 
 #[test]
+fn a_fenced_frontend_begins_another_life_and_its_sessions_go_on() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("BEGIN");
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    let current = FrontendEpoch(house.services.epoch().0 + 1);
+    house.world(|w| w.mishaps.push_back(Mishap::Abort(AbortReason::FrontendFenced { current })));
+    assert_eq!(a.errno("COMMIT"), 1429);
+    assert!(house.services.is_fenced());
+    house.services.begin_life(current);
+    assert!(!house.services.is_fenced());
+    a.sql("INSERT INTO stock VALUES (1, 'b')");
+    assert_eq!(a.table(), "1=b");
+    let ids = house.world(|w| w.footprints.iter().map(|f| f.txn).collect::<Vec<_>>());
+    let (refused, last) = (ids[0], ids[ids.len() - 1]);
+    assert_eq!(last.frontend_epoch(), current);
+    assert!(refused.frontend_epoch() < current && refused.sequence() < last.sequence());
+}
+
+#[test]
 fn a_schema_change_asks_to_retry() {
     let house = House::new();
     let mut a = house.session();
@@ -226,6 +246,28 @@ fn what_the_window_forgot_is_asked_of_the_shards() {
     let baseline = last[1].groups.iter().find(|g| g.checked.contains(&hash)).unwrap().snapshot_ts;
     assert!(baseline >= last[0].groups[0].snapshot_ts);
     assert_eq!(a.table(), "1=b");
+}
+
+#[test]
+fn what_the_window_forgot_is_asked_again_if_slots_may_have_moved_meanwhile() {
+    // Both shards, twice; once is not enough, and it is the rule that knows.
+    for (without, asked) in [(false, 4), (true, 2)] {
+        let mut house = House::new();
+        if without {
+            let services = Arc::get_mut(&mut house.services).expect("nobody uses them yet");
+            services.disabled_rules.insert(Rule::PlacementBeforeAndAfter);
+        }
+        let mut a = house.session();
+        a.sql("INSERT INTO stock VALUES (1, 'a')");
+        let hash = row_key(1).1.hash(SEED);
+        house.world(|w| {
+            let forgotten = AbortReason::NeedRefresh { keys: vec![hash], ranges: Vec::new() };
+            w.mishaps.push_back(Mishap::Abort(forgotten));
+            w.placement_epochs = [5, 6, 6].into();
+        });
+        a.sql("UPDATE stock SET v = 'b' WHERE id = 1");
+        assert_eq!(house.world(|w| w.newest_asked), asked);
+    }
 }
 
 #[test]
@@ -287,6 +329,24 @@ fn what_a_serializable_transaction_has_read_is_checked_though_it_reserves_it_lat
     // It has seen both: there is no moment at which it could have run.
     a.sql("UPDATE stock SET v = 'y' WHERE id = 2");
     assert_eq!(a.errno("COMMIT"), 1213);
+}
+
+#[test]
+fn what_a_statement_relied_on_is_checked_from_its_snapshot_though_a_later_one_writes_it() {
+    let house = House::new();
+    let mut b = house.session();
+    b.sql("INSERT INTO stock VALUES (1, '10'), (2, 'x')");
+    let (slot, key) = row_key(1);
+    let options = TxnOptions { isolation: Isolation::ReadCommitted, ..TxnOptions::default() };
+    let mut txn = run(Txn::begin(house.services.clone(), options)).unwrap();
+    run(txn.begin_statement(true)).unwrap();
+    // As a foreign key does with its parent.
+    let row = run(txn.get(TABLE, slot, &key, ReadIntent::Check)).unwrap().expect("it is there");
+    b.sql("UPDATE stock SET v = '20' WHERE id = 1");
+    run(txn.begin_statement(false)).unwrap();
+    txn.write(TABLE, Mutation::put(key, slot, row)).unwrap();
+    let failure = run(txn.commit(None)).unwrap_err();
+    assert_eq!(failure.error.code.errno(), 1213);
 }
 
 #[test]

@@ -78,7 +78,6 @@ struct Client {
 
 /// What a frontend has in memory.
 struct Life {
-    epoch: FrontendEpoch,
     services: Arc<Services>,
     desk: Arc<Desk>,
     /// The newest snapshot that it was given.
@@ -92,6 +91,8 @@ struct Life {
 struct Frontend {
     is_up: bool,
     nonce: u64,
+    /// Whether it asks for another life while its sessions go on.
+    is_fenced: bool,
     /// The node of the adjudicator that it thinks leads.
     guess: usize,
     life: Option<Life>,
@@ -116,6 +117,7 @@ impl Frontends {
         let frontend = |_| Frontend {
             is_up: false,
             nonce: 0,
+            is_fenced: false,
             guess: 0,
             life: None,
             clients: (0..scenario.clients).map(|_| Client::default()).collect(),
@@ -196,6 +198,7 @@ impl Frontends {
         }
         frontend.is_up = true;
         frontend.nonce = nonce;
+        frontend.is_fenced = false;
         self.ask_for_life(at, net);
         for client in 0..self.frontends[at].clients.len() {
             let wait = net.random.between(20, 200);
@@ -229,7 +232,6 @@ impl Frontends {
         services.coordinator.disabled_rules = self.scenario.without_in_coordinator.clone();
         services.disabled_rules = self.scenario.without_in_session.clone();
         self.frontends[at].life = Some(Life {
-            epoch,
             services: Arc::new(services),
             desk,
             newest: Timestamp::ZERO,
@@ -245,11 +247,19 @@ impl Frontends {
             return;
         }
         let Some(life) = &self.frontends[at].life else { return self.ask_for_life(at, net) };
-        let (frontend, epoch) = (FrontendId(at as u32 + 1), life.epoch);
+        let (frontend, epoch) = (FrontendId(at as u32 + 1), life.services.epoch());
         // What it was given, not what it thinks the time is: the next begin may be answered by a slower clock.
         let oldest = life.services.snapshots.oldest().unwrap_or(life.newest);
         let below = life.open.first().copied().unwrap_or(life.next);
         let report = SnapshotReport { frontend, epoch, oldest };
+        if life.services.is_fenced() {
+            let nonce = net.random.any();
+            let frontend = &mut self.frontends[at];
+            if !std::mem::replace(&mut frontend.is_fenced, true) {
+                frontend.nonce = nonce;
+            }
+            self.ask_for_life(at, net);
+        }
         if self.frontends[at].clients.iter().all(|client| client.running.is_none()) {
             // Reports have no answer, so whoever asks nothing else would go on talking to a node that does not lead.
             self.frontends[at].guess = net.next_node(self.frontends[at].guess);
@@ -352,6 +362,7 @@ impl Frontends {
             if let Some(txn) = txn_of(&ask) {
                 self.sent(at, record, txn, history);
             }
+            history.refreshes += u64::from(matches!(ask, Ask::Newest(..)));
             let call = Call { client: c, number, ask, since: net.now, others: Vec::new() };
             self.take_on(at, call, net);
         }
@@ -361,7 +372,8 @@ impl Frontends {
         let record = &mut history.txns[record];
         match note {
             Note::Holds(snapshot_ts) => {
-                let epoch = self.frontends[at].life.as_ref().map(|life| life.epoch).unwrap_or_default();
+                let epoch = self.frontends[at].life.as_ref().map(|life| life.services.epoch());
+                let epoch = epoch.unwrap_or_default();
                 history.live.insert((at, c), (epoch, snapshot_ts));
             }
             Note::Read(observed) => record.reads.push(observed),
@@ -487,6 +499,7 @@ impl Frontends {
             Errand::Desert { client, record } => {
                 let running = &self.frontends[at].clients[client].running;
                 if running.as_ref().is_some_and(|running| running.record == record) {
+                    history.desertions += 1;
                     self.finish(at, client, None, net, history);
                 }
             }
@@ -541,8 +554,17 @@ impl Frontends {
         }
         match message {
             Message::Granted { epoch, nonce, placement } => {
-                if self.frontends[at].nonce == nonce && self.frontends[at].life.is_none() {
-                    self.live(at, epoch, &placement, net);
+                let frontend = &mut self.frontends[at];
+                match &frontend.life {
+                    _ if frontend.nonce != nonce => {}
+                    None => self.live(at, epoch, &placement, net),
+                    Some(life) if frontend.is_fenced => {
+                        life.services.begin_life(epoch);
+                        frontend.is_fenced = false;
+                        history.second_lives += 1;
+                    }
+                    // It has heard that before.
+                    Some(_) => {}
                 }
             }
             Message::NotLeader(asker) => {
@@ -574,11 +596,12 @@ impl Frontends {
                 self.came(asker, Answer::Reserved(granted));
             }
             Message::Decided(asker, decision) => {
-                let reason = decision.clone();
+                let is_fenced =
+                    matches!(decision, Decision::Abort { reason: AbortReason::FrontendFenced { .. } });
                 self.came(asker, Answer::Decided(decision));
                 self.run(at, net, history);
-                if let Decision::Abort { reason: AbortReason::FrontendFenced { .. } } = reason {
-                    // Somebody thinks this frontend dead: it begins again.
+                if is_fenced && net.random.chance(300) {
+                    // Somebody restarts it before it has found out what to do.
                     self.crash(at, net, history);
                 }
             }
@@ -592,7 +615,7 @@ impl Frontends {
             Message::Rows(asker, Ok(shown)) => self.came(asker, Answer::Shown(shown)),
             Message::NewestIs(asker, Ok(newest)) => self.came(asker, Answer::Newest(newest)),
             Message::Rows(asker, Err(refusal)) | Message::NewestIs(asker, Err(refusal)) => {
-                self.refused(asker, refusal, net);
+                self.refused(asker, refusal, net, history);
             }
             _ => {}
         }
@@ -607,7 +630,7 @@ impl Frontends {
     }
 
     /// A replica does not answer a read: what every replica would say is the answer, otherwise a sibling is asked.
-    fn refused(&mut self, asker: Asker, refusal: ReadRefusal, net: &mut Net) {
+    fn refused(&mut self, asker: Asker, refusal: ReadRefusal, net: &mut Net, history: &mut History) {
         let at = asker.frontend;
         let Some(Errand::Call(call)) = self.frontends[at].errands.remove(&asker.question) else { return };
         let (shard, view) = match &call.ask {
@@ -617,6 +640,7 @@ impl Frontends {
         };
         let error = match (refusal, view) {
             (ReadRefusal::StaleEpoch { current }, Some(view)) => {
+                history.reroutes += 1;
                 ShardError::StaleEpoch { shard, asked: view.epoch, current }
             }
             (ReadRefusal::SnapshotTooOld { low_water }, _) => {

@@ -93,6 +93,14 @@ pub struct History {
     pub damages: u64,
     /// How often replicas were found to differ.
     pub differences: u64,
+    /// How often a shard said that a read had been routed by an old placement.
+    pub reroutes: u64,
+    /// How often shards were asked what the conflict window had forgotten.
+    pub refreshes: u64,
+    /// How often a frontend that had been fenced began another life, with all its sessions.
+    pub second_lives: u64,
+    /// How many transactions were left in the middle by their client.
+    pub desertions: u64,
     /// How many messages had been sent when the first client was told something.
     pub effects_until_told: Option<u64>,
     /// What was seen to be wrong while it happened.

@@ -191,9 +191,11 @@ pub enum Kind {
     Remove {
         group: u64,
     },
+    /// `touches`: whether a second statement, with a snapshot of its own, writes the parent.
     InsertChild {
         parent: u64,
         id: u64,
+        touches: bool,
     },
     InsertParent {
         parent: u64,
@@ -295,7 +297,7 @@ impl Plan {
                 0 => Kind::InsertParent { parent: two },
                 1 => Kind::DeleteParent { parent: two },
                 2 => Kind::DeleteChildren { parent: two },
-                _ => Kind::InsertChild { parent: two, id },
+                _ => Kind::InsertChild { parent: two, id, touches: random.chance(300) },
             },
             7 => Kind::ChangeSchema,
             9 => Kind::Note,
@@ -336,9 +338,11 @@ impl Plan {
                 let how = *random.pick(&[check, How::Share, How::Lock]);
                 vec![vec![Read::prefix(format!("p{group}/"), how)]]
             }
-            Kind::InsertChild { parent, .. } => {
+            Kind::InsertChild { parent, touches, .. } => {
                 let how = *random.pick(&[check, How::Share]);
-                vec![vec![Read::key(format!("q{parent}"), how)]]
+                let mut statements = vec![vec![Read::key(format!("q{parent}"), how)]];
+                statements.extend(touches.then(Vec::new));
+                statements
             }
             Kind::InsertParent { parent } => vec![vec![Read::key(format!("q{parent}"), plain)]],
             Kind::DeleteParent { parent } => {
@@ -365,7 +369,7 @@ impl Plan {
     /// What its commit checks besides what it writes.
     pub fn isolation(&self) -> Isolation {
         match self.kind {
-            Kind::TwoStatements { .. } => Isolation::ReadCommitted,
+            Kind::TwoStatements { .. } | Kind::InsertChild { touches: true, .. } => Isolation::ReadCommitted,
             Kind::SwitchOff { .. } | Kind::SwitchOn { .. } | Kind::Insert { .. } => Isolation::Serializable,
             Kind::LockedTransfer { earlier: Earlier::Serializable, .. } => Isolation::Serializable,
             _ => Isolation::RepeatableRead,
@@ -423,12 +427,11 @@ impl Plan {
                 vec![put(0, format!("p{group}/{id}"), format!("{id}"))]
             }
             Kind::Remove { .. } => rows[0].keys().take(2).map(delete).collect(),
-            Kind::InsertChild { parent, id } => {
-                if rows[0].is_empty() {
-                    vec![]
-                } else {
-                    vec![put(0, format!("c{parent}/{id}"), format!("{id}"))]
-                }
+            Kind::InsertChild { .. } if rows[0].is_empty() => vec![],
+            Kind::InsertChild { parent, id, touches } => {
+                let mut writes = vec![put(0, format!("c{parent}/{id}"), format!("{id}"))];
+                writes.extend(touches.then(|| put(1, format!("q{parent}"), format!("{id}"))));
+                writes
             }
             Kind::InsertParent { parent } => vec![put(0, format!("q{parent}"), format!("{id}"))],
             Kind::DeleteParent { parent } => {
