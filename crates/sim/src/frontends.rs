@@ -65,6 +65,8 @@ enum Errand {
 struct Running {
     /// Its place in the history.
     record: usize,
+    /// The life in which it began: what it reads at is kept for it as long as that lasts.
+    epoch: FrontendEpoch,
     task: BoxFuture<'static, Option<Told>>,
     waker: Waker,
 }
@@ -312,11 +314,11 @@ impl Frontends {
             schema: None,
             told: None,
         });
-        let waker = life.desk.bell(c);
+        let (waker, epoch) = (life.desk.bell(c), life.services.epoch());
         waker.wake_by_ref();
         let (services, desk) = (life.services.clone(), life.desk.clone());
         let task = Box::pin(client::run(services, desk, self.next_id, plan, style));
-        client.running = Some(Running { record, task, waker });
+        client.running = Some(Running { record, epoch, task, waker });
         if !self.is_healed && net.random.chance(self.scenario.desertion) {
             let stays = net.random.between(1, 1_500);
             self.wait(at, stays, Errand::Desert { client: c, record }, net);
@@ -372,8 +374,8 @@ impl Frontends {
         let record = &mut history.txns[record];
         match note {
             Note::Holds(snapshot_ts) => {
-                let epoch = self.frontends[at].life.as_ref().map(|life| life.services.epoch());
-                let epoch = epoch.unwrap_or_default();
+                let running = self.frontends[at].clients[c].running.as_ref();
+                let epoch = running.map(|running| running.epoch).unwrap_or_default();
                 history.live.insert((at, c), (epoch, snapshot_ts));
             }
             Note::Read(observed) => record.reads.push(observed),
