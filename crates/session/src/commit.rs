@@ -54,7 +54,7 @@ impl Txn {
     /// 1213 with who won if it lost; 1412 if a table has changed; an error that says that nobody knows if nobody
     /// knows.
     pub async fn commit(&mut self, change: Option<CatalogChange>) -> Result<Committed, CommitFailure> {
-        if self.is_read_only() && change.is_none() {
+        if self.is_read_only() && change.is_none() && !self.saw_two_moments() {
             self.release();
             return Ok(Committed::Nothing);
         }

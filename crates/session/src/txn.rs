@@ -297,9 +297,20 @@ impl Txn {
         &self.options
     }
 
-    /// Whether its commit has anything to decide: a transaction that wrote nothing is never adjudicated.
+    /// Whether it has written nothing. Then its commit has nothing to decide, unless it saw two moments.
     pub fn is_read_only(&self) -> bool {
         self.writes.is_empty()
+    }
+
+    /// Whether there is something to decide although it wrote nothing: at SERIALIZABLE, rows that it has reserved it saw at
+    /// another snapshot than what it read before, and only the check makes one moment of the two.
+    pub(crate) fn saw_two_moments(&self) -> bool {
+        let first = self.locked.values().next().map(|locked| locked.ts);
+        let mut others = (self.locked.values().map(|locked| locked.ts))
+            .chain(self.checked.values().map(|checked| checked.ts))
+            .chain(self.ranges.iter().map(|(ts, _)| *ts));
+        self.options.isolation == Isolation::Serializable
+            && first.is_some_and(|first| others.any(|ts| ts != first))
     }
 
     /// The table and key behind a hash of the footprint, for explaining a conflict.

@@ -332,6 +332,29 @@ fn what_a_serializable_transaction_has_read_is_checked_though_it_reserves_it_lat
 }
 
 #[test]
+fn a_serializable_transaction_that_only_reads_and_reserves_sees_one_moment() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, '10'), (2, 'x')");
+    a.sql("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+    a.sql("BEGIN");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1")), "1=10");
+    b.sql("BEGIN");
+    b.sql("UPDATE stock SET v = '20' WHERE id = 1");
+    b.sql("UPDATE stock SET v = 'y' WHERE id = 2");
+    b.sql("COMMIT");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 2 FOR UPDATE")), "2=y");
+    assert_eq!(a.errno("COMMIT"), 1213);
+    // With nothing in between there is nothing to decide.
+    let decided = house.world(|w| w.footprints.len());
+    a.sql("BEGIN");
+    a.sql("SELECT * FROM stock WHERE id = 1");
+    a.sql("SELECT * FROM stock WHERE id = 2 FOR UPDATE");
+    a.sql("COMMIT");
+    assert_eq!(house.world(|w| w.footprints.len()), decided);
+}
+
+#[test]
 fn what_a_statement_relied_on_is_checked_from_its_snapshot_though_a_later_one_writes_it() {
     let house = House::new();
     let mut b = house.session();

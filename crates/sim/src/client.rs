@@ -81,7 +81,7 @@ pub async fn run(
     let (held, written) = (BTreeMap::new(), BTreeMap::new());
     let mut client = Client { desk, txn, id, plan, style, rows, held, written };
     client.run_statements().await.ok()?;
-    client.commit().await
+    Some(client.commit().await)
 }
 
 impl Client {
@@ -247,14 +247,14 @@ impl Client {
         self.read_range(range, How::Plain).await.map(drop)
     }
 
-    async fn commit(&mut self) -> Option<Told> {
+    async fn commit(&mut self) -> Told {
         let change = matches!(self.plan.kind, Kind::ChangeSchema).then(|| schema_change(self.txn.catalog()));
         match self.txn.commit(change).await {
-            Ok(Committed::Nothing) => None,
-            Ok(Committed::At(txn, commit_ts)) => Some(Told::Committed(txn, commit_ts)),
-            Err(failure) if failure.error.code == ErrorCode::OutcomeUnknown => Some(Told::Unknown),
+            Ok(Committed::Nothing) => Told::Ended,
+            Ok(Committed::At(txn, commit_ts)) => Told::Committed(txn, commit_ts),
+            Err(failure) if failure.error.code == ErrorCode::OutcomeUnknown => Told::Unknown,
             // Every other error says that the transaction was rolled back.
-            Err(_) => Some(Told::Aborted),
+            Err(_) => Told::Aborted,
         }
     }
 }

@@ -410,7 +410,7 @@ impl Frontends {
                 life.open.retain(|number| record.ids.iter().all(|txn| txn.sequence() != *number));
             }
             record.told = told.map(|told| (net.now, told));
-            if record.told.is_some() {
+            if matches!(record.told, Some((_, Told::Committed(..) | Told::Aborted | Told::Unknown))) {
                 history.effects_until_told.get_or_insert(net.effects);
             }
         }

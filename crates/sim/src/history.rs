@@ -28,6 +28,8 @@ pub enum Told {
     Aborted,
     /// Nobody could say in time.
     Unknown,
+    /// There was nothing to decide.
+    Ended,
 }
 
 /// A transaction from its client's side.

@@ -212,6 +212,11 @@ pub enum Kind {
         second: u64,
     },
     Note,
+    /// Reads an account and reserves another one, serializable.
+    LockedAudit {
+        first: u64,
+        second: u64,
+    },
     /// `earlier`: whether it has seen the first account before it reserves both.
     LockedTransfer {
         from: u64,
@@ -252,6 +257,7 @@ impl Kind {
             Kind::TwoStatements { .. } => "two statements",
             Kind::Note => "note",
             Kind::LockedTransfer { .. } => "locked transfer",
+            Kind::LockedAudit { .. } => "locked audit",
         }
     }
 }
@@ -304,6 +310,9 @@ impl Plan {
             10 => {
                 let from = random.below(ACCOUNT_COUNT);
                 let to = (from + 1 + random.below(ACCOUNT_COUNT - 1)) % ACCOUNT_COUNT;
+                if random.chance(200) {
+                    return Plan::of_kind(Kind::LockedAudit { first: from, second: to }, random);
+                }
                 let earlier = *random.pick(&[Earlier::Nothing, Earlier::Shared, Earlier::Serializable]);
                 Kind::LockedTransfer { from, to, amount: random.between(1, 20) as i64, earlier }
             }
@@ -315,6 +324,10 @@ impl Plan {
                 }
             }
         };
+        Plan::of_kind(kind, random)
+    }
+
+    fn of_kind(kind: Kind, random: &mut Random) -> Plan {
         let (plain, check) = (How::Plain, How::Check);
         let account = |n: &u64, how| Read::key(format!("a{n}"), how);
         let statements = match &kind {
@@ -353,6 +366,10 @@ impl Plan {
             Kind::TwoStatements { first, second } => {
                 vec![vec![account(first, plain)], vec![account(second, plain)]]
             }
+            Kind::LockedAudit { first, second } => {
+                let how = *random.pick(&[How::Share, How::Lock]);
+                vec![vec![account(first, plain)], vec![account(second, how)]]
+            }
             Kind::LockedTransfer { from, to, earlier, .. } => {
                 let first = match earlier {
                     Earlier::Nothing => Read::key(format!("r{}", from % 4), plain),
@@ -371,7 +388,9 @@ impl Plan {
         match self.kind {
             Kind::TwoStatements { .. } | Kind::InsertChild { touches: true, .. } => Isolation::ReadCommitted,
             Kind::SwitchOff { .. } | Kind::SwitchOn { .. } | Kind::Insert { .. } => Isolation::Serializable,
-            Kind::LockedTransfer { earlier: Earlier::Serializable, .. } => Isolation::Serializable,
+            Kind::LockedTransfer { earlier: Earlier::Serializable, .. } | Kind::LockedAudit { .. } => {
+                Isolation::Serializable
+            }
             _ => Isolation::RepeatableRead,
         }
     }
@@ -406,6 +425,13 @@ impl Plan {
                 put(last, format!("a{to}"), format!("{} {id}", balance_at(last, to) + amount)),
             ],
             Kind::Audit => vec![],
+            // Whatever was reserved for update leaves a mark, if it comes to a commit.
+            Kind::LockedAudit { second, .. } => {
+                let reserved = key(format!("a{second}"));
+                let slot = slot_of(&reserved);
+                let is_exclusive = self.statements[last].iter().any(|read| read.how == How::Lock);
+                is_exclusive.then(|| (last, Mutation::lock(reserved, slot))).into_iter().collect()
+            }
             Kind::Register { n } => vec![put(0, format!("r{n}"), format!("{id}"))],
             Kind::SwitchOff { pair, side } => {
                 let are_on = ["x", "y"].iter().all(|s| is_on(rows[0].get(&key(format!("s{pair}{s}")))));
