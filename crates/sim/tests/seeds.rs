@@ -77,7 +77,7 @@ fn runs_do_what_they_should() {
     assert!(refreshes > 50, "shards were asked {refreshes} times what the window had forgotten");
     assert!(other_ids > 20, "{other_ids} commits were tried under another id");
     assert!(desertions > 20, "{desertions} transactions were left by their clients");
-    assert!(second_lives > 1, "{second_lives} frontends lived again after they had been fenced");
+    assert!(second_lives > 0, "{second_lives} frontends lived again after they had been fenced");
     assert!(unheard > 20, "{unheard} commits had nobody to hear of them");
     // Audits commit nothing.
     assert!(kinds.len() >= 14, "{kinds:?}");
