@@ -121,6 +121,19 @@ fn a_split_comes_to_an_end_though_elder_replicas_are_replaced_before_they_pass_i
     }
 }
 
+/// Frontends that are cut off are fenced, and go on when they hear of it.
+#[test]
+fn frontends_that_were_fenced_live_again() {
+    let mut second_lives = 0;
+    for seed in 0..40 {
+        let mut scenario = Scenario { fault_millis: 15_000, ..quiet(seed) };
+        scenario.faults.partition = 10;
+        scenario.faults.stroke_millis = 400;
+        second_lives += holds(&scenario).history.second_lives;
+    }
+    assert!(second_lives > 5, "{second_lives} lived again");
+}
+
 /// A seed's world, in which nothing goes wrong yet.
 fn quiet(seed: u64) -> Scenario {
     Scenario { faults: Faults::none(), ..Scenario::of_seed(seed) }
