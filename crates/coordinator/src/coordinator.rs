@@ -130,6 +130,13 @@ impl Coordinator {
                 }
             }
 
+            // While the log is asked whether that is so, it says nothing new.
+            (Event::Decided { decision: Decision::Abort { reason }, .. }, Stage::Asking)
+                if is_unrecorded(&reason) => {}
+            (
+                Event::Decided { txn, decision: Decision::Abort { reason } },
+                Stage::Deciding | Stage::Refreshing { .. },
+            ) if txn == self.txn && is_unrecorded(&reason) => self.doubted(reason, effects),
             (Event::Decided { txn, decision }, Stage::Deciding | Stage::Asking) if txn == self.txn => {
                 self.decided(now, decision, effects);
             }
@@ -369,6 +376,16 @@ impl Coordinator {
         }
     }
 
+    /// It comes too late, of a life that is over or past its deadline. But so may have come a copy of what was decided in time
+    /// and has left the adjudicator's memory since; whether another copy was sent, by us or below us, is not known here. The
+    /// history knows.
+    fn doubted(&mut self, reason: AbortReason, effects: &mut Vec<Effect>) {
+        self.doubt = Some(reason);
+        self.stage = Stage::Asking;
+        effects.push(Effect::AskOutcome { txn: self.txn, resolve: true });
+        self.set_timer(effects);
+    }
+
     /// The same writes and snapshots under another id.
     fn recommit(&mut self, now: Timestamp, reroutes: bool, effects: &mut Vec<Effect>) {
         self.recommits += 1;
@@ -444,10 +461,7 @@ impl Coordinator {
         if self.sent > 1 {
             // A copy that was sent earlier, or with other baselines, may have committed in the meantime: the newer
             // commit that a shard knows of may be our own. The log has the last word.
-            self.doubt = Some(reason);
-            self.stage = Stage::Asking;
-            effects.push(Effect::AskOutcome { txn: self.txn, resolve: true });
-            return self.set_timer(effects);
+            return self.doubted(reason, effects);
         }
         // The only copy was answered with NeedRefresh, and what the window has forgotten it never knows again.
         self.hint_abort(effects);
@@ -567,6 +581,11 @@ impl Coordinator {
 
 fn group_at(groups: &mut BTreeMap<Timestamp, AccessGroup>, snapshot_ts: Timestamp) -> &mut AccessGroup {
     groups.entry(snapshot_ts).or_insert_with(|| AccessGroup { snapshot_ts, ..AccessGroup::default() })
+}
+
+/// An answer that the adjudicator gives without a record, and gives to whatever comes too late.
+fn is_unrecorded(reason: &AbortReason) -> bool {
+    matches!(reason, AbortReason::DeadlinePassed | AbortReason::FrontendFenced { .. })
 }
 
 fn is_need_refresh(decision: &Decision) -> bool {

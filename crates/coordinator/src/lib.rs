@@ -14,6 +14,7 @@
 //!
 //!   reply lost, leader changed   the same id again; the adjudicator answers it from its outcomes
 //!   past the deadline            AskOutcome (an undecided transaction is resolved by a log entry)
+//!   told that it comes too late  AskOutcome: it may be a second copy of what was decided in time
 //!   NeedRefresh                  AskNewest of the shards; then the same id with new baselines, or an abort
 //!   OutcomesFull                 the same id again, later
 //!   StaleEpoch, RangeKeysMissing the same writes and snapshot under a new id: the abort of the old one is known

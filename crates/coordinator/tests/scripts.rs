@@ -262,6 +262,7 @@ fn reason(args: &mut ArgumentConsumer<'_>) -> Result<AbortReason> {
             winner: None,
         }),
         "deadline" => AbortReason::DeadlinePassed,
+        "fenced" => AbortReason::FrontendFenced { current: FrontendEpoch(2) },
         "stale-epoch" => AbortReason::StaleEpoch { shard: ShardId(1), current: Epoch(2) },
         "range-keys-missing" => AbortReason::RangeKeysMissing { table: TableId(1) },
         "outcomes-full" => AbortReason::OutcomesFull,

@@ -1,12 +1,13 @@
 //! The commit of a transaction: what the coordinator asks for is done here, over the ports.
 
 use crate::explain::{self, Explained};
+use crate::rules::Rule;
 use crate::services::{Services, adjudicator_error, shard_error};
-use crate::txn::Txn;
-use assize_coordinator::{Answer, Coordinator, Effect, Event, Newest, NotProposed, Options, Request, Voter};
+use crate::txn::{CommitMode, Txn};
+use assize_coordinator::{Answer, Coordinator, Effect, Event, Newest, NotProposed, Request, Voter};
 use assize_model::{
     AbortReason, AccessGroup, CatalogChange, DeadlineClass, ErrorCode, Key, KeyHash, KeyRange, Mutation,
-    Outcome, Placement, SqlError, Timestamp, TxnId, Vote, VoteRefusal,
+    Outcome, Placement, ShardId, SqlError, Timestamp, TxnId, Vote, VoteRefusal,
 };
 use assize_ports::{AdjudicatorError, BoxFuture, TxnRun};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -55,7 +56,7 @@ impl Txn {
     /// 1213 with who won if it lost; 1412 if a table has changed; an error that says that nobody knows if nobody
     /// knows.
     pub async fn commit(&mut self, change: Option<CatalogChange>) -> Result<Committed, CommitFailure> {
-        if self.is_read_only() && change.is_none() {
+        if self.is_read_only() && change.is_none() && !self.saw_two_moments() {
             self.release();
             return Ok(Committed::Nothing);
         }
@@ -66,10 +67,14 @@ impl Txn {
         let mut request = self.take_request();
         request.catalog_change = change;
         let bytes: usize = request.writes.iter().map(|write| write.mutation.size()).sum();
-        let class =
-            if bytes >= services.limits.bulk_bytes_min { DeadlineClass::Bulk } else { DeadlineClass::Normal };
-        let inline = bytes <= services.limits.inline_bytes_max && services.limits.inline_bytes_max > 0
-            || request.writes.is_empty();
+        let is_bulk = bytes >= services.limits.bulk_bytes_min;
+        let by_size = if is_bulk { DeadlineClass::Bulk } else { DeadlineClass::Normal };
+        let is_small = bytes <= services.limits.inline_bytes_max && services.limits.inline_bytes_max > 0;
+        let (class, inline) = match self.options().commit_mode {
+            CommitMode::BySize => (by_size, is_small || request.writes.is_empty()),
+            CommitMode::Inline => (by_size, true),
+            CommitMode::Prepared(class) => (class, false),
+        };
         let ended = drive(self, &services, request, class, inline).await;
         self.release();
         let txn = Some(ended.txn);
@@ -83,8 +88,10 @@ impl Txn {
                 Ok(Committed::At(txn, commit_ts))
             }
             Answer::Aborted(reason) => {
-                if let AbortReason::RangeKeysMissing { table } = reason {
-                    services.note_tracked(table);
+                match reason {
+                    AbortReason::RangeKeysMissing { table } => services.note_tracked(table),
+                    AbortReason::FrontendFenced { .. } => services.heard_of_fence(ended.txn),
+                    _ => {}
                 }
                 let Explained { error, conflict } =
                     explain::abort(self, services, &ended.groups, ended.txn, &reason);
@@ -140,7 +147,7 @@ async fn drive(
     class: DeadlineClass,
     inline: bool,
 ) -> Ended {
-    let mut options = Options::default();
+    let mut options = services.coordinator.clone();
     if class == DeadlineClass::Bulk {
         // What takes long to write takes long to prepare, and its deadline is later too.
         options.prepare_within = class.limit() / 2;
@@ -155,7 +162,8 @@ async fn drive(
         let placement = services.placement();
         Coordinator::commit_prepared(services.now(), id, request, &placement, options, &mut effects)
     };
-    let mut driver = Driver { txn, services, class, groups: Vec::new(), places: BTreeMap::new() };
+    let mut driver =
+        Driver { txn, services, class, groups: Vec::new(), places: BTreeMap::new(), hinted: None };
     let mut turned_away = None;
     let mut pending: Pending<'_> = FuturesUnordered::new();
     loop {
@@ -196,6 +204,8 @@ struct Driver<'a> {
     groups: Vec<AccessGroup>,
     /// Keys of the footprint by hash, once somebody has asked.
     places: BTreeMap<KeyHash, Key>,
+    /// The last of which a shard was told that it will never commit.
+    hinted: Option<(ShardId, TxnId)>,
 }
 
 impl<'a> Driver<'a> {
@@ -218,7 +228,10 @@ impl<'a> Driver<'a> {
                 pending.push(Box::pin(prepare(services, to, txn, epoch, mutations)));
             }
             Effect::HintAbort { to, txn } => {
-                if let Some(shard) = services.shards.shard(to.shard) {
+                // The coordinator names every replica, one after the other, and the shard tells all of them.
+                if self.hinted.replace((to.shard, txn)) != Some((to.shard, txn))
+                    && let Some(shard) = services.shards.shard(to.shard)
+                {
                     shard.forget(txn);
                 }
             }
@@ -314,7 +327,7 @@ async fn ask_newest(
     for _ in 0..NEWEST_TRIES {
         let newest = ask_newest_once(services, &placement, &keys, &ranges, at_least).await?;
         let after = services.refresh_placement().await?;
-        if after.epoch == placement.epoch {
+        if after.epoch == placement.epoch || !services.keeps(Rule::PlacementBeforeAndAfter) {
             return Ok(newest);
         }
         placement = after;

@@ -203,7 +203,8 @@ fn refusal(catalog: &Catalog, id: TxnId, reason: &AbortReason) -> (ErrorCode, St
         ),
         AbortReason::FrontendFenced { .. } => (
             ErrorCode::ClusterUnavailable,
-            "this frontend was fenced because it had fallen silent; the transaction was rolled back; connect again"
+            "this frontend was fenced because it had fallen silent; the transaction was rolled back; it begins again by \
+             itself: retry the transaction"
                 .to_owned(),
         ),
         AbortReason::OutcomesFull => (

@@ -3,6 +3,7 @@
 //! A page takes rows from all shards in key order. What was fetched beyond the page is kept, so that the next page
 //! does not fetch it again.
 
+use crate::rules::Rule;
 use crate::services::{Services, shard_error};
 use assize_model::{Key, KeyRange, Placement, ShardId, SqlError, Timestamp};
 use assize_ports::{Direction, ReadView, ScanShards, ShardError};
@@ -72,7 +73,10 @@ impl Cursor {
             let range = part.rest.clone()?;
             let placement = &placement;
             Some(async move {
-                let (shard, epoch) = services.shard(placement, part.shard)?;
+                let (shard, mut epoch) = services.shard(placement, part.shard)?;
+                if !services.keeps(Rule::DivideAgain) {
+                    epoch = services.placement().shard_epoch(part.shard).unwrap_or(epoch);
+                }
                 let view = ReadView { snapshot_ts, epoch };
                 let page = shard.scan(view, &range, direction, limit).await?;
                 part.fetched.extend(page.rows);

@@ -2,18 +2,19 @@
 
 use crate::activity::Activity;
 use crate::conflicts::ConflictLog;
+use crate::rules::Rule;
 use crate::shedding::Shedding;
 use assize_catalog::Catalog;
 use assize_model::{
-    CatalogVersion, DeadlineClass, Epoch, Key, KeyHash, Placement, ShardId, SqlError, TableId, Timestamp,
-    TxnId,
+    CatalogVersion, DeadlineClass, Epoch, FrontendEpoch, Key, KeyHash, Placement, ShardId, SqlError, TableId,
+    Timestamp, TxnId,
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, Clock, IdRange, QueryEngine, Registered, ServerView, Shard,
     ShardDirectory, ShardError,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bounds of what one session may use.
@@ -58,7 +59,7 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Other connections, status, user locks.
     pub server: Arc<dyn ServerView>,
-    /// Who this frontend is.
+    /// Who this frontend is. Its life may be another one since: see [`Services::epoch`].
     pub identity: Registered,
     /// Bounds.
     pub limits: Limits,
@@ -68,7 +69,15 @@ pub struct Services {
     pub conflicts: Arc<ConflictLog>,
     /// Whether new transactions may write.
     pub shedding: Shedding,
+    /// What the coordinators of commits are told.
+    pub coordinator: assize_coordinator::Options,
+    /// Rules that transactions ignore. Only negative controls name any.
+    pub disabled_rules: BTreeSet<Rule>,
     nobody: Arc<Activity>,
+    /// The life that it lives.
+    epoch: AtomicU32,
+    /// Whether that has been heard to be over.
+    is_fenced: AtomicBool,
     sequence: AtomicU64,
     placement: Mutex<Arc<Placement>>,
     catalogs: Mutex<Catalogs>,
@@ -125,7 +134,8 @@ impl Services {
         placement: Arc<Placement>,
         limits: Limits,
     ) -> Self {
-        let conflicts = Arc::new(ConflictLog::new(identity.frontend, identity.epoch));
+        let epoch = identity.epoch;
+        let conflicts = Arc::new(ConflictLog::new(identity.frontend, epoch));
         Services {
             adjudicator,
             shards,
@@ -137,7 +147,11 @@ impl Services {
             snapshots: Arc::default(),
             conflicts,
             shedding: Shedding::default(),
+            coordinator: assize_coordinator::Options::default(),
+            disabled_rules: BTreeSet::new(),
             nobody: Arc::new(Activity::new(0, "".into())),
+            epoch: AtomicU32::new(epoch.0),
+            is_fenced: AtomicBool::new(false),
             sequence: AtomicU64::new(1),
             placement: Mutex::new(placement),
             catalogs: Mutex::default(),
@@ -145,6 +159,11 @@ impl Services {
             tracked: Mutex::default(),
             ids: Mutex::default(),
         }
+    }
+
+    #[inline]
+    pub(crate) fn keeps(&self, rule: Rule) -> bool {
+        self.disabled_rules.is_empty() || !self.disabled_rules.contains(&rule)
     }
 
     /// Whose the transactions are that no session has begun.
@@ -155,7 +174,32 @@ impl Services {
     /// A new transaction id that begins now, by the adjudicator's time plus what has elapsed since.
     pub fn next_txn_id(&self, class: DeadlineClass) -> TxnId {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        TxnId::new(self.now(), class, self.identity.frontend, self.identity.epoch, sequence)
+        TxnId::new(self.now(), class, self.identity.frontend, self.epoch(), sequence)
+    }
+
+    /// The life that this frontend lives.
+    pub fn epoch(&self) -> FrontendEpoch {
+        FrontendEpoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// Whether its life is over, because it had been silent for too long: nothing commits until it begins another one.
+    pub fn is_fenced(&self) -> bool {
+        self.is_fenced.load(Ordering::Acquire)
+    }
+
+    /// A commit was refused because the life of its id is over.
+    pub(crate) fn heard_of_fence(&self, txn: TxnId) {
+        if txn.frontend_epoch() == self.epoch() {
+            self.is_fenced.store(true, Ordering::Release);
+        }
+    }
+
+    /// Begins another life, which the log has granted. Numbers of transactions go on. What has begun in the life before goes
+    /// on, too, as far as its snapshot can still be read: while nobody reported it, the low-water mark may have passed it, and
+    /// then shards and adjudicator refuse it.
+    pub fn begin_life(&self, epoch: FrontendEpoch) {
+        self.epoch.store(epoch.0, Ordering::Release);
+        self.is_fenced.store(false, Ordering::Release);
     }
 
     /// The adjudicator's time, as far as this frontend can know it without asking.
@@ -173,9 +217,12 @@ impl Services {
     /// A snapshot that sees everything acknowledged so far, kept from garbage collection while the guard lives.
     pub async fn begin(&self) -> Result<(Begun, SnapshotGuard), SqlError> {
         let mut guard = Snapshots::enter_pending(&self.snapshots);
+        if !self.keeps(Rule::HoldPendingBegins) {
+            guard.settle(Timestamp::MAX);
+        }
         let begun = self.adjudicator.begin().await.map_err(adjudicator_error)?;
         self.heard(begun.snapshot_ts);
-        guard.settle(begun.snapshot_ts);
+        guard.settle(if self.keeps(Rule::HoldSnapshots) { begun.snapshot_ts } else { Timestamp::MAX });
         Ok((begun, guard))
     }
 

@@ -5,7 +5,7 @@ use crate::cache::{Digests, StatementCache, mix, mix_bytes};
 use crate::kill::KillSwitch;
 use crate::last_txn::LastTxn;
 use crate::services::Services;
-use crate::txn::{Isolation, Txn, TxnOptions};
+use crate::txn::{CommitMode, Isolation, Txn, TxnOptions};
 use crate::variables::{GlobalVariables, SessionVariables};
 use assize_catalog::{Catalog, User};
 use assize_model::{CatalogChange, CatalogVersion, ErrorCode, SqlError, Timestamp, Warning, WarningLevel};
@@ -268,6 +268,7 @@ impl State {
             read_only: read_only.unwrap_or(settings.read_only),
             lock_wait: settings.lock_wait,
             auto_increment: settings.auto_increment,
+            commit_mode: CommitMode::BySize,
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::activity::{Activity, Trail};
 use crate::buffer::WriteBuffer;
 use crate::explain::{self, Explained};
+use crate::rules::Rule;
 use crate::scan::{Cursor, FetchError};
 use crate::services::{Services, SnapshotGuard, adjudicator_error};
 use assize_catalog::{Catalog, key};
@@ -43,6 +44,18 @@ impl Isolation {
     }
 }
 
+/// How a transaction is committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum CommitMode {
+    /// Inline or prepared, with this deadline or that, by the size of its writes.
+    #[default]
+    BySize,
+    /// Inline, whatever its size.
+    Inline,
+    /// Prepared, whatever its size, with this deadline.
+    Prepared(DeadlineClass),
+}
+
 /// What a transaction is begun with.
 #[derive(Clone, Copy, Debug)]
 pub struct TxnOptions {
@@ -54,6 +67,8 @@ pub struct TxnOptions {
     pub lock_wait: Duration,
     /// `auto_increment_increment` and `auto_increment_offset`.
     pub auto_increment: (u64, u64),
+    /// How it is committed; clients have no say in it.
+    pub commit_mode: CommitMode,
 }
 
 impl Default for TxnOptions {
@@ -63,6 +78,7 @@ impl Default for TxnOptions {
             read_only: false,
             lock_wait: Duration::from_secs(50),
             auto_increment: (1, 1),
+            commit_mode: CommitMode::default(),
         }
     }
 }
@@ -281,7 +297,7 @@ impl Txn {
         &self.options
     }
 
-    /// Whether its commit has anything to decide: a transaction that wrote nothing is never adjudicated.
+    /// Whether it has written nothing. Then its commit has nothing to decide, unless it saw two moments.
     pub fn is_read_only(&self) -> bool {
         self.writes.is_empty()
     }
@@ -289,6 +305,17 @@ impl Txn {
     /// Whether no statement has used a table: nobody wants to know what became of it.
     pub(crate) fn is_idle(&self) -> bool {
         self.schemas.is_empty() && self.is_read_only()
+    }
+
+    /// Whether there is something to decide although it wrote nothing: at SERIALIZABLE, rows that it has reserved it saw at
+    /// another snapshot than what it read before, and only the check makes one moment of the two.
+    pub(crate) fn saw_two_moments(&self) -> bool {
+        let first = self.locked.values().next().map(|locked| locked.ts);
+        let mut others = (self.locked.values().map(|locked| locked.ts))
+            .chain(self.checked.values().map(|checked| checked.ts))
+            .chain(self.ranges.iter().map(|(ts, _)| *ts));
+        self.options.isolation == Isolation::Serializable
+            && first.is_some_and(|first| others.any(|ts| ts != first))
     }
 
     /// The table and key behind a hash of the footprint, for explaining a conflict.
@@ -333,7 +360,10 @@ impl Txn {
             }
         }
         for (key, checked) in &self.checked {
-            if self.writes.get(key).is_none() && !self.locked.contains_key(key) {
+            // What is checked as written, or as reserved, may be checked from a later snapshot only.
+            let written = self.writes.get(key).is_some_and(|write| write.first_ts <= checked.ts);
+            let locked = self.locked.get(key).is_some_and(|locked| locked.ts <= checked.ts);
+            if !written && !locked {
                 group_at(&mut groups, checked.ts).checked.push(services.hash(key));
             }
         }
@@ -342,7 +372,11 @@ impl Txn {
         }
         for (key, write) in self.writes.iter() {
             let hash = services.hash(key);
-            group_at(&mut groups, write.first_ts).checked.push(hash);
+            let since = match services.keeps(Rule::FirstWriteCounts) {
+                true => write.first_ts,
+                false => self.begun.snapshot_ts,
+            };
+            group_at(&mut groups, since).checked.push(hash);
             let mutation = Mutation { key: key.clone(), slot: write.slot, op: write.op.clone() };
             request.writes.push(Write { mutation, hash, table: write.table });
         }
@@ -387,13 +421,13 @@ impl Txn {
 
     fn record_point(&mut self, table: TableId, key: &Key) {
         let ts = self.begun.snapshot_ts;
-        if self.writes.get(key).is_none() {
+        if self.writes.get(key).is_none() && self.services.keeps(Rule::RecordKeys) {
             self.checked.entry(key.clone()).or_insert(Checked { table, ts });
         }
     }
 
     fn record_range(&mut self, table: TableId, range: KeyRange, ts: Timestamp) {
-        if range.is_empty() {
+        if range.is_empty() || !self.services.keeps(Rule::RecordRanges) {
             return;
         }
         if let Some((last_ts, last)) = self.ranges.last_mut()
@@ -425,7 +459,8 @@ impl Txn {
                 MutationOp::Lock => {}
             }
         }
-        self.locked.get(key).map(|locked| locked.value.clone())
+        let locked = self.locked.get(key).filter(|_| self.services.keeps(Rule::LockedValueStays));
+        locked.map(|locked| locked.value.clone())
     }
 
     /// Values of keys at a snapshot, own writes not considered; one request per shard.
@@ -548,14 +583,19 @@ impl Txn {
                 missing.into_iter().filter(|(_, key)| granted.contains(&self.services.hash(key))).collect();
             let values = self.fetch(&held, begun.snapshot_ts).await?;
             for ((slot, key), value) in held.into_iter().zip(values) {
-                let ts = begun.snapshot_ts;
-                self.locked.insert(key, Locked { table, slot, ts, value, exclusive });
+                self.hold(key, Locked { table, slot, ts: begun.snapshot_ts, value, exclusive });
             }
         }
         Ok(keys
             .iter()
             .map(|(_, key)| if self.locked.contains_key(key) { self.own_value(key).flatten() } else { None })
             .collect())
+    }
+
+    /// Holds a row as it is. One that it holds for share already it goes on holding as it was: reservations keep nobody from
+    /// writing, and what was computed from the first value must not commit after another one.
+    fn hold(&mut self, key: Key, row: Locked) {
+        self.locked.entry(key).and_modify(|held| held.exclusive |= row.exclusive).or_insert(row);
     }
 
     /// Reserves keys and takes a snapshot after the grant, kept alive with the transaction's others.
@@ -791,8 +831,8 @@ impl Txn {
             busy.extend(refused.into_iter().map(|(_, key)| key));
             let values = self.fetch(&held, after.snapshot_ts).await?;
             for ((slot, key), value) in held.into_iter().zip(values) {
-                let ts = after.snapshot_ts;
-                self.locked.insert(key, Locked { table: request.table, slot, ts, value, exclusive });
+                let (table, ts) = (request.table, after.snapshot_ts);
+                self.hold(key, Locked { table, slot, ts, value, exclusive });
             }
             begun = after;
         }

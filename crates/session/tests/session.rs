@@ -2,9 +2,9 @@
 
 mod support;
 
-use assize_model::{AbortReason, CommitBody, DeadlineClass, ErrorCode, Mutation, TableId};
-use assize_ports::Cause;
-use assize_session::{KillSwitch, Limits, Txn, TxnOptions, status};
+use assize_model::{AbortReason, CommitBody, DeadlineClass, ErrorCode, FrontendEpoch, Mutation, TableId};
+use assize_ports::{Cause, ReadIntent, Transaction};
+use assize_session::{Isolation, KillSwitch, Limits, Rule, Txn, TxnOptions, status};
 use assize_values::Value;
 use std::sync::Arc;
 use support::*;
@@ -230,6 +230,26 @@ fn a_lost_reply_is_resolved_before_the_client_is_answered() {
 }
 
 #[test]
+fn a_fenced_frontend_begins_another_life_and_its_sessions_go_on() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("BEGIN");
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    let current = FrontendEpoch(house.services.epoch().0 + 1);
+    house.world(|w| w.mishaps.push_back(Mishap::Abort(AbortReason::FrontendFenced { current })));
+    assert_eq!(a.errno("COMMIT"), 1429);
+    assert!(house.services.is_fenced());
+    house.services.begin_life(current);
+    assert!(!house.services.is_fenced());
+    a.sql("INSERT INTO stock VALUES (1, 'b')");
+    assert_eq!(a.table(), "1=b");
+    let ids = house.world(|w| w.footprints.iter().map(|f| f.txn).collect::<Vec<_>>());
+    let (refused, last) = (ids[0], ids[ids.len() - 1]);
+    assert_eq!(last.frontend_epoch(), current);
+    assert!(refused.frontend_epoch() < current && refused.sequence() < last.sequence());
+}
+
+#[test]
 fn a_schema_change_asks_to_retry() {
     let house = House::new();
     let mut a = house.session();
@@ -267,6 +287,28 @@ fn what_the_window_forgot_is_asked_of_the_shards() {
 }
 
 #[test]
+fn what_the_window_forgot_is_asked_again_if_slots_may_have_moved_meanwhile() {
+    // Both shards, twice; once is not enough, and it is the rule that knows.
+    for (without, asked) in [(false, 4), (true, 2)] {
+        let mut house = House::new();
+        if without {
+            let services = Arc::get_mut(&mut house.services).expect("nobody uses them yet");
+            services.disabled_rules.insert(Rule::PlacementBeforeAndAfter);
+        }
+        let mut a = house.session();
+        a.sql("INSERT INTO stock VALUES (1, 'a')");
+        let hash = row_key(1).1.hash(SEED);
+        house.world(|w| {
+            let forgotten = AbortReason::NeedRefresh { keys: vec![hash], ranges: Vec::new() };
+            w.mishaps.push_back(Mishap::Abort(forgotten));
+            w.placement_epochs = [5, 6, 6].into();
+        });
+        a.sql("UPDATE stock SET v = 'b' WHERE id = 1");
+        assert_eq!(house.world(|w| w.newest_asked), asked);
+    }
+}
+
+#[test]
 fn locked_rows_are_read_as_of_the_grant_so_that_no_update_is_lost() {
     let house = House::new();
     let (mut a, mut b) = (house.session(), house.session());
@@ -282,6 +324,90 @@ fn locked_rows_are_read_as_of_the_grant_so_that_no_update_is_lost() {
     a.sql("UPDATE stock SET v = '30' WHERE id = 1");
     a.sql("COMMIT");
     assert_eq!(b.table(), "1=30 2=x");
+}
+
+#[test]
+fn a_row_that_is_held_for_share_and_then_for_update_stays_as_it_was_first() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, '10')");
+    a.sql("BEGIN");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1 FOR SHARE")), "1=10");
+    b.sql("UPDATE stock SET v = '20' WHERE id = 1");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1 FOR UPDATE")), "1=10");
+    // Computed from what it saw first.
+    a.sql("UPDATE stock SET v = '11' WHERE id = 1");
+    assert_eq!(a.errno("COMMIT"), 1213);
+    assert_eq!(b.table(), "1=20");
+}
+
+#[test]
+fn so_does_one_that_a_locking_scan_meets_again() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, '10')");
+    a.sql("BEGIN");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1 FOR SHARE")), "1=10");
+    b.sql("UPDATE stock SET v = '20' WHERE id = 1");
+    assert_eq!(show(&a.sql("SELECT * FROM stock FOR UPDATE")), "1=10");
+    a.sql("UPDATE stock SET v = '11' WHERE id = 1");
+    assert_eq!(a.errno("COMMIT"), 1213);
+}
+
+#[test]
+fn what_a_serializable_transaction_has_read_is_checked_though_it_reserves_it_later() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, '10'), (2, 'x')");
+    a.sql("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+    a.sql("BEGIN");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1")), "1=10");
+    b.sql("UPDATE stock SET v = '20' WHERE id = 1");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1 FOR UPDATE")), "1=20");
+    // It has seen both: there is no moment at which it could have run.
+    a.sql("UPDATE stock SET v = 'y' WHERE id = 2");
+    assert_eq!(a.errno("COMMIT"), 1213);
+}
+
+#[test]
+fn a_serializable_transaction_that_only_reads_and_reserves_sees_one_moment() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, '10'), (2, 'x')");
+    a.sql("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+    a.sql("BEGIN");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 1")), "1=10");
+    b.sql("BEGIN");
+    b.sql("UPDATE stock SET v = '20' WHERE id = 1");
+    b.sql("UPDATE stock SET v = 'y' WHERE id = 2");
+    b.sql("COMMIT");
+    assert_eq!(show(&a.sql("SELECT * FROM stock WHERE id = 2 FOR UPDATE")), "2=y");
+    assert_eq!(a.errno("COMMIT"), 1213);
+    // With nothing in between there is nothing to decide.
+    let decided = house.world(|w| w.footprints.len());
+    a.sql("BEGIN");
+    a.sql("SELECT * FROM stock WHERE id = 1");
+    a.sql("SELECT * FROM stock WHERE id = 2 FOR UPDATE");
+    a.sql("COMMIT");
+    assert_eq!(house.world(|w| w.footprints.len()), decided);
+}
+
+#[test]
+fn what_a_statement_relied_on_is_checked_from_its_snapshot_though_a_later_one_writes_it() {
+    let house = House::new();
+    let mut b = house.session();
+    b.sql("INSERT INTO stock VALUES (1, '10'), (2, 'x')");
+    let (slot, key) = row_key(1);
+    let options = TxnOptions { isolation: Isolation::ReadCommitted, ..TxnOptions::default() };
+    let mut txn = run(Txn::begin(house.services.clone(), options)).unwrap();
+    run(txn.begin_statement(true)).unwrap();
+    // As a foreign key does with its parent.
+    let row = run(txn.get(TABLE, slot, &key, ReadIntent::Check)).unwrap().expect("it is there");
+    b.sql("UPDATE stock SET v = '20' WHERE id = 1");
+    run(txn.begin_statement(false)).unwrap();
+    txn.write(TABLE, Mutation::put(key, slot, row)).unwrap();
+    let failure = run(txn.commit(None)).unwrap_err();
+    assert_eq!(failure.error.code.errno(), 1213);
 }
 
 #[test]

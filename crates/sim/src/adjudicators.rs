@@ -9,10 +9,10 @@ use crate::history::{History, Split};
 use crate::net::{Actor, Asker, Event, Message, Net};
 use crate::scenario::Scenario;
 use crate::shards::Place;
-use crate::workload::REGISTERS;
 use assize_adjudicator::command::*;
 use assize_adjudicator::*;
 use assize_model::*;
+use assize_ports::CatalogObjects;
 use assize_replica::{Standing, Standings};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -33,8 +33,9 @@ const SNAPSHOT_EVERY: u64 = 64;
 #[derive(Clone, Debug)]
 enum Waiting {
     Nobody,
-    Batch(Vec<(Asker, TxnId)>),
+    Batch(Vec<Asker>),
     Outcome(Asker, TxnId),
+    Tracked(Asker),
     Grant { frontend: usize, nonce: u64 },
     EpochRaised { replica: usize },
     Registered { replica: usize },
@@ -102,7 +103,8 @@ impl Adjudicators {
             ..Bootstrap::new(1, HASH_SEED, Timestamp::from_millis(EPOCH_MILLIS), placement)
         };
         history.log.push(Command::Bootstrap(bootstrap).encode().into());
-        for table in crate::workload::TRACKED {
+        // Otherwise whoever is first to check a range has its table tracked, while others commit.
+        for table in crate::workload::TRACKED.into_iter().filter(|_| scenario.tracks_from_the_start) {
             history.log.push(Command::TrackRanges(table).encode().into());
         }
         let nodes = (0..MEMBERS_MIN).map(|_| Node::empty(options, net)).collect();
@@ -382,22 +384,26 @@ impl Adjudicators {
         match waiting {
             Waiting::Nobody => {}
             Waiting::Batch(askers) => {
-                for ((asker, txn), decision) in askers.into_iter().zip(applied.decisions.iter()) {
+                for (asker, decision) in askers.into_iter().zip(applied.decisions.iter()) {
                     let to = Actor::Frontend(asker.frontend);
-                    net.send(from, to, Message::Decided(asker, txn, decision));
+                    net.send(from, to, Message::Decided(asker, decision));
                 }
+            }
+            Waiting::Tracked(asker) => {
+                net.send(from, Actor::Frontend(asker.frontend), Message::Tracked(asker));
             }
             Waiting::Outcome(asker, txn) => {
                 if let Reply::Outcome(known) = &applied.reply {
                     let to = Actor::Frontend(asker.frontend);
                     let outcome = outcome(txn, known, &self.nodes[node].past);
-                    net.send(from, to, Message::OutcomeIs(asker, txn, outcome));
+                    net.send(from, to, Message::OutcomeIs(asker, outcome));
                 }
             }
             Waiting::Grant { frontend, nonce } => {
                 if let Reply::Granted(epoch) = applied.reply {
-                    let now = self.nodes[node].state.begin().snapshot_ts;
-                    net.send(from, Actor::Frontend(frontend), Message::Granted { epoch, nonce, now });
+                    let placement = Arc::new(self.nodes[node].state.placement().clone());
+                    let granted = Message::Granted { epoch, nonce, placement };
+                    net.send(from, Actor::Frontend(frontend), granted);
                 }
             }
             Waiting::EpochRaised { replica } => {
@@ -480,7 +486,7 @@ impl Adjudicators {
         let Some(base_ts) = leading.sequencer.next_base(wall, leading.queue.len()) else { return };
         let queue = std::mem::take(&mut leading.queue);
         let batch = Batch::of_encoded(base_ts, Timestamp::ZERO, queue.iter().map(|(_, footprint)| footprint));
-        let askers = queue.iter().map(|(asker, footprint)| (*asker, footprint.view().txn())).collect();
+        let askers = queue.iter().map(|(asker, _)| *asker).collect();
         self.propose(node, Command::Batch(batch), Waiting::Batch(askers), net);
     }
 
@@ -528,12 +534,13 @@ impl Adjudicators {
         let host = &mut self.nodes[node];
         let Some(leading) = &mut host.leading else {
             let refusal = match message {
-                Message::Commit(asker, footprint) => {
-                    Some((asker, Message::TurnedAway(asker, footprint.view().txn())))
-                }
-                Message::Begin(asker) | Message::AskPlacement(asker) | Message::AskOutcome(asker, ..) => {
-                    Some((asker, Message::NotLeader(asker)))
-                }
+                Message::Commit(asker, _) => Some((asker, Message::TurnedAway(asker))),
+                Message::Begin(asker)
+                | Message::AskPlacement(asker)
+                | Message::AskOutcome(asker, ..)
+                | Message::AskCatalog(asker, ..)
+                | Message::TrackRanges(asker, ..)
+                | Message::Reserve(asker, ..) => Some((asker, Message::NotLeader(asker))),
                 _ => None,
             };
             if let Some((asker, refusal)) = refusal {
@@ -549,20 +556,26 @@ impl Adjudicators {
                 self.propose(node, grant, Waiting::Grant { frontend, nonce }, net);
             }
             Message::Begin(asker) if is_confirmed => {
-                let state = &host.state;
-                let begin = state.begin();
+                let begin = host.state.begin();
                 history.issued.push((history.log.len(), begin.snapshot_ts));
-                let version = crate::workload::schema_version(state);
-                let placement = Arc::new(state.placement().clone());
-                debug_assert!(state.fence(REGISTERS) <= version);
-                let answer = Message::Begun(asker, begin, version, placement);
+                net.send(from, Actor::Frontend(asker.frontend), Message::Begun(asker, begin));
+            }
+            Message::AskCatalog(asker, since) if is_confirmed => {
+                let answer = Message::CatalogIs(asker, catalog_since(&host.state, since));
+                net.send(from, Actor::Frontend(asker.frontend), answer);
+            }
+            Message::TrackRanges(asker, table) => {
+                self.propose(node, Command::TrackRanges(table), Waiting::Tracked(asker), net);
+            }
+            // Advisory, so whoever asks may be granted everything.
+            Message::Reserve(asker, keys) if is_confirmed => {
+                let answer = Message::Reserved(asker, host.state.begin(), keys);
                 net.send(from, Actor::Frontend(asker.frontend), answer);
             }
             Message::Commit(asker, footprint) => {
                 if let Some(refused) = host.state.refuse_early(&footprint.view()) {
-                    let txn = footprint.view().txn();
                     let to = Actor::Frontend(asker.frontend);
-                    return net.send(from, to, Message::Decided(asker, txn, refused));
+                    return net.send(from, to, Message::Decided(asker, refused));
                 }
                 leading.queue.push((asker, footprint));
                 self.batch(node, net);
@@ -572,7 +585,7 @@ impl Adjudicators {
                 if known == Known::Undecided && resolve {
                     self.propose(node, Command::Resolve(txn), Waiting::Outcome(asker, txn), net);
                 } else {
-                    let answer = Message::OutcomeIs(asker, txn, outcome(txn, &known, &host.past));
+                    let answer = Message::OutcomeIs(asker, outcome(txn, &known, &host.past));
                     net.send(from, Actor::Frontend(asker.frontend), answer);
                 }
             }
@@ -710,6 +723,13 @@ impl Node {
             skew: net.random.between(0, 600) as i64 - 300,
         }
     }
+}
+
+/// What a frontend that knows the catalog at a version has missed.
+fn catalog_since(state: &Adjudicator, since: CatalogVersion) -> CatalogObjects {
+    let delta = state.catalog_since(since);
+    let objects = delta.objects.into_iter().map(|object| (object.name, object.version.0, object.bytes));
+    CatalogObjects { version: delta.to, complete: delta.is_everything, objects: objects.collect() }
 }
 
 fn outcome(txn: TxnId, known: &Known, past: &BTreeMap<TxnId, Decision>) -> Outcome {

@@ -1,139 +1,135 @@
-//! The hands of frontends: clients that run transactions, and their coordinators.
+//! The hands of frontends: lives, clients that run one plan after the other, and the carrying of their sessions' questions.
+//!
+//! A client is a future, polled when something it waits for has come. What its session asks for becomes messages; who gets no
+//! answer asks the next node or replica, and in the end there is an answer, if only that nobody could be asked.
 
 use crate::adjudicators::HASH_SEED;
-use crate::history::{History, Observed, Told, Transaction};
+use crate::client::{self, Style};
+use crate::desk::{Answer, Ask, Desk, Note, Said};
+use crate::history::{History, Told, Transaction};
 use crate::net::{Actor, Asked, Asker, Event, Message, Net};
+use crate::ports::Ports;
 use crate::scenario::Scenario;
 use crate::shards::Place;
-use crate::workload::{self, Plan, REGISTERS};
+use crate::workload::Plan;
 use crate::world::settles_at;
-use assize_adjudicator::EncodedFootprint;
 use assize_adjudicator::command::{Acknowledgement, SnapshotReport};
-use assize_coordinator::{Answer, Coordinator, Effect, Event as Heard, Newest, Options, Request, Write};
 use assize_model::*;
-use assize_mvcc::Prepare;
+use assize_ports::{AdjudicatorError, Begun, BoxFuture, Registered, Reserved, ShardError, TxnRun};
 use assize_replica::ReadRefusal;
-use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use assize_session::{Limits, Services};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-/// How long a client waits for an answer before it asks again.
-const PATIENCE: u64 = 250;
-/// How often it asks before it gives up.
-const ATTEMPTS_MAX: usize = 25;
+/// How long a client without anything to do waits before it looks again.
+const PAUSE: u64 = 250;
+/// How long a node of the adjudicator may take to answer before another one is asked.
+const NODE_PATIENCE: u64 = 250;
+/// For how long they are asked in turn.
+const HOLD: u64 = 6_000;
+/// How long a replica may take to answer a read before a sibling is asked.
+const REPLICA_PATIENCE: u64 = 300;
+/// How long the last of them may take.
+const LAST_PATIENCE: u64 = 1_500;
+/// After this long without an answer a commit or a prepare may or may not have arrived.
+const SILENCE: u64 = 2_500;
 /// Transactions that every client must still finish after the world has healed.
 pub const AFTER_HEALING: usize = 2;
 
-/// A part of a statement: one key, or a range on one shard.
-struct Part {
-    read: usize,
-    asked: Asked,
-    shard: ShardId,
-    rows: Option<Vec<(Key, Bytes)>>,
+/// A session's question on its way.
+struct Call {
+    client: usize,
+    number: u64,
+    ask: Ask,
+    since: u64,
+    /// Replicas that can still be asked.
+    others: Vec<usize>,
 }
 
-/// A question about what the conflict window has forgotten.
-struct Doubt {
-    about: About,
-    asked: Asked,
-    shard: ShardId,
-    newest: Option<Newest>,
-}
-
-#[derive(Clone, Copy)]
-enum About {
-    Key(KeyHash),
-    Range((u32, u32)),
-}
-
-enum Stage {
-    Idle,
-    Beginning {
-        floor: Timestamp,
-    },
-    /// A statement reads, all of it by one placement.
-    Reading {
-        parts: Vec<Part>,
-        routed_by: Arc<Placement>,
-    },
-    Committing {
-        coordinator: Box<Coordinator>,
-        doubts: Vec<Doubt>,
-        footprint: Option<Box<Footprint>>,
-    },
+/// What a frontend waits for.
+enum Errand {
+    /// A client begins its next transaction.
+    Next(usize),
+    /// The client of this transaction goes away in the middle of it.
+    Desert { client: usize, record: usize },
+    /// The ways to the shards are looked at.
+    Follow,
+    /// An answer.
+    Call(Call),
+    /// A moment, before it asks again.
+    Again(Call),
 }
 
 /// A transaction on its way.
 struct Running {
-    id: u64,
-    plan: Plan,
     /// Its place in the history.
     record: usize,
-    statement: usize,
-    snapshots: Vec<Timestamp>,
-    schema: SchemaVersion,
-    catalog: CatalogVersion,
-    rows: Vec<BTreeMap<Key, Bytes>>,
+    /// The life in which it began: what it reads at is kept for it as long as that lasts.
+    epoch: FrontendEpoch,
+    task: BoxFuture<'static, Option<Told>>,
+    waker: Waker,
 }
 
+#[derive(Default)]
 struct Client {
-    question: u64,
-    attempts: usize,
-    stage: Stage,
     running: Option<Running>,
     begun: usize,
     finished: usize,
 }
 
+/// What a frontend has in memory.
+struct Life {
+    services: Arc<Services>,
+    desk: Arc<Desk>,
+    /// The newest snapshot that it was given.
+    newest: Timestamp,
+    /// One above the highest number that it has sent.
+    next: u64,
+    /// Numbers that were sent and whose outcome may still be asked for.
+    open: BTreeSet<u64>,
+}
+
 struct Frontend {
     is_up: bool,
-    life: u64,
     nonce: u64,
-    epoch: Option<FrontendEpoch>,
-    /// A timestamp that it has seen, and when: what its own clock counts from.
-    known: (Timestamp, u64),
-    /// The newest timestamp that it has seen: no later begin gets an older one.
-    seen: Timestamp,
-    sequence: u64,
-    /// Ids whose outcome may still be asked for.
-    open: BTreeSet<u64>,
+    /// Whether it asks for another life while its sessions go on.
+    is_fenced: bool,
     /// The node of the adjudicator that it thinks leads.
     guess: usize,
-    placement: Arc<Placement>,
+    life: Option<Life>,
     clients: Vec<Client>,
+    errands: BTreeMap<u64, Errand>,
 }
 
 /// All frontends.
 pub struct Frontends {
     frontends: Vec<Frontend>,
     scenario: Scenario,
+    /// Numbers of plans.
     next_id: u64,
+    /// Numbers of questions.
+    next_question: u64,
     is_healed: bool,
 }
 
 impl Frontends {
     /// Frontends that ask for their first life.
-    pub fn new(scenario: &Scenario, placement: &Arc<Placement>, net: &mut Net) -> Self {
-        let client =
-            || Client { question: 0, attempts: 0, stage: Stage::Idle, running: None, begun: 0, finished: 0 };
+    pub fn new(scenario: &Scenario, net: &mut Net) -> Self {
+        let frontend = |_| Frontend {
+            is_up: false,
+            nonce: 0,
+            is_fenced: false,
+            guess: 0,
+            life: None,
+            clients: (0..scenario.clients).map(|_| Client::default()).collect(),
+            errands: BTreeMap::new(),
+        };
         let mut all = Frontends {
-            frontends: (0..scenario.frontends)
-                .map(|_| Frontend {
-                    is_up: false,
-                    life: 0,
-                    nonce: 0,
-                    epoch: None,
-                    known: (Timestamp::ZERO, 0),
-                    seen: Timestamp::ZERO,
-                    sequence: 0,
-                    open: BTreeSet::new(),
-                    guess: 0,
-                    placement: placement.clone(),
-                    clients: (0..scenario.clients).map(|_| client()).collect(),
-                })
-                .collect(),
+            frontends: (0..scenario.frontends).map(frontend).collect(),
             scenario: scenario.clone(),
             next_id: 0,
+            next_question: 0,
             is_healed: false,
         };
         for at in 0..scenario.frontends {
@@ -157,26 +153,24 @@ impl Frontends {
         }
     }
 
-    /// Whether every client has finished what it had to after healing.
+    /// Clients that have not finished what they had to after healing, and what they wait for.
     pub fn unfinished(&self) -> Vec<String> {
         let mut unfinished = Vec::new();
         for (f, frontend) in self.frontends.iter().enumerate() {
             for (c, client) in frontend.clients.iter().enumerate() {
                 if client.finished < AFTER_HEALING {
-                    let stage = match &client.stage {
-                        Stage::Idle => "idle".to_string(),
-                        Stage::Beginning { .. } => "beginning".to_string(),
-                        Stage::Reading { .. } => "reading".to_string(),
-                        Stage::Committing { coordinator, .. } => {
-                            format!("committing {:?}", coordinator.txn())
-                        }
-                    };
-                    unfinished.push(format!("client {f}.{c} is {stage}"));
+                    let waits = frontend.errands.values().filter_map(|errand| match errand {
+                        Errand::Call(call) | Errand::Again(call) if call.client == c => Some(&call.ask),
+                        _ => None,
+                    });
+                    unfinished.push(format!("client {f}.{c} waits for {:?}", waits.collect::<Vec<_>>()));
                 }
             }
         }
         unfinished
     }
+
+    // Lives.
 
     /// A frontend dies with all its sessions.
     pub fn crash(&mut self, at: usize, net: &mut Net, history: &mut History) {
@@ -185,9 +179,9 @@ impl Frontends {
             return;
         }
         frontend.is_up = false;
-        frontend.life += 1;
+        frontend.life = None;
+        frontend.errands.clear();
         for client in &mut frontend.clients {
-            client.stage = Stage::Idle;
             client.running = None;
             // What died with its frontend is begun again.
             client.begun = client.begun.min(client.finished);
@@ -197,7 +191,7 @@ impl Frontends {
         net.after(back, Event::Restart(Actor::Frontend(at)));
     }
 
-    /// A frontend begins a new life.
+    /// A frontend comes back, and asks for a new life.
     pub fn restart(&mut self, at: usize, net: &mut Net) {
         let nonce = net.random.any();
         let frontend = &mut self.frontends[at];
@@ -205,15 +199,12 @@ impl Frontends {
             return;
         }
         frontend.is_up = true;
-        frontend.life += 1;
         frontend.nonce = nonce;
-        frontend.epoch = None;
-        frontend.sequence = 0;
-        frontend.open.clear();
+        frontend.is_fenced = false;
         self.ask_for_life(at, net);
         for client in 0..self.frontends[at].clients.len() {
             let wait = net.random.between(20, 200);
-            self.due(at, client, wait, net);
+            self.wait(at, wait, Errand::Next(client), net);
         }
     }
 
@@ -224,408 +215,186 @@ impl Frontends {
         net.send(Actor::Frontend(at), to, Message::Grant { frontend: at, nonce: frontend.nonce });
     }
 
-    /// The client's present question, and a moment at which it will have waited long enough.
-    fn due(&mut self, at: usize, client: usize, millis: u64, net: &mut Net) -> Asker {
-        let frontend = &mut self.frontends[at];
-        let asker = Asker { frontend: at, client, question: frontend.clients[client].question };
-        net.after(millis, Event::ClientDue { asker, life: frontend.life });
-        asker
+    /// A life is granted: everything its sessions share begins anew, the numbers of their transactions too.
+    fn live(&mut self, at: usize, epoch: FrontendEpoch, placement: &Arc<Placement>, net: &mut Net) {
+        let desk = Desk::new(net.random.any(), placement.clone());
+        let ports = Arc::new(Ports(desk.clone()));
+        let frontend = FrontendId(at as u32 + 1);
+        let limits = Limits { ranges_max: *net.random.pick(&[1, 256]), ..Limits::default() };
+        let mut services = Services::new(
+            ports.clone(),
+            ports.clone(),
+            ports.clone(),
+            ports.clone(),
+            ports,
+            Registered { frontend, epoch, hash_seed: HASH_SEED },
+            placement.clone(),
+            limits,
+        );
+        services.coordinator.disabled_rules = self.scenario.without_in_coordinator.clone();
+        services.disabled_rules = self.scenario.without_in_session.clone();
+        self.frontends[at].life = Some(Life {
+            services: Arc::new(services),
+            desk,
+            newest: Timestamp::ZERO,
+            next: 1,
+            open: BTreeSet::new(),
+        });
     }
 
-    fn ask_leader(&mut self, at: usize, message: Message, net: &mut Net) {
-        let to = Actor::Adjudicator(self.frontends[at].guess);
-        net.send(Actor::Frontend(at), to, message);
-    }
-
-    /// The adjudicator's time as far as this frontend can tell.
-    fn now(&self, at: usize, net: &Net) -> Timestamp {
-        let (known, since) = self.frontends[at].known;
-        known.later(std::time::Duration::from_millis(net.now - since))
-    }
-
-    fn learn(&mut self, at: usize, ts: Timestamp, net: &Net) {
-        self.frontends[at].seen = self.frontends[at].seen.max(ts);
-        if ts > self.now(at, net) {
-            self.frontends[at].known = (ts, net.now);
-        }
-    }
-
-    /// A frontend's clock strikes: it reports its oldest snapshot and acknowledges outcomes.
+    /// A frontend's clock strikes: it reports its oldest snapshot, acknowledges outcomes and looks at the placement.
     pub fn tick(&mut self, at: usize, net: &mut Net) {
         net.after(400, Event::Tick(Actor::Frontend(at)));
         if !self.frontends[at].is_up {
             return;
         }
-        let Some(epoch) = self.frontends[at].epoch else { return self.ask_for_life(at, net) };
-        let id = FrontendId(at as u32 + 1);
-        let frontend = &self.frontends[at];
-        let held = frontend.clients.iter().filter_map(|client| match (&client.stage, &client.running) {
-            // A begin on its way will get nothing older than what was known when it was sent.
-            (Stage::Beginning { floor }, Some(running)) => {
-                Some(running.snapshots.iter().copied().min().unwrap_or(*floor).min(*floor))
+        let Some(life) = &self.frontends[at].life else { return self.ask_for_life(at, net) };
+        let (frontend, epoch) = (FrontendId(at as u32 + 1), life.services.epoch());
+        // What it was given, not what it thinks the time is: the next begin may be answered by a slower clock.
+        let oldest = life.services.snapshots.oldest().unwrap_or(life.newest);
+        let below = life.open.first().copied().unwrap_or(life.next);
+        let report = SnapshotReport { frontend, epoch, oldest };
+        if life.services.is_fenced() {
+            let nonce = net.random.any();
+            let frontend = &mut self.frontends[at];
+            if !std::mem::replace(&mut frontend.is_fenced, true) {
+                frontend.nonce = nonce;
             }
-            (Stage::Idle, _) | (_, None) => None,
-            (_, Some(running)) => running.snapshots.iter().copied().min(),
-        });
-        // What it has seen, not what it thinks the time is: the next begin may be answered by a slower clock.
-        let oldest = held.min().unwrap_or(frontend.seen);
-        let is_idle = frontend.clients.iter().all(|client| client.running.is_none());
-        let below = frontend.open.first().copied().unwrap_or(frontend.sequence + 1);
-        let report = SnapshotReport { frontend: id, epoch, oldest };
-        if is_idle {
+            self.ask_for_life(at, net);
+        }
+        if self.frontends[at].clients.iter().all(|client| client.running.is_none()) {
             // Reports have no answer, so whoever asks nothing else would go on talking to a node that does not lead.
             self.frontends[at].guess = net.next_node(self.frontends[at].guess);
         }
         if net.now < settles_at(&self.scenario) {
-            self.ask_leader(at, Message::Report(report), net);
+            self.tell_leader(at, Message::Report(report), net);
         }
-        self.ask_leader(at, Message::Acknowledge(Acknowledgement { frontend: id, epoch, below }), net);
+        self.tell_leader(at, Message::Acknowledge(Acknowledgement { frontend, epoch, below }), net);
+        if net.random.chance(400) {
+            let asker = self.wait(at, NODE_PATIENCE, Errand::Follow, net);
+            self.tell_leader(at, Message::AskPlacement(asker), net);
+        }
     }
 
-    /// A client has waited long enough, or may begin its next transaction.
-    pub fn client_due(&mut self, asker: Asker, life: u64, net: &mut Net, history: &mut History) {
-        let Asker { frontend: at, client: c, question } = asker;
+    fn tell_leader(&mut self, at: usize, message: Message, net: &mut Net) {
+        let to = Actor::Adjudicator(self.frontends[at].guess);
+        net.send(Actor::Frontend(at), to, message);
+    }
+
+    /// Waits for so long; the number under which an answer may come earlier.
+    fn wait(&mut self, at: usize, millis: u64, errand: Errand, net: &mut Net) -> Asker {
+        self.next_question += 1;
+        let asker = Asker { frontend: at, question: self.next_question };
+        self.frontends[at].errands.insert(asker.question, errand);
+        net.after(millis, Event::Due(asker));
+        asker
+    }
+
+    // Clients.
+
+    fn begin(&mut self, at: usize, c: usize, net: &mut Net, history: &mut History) {
+        let most = if self.is_healed { AFTER_HEALING } else { self.scenario.txns_max };
         let frontend = &mut self.frontends[at];
         let client = &mut frontend.clients[c];
-        if frontend.life != life || client.question != question {
-            return;
-        }
-        client.attempts += 1;
-        if !matches!(client.stage, Stage::Idle) && client.attempts > ATTEMPTS_MAX {
-            // The client gives up and rolls back. Nothing was sent, so there is nothing to find out.
-            return self.finish(at, c, None, net, history);
-        }
-        match &client.stage {
-            Stage::Idle => {
-                let most = if self.is_healed { AFTER_HEALING } else { self.scenario.txns_max };
-                if client.begun >= most || frontend.epoch.is_none() {
-                    self.due(at, c, PATIENCE, net);
-                    return;
-                }
-                client.begun += 1;
-                self.next_id += 1;
-                let plan = Plan::draw(&mut net.random, &self.scenario.mix, self.next_id);
-                let record = history.txns.len();
-                history.txns.push(Transaction {
-                    kind: plan.kind.name(),
-                    asked_at: net.now,
-                    ids: Vec::new(),
-                    reads: Vec::new(),
-                    writes: Vec::new(),
-                    schema: None,
-                    told: None,
-                });
-                client.running = Some(Running {
-                    id: self.next_id,
-                    rows: vec![BTreeMap::new(); plan.statements.len()],
-                    plan,
-                    record,
-                    statement: 0,
-                    snapshots: Vec::new(),
-                    schema: SchemaVersion(0),
-                    catalog: CatalogVersion(0),
-                });
-                self.begin(at, c, net);
-            }
-            Stage::Beginning { .. } => {
-                self.frontends[at].guess = net.some_node();
-                let asker = self.due(at, c, PATIENCE, net);
-                self.ask_leader(at, Message::Begin(asker), net);
-            }
-            Stage::Reading { routed_by, .. } if routed_by.epoch < frontend.placement.epoch => {
-                self.run_statement(at, c, net, history);
-            }
-            Stage::Reading { .. } => {
-                // Some part was not answered: perhaps by another placement, or another replica.
-                let asker = self.due(at, c, PATIENCE, net);
-                self.ask_leader(at, Message::AskPlacement(asker), net);
-                self.send_reads(at, c, net);
-            }
-            Stage::Committing { .. } => {}
-        }
-    }
-
-    fn begin(&mut self, at: usize, c: usize, net: &mut Net) {
-        let floor = self.frontends[at].seen;
-        let client = &mut self.frontends[at].clients[c];
-        client.question += 1;
-        client.attempts = 0;
-        client.stage = Stage::Beginning { floor };
-        let asker = self.due(at, c, PATIENCE, net);
-        self.ask_leader(at, Message::Begin(asker), net);
-    }
-
-    /// A statement begins at a snapshot.
-    fn run_statement(&mut self, at: usize, c: usize, net: &mut Net, history: &mut History) {
-        let frontend = &mut self.frontends[at];
-        let client = &mut frontend.clients[c];
-        let running = client.running.as_mut().expect("a statement runs in a transaction");
-        let mut parts = Vec::new();
-        for (i, read) in running.plan.statements[running.statement].iter().enumerate() {
-            match &read.asked {
-                Asked::Key(key) => parts.push(Part {
-                    read: i,
-                    asked: read.asked.clone(),
-                    shard: frontend.placement.shard_of(workload::slot_of(key)),
-                    rows: None,
-                }),
-                Asked::Range(_) => parts.extend(frontend.placement.shards.keys().map(|shard| Part {
-                    read: i,
-                    asked: read.asked.clone(),
-                    shard: *shard,
-                    rows: None,
-                })),
-            }
-        }
-        client.question += 1;
-        client.attempts = 0;
-        let is_empty = parts.is_empty();
-        client.stage = Stage::Reading { parts, routed_by: frontend.placement.clone() };
-        if is_empty {
-            return self.statement_done(at, c, net, history);
-        }
-        self.due(at, c, PATIENCE, net);
-        self.send_reads(at, c, net);
-    }
-
-    fn send_reads(&mut self, at: usize, c: usize, net: &mut Net) {
-        let frontend = &self.frontends[at];
-        let client = &frontend.clients[c];
-        let (Stage::Reading { parts, routed_by }, Some(running)) = (&client.stage, &client.running) else {
+        let Some(life) = frontend.life.as_ref().filter(|_| client.begun < most) else {
+            self.wait(at, PAUSE, Errand::Next(c), net);
             return;
         };
-        let snapshot_ts = *running.snapshots.last().expect("a statement has a snapshot");
-        let asker = Asker { frontend: at, client: c, question: client.question };
-        for (i, part) in parts.iter().enumerate().filter(|(_, part)| part.rows.is_none()) {
-            let Some(epoch) = routed_by.shard_epoch(part.shard) else { continue };
-            let Some(replica) = some_replica(routed_by, part.shard, net) else { continue };
-            let asked = part.asked.clone();
-            let read = Message::Read { asker, part: i, asked, snapshot_ts, epoch };
-            net.send(Actor::Frontend(at), Actor::Replica(replica), read);
+        client.begun += 1;
+        self.next_id += 1;
+        let plan = Plan::draw(&mut net.random, &self.scenario.mix, self.next_id);
+        let style = Style::draw(&mut net.random, &self.scenario);
+        let record = history.txns.len();
+        history.txns.push(Transaction {
+            kind: plan.kind.name(),
+            asked_at: net.now,
+            ids: Vec::new(),
+            reads: Vec::new(),
+            writes: Vec::new(),
+            schema: None,
+            told: None,
+        });
+        let (waker, epoch) = (life.desk.bell(c), life.services.epoch());
+        waker.wake_by_ref();
+        let (services, desk) = (life.services.clone(), life.desk.clone());
+        let task = Box::pin(client::run(services, desk, self.next_id, plan, style));
+        client.running = Some(Running { record, epoch, task, waker });
+        if !self.is_healed && net.random.chance(self.scenario.desertion) {
+            let stays = net.random.between(1, 1_500);
+            self.wait(at, stays, Errand::Desert { client: c, record }, net);
         }
+        self.run(at, net, history);
     }
 
-    fn statement_done(&mut self, at: usize, c: usize, net: &mut Net, history: &mut History) {
-        let client = &mut self.frontends[at].clients[c];
-        let Some(running) = &mut client.running else { return };
-        let Stage::Reading { parts, .. } = std::mem::replace(&mut client.stage, Stage::Idle) else { return };
-        let snapshot_ts = *running.snapshots.last().expect("a statement has a snapshot");
-        for (i, read) in running.plan.statements[running.statement].iter().enumerate() {
-            let mut rows: Vec<(Key, Bytes)> = parts
-                .iter()
-                .filter(|part| part.read == i)
-                .filter_map(|part| part.rows.clone())
-                .flatten()
-                .collect();
-            rows.sort();
-            if let Some(twice) = rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                let what = format!("at {snapshot_ts} two shards show {:?}", twice[0].0);
-                history.wrong("a_snapshot_reads_the_same_until_gc", what);
-            }
-            running.rows[running.statement].extend(rows.iter().cloned());
-            let range = match &read.asked {
-                Asked::Key(key) => KeyRange::point(key.clone()),
-                Asked::Range(range) => range.clone(),
-            };
-            let is_checked = read.is_checked;
-            history.txns[running.record].reads.push(Observed { snapshot_ts, range, rows, is_checked });
-        }
-        running.statement += 1;
-        if running.statement < running.plan.statements.len() {
-            if running.plan.is_read_committed() {
-                return self.begin(at, c, net);
-            }
-            return self.run_statement(at, c, net, history);
-        }
-        self.commit(at, c, net, history);
-    }
-
-    fn commit(&mut self, at: usize, c: usize, net: &mut Net, history: &mut History) {
-        let now = self.now(at, net);
-        let frontend = &mut self.frontends[at];
-        let client = &mut frontend.clients[c];
-        let running = client.running.as_ref().expect("a commit is of a transaction");
-        let writes = running.plan.writes(running.id, &running.rows);
-        let record = &mut history.txns[running.record];
-        if writes.is_empty() {
-            // Nothing to commit: a read-only transaction just ends.
-            return self.finish(at, c, None, net, history);
-        }
-        let snapshot_of = |statement: usize| running.snapshots[statement.min(running.snapshots.len() - 1)];
-        let mut groups: BTreeMap<Timestamp, AccessGroup> = BTreeMap::new();
-        let mut request = Request::default();
-        for (statement, mutation) in writes {
-            let snapshot_ts = snapshot_of(statement);
-            let hash = mutation.key.hash(HASH_SEED);
-            groups.entry(snapshot_ts).or_default().checked.push(hash);
-            record.writes.push((snapshot_ts, mutation.clone()));
-            request.writes.push(Write { table: workload::table_of(&mutation.key), hash, mutation });
-        }
-        for (statement, reads) in running.plan.statements.iter().enumerate() {
-            for read in reads.iter().filter(|read| read.is_checked) {
-                let group = groups.entry(snapshot_of(statement)).or_default();
-                match &read.asked {
-                    Asked::Key(key) => group.checked.push(key.hash(HASH_SEED)),
-                    Asked::Range(range) => {
-                        let table = workload::table_of(&range.start);
-                        group.ranges.push(TableRange { table, range: range.clone() });
-                    }
-                }
+    /// Lets every client run that something has come for.
+    fn run(&mut self, at: usize, net: &mut Net, history: &mut History) {
+        while let Some(life) = &self.frontends[at].life
+            && let Some(c) = life.desk.next_rung()
+        {
+            let desk = life.desk.clone();
+            let Some(running) = &mut self.frontends[at].clients[c].running else { continue };
+            desk.enter(c, net.now * 1_000);
+            let polled = running.task.as_mut().poll(&mut Context::from_waker(&running.waker));
+            let record = running.record;
+            self.carry_out(at, c, record, &desk, net, history);
+            if let Poll::Ready(told) = polled {
+                self.finish(at, c, told, net, history);
             }
         }
-        request.groups = groups
-            .into_iter()
-            .map(|(snapshot_ts, mut group)| {
-                group.snapshot_ts = snapshot_ts;
-                group.checked.sort();
-                group.checked.dedup();
-                group
-            })
-            .collect();
-        let tables: BTreeSet<TableId> = request.writes.iter().map(|write| write.table).collect();
-        for table in tables {
-            let version = if table == REGISTERS { running.schema } else { SchemaVersion(1) };
-            request.schemas.push((table, version));
-        }
-        if running.plan.uses_registers() {
-            record.schema = Some((REGISTERS, running.schema));
-        }
-        if matches!(running.plan.kind, workload::Kind::ChangeSchema) {
-            let next = SchemaVersion(running.schema.0 + 1);
-            let object = Bytes::from(next.0.to_string().into_bytes());
-            // Its author saw the catalog at this version; version 1 is what there is without an object.
-            let expected = if running.schema.0 == 1 { 0 } else { running.catalog.0 };
-            request.catalog_change = Some(CatalogChange {
-                expects: vec![(workload::REGISTERS_OBJECT.into(), expected)],
-                objects: vec![(workload::REGISTERS_OBJECT.into(), Some(object))],
-                fences: vec![Fence { table: REGISTERS, min_version: next }],
-                counters: Vec::new(),
-            });
-        }
-        let is_prepared = net.random.chance(self.scenario.prepared);
-        let class = match is_prepared && net.random.chance(self.scenario.short_deadline) {
-            true => DeadlineClass::Xa,
-            false => DeadlineClass::Normal,
-        };
-        let at_record = running.record;
-        let txn = frontend.draw(at, now, class);
-        history.txns[at_record].ids.push(txn);
-        client_question(&mut frontend.clients[c]);
-        let options =
-            Options { disabled_rules: self.scenario.without_in_coordinator.clone(), ..Options::default() };
-        let mut effects = Vec::new();
-        let coordinator = if is_prepared {
-            let placement = frontend.placement.clone();
-            Coordinator::commit_prepared(now, txn, request, &placement, options, &mut effects)
-        } else {
-            Coordinator::commit_inline(now, txn, request, options, &mut effects)
-        };
-        frontend.clients[c].stage =
-            Stage::Committing { coordinator: Box::new(coordinator), doubts: Vec::new(), footprint: None };
-        self.carry_out(at, c, effects, net, history);
     }
 
-    /// Tells a coordinator something.
-    fn tell(&mut self, at: usize, c: usize, heard: Heard, net: &mut Net, history: &mut History) {
-        let now = self.now(at, net);
-        let client = &mut self.frontends[at].clients[c];
-        let Stage::Committing { coordinator, .. } = &mut client.stage else { return };
-        let mut effects = Vec::new();
-        coordinator.step(now, heard, &mut effects);
-        self.carry_out(at, c, effects, net, history);
+    /// Writes down what a client has done, and carries out what its session asks for.
+    fn carry_out(
+        &mut self,
+        at: usize,
+        c: usize,
+        record: usize,
+        desk: &Desk,
+        net: &mut Net,
+        history: &mut History,
+    ) {
+        let (notes, said, asked) = desk.take();
+        for note in notes {
+            self.note(at, c, record, note, history);
+        }
+        for said in said {
+            self.say(at, said, net);
+        }
+        for (number, ask) in asked {
+            if let Some(txn) = txn_of(&ask) {
+                self.sent(at, record, txn, history);
+            }
+            history.refreshes += u64::from(matches!(ask, Ask::Newest(..)));
+            let call = Call { client: c, number, ask, since: net.now, others: Vec::new() };
+            self.take_on(at, call, net);
+        }
     }
 
-    fn carry_out(&mut self, at: usize, c: usize, effects: Vec<Effect>, net: &mut Net, history: &mut History) {
-        let from = Actor::Frontend(at);
-        let mut effects: VecDeque<Effect> = effects.into();
-        while let Some(effect) = effects.pop_front() {
-            let now = self.now(at, net);
-            let frontend = &mut self.frontends[at];
-            let life = frontend.life;
-            let client = &mut frontend.clients[c];
-            let asker = Asker { frontend: at, client: c, question: client.question };
-            let Stage::Committing { coordinator, doubts, footprint: sent } = &mut client.stage else {
-                return;
-            };
-            match effect {
-                Effect::SendPrepare { to, txn, epoch, mutations } => {
-                    let Some(replica) = to.replica else { continue };
-                    let prepare = Prepare { txn, epoch, mutations: (*mutations).clone() };
-                    let to = Actor::Replica(Place::at(to.shard, replica));
-                    net.send(from, to, Message::Prepare(asker, prepare));
-                }
-                Effect::HintAbort { to, txn } => {
-                    let Some(replica) = to.replica else { continue };
-                    net.send(from, Actor::Replica(Place::at(to.shard, replica)), Message::HintAbort(txn));
-                }
-                Effect::SendCommit { footprint } => {
-                    let encoded = EncodedFootprint::new(&footprint).expect("a footprint of ours makes sense");
-                    *sent = Some(footprint);
-                    self.ask_leader(at, Message::Commit(asker, encoded), net);
-                    // Without an answer the next one tries another node.
-                    if net.random.chance(300) {
-                        self.frontends[at].guess = net.some_node();
-                    }
-                }
-                Effect::AskOutcome { txn, resolve } => {
-                    self.ask_leader(at, Message::AskOutcome(asker, txn, resolve), net);
-                    self.frontends[at].guess = net.some_node();
-                }
-                Effect::DrawTxn => {
-                    let class = coordinator.txn().class();
-                    let record = client.running.as_ref().expect("a commit is of a transaction").record;
-                    let txn = frontend.draw(at, now, class);
-                    history.txns[record].ids.push(txn);
-                    let mut more = Vec::new();
-                    let Stage::Committing { coordinator, .. } = &mut frontend.clients[c].stage else {
-                        return;
-                    };
-                    coordinator.step(now, Heard::TxnDrawn(txn), &mut more);
-                    effects.extend(more);
-                }
-                Effect::AskPlacement => self.ask_leader(at, Message::AskPlacement(asker), net),
-                Effect::AskNewest { keys, ranges, at_least, .. } => {
-                    client.question += 1;
-                    let question = client.question;
-                    let running = client.running.as_ref().expect("a commit is of a transaction");
-                    let Some(footprint) = sent else { continue };
-                    *doubts = list_doubts(&keys, &ranges, footprint, running, &frontend.placement);
-                    let asker = Asker { question, ..asker };
-                    for (i, doubt) in doubts.iter().enumerate() {
-                        let Some(epoch) = frontend.placement.shard_epoch(doubt.shard) else { continue };
-                        let Some(some) = some_replica(&frontend.placement, doubt.shard, net) else {
-                            continue;
-                        };
-                        let to = Actor::Replica(some);
-                        let asked = doubt.asked.clone();
-                        let ask = Message::AskNewest { asker, part: i, asked, at_least, epoch };
-                        net.send(from, to, ask);
-                    }
-                    // The epochs may be old ones.
-                    self.ask_leader(at, Message::AskPlacement(asker), net);
-                }
-                Effect::SetTimer { timer, after } => {
-                    let after = after.as_millis() as u64;
-                    net.after(after, Event::TimerFired { asker, life, timer });
-                }
-                Effect::Acknowledge { txn } => drop(frontend.open.remove(&txn.sequence())),
-                Effect::Answer(answer) => {
-                    let is_fenced = matches!(answer, Answer::Aborted(AbortReason::FrontendFenced { .. }));
-                    let told = match answer {
-                        Answer::Committed { txn, commit_ts } => {
-                            self.learn(at, commit_ts, net);
-                            Told::Committed(txn, commit_ts)
-                        }
-                        Answer::Aborted(_) | Answer::NotProposed(_) => Told::Aborted,
-                        Answer::Unknown { .. } => Told::Unknown,
-                    };
-                    self.finish(at, c, Some(told), net, history);
-                    if is_fenced {
-                        // Somebody thinks this frontend dead: it begins again.
-                        self.crash(at, net, history);
-                    }
-                    return;
-                }
+    fn note(&mut self, at: usize, c: usize, record: usize, note: Note, history: &mut History) {
+        let record = &mut history.txns[record];
+        match note {
+            Note::Holds(snapshot_ts) => {
+                let running = self.frontends[at].clients[c].running.as_ref();
+                let epoch = running.map(|running| running.epoch).unwrap_or_default();
+                history.live.insert((at, c), (epoch, snapshot_ts));
+            }
+            Note::Read(observed) => record.reads.push(observed),
+            Note::Wrote(snapshot_ts, mutation) => record.writes.push((snapshot_ts, mutation)),
+            Note::Planned(table, version) => {
+                record.schema.get_or_insert((table, version));
+            }
+            Note::Wrong(invariant, what) => history.wrong(invariant, what),
+        }
+    }
+
+    /// A transaction goes out under this id. The history hears of it before anybody else does.
+    fn sent(&mut self, at: usize, record: usize, txn: TxnId, history: &mut History) {
+        let ids = &mut history.txns[record].ids;
+        if !ids.contains(&txn) {
+            ids.push(txn);
+            if let Some(life) = &mut self.frontends[at].life {
+                life.next = life.next.max(txn.sequence() + 1);
+                life.open.insert(txn.sequence());
             }
         }
     }
@@ -633,41 +402,152 @@ impl Frontends {
     fn finish(&mut self, at: usize, c: usize, told: Option<Told>, net: &mut Net, history: &mut History) {
         let frontend = &mut self.frontends[at];
         let client = &mut frontend.clients[c];
-        client.stage = Stage::Idle;
-        client.question += 1;
-        client.attempts = 0;
         client.finished += 1;
         if let Some(running) = client.running.take() {
             let record = &mut history.txns[running.record];
-            for txn in &record.ids {
-                frontend.open.remove(&txn.sequence());
+            if let Some(life) = &mut frontend.life {
+                // Nobody asks for these any more.
+                life.open.retain(|number| record.ids.iter().all(|txn| txn.sequence() != *number));
             }
             record.told = told.map(|told| (net.now, told));
-            if record.told.is_some() {
+            if matches!(record.told, Some((_, Told::Committed(..) | Told::Aborted | Told::Unknown))) {
                 history.effects_until_told.get_or_insert(net.effects);
             }
         }
         history.live.remove(&(at, c));
         let wait = net.random.between(5, 250);
-        self.due(at, c, wait, net);
+        self.wait(at, wait, Errand::Next(c), net);
     }
 
-    /// A coordinator's timer fires.
-    pub fn timer_fired(
-        &mut self,
-        asker: Asker,
-        life: u64,
-        timer: assize_coordinator::Timer,
-        net: &mut Net,
-        history: &mut History,
-    ) {
-        let frontend = &self.frontends[asker.frontend];
-        // Questions within one commit have rising numbers; a timer of an earlier commit names an earlier timer.
-        let is_same = matches!(&frontend.clients[asker.client].stage, Stage::Committing { .. });
-        if frontend.life == life && is_same && asker.question <= frontend.clients[asker.client].question {
-            self.tell(asker.frontend, asker.client, Heard::TimerFired(timer), net, history);
+    // What sessions ask for.
+
+    fn say(&mut self, at: usize, said: Said, net: &mut Net) {
+        match said {
+            Said::Acknowledge(runs) => {
+                let Some(life) = &mut self.frontends[at].life else { return };
+                for TxnRun { first, count, .. } in runs {
+                    life.open.retain(|number| !(first..first + count).contains(number));
+                }
+            }
+            Said::Forget(shard, txn) => {
+                for replica in self.replicas(at, shard) {
+                    net.send(Actor::Frontend(at), Actor::Replica(replica), Message::HintAbort(txn));
+                }
+            }
         }
     }
+
+    /// The replicas of a shard, as far as they are known here.
+    fn replicas(&self, at: usize, shard: ShardId) -> Vec<usize> {
+        let Some(life) = &self.frontends[at].life else { return Vec::new() };
+        let ways = life.desk.ways();
+        let replicas = ways.shards.get(&shard).into_iter().flat_map(|part| part.replicas.keys());
+        replicas.map(|replica| Place::at(shard, *replica)).collect()
+    }
+
+    /// A question is new.
+    fn take_on(&mut self, at: usize, mut call: Call, net: &mut Net) {
+        if let Ask::Read(shard, ..) | Ask::Newest(shard, ..) = &call.ask {
+            call.others = shuffled(self.replicas(at, *shard), net);
+        }
+        if let Ask::Read(_, Asked::Range(_, _, limit), _) = &mut call.ask
+            && net.random.chance(300)
+        {
+            // A shard may always show fewer rows than were asked for.
+            *limit = net.random.between(1, 3).min(*limit as u64) as usize;
+        }
+        self.send(at, call, net);
+    }
+
+    /// Asks somebody, for the first time or again.
+    fn send(&mut self, at: usize, mut call: Call, net: &mut Net) {
+        let ask = call.ask.clone();
+        let leader = Actor::Adjudicator(self.frontends[at].guess);
+        let (to, patience) = match &ask {
+            Ask::Sleep(micros) => {
+                self.wait(at, micros.div_ceil(1_000), Errand::Call(call), net);
+                return;
+            }
+            Ask::Read(shard, ..) | Ask::Newest(shard, ..) => {
+                let Some(replica) = call.others.pop() else {
+                    let error = ShardError::Unreachable(*shard, "none of its replicas answers".into());
+                    return self.answer(at, &call, Answer::Refused(error));
+                };
+                let patience = if call.others.is_empty() { LAST_PATIENCE } else { REPLICA_PATIENCE };
+                (Actor::Replica(replica), patience)
+            }
+            Ask::Prepare(shard, replica, _) => (Actor::Replica(Place::at(*shard, *replica)), SILENCE),
+            Ask::Commit(_) => (leader, SILENCE),
+            _ => (leader, NODE_PATIENCE),
+        };
+        let asker = self.wait(at, patience, Errand::Call(call), net);
+        if let Some(message) = question(asker, ask) {
+            net.send(Actor::Frontend(at), to, message);
+        }
+    }
+
+    fn answer(&mut self, at: usize, call: &Call, answer: Answer) {
+        if let Some(life) = &self.frontends[at].life {
+            life.desk.answer(call.client, call.number, answer);
+        }
+    }
+
+    /// A frontend has waited long enough for something.
+    pub fn due(&mut self, asker: Asker, net: &mut Net, history: &mut History) {
+        let at = asker.frontend;
+        let Some(errand) = self.frontends[at].errands.remove(&asker.question) else { return };
+        match errand {
+            Errand::Next(client) => return self.begin(at, client, net, history),
+            Errand::Desert { client, record } => {
+                let running = &self.frontends[at].clients[client].running;
+                if running.as_ref().is_some_and(|running| running.record == record) {
+                    history.desertions += 1;
+                    self.finish(at, client, None, net, history);
+                }
+            }
+            Errand::Follow => {}
+            Errand::Again(call) if self.is_waited_for(at, &call) => self.send(at, call, net),
+            Errand::Call(call) if self.is_waited_for(at, &call) => self.gave_no_answer(at, call, net),
+            Errand::Again(_) | Errand::Call(_) => {}
+        }
+        self.run(at, net, history);
+    }
+
+    fn is_waited_for(&self, at: usize, call: &Call) -> bool {
+        self.frontends[at].life.as_ref().is_some_and(|life| life.desk.is_waited_for(call.number))
+    }
+
+    /// Whoever was asked has not answered in time.
+    fn gave_no_answer(&mut self, at: usize, call: Call, net: &mut Net) {
+        match &call.ask {
+            Ask::Sleep(_) => self.answer(at, &call, Answer::Slept),
+            Ask::Read(..) | Ask::Newest(..) => self.send(at, call, net),
+            Ask::Prepare(shard, ..) => {
+                let error = ShardError::Unreachable(*shard, "it does not vote".into());
+                self.answer(at, &call, Answer::Refused(error));
+            }
+            Ask::Commit(_) => {
+                self.frontends[at].guess = net.next_node(self.frontends[at].guess);
+                self.answer(at, &call, Answer::Failed(AdjudicatorError::ReplyLost));
+            }
+            _ => self.ask_another_node(at, call, 0, net),
+        }
+    }
+
+    /// The next node of the adjudicator is asked, after a while, unless they have been asked for long enough.
+    fn ask_another_node(&mut self, at: usize, call: Call, pause: u64, net: &mut Net) {
+        self.frontends[at].guess = net.next_node(self.frontends[at].guess);
+        if net.now - call.since > HOLD {
+            let error = AdjudicatorError::Unreachable("nobody leads".into());
+            return self.answer(at, &call, Answer::Failed(error));
+        }
+        match pause {
+            0 => self.send(at, call, net),
+            pause => drop(self.wait(at, pause, Errand::Again(call), net)),
+        }
+    }
+
+    // What comes back.
 
     /// A message for a frontend.
     pub fn receive(&mut self, at: usize, message: Message, net: &mut Net, history: &mut History) {
@@ -675,189 +555,144 @@ impl Frontends {
             return;
         }
         match message {
-            Message::Granted { epoch, nonce, now } => {
+            Message::Granted { epoch, nonce, placement } => {
                 let frontend = &mut self.frontends[at];
-                if frontend.nonce == nonce && frontend.epoch.is_none() {
-                    frontend.epoch = Some(epoch);
-                    self.learn(at, now, net);
+                match &frontend.life {
+                    _ if frontend.nonce != nonce => {}
+                    None => self.live(at, epoch, &placement, net),
+                    Some(life) if frontend.is_fenced => {
+                        life.services.begin_life(epoch);
+                        frontend.is_fenced = false;
+                        history.second_lives += 1;
+                    }
+                    // It has heard that before.
+                    Some(_) => {}
                 }
             }
             Message::NotLeader(asker) => {
-                self.frontends[at].guess = net.some_node();
-                let client = &mut self.frontends[at].clients[asker.client];
-                if client.question == asker.question && matches!(client.stage, Stage::Beginning { .. }) {
-                    // Another question: were the same asked again, an answer that arrives twice would ask twice, and
-                    // while nobody leads there would be ever more of them.
-                    client.question += 1;
-                    let asker = self.due(at, asker.client, PATIENCE, net);
-                    self.ask_leader(at, Message::Begin(asker), net);
+                if let Some(Errand::Call(call)) = self.frontends[at].errands.remove(&asker.question) {
+                    // Another question: were the same asked again, an answer that arrives twice would ask twice, and while
+                    // nobody leads there would be ever more of them.
+                    let pause = net.random.between(5, 60);
+                    self.ask_another_node(at, call, pause, net);
                 }
             }
-            Message::Begun(asker, begin, version, placement) => {
-                let frontend = &mut self.frontends[at];
-                let client = &mut frontend.clients[asker.client];
-                let is_waiting =
-                    client.question == asker.question && matches!(client.stage, Stage::Beginning { .. });
-                let (true, Some(running)) = (is_waiting, &mut client.running) else { return };
-                running.snapshots.push(begin.snapshot_ts);
-                if running.snapshots.len() == 1 {
-                    running.schema = version;
-                    running.catalog = begin.catalog_version;
+            Message::Begun(asker, begin) => {
+                if let Some(life) = &mut self.frontends[at].life {
+                    life.newest = life.newest.max(begin.snapshot_ts);
                 }
-                if placement.epoch > frontend.placement.epoch {
-                    frontend.placement = placement;
-                }
-                let epoch = frontend.epoch.unwrap_or_default();
-                let oldest = running.snapshots[0];
-                history.live.insert((at, asker.client), (epoch, oldest));
-                self.learn(at, begin.snapshot_ts, net);
-                self.run_statement(at, asker.client, net, history);
+                self.came(asker, Answer::Begun(begun(begin)));
             }
             Message::PlacementIs(asker, placement) => {
-                let frontend = &mut self.frontends[at];
-                if placement.epoch > frontend.placement.epoch {
-                    frontend.placement = placement.clone();
-                    let client = &frontend.clients[asker.client];
-                    if matches!(client.stage, Stage::Reading { .. }) && client.question == asker.question {
-                        return self.run_statement(at, asker.client, net, history);
-                    }
-                }
-                if matches!(frontend.clients[asker.client].stage, Stage::Committing { .. })
-                    && frontend.clients[asker.client].question >= asker.question
+                if let Some(Errand::Follow) = self.frontends[at].errands.get(&asker.question)
+                    && let Some(life) = &self.frontends[at].life
                 {
-                    let placement = frontend.placement.clone();
-                    self.tell(at, asker.client, Heard::PlacementArrived(placement), net, history);
+                    life.desk.learn(&placement);
+                }
+                self.came(asker, Answer::Placement(placement));
+            }
+            Message::CatalogIs(asker, objects) => self.came(asker, Answer::Catalog(objects)),
+            Message::Tracked(asker) => self.came(asker, Answer::Tracked),
+            Message::Reserved(asker, begin, keys) => {
+                let granted = Reserved::Granted { keys, begun: begun(begin) };
+                self.came(asker, Answer::Reserved(granted));
+            }
+            Message::Decided(asker, decision) => {
+                let is_fenced =
+                    matches!(decision, Decision::Abort { reason: AbortReason::FrontendFenced { .. } });
+                self.came(asker, Answer::Decided(decision));
+                self.run(at, net, history);
+                if is_fenced && net.random.chance(300) {
+                    // Somebody restarts it before it has found out what to do.
+                    self.crash(at, net, history);
                 }
             }
-            Message::Rows { asker, part, rows } => {
-                let client = &mut self.frontends[at].clients[asker.client];
-                let Stage::Reading { parts, .. } = &mut client.stage else { return };
-                if client.question != asker.question {
-                    return;
-                }
-                match rows {
-                    Ok(rows) => {
-                        parts[part].rows.get_or_insert(rows);
-                        if parts.iter().all(|part| part.rows.is_some()) {
-                            self.statement_done(at, asker.client, net, history);
-                        }
-                    }
-                    Err(ReadRefusal::SnapshotTooOld { .. }) => {
-                        self.finish(at, asker.client, None, net, history)
-                    }
-                    // Asked again, with a newer placement or elsewhere, when the client has waited long enough.
-                    Err(ReadRefusal::StaleEpoch { .. } | ReadRefusal::Unavailable) => {}
-                }
-            }
-            Message::Vote(asker, txn, voter, vote) => {
-                self.tell(at, asker.client, Heard::Voted { voter, txn, vote }, net, history);
-            }
-            Message::Decided(asker, txn, decision) => {
-                self.tell(at, asker.client, Heard::Decided { txn, decision }, net, history);
-            }
-            Message::ReplyLost(asker, txn) => {
-                self.tell(at, asker.client, Heard::ReplyLost { txn }, net, history);
-            }
-            Message::TurnedAway(asker, txn) => {
+            Message::ReplyLost(asker) => self.came(asker, Answer::Failed(AdjudicatorError::ReplyLost)),
+            Message::TurnedAway(asker) => {
                 self.frontends[at].guess = net.some_node();
-                self.tell(at, asker.client, Heard::NotProposed { txn }, net, history);
+                self.came(asker, Answer::Failed(AdjudicatorError::NotLeader { leader: None }));
             }
-            Message::OutcomeIs(asker, txn, outcome) => {
-                self.tell(at, asker.client, Heard::OutcomeAnswered { txn, outcome }, net, history);
-            }
-            Message::NewestIs { asker, part, newest } => {
-                let client = &mut self.frontends[at].clients[asker.client];
-                let Stage::Committing { coordinator, doubts, .. } = &mut client.stage else { return };
-                if client.question != asker.question || part >= doubts.len() {
-                    return;
-                }
-                doubts[part].newest = doubts[part].newest.or(newest);
-                if doubts.iter().all(|doubt| doubt.newest.is_some()) {
-                    let txn = coordinator.txn();
-                    let heard = settle(txn, doubts);
-                    self.tell(at, asker.client, heard, net, history);
-                }
+            Message::OutcomeIs(asker, outcome) => self.came(asker, Answer::Outcome(outcome)),
+            Message::Vote(asker, vote) => self.came(asker, Answer::Vote(vote)),
+            Message::Rows(asker, Ok(shown)) => self.came(asker, Answer::Shown(shown)),
+            Message::NewestIs(asker, Ok(newest)) => self.came(asker, Answer::Newest(newest)),
+            Message::Rows(asker, Err(refusal)) | Message::NewestIs(asker, Err(refusal)) => {
+                self.refused(asker, refusal, net, history);
             }
             _ => {}
         }
+        self.run(at, net, history);
     }
-}
 
-fn client_question(client: &mut Client) {
-    client.question += 1;
-    client.attempts = 0;
-}
-
-impl Frontend {
-    fn draw(&mut self, at: usize, now: Timestamp, class: DeadlineClass) -> TxnId {
-        self.sequence += 1;
-        self.open.insert(self.sequence);
-        let epoch = self.epoch.expect("a frontend commits only in a life");
-        TxnId::new(now, class, FrontendId(at as u32 + 1), epoch, self.sequence)
-    }
-}
-
-/// One of a shard's replicas.
-fn some_replica(placement: &Placement, shard: ShardId, net: &mut Net) -> Option<usize> {
-    let replicas: Vec<ReplicaId> = placement.shards.get(&shard)?.replicas.keys().copied().collect();
-    Some(Place::at(shard, *net.random.pick(&replicas)))
-}
-
-/// What is to be asked of which shard.
-fn list_doubts(
-    keys: &[KeyHash],
-    ranges: &[(u32, u32)],
-    footprint: &Footprint,
-    running: &Running,
-    placement: &Placement,
-) -> Vec<Doubt> {
-    let mut known: BTreeMap<KeyHash, Key> = BTreeMap::new();
-    for read in running.plan.statements.iter().flatten() {
-        if let Asked::Key(key) = &read.asked {
-            known.insert(key.hash(HASH_SEED), key.clone());
+    /// The answer to a question, if it is the first.
+    fn came(&mut self, asker: Asker, answer: Answer) {
+        if let Some(Errand::Call(call)) = self.frontends[asker.frontend].errands.remove(&asker.question) {
+            self.answer(asker.frontend, &call, answer);
         }
     }
-    for (_, mutation) in running.plan.writes(running.id, &running.rows) {
-        known.insert(mutation.key.hash(HASH_SEED), mutation.key);
-    }
-    let mut doubts = Vec::new();
-    for hash in keys {
-        let Some(key) = known.get(hash) else { continue };
-        doubts.push(Doubt {
-            about: About::Key(*hash),
-            asked: Asked::Key(key.clone()),
-            shard: placement.shard_of(workload::slot_of(key)),
-            newest: None,
-        });
-    }
-    for (group, range) in ranges {
-        let range_of = footprint.groups.get(*group as usize).and_then(|g| g.ranges.get(*range as usize));
-        let Some(range_of) = range_of else { continue };
-        doubts.extend(placement.shards.keys().map(|shard| Doubt {
-            about: About::Range((*group, *range)),
-            asked: Asked::Range(range_of.range.clone()),
-            shard: *shard,
-            newest: None,
-        }));
-    }
-    doubts
-}
 
-/// Puts the shards' answers together: a range's newest commit is the newest on any shard, and it is vouched for only as far
-/// as the slowest shard goes.
-fn settle(txn: TxnId, doubts: &[Doubt]) -> Heard {
-    let mut keys = Vec::new();
-    let mut ranges: BTreeMap<(u32, u32), Newest> = BTreeMap::new();
-    for doubt in doubts {
-        let Some(newest) = doubt.newest else { continue };
-        match doubt.about {
-            About::Key(hash) => keys.push((hash, newest)),
-            About::Range(place) => {
-                let all = ranges.entry(place).or_insert(newest);
-                all.newest = all.newest.max(newest.newest);
-                all.as_of = all.as_of.min(newest.as_of);
+    /// A replica does not answer a read: what every replica would say is the answer, otherwise a sibling is asked.
+    fn refused(&mut self, asker: Asker, refusal: ReadRefusal, net: &mut Net, history: &mut History) {
+        let at = asker.frontend;
+        let Some(Errand::Call(call)) = self.frontends[at].errands.remove(&asker.question) else { return };
+        let (shard, view) = match &call.ask {
+            Ask::Read(shard, _, view) => (*shard, Some(*view)),
+            Ask::Newest(shard, ..) => (*shard, None),
+            _ => return,
+        };
+        let error = match (refusal, view) {
+            (ReadRefusal::StaleEpoch { current }, Some(view)) => {
+                history.reroutes += 1;
+                ShardError::StaleEpoch { shard, asked: view.epoch, current }
             }
-        }
+            (ReadRefusal::SnapshotTooOld { low_water }, _) => {
+                ShardError::SnapshotTooOld(view.map_or(low_water, |view| view.snapshot_ts))
+            }
+            _ => return self.send(at, call, net),
+        };
+        self.answer(at, &call, Answer::Refused(error));
     }
-    Heard::NewestAnswered { txn, keys, ranges: ranges.into_iter().collect() }
+}
+
+fn begun(begin: assize_adjudicator::Begin) -> Begun {
+    Begun {
+        snapshot_ts: begin.snapshot_ts,
+        catalog_version: begin.catalog_version,
+        placement_epoch: begin.placement_epoch,
+    }
+}
+
+/// The transaction that goes out with this.
+fn txn_of(ask: &Ask) -> Option<TxnId> {
+    match ask {
+        Ask::Commit(footprint) => Some(footprint.view().txn()),
+        Ask::Prepare(_, _, prepare) => Some(prepare.txn),
+        _ => None,
+    }
+}
+
+/// As a message; `None`: nobody is asked.
+fn question(asker: Asker, ask: Ask) -> Option<Message> {
+    Some(match ask {
+        Ask::Begin => Message::Begin(asker),
+        Ask::Commit(footprint) => Message::Commit(asker, footprint),
+        Ask::Outcome(txn, resolve) => Message::AskOutcome(asker, txn, resolve),
+        Ask::Placement => Message::AskPlacement(asker),
+        Ask::Catalog(since) => Message::AskCatalog(asker, since),
+        Ask::TrackRanges(table) => Message::TrackRanges(asker, table),
+        Ask::Reserve(keys) => Message::Reserve(asker, keys),
+        Ask::Read(_, asked, view) => {
+            Message::Read { asker, asked, snapshot_ts: view.snapshot_ts, epoch: view.epoch }
+        }
+        Ask::Newest(_, asked, at_least) => Message::AskNewest { asker, asked, at_least },
+        Ask::Prepare(_, _, prepare) => Message::Prepare(asker, prepare),
+        Ask::Sleep(_) => return None,
+    })
+}
+
+fn shuffled(mut places: Vec<usize>, net: &mut Net) -> Vec<usize> {
+    for n in (1..places.len()).rev() {
+        places.swap(n, net.random.below(n as u64 + 1) as usize);
+    }
+    places
 }

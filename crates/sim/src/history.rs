@@ -13,7 +13,9 @@ pub struct Observed {
     pub range: KeyRange,
     /// What was seen.
     pub rows: Vec<(Key, Bytes)>,
-    /// Whether the footprint says that it must not have changed by the commit.
+    /// What the transaction itself made of some of those keys: written, or held as they were at another snapshot.
+    pub own: BTreeMap<Key, Option<Bytes>>,
+    /// Whether it must not have changed by the commit.
     pub is_checked: bool,
 }
 
@@ -26,6 +28,8 @@ pub enum Told {
     Aborted,
     /// Nobody could say in time.
     Unknown,
+    /// There was nothing to decide.
+    Ended,
 }
 
 /// A transaction from its client's side.
@@ -73,7 +77,7 @@ pub struct History {
     pub yes: BTreeMap<(TxnId, ShardId), BTreeSet<ReplicaId>>,
     /// The running hash of decisions after each entry, as the first node had it.
     pub chains: BTreeMap<LogIndex, u64>,
-    /// Snapshots that clients hold, with the life of their frontend.
+    /// The oldest snapshots that clients hold, with the life of their frontend.
     pub live: BTreeMap<(usize, usize), (FrontendEpoch, Timestamp)>,
     /// Entries that moved slots: from which shards to which.
     pub moves: BTreeMap<LogIndex, Vec<(ShardId, ShardId)>>,
@@ -91,6 +95,14 @@ pub struct History {
     pub damages: u64,
     /// How often replicas were found to differ.
     pub differences: u64,
+    /// How often a shard said that a read had been routed by an old placement.
+    pub reroutes: u64,
+    /// How often shards were asked what the conflict window had forgotten.
+    pub refreshes: u64,
+    /// How often a frontend that had been fenced began another life, with all its sessions.
+    pub second_lives: u64,
+    /// How many transactions were left in the middle by their client.
+    pub desertions: u64,
     /// How many messages had been sent when the first client was told something.
     pub effects_until_told: Option<u64>,
     /// What was seen to be wrong while it happened.

@@ -1,8 +1,8 @@
 //! The simulator: a cluster of cores in one thread, under a hostile world that a seed decides.
 //!
 //! ```text
-//!        clients ─ coordinators                 3 nodes of the adjudicator round a model of the log
-//!             (frontends.rs)                                  (adjudicators.rs)
+//!   clients ─ sessions' transactions            3 nodes of the adjudicator round a model of the log
+//!   (client.rs, desk.rs, frontends.rs)                        (adjudicators.rs)
 //!                   │ ▲                                              │ ▲
 //!                   ▼ │          messages: lost, late, doubled       ▼ │
 //!   ═══════════════════════════════════ net.rs ════════════════════════════════════
@@ -29,10 +29,13 @@
 //! Where to read next: [`scenario`] (what a run is made of), `world.rs` (the loop), then one file of [`invariants`].
 
 mod adjudicators;
+mod client;
+mod desk;
 mod frontends;
 mod history;
 pub mod invariants;
 mod net;
+mod ports;
 mod random;
 pub mod scenario;
 mod shards;

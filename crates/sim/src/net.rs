@@ -4,9 +4,9 @@ use crate::random::Random;
 use crate::scenario::Faults;
 use assize_adjudicator::command::{Acknowledgement, SnapshotReport};
 use assize_adjudicator::{Begin, EncodedFootprint};
-use assize_coordinator::{Newest, Timer, Voter};
 use assize_model::*;
 use assize_mvcc::{ContentHash, MemoryCheckpoint, Prepare};
+use assize_ports::{CatalogObjects, Direction, NewestCommits, ScanPage};
 use assize_replica::{ContentPage, IntentAnswer, ReadRefusal, RequestId, Standings};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,23 +25,30 @@ pub enum Actor {
     Replica(usize),
 }
 
-/// What a read asks for on one shard.
+/// What a shard is asked about.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Asked {
-    /// One key.
-    Key(Key),
-    /// A range.
-    Range(KeyRange),
+    /// Some keys.
+    Keys(Vec<Key>),
+    /// A range: so many rows of it, in this direction.
+    Range(KeyRange, Direction, usize),
 }
 
-/// Who waits for an answer: a frontend's client, and which of its questions this is.
+/// What a snapshot shows of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Shown {
+    /// Each key's value.
+    Values(Vec<Option<Bytes>>),
+    /// Rows, and what is left of the range.
+    Page(ScanPage),
+}
+
+/// Who waits for an answer: a frontend, and which of its questions this is. No number comes twice, in whatever life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Asker {
     /// The frontend.
     pub frontend: usize,
-    /// The client.
-    pub client: usize,
-    /// Its question; answers to earlier ones are ignored.
+    /// Its question; what is no longer waited for is ignored.
     pub question: u64,
 }
 
@@ -59,6 +66,12 @@ pub enum Message {
     AskOutcome(Asker, TxnId, bool),
     /// Where does everything lie?
     AskPlacement(Asker),
+    /// What has changed in the catalog since?
+    AskCatalog(Asker, CatalogVersion),
+    /// Ranges of this table are going to be checked.
+    TrackRanges(Asker, TableId),
+    /// A reservation of these keys.
+    Reserve(Asker, Vec<KeyHash>),
     /// A frontend's oldest snapshot.
     Report(SnapshotReport),
     /// Outcomes that a frontend no longer asks for.
@@ -76,19 +89,25 @@ pub enum Message {
 
     // From a node of the adjudicator.
     /// A frontend's new life.
-    Granted { epoch: FrontendEpoch, nonce: u64, now: Timestamp },
-    /// A snapshot, the registers' schema version at it, and the placement.
-    Begun(Asker, Begin, SchemaVersion, Arc<Placement>),
+    Granted { epoch: FrontendEpoch, nonce: u64, placement: Arc<Placement> },
+    /// A snapshot.
+    Begun(Asker, Begin),
+    /// What has changed in the catalog.
+    CatalogIs(Asker, CatalogObjects),
+    /// The table's ranges are tracked.
+    Tracked(Asker),
+    /// All of them, and a snapshot after the grant.
+    Reserved(Asker, Begin, Vec<KeyHash>),
     /// What was decided.
-    Decided(Asker, TxnId, Decision),
+    Decided(Asker, Decision),
     /// The connection broke before an answer came.
-    ReplyLost(Asker, TxnId),
+    ReplyLost(Asker),
     /// It was not proposed.
-    TurnedAway(Asker, TxnId),
+    TurnedAway(Asker),
     /// This node does not lead.
     NotLeader(Asker),
     /// What became of it.
-    OutcomeIs(Asker, TxnId, Outcome),
+    OutcomeIs(Asker, Outcome),
     /// Where everything lies.
     PlacementIs(Asker, Arc<Placement>),
     /// An entry of a subscription.
@@ -108,17 +127,17 @@ pub enum Message {
     /// A promise, please.
     Prepare(Asker, Prepare),
     /// The vote.
-    Vote(Asker, TxnId, Voter, Vote),
+    Vote(Asker, Vote),
     /// It will never commit.
     HintAbort(TxnId),
-    /// A read of a part of a statement.
-    Read { asker: Asker, part: usize, asked: Asked, snapshot_ts: Timestamp, epoch: Epoch },
+    /// A read.
+    Read { asker: Asker, asked: Asked, snapshot_ts: Timestamp, epoch: Epoch },
     /// What the snapshot shows.
-    Rows { asker: Asker, part: usize, rows: Result<Vec<(Key, Bytes)>, ReadRefusal> },
+    Rows(Asker, Result<Shown, ReadRefusal>),
     /// When was it last committed?
-    AskNewest { asker: Asker, part: usize, asked: Asked, at_least: Timestamp, epoch: Epoch },
+    AskNewest { asker: Asker, asked: Asked, at_least: Timestamp },
     /// Then.
-    NewestIs { asker: Asker, part: usize, newest: Option<Newest> },
+    NewestIs(Asker, Result<NewestCommits, ReadRefusal>),
 
     // Between replicas.
     /// A sibling's intent.
@@ -150,10 +169,8 @@ pub enum Event {
     Flushed { node: usize, term: u64 },
     /// A node's own clock strikes.
     Tick(Actor),
-    /// A coordinator's timer.
-    TimerFired { asker: Asker, life: u64, timer: Timer },
-    /// A client has waited long enough for an answer, or begins its next transaction.
-    ClientDue { asker: Asker, life: u64 },
+    /// A frontend has waited long enough for an answer, or for nothing but the time to pass.
+    Due(Asker),
     /// Somebody comes back.
     Restart(Actor),
     /// The nodes of the adjudicator notice that nobody leads.
@@ -259,8 +276,8 @@ impl Net {
     /// was it cannot tell. A replica notices that a sibling cannot be asked.
     fn notice_loss(&mut self, from: Actor, to: Actor, message: &Message) {
         let (whom, lost) = match message {
-            Message::Commit(asker, footprint) => (from, Message::ReplyLost(*asker, footprint.view().txn())),
-            Message::Decided(asker, txn, _) => (to, Message::ReplyLost(*asker, *txn)),
+            Message::Commit(asker, _) => (from, Message::ReplyLost(*asker)),
+            Message::Decided(asker, ..) => (to, Message::ReplyLost(*asker)),
             Message::AskIntent { txn, .. } => {
                 let Actor::Replica(sibling) = to else { return };
                 let answer = IntentAnswer::CannotSay;

@@ -99,6 +99,8 @@ pub struct Mix {
     pub read_committed: u64,
     /// Writes rows that nobody reads until the end.
     pub note: u64,
+    /// Moves money between accounts that it has reserved, after it has read something else.
+    pub locked_transfer: u64,
 }
 
 /// A run.
@@ -130,6 +132,10 @@ pub struct Scenario {
     pub outcomes_max: u64,
     /// How many keys of a tracked table.
     pub range_keys_max: u64,
+    /// Whether ranges are tracked from the start, or from when somebody first checks one.
+    pub tracks_from_the_start: bool,
+    /// Out of a thousand transactions so many are left in the middle by their client.
+    pub desertion: u64,
     /// The faults.
     pub faults: Faults,
     /// The transactions.
@@ -142,6 +148,8 @@ pub struct Scenario {
     pub without_in_replica: BTreeSet<assize_replica::Rule>,
     /// Rules that the coordinators ignore.
     pub without_in_coordinator: BTreeSet<assize_coordinator::Rule>,
+    /// Rules that the sessions' transactions ignore.
+    pub without_in_session: BTreeSet<assize_session::Rule>,
     /// Crash somebody right after so many effects.
     pub crash_after: Option<(u64, Victim)>,
 }
@@ -194,7 +202,9 @@ impl Scenario {
             schema_change: some(1),
             read_committed: some(4),
             note: some(4),
+            locked_transfer: some(4),
         };
+        let desertion = some(40);
         Scenario {
             seed,
             shards: random.between(1, 3) as u32,
@@ -209,12 +219,15 @@ impl Scenario {
             window_log2: *random.pick(&[1, 2, 8]),
             outcomes_max: *random.pick(&[40, 10_000, 10_000]),
             range_keys_max: *random.pick(&[6, 1000]),
+            tracks_from_the_start: random.chance(500),
+            desertion,
             faults,
             mix,
             without: assize_adjudicator::Rules::NONE,
             without_in_store: BTreeSet::new(),
             without_in_replica: BTreeSet::new(),
             without_in_coordinator: BTreeSet::new(),
+            without_in_session: BTreeSet::new(),
             crash_after: None,
         }
     }
@@ -233,6 +246,7 @@ impl Scenario {
             window_log2: 8,
             outcomes_max: 1000,
             range_keys_max: 1000,
+            desertion: 0,
             faults: Faults::none(),
             mix: Mix {
                 transfer: 1,
@@ -245,6 +259,7 @@ impl Scenario {
                 schema_change: 0,
                 read_committed: 0,
                 note: 0,
+                locked_transfer: 0,
             },
             ..Scenario::of_seed(1)
         }

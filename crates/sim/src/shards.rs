@@ -2,12 +2,14 @@
 
 use crate::adjudicators::EPOCH_MILLIS;
 use crate::history::History;
-use crate::net::{Actor, Asked, Asker, Event, Message, Net};
+use crate::net::{Actor, Asked, Asker, Event, Message, Net, Shown};
 use crate::scenario::Scenario;
 use crate::workload::NOTE;
-use assize_coordinator::{Newest, Voter};
 use assize_model::*;
-use assize_mvcc::{Damage, Direction, Engine, Gain, MemoryCheckpoint, MemoryEngine, MvccStore, Slots};
+use assize_mvcc::{
+    Damage, Direction, Engine, Gain, MemoryCheckpoint, MemoryEngine, MvccStore, Reader, Slots,
+};
+use assize_ports::{NewestCommits, ScanPage};
 use assize_replica::{Difference, Effect, Event as Heard, Options, ReadRefusal, Replica, RequestId};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -45,8 +47,8 @@ impl Place {
 /// Somebody outside who waits for a replica.
 enum Waiting {
     Prepare(Asker),
-    Read { asker: Asker, part: usize, asked: Asked, snapshot_ts: Timestamp, epoch: Epoch },
-    Newest { asker: Asker, part: usize, asked: Asked, epoch: Epoch },
+    Read { asker: Asker, asked: Asked, snapshot_ts: Timestamp, epoch: Epoch },
+    Newest { asker: Asker, asked: Asked },
 }
 
 /// What becomes of a place.
@@ -345,16 +347,16 @@ impl Shards {
                 Heard::PreparesAsked(vec![(request, prepare)])
             }
             Message::HintAbort(txn) => Heard::ForgetAsked(txn),
-            Message::Read { asker, part, asked, snapshot_ts, epoch } => {
+            Message::Read { asker, asked, snapshot_ts, epoch } => {
                 let request = net.request();
-                let waiting = Waiting::Read { asker, part, asked, snapshot_ts, epoch };
+                let waiting = Waiting::Read { asker, asked, snapshot_ts, epoch };
                 self.hosts[at].waiting.insert(request, waiting);
                 Heard::ReadAsked { request, snapshot_ts, epoch: Some(epoch) }
             }
-            Message::AskNewest { asker, part, asked, at_least, epoch } => {
+            Message::AskNewest { asker, asked, at_least } => {
                 let request = net.request();
-                self.hosts[at].waiting.insert(request, Waiting::Newest { asker, part, asked, epoch });
-                Heard::ReadAsked { request, snapshot_ts: at_least, epoch: Some(epoch) }
+                self.hosts[at].waiting.insert(request, Waiting::Newest { asker, asked });
+                Heard::ReadAsked { request, snapshot_ts: at_least, epoch: None }
             }
             Message::AskIntent { from, txn } => Heard::IntentAsked { from: Place::of(from).replica, txn },
             Message::IntentIs { from, txn, answer } => {
@@ -599,9 +601,8 @@ impl Shards {
             }
         }
         if let Some(Waiting::Prepare(asker)) = self.hosts[at].waiting.remove(&request) {
-            let voter = Voter { shard, replica: Some(replica) };
             let to = Actor::Frontend(asker.frontend);
-            net.send(Actor::Replica(at), to, Message::Vote(asker, txn, voter, vote));
+            net.send(Actor::Replica(at), to, Message::Vote(asker, vote));
         }
     }
 
@@ -609,46 +610,27 @@ impl Shards {
         let host = &mut self.hosts[at];
         let Some(waiting) = host.waiting.remove(&request) else { return };
         let Some(reader) = host.replica.as_ref().and_then(Replica::reader) else { return };
-        let answer = match waiting {
+        let (asker, answer) = match waiting {
             Waiting::Prepare(_) => return,
-            Waiting::Read { asker, part, asked, snapshot_ts, epoch } => {
-                let reader = reader.routed_by(epoch);
-                let rows = match asked {
-                    Asked::Key(key) => reader
-                        .get(&key, snapshot_ts)
-                        .map(|value| value.map(|value| (key, value)).into_iter().collect()),
-                    Asked::Range(range) => scan(&reader, range, snapshot_ts),
-                };
-                let rows = rows.map_err(|_| ReadRefusal::Unavailable);
-                (asker, Message::Rows { asker, part, rows })
+            Waiting::Read { asker, asked, snapshot_ts, epoch } => {
+                let shown = show(&reader.routed_by(epoch), asked, snapshot_ts);
+                (asker, Message::Rows(asker, shown.map_err(|_| ReadRefusal::Unavailable)))
             }
-            Waiting::Newest { asker, part, asked, epoch } => {
-                // What it says holds up to where it stands now, and so must the placement by which it was asked.
-                let is_placed =
-                    host.replica.as_ref().and_then(Replica::store).is_some_and(|s| s.epoch() == epoch);
-                let newest = match asked {
-                    Asked::Key(key) => reader.newest_commit(&key),
-                    Asked::Range(range) => reader.newest_commit_in(&range),
-                };
-                let newest = newest.ok().filter(|_| is_placed);
-                let newest = newest.map(|newest| Newest { newest, as_of: reader.closed_ts() });
-                (asker, Message::NewestIs { asker, part, newest })
+            Waiting::Newest { asker, asked } => {
+                let newest = newest_commits(&reader, &asked);
+                (asker, Message::NewestIs(asker, newest.map_err(|_| ReadRefusal::Unavailable)))
             }
         };
-        net.send(Actor::Replica(at), Actor::Frontend(answer.0.frontend), answer.1);
+        net.send(Actor::Replica(at), Actor::Frontend(asker.frontend), answer);
     }
 
     fn refuse(&mut self, at: usize, request: RequestId, refusal: ReadRefusal, net: &mut Net) {
-        let answer = match self.hosts[at].waiting.remove(&request) {
-            Some(Waiting::Read { asker, part, .. }) => {
-                (asker, Message::Rows { asker, part, rows: Err(refusal) })
-            }
-            Some(Waiting::Newest { asker, part, .. }) => {
-                (asker, Message::NewestIs { asker, part, newest: None })
-            }
+        let (asker, answer) = match self.hosts[at].waiting.remove(&request) {
+            Some(Waiting::Read { asker, .. }) => (asker, Message::Rows(asker, Err(refusal))),
+            Some(Waiting::Newest { asker, .. }) => (asker, Message::NewestIs(asker, Err(refusal))),
             Some(Waiting::Prepare(_)) | None => return,
         };
-        net.send(Actor::Replica(at), Actor::Frontend(answer.0.frontend), answer.1);
+        net.send(Actor::Replica(at), Actor::Frontend(asker.frontend), answer);
     }
 
     /// Everything that a replica shows at a snapshot.
@@ -659,8 +641,41 @@ impl Shards {
     }
 }
 
+fn show(
+    reader: &Reader<MemoryEngine>,
+    asked: Asked,
+    snapshot_ts: Timestamp,
+) -> Result<Shown, assize_mvcc::ReadError> {
+    Ok(match asked {
+        Asked::Keys(keys) => {
+            let values = keys.iter().map(|key| reader.get(key, snapshot_ts));
+            Shown::Values(values.collect::<Result<_, _>>()?)
+        }
+        Asked::Range(range, direction, limit) => {
+            let direction = match direction {
+                assize_ports::Direction::Forward => Direction::Forward,
+                assize_ports::Direction::Reverse => Direction::Reverse,
+            };
+            let batch = reader.scan(&range, snapshot_ts, direction, limit)?;
+            Shown::Page(ScanPage { rows: batch.rows, rest: batch.rest })
+        }
+    })
+}
+
+/// When these were last committed, and as of when that is so.
+fn newest_commits(
+    reader: &Reader<MemoryEngine>,
+    asked: &Asked,
+) -> Result<NewestCommits, assize_mvcc::StoreError> {
+    let newest = match asked {
+        Asked::Keys(keys) => keys.iter().map(|key| reader.newest_commit(key)).collect::<Result<_, _>>()?,
+        Asked::Range(range, ..) => vec![reader.newest_commit_in(range)?],
+    };
+    Ok((reader.closed_ts(), newest))
+}
+
 fn scan(
-    reader: &assize_mvcc::Reader<MemoryEngine>,
+    reader: &Reader<MemoryEngine>,
     range: KeyRange,
     snapshot_ts: Timestamp,
 ) -> Result<Vec<(Key, Bytes)>, assize_mvcc::ReadError> {

@@ -76,8 +76,7 @@ pub fn play(scenario: &Scenario) -> Outcome {
     let adjudicators = Adjudicators::new(scenario, &mut net, &mut history);
     let mut shards = Shards::new(scenario, &mut net, &mut history);
     shards.heed(adjudicators.state().placement());
-    let placement = adjudicators.placement();
-    let frontends = Frontends::new(scenario, &placement, &mut net);
+    let frontends = Frontends::new(scenario, &mut net);
     net.faults = scenario.faults.clone();
     let mut world = World {
         net,
@@ -142,10 +141,7 @@ impl World {
                 shards.heed(adjudicators.state().placement());
                 shards.tick(at, net, history);
             }
-            Event::TimerFired { asker, life, timer } => {
-                frontends.timer_fired(asker, life, timer, net, history)
-            }
-            Event::ClientDue { asker, life } => frontends.client_due(asker, life, net, history),
+            Event::Due(asker) => frontends.due(asker, net, history),
             Event::Restart(Actor::Adjudicator(at)) => adjudicators.restart(at, net, history),
             Event::Restart(Actor::Frontend(at)) => frontends.restart(at, net),
             Event::Restart(Actor::Replica(at)) => shards.restart(at, net, history),

@@ -2,8 +2,7 @@
 //! seeds. A rule whose absence nobody notices is either needless or unguarded.
 
 use assize_adjudicator::{Rule, Rules};
-use assize_sim::Scenario;
-use assize_sim::run;
+use assize_sim::{Scenario, run};
 
 /// Runs seeds until one breaks, and returns what broke.
 fn broken_within(seeds: u64, change: impl Fn(&mut Scenario)) -> Option<String> {
@@ -263,5 +262,68 @@ fn a_checkpoint_from_before_the_registration_breaks_something() {
         scenario.faults.disk_loss = 30;
         scenario.faults.stroke_millis = 400;
         scenario.without_in_replica.insert(assize_replica::Rule::RegisterBeforeCheckpoint);
+    });
+}
+
+/// Sessions that ignore a rule of theirs.
+fn sessions_without(scenario: &mut Scenario, rule: assize_session::Rule) {
+    scenario.without_in_session.insert(rule);
+}
+
+#[test]
+fn sessions_that_do_not_record_the_keys_they_read_break_something() {
+    must_break(60, &["the_first_committer_wins", "isolation_keeps_its_promises"], |scenario| {
+        scenario.mix.skew = 20;
+        sessions_without(scenario, assize_session::Rule::RecordKeys);
+    });
+}
+
+#[test]
+fn sessions_that_do_not_record_the_ranges_they_read_break_something() {
+    must_break(60, &["the_first_committer_wins", "isolation_keeps_its_promises"], |scenario| {
+        scenario.mix.phantom = 20;
+        sessions_without(scenario, assize_session::Rule::RecordRanges);
+    });
+}
+
+#[test]
+fn a_write_that_is_checked_from_a_later_statement_breaks_something() {
+    must_break(100, &["the_first_committer_wins", "isolation_keeps_its_promises"], |scenario| {
+        scenario.mix.read_committed = 30;
+        sessions_without(scenario, assize_session::Rule::FirstWriteCounts);
+    });
+}
+
+#[test]
+fn a_reserved_row_that_is_read_again_as_it_was_before_breaks_something() {
+    must_break(60, &["a_snapshot_reads_the_same_until_gc"], |scenario| {
+        scenario.mix.locked_transfer = 30;
+        sessions_without(scenario, assize_session::Rule::LockedValueStays);
+    });
+}
+
+#[test]
+fn snapshots_that_are_not_reported_break_something() {
+    must_break(60, &["low_water_at_most_oldest_live_snapshot"], |scenario| {
+        sessions_without(scenario, assize_session::Rule::HoldSnapshots);
+    });
+}
+
+#[test]
+fn begins_on_their_way_that_are_not_reported_break_something() {
+    must_break(300, &["low_water_at_most_oldest_live_snapshot"], |scenario| {
+        scenario.faults.straggle = 60;
+        scenario.faults.straggle_millis = 4_000;
+        sessions_without(scenario, assize_session::Rule::HoldPendingBegins);
+    });
+}
+
+#[test]
+fn a_scan_that_is_not_divided_again_after_a_move_breaks_something() {
+    must_break(200, &["a_snapshot_reads_the_same_until_gc"], |scenario| {
+        slots_move(scenario);
+        scenario.faults.split = 20;
+        scenario.mix.audit = 20;
+        sessions_without(scenario, assize_session::Rule::DivideAgain);
     });
 }

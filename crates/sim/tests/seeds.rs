@@ -32,9 +32,15 @@ fn runs_do_what_they_should() {
     let (mut splits, mut moves, mut removals) = (0, 0, 0);
     let (mut joins, mut leaves, mut replacements) = (0, 0, 0);
     let (mut damages, mut differences) = (0, 0);
+    let (mut reroutes, mut refreshes, mut desertions, mut second_lives) = (0, 0, 0, 0);
+    let (mut other_ids, mut unheard) = (0, 0);
     let mut kinds = std::collections::BTreeSet::new();
-    for seed in 0..40 {
+    for seed in 0..60 {
         let history = play(&Scenario::of_seed(seed)).history;
+        reroutes += history.reroutes;
+        refreshes += history.refreshes;
+        desertions += history.desertions;
+        second_lives += history.second_lives;
         splits += history.splits.len();
         moves += history.moves.values().filter(|moves| !moves.is_empty()).count();
         removals += history.removed.len();
@@ -44,6 +50,8 @@ fn runs_do_what_they_should() {
         damages += history.damages;
         differences += history.differences;
         for txn in history.txns {
+            other_ids += usize::from(txn.ids.len() > 1);
+            unheard += usize::from(txn.told.is_none() && !txn.ids.is_empty());
             match txn.told {
                 Some((_, assize_sim::Told::Committed(..))) => {
                     committed += 1;
@@ -51,7 +59,7 @@ fn runs_do_what_they_should() {
                 }
                 Some((_, assize_sim::Told::Aborted)) => aborted += 1,
                 Some((_, assize_sim::Told::Unknown)) => unknown += 1,
-                None => {}
+                Some((_, assize_sim::Told::Ended)) | None => {}
             }
         }
     }
@@ -65,8 +73,14 @@ fn runs_do_what_they_should() {
     assert!(replacements > 3, "{replacements} replicas were replaced");
     assert!(damages > 5, "{damages} rows were damaged");
     assert!(differences >= damages / 3, "of {damages} damages {differences} were found");
+    assert!(reroutes > 100, "{reroutes} reads were routed again");
+    assert!(refreshes > 50, "shards were asked {refreshes} times what the window had forgotten");
+    assert!(other_ids > 20, "{other_ids} commits were tried under another id");
+    assert!(desertions > 20, "{desertions} transactions were left by their clients");
+    assert!(second_lives > 0, "{second_lives} frontends lived again after they had been fenced");
+    assert!(unheard > 20, "{unheard} commits had nobody to hear of them");
     // Audits commit nothing.
-    assert!(kinds.len() >= 13, "{kinds:?}");
+    assert!(kinds.len() >= 14, "{kinds:?}");
 }
 
 /// A world that runs away fails its seed, and does not fill the machine's memory.
@@ -105,6 +119,19 @@ fn a_split_comes_to_an_end_though_elder_replicas_are_replaced_before_they_pass_i
         scenario.faults.stroke_millis = 300;
         holds(&scenario);
     }
+}
+
+/// Frontends that are cut off are fenced, and go on when they hear of it.
+#[test]
+fn frontends_that_were_fenced_live_again() {
+    let mut second_lives = 0;
+    for seed in 0..40 {
+        let mut scenario = Scenario { fault_millis: 15_000, ..quiet(seed) };
+        scenario.faults.partition = 10;
+        scenario.faults.stroke_millis = 400;
+        second_lives += holds(&scenario).history.second_lives;
+    }
+    assert!(second_lives > 5, "{second_lives} lived again");
 }
 
 /// A seed's world, in which nothing goes wrong yet.

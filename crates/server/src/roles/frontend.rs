@@ -96,7 +96,8 @@ impl Frontend {
         let metered = Metered::new(adjudicator);
         let tally = metered.tally();
         let adjudicator: Arc<dyn AdjudicatorClient> = Arc::new(metered);
-        let identity = register(&*adjudicator, &format!("node-{}", config.node.id)).await?;
+        let name = format!("node-{}", config.node.id);
+        let identity = register(&*adjudicator, &name).await?;
         let shared =
             Arc::new(Shared::new(Arc::new(GlobalVariables::new(facts(config, address.port(), &identity)))));
         let registry = Arc::new(Registry::new(shared.clone()));
@@ -134,7 +135,7 @@ impl Frontend {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(empty_recycle_bin(services.clone(), shared.clone(), stopped.clone()));
-        tasks.spawn(report(services.clone(), shared, registry.clone(), stopped));
+        tasks.spawn(report(name, services.clone(), shared, registry.clone(), stopped));
         tracing::info!(frontend = identity.frontend.0, "takes connections");
         let node = config.node.id;
         let (tasks, listening) = (Mutex::new(tasks), Mutex::default());
@@ -389,9 +390,26 @@ fn nobody() -> User {
     }
 }
 
+/// Asks for another life after this one was ended because nothing had been heard of it for longer than its lease: the node
+/// was cut off, or stood still. Sessions go on. `nonce` is the same until it is granted.
+async fn live_again(services: &Services, name: &str, nonce: u64) -> bool {
+    match services.adjudicator.register(name, nonce).await {
+        Ok(Registered { epoch, .. }) => {
+            tracing::warn!(%epoch, "was fenced because it had fallen silent, and begins another life");
+            services.begin_life(epoch);
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "is fenced, and cannot begin another life yet");
+            false
+        }
+    }
+}
+
 /// Tells the adjudicator which snapshots are in use, so that nothing they can see is collected; keeps the gauge of
 /// connections.
 async fn report(
+    name: String,
     services: Arc<Services>,
     shared: Arc<Shared>,
     registry: Arc<Registry>,
@@ -399,13 +417,17 @@ async fn report(
 ) {
     let mut interval = tokio::time::interval(REPORT_INTERVAL);
     let (mut refused, mut retries) = (0, 0);
+    let mut nonce = rand::random();
     loop {
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => return,
             _ = interval.tick() => {}
         }
-        let Registered { frontend, epoch, .. } = &services.identity;
-        services.adjudicator.report_oldest_snapshot(*frontend, *epoch, services.snapshots.oldest());
+        if services.is_fenced() && live_again(&services, &name, nonce).await {
+            nonce = rand::random();
+        }
+        let frontend = services.identity.frontend;
+        services.adjudicator.report_oldest_snapshot(frontend, services.epoch(), services.snapshots.oldest());
         ::metrics::gauge!(metrics::FRONTEND_CONNECTIONS).set(registry.connected() as f64);
         // SET GLOBAL max_connections, here or on another frontend.
         if let Ok(definition) = find_variable("max_connections")

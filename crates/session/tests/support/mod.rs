@@ -110,6 +110,10 @@ pub struct World {
     pub committers: BTreeMap<Timestamp, TxnId>,
     /// Reservations end in a deadlock.
     pub deadlocks: bool,
+    /// What the placement's next epochs are, as whoever asks is told.
+    pub placement_epochs: VecDeque<u64>,
+    /// How often shards were asked when keys were last committed.
+    pub newest_asked: u32,
     /// Before every decision, somebody else commits a lock marker on this key.
     pub rival: Option<(Key, u32)>,
 }
@@ -248,7 +252,11 @@ impl AdjudicatorClient for Cluster {
     }
     fn report_oldest_snapshot(&self, _: FrontendId, _: FrontendEpoch, _: Option<Timestamp>) {}
     fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>> {
-        ready(Ok(Arc::new(Placement::even(2, NodeId(1)))))
+        let mut placement = Placement::even(2, NodeId(1));
+        if let Some(epoch) = self.world.lock().unwrap().placement_epochs.pop_front() {
+            placement.epoch = Epoch(epoch);
+        }
+        ready(Ok(Arc::new(placement)))
     }
     fn catalog(
         &self,
@@ -377,7 +385,8 @@ impl Shard for TestShard {
         keys: &'a [Key],
         _: Timestamp,
     ) -> BoxFuture<'a, Result<(Timestamp, Vec<Option<Timestamp>>), ShardError>> {
-        let world = self.cluster.world.lock().unwrap();
+        let mut world = self.cluster.world.lock().unwrap();
+        world.newest_asked += 1;
         ready(Ok((world.now, keys.iter().map(|key| world.commits.get(key).copied()).collect())))
     }
     fn newest_commit_in<'a>(

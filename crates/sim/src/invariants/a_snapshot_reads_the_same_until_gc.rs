@@ -23,10 +23,16 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Result<(), Violation> {
         while let Some(commit) = commits.next_if(|commit| commit.commit_ts <= read.snapshot_ts) {
             super::apply(&mut data, &commit.writes);
         }
-        let expected: Vec<(Key, Bytes)> = data
-            .range(read.range.start.clone()..read.range.end.clone())
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
+        let committed = data.range(read.range.start.clone()..read.range.end.clone());
+        let mut expected: BTreeMap<Key, Bytes> =
+            committed.map(|(key, value)| (key.clone(), value.clone())).collect();
+        for (key, own) in &read.own {
+            match own {
+                Some(value) => drop(expected.insert(key.clone(), value.clone())),
+                None => drop(expected.remove(key)),
+            }
+        }
+        let expected: Vec<(Key, Bytes)> = expected.into_iter().collect();
         if expected != read.rows {
             let what = format!(
                 "a {} read {:?} at {} and saw {:?} instead of {expected:?}",

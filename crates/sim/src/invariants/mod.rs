@@ -3,6 +3,7 @@
 //! The checkers share one thing: the commits as a fresh replay of the log decides them, in the order of their
 //! timestamps. Everything else they work out for themselves.
 
+mod a_commit_carries_what_its_client_wrote;
 mod a_decision_never_changes;
 mod a_snapshot_reads_the_same_until_gc;
 mod acknowledged_writes_survive;
@@ -145,11 +146,12 @@ pub fn check(outcome: &Outcome) -> Result<(), Violation> {
         return Err(seen.clone());
     }
     let evidence = Evidence::gather(outcome);
-    let checkers: [Checker; 19] = [
+    let checkers: [Checker; 20] = [
         a_decision_never_changes::check,
         commit_ts_unique_and_rising::check,
         no_commit_at_or_below_an_issued_snapshot::check,
         no_commit_without_votes_or_inline_writes::check,
+        a_commit_carries_what_its_client_wrote::check,
         no_commit_of_a_fenced_frontend::check,
         no_commit_past_a_schema_fence::check,
         the_first_committer_wins::check,

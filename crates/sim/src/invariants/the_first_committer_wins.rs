@@ -1,8 +1,9 @@
 //! Protocol §9: between the snapshot at which a key was first written (or, at SERIALIZABLE, read) and the commit, nobody
-//! else committed it; likewise for ranges. Worked out from what clients read and wrote, not from footprints.
+//! else committed it; likewise for ranges. Worked out from what clients read and wrote, not from footprints. Who had nothing to
+//! commit saw one moment: what it read must have been so at its newest snapshot.
 
 use super::{Commit, Evidence};
-use crate::history::Violation;
+use crate::history::{Told, Transaction, Violation};
 use assize_model::{Key, KeyRange, Timestamp};
 use std::collections::BTreeMap;
 
@@ -24,6 +25,23 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Result<(), Violation> {
         }
         for mutation in &commit.writes {
             written.entry(mutation.key.clone()).or_default().push(commit);
+        }
+    }
+    let ended = |transaction: &&Transaction| matches!(transaction.told, Some((_, Told::Ended)));
+    evidence.outcome.history.txns.iter().filter(ended).try_for_each(|txn| saw_one_moment(txn, &written))
+}
+
+fn saw_one_moment(transaction: &Transaction, written: &BTreeMap<Key, Vec<&Commit>>) -> Result<(), Violation> {
+    let newest = transaction.reads.iter().map(|read| read.snapshot_ts).max().unwrap_or_default();
+    for read in transaction.reads.iter().filter(|read| read.is_checked && read.snapshot_ts < newest) {
+        let others = written.range(read.range.start.clone()..read.range.end.clone());
+        let between = |commit: &&&Commit| commit.commit_ts > read.snapshot_ts && commit.commit_ts <= newest;
+        if let Some(other) = others.flat_map(|(_, commits)| commits).find(between) {
+            let what = format!(
+                "a {} read {:?} at {} and something else at {newest}, but {:?} committed it at {}",
+                transaction.kind, read.range, read.snapshot_ts, other.txn, other.commit_ts
+            );
+            return Err(Violation::new("the_first_committer_wins", what));
         }
     }
     Ok(())
