@@ -1,9 +1,8 @@
 //! The admin API and the shell against the real binary.
 #![allow(clippy::disallowed_methods)] // Tests.
 
-use assize_tests::{Assize, root, run, run_ok, wait_for};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use assize_tests::{Assize, root, run, wait_for};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 /// The Python that has the drivers.
@@ -78,46 +77,6 @@ fn a_shard_is_split_by_the_shell_while_its_rows_stay() {
     assize.query("UPDATE shop.stock SET n = n + 1");
     assert_eq!(assize.query("SELECT SUM(n) FROM shop.stock").trim(), "125750");
     assert_eq!(assize.query("CHECK TABLE shop.stock").trim(), "shop.stock\tcheck\tstatus\tOK");
-}
-
-#[test]
-fn the_admin_api_takes_new_certificates_without_a_restart() {
-    let directory = tempfile::tempdir().unwrap();
-    let place = |name: &str| directory.path().join(name);
-    let cert = |arguments: &[&str], into: &Path| {
-        run_ok(Command::new(Assize::binary()).arg("cert").args(arguments).arg("--dir").arg(into), b"");
-    };
-    // Two authorities, so that it is plain which certificate is shown.
-    for name in ["first", "second"] {
-        cert(&["ca"], &place(name));
-        cert(&["node", "1", "--host", "127.0.0.1"], &place(name));
-    }
-    let (certificate, key) = (place("live.pem"), place("live.key"));
-    let install = |name: &str| {
-        std::fs::copy(place(name).join("node-1.pem"), &certificate).unwrap();
-        std::fs::copy(place(name).join("node-1.key"), &key).unwrap();
-    };
-    install("first");
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
-    let settings = [("admin.tls_certificate", &certificate), ("admin.tls_key", &key)];
-    let settings = settings.map(|(name, path)| format!("{name}={}", path.display()));
-    let assize = Assize::start_with(None, &["--set", &settings[0], "--set", &settings[1]]);
-    let pid = assize.pid();
-    let log = assize.log();
-    assert_eq!(log.matches("this private key can be read by more than its owner").count(), 1, "{log}");
-    assert!(log.contains("live.key") && log.contains("0640"), "{log}");
-
-    let trusts = |name: &str| {
-        let mut command = Command::new(Assize::binary());
-        command.args(["members", "--admin", &assize.admin(), "--ca"]).arg(place(name).join("ca.pem"));
-        run(&mut command, b"").status.success()
-    };
-    assert!(trusts("first") && !trusts("second"));
-    install("second");
-    wait_for("the new certificate to be shown", || trusts("second"));
-    assert!(!trusts("first"));
-    assert_eq!(assize.pid(), pid);
-    assert_eq!(assize.query("SELECT 1").trim(), "1", "the node has run on");
 }
 
 #[test]
