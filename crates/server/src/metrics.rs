@@ -44,6 +44,8 @@ pub const SHARD_COMPACTION_PENDING_BYTES: &str = "shard_compaction_pending_bytes
 pub const SHARD_LEVEL0_FILES: &str = "shard_level0_files";
 /// 1 while RocksDB slows writes down or has stopped them.
 pub const SHARD_WRITES_STALLED: &str = "shard_writes_stalled";
+/// Tasks that the leader did on shards by itself, by reason (`care`, `balance`), task and outcome.
+pub const SHARD_CARE_TASKS_TOTAL: &str = "shard_care_tasks_total";
 /// 1 while this node asks for new transactions to be shed, by reason.
 pub const PROCESS_STRAINED: &str = "process_strained";
 /// Seconds since the process started.
@@ -80,6 +82,7 @@ pub fn describe() {
     describe_gauge!(SHARD_COMPACTION_PENDING_BYTES, Unit::Bytes, "bytes that RocksDB has to compact");
     describe_gauge!(SHARD_LEVEL0_FILES, Unit::Count, "flushed files that are not compacted");
     describe_gauge!(SHARD_WRITES_STALLED, Unit::Count, "1 while RocksDB holds writes up");
+    describe_counter!(SHARD_CARE_TASKS_TOTAL, Unit::Count, "tasks on shards that nobody asked for");
     describe_gauge!(PROCESS_STRAINED, Unit::Count, "1 while new transactions are to be shed, by reason");
     describe_gauge!(PROCESS_UPTIME_SECONDS, Unit::Seconds, "time since the process started");
 }

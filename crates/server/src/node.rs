@@ -13,7 +13,7 @@ use crate::http::{self, Check};
 use crate::keys::KeyFiles;
 use crate::net::{self, Net};
 use crate::operator::bells::Bells;
-use crate::operator::jobs::Jobs;
+use crate::operator::jobs::{Diary, Jobs};
 use crate::operator::{Facts, Local, Operator, OperatorService, Survey, announce};
 use crate::roles;
 use crate::roles::frontend::Frontend;
@@ -31,12 +31,12 @@ use assize_rpc::{
     ReplicaService, Router, RouterOptions,
 };
 use assize_shards::embedded::ShardHost;
-use assize_shards::{Caretaker, Policy};
+use assize_shards::{Balance, Caretaker, Policy};
 use assize_shards::{Colleagues, Directory, LeaderAdministration, Mover, SiblingService};
 use figment::value::Value;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -262,17 +262,18 @@ pub async fn start(
             let (adjudicator, source) = (adjudicator.clone(), source.clone());
             Mover::new(adjudicator, source, administration.clone(), colleagues.clone(), MOVE_PATIENCE)
         };
-        let jobs = Jobs::new(Arc::new(mover()), local.bells.clone());
+        let diary = Diary { node: local.node, file: audit_file(config) };
+        let jobs = Jobs::new(Arc::new(mover()), local.bells.clone(), diary);
         let _ = local.jobs.set(jobs.clone());
         let surveyor = Arc::new(Survey(local.clone()));
         let caretaker =
             Caretaker::new(mover(), colleagues.clone(), adjudicator.clone(), surveyor, policy(config));
         let duty = local.clone();
-        let (busy, done) = (jobs.clone(), jobs);
+        let busy = jobs.clone();
         tasks.spawn(caretaker.run(
             CARE_INTERVAL,
             move || duty.leader() == Some(duty.node) && !busy.is_busy(),
-            move |task, outcome| done.note(task, outcome),
+            jobs,
             until(stopped.clone()),
         ));
     }
@@ -469,6 +470,10 @@ fn policy(config: &Config) -> Policy {
         gone_after: Duration::from_secs(config.cluster.replace_after_seconds),
         uncount_after: Duration::from_secs(config.cluster.uncount_after_seconds),
         split_above: config.shard.split_above_bytes,
+        balance: config.shard.balance.then_some(Balance {
+            pause: Duration::from_secs(config.shard.balance_pause_seconds),
+            slots_below: config.shard.balance_slots_below_bytes,
+        }),
     }
 }
 
@@ -508,9 +513,13 @@ fn admin_options(config: &Config) -> assize_admin::Options {
     assize_admin::Options {
         tls,
         tokens_file: admin.tokens_file.clone(),
-        audit_file: config.node.data.as_ref().map(|data| data.join("audit.jsonl")),
+        audit_file: audit_file(config),
         insecure: admin.insecure,
     }
+}
+
+fn audit_file(config: &Config) -> Option<PathBuf> {
+    config.node.data.as_ref().map(|data| data.join("audit.jsonl"))
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

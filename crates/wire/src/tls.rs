@@ -137,8 +137,9 @@ mod tests {
     fn write_pair(certificate: Option<&Path>, key: Option<&Path>) -> Pair {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let pair = Pair { certificate: made.cert.pem().into(), key: made.signing_key.serialize_pem().into() };
-        certificate.map(|path| std::fs::write(path, &pair.certificate).unwrap());
-        key.map(|path| std::fs::write(path, &pair.key).unwrap());
+        let write = |path: Option<&Path>, bytes| path.map(|path| std::fs::write(path, bytes).unwrap());
+        write(certificate, &pair.certificate);
+        write(key, &pair.key);
         pair
     }
 

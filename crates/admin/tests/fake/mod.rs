@@ -186,7 +186,11 @@ impl ClusterView for Fake {
     fn config(&self) -> Vec<(String, String, String)> {
         let setting =
             |key: &str, value: &str, origin: &str| (key.to_owned(), value.to_owned(), origin.to_owned());
-        vec![setting("shard.count", "4", "node.toml"), setting("node.id", "2", "default")]
+        vec![
+            setting("shard.count", "4", "node.toml"),
+            setting("shard.balance", "true", "default"),
+            setting("node.id", "2", "default"),
+        ]
     }
 }
 
