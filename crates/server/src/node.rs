@@ -42,7 +42,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// How often gauges are brought up to date.
@@ -224,14 +224,18 @@ pub async fn start(
         None => None,
     };
     let way = Way::new(config, &local)?;
-    let placement = way.first_placement(&local).await?;
-    if let Some(known) = known {
+    let placement = tokio::select! {
+        placement = way.first_placement(&local) => placement?,
+        why = refused_for_good(known.clone()) => return Err(anyhow::anyhow!("{why}").into()),
+    };
+    if let Some(mut known) = known {
         // Before the log has this node it serves nobody: it may have been refused.
-        let failed = first_failure(adjudicator.as_ref(), None);
+        let refused = refused_for_good(Some(known.clone()));
         tokio::select! {
             // An error means that the node is stopping.
-            _ = known => {}
-            why = failed => return Err(anyhow::anyhow!("{why}").into()),
+            _ = known.wait_for(|known| *known == Some(Ok(()))) => {}
+            why = first_failure(adjudicator.as_ref(), None) => return Err(anyhow::anyhow!("{why}").into()),
+            why = refused => return Err(anyhow::anyhow!("{why}").into()),
         }
     }
 
@@ -414,14 +418,28 @@ impl Way {
     }
 }
 
-/// Offers what the node has to the others, listens, and tells them where it is. Completes when the log has it.
+/// What came of telling the cluster that the node is there: nothing yet, it is known, or it never will be.
+type Greeted = watch::Receiver<Option<Result<(), String>>>;
+
+/// Completes with the reason once the cluster has turned the node away for good.
+async fn refused_for_good(greeted: Option<Greeted>) -> String {
+    if let Some(mut greeted) = greeted
+        && let Ok(refused) = greeted.wait_for(|greeted| matches!(greeted, Some(Err(_)))).await
+        && let Some(Err(why)) = &*refused
+    {
+        return why.clone();
+    }
+    std::future::pending().await
+}
+
+/// Offers what the node has to the others, listens, and tells them where it is.
 fn join_network(
     net: Net,
     local: &Arc<Local>,
     config: &Config,
     tasks: &mut JoinSet<()>,
     stopped: &watch::Receiver<bool>,
-) -> anyhow::Result<oneshot::Receiver<()>> {
+) -> anyhow::Result<Greeted> {
     let Net { network, services, server } = net;
     services.offer(Service::Operator, OperatorService::new(local.clone()));
     if let Some(adjudicator) = local.adjudicator.get() {
@@ -440,12 +458,13 @@ fn join_network(
     let seeds: Vec<NodeId> = seeds.map(|(node, _)| node).filter(|node| *node != local.node).collect();
     let told = local.clone();
     let until = until(stopped.clone());
-    let (tell, known) = oneshot::channel();
+    let (tell, known) = watch::channel(None);
     tasks.spawn(async move {
         let greet = announce::greet(told, seeds, move |cluster| network.set_cluster(ClusterId(cluster)));
         tokio::select! {
-            // Nobody waits for it if the node could not start.
-            () = greet => drop(tell.send(())),
+            greeted = greet => {
+                tell.send_replace(Some(greeted));
+            }
             () = until => {}
         }
     });
@@ -635,7 +654,9 @@ async fn keep_gauges(local: Arc<Local>, prometheus: PrometheusHandle, stopped: i
             ::metrics::gauge!(metrics::ADJUDICATOR_IS_LEADER).set(f64::from(u8::from(leads)));
             let diverges = f64::from(u8::from(status.divergence.is_some()));
             ::metrics::gauge!(metrics::ADJUDICATOR_STATE_DIVERGES).set(diverges);
-            ::metrics::gauge!(metrics::ADJUDICATOR_DISK_FREE_BYTES).set(status.disk_free_bytes as f64);
+            if status.disk_free_bytes != u64::MAX {
+                ::metrics::gauge!(metrics::ADJUDICATOR_DISK_FREE_BYTES).set(status.disk_free_bytes as f64);
+            }
         }
         for replica in local.host.get().map(ShardHost::residents).unwrap_or_default() {
             let position = replica.stats().closed_ts.millis() as f64;

@@ -335,7 +335,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         state_hash: 0xfeed_beef,
         hash_index: 4700,
         uptime_millis: 90_061_000,
-        disk_free_bytes: 100 << 30,
+        disk_free_bytes: Some(100 << 30),
         trouble: String::new(),
         is_draining: false,
         replicas: 4,
