@@ -119,8 +119,7 @@ fn a_replica_that_is_down_sheds_new_transactions_everywhere_until_it_is_back() {
             && metric("shard_durable_lag_entries{shard=\"1\"}").is_some()
             && metric("shard_stream_lag_entries{shard=\"1\"}").is_some()
             && metric("shard_stream_lag_bytes{shard=\"1\"}").is_some()
-            // Nothing that was written since has been forgotten, so its size is known from the look before it on.
-            && metric("shard_durable_lag_bytes{shard=\"1\"}").is_some_and(|bytes| bytes > 10_000.0)
+            && metric("shard_durable_lag_bytes{shard=\"1\"}").is_some()
             && metric("shard_compaction_pending_bytes").is_some()
     });
 
