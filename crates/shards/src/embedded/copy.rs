@@ -54,6 +54,15 @@ pub enum CopyError {
 /// The way to go on with a copy that has come so far; without it a copy that breaks has failed.
 pub type GoOn = Box<dyn Fn(Arrived) -> BoxFuture<'static, Result<Source, CopyError>> + Send + Sync>;
 
+/// What a copy is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// The contents of a replica: they must be on disk before it relies on them.
+    Replica,
+    /// Slots are taken out of it, while readers wait, and it is dropped: it need not outlive the process.
+    Slots,
+}
+
 /// Where a checkpoint comes from.
 pub enum Source {
     /// A sibling of this process (of the parent's shard, for a fledgling).
@@ -82,16 +91,25 @@ pub async fn send(mut image: Image, sender: &mut dyn ChannelSender) -> Result<()
     Ok(sender.send(Piece::CheckpointEnd(digest).encode()).await?)
 }
 
-/// Copies a checkpoint into a new pair of families, makes it durable, and compares what lies there with what was sent.
+/// Copies a checkpoint into a new pair of families, makes it durable if it is to last, and compares what lies there with what
+/// was sent.
 pub async fn receive(
     registry: Registry,
     shard: ShardId,
+    purpose: Purpose,
     source: Source,
     progress: Arc<AtomicU64>,
     go_on: Option<GoOn>,
 ) -> Result<(Generation, RocksEngine), CopyError> {
     let generation = registry.draw_generation();
-    let filled = fill(&registry, shard, generation, source, progress, go_on).await;
+    let filled = async {
+        let (engine, sent) = fill(&registry, shard, generation, source, progress, go_on).await?;
+        // Before it is relied on: read back what was written, and compare.
+        let read_back = move || read_back(&engine, purpose).map(|found| (engine, found));
+        let (engine, found) = blocking(read_back).await?;
+        if found == sent { Ok(engine) } else { Err(CopyError::Differs { sent, found }) }
+    };
+    let filled = filled.await;
     match filled {
         Ok(engine) => Ok((generation, engine)),
         Err(error) => {
@@ -110,11 +128,11 @@ async fn fill(
     mut source: Source,
     progress: Arc<AtomicU64>,
     go_on: Option<GoOn>,
-) -> Result<RocksEngine, CopyError> {
+) -> Result<(RocksEngine, Digest), CopyError> {
     let store = registry.store().clone();
     let mut engine = blocking(move || RocksEngine::create(&store, shard, generation)).await?;
     let (mut seen, mut arrived, mut moved) = (Digest::default(), None::<Arrived>, Instant::now());
-    let sent = loop {
+    loop {
         let (rest, piece) = match (next_piece(source, &seen).await, &go_on, &arrived) {
             (Ok(next), ..) => next,
             (Err(CopyError::Peer(_) | CopyError::Short), Some(go_on), Some(arrived))
@@ -139,17 +157,11 @@ async fn fill(
                 progress.fetch_add(bytes as u64, Ordering::Relaxed);
                 moved = Instant::now();
             }
-            Piece::CheckpointEnd(digest) => break digest,
+            Piece::CheckpointEnd(digest) => return Ok((engine, digest)),
             Piece::Gone => return Err(CopyError::Gone),
             Piece::Mutations(_) | Piece::IntentEnd(_) => return Err(CopyError::Short),
         }
-    };
-    // Before it is relied on: read back what was written, and compare.
-    let (engine, found) = blocking(move || read_back(&engine).map(|found| (engine, found))).await?;
-    if found != sent {
-        return Err(CopyError::Differs { sent, found });
     }
-    Ok(engine)
 }
 
 /// Opens a channel on which the copy goes on.
@@ -196,9 +208,11 @@ fn write(engine: &RocksEngine, chunk: &Chunk) -> Result<(), CopyError> {
     Ok(batch.write(Mode::Buffered)?)
 }
 
-fn read_back(engine: &RocksEngine) -> Result<Digest, RocksError> {
-    for family in engine.families() {
-        family.flush()?;
+fn read_back(engine: &RocksEngine, purpose: Purpose) -> Result<Digest, RocksError> {
+    if purpose == Purpose::Replica {
+        for family in engine.families() {
+            family.flush()?;
+        }
     }
     let mut digest = Digest::default();
     let mut image = Image::take(engine.families().map(Clone::clone).to_vec())?;

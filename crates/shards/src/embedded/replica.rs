@@ -14,6 +14,7 @@
 //!   its own stream                └──▶ 43 ── 44 …
 //! ```
 
+use super::copy::Purpose;
 use super::engine::{Generation, RocksEngine};
 use super::registry::{Record, Registry};
 use super::siblings::Siblings;
@@ -839,7 +840,8 @@ impl Replica {
         self.gaining = Some(Box::pin(async move {
             loop {
                 let take = |source: copy::Source| {
-                    let copy = copy::receive(registry.clone(), shard, source, copied.clone(), None);
+                    let copy =
+                        copy::receive(registry.clone(), shard, Purpose::Slots, source, copied.clone(), None);
                     async move { copy.await.ok() }
                 };
                 if let Some(arrived) = siblings.slots(shard, &gain, take).await {
@@ -887,12 +889,12 @@ impl Replica {
         self.copying = Some(Box::pin(async move {
             let arrived = async {
                 let (source, go_on) = siblings.checkpoint(shard, me, from, at_least).await?;
-                copy::receive(registry.clone(), into, source, copied.clone(), go_on).await
+                copy::receive(registry.clone(), into, Purpose::Replica, source, copied.clone(), go_on).await
             };
             match arrived.await {
                 Err(copy::CopyError::Peer(PeerError::Refused { .. })) => {
                     let source = siblings.checkpoint_in_one_piece(shard, me, from, at_least).await?;
-                    copy::receive(registry, into, source, copied, None).await
+                    copy::receive(registry, into, Purpose::Replica, source, copied, None).await
                 }
                 arrived => arrived,
             }
