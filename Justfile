@@ -44,6 +44,10 @@ e2e: build clients
 chaos *args: build
     ASSIZE_BIN="$PWD/target/fast/assize" cargo run --quiet --package assize-tests --bin chaos -- {{args}}
 
+# Replace an earlier release under load by this one, node by node: ./justw upgrade --from REVISION|BINARY --seconds 60
+upgrade *args: build
+    tests/upgrade.sh {{args}}
+
 # Python drivers for the end-to-end tests, in a virtual environment of their own.
 clients:
     tests/clients/install.sh "{{cache}}/clients"

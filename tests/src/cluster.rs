@@ -47,12 +47,21 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// Whether peers reach each other through [`Links`].
     pub with_links: bool,
+    /// The binary that nodes run until [`Cluster::upgrade`]; `None`: the one under test.
+    pub old_binary: Option<PathBuf>,
 }
 
 impl Options {
     /// So many nodes with four shards and nothing special.
     pub fn nodes(nodes: u64) -> Self {
-        Options { nodes, shards: 4, settings: Vec::new(), environment: Vec::new(), with_links: false }
+        Options {
+            nodes,
+            shards: 4,
+            settings: Vec::new(),
+            environment: Vec::new(),
+            with_links: false,
+            old_binary: None,
+        }
     }
 }
 
@@ -77,6 +86,14 @@ struct Member {
     settings: Vec<String>,
     /// Stopped by SIGSTOP.
     is_paused: bool,
+    /// Whether it runs the old binary.
+    is_old: bool,
+}
+
+impl Member {
+    fn new(ports: Ports, is_old: bool) -> Member {
+        Member { ports, child: None, settings: Vec::new(), is_paused: false, is_old }
+    }
 }
 
 /// Running nodes, numbered from 1.
@@ -116,7 +133,7 @@ impl Cluster {
                 peers,
                 advertised: if options.with_links { free_port() } else { peers },
             };
-            members.insert(node, Member { ports, child: None, settings: Vec::new(), is_paused: false });
+            members.insert(node, Member::new(ports, options.old_binary.is_some()));
         }
         let links = options.with_links.then(|| {
             let proxies =
@@ -160,8 +177,7 @@ impl Cluster {
         if let Some(links) = &self.links {
             links.add(node, ports.advertised, ports.peers);
         }
-        let old =
-            self.members.insert(node, Member { ports, child: None, settings: Vec::new(), is_paused: false });
+        let old = self.members.insert(node, Member::new(ports, false));
         assert!(old.is_none(), "node {node} is there already");
         self.write_config(node);
         self.start_node(node);
@@ -210,7 +226,18 @@ impl Cluster {
     /// # Panics
     /// If it runs already.
     pub fn start_node(&mut self, node: u64) {
-        self.start_node_with(node, &Assize::binary());
+        let old = self.options.old_binary.clone().filter(|_| self.members[&node].is_old);
+        self.start_node_with(node, &old.unwrap_or_else(Assize::binary));
+    }
+
+    /// From its next start on a node runs the binary under test.
+    pub fn upgrade(&mut self, node: u64) {
+        self.member(node).is_old = false;
+    }
+
+    /// The nodes that have not been upgraded.
+    pub fn old_nodes(&self) -> Vec<u64> {
+        self.members.iter().filter(|(_, member)| member.is_old).map(|(node, _)| *node).collect()
     }
 
     /// Starts a node's process from this binary; returns at once.

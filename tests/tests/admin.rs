@@ -1,9 +1,8 @@
 //! The admin API and the shell against the real binary.
 #![allow(clippy::disallowed_methods)] // Tests.
 
-use assize_tests::{Assize, root, run, run_ok, wait_for};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use assize_tests::{Assize, root, run, wait_for};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 /// The Python that has the drivers.
@@ -80,44 +79,53 @@ fn a_shard_is_split_by_the_shell_while_its_rows_stay() {
     assert_eq!(assize.query("CHECK TABLE shop.stock").trim(), "shop.stock\tcheck\tstatus\tOK");
 }
 
-#[test]
-fn the_admin_api_takes_new_certificates_without_a_restart() {
-    let directory = tempfile::tempdir().unwrap();
-    let place = |name: &str| directory.path().join(name);
-    let cert = |arguments: &[&str], into: &Path| {
-        run_ok(Command::new(Assize::binary()).arg("cert").args(arguments).arg("--dir").arg(into), b"");
-    };
-    // Two authorities, so that it is plain which certificate is shown.
-    for name in ["first", "second"] {
-        cert(&["ca"], &place(name));
-        cert(&["node", "1", "--host", "127.0.0.1"], &place(name));
-    }
-    let (certificate, key) = (place("live.pem"), place("live.key"));
-    let install = |name: &str| {
-        std::fs::copy(place(name).join("node-1.pem"), &certificate).unwrap();
-        std::fs::copy(place(name).join("node-1.key"), &key).unwrap();
-    };
-    install("first");
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
-    let settings = [("admin.tls_certificate", &certificate), ("admin.tls_key", &key)];
-    let settings = settings.map(|(name, path)| format!("{name}={}", path.display()));
-    let assize = Assize::start_with(None, &["--set", &settings[0], "--set", &settings[1]]);
-    let pid = assize.pid();
-    let log = assize.log();
-    assert_eq!(log.matches("this private key can be read by more than its owner").count(), 1, "{log}");
-    assert!(log.contains("live.key") && log.contains("0640"), "{log}");
+/// Slots of each shard.
+fn slots(assize: &Assize) -> Vec<u64> {
+    let told = text(&shell(assize, &["shards", "list", "--output", "json"]));
+    let counted = told.lines().map(|line| {
+        let shard: serde_json::Value = serde_json::from_str(line).unwrap();
+        let number = |run: &serde_json::Value, end: &str| run[end].as_u64().unwrap_or(0);
+        let runs = shard["slots"].as_array().cloned().unwrap_or_default();
+        runs.iter().map(|run| number(run, "last") - number(run, "first") + 1).sum()
+    });
+    counted.collect()
+}
 
-    let trusts = |name: &str| {
-        let mut command = Command::new(Assize::binary());
-        command.args(["members", "--admin", &assize.admin(), "--ca"]).arg(place(name).join("ca.pem"));
-        run(&mut command, b"").status.success()
+#[test]
+fn shards_become_even_by_themselves_unless_that_is_switched_off() {
+    let data = tempfile::tempdir().unwrap();
+    let start = |setting: &str| Assize::start_with(Some(data.path()), &["--set", setting]);
+    let balance_line = |assize: &Assize| {
+        String::from_utf8_lossy(&shell(assize, &["shards", "list"]).stderr).trim().to_owned()
     };
-    assert!(trusts("first") && !trusts("second"));
-    install("second");
-    wait_for("the new certificate to be shown", || trusts("second"));
-    assert!(!trusts("first"));
-    assert_eq!(assize.pid(), pid);
-    assert_eq!(assize.query("SELECT 1").trim(), "1", "the node has run on");
+    let assize = start("shard.balance=false");
+    assize.query(
+        "CREATE DATABASE shop; CREATE TABLE shop.stock (id INT PRIMARY KEY, n INT);
+         INSERT INTO shop.stock WITH RECURSIVE s (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 500)
+         SELECT i, i FROM s",
+    );
+    assert!(shell(&assize, &["shards", "split", "1", "--wait"]).status.success());
+    assert_eq!(balance_line(&assize), "balancing is off (shard.balance)");
+    assert_eq!(slots(&assize), [8_192, 16_384, 16_384, 16_384, 8_192]);
+    assert!(assize.terminate().success());
+
+    let assize = start("shard.balance_pause_seconds=0");
+    assert!(!balance_line(&assize).contains("off"), "{}", balance_line(&assize));
+    wait_for("the shards to be even", || {
+        let slots = slots(&assize);
+        slots.iter().max().unwrap() - slots.iter().min().unwrap() <= 13_107 / 10
+    });
+    assert_eq!(assize.query("SELECT COUNT(*), SUM(n) FROM shop.stock").trim(), "500\t125250");
+    assert_eq!(assize.query("CHECK TABLE shop.stock").trim(), "shop.stock\tcheck\tstatus\tOK");
+    let jobs = assize.query("SHOW JOBS");
+    assert!(jobs.contains("balance-1") && jobs.contains("move slots"), "{jobs}");
+    let audit = std::fs::read_to_string(data.path().join("audit.jsonl")).unwrap();
+    let lines: Vec<&str> = audit.lines().filter(|line| line.contains(r#""rpc":"balance""#)).collect();
+    assert!(
+        lines[0].contains(r#""caller":"assize""#) && lines[0].contains(r#""outcome":"asked""#),
+        "{audit}"
+    );
+    assert!(lines[1].contains(r#""outcome":"done""#), "{audit}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods)] // Waits for real processes.
 
 use assize_tests::cluster::{connect, free_port};
-use assize_tests::{Assize, root, wait_for};
+use assize_tests::{Assize, root, run, wait_for};
 use mysql::prelude::Queryable;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -167,6 +167,58 @@ fn manifests_keep_what_operations_md_promises() {
     let unit = read("cluster/systemd/assize.service");
     assert!(unit.contains("Sockets=assize.socket") && unit.contains("KillSignal=SIGTERM"));
     assert!(read("cluster/systemd/assize.socket").contains("FileDescriptorName=mysql"));
+}
+
+#[test]
+fn kubernetes_would_take_the_manifests() {
+    let clients = std::env::var_os("ASSIZE_CLIENTS").map(PathBuf::from).unwrap_or_else(|| {
+        let home = std::env::var_os("HOME").expect("there is a home directory");
+        PathBuf::from(home).join(".cache/assize/clients")
+    });
+    let validate = clients.join("python/bin/kubernetes-validate");
+    assert!(validate.is_file(), "{} is not there: run ./justw test", validate.display());
+    // By the schemas that Kubernetes publishes; a property that they do not know is an error.
+    let manifest = root().join("cluster/kubernetes/assize.yaml");
+    let output = run(Command::new(&validate).arg("--strict").arg(&manifest), b"");
+    let told = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}");
+    for resource in
+        ["configmap/assize", "service/assize-peers", "poddisruptionbudget/assize", "statefulset/assize"]
+    {
+        assert!(told.contains(&format!("passed for resource {resource}")), "{resource}: {told}");
+    }
+    // What it finds, it says.
+    let broken = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    let text = read("cluster/kubernetes/assize.yaml").replace("readinessProbe:", "readynessProbe:");
+    std::fs::write(broken.path(), text).unwrap();
+    assert!(!run(Command::new(&validate).arg("--strict").arg(broken.path()), b"").status.success());
+}
+
+#[test]
+fn systemd_would_take_the_units_where_there_is_a_systemd() {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        eprintln!("no systemd on this machine: its units are not verified");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let verify = |edit: &dyn Fn(&str) -> String| {
+        let mut command = Command::new("systemd-analyze");
+        command.args(["verify", "--man=no"]);
+        for unit in ["assize.service", "assize.socket"] {
+            // The binary is not installed here.
+            let binary = Assize::binary().canonicalize().unwrap();
+            let text = read(&format!("cluster/systemd/{unit}"));
+            let text = edit(&text.replace("/usr/bin/assize", &binary.display().to_string()));
+            std::fs::write(directory.path().join(unit), text).unwrap();
+            command.arg(directory.path().join(unit));
+        }
+        run(&mut command, b"")
+    };
+    let output = verify(&str::to_owned);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && told.is_empty(), "{told}");
+    let output = verify(&|text| text.replace("KillSignal=SIGTERM", "KillSignal=SIGDRAIN"));
+    assert!(!output.stderr.is_empty(), "what it finds, it says");
 }
 
 /// What systemd does: opens the port, gives the socket the number 3, says so, and becomes the server.

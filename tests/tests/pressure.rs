@@ -118,6 +118,8 @@ fn a_replica_that_is_down_sheds_new_transactions_everywhere_until_it_is_back() {
             && metric("adjudicator_log_bytes").is_some_and(|bytes| bytes > 49_152.0)
             && metric("shard_durable_lag_entries{shard=\"1\"}").is_some()
             && metric("shard_stream_lag_entries{shard=\"1\"}").is_some()
+            && metric("shard_stream_lag_bytes{shard=\"1\"}").is_some()
+            && metric("shard_durable_lag_bytes{shard=\"1\"}").is_some()
             && metric("shard_compaction_pending_bytes").is_some()
     });
 

@@ -4,8 +4,12 @@
 //! orderly end, the other half prepared, committed and then killed. They all hold the same rows.
 #![allow(clippy::disallowed_methods)] // Waits for real processes.
 
+use assize_tests::chaos::fault::Fault;
+use assize_tests::chaos::workload::{Kind, Level};
+use assize_tests::chaos::{Plan, report, run as torment};
 use assize_tests::{Assize, root, run_ok};
 use std::process::Command;
+use std::time::Duration;
 
 fn releases() -> Vec<std::path::PathBuf> {
     let mut found: Vec<_> = std::fs::read_dir(root().join("tests/data/upgrade"))
@@ -31,6 +35,36 @@ fn a_data_directory_of_every_earlier_release_opens_and_goes_on() {
         let assize = Assize::start_on(&data);
         assert_eq!(assize.query("SELECT email FROM shop.customer WHERE id = 4"), "alan@example.net\n");
         assert!(assize.terminate().success());
+    }
+}
+
+/// Two releases at once: `ASSIZE_OLD_BIN` names the binary of an earlier one (`./justw upgrade --from REV` builds it).
+#[test]
+fn nodes_of_an_earlier_release_are_replaced_one_by_one_under_load() {
+    let Some(old) = std::env::var_os("ASSIZE_OLD_BIN") else {
+        eprintln!("ASSIZE_OLD_BIN names no earlier release: nothing is upgraded");
+        return;
+    };
+    let workloads = [Kind::Bank, Kind::Set, Kind::Register];
+    let plan = Plan {
+        duration: Duration::from_secs(60),
+        clients: 3,
+        old_binary: Some(root().join(std::path::PathBuf::from(old))),
+        // Clients of an earlier release cannot be told what the white box wants to know.
+        is_white_box: false,
+        ..Plan::new(
+            workloads.iter().flat_map(|kind| Level::ALL.map(|l| (*kind, l))).collect(),
+            Fault::Upgrade,
+        )
+    };
+    let outcome = torment(&plan);
+    let told = report::details(&outcome);
+    println!("{}\n{told}", report::text(std::slice::from_ref(&outcome)));
+    assert!(outcome.is_clean(), "{told}");
+    assert_eq!(outcome.faults, 3, "every node was replaced once");
+    for verdict in &outcome.verdicts {
+        assert_eq!((verdict.tally.errors, verdict.findings.lost), (0, 0), "{told}");
+        assert!(verdict.tally.committed > 50, "{} hardly did anything", verdict.kind.name());
     }
 }
 

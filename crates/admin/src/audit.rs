@@ -93,11 +93,50 @@ pub fn note_by_hand(
     is_done: bool,
     text: &str,
 ) -> std::io::Result<()> {
-    let (caller, role) = ("shell".to_owned(), "admin".to_owned());
+    let outcome = if is_done { Outcome::Done } else { Outcome::Asked };
+    note(file, node, "shell", rpc, outcome, text)
+}
+
+/// What a node has to note of its own doings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Noted {
+    /// It is about to be done.
+    Asked,
+    /// It was done.
+    Done,
+    /// It was tried, and failed.
+    Failed,
+}
+
+/// Writes a line about what a node does without being asked; `what` stands where a call's name would. Waits until it is on
+/// disk.
+pub fn note_by_itself(
+    file: &Path,
+    node: u64,
+    what: &'static str,
+    noted: Noted,
+    text: &str,
+) -> std::io::Result<()> {
+    let outcome = match noted {
+        Noted::Asked => Outcome::Asked,
+        Noted::Done => Outcome::Done,
+        Noted::Failed => Outcome::Failed,
+    };
+    note(file, node, "assize", what, outcome, text)
+}
+
+fn note(
+    file: &Path,
+    node: u64,
+    caller: &str,
+    rpc: &'static str,
+    outcome: Outcome,
+    text: &str,
+) -> std::io::Result<()> {
+    let (caller, role) = (caller.to_owned(), "admin".to_owned());
     let (request_id, request) = (String::new(), serde_json::Value::Null);
     let mutation = Mutation { node, caller, role, address: None, rpc, request_id, request };
     let at = prost_types::Timestamp::from(SystemTime::now()).to_string();
-    let outcome = if is_done { Outcome::Done } else { Outcome::Asked };
     let mut line = serde_json::to_vec(&Line { at, mutation: &mutation, outcome, text })?;
     line.push(b'\n');
     append(file, &line)

@@ -100,7 +100,7 @@ fn longest_log(members: &Members) -> u64 {
 /// Whether a node could be given a replica of a shard.
 fn may_take(member: &MemberInfo, shard: &ShardInfo) -> bool {
     let has_room =
-        member.disk_free_bytes == 0 || member.disk_free_bytes >= shard.bytes.saturating_add(ROOM_MIN_BYTES);
+        member.disk_free_bytes.is_none_or(|free| free >= shard.bytes.saturating_add(ROOM_MIN_BYTES));
     member.is_reachable
         && !member.is_draining
         && has_room
@@ -247,10 +247,10 @@ impl Findings {
                 "see its log; free disk space if that is the trouble, and restart it if its disk has failed",
             );
         }
-        if (1..DISK_FREE_LOW_BYTES).contains(&member.disk_free_bytes) {
+        if let Some(free) = member.disk_free_bytes.filter(|free| *free < DISK_FREE_LOW_BYTES) {
             self.warning(
                 subject.clone(),
-                format!("{} MiB are free on its data disk", member.disk_free_bytes >> 20),
+                format!("{} MiB are free on its data disk", free >> 20),
                 "free some, enlarge the disk, or move replicas to another node: assize shards move",
             );
         }

@@ -178,16 +178,12 @@ impl Told {
 
 /// All shards now, and whenever something but their progress has changed.
 pub(crate) fn shards(services: Services) -> BoxStream<'static, Result<pb::ListShardsResponse, Status>> {
-    let message = |shards: Vec<ShardInfo>| pb::ListShardsResponse {
-        shards: shards.into_iter().map(Into::into).collect(),
-    };
     changes(services, Watched::Shards, move |services| async move {
-        let shards = services.ask(services.view.shards()).await?;
-        Ok(Seen {
-            face: shards.iter().cloned().map(face).collect::<Vec<_>>(),
-            message: message(shards),
-            is_last: false,
-        })
+        let (shards, balance) = services.shards().await?;
+        let face = (shards.iter().cloned().map(face).collect::<Vec<_>>(), balance.clone());
+        let shards = shards.into_iter().map(Into::into).collect();
+        let message = pb::ListShardsResponse { shards, balance: Some(balance) };
+        Ok(Seen { face, message, is_last: false })
     })
 }
 

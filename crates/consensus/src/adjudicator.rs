@@ -99,6 +99,8 @@ pub struct Stats {
     pub log_headroom_bytes: u64,
     /// Bytes of commands that some replica may still need, as of the last housekeeping.
     pub retained_bytes: u64,
+    /// Bytes of the entries that were applied since this process began.
+    pub applied_bytes: u64,
 }
 
 impl Adjudicator {
@@ -254,6 +256,7 @@ impl Adjudicator {
             log_entries: wal.next_index() - wal.first_index(),
             log_headroom_bytes: wal.headroom(),
             retained_bytes: self.inner.shared.retained(),
+            applied_bytes: state.bytes_applied,
         }
     }
 

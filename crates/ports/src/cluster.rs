@@ -70,8 +70,8 @@ pub struct MemberInfo {
     pub hash_index: u64,
     /// Milliseconds since it started.
     pub uptime_millis: u64,
-    /// Bytes free on its data disk.
-    pub disk_free_bytes: u64,
+    /// Bytes free on its data disk; `None`: it has not said so, or keeps its data in memory.
+    pub disk_free_bytes: Option<u64>,
     /// Why it takes no writes, or empty.
     pub trouble: String,
     /// Whether it is draining: it is to give up its replicas and takes no connections.

@@ -14,6 +14,7 @@
 //! doing so is a strain.
 
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::fmt;
 
 /// What a node is behind with.
@@ -26,6 +27,8 @@ pub enum Cause {
     DurableLag,
     /// A replica has applied much less of the stream than there is.
     StreamLag,
+    /// The same, in bytes.
+    StreamBytes,
     /// RocksDB holds writes up.
     WriteStall,
     /// RocksDB has many files that were flushed and not compacted.
@@ -41,10 +44,11 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Cause; 8] = [
+    pub const ALL: [Cause; 9] = [
         Cause::Log,
         Cause::DurableLag,
         Cause::StreamLag,
+        Cause::StreamBytes,
         Cause::WriteStall,
         Cause::Level0,
         Cause::Compaction,
@@ -58,6 +62,7 @@ impl Cause {
             Cause::Log => "log",
             Cause::DurableLag => "durable_lag",
             Cause::StreamLag => "stream_lag",
+            Cause::StreamBytes => "stream_bytes",
             Cause::WriteStall => "write_stall",
             Cause::Level0 => "level0",
             Cause::Compaction => "compaction",
@@ -73,7 +78,7 @@ impl Cause {
                 "see which replica is behind (assize shards list, metric shard_durable_lag_entries): start its node, or \
                  relieve its disk; a replica that stays away is given up after cluster.uncount_after_seconds"
             }
-            Cause::StreamLag => {
+            Cause::StreamLag | Cause::StreamBytes => {
                 "the replicas of this node apply more slowly than transactions commit: look at its disk and processor, \
                  move replicas to another node (assize shards move), or send fewer writes"
             }
@@ -99,6 +104,8 @@ pub struct Figures {
     pub durable_lag: u64,
     /// Entries by which the slowest replica of this node is behind the log in applying.
     pub stream_lag: u64,
+    /// What those entries hold, in bytes of the log.
+    pub stream_lag_bytes: u64,
     /// Whether RocksDB slows writes down or has stopped them.
     pub is_stalled: bool,
     /// Files in the first level of the fullest family.
@@ -120,6 +127,8 @@ pub struct Bounds {
     pub durable_lag_entries_max: u64,
     /// … while a replica is behind by more log entries than this in applying. 0: never.
     pub stream_lag_entries_max: u64,
+    /// … while a replica is behind by more bytes of the log than this in applying. 0: never.
+    pub stream_lag_bytes_max: u64,
     /// … while a family of RocksDB has more flushed files than this that are not compacted. 0: never.
     pub level0_files_max: u64,
     /// … while RocksDB has more bytes than this to compact. 0: never.
@@ -136,6 +145,7 @@ impl Default for Bounds {
             log_bytes_max: 768 << 20,
             durable_lag_entries_max: 500_000,
             stream_lag_entries_max: 200_000,
+            stream_lag_bytes_max: 256 << 20,
             level0_files_max: 32,
             compaction_bytes_max: 32 << 30,
             write_stall: true,
@@ -169,6 +179,9 @@ impl fmt::Display for Strain {
             ),
             Cause::StreamLag => {
                 write!(f, "a replica is {figure} log entries behind in applying (soft bound {bound} entries)")
+            }
+            Cause::StreamBytes => {
+                write!(f, "a replica is {size} of the log behind in applying (soft bound {limit})")
             }
             Cause::WriteStall => f.write_str("RocksDB holds writes up"),
             Cause::Level0 => {
@@ -216,6 +229,7 @@ impl Gauge {
             (Cause::Log, figures.log_bytes, bounds.log_bytes_max),
             (Cause::DurableLag, figures.durable_lag, bounds.durable_lag_entries_max),
             (Cause::StreamLag, figures.stream_lag, bounds.stream_lag_entries_max),
+            (Cause::StreamBytes, figures.stream_lag_bytes, bounds.stream_lag_bytes_max),
             (Cause::Level0, figures.level0_files, bounds.level0_files_max),
             (Cause::Compaction, figures.compaction_bytes, bounds.compaction_bytes_max),
         ];
@@ -252,8 +266,54 @@ impl Gauge {
 pub struct NodePressure {
     /// The last log entry that its adjudicator has applied; 0 if it has none.
     pub applied_index: u64,
+    /// Bytes of the entries that its adjudicator has applied since its process began.
+    pub applied_bytes: u64,
     /// What it is behind with.
     pub strains: Vec<Strain>,
+}
+
+/// Looks at the log that are remembered: ten minutes of them.
+const LOOKS_MAX: usize = 1200;
+
+/// How many bytes lie between two entries of the log, by looks at how many had been written when it had reached an entry.
+#[derive(Clone, Debug, Default)]
+pub struct LogSizes {
+    /// Entries and bytes, both rising.
+    looks: VecDeque<(u64, u64)>,
+}
+
+impl LogSizes {
+    /// At this entry so many bytes had been written. Whoever counts them began anew if they are fewer than before.
+    pub fn look(&mut self, index: u64, bytes: u64) {
+        match self.looks.back() {
+            Some((last, before)) if index < *last || bytes < *before => self.looks.clear(),
+            Some((last, _)) if index == *last => return,
+            _ => {}
+        }
+        self.looks.push_back((index, bytes));
+        if self.looks.len() > LOOKS_MAX {
+            self.looks.pop_front();
+        }
+    }
+
+    /// Bytes after an entry, up to the last look. What lies before the first look counts as what came after it on average.
+    pub fn bytes_after(&self, index: u64) -> u64 {
+        let (Some((first, first_bytes)), Some((last, last_bytes))) = (self.looks.front(), self.looks.back())
+        else {
+            return 0;
+        };
+        if index >= *last {
+            return 0;
+        }
+        if index < *first {
+            let each = (last_bytes - first_bytes).checked_div(last - first).unwrap_or(0);
+            return (last_bytes - first_bytes).saturating_add(each.saturating_mul(first - index));
+        }
+        let next = self.looks.partition_point(|(seen, _)| *seen <= index);
+        let ((low, low_bytes), (high, high_bytes)) = (self.looks[next - 1], self.looks[next]);
+        let part = u128::from(high_bytes - low_bytes) * u128::from(index - low) / u128::from(high - low);
+        last_bytes - low_bytes - part as u64
+    }
 }
 
 #[cfg(test)]
@@ -265,6 +325,7 @@ mod tests {
             log_bytes_max: 1000,
             durable_lag_entries_max: 100,
             stream_lag_entries_max: 100,
+            stream_lag_bytes_max: 1 << 20,
             level0_files_max: 20,
             compaction_bytes_max: 1 << 20,
             write_stall: true,
@@ -282,6 +343,7 @@ mod tests {
             log_bytes: 1000,
             durable_lag: 100,
             stream_lag: 100,
+            stream_lag_bytes: 1 << 20,
             is_stalled: false,
             level0_files: 20,
             compaction_bytes: 1 << 20,
@@ -292,13 +354,14 @@ mod tests {
             log_bytes: 1001,
             durable_lag: 101,
             stream_lag: 101,
+            stream_lag_bytes: (1 << 20) + 1,
             is_stalled: true,
             level0_files: 21,
             compaction_bytes: (1 << 20) + 1,
             disk_free_bytes: Some(999),
         };
         let mut gauge = Gauge { stalled_looks: STALLED_LOOKS, ..Gauge::default() };
-        assert_eq!(causes(&mut gauge, beyond), Cause::ALL[..7]);
+        assert_eq!(causes(&mut gauge, beyond), Cause::ALL[..8]);
         let texts: Vec<String> = gauge.step(&beyond, &bounds()).iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
@@ -306,6 +369,7 @@ mod tests {
                 "the log holds 1001 bytes that replicas have not persisted (soft bound 1000 bytes)",
                 "a replica is 101 log entries behind in persisting (soft bound 100 entries)",
                 "a replica is 101 log entries behind in applying (soft bound 100 entries)",
+                "a replica is 1.0 MiB of the log behind in applying (soft bound 1.0 MiB)",
                 "RocksDB holds writes up",
                 "RocksDB has 21 flushed files to compact (soft bound 20 files)",
                 "RocksDB has 1.0 MiB to compact (soft bound 1.0 MiB)",
@@ -350,6 +414,7 @@ mod tests {
             log_bytes_max: 0,
             durable_lag_entries_max: 0,
             stream_lag_entries_max: 0,
+            stream_lag_bytes_max: 0,
             level0_files_max: 0,
             compaction_bytes_max: 0,
             write_stall: false,
@@ -359,6 +424,7 @@ mod tests {
             log_bytes: u64::MAX,
             durable_lag: u64::MAX,
             stream_lag: u64::MAX,
+            stream_lag_bytes: u64::MAX,
             is_stalled: true,
             level0_files: u64::MAX,
             compaction_bytes: u64::MAX,
@@ -367,6 +433,30 @@ mod tests {
         let mut gauge = Gauge { stalled_looks: STALLED_LOOKS, ..Gauge::default() };
         assert!(gauge.step(&worst, &off).is_empty());
         assert_eq!(causes(&mut Gauge::default(), Figures::default()), [], "no disk is no full disk");
+    }
+
+    #[test]
+    fn bytes_between_entries_are_known_as_exactly_as_it_was_looked() {
+        let mut sizes = LogSizes::default();
+        assert_eq!(sizes.bytes_after(0), 0);
+        sizes.look(10, 1_000);
+        assert_eq!((sizes.bytes_after(10), sizes.bytes_after(4)), (0, 0), "one look says nothing");
+        sizes.look(10, 1_000);
+        sizes.look(20, 2_000);
+        sizes.look(30, 10_000);
+        let after = |index| sizes.bytes_after(index);
+        assert_eq!([30, 31].map(after), [0, 0]);
+        assert_eq!([29, 20, 15, 10].map(after), [800, 8_000, 8_500, 9_000]);
+        assert_eq!(after(0), 9_000 + 10 * 450, "on average");
+        // The process that counts was started again.
+        sizes.look(40, 50);
+        assert_eq!(sizes.bytes_after(20), 0);
+        sizes.look(41, 60);
+        assert_eq!(sizes.bytes_after(40), 10);
+        for index in 0..2 * LOOKS_MAX as u64 {
+            sizes.look(100 + index, 1_000 + index);
+        }
+        assert_eq!(sizes.looks.len(), LOOKS_MAX);
     }
 
     #[test]

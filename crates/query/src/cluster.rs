@@ -119,6 +119,15 @@ pub(crate) async fn alter(
     context: &mut dyn StatementContext,
 ) -> Result<ActionDone, SqlError> {
     require_global(context, "SUPER")?;
+    if let ClusterAction::RecoverShard { accept_data_loss: false, shard } = action
+        && !validate_only
+    {
+        let text = format!(
+            "what only the lost replicas of shard {shard} have is gone for good: say ACCEPT DATA LOSS if that may be, or \
+             VALIDATE ONLY to see what would be given up"
+        );
+        return Err(SqlError::new(ErrorCode::WrongArguments, text));
+    }
     let cluster = view(context)?;
     let who = context.eval().environment.user.clone();
     cluster.act(action_of(*action), validate_only, &who).await.map_err(error)
@@ -133,6 +142,7 @@ fn action_of(action: ClusterAction) -> Action {
         ClusterAction::Drain { node } => Action::Drain { node },
         ClusterAction::Undrain { node } => Action::Undrain { node },
         ClusterAction::VerifyReplicas => Action::VerifyReplicas,
+        ClusterAction::RecoverShard { shard, .. } => Action::RecoverShard { shard },
         ClusterAction::Split { shard, at } => Action::Split { shard, at },
         ClusterAction::Merge { from, into } => Action::Merge { from, into },
         ClusterAction::MoveReplica { shard, from, to } => Action::MoveReplica { shard, from, to },

@@ -77,6 +77,8 @@ fn only_super_may_change_the_cluster_and_what_is_validated_is_not_done() {
     let answer = session.run("ALTER CLUSTER SPLIT SHARD 1 AT 100").unwrap();
     assert_eq!(answer.texts(), [["shard 1 is split at 100", "split-1"]]);
     assert_eq!(code(&mut session, "ALTER CLUSTER SPLIT SHARD 3"), ErrorCode::WrongArguments);
+    // What may lose data is not done by the way.
+    assert_eq!(code(&mut session, "ALTER CLUSTER RECOVER SHARD 1"), ErrorCode::WrongArguments);
     let done = cluster.done.lock().unwrap().clone();
     assert_eq!(done, [(Action::Split { shard: 1, at: Some(100) }, "root@localhost".to_owned())]);
 }

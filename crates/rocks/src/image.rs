@@ -9,6 +9,8 @@ use bytes::Bytes;
 use rocksdb::ReadOptions;
 use std::sync::mpsc;
 
+type Snapshot<'a> = rocksdb::SnapshotWithThreadMode<'a, crate::Db>;
+
 /// A chunk is closed once it holds this many bytes of keys and values.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks that wait for whoever reads.
@@ -25,7 +27,20 @@ pub struct Chunk {
 
 /// Some families as they were at one moment. Dropping it ends the reading.
 pub struct Image {
-    chunks: mpsc::Receiver<Result<Chunk, RocksError>>,
+    /// What was read, with the number of the place from which it was read on; `None` after the last chunk.
+    chunks: mpsc::Receiver<(u64, Result<Option<Chunk>, RocksError>)>,
+    places: mpsc::Sender<Place>,
+    /// The last place that was asked for.
+    number: u64,
+}
+
+/// From where on to read.
+#[derive(Default)]
+struct Place {
+    number: u64,
+    family: usize,
+    /// Behind this key; `None`: from the first.
+    after: Option<Bytes>,
 }
 
 impl Image {
@@ -42,63 +57,138 @@ impl Image {
         );
         let (sender, chunks) = mpsc::sync_channel(CHUNKS_WAITING_MAX);
         let (taken, when_taken) = mpsc::sync_channel(1);
+        let (places, asked) = mpsc::channel();
         let thread = std::thread::Builder::new().name("assize-image".into());
         let read = move || {
             let snapshot = store.inner.db.snapshot();
             // The one who waits may go on changing things now.
             let _ = taken.send(());
-            for (place, family) in families.iter().enumerate() {
-                if let Err(stop) = read_family(&snapshot, place, family, &sender) {
-                    if let Some(error) = stop {
-                        let _ = sender.send(Err(error));
-                    }
-                    return;
-                }
-            }
+            let mut reading = Reading { chunks: sender, asked, place: Place::default() };
+            while reading.read(&snapshot, &families) {}
         };
         let failed = |reason: String| RocksError::Failed { doing: "take an image of a family", reason };
         thread.spawn(read).map_err(|error| failed(error.to_string()))?;
         when_taken.recv().map_err(|error| failed(error.to_string()))?;
-        Ok(Image { chunks })
+        Ok(Image { chunks, places, number: 0 })
+    }
+
+    /// Goes on behind a key of a family, wherever it was.
+    pub fn go_on_after(&mut self, family: usize, key: Bytes) {
+        self.number += 1;
+        // A thread that has ended says so with the next chunk.
+        let _ = self.places.send(Place { number: self.number, family, after: Some(key) });
     }
 
     /// The next chunk, in the order of families and keys; `None` after the last. Waits for the disk.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>, RocksError> {
-        // The thread drops its end when it is done.
-        self.chunks.recv().ok().transpose()
+        let ended = |_| RocksError::Failed { doing: "read an image", reason: "its reader has ended".into() };
+        loop {
+            let (number, read) = self.chunks.recv().map_err(ended)?;
+            if number == self.number {
+                return read;
+            }
+        }
     }
 }
 
-/// Sends one family's entries. `Err(None)`: nobody listens any more.
-fn read_family(
-    snapshot: &rocksdb::SnapshotWithThreadMode<'_, crate::Db>,
-    place: usize,
-    family: &Family,
-    sender: &mpsc::SyncSender<Result<Chunk, RocksError>>,
-) -> Result<(), Option<RocksError>> {
-    let failed = RocksError::new("read an image");
-    let mut options = ReadOptions::default();
-    options.set_total_order_seek(true);
-    // Read once from end to end: it would only push out what others need.
-    options.fill_cache(false);
-    let handle = family.handle().map_err(Some)?;
-    let mut cursor = snapshot.raw_iterator_cf_opt(&handle, options);
-    cursor.seek_to_first();
-    loop {
-        let mut chunk = Chunk { family: place, entries: Vec::new() };
-        let mut bytes = 0;
-        while bytes < CHUNK_BYTES
-            && let Some((key, value)) = cursor.item()
-        {
-            bytes += key.len() + value.len();
-            chunk.entries.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
-            cursor.next();
+/// The thread that reads ahead.
+struct Reading {
+    chunks: mpsc::SyncSender<(u64, Result<Option<Chunk>, RocksError>)>,
+    asked: mpsc::Receiver<Place>,
+    place: Place,
+}
+
+/// Why reading does not go on where it was.
+enum Stop {
+    /// Nobody listens any more.
+    Gone,
+    /// It is to go on elsewhere.
+    Elsewhere(Place),
+    Failed(RocksError),
+}
+
+impl Reading {
+    /// Reads from its place to the end, and waits there for another; false: nobody listens any more.
+    fn read(&mut self, snapshot: &Snapshot<'_>, families: &[Family]) -> bool {
+        let stop = match self.read_families(snapshot, families) {
+            Ok(()) => Stop::Gone,
+            Err(stop) => stop,
+        };
+        let last = match stop {
+            Stop::Elsewhere(place) => {
+                self.place = place;
+                return true;
+            }
+            Stop::Failed(error) => Err(error),
+            Stop::Gone => Ok(None),
+        };
+        if self.chunks.send((self.place.number, last)).is_err() {
+            return false;
         }
-        cursor.status().map_err(|error| Some(failed(error)))?;
-        if chunk.entries.is_empty() {
-            return Ok(());
+        match self.asked.recv() {
+            Ok(place) => {
+                self.place = place;
+                true
+            }
+            Err(_) => false,
         }
-        sender.send(Ok(chunk)).map_err(|_| None)?;
+    }
+
+    fn read_families(&self, snapshot: &Snapshot<'_>, families: &[Family]) -> Result<(), Stop> {
+        for (place, family) in families.iter().enumerate().skip(self.place.family) {
+            let after = self.place.after.as_ref().filter(|_| place == self.place.family);
+            self.read_family(snapshot, place, family, after)?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, chunk: Chunk) -> Result<(), Stop> {
+        if let Ok(place) = self.asked.try_recv() {
+            return Err(Stop::Elsewhere(place));
+        }
+        self.chunks.send((self.place.number, Ok(Some(chunk)))).map_err(|_| Stop::Gone)
+    }
+
+    /// Sends one family's entries.
+    fn read_family(
+        &self,
+        snapshot: &Snapshot<'_>,
+        place: usize,
+        family: &Family,
+        after: Option<&Bytes>,
+    ) -> Result<(), Stop> {
+        let failed = RocksError::new("read an image");
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        // Read once from end to end: it would only push out what others need.
+        options.fill_cache(false);
+        let handle = family.handle().map_err(Stop::Failed)?;
+        let mut cursor = snapshot.raw_iterator_cf_opt(&handle, options);
+        match after {
+            None => cursor.seek_to_first(),
+            Some(after) => {
+                cursor.seek(after);
+                if cursor.key() == Some(&after[..]) {
+                    cursor.next();
+                }
+            }
+        }
+        loop {
+            let mut chunk = Chunk { family: place, entries: Vec::new() };
+            let mut bytes = 0;
+            while bytes < CHUNK_BYTES
+                && let Some((key, value)) = cursor.item()
+            {
+                bytes += key.len() + value.len();
+                chunk.entries.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+                cursor.next();
+            }
+            cursor.status().map_err(|error| Stop::Failed(failed(error)))?;
+            if chunk.entries.is_empty() {
+                return Ok(());
+            }
+            self.send(chunk)?;
+        }
     }
 }
 
@@ -137,6 +227,21 @@ mod tests {
         expected.push((1, Bytes::from("x"), 6));
         assert_eq!(seen, expected);
         assert!(chunks > 2, "an image is read in chunks");
+        // It can be read again from any key on, as often as one likes, also after its end.
+        for from in [3, 7, 0] {
+            image.go_on_after(0, Bytes::from(format!("k{from}")));
+            let mut again = Vec::new();
+            while let Some(chunk) = image.next_chunk().unwrap() {
+                again.extend(chunk.entries.into_iter().map(|(key, value)| (chunk.family, key, value.len())));
+                if from == 7 {
+                    break;
+                }
+            }
+            assert_eq!(again[..], expected[from + 1..][..again.len()], "behind k{from}");
+            assert!(from == 7 || again.len() == expected.len() - from - 1);
+        }
+        image.go_on_after(1, Bytes::from("x"));
+        assert_eq!(image.next_chunk().unwrap(), None);
         // One that nobody reads does not hold the store up.
         drop(Image::take(vec![a]).unwrap());
     }

@@ -190,6 +190,13 @@ pub struct Shard {
     pub nodes: Vec<u64>,
     /// A shard with more bytes than this on disk is split by itself. Unset: never.
     pub split_above_bytes: Option<u64>,
+    /// Whether replicas and slots are moved by themselves so that nodes and shards are even: one move at a time, while every
+    /// node answers and none is behind with its work. What whoever leads is told counts.
+    pub balance: bool,
+    /// The rest after each such move.
+    pub balance_pause_seconds: u64,
+    /// Shards with more bytes than this give and take no slots by themselves: readers would be held up for too long.
+    pub balance_slots_below_bytes: u64,
     /// Bytes of RocksDB's block cache, shared by all shards of the process.
     pub cache_bytes: u64,
     /// Bytes of writes kept in memory per process before they are flushed.
@@ -317,6 +324,9 @@ impl Default for Shard {
             replicas: 3,
             nodes: Vec::new(),
             split_above_bytes: None,
+            balance: true,
+            balance_pause_seconds: 30,
+            balance_slots_below_bytes: 64 << 20,
             cache_bytes: 256 << 20,
             write_buffer_bytes: 128 << 20,
             flush_interval_seconds: 10,

@@ -38,12 +38,18 @@ pub const SHARD_POSITION_MILLIS: &str = "shard_position_millis";
 pub const SHARD_STREAM_LAG_ENTRIES: &str = "shard_stream_lag_entries";
 /// Log entries that this node's replica of a shard has not persisted yet.
 pub const SHARD_DURABLE_LAG_ENTRIES: &str = "shard_durable_lag_entries";
+/// The same in bytes of the log.
+pub const SHARD_STREAM_LAG_BYTES: &str = "shard_stream_lag_bytes";
+/// Bytes of the log that this node's replica of a shard has not persisted yet.
+pub const SHARD_DURABLE_LAG_BYTES: &str = "shard_durable_lag_bytes";
 /// Bytes that RocksDB has to compact.
 pub const SHARD_COMPACTION_PENDING_BYTES: &str = "shard_compaction_pending_bytes";
 /// Flushed files that are not compacted, of the family that has most.
 pub const SHARD_LEVEL0_FILES: &str = "shard_level0_files";
 /// 1 while RocksDB slows writes down or has stopped them.
 pub const SHARD_WRITES_STALLED: &str = "shard_writes_stalled";
+/// Tasks that the leader did on shards by itself, by reason (`care`, `balance`), task and outcome.
+pub const SHARD_CARE_TASKS_TOTAL: &str = "shard_care_tasks_total";
 /// 1 while this node asks for new transactions to be shed, by reason.
 pub const PROCESS_STRAINED: &str = "process_strained";
 /// Seconds since the process started.
@@ -77,9 +83,12 @@ pub fn describe() {
     describe_gauge!(SHARD_POSITION_MILLIS, Unit::Milliseconds, "position of a shard's replica");
     describe_gauge!(SHARD_STREAM_LAG_ENTRIES, Unit::Count, "log entries not applied yet");
     describe_gauge!(SHARD_DURABLE_LAG_ENTRIES, Unit::Count, "log entries not persisted yet");
+    describe_gauge!(SHARD_STREAM_LAG_BYTES, Unit::Bytes, "log not applied yet");
+    describe_gauge!(SHARD_DURABLE_LAG_BYTES, Unit::Bytes, "log not persisted yet");
     describe_gauge!(SHARD_COMPACTION_PENDING_BYTES, Unit::Bytes, "bytes that RocksDB has to compact");
     describe_gauge!(SHARD_LEVEL0_FILES, Unit::Count, "flushed files that are not compacted");
     describe_gauge!(SHARD_WRITES_STALLED, Unit::Count, "1 while RocksDB holds writes up");
+    describe_counter!(SHARD_CARE_TASKS_TOTAL, Unit::Count, "tasks on shards that nobody asked for");
     describe_gauge!(PROCESS_STRAINED, Unit::Count, "1 while new transactions are to be shed, by reason");
     describe_gauge!(PROCESS_UPTIME_SECONDS, Unit::Seconds, "time since the process started");
 }

@@ -13,7 +13,7 @@ use crate::http::{self, Check};
 use crate::keys::KeyFiles;
 use crate::net::{self, Net};
 use crate::operator::bells::Bells;
-use crate::operator::jobs::Jobs;
+use crate::operator::jobs::{Diary, Jobs};
 use crate::operator::{Facts, Local, Operator, OperatorService, Survey, announce};
 use crate::roles;
 use crate::roles::frontend::Frontend;
@@ -31,18 +31,18 @@ use assize_rpc::{
     ReplicaService, Router, RouterOptions,
 };
 use assize_shards::embedded::ShardHost;
-use assize_shards::{Caretaker, Policy};
+use assize_shards::{Balance, Caretaker, Policy};
 use assize_shards::{Colleagues, Directory, LeaderAdministration, Mover, SiblingService};
 use figment::value::Value;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// How often gauges are brought up to date.
@@ -224,14 +224,18 @@ pub async fn start(
         None => None,
     };
     let way = Way::new(config, &local)?;
-    let placement = way.first_placement(&local).await?;
-    if let Some(known) = known {
+    let placement = tokio::select! {
+        placement = way.first_placement(&local) => placement?,
+        why = refused_for_good(known.clone()) => return Err(anyhow::anyhow!("{why}").into()),
+    };
+    if let Some(mut known) = known {
         // Before the log has this node it serves nobody: it may have been refused.
-        let failed = first_failure(adjudicator.as_ref(), None);
+        let refused = refused_for_good(Some(known.clone()));
         tokio::select! {
             // An error means that the node is stopping.
-            _ = known => {}
-            why = failed => return Err(anyhow::anyhow!("{why}").into()),
+            _ = known.wait_for(|known| *known == Some(Ok(()))) => {}
+            why = first_failure(adjudicator.as_ref(), None) => return Err(anyhow::anyhow!("{why}").into()),
+            why = refused => return Err(anyhow::anyhow!("{why}").into()),
         }
     }
 
@@ -262,17 +266,18 @@ pub async fn start(
             let (adjudicator, source) = (adjudicator.clone(), source.clone());
             Mover::new(adjudicator, source, administration.clone(), colleagues.clone(), MOVE_PATIENCE)
         };
-        let jobs = Jobs::new(Arc::new(mover()), local.bells.clone());
+        let diary = Diary { node: local.node, file: audit_file(config) };
+        let jobs = Jobs::new(Arc::new(mover()), local.bells.clone(), diary);
         let _ = local.jobs.set(jobs.clone());
         let surveyor = Arc::new(Survey(local.clone()));
         let caretaker =
             Caretaker::new(mover(), colleagues.clone(), adjudicator.clone(), surveyor, policy(config));
         let duty = local.clone();
-        let (busy, done) = (jobs.clone(), jobs);
+        let busy = jobs.clone();
         tasks.spawn(caretaker.run(
             CARE_INTERVAL,
             move || duty.leader() == Some(duty.node) && !busy.is_busy(),
-            move |task, outcome| done.note(task, outcome),
+            jobs,
             until(stopped.clone()),
         ));
     }
@@ -413,14 +418,28 @@ impl Way {
     }
 }
 
-/// Offers what the node has to the others, listens, and tells them where it is. Completes when the log has it.
+/// What came of telling the cluster that the node is there: nothing yet, it is known, or it never will be.
+type Greeted = watch::Receiver<Option<Result<(), String>>>;
+
+/// Completes with the reason once the cluster has turned the node away for good.
+async fn refused_for_good(greeted: Option<Greeted>) -> String {
+    if let Some(mut greeted) = greeted
+        && let Ok(refused) = greeted.wait_for(|greeted| matches!(greeted, Some(Err(_)))).await
+        && let Some(Err(why)) = &*refused
+    {
+        return why.clone();
+    }
+    std::future::pending().await
+}
+
+/// Offers what the node has to the others, listens, and tells them where it is.
 fn join_network(
     net: Net,
     local: &Arc<Local>,
     config: &Config,
     tasks: &mut JoinSet<()>,
     stopped: &watch::Receiver<bool>,
-) -> anyhow::Result<oneshot::Receiver<()>> {
+) -> anyhow::Result<Greeted> {
     let Net { network, services, server } = net;
     services.offer(Service::Operator, OperatorService::new(local.clone()));
     if let Some(adjudicator) = local.adjudicator.get() {
@@ -439,12 +458,13 @@ fn join_network(
     let seeds: Vec<NodeId> = seeds.map(|(node, _)| node).filter(|node| *node != local.node).collect();
     let told = local.clone();
     let until = until(stopped.clone());
-    let (tell, known) = oneshot::channel();
+    let (tell, known) = watch::channel(None);
     tasks.spawn(async move {
         let greet = announce::greet(told, seeds, move |cluster| network.set_cluster(ClusterId(cluster)));
         tokio::select! {
-            // Nobody waits for it if the node could not start.
-            () = greet => drop(tell.send(())),
+            greeted = greet => {
+                tell.send_replace(Some(greeted));
+            }
             () = until => {}
         }
     });
@@ -469,6 +489,10 @@ fn policy(config: &Config) -> Policy {
         gone_after: Duration::from_secs(config.cluster.replace_after_seconds),
         uncount_after: Duration::from_secs(config.cluster.uncount_after_seconds),
         split_above: config.shard.split_above_bytes,
+        balance: config.shard.balance.then_some(Balance {
+            pause: Duration::from_secs(config.shard.balance_pause_seconds),
+            slots_below: config.shard.balance_slots_below_bytes,
+        }),
     }
 }
 
@@ -508,9 +532,13 @@ fn admin_options(config: &Config) -> assize_admin::Options {
     assize_admin::Options {
         tls,
         tokens_file: admin.tokens_file.clone(),
-        audit_file: config.node.data.as_ref().map(|data| data.join("audit.jsonl")),
+        audit_file: audit_file(config),
         insecure: admin.insecure,
     }
+}
+
+fn audit_file(config: &Config) -> Option<PathBuf> {
+    config.node.data.as_ref().map(|data| data.join("audit.jsonl"))
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {
@@ -626,7 +654,9 @@ async fn keep_gauges(local: Arc<Local>, prometheus: PrometheusHandle, stopped: i
             ::metrics::gauge!(metrics::ADJUDICATOR_IS_LEADER).set(f64::from(u8::from(leads)));
             let diverges = f64::from(u8::from(status.divergence.is_some()));
             ::metrics::gauge!(metrics::ADJUDICATOR_STATE_DIVERGES).set(diverges);
-            ::metrics::gauge!(metrics::ADJUDICATOR_DISK_FREE_BYTES).set(status.disk_free_bytes as f64);
+            if status.disk_free_bytes != u64::MAX {
+                ::metrics::gauge!(metrics::ADJUDICATOR_DISK_FREE_BYTES).set(status.disk_free_bytes as f64);
+            }
         }
         for replica in local.host.get().map(ShardHost::residents).unwrap_or_default() {
             let position = replica.stats().closed_ts.millis() as f64;

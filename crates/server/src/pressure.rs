@@ -8,7 +8,7 @@
 use crate::metrics;
 use crate::operator::Operator;
 use assize_model::NodeId;
-use assize_ports::{Bounds, Cause, Figures, Gauge, NodePressure, Strain};
+use assize_ports::{Bounds, Cause, Figures, Gauge, LogSizes, NodePressure, Strain};
 use assize_shards::embedded::ShardHost;
 use assize_shards::wire::Phase;
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ impl Measured {
 
 /// Measures and asks until the node stops.
 pub async fn keep(operator: Operator, bounds: Bounds, stopped: impl Future<Output = ()>) {
-    let keeper = Keeper { operator, others: Mutex::default() };
+    let keeper = Keeper { operator, others: Mutex::default(), log: Mutex::default() };
     tokio::select! {
         () = stopped => {}
         // Measuring does not wait for nodes that are silent.
@@ -56,6 +56,8 @@ struct Keeper {
     operator: Operator,
     /// What other nodes have said last, and when.
     others: Mutex<BTreeMap<NodeId, (NodePressure, Instant)>>,
+    /// The log as a node's adjudicator has counted it: this one's own if it has one.
+    log: Mutex<(Option<NodeId>, LogSizes)>,
 }
 
 impl Keeper {
@@ -119,7 +121,8 @@ impl Keeper {
     /// Measures this node, tells the gauges, and turns the switch.
     fn measure(&self, gauge: &mut Gauge, bounds: &Bounds) {
         let heard = self.others().values().map(|(pressure, _)| pressure.applied_index).max().unwrap_or(0);
-        let (applied_index, figures) = self.figures(heard);
+        let (applied_index, applied_bytes) = self.look_at_the_log();
+        let figures = self.figures(applied_index, heard);
         let before: Vec<Cause> = self.measured().strains.iter().map(|strain| strain.cause).collect();
         let strains = gauge.step(&figures, bounds);
         for strain in strains.iter().filter(|strain| !before.contains(&strain.cause)) {
@@ -133,7 +136,7 @@ impl Keeper {
             let told = ::metrics::gauge!(metrics::PROCESS_STRAINED, "reason" => cause.label());
             told.set(f64::from(u8::from(is_strained)));
         }
-        self.operator.local.pressure.set(NodePressure { applied_index, strains });
+        self.operator.local.pressure.set(NodePressure { applied_index, applied_bytes, strains });
         self.turn();
     }
 
@@ -159,15 +162,36 @@ impl Keeper {
         frontend.shedding().turn(why);
     }
 
-    /// The last entry that this node's adjudicator has applied (0: it has none), and how the node is doing. `heard` is the
-    /// last entry that any other node has applied.
-    fn figures(&self, heard: u64) -> (u64, Figures) {
+    /// The last entry that this node's adjudicator has applied and the bytes up to it, both 0 if it has none. Then what
+    /// another node has counted is looked at, the same one as long as it answers.
+    fn look_at_the_log(&self) -> (u64, u64) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(adjudicator) = self.operator.local.adjudicator.get() {
+            let stats = adjudicator.stats();
+            log.1.look(stats.applied.0, stats.applied_bytes);
+            return (stats.applied.0, stats.applied_bytes);
+        }
+        let others = self.others();
+        let counted = others.iter().filter(|(_, (pressure, _))| pressure.applied_bytes > 0);
+        let known = log.0;
+        let source = counted.max_by_key(|(node, (p, _))| (Some(**node) == known, p.applied_index));
+        if let Some((node, (pressure, _))) = source {
+            if known != Some(*node) {
+                *log = (Some(*node), LogSizes::default());
+            }
+            log.1.look(pressure.applied_index, pressure.applied_bytes);
+        }
+        (0, 0)
+    }
+
+    /// How the node is doing. `own` is the last entry that its adjudicator has applied, `heard` the last one that any other
+    /// node has.
+    fn figures(&self, own: u64, heard: u64) -> Figures {
         let local = &self.operator.local;
         let mut figures = Figures::default();
-        let (mut own, mut durable) = (0, BTreeMap::new());
+        let mut durable = BTreeMap::new();
         if let Some(adjudicator) = local.adjudicator.get() {
             let (stats, status) = (adjudicator.stats(), adjudicator.status());
-            own = stats.applied.0;
             figures.log_bytes = stats.retained_bytes;
             figures.disk_free_bytes = (status.disk_free_bytes != u64::MAX).then_some(status.disk_free_bytes);
             for (shard, standing) in adjudicator.durable_positions() {
@@ -180,18 +204,27 @@ impl Keeper {
             ::metrics::gauge!(metrics::ADJUDICATOR_LOG_ENTRIES).set(stats.log_entries as f64);
         }
         let newest = own.max(heard);
-        let Some(host) = local.host.get() else { return (own, figures) };
+        let Some(host) = local.host.get() else { return figures };
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         for resident in host.residents() {
             let (id, status) = (resident.id(), resident.status());
             let shard = id.0.to_string();
             let behind = newest.saturating_sub(status.position.index.0);
             ::metrics::gauge!(metrics::SHARD_STREAM_LAG_ENTRIES, "shard" => shard.clone()).set(behind as f64);
+            let behind_bytes = log.1.bytes_after(status.position.index.0);
+            ::metrics::gauge!(metrics::SHARD_STREAM_LAG_BYTES, "shard" => shard.clone())
+                .set(behind_bytes as f64);
             let persisted = durable.get(&(id, status.replica)).copied().unwrap_or(status.durable);
             let unpersisted = newest.saturating_sub(persisted.0);
-            ::metrics::gauge!(metrics::SHARD_DURABLE_LAG_ENTRIES, "shard" => shard).set(unpersisted as f64);
+            ::metrics::gauge!(metrics::SHARD_DURABLE_LAG_ENTRIES, "shard" => shard.clone())
+                .set(unpersisted as f64);
+            let unpersisted_bytes = log.1.bytes_after(persisted.0);
+            ::metrics::gauge!(metrics::SHARD_DURABLE_LAG_BYTES, "shard" => shard)
+                .set(unpersisted_bytes as f64);
             // One that still copies is behind by its nature, and nobody waits for it.
             if status.phase == Phase::Following {
                 figures.stream_lag = figures.stream_lag.max(behind);
+                figures.stream_lag_bytes = figures.stream_lag_bytes.max(behind_bytes);
             }
         }
         let backlog = host.backlog();
@@ -201,6 +234,6 @@ impl Keeper {
         ::metrics::gauge!(metrics::SHARD_COMPACTION_PENDING_BYTES).set(backlog.compaction_bytes as f64);
         ::metrics::gauge!(metrics::SHARD_LEVEL0_FILES).set(backlog.level0_files as f64);
         ::metrics::gauge!(metrics::SHARD_WRITES_STALLED).set(f64::from(u8::from(backlog.is_stalled)));
-        (own, figures)
+        figures
     }
 }

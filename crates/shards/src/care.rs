@@ -1,10 +1,11 @@
 //! Who takes care that every shard has its replicas, on living nodes and in different zones, and that no node and no shard
 //! has too much.
 //!
-//! [`next_task`] is a function of what is known, and decides; [`Caretaker`] asks the nodes how they are and has the
-//! [`Mover`] do one task at a time. A node is given up only after a long silence: it may come back with everything it has, and
-//! copying is dear.
+//! [`next_task`] is a function of what is known, and decides; so does [`next_move`] when nothing is amiss. [`Caretaker`] asks
+//! the nodes how they are and has one task done at a time. A node is given up only after a long silence: it may come back
+//! with everything it has, and copying is dear. What is only uneven waits until everybody is well, and rests in between.
 
+use crate::balance::next_move;
 use crate::colleagues::Colleagues;
 use crate::mover::{Mover, Task};
 use crate::wire::{Request, Response};
@@ -30,10 +31,19 @@ pub struct NodeCondition {
     pub free_bytes: Option<u64>,
 }
 
+impl NodeCondition {
+    /// Whether it can be given something: it has answered lately, and is not to be emptied.
+    pub(crate) fn takes(&self) -> bool {
+        self.silent_for.is_zero() && !self.is_draining
+    }
+}
+
 /// What the caretaker has to be told of nodes.
 pub trait Surveyor: Send + Sync {
     /// Those that are to give up their replicas.
     fn draining(&self) -> BTreeSet<NodeId>;
+    /// Whether nodes are behind with their work, so that nothing should be moved that can wait.
+    fn is_strained(&self) -> bool;
     /// Bytes free on a node's disk, asked now; `None` if it does not say.
     fn free_bytes(&self, node: NodeId) -> BoxFuture<'_, Option<u64>>;
 }
@@ -50,6 +60,23 @@ pub struct Policy {
     pub uncount_after: Duration,
     /// A shard with more bytes than this is split; `None`: never.
     pub split_above: Option<u64>,
+    /// How nodes and shards are evened out; `None`: not at all.
+    pub balance: Option<Balance>,
+}
+
+/// How nodes and shards are evened out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Balance {
+    /// The rest after each move.
+    pub pause: Duration,
+    /// Shards with more bytes than this give and take no slots: they would hold their readers up.
+    pub slots_below: u64,
+}
+
+impl Default for Balance {
+    fn default() -> Self {
+        Balance { pause: Duration::from_secs(30), slots_below: 64 << 20 }
+    }
 }
 
 impl Default for Policy {
@@ -59,12 +86,13 @@ impl Default for Policy {
             gone_after: Duration::from_secs(600),
             uncount_after: Duration::from_secs(300),
             split_above: None,
+            balance: Some(Balance::default()),
         }
     }
 }
 
-/// What should be done first, if anything: what is missing before what is in the wrong place, and that before what is
-/// unevenly spread. `bytes` is the size of each shard as far as it is known.
+/// What should be done first, if anything is amiss: what is missing before what is in the wrong place, and that before what
+/// is too large. `bytes` is the size of each shard as far as it is known.
 pub fn next_task(
     placement: &Placement,
     nodes: &BTreeMap<NodeId, NodeCondition>,
@@ -77,7 +105,6 @@ pub fn next_task(
         .find_map(|(shard, part)| view.replace(*shard, part))
         .or_else(|| shards().find_map(|(shard, part)| view.complete(*shard, part)))
         .or_else(|| shards().find_map(|(shard, part)| view.spread(*shard, part)))
-        .or_else(|| view.level())
         .or_else(|| view.split())
 }
 
@@ -95,7 +122,7 @@ impl View<'_> {
 
     /// Whether it can be given something: it has answered lately, and is not to be emptied.
     fn takes(&self, node: NodeId) -> bool {
-        self.nodes.get(&node).is_some_and(|c| c.silent_for.is_zero() && !c.is_draining)
+        self.nodes.get(&node).is_some_and(NodeCondition::takes)
     }
 
     /// Whether a copy of the shard fits on its disk, and leaves some of it.
@@ -173,23 +200,6 @@ impl View<'_> {
         helps.then_some(Task::MoveReplica { shard, from, to })
     }
 
-    /// A node with at least two replicas more than another gives it one, where that puts no two into one zone.
-    fn level(&self) -> Option<Task> {
-        let able = || self.nodes.keys().copied().filter(|node| self.takes(*node));
-        let to = able().min_by_key(|node| (self.load(*node), *node))?;
-        let from = able().max_by_key(|node| self.load(*node))?;
-        if self.load(from) < self.load(to) + 2 {
-            return None;
-        }
-        let shard = self.placement.shards.iter().find(|(shard, part)| {
-            let mut others = part.replicas.values().filter(|node| **node != from);
-            part.replicas.values().any(|node| *node == from)
-                && self.has_room(to, **shard)
-                && others.all(|other| *other != to && self.zone(*other) != self.zone(to))
-        });
-        shard.map(|(shard, _)| Task::MoveReplica { shard: *shard, from, to })
-    }
-
     /// The largest shard is halved if it is too large.
     fn split(&self) -> Option<Task> {
         let limit = self.policy.split_above?;
@@ -240,6 +250,36 @@ pub fn forsaken(
     forsaken
 }
 
+/// Why a task is done by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// Something is missing, in the wrong place or too large.
+    Care,
+    /// Something is uneven.
+    Balance,
+}
+
+impl Why {
+    /// Its name in jobs, metrics and the audit log.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Why::Care => "care",
+            Why::Balance => "balance",
+        }
+    }
+}
+
+/// Does what the caretaker has decided.
+pub trait Worker: Send + Sync {
+    /// Does a task; for how long it may have held clients up, or why it could not be done.
+    fn carry_out(&self, why: Why, task: Task) -> BoxFuture<'_, Result<Duration, String>>;
+}
+
+/// A move of slots that holds clients up for longer than this makes the caretaker more careful.
+const STALL_MAX: Duration = Duration::from_millis(300);
+/// But not more careful than this.
+const SLOTS_BELOW_MIN: u64 = 4 << 20;
+
 /// Looks after all shards, on one node at a time: whoever leads the adjudicator's group.
 pub struct Caretaker {
     mover: Mover,
@@ -251,10 +291,14 @@ pub struct Caretaker {
     silent_since: BTreeMap<NodeId, Instant>,
     /// Since when each replica has been durable up to the same entry.
     still_since: BTreeMap<(ShardId, ReplicaId), (LogIndex, Instant)>,
+    /// The size of each shard when it was last looked.
+    bytes: BTreeMap<ShardId, u64>,
+    /// Until then nothing is evened out.
+    rests_until: Option<Instant>,
 }
 
 impl Caretaker {
-    /// Looks after all shards with this mover, as the policy wants it.
+    /// Looks after all shards as the policy wants it.
     pub fn new(
         mover: Mover,
         colleagues: Colleagues,
@@ -263,16 +307,27 @@ impl Caretaker {
         policy: Policy,
     ) -> Self {
         let (silent_since, still_since) = (BTreeMap::new(), BTreeMap::new());
-        Caretaker { mover, colleagues, adjudicator, surveyor, policy, silent_since, still_since }
+        let (bytes, rests_until) = (BTreeMap::new(), None);
+        Caretaker {
+            mover,
+            colleagues,
+            adjudicator,
+            surveyor,
+            policy,
+            silent_since,
+            still_since,
+            bytes,
+            rests_until,
+        }
     }
 
-    /// Long-lived: looks every `interval` while `is_on_duty` says that this node is the one who should. `report` is told of
-    /// each task and what came of it; the next look comes after it.
+    /// Long-lived: looks every `interval` while `is_on_duty` says that this node is the one who should, and has the worker do
+    /// what it sees; the next look comes after it.
     pub async fn run(
         mut self,
         interval: Duration,
         is_on_duty: impl Fn() -> bool + Send,
-        report: impl Fn(&Task, &Result<String, String>) + Send,
+        worker: Arc<impl Worker>,
         stopped: impl Future<Output = ()> + Send,
     ) {
         tokio::pin!(stopped);
@@ -287,23 +342,45 @@ impl Caretaker {
                 self.still_since.clear();
                 continue;
             }
-            if let Some(task) = self.look().await {
-                tracing::info!(%task, "taking care of the shards");
-                let done = self.mover.run(task, &()).await.map_err(|error| error.to_string());
-                report(&task, &done);
+            if let Some((why, task)) = self.look().await {
+                tracing::info!(%task, why = why.label(), "taking care of the shards");
+                let done = worker.carry_out(why, task).await;
+                self.note(why, &task, done);
             }
         }
     }
 
+    /// Learns from what came of a task.
+    fn note(&mut self, why: Why, task: &Task, done: Result<Duration, String>) {
+        let (Why::Balance, Some(balance)) = (why, &mut self.policy.balance) else { return };
+        self.rests_until = Some(Instant::now() + balance.pause);
+        if let (Task::MoveSlots { from, into, .. }, Ok(stall)) = (task, done)
+            && stall > STALL_MAX
+        {
+            let size = |shard| self.bytes.get(shard).copied().unwrap_or(0);
+            let halved = balance.slots_below.min(size(from).max(size(into))) / 2;
+            // What holds readers up in spite of so little is not the size.
+            balance.slots_below = balance.slots_below.min(halved.max(SLOTS_BELOW_MIN));
+            let (millis, bytes) = (stall.as_millis() as u64, balance.slots_below);
+            tracing::warn!(%task, millis, bytes, "readers were held up: only shards below this give and take slots");
+        }
+    }
+
     /// What should be done first, by what the nodes say now.
-    pub async fn look(&mut self) -> Option<Task> {
+    pub async fn look(&mut self) -> Option<(Why, Task)> {
         let placement = self.adjudicator.placement().await.ok()?;
         let records = self.adjudicator.nodes().await.ok()?;
         let draining = self.surveyor.draining();
         let mut nodes = BTreeMap::new();
         let mut bytes: BTreeMap<ShardId, u64> = BTreeMap::new();
-        for record in records.iter().filter(|record| record.roles.iter().any(|role| role == "shard")) {
-            let node = record.node;
+        let holders = records.iter().filter(|record| record.roles.iter().any(|role| role == "shard"));
+        let mut zones: BTreeMap<NodeId, &str> =
+            holders.map(|record| (record.node, record.zone.as_str())).collect();
+        if records.is_empty() {
+            // A cluster of one, which has nobody to whom it would tell where it is.
+            zones.insert(self.colleagues.node(), "");
+        }
+        for (node, zone) in zones {
             let sizes = self.sizes(node, &placement).await;
             let silent_for = match sizes {
                 Some(_) => {
@@ -325,11 +402,21 @@ impl Caretaker {
                 Duration::ZERO => self.surveyor.free_bytes(node).await,
                 _ => None,
             };
-            let zone = record.zone.clone();
+            let zone = zone.to_owned();
             nodes.insert(node, NodeCondition { zone, silent_for, is_draining, free_bytes });
         }
         self.forsake(&placement, &nodes).await;
-        next_task(&placement, &nodes, &bytes, &self.policy)
+        self.bytes = bytes;
+        if let Some(task) = next_task(&placement, &nodes, &self.bytes, &self.policy) {
+            return Some((Why::Care, task));
+        }
+        let balance = self.policy.balance?;
+        let is_resting = self.rests_until.is_some_and(|until| Instant::now() < until);
+        if is_resting || self.surveyor.is_strained() || !is_calm(&placement, &nodes, &self.policy) {
+            return None;
+        }
+        let task = next_move(&placement, &nodes, &self.bytes, balance.slots_below)?;
+        Mover::check(&placement, &task).is_ok().then_some((Why::Balance, task))
     }
 
     /// Frees the log of those for which it has waited long enough.
@@ -380,6 +467,14 @@ impl Caretaker {
         }
         Some(sizes)
     }
+}
+
+/// Whether everybody who has not been given up answers, and every shard has its replicas: moving is for such times.
+fn is_calm(placement: &Placement, nodes: &BTreeMap<NodeId, NodeCondition>, policy: &Policy) -> bool {
+    let is_missed = |c: &NodeCondition| !c.silent_for.is_zero() && c.silent_for < policy.gone_after;
+    let answers = |node: &NodeId| nodes.get(node).is_some_and(|c| c.silent_for.is_zero());
+    let replicas = placement.shards.values().flat_map(|part| part.replicas.values());
+    !nodes.values().any(is_missed) && replicas.into_iter().all(answers)
 }
 
 #[cfg(test)]
@@ -489,18 +584,13 @@ mod tests {
     }
 
     #[test]
-    fn replicas_of_one_zone_are_spread_and_loads_are_levelled() {
+    fn replicas_of_one_zone_are_spread() {
         let three = nodes(&[(1, "a"), (2, "a"), (3, "b"), (4, "c")]);
         let task = Task::MoveReplica { shard: ONE, from: NodeId(1), to: NodeId(4) };
         assert_eq!(next(&placed(&[&[1, 2, 3]]), &three), Some(task));
         // With nowhere else to go they stay.
         let two = nodes(&[(1, "a"), (2, "a"), (3, "b")]);
         assert_eq!(next(&placed(&[&[1, 2, 3]]), &two), None);
-
-        let nodes = nodes(&[(1, ""), (2, ""), (3, ""), (4, "")]);
-        let task = Task::MoveReplica { shard: ONE, from: NodeId(3), to: NodeId(4) };
-        assert_eq!(next(&placed(&[&[1, 2, 3], &[1, 2, 3]]), &nodes), Some(task));
-        assert_eq!(next(&placed(&[&[1, 2, 4], &[1, 2, 3]]), &nodes), None);
     }
 
     #[test]

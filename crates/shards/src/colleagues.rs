@@ -27,6 +27,11 @@ impl Colleagues {
         Colleagues { node, peers, own: Arc::new(SiblingService::new(own, None)) }
     }
 
+    /// The node itself.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// Asks a node's host.
     pub async fn ask(&self, node: NodeId, request: &Request) -> Result<Response, PeerError> {
         let refused = |reason: String| PeerError::Refused { node, reason };

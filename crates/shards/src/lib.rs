@@ -27,6 +27,7 @@
 //! Where to read next: [`embedded::ShardHost`], `embedded/replica.rs`, then [`Mover`].
 #![allow(clippy::disallowed_methods)] // This floor has clocks.
 
+mod balance;
 mod care;
 mod colleagues;
 mod directory;
@@ -36,7 +37,8 @@ mod replicated;
 mod service;
 pub mod wire;
 
-pub use care::{Caretaker, NodeCondition, Policy, Surveyor, forsaken, next_task};
+pub use balance::next_move;
+pub use care::{Balance, Caretaker, NodeCondition, Policy, Surveyor, Why, Worker, forsaken, next_task};
 pub use colleagues::{Colleagues, LeaderAdministration};
 pub use directory::{Directory, RemoteReplicas};
 pub use mover::{Comparison, MoveError, Mover, Progress, Task};

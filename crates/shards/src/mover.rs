@@ -10,8 +10,8 @@
 //!   move    add ─▶ everybody is durable past that ─▶ remove
 //!   split   fledglings follow the parent, close behind and flushed ─▶ entry: the slots go to the new shard
 //!           ─▶ each fledgling leaves the parent's stream at that entry, and its registration with the parent ends
-//!   merge   entry: the slots go to a shard that exists ─▶ its replicas copy them before they go on
-//!           ─▶ nobody reads them where they were ─▶ entry: the empty shard ceases
+//!   slots   entry: slots go to a shard that exists ─▶ its replicas copy them before they go on
+//!   merge   all slots ─▶ nobody reads them where they were ─▶ entry: the empty shard ceases
 //! ```
 //!
 //! Between the entry of a split and the moment when a fledgling has left its parent, reads of the moved slots and prepares
@@ -85,6 +85,31 @@ pub enum Task {
         /// Where they go.
         into: ShardId,
     },
+    /// Some slots of a shard go to another one.
+    MoveSlots {
+        /// Whose slots go.
+        from: ShardId,
+        /// Where they go.
+        into: ShardId,
+        /// The first of them.
+        first: Slot,
+        /// The last.
+        last: Slot,
+    },
+}
+
+impl Task {
+    /// Its name in metrics.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Task::AddReplica { .. } => "add_replica",
+            Task::RemoveReplica { .. } => "remove_replica",
+            Task::MoveReplica { .. } => "move_replica",
+            Task::Split { .. } => "split",
+            Task::Merge { .. } => "merge",
+            Task::MoveSlots { .. } => "move_slots",
+        }
+    }
 }
 
 impl std::fmt::Display for Task {
@@ -96,6 +121,9 @@ impl std::fmt::Display for Task {
             Task::Split { shard, at: Some(at) } => write!(f, "split {shard} at slot {}", at.0),
             Task::Split { shard, at: None } => write!(f, "split {shard}"),
             Task::Merge { from, into } => write!(f, "merge {from} into {into}"),
+            Task::MoveSlots { from, into, first, last } => {
+                write!(f, "move slots {} to {} from {from} to {into}", first.0, last.0)
+            }
         }
     }
 }
@@ -208,6 +236,21 @@ impl Mover {
                 part(into)?;
                 if from == into { refuse(format!("{from} cannot be merged into itself")) } else { Ok(()) }
             }
+            Task::MoveSlots { from, into, first, last } => {
+                part(from)?;
+                part(into)?;
+                let runs = placement.slots_of(*from);
+                if first > last || !runs.iter().any(|(a, b)| a <= first && last <= b) {
+                    return refuse(format!("{from} does not hold all slots from {} to {}", first.0, last.0));
+                }
+                if from == into {
+                    return refuse(format!("{from} has them"));
+                }
+                if runs == [(*first, *last)] {
+                    return refuse(format!("{from} would be left without slots: merge it into {into}"));
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -237,6 +280,10 @@ impl Mover {
             Task::Merge { from, into } => {
                 self.merge(from, into, progress).await?;
                 Ok(format!("{into} has the slots of {from}, which is no more"))
+            }
+            Task::MoveSlots { from, into, first, last } => {
+                self.move_slots(from, into, (first, last), progress).await?;
+                Ok(format!("{into} has slots {} to {} of {from}", first.0, last.0))
             }
         }
     }
@@ -396,11 +443,31 @@ impl Mover {
         }
     }
 
-    // Merging.
+    // Slots that go to a shard that exists.
 
-    async fn merge(&self, from: ShardId, into: ShardId, progress: &dyn Progress) -> Result<(), MoveError> {
+    async fn move_slots(
+        &self,
+        from: ShardId,
+        into: ShardId,
+        run: (Slot, Slot),
+        progress: &dyn Progress,
+    ) -> Result<(), MoveError> {
+        let leaving = |placement: &Placement| {
+            // As far as they are still there: an earlier attempt may have come further than it knew.
+            let is_inside = |(first, last): &(Slot, Slot)| *first <= run.0 && run.1 <= *last;
+            if placement.slots_of(from).iter().any(is_inside) { vec![run] } else { Vec::new() }
+        };
+        self.take_in(into, leaving, progress).await
+    }
+
+    /// Has a shard take in the slots that leave another one.
+    async fn take_in(
+        &self,
+        into: ShardId,
+        leaving: impl Fn(&Placement) -> Vec<(Slot, Slot)>,
+        progress: &dyn Progress,
+    ) -> Result<(), MoveError> {
         let placement = self.placement().await?;
-        let Some(leaving) = placement.shards.get(&from).cloned() else { return Ok(()) };
         let part = placement.shards.get(&into);
         let part = part.ok_or_else(|| MoveError::Refused(format!("there is no shard {into}")))?.clone();
         progress.step("looking at the replicas that take the slots in");
@@ -410,7 +477,7 @@ impl Mover {
         progress.step("changing the placement");
         let began = Instant::now();
         let changed = self.change(|placement| {
-            let runs = placement.slots_of(from);
+            let runs = leaving(placement);
             (!runs.is_empty()).then(|| PlacementChange {
                 slots: runs.iter().map(|(first, last)| (*first, *last, into)).collect(),
                 ..PlacementChange::default()
@@ -423,7 +490,13 @@ impl Mover {
         }
         progress.stalled(began.elapsed());
         progress.step("making the slots durable");
-        self.durable(into, changed, &[]).await?;
+        self.durable(into, changed, &[]).await
+    }
+
+    async fn merge(&self, from: ShardId, into: ShardId, progress: &dyn Progress) -> Result<(), MoveError> {
+        let placement = self.placement().await?;
+        let Some(leaving) = placement.shards.get(&from).cloned() else { return Ok(()) };
+        self.take_in(into, |placement| placement.slots_of(from), progress).await?;
 
         progress.step("waiting until nobody reads the slots where they were");
         let since = Instant::now();
@@ -759,6 +832,15 @@ mod tests {
                 Task::Split { shard, at: Some(Slot(40_000)) },
                 "a split of s1 at slot 40000 leaves one side empty",
             ),
+            (
+                Task::MoveSlots { from: shard, into: ShardId(2), first: Slot(9), last: Slot(40_000) },
+                "s1 does not hold all slots from 9 to 40000",
+            ),
+            (
+                Task::MoveSlots { from: shard, into: ShardId(2), first: Slot(0), last: Slot(32_767) },
+                "s1 would be left without slots: merge it into s2",
+            ),
+            (Task::MoveSlots { from: shard, into: shard, first: Slot(0), last: Slot(1) }, "s1 has them"),
         ] {
             let refused = Mover::check(&placement(), &task).unwrap_err();
             assert_eq!(refused, MoveError::Refused(why.into()), "{task}");
@@ -768,6 +850,7 @@ mod tests {
             Task::RemoveReplica { shard, node: one },
             Task::MoveReplica { shard, from: one, to: three },
             Task::Split { shard, at: None },
+            Task::MoveSlots { from: shard, into: ShardId(2), first: Slot(0), last: Slot(32_766) },
         ] {
             assert_eq!(Mover::check(&placement(), &task), Ok(()), "{task}");
         }

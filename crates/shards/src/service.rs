@@ -1,5 +1,6 @@
 //! The serving end of what nodes say to each other about their replicas.
 
+use crate::embedded::outgoing::Outgoing;
 use crate::embedded::{Embedded, ShardHost, copy};
 use crate::wire::{self, Hello, Request, Response};
 use assize_model::{NodeId, ReplicaId, ShardId};
@@ -11,13 +12,14 @@ use std::sync::Arc;
 pub struct SiblingService {
     host: Option<ShardHost>,
     administration: Option<Arc<dyn ShardAdministration>>,
+    outgoing: Arc<Outgoing>,
 }
 
 impl SiblingService {
     /// For a node with these replicas, and this part in the adjudicator's group, if it has any. `administration` must be
     /// the node's own: one that asks others would send requests round in circles.
     pub fn new(host: Option<ShardHost>, administration: Option<Arc<dyn ShardAdministration>>) -> Self {
-        SiblingService { host, administration }
+        SiblingService { host, administration, outgoing: Arc::default() }
     }
 
     fn host(&self) -> Result<&ShardHost, String> {
@@ -94,6 +96,18 @@ impl SiblingService {
                 let image = self.sibling(shard, to)?.checkpoint(from, at_least).await;
                 let image = image.ok_or_else(|| format!("{shard} {to} has no checkpoint to give"))?;
                 copy::send(image, &mut *channel.sender).await.map_err(|error| error.to_string())
+            }
+            Hello::Copy { shard, to, from, copy, arrived: Some(arrived), .. } => {
+                // The checkpoint is of the replica that was asked first, if it still is the one.
+                self.sibling(shard, to)?;
+                let sent = self.outgoing.go_on((shard, from, copy), arrived, &mut *channel.sender).await;
+                sent.map_err(|error| error.to_string())
+            }
+            Hello::Copy { shard, to, from, at_least, copy, arrived: None } => {
+                let image = self.sibling(shard, to)?.checkpoint(from, at_least).await;
+                let image = image.ok_or_else(|| format!("{shard} {to} has no checkpoint to give"))?;
+                let sent = self.outgoing.begin((shard, from, copy), image, &mut *channel.sender).await;
+                sent.map_err(|error| error.to_string())
             }
             Hello::Slots { gain } => {
                 for resident in self.host()?.residents() {

@@ -136,11 +136,38 @@ pub enum Hello {
         /// The entry.
         at_least: LogIndex,
     },
+    /// Send a checkpoint taken at or after an entry, and keep it for a while should the channel break; or go on with the one
+    /// that was kept.
+    Copy {
+        /// Which shard.
+        shard: ShardId,
+        /// Who is asked.
+        to: ReplicaId,
+        /// Who asks.
+        from: ReplicaId,
+        /// The entry.
+        at_least: LogIndex,
+        /// What the asker calls this copy.
+        copy: u64,
+        /// What has arrived of it; `None`: nothing.
+        arrived: Option<Arrived>,
+    },
     /// Send a checkpoint of whichever shard holds slots that another one gains.
     Slots {
         /// Which slots, and when.
         gain: Gain,
     },
+}
+
+/// How far a copy has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arrived {
+    /// The family of the last entry.
+    pub family: usize,
+    /// Its key.
+    pub key: Bytes,
+    /// What all entries up to it add up to.
+    pub digest: Digest,
 }
 
 /// A piece of what is sent over a channel.
@@ -154,6 +181,8 @@ pub enum Piece {
     Entries(Chunk),
     /// The end of a checkpoint.
     CheckpointEnd(Digest),
+    /// The checkpoint that was to be gone on with is not kept any more.
+    Gone,
 }
 
 /// How the sending of an intent ends.
@@ -621,6 +650,21 @@ impl Hello {
                 out.put_u8(from.0);
                 out.put_u64(at_least.0);
             }
+            Hello::Copy { shard, to, from, at_least, copy, arrived } => {
+                out = message(4);
+                out.put_u32(shard.0);
+                out.put_u8(to.0);
+                out.put_u8(from.0);
+                out.put_u64(at_least.0);
+                out.put_u64(*copy);
+                out.put_bool(arrived.is_some());
+                if let Some(Arrived { family, key, digest }) = arrived {
+                    out.put_u8(*family as u8);
+                    out.put_bytes(key);
+                    out.put_u64(digest.entries);
+                    out.put_u64(digest.chain);
+                }
+            }
             Hello::Slots { gain } => {
                 out = message(3);
                 out.put_u64(gain.at.0);
@@ -646,6 +690,17 @@ impl Hello {
             3 => {
                 let (at, after) = (LogIndex(r.u64()?), LogIndex(r.u64()?));
                 Hello::Slots { gain: Gain { at, after, slots: slots(r)? } }
+            }
+            4 => {
+                let (shard, to, from) = (shard(r)?, replica(r)?, replica(r)?);
+                let (at_least, copy) = (LogIndex(r.u64()?), r.u64()?);
+                let arrived = if r.bool()? {
+                    let (family, key) = (usize::from(r.u8()?), r.shared_bytes()?);
+                    Some(Arrived { family, key, digest: Digest { entries: r.u64()?, chain: r.u64()? } })
+                } else {
+                    None
+                };
+                Hello::Copy { shard, to, from, at_least, copy, arrived }
             }
             other => return Err(r.bad("kind of channel", other.into())),
         };
@@ -698,6 +753,7 @@ impl Piece {
                 out.put_u64(digest.entries);
                 out.put_u64(digest.chain);
             }
+            Piece::Gone => out = message(7),
         }
         out.into()
     }
@@ -734,6 +790,7 @@ impl Piece {
                 Piece::Entries(Chunk { family, entries })
             }
             6 => Piece::CheckpointEnd(Digest { entries: r.u64()?, chain: r.u64()? }),
+            7 => Piece::Gone,
             other => return Err(r.bad("kind of piece", other.into())),
         };
         reader.finish()?;
@@ -854,7 +911,19 @@ mod tests {
         for response in responses {
             assert_eq!(Response::decode(&response.encode()), Ok(response));
         }
+        let arrived = |key| Arrived { family: 1, key, digest: Digest { entries: 3, chain: 4 } };
+        let copy = |arrived| Hello::Copy {
+            shard,
+            to: replica,
+            from: ReplicaId(1),
+            at_least: LogIndex(4),
+            copy: 9,
+            arrived,
+        };
+        assert_eq!(Piece::decode(&Piece::Gone.encode()), Ok(Piece::Gone));
         for hello in [
+            copy(None),
+            copy(Some(arrived(Bytes::from_static(b"k")))),
             Hello::Intent { shard, to: replica, from: ReplicaId(1), txn: txn_id() },
             Hello::Checkpoint { shard, to: replica, from: ReplicaId(1), at_least: LogIndex(4) },
             Hello::Slots {

@@ -5,7 +5,7 @@ mod support;
 
 use assize_model::*;
 use assize_ports::{BoxFuture, NodeRecord};
-use assize_shards::{Policy, Surveyor, Task};
+use assize_shards::{Balance, Mover, Policy, Surveyor, Task, Why, Worker};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -207,6 +207,9 @@ impl Surveyor for ByTheLog {
     fn draining(&self) -> BTreeSet<NodeId> {
         self.0.draining()
     }
+    fn is_strained(&self) -> bool {
+        false
+    }
     fn free_bytes(&self, _: NodeId) -> BoxFuture<'_, Option<u64>> {
         Box::pin(async { None })
     }
@@ -244,7 +247,7 @@ async fn a_node_that_the_log_says_is_draining_is_emptied_under_clients() {
     let client = Client::start(cluster.frontend(NodeId(1), Mode::Prepared).await, "prepared");
     adjudicator.drain_node(victim, true).await.unwrap();
     let mover = cluster.mover(NodeId(1));
-    while let Some(task) = caretaker.look().await {
+    while let Some((_, task)) = caretaker.look().await {
         println!("{task}: {}", mover.run(task, &()).await.unwrap());
     }
     assert_eq!(held(victim).await, 0);
@@ -256,7 +259,7 @@ async fn a_node_that_the_log_says_is_draining_is_emptied_under_clients() {
     assert_eq!(held(NodeId(3)).await, 2);
     // Called off: the first may be given replicas again, and takes those of the other.
     adjudicator.drain_node(victim, false).await.unwrap();
-    while let Some(task) = caretaker.look().await {
+    while let Some((_, task)) = caretaker.look().await {
         println!("{task}: {}", mover.run(task, &()).await.unwrap());
     }
     assert_eq!((held(victim).await, held(NodeId(3)).await), (2, 0));
@@ -264,6 +267,98 @@ async fn a_node_that_the_log_says_is_draining_is_emptied_under_clients() {
     assert!(seen.commits > 10, "it was hardly able to write");
     assert_eq!(seen.errors, Vec::<String>::new());
     cluster.agree().await;
+}
+
+/// Does what a caretaker says, and remembers it.
+struct Hand {
+    mover: Mover,
+    done: Arc<Mutex<Vec<(Why, Task)>>>,
+}
+
+impl Worker for Hand {
+    fn carry_out(&self, why: Why, task: Task) -> BoxFuture<'_, Result<Duration, String>> {
+        Box::pin(async move {
+            let watched = Watched::default();
+            println!("{}: {task}", why.label());
+            self.mover.run(task, &watched).await.map_err(|error| error.to_string())?;
+            self.done.lock().unwrap().push((why, task));
+            let stall = watched.stalls.lock().unwrap().iter().max().copied().unwrap_or_default();
+            println!("  readers were held up for {stall:?} at most");
+            Ok(stall)
+        })
+    }
+}
+
+/// Has the shards looked after until nothing is left to do; what was done.
+async fn look_after(cluster: &Cluster, policy: Policy) -> Vec<(Why, Task)> {
+    let surveyor = Arc::new(ByTheLog(cluster.adjudicator.clone()));
+    let done = Arc::<Mutex<Vec<(Why, Task)>>>::default();
+    let hand = Arc::new(Hand { mover: cluster.mover(NodeId(1)), done: done.clone() });
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let caretaker = cluster.caretaker(NodeId(1), surveyor.clone(), policy.clone());
+    let stopped = async { stopped.await.unwrap_or_default() };
+    let looking = tokio::spawn(caretaker.run(Duration::from_millis(50), || true, hand, stopped));
+    until("nothing is left to do", || async {
+        let before = done.lock().unwrap().len();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let mut another = cluster.caretaker(NodeId(1), surveyor.clone(), policy.clone());
+        another.look().await.is_none() && done.lock().unwrap().len() == before
+    })
+    .await;
+    stop.send(()).unwrap();
+    looking.await.unwrap();
+    done.lock().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_and_shards_become_even_by_themselves_under_clients() {
+    let _alone = ALONE.lock().await;
+    // Three nodes hold everything, a fourth has come; and the first shard is split.
+    let cluster = Cluster::start(4, 3, 4).await;
+    for node in 1..=4 {
+        cluster.adjudicator.set_node(record(NodeId(node))).await.unwrap();
+    }
+    let writer = cluster.frontend(NodeId(1), Mode::Inline).await;
+    write(&writer, &rows(0, 400, "before")).await;
+    let split = Task::Split { shard: ShardId(1), at: None };
+    cluster.mover(NodeId(1)).run(split, &()).await.unwrap();
+    let inline = Client::start(cluster.frontend(NodeId(1), Mode::Inline).await, "inline");
+    let prepared = Client::start(cluster.frontend(NodeId(2), Mode::Prepared).await, "prepared");
+
+    let off = Policy { balance: None, ..Policy::default() };
+    assert_eq!(look_after(&cluster, off).await, [], "it can be switched off");
+    let balance = Some(Balance { pause: Duration::from_millis(100), ..Balance::default() });
+    let done = look_after(&cluster, Policy { balance, ..Policy::default() }).await;
+    assert!(done.iter().all(|(why, _)| *why == Why::Balance), "{done:?}");
+    assert!(done.len() < 20, "{done:?}");
+
+    let placement = cluster.placement().await;
+    let slots = |shard: &ShardId| -> u32 {
+        placement.slots_of(*shard).iter().map(|(a, b)| u32::from(b.0) - u32::from(a.0) + 1).sum()
+    };
+    let slots: Vec<u32> = placement.shards.keys().map(slots).collect();
+    assert_eq!((slots.len(), slots.iter().sum::<u32>()), (5, 65_536));
+    assert!(slots.iter().max().unwrap() - slots.iter().min().unwrap() <= 1_310, "{slots:?}");
+    let held = |node: u64| {
+        let on = placement.shards.values().flat_map(|part| part.replicas.values());
+        on.filter(|on| on.0 == node).count()
+    };
+    let held: Vec<usize> = (1..=4).map(held).collect();
+    assert!(held.iter().all(|held| (3..=4).contains(held)), "{held:?}");
+
+    let mut expected = 400;
+    for client in [inline, prepared] {
+        let (seen, model) = client.stop().await;
+        println!(
+            "{} commits, the longest took {:?}, the longest read {:?}",
+            seen.commits, seen.longest_write, seen.longest_read
+        );
+        assert!(seen.commits > 10, "it was hardly able to write");
+        assert_eq!(seen.errors, Vec::<String>::new());
+        expected += model.len();
+    }
+    assert_eq!(scan(&writer).await.unwrap().len(), expected);
+    assert_eq!(cluster.agree().await as usize, expected);
 }
 
 /// Two of three replicas are lost, and with them what the third has never had. It goes on when an operator says so, and not

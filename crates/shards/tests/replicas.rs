@@ -5,6 +5,8 @@ mod support;
 
 use assize_model::*;
 use assize_ports::{DecisionSource, ShardAdministration};
+use assize_shards::Task;
+use std::sync::atomic::Ordering;
 use support::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,4 +124,36 @@ async fn a_replica_whose_contents_differ_is_found_and_rebuilt() {
         .await;
     cluster.all_follow(NodeId(2), 1).await;
     assert_eq!(cluster.agree().await, 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_breaks_goes_on_where_it_was() {
+    let cluster = Cluster::start(5, 1, 1).await;
+    let shard = ShardId(1);
+    let writer = cluster.frontend(NodeId(1), Mode::Inline).await;
+    for n in 0..20 {
+        write(&writer, &rows(n * 100, 100, &"z".repeat(4_000))).await;
+    }
+    let (network, mover) = (cluster.network.clone(), cluster.mover(NodeId(1)));
+    let copied_to = async |node: u64| {
+        let before = (network.arrived.load(Ordering::Relaxed), network.opened.load(Ordering::Relaxed));
+        mover.run(Task::AddReplica { shard, node: NodeId(node) }, &()).await.unwrap();
+        let after = (network.arrived.load(Ordering::Relaxed), network.opened.load(Ordering::Relaxed));
+        (after.0 - before.0, after.1 - before.1)
+    };
+    let (whole, channels) = copied_to(2).await;
+    assert!(whole > 8_000_000 && channels == 1, "{whole} bytes in {channels} channels");
+    // One channel after the other breaks, one before anything has arrived on it.
+    network.breaking.lock().unwrap().extend([12, 0, 1, 9]);
+    write(&writer, &rows(3_000, 10, "meanwhile")).await;
+    let (broken, channels) = copied_to(3).await;
+    assert_eq!(channels, 5);
+    // Only what has been written meanwhile, and the ends.
+    assert!(broken < whole + 50_000, "{broken} bytes arrived, and a whole copy is {whole}");
+    assert_eq!(cluster.agree().await, 2_010);
+    // Nothing had arrived of this one: it begins anew.
+    network.breaking.lock().unwrap().extend([0]);
+    let (anew, channels) = copied_to(4).await;
+    assert!(channels == 2 && anew < whole + 50_000, "{anew} bytes in {channels} channels");
+    assert_eq!(cluster.agree().await, 2_010);
 }

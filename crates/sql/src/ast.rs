@@ -1195,6 +1195,13 @@ pub enum ClusterAction {
     },
     /// VERIFY REPLICAS.
     VerifyReplicas,
+    /// RECOVER SHARD n \[ACCEPT DATA LOSS\].
+    RecoverShard {
+        /// Which.
+        shard: u32,
+        /// What only the lost replicas have may be gone.
+        accept_data_loss: bool,
+    },
     /// SPLIT SHARD n [AT slot].
     Split {
         /// Which.

@@ -418,6 +418,10 @@ fn alter_cluster_names_shards_and_nodes() {
     assert_eq!(action("DRAIN NODE 4"), ClusterAction::Drain { node: 4 });
     assert_eq!(action("UNDRAIN NODE 4"), ClusterAction::Undrain { node: 4 });
     assert_eq!(action("VERIFY REPLICAS"), ClusterAction::VerifyReplicas);
+    let recover = |accept_data_loss| ClusterAction::RecoverShard { shard: 3, accept_data_loss };
+    assert_eq!(action("RECOVER SHARD 3"), recover(false));
+    assert_eq!(action("RECOVER SHARD 3 ACCEPT DATA LOSS"), recover(true));
+    assert!(read("ALTER CLUSTER RECOVER SHARD 3 VALIDATE ONLY").1);
     let replica = (3, 4);
     let (shard, node) = replica;
     assert_eq!(action("ADD REPLICA OF SHARD 3 ON NODE 4"), ClusterAction::AddReplica { shard, node });

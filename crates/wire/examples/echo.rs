@@ -5,13 +5,13 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use assize_wire::{Config, Listener, self_signed_tls};
+use assize_wire::{Config, Listener, Tls};
 use support::Echo;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = std::env::args().nth(1).map_or(Ok(3407), |text| text.parse())?;
-    let tls = Some(self_signed_tls(&["localhost".to_owned()])?);
+    let tls = Some(Tls::self_signed(&["localhost".to_owned()])?);
     let socket = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on {}", socket.local_addr()?);
     let listener = Listener::new(Config { tls, ..Config::default() });

@@ -1,6 +1,7 @@
 //! What a listener is told.
 
 use crate::auth::PasswordKey;
+use crate::tls::Tls;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use std::time::Duration;
 pub struct Config {
     /// The version that clients see; digits first.
     pub version: String,
-    /// TLS, if there is any; see [`crate::tls_from_pem`] and [`crate::self_signed_tls`].
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// TLS, if there is any.
+    pub tls: Option<Tls>,
     /// Most connections at a time, to begin with. One more is kept for administrators.
     pub connections_max: usize,
     /// How long a client may take to authenticate.

@@ -276,7 +276,7 @@ where
         (Ok(Response::Tls), Some(tls)) => {
             // Whatever came behind the request belongs to TLS; nothing of it is believed as clear text.
             let early = Prefixed { prefix: packets.take_rest(), at: 0, inner: stream };
-            let accepted = tokio_rustls::TlsAcceptor::from(tls.clone()).accept(early).await?;
+            let accepted = tokio_rustls::TlsAcceptor::from(tls.current()).accept(early).await?;
             let info = tls_info(accepted.get_ref().1);
             let mut io = Io::new(Box::new(accepted), packets, config);
             io.packets.expect(first.seq.wrapping_add(1));

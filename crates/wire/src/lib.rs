@@ -52,4 +52,4 @@ pub use listener::{Admission, Closing, Control, Listener, Peer};
 pub use protocol::{capability, status};
 pub use result::ResultWriter;
 pub use text::ResultCharset;
-pub use tls::{TlsError, self_signed_tls, tls_from_pem};
+pub use tls::{Tls, TlsError};

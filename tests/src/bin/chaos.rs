@@ -49,6 +49,9 @@ struct Arguments {
     /// Keep data, configurations and logs of the clusters
     #[arg(long)]
     keep: bool,
+    /// The binary of an earlier release, for the fault `upgrade`
+    #[arg(long)]
+    old_binary: Option<std::path::PathBuf>,
     /// Further settings of every node, as `section.key=value`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -84,8 +87,15 @@ fn main() -> ExitCode {
         .flat_map(|kind| levels.iter().map(move |level| (kind, *level)))
         .collect();
     let mut outcomes: Vec<Outcome> = Vec::new();
-    let possible: Vec<Fault> =
-        Fault::ALL.into_iter().filter(|fault| arguments.nodes > 1 || !fault.needs_several()).collect();
+    let is_possible = |fault: &Fault| match fault {
+        Fault::Upgrade => arguments.old_binary.is_some(),
+        fault => arguments.nodes > 1 || !fault.needs_several(),
+    };
+    if arguments.fault.contains(&Fault::Upgrade) && arguments.old_binary.is_none() {
+        eprintln!("the fault `upgrade` needs --old-binary");
+        return ExitCode::from(64);
+    }
+    let possible: Vec<Fault> = Fault::ALL.into_iter().filter(is_possible).collect();
     for fault in or_all(&arguments.fault, &possible) {
         let plan = Plan {
             nodes: arguments.nodes,
@@ -94,9 +104,10 @@ fn main() -> ExitCode {
             seed: arguments.seed,
             settings: arguments.settings.clone(),
             is_kept: arguments.keep,
-            is_white_box: !arguments.no_white_box,
+            is_white_box: !arguments.no_white_box && fault != Fault::Upgrade,
             history: arguments.history.clone(),
             elle: arguments.elle.clone(),
+            old_binary: arguments.old_binary.clone().filter(|_| fault == Fault::Upgrade),
             ..Plan::new(workloads.clone(), fault)
         };
         eprintln!("{} for {} s on {} nodes …", fault.name(), arguments.seconds, arguments.nodes);

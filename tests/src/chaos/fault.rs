@@ -53,6 +53,8 @@ pub enum Fault {
     RollingRestart,
     /// Several of the others at once, of random nodes, for random times; see [`super::mixed`].
     Mixed,
+    /// SIGTERM of a node of the old release, which the new one replaces; one node at a time, until none is left.
+    Upgrade,
 }
 
 /// What was done.
@@ -64,7 +66,7 @@ pub struct Struck {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 17] = [
+    pub const ALL: [Fault; 18] = [
         Fault::None,
         Fault::KillLeader,
         Fault::KillFollower,
@@ -82,6 +84,7 @@ impl Fault {
         Fault::ClockJump,
         Fault::RollingRestart,
         Fault::Mixed,
+        Fault::Upgrade,
     ];
 
     /// Its name on the command line and in tables.
@@ -104,13 +107,14 @@ impl Fault {
             Fault::ClockJump => "clock-jump",
             Fault::RollingRestart => "rolling-restart",
             Fault::Mixed => "mixed",
+            Fault::Upgrade => "upgrade",
         }
     }
 
     /// How long it lasts before it is undone.
     pub fn hold(self) -> Duration {
         Duration::from_millis(match self {
-            Fault::None | Fault::RollingRestart | Fault::Mixed => 0,
+            Fault::None | Fault::RollingRestart | Fault::Mixed | Fault::Upgrade => 0,
             Fault::KillLeader | Fault::KillFollower | Fault::KillRandom => 2_000,
             Fault::KillAll | Fault::KillAllLeaderLate => 200,
             Fault::ClockJump => 3_000,
@@ -200,6 +204,10 @@ impl Fault {
                 }
                 vec![random.choose(&followers)]
             }
+            Fault::Upgrade => {
+                let old = cluster.old_nodes();
+                if old.is_empty() { old } else { vec![random.choose(&old)] }
+            }
             _ => vec![random.choose(&nodes)],
         };
         if self.hurts_clients() {
@@ -218,10 +226,15 @@ impl Fault {
 
     /// Whether clients of a stricken node may see more than a delay.
     fn hurts_clients(self) -> bool {
-        // A rolling restart disturbs one node at a time, by itself.
+        // A restart disturbs one node at a time, by itself.
         !matches!(
             self,
-            Fault::None | Fault::SlowLinks | Fault::SlowDisk | Fault::ClockJump | Fault::RollingRestart
+            Fault::None
+                | Fault::SlowLinks
+                | Fault::SlowDisk
+                | Fault::ClockJump
+                | Fault::RollingRestart
+                | Fault::Upgrade
         )
     }
 
@@ -264,6 +277,10 @@ impl Fault {
                 switch(cluster.directory(), "clock", node, &micros.to_ne_bytes());
             }
             Fault::RollingRestart => restart(cluster, board, node)?,
+            Fault::Upgrade => {
+                cluster.upgrade(node);
+                restart(cluster, board, node)?;
+            }
         }
         Ok(())
     }

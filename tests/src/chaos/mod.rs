@@ -28,11 +28,14 @@ pub mod testimony;
 pub mod white_box;
 pub mod workload;
 
+use crate::Assize;
 use crate::cluster::{Cluster, Options};
 use assize_model::Timestamp;
 use client::{Board, Client};
 use fault::Fault;
 use random::Random;
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -74,6 +77,8 @@ pub struct Plan {
     pub history: Option<std::path::PathBuf>,
     /// The command that judges them as `elle-cli` does.
     pub elle: Option<String>,
+    /// The binary of the release that is upgraded; `None`: there is none.
+    pub old_binary: Option<PathBuf>,
 }
 
 impl Plan {
@@ -103,6 +108,7 @@ impl Plan {
             is_white_box: true,
             history: None,
             elle: None,
+            old_binary: None,
         }
     }
 }
@@ -155,6 +161,7 @@ pub fn run(plan: &Plan) -> Outcome {
         settings: plan.node_settings(),
         environment: plan.fault.environment(),
         with_links: plan.nodes > 1 && plan.fault.needs_links(),
+        old_binary: plan.old_binary.clone(),
         ..Options::nodes(plan.nodes)
     });
     plan.fault.prepare(cluster.directory(), plan.nodes);
@@ -279,7 +286,12 @@ fn torment(cluster: &mut Cluster, board: &Board, plan: &Plan) -> (u32, Vec<Strin
             Err(trouble) => return (faults, vec![trouble]),
         }
     }
-    while !matches!(plan.fault, Fault::None | Fault::Mixed) && Instant::now() + plan.fault.hold() < end {
+    let is_over = |cluster: &Cluster| match plan.fault {
+        Fault::None | Fault::Mixed => true,
+        Fault::Upgrade => cluster.old_nodes().is_empty(),
+        _ => false,
+    };
+    while !is_over(cluster) && Instant::now() + plan.fault.hold() < end {
         faults += 1;
         let struck = match plan.fault.inject(cluster, board, &mut random) {
             Ok(struck) => struck,
@@ -299,7 +311,41 @@ fn torment(cluster: &mut Cluster, board: &Board, plan: &Plan) -> (u32, Vec<Strin
         }
     }
     board.roughen(false);
+    if plan.fault == Fault::Upgrade {
+        troubles.extend(unfinished_upgrade(cluster));
+    }
     (faults, troubles)
+}
+
+/// What is missing for an upgrade to be over: nodes of the old release, or the version that all understand now.
+fn unfinished_upgrade(cluster: &Cluster) -> Option<String> {
+    let old = cluster.old_nodes();
+    if !old.is_empty() {
+        return Some(format!("nodes {old:?} still run the old release: there was not enough time"));
+    }
+    let admin = format!("127.0.0.1:{}", cluster.ports(1).admin);
+    let ask = |arguments: &[&str]| {
+        let mut command = Command::new(Assize::binary());
+        let told = crate::run(command.args(arguments).args(["--admin", &admin]), b"");
+        String::from_utf8_lossy(&told.stdout).into_owned()
+    };
+    let understood = |line: &str| {
+        let member: serde_json::Value = serde_json::from_str(line).ok()?;
+        member["cluster_version_max"].as_u64()
+    };
+    let began = Instant::now();
+    loop {
+        let members = ask(&["members", "list", "--output", "json"]);
+        let common = members.lines().map(understood).min().flatten();
+        let status = ask(&["status"]);
+        if common.is_some_and(|common| status.contains(&format!("cluster version {common}"))) {
+            return None;
+        }
+        if began.elapsed() > HEAL_LIMIT {
+            return Some(format!("all understand {common:?}, and the cluster says:\n{status}"));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 /// `CHECK TABLE` of a workload's tables.

@@ -93,7 +93,7 @@ fn a_draining_node_says_what_is_left_and_whether_it_can_go_anywhere() {
     assert!(told.findings[0].advice.contains("members undrain 1"), "{told:?}");
     let told = diagnosis(|s| {
         node_4(s);
-        s.member(4).unwrap().disk_free_bytes = ROOM_MIN_BYTES - 1;
+        s.member(4).unwrap().disk_free_bytes = Some(ROOM_MIN_BYTES - 1);
     });
     assert!(told.findings.iter().any(|f| f.what.contains("can go nowhere")), "{told:?}");
     let told = diagnosis(|s| {
@@ -129,7 +129,7 @@ fn nodes_in_trouble_are_named() {
         "disk full",
     );
     check(
-        &diagnosis(|s| s.member(1).unwrap().disk_free_bytes = 1 << 20),
+        &diagnosis(|s| s.member(1).unwrap().disk_free_bytes = Some(1 << 20)),
         Health::Degraded,
         "node 1",
         "1 MiB are free",

@@ -3,8 +3,34 @@
 use super::Services;
 use crate::pb::shards_server::Shards;
 use crate::{pb, watch};
+use assize_ports::{JobInfo, ShardInfo};
 use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status};
+
+/// The setting that switches balancing on and off.
+const BALANCE: &str = "shard.balance";
+
+impl Services {
+    /// The shards, and how they are evened out.
+    pub(crate) async fn shards(&self) -> Result<(Vec<ShardInfo>, pb::Balance), Status> {
+        let shards = self.ask(self.view.shards()).await?;
+        let jobs = self.ask(self.view.jobs()).await?;
+        let is_on = self.view.config().iter().any(|(key, value, _)| key == BALANCE && value == "true");
+        Ok((shards, balance(is_on, &jobs)))
+    }
+}
+
+fn balance(is_on: bool, jobs: &[JobInfo]) -> pb::Balance {
+    let goes_on = |job: &&JobInfo| {
+        job.id.starts_with("balance-") && matches!(job.state.as_str(), "running" | "waiting")
+    };
+    let job = jobs.iter().find(goes_on);
+    pb::Balance {
+        is_on,
+        r#move: job.map(|job| job.what.clone()).unwrap_or_default(),
+        job_id: job.map(|job| job.id.clone()).unwrap_or_default(),
+    }
+}
 
 #[tonic::async_trait]
 impl Shards for Services {
@@ -13,8 +39,9 @@ impl Shards for Services {
         request: Request<pb::ListShardsRequest>,
     ) -> Result<Response<pb::ListShardsResponse>, Status> {
         self.admit(&request, "Shards.List")?;
-        let shards = self.ask(self.view.shards()).await?;
-        Ok(Response::new(pb::ListShardsResponse { shards: shards.into_iter().map(Into::into).collect() }))
+        let (shards, balance) = self.shards().await?;
+        let shards = shards.into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::ListShardsResponse { shards, balance: Some(balance) }))
     }
 
     type WatchStream = BoxStream<'static, Result<pb::ListShardsResponse, Status>>;

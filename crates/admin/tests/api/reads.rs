@@ -96,6 +96,23 @@ async fn shards_tell_slots_and_replicas() {
 }
 
 #[tokio::test]
+async fn shards_tell_whether_they_are_evened_out_and_what_moves() {
+    let api = Api::start().await;
+    let balance = async || {
+        let answer = api.client().await.shards().list(pb::ListShardsRequest {}).await.unwrap();
+        answer.into_inner().balance.unwrap()
+    };
+    let at_rest = pb::Balance { is_on: true, r#move: String::new(), job_id: String::new() };
+    assert_eq!(balance().await, at_rest);
+    api.fake.state().jobs =
+        vec![fake::job("split-3", "splits", "running"), fake::job("balance-2", "moves", "done")];
+    assert_eq!(balance().await, at_rest);
+    api.fake.state().jobs.push(fake::job("balance-4", "moves", "running"));
+    let moving = pb::Balance { is_on: true, r#move: "moves".into(), job_id: "balance-4".into() };
+    assert_eq!(balance().await, moving);
+}
+
+#[tokio::test]
 async fn schema_tells_databases_tables_and_jobs() {
     let api = Api::start().await;
     let mut schema = api.client().await.schema();
@@ -140,7 +157,7 @@ async fn config_tells_where_values_came_from() {
     assert_eq!(told.node, 2);
     let lines: Vec<String> =
         told.settings.iter().map(|s| format!("{}={} ({})", s.key, s.value, s.origin)).collect();
-    assert_eq!(lines, ["node.id=2 (default)", "shard.count=4 (node.toml)"]);
+    assert_eq!(lines, ["node.id=2 (default)", "shard.balance=true (default)", "shard.count=4 (node.toml)"]);
 }
 
 #[tokio::test]

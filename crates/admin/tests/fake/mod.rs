@@ -186,7 +186,11 @@ impl ClusterView for Fake {
     fn config(&self) -> Vec<(String, String, String)> {
         let setting =
             |key: &str, value: &str, origin: &str| (key.to_owned(), value.to_owned(), origin.to_owned());
-        vec![setting("shard.count", "4", "node.toml"), setting("node.id", "2", "default")]
+        vec![
+            setting("shard.count", "4", "node.toml"),
+            setting("shard.balance", "true", "default"),
+            setting("node.id", "2", "default"),
+        ]
     }
 }
 
@@ -331,7 +335,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         state_hash: 0xfeed_beef,
         hash_index: 4700,
         uptime_millis: 90_061_000,
-        disk_free_bytes: 100 << 30,
+        disk_free_bytes: Some(100 << 30),
         trouble: String::new(),
         is_draining: false,
         replicas: 4,

@@ -230,7 +230,7 @@ fn member(m: &assize_ports::MemberInfo) -> Row {
         text(&format!("{:016x}", m.state_hash)),
         Value::UInt(m.hash_index),
         Value::UInt(m.uptime_millis),
-        Value::UInt(m.disk_free_bytes),
+        m.disk_free_bytes.map_or(Value::Null, Value::UInt),
         yes_no(m.is_draining),
         text(&m.trouble_words()),
     ]

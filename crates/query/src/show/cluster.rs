@@ -218,7 +218,7 @@ pub(super) async fn members(context: &mut dyn StatementContext) -> Result<Listin
                 Value::UInt(m.log_index),
                 Value::UInt(m.applied_index),
                 Value::UInt(m.uptime_millis / 1000),
-                Value::UInt(m.disk_free_bytes),
+                m.disk_free_bytes.map_or(Value::Null, Value::UInt),
                 text(&trouble),
             ]
         })

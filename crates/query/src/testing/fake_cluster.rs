@@ -91,7 +91,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         state_hash: 0xabc,
         hash_index: 96,
         uptime_millis: 61_500,
-        disk_free_bytes: 1 << 30,
+        disk_free_bytes: (node < 3).then_some(1 << 30),
         trouble: if node == 3 { "does not answer".to_owned() } else { String::new() },
         is_draining: node == 2,
         replicas: 4,

@@ -137,7 +137,7 @@ pub(super) fn row(member: &pb::Member) -> Vec<String> {
         member.applied_index.to_string(),
         member.replicas.to_string(),
         member.version.clone(),
-        output::bytes(member.disk_free_bytes),
+        output::bytes_or_dash(member.disk_free_bytes),
     ]
 }
 

@@ -78,6 +78,11 @@ pub fn or_dash(value: Option<impl Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |v| v.to_string())
 }
 
+/// Bytes in binary units, or a dash.
+pub fn bytes_or_dash(count: Option<u64>) -> String {
+    count.map_or_else(|| "-".to_owned(), bytes)
+}
+
 /// Bytes in binary units: `3.0 MiB`.
 pub fn bytes(count: u64) -> String {
     let mut value = count as f64;

@@ -104,7 +104,7 @@ pub async fn run(options: ShardsOptions) -> Result<(), Failure> {
     let printed = options.connection.output;
     let client = options.connection.open().await?;
     match options.action.unwrap_or(Action::List) {
-        Action::List => print(printed, &call!(client.shards(), list, pb::ListShardsRequest {}).shards),
+        Action::List => print(printed, &call!(client.shards(), list, pb::ListShardsRequest {})),
         Action::Watch { job: Some(job) } => follow(&client, printed, job).await,
         Action::Watch { job: None } => watch(&client, printed).await,
         action => change(&client, printed, action).await,
@@ -151,14 +151,30 @@ async fn change(client: &Client, printed: Output, action: Action) -> Result<(), 
     Ok(())
 }
 
-fn print(printed: Output, shards: &[pb::Shard]) -> Result<(), Failure> {
-    output::list(printed, shards, HEADER, row)
+fn print(printed: Output, answer: &pb::ListShardsResponse) -> Result<(), Failure> {
+    output::list(printed, &answer.shards, HEADER, row)?;
+    if printed == Output::Table
+        && let Some(line) = answer.balance.as_ref().and_then(balance_line)
+    {
+        eprintln!("{line}");
+    }
+    Ok(())
+}
+
+/// What is said of balancing, to people; nothing while it is on and at rest.
+pub(super) fn balance_line(balance: &pb::Balance) -> Option<String> {
+    match (balance.is_on, balance.r#move.as_str()) {
+        (true, "") => None,
+        (false, "") => Some("balancing is off (shard.balance)".to_owned()),
+        // A node that is configured otherwise may lead.
+        (_, going) => Some(format!("balancing: {going} ({})", balance.job_id)),
+    }
 }
 
 async fn watch(client: &Client, printed: Output) -> Result<(), Failure> {
     let mut stream = call!(client.shards(), watch, pb::WatchShardsRequest {});
     while let Some(answer) = stream.message().await.map_err(ClientError::from)? {
-        print(printed, &answer.shards)?;
+        print(printed, &answer)?;
     }
     Ok(())
 }

@@ -18,6 +18,16 @@ fn parse(line: &str) -> Result<Operate, String> {
 }
 
 #[test]
+fn balancing_is_told_of_when_it_is_off_or_moves_something() {
+    let balance =
+        |is_on, moving: &str| pb::Balance { is_on, r#move: moving.into(), job_id: "balance-3".into() };
+    let line = |is_on, moving| super::shards::balance_line(&balance(is_on, moving));
+    assert_eq!(line(true, ""), None);
+    assert_eq!(line(false, "").unwrap(), "balancing is off (shard.balance)");
+    assert_eq!(line(true, "move s1 from n1 to n4").unwrap(), "balancing: move s1 from n1 to n4 (balance-3)");
+}
+
+#[test]
 fn every_command_of_the_manual_is_understood() {
     Line::command().debug_assert();
     assert!(Operate::has_subcommand("status"));

@@ -1,10 +1,13 @@
 //! Long work on shards: begun by an operator, carried on in the background, looked at as jobs.
 
 use super::bells::Bells;
+use crate::metrics;
+use assize_admin::Noted;
 use assize_model::{NodeId, ShardId, Slot};
-use assize_ports::{Action, ActionDone, ClusterError, JobInfo, Watched};
-use assize_shards::{MoveError, Mover, Progress, Task};
+use assize_ports::{Action, ActionDone, BoxFuture, ClusterError, JobInfo, Watched};
+use assize_shards::{MoveError, Mover, Progress, Task, Why, Worker};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +20,28 @@ pub struct Jobs {
     known: Mutex<Known>,
     turn: tokio::sync::Mutex<()>,
     bells: Arc<Bells>,
+    /// What nobody asked for is noted there as well.
+    diary: Diary,
+}
+
+/// The audit log, for what the node does by itself.
+pub struct Diary {
+    /// The node.
+    pub node: NodeId,
+    /// The file; `None`: it keeps nothing on disk.
+    pub file: Option<PathBuf>,
+}
+
+impl Diary {
+    async fn note(&self, what: &'static str, noted: Noted, text: String) {
+        let (node, Some(file)) = (self.node.0, self.file.clone()) else { return };
+        let write = move || assize_admin::note_by_itself(&file, node, what, noted, &text);
+        match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the audit log cannot be written"),
+            Err(error) => tracing::error!(%error, "the audit log was not written"),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -61,8 +86,8 @@ impl Progress for Job {
 
 impl Jobs {
     /// Has a mover work, and rings when something comes of it.
-    pub fn new(mover: Arc<Mover>, bells: Arc<Bells>) -> Arc<Jobs> {
-        Arc::new(Jobs { mover, known: Mutex::default(), turn: tokio::sync::Mutex::default(), bells })
+    pub fn new(mover: Arc<Mover>, bells: Arc<Bells>, diary: Diary) -> Arc<Jobs> {
+        Arc::new(Jobs { mover, known: Mutex::default(), turn: tokio::sync::Mutex::default(), bells, diary })
     }
 
     /// Who does the work.
@@ -95,22 +120,6 @@ impl Jobs {
         self.known().jobs.iter().any(|job| matches!(job.info().state.as_str(), "running" | "waiting"))
     }
 
-    /// Remembers work that was done by itself.
-    pub fn note(&self, task: &Task, outcome: &Result<String, String>) {
-        let mut known = self.known();
-        let job = new_job(&mut known, self.bells.clone(), "care", task);
-        let mut info = job.info();
-        match outcome {
-            Ok(text) => {
-                info.state = "done".into();
-                info.step.clone_from(text);
-            }
-            Err(error) => info.state = format!("failed: {error}"),
-        }
-        drop(info);
-        job.ring();
-    }
-
     /// Begins what an action says, or only says whether it could be done.
     pub async fn act(
         self: &Arc<Self>,
@@ -139,17 +148,22 @@ impl Jobs {
     }
 
     async fn run(self: Arc<Self>, job: Arc<Job>, task: Task) {
+        // Whoever wants to know looks at the job.
+        let _ = self.run_to_its_end(&job, task).await;
+    }
+
+    async fn run_to_its_end(&self, job: &Job, task: Task) -> Result<String, MoveError> {
         let _turn = self.turn.lock().await;
         job.info().state = "running".into();
         job.ring();
-        let outcome = self.mover.run(task, &*job).await;
+        let outcome = self.mover.run(task, job).await;
         let mut info = job.info();
         info.micros = micros(job.began.elapsed());
-        match outcome {
+        match &outcome {
             Ok(text) => {
                 tracing::info!(job = info.id, text, "a job is done");
                 info.state = "done".into();
-                info.step = text;
+                info.step.clone_from(text);
             }
             Err(error) => {
                 tracing::warn!(job = info.id, %error, "a job failed");
@@ -158,6 +172,34 @@ impl Jobs {
         }
         drop(info);
         job.ring();
+        outcome
+    }
+
+    /// Does what nobody asked for, as a job like any other.
+    async fn do_by_itself(&self, why: Why, task: Task) -> Result<Duration, String> {
+        self.diary.note(why.label(), Noted::Asked, task.to_string()).await;
+        let job = new_job(&mut self.known(), self.bells.clone(), why.label(), &task);
+        job.ring();
+        let outcome = self.run_to_its_end(&job, task).await;
+        let (noted, text) = match &outcome {
+            Ok(text) => (Noted::Done, text.clone()),
+            Err(error) => (Noted::Failed, error.to_string()),
+        };
+        self.diary.note(why.label(), noted, text).await;
+        let is_done = if outcome.is_ok() { "done" } else { "failed" };
+        ::metrics::counter!(
+            metrics::SHARD_CARE_TASKS_TOTAL,
+            "reason" => why.label(), "task" => task.label(), "outcome" => is_done
+        )
+        .increment(1);
+        let stall = Duration::from_micros(job.info().longest_stall_micros);
+        outcome.map(|_| stall).map_err(|error| error.to_string())
+    }
+}
+
+impl Worker for Jobs {
+    fn carry_out(&self, why: Why, task: Task) -> BoxFuture<'_, Result<Duration, String>> {
+        Box::pin(self.do_by_itself(why, task))
     }
 }
 

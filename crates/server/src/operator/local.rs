@@ -263,6 +263,10 @@ impl Surveyor for Survey {
         self.0.adjudicator.get().map(Adjudicator::draining).unwrap_or_default()
     }
 
+    fn is_strained(&self) -> bool {
+        !self.0.pressure.get().strains.is_empty()
+    }
+
     fn free_bytes(&self, node: NodeId) -> BoxFuture<'_, Option<u64>> {
         Box::pin(async move {
             let status = if node == self.0.node {

@@ -20,7 +20,7 @@ pub use local::{Facts, Local, Survey};
 pub use serve::OperatorService;
 
 use assize_consensus::MembershipError;
-use assize_model::{NodeId, Outcome, TxnId};
+use assize_model::{AbortReason, BatchNumber, Conflict, NodeId, Outcome, Timestamp, TxnId, Winner};
 use assize_ports::{
     Action, ActionDone, AdjudicatorClient, AdjudicatorError, BoxFuture, ClusterError, ClusterView,
     ConflictRecord, DecisionSource, JobInfo, MemberInfo, MemberRole, Members, NodePressure, NodeRecord,
@@ -215,7 +215,9 @@ impl ClusterView for Operator {
                     state_hash: status.state_hash,
                     hash_index: status.hash_index,
                     uptime_millis: status.uptime_millis,
-                    disk_free_bytes: status.disk_free_bytes,
+                    // What a node in memory says, and one that has no adjudicator.
+                    disk_free_bytes: Some(status.disk_free_bytes)
+                        .filter(|free| !matches!(*free, 0 | u64::MAX)),
                     trouble: status.trouble,
                     is_draining: status.is_draining || best.draining.contains(&number),
                     replicas: replicas_on(record.node),
@@ -290,7 +292,17 @@ impl ClusterView for Operator {
     }
 
     fn outcome(&self, txn: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>> {
-        Box::pin(async move { self.adjudicator.outcome(txn, false).await.map_err(cluster_error) })
+        Box::pin(async move {
+            let outcome = self.adjudicator.outcome(txn, false).await.map_err(cluster_error)?;
+            if outcome != Outcome::Undecided {
+                return Ok(outcome);
+            }
+            // What was refused before it came into the log is known to whoever ran it only.
+            let nodes = self.nodes().await?;
+            let parts = ReportParts { conflicts: true, ..ReportParts::default() };
+            let report = NodeReport::put_together(self.reports(&nodes, parts).await);
+            Ok(refused_early(txn, &report.conflicts).unwrap_or(outcome))
+        })
     }
 
     fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobInfo>, ClusterError>> {
@@ -363,6 +375,15 @@ impl ClusterView for Operator {
     }
 }
 
+/// The outcome of a transaction that lost a conflict, by what is kept of it: its client was told, and it is not sent again.
+fn refused_early(txn: TxnId, conflicts: &[ConflictRecord]) -> Option<Outcome> {
+    let name = txn.to_string();
+    let lost = conflicts.iter().find(|conflict| conflict.kind == "conflict" && conflict.loser.txn == name)?;
+    let winner = lost.winner.txn.parse().ok().map(|txn| Winner { txn, commit_ts: Timestamp::ZERO });
+    let conflict = Conflict { key: None, range: None, batch: BatchNumber(0), winner };
+    Some(Outcome::Aborted(AbortReason::Conflict(conflict)))
+}
+
 /// What an operator is told when the group's members could not be changed.
 pub(crate) fn membership_error(error: MembershipError) -> ClusterError {
     match error {
@@ -377,4 +398,46 @@ pub(crate) fn membership_error(error: MembershipError) -> ClusterError {
 /// What an operator is told when the adjudicator could not be asked.
 pub(crate) fn cluster_error(error: AdjudicatorError) -> ClusterError {
     ClusterError::Unavailable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assize_model::{DeadlineClass, FrontendEpoch, FrontendId};
+    use assize_ports::ConflictSide;
+
+    #[test]
+    fn what_was_refused_early_is_known_by_the_conflict_that_is_kept() {
+        let txn = |n| {
+            let begun = Timestamp::from_millis(1_790_000_000_000);
+            TxnId::new(begun, DeadlineClass::Normal, FrontendId(3), FrontendEpoch(4), n)
+        };
+        let side = |n| ConflictSide { txn: txn(n).to_string(), ..ConflictSide::default() };
+        let record = |kind: &str, loser, winner| ConflictRecord {
+            id: "c-1".into(),
+            at_micros: 1,
+            kind: kind.into(),
+            table: String::new(),
+            index: String::new(),
+            key: String::new(),
+            loser,
+            winner,
+            committed_before_micros: None,
+            was_retried: false,
+        };
+        let kept = [
+            record("deadlock", side(1), ConflictSide::default()),
+            record("conflict", side(2), side(9)),
+            record("conflict", side(3), ConflictSide::default()),
+        ];
+        let winner = |n| match refused_early(txn(n), &kept) {
+            Some(Outcome::Aborted(AbortReason::Conflict(conflict))) => Some(conflict.winner.map(|w| w.txn)),
+            None => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(winner(2), Some(Some(txn(9))));
+        assert_eq!(winner(3), Some(None));
+        // In whose name somebody waited is not who was refused; and of others nothing is known.
+        assert_eq!((winner(1), winner(4)), (None, None));
+    }
 }

@@ -17,7 +17,6 @@ mod user_locks;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::metrics;
-use anyhow::Context;
 use assize_catalog::User;
 use assize_model::{Placement, Retry};
 use assize_ports::{
@@ -28,6 +27,7 @@ use assize_session::{
     Bell, GlobalVariables, Limits, Login, Services, Session, Shared, Shedding, Txn, TxnOptions, find_variable,
 };
 use assize_values::Value;
+use assize_wire::Tls;
 use client::Client;
 use kinds::StatementMetrics;
 use metered::{Metered, Tally};
@@ -327,12 +327,8 @@ async fn bootstrap(services: &Arc<Services>) -> anyhow::Result<()> {
 fn wire_config(config: &Config) -> anyhow::Result<assize_wire::Config> {
     let mysql = &config.mysql;
     let tls = match (&mysql.tls_certificate, &mysql.tls_key) {
-        (Some(certificate), Some(key)) => {
-            let read =
-                |path: &std::path::Path| std::fs::read(path).with_context(|| path.display().to_string());
-            assize_wire::tls_from_pem(&read(certificate)?, &read(key)?)?
-        }
-        _ => assize_wire::self_signed_tls(&["localhost".to_owned(), mysql.listen.ip().to_string()])?,
+        (Some(certificate), Some(key)) => Tls::from_files(certificate, key)?,
+        _ => Tls::self_signed(&["localhost".to_owned(), mysql.listen.ip().to_string()])?,
     };
     Ok(assize_wire::Config {
         version: mysql.version.clone(),

@@ -1,15 +1,24 @@
 //! A sibling's checkpoint, on its way into families of our own.
+//!
+//! A copy whose channel breaks goes on where it was: the sibling keeps the checkpoint for a while (see `outgoing.rs`), and is
+//! told the last entry that has arrived. If it is kept no more, the copy begins anew.
 
 use super::blocking;
 use super::engine::{Generation, RocksEngine};
 use super::registry::Registry;
-use crate::wire::{Digest, Piece};
+use crate::wire::{Arrived, Digest, Piece};
 use assize_codec::DecodeError;
 use assize_model::ShardId;
-use assize_ports::{Channel, ChannelReceiver, ChannelSender, PeerError};
+use assize_ports::{BoxFuture, Channel, ChannelReceiver, ChannelSender, PeerError};
 use assize_rocks::{Chunk, Family, Image, Mode, RocksError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long it is tried to go on with a copy whose channel has broken; less than a checkpoint is kept.
+const GO_ON_MAX: Duration = Duration::from_secs(90);
+/// The pause before each try.
+const GO_ON_PAUSE: Duration = Duration::from_millis(250);
 
 /// Why a checkpoint did not arrive.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -34,9 +43,24 @@ pub enum CopyError {
         /// What is there.
         found: Digest,
     },
+    /// It broke half-way, and the sibling does not keep it any more.
+    #[error("the checkpoint broke off, and is not kept any more")]
+    Gone,
     /// RocksDB failed.
     #[error(transparent)]
     Store(#[from] RocksError),
+}
+
+/// The way to go on with a copy that has come so far; without it a copy that breaks has failed.
+pub type GoOn = Box<dyn Fn(Arrived) -> BoxFuture<'static, Result<Source, CopyError>> + Send + Sync>;
+
+/// What a copy is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// The contents of a replica: they must be on disk before it relies on them.
+    Replica,
+    /// Slots are taken out of it, while readers wait, and it is dropped: it need not outlive the process.
+    Slots,
 }
 
 /// Where a checkpoint comes from.
@@ -67,15 +91,25 @@ pub async fn send(mut image: Image, sender: &mut dyn ChannelSender) -> Result<()
     Ok(sender.send(Piece::CheckpointEnd(digest).encode()).await?)
 }
 
-/// Copies a checkpoint into a new pair of families, makes it durable, and compares what lies there with what was sent.
+/// Copies a checkpoint into a new pair of families, makes it durable if it is to last, and compares what lies there with what
+/// was sent.
 pub async fn receive(
     registry: Registry,
     shard: ShardId,
+    purpose: Purpose,
     source: Source,
     progress: Arc<AtomicU64>,
+    go_on: Option<GoOn>,
 ) -> Result<(Generation, RocksEngine), CopyError> {
     let generation = registry.draw_generation();
-    let filled = fill(&registry, shard, generation, source, progress).await;
+    let filled = async {
+        let (engine, sent) = fill(&registry, shard, generation, source, progress, go_on).await?;
+        // Before it is relied on: read back what was written, and compare.
+        let read_back = move || read_back(&engine, purpose).map(|found| (engine, found));
+        let (engine, found) = blocking(read_back).await?;
+        if found == sent { Ok(engine) } else { Err(CopyError::Differs { sent, found }) }
+    };
+    let filled = filled.await;
     match filled {
         Ok(engine) => Ok((generation, engine)),
         Err(error) => {
@@ -93,30 +127,53 @@ async fn fill(
     generation: Generation,
     mut source: Source,
     progress: Arc<AtomicU64>,
-) -> Result<RocksEngine, CopyError> {
+    go_on: Option<GoOn>,
+) -> Result<(RocksEngine, Digest), CopyError> {
     let store = registry.store().clone();
     let mut engine = blocking(move || RocksEngine::create(&store, shard, generation)).await?;
-    let mut seen = Digest::default();
-    let sent = loop {
-        let (rest, piece) = next_piece(source, &seen).await?;
+    let (mut seen, mut arrived, mut moved) = (Digest::default(), None::<Arrived>, Instant::now());
+    loop {
+        let (rest, piece) = match (next_piece(source, &seen).await, &go_on, &arrived) {
+            (Ok(next), ..) => next,
+            (Err(CopyError::Peer(_) | CopyError::Short), Some(go_on), Some(arrived))
+                if moved.elapsed() < GO_ON_MAX =>
+            {
+                source = again(go_on, arrived, moved).await?;
+                continue;
+            }
+            (Err(error), ..) => return Err(error),
+        };
         source = rest;
         match piece {
             Piece::Entries(chunk) => {
                 seen.add(&chunk);
                 let bytes: usize = chunk.entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+                if let Some((key, _)) = chunk.entries.last() {
+                    // Of its own: it would keep the whole chunk in memory.
+                    let key = bytes::Bytes::copy_from_slice(key);
+                    arrived = Some(Arrived { family: chunk.family, key, digest: seen });
+                }
                 engine = blocking(move || write(&engine, &chunk).map(|()| engine)).await?;
                 progress.fetch_add(bytes as u64, Ordering::Relaxed);
+                moved = Instant::now();
             }
-            Piece::CheckpointEnd(digest) => break digest,
+            Piece::CheckpointEnd(digest) => return Ok((engine, digest)),
+            Piece::Gone => return Err(CopyError::Gone),
             Piece::Mutations(_) | Piece::IntentEnd(_) => return Err(CopyError::Short),
         }
-    };
-    // Before it is relied on: read back what was written, and compare.
-    let (engine, found) = blocking(move || read_back(&engine).map(|found| (engine, found))).await?;
-    if found != sent {
-        return Err(CopyError::Differs { sent, found });
     }
-    Ok(engine)
+}
+
+/// Opens a channel on which the copy goes on.
+async fn again(go_on: &GoOn, arrived: &Arrived, moved: Instant) -> Result<Source, CopyError> {
+    loop {
+        tokio::time::sleep(GO_ON_PAUSE).await;
+        tracing::info!(entries = arrived.digest.entries, "going on with a copy that broke off");
+        match go_on(arrived.clone()).await {
+            Err(CopyError::Peer(_)) if moved.elapsed() < GO_ON_MAX => {}
+            opened => return opened,
+        }
+    }
 }
 
 async fn next_piece(source: Source, seen: &Digest) -> Result<(Source, Piece), CopyError> {
@@ -151,9 +208,11 @@ fn write(engine: &RocksEngine, chunk: &Chunk) -> Result<(), CopyError> {
     Ok(batch.write(Mode::Buffered)?)
 }
 
-fn read_back(engine: &RocksEngine) -> Result<Digest, RocksError> {
-    for family in engine.families() {
-        family.flush()?;
+fn read_back(engine: &RocksEngine, purpose: Purpose) -> Result<Digest, RocksError> {
+    if purpose == Purpose::Replica {
+        for family in engine.families() {
+            family.flush()?;
+        }
     }
     let mut digest = Digest::default();
     let mut image = Image::take(engine.families().map(Clone::clone).to_vec())?;

@@ -3,6 +3,7 @@
 pub(crate) mod copy;
 mod engine;
 mod host;
+pub(crate) mod outgoing;
 mod registry;
 mod remains;
 mod replica;

@@ -14,6 +14,7 @@
 //!   its own stream                └──▶ 43 ── 44 …
 //! ```
 
+use super::copy::Purpose;
 use super::engine::{Generation, RocksEngine};
 use super::registry::{Record, Registry};
 use super::siblings::Siblings;
@@ -25,8 +26,8 @@ use assize_model::{
 };
 use assize_mvcc::{ContentHash, Engine, Gain, MvccStore, Prepare, Reader, Slots};
 use assize_ports::{
-    BoxFuture, DecisionSource, DecisionStream, PlacementError, ShardAdministration, ShardStandings,
-    StreamError,
+    BoxFuture, DecisionSource, DecisionStream, PeerError, PlacementError, ShardAdministration,
+    ShardStandings, StreamError,
 };
 use assize_replica::{ContentPage, Effect, IntentAnswer, ReadRefusal, RequestId, Standing, Standings};
 use assize_rocks::Image;
@@ -158,7 +159,10 @@ pub struct Replica {
     pending: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Of these questions one is on its way.
     asked: BTreeSet<Question>,
-    copying: Option<BoxFuture<'static, (ReplicaId, Copied)>>,
+    copying: Option<BoxFuture<'static, Copied>>,
+    /// Whose checkpoint the mind has asked for last, and how many bytes had been copied then.
+    asked_for_copy: ReplicaId,
+    copied_when_asked: u64,
     /// A copy of a shard whose slots this one gains, on its way.
     gaining: Option<BoxFuture<'static, (Generation, RocksEngine)>>,
     /// Such copies that are here, and the entry up to which they are needed.
@@ -254,6 +258,8 @@ impl Replica {
             asked: BTreeSet::new(),
             comparing: BTreeMap::new(),
             copying: None,
+            asked_for_copy: record.replica,
+            copied_when_asked: 0,
             gaining: None,
             borrowed: Vec::new(),
             borrowed_until: LogIndex(0),
@@ -314,9 +320,7 @@ impl Replica {
                     self.take_in(entries)
                 }
                 Some(done) = self.pending.next(), if !self.pending.is_empty() => self.done(done),
-                (from, copied) = next_copy(&mut self.copying), if self.copying.is_some() => {
-                    self.copied(from, copied)
-                }
+                copied = next_copy(&mut self.copying), if self.copying.is_some() => self.copied(copied),
                 (generation, engine) = next_copy(&mut self.gaining), if self.gaining.is_some() => {
                     self.gaining = None;
                     self.borrow_slots(generation, engine)
@@ -836,7 +840,8 @@ impl Replica {
         self.gaining = Some(Box::pin(async move {
             loop {
                 let take = |source: copy::Source| {
-                    let copy = copy::receive(registry.clone(), shard, source, copied.clone());
+                    let copy =
+                        copy::receive(registry.clone(), shard, Purpose::Slots, source, copied.clone(), None);
                     async move { copy.await.ok() }
                 };
                 if let Some(arrived) = siblings.slots(shard, &gain, take).await {
@@ -867,25 +872,38 @@ impl Replica {
 
     // Rebuilding.
 
-    /// Begins to copy a sibling; whatever was being copied is given up.
+    /// Begins to copy a sibling. One that is being copied and goes on is left to it, however long it takes; one that stands
+    /// still is given up.
     fn copy(&mut self, from: ReplicaId, at_least: LogIndex) {
         let (shard, me) = self.me();
+        self.asked_for_copy = from;
+        let so_far = self.gauges.copied.load(Ordering::Relaxed);
+        if self.copying.is_some() && so_far > std::mem::replace(&mut self.copied_when_asked, so_far) {
+            return;
+        }
+        self.copied_when_asked = 0;
         let (into, siblings) = (self.shard, self.around.siblings.clone());
         let (registry, copied) = (self.around.registry.clone(), self.gauges.copied.clone());
         copied.store(0, Ordering::Relaxed);
         tracing::info!(%shard, replica = %me, %from, "copying a sibling");
         self.copying = Some(Box::pin(async move {
             let arrived = async {
-                let source = siblings.checkpoint(shard, me, from, at_least).await?;
-                copy::receive(registry, into, source, copied).await
+                let (source, go_on) = siblings.checkpoint(shard, me, from, at_least).await?;
+                copy::receive(registry.clone(), into, Purpose::Replica, source, copied.clone(), go_on).await
             };
-            (from, arrived.await)
+            match arrived.await {
+                Err(copy::CopyError::Peer(PeerError::Refused { .. })) => {
+                    let source = siblings.checkpoint_in_one_piece(shard, me, from, at_least).await?;
+                    copy::receive(registry, into, Purpose::Replica, source, copied, None).await
+                }
+                arrived => arrived,
+            }
         }));
     }
 
-    fn copied(&mut self, from: ReplicaId, copied: Copied) -> Result<(), End> {
+    fn copied(&mut self, copied: Copied) -> Result<(), End> {
         self.copying = None;
-        let shard = self.shard;
+        let (shard, from) = (self.shard, self.asked_for_copy);
         let (generation, engine) = match copied {
             Ok(copied) => copied,
             Err(error) => {

@@ -1,15 +1,16 @@
 //! The way to a replica's siblings: in this process, or on another node.
 
-use super::copy::{CopyError, Source};
+use super::copy::{CopyError, GoOn, Source};
 use super::shard::Embedded;
-use crate::wire::{Hello, IntentEnd, Piece, Request, Response};
+use crate::wire::{Arrived, Hello, IntentEnd, Piece, Request, Response};
 use assize_model::{Epoch, LogIndex, NodeId, Placement, ReplicaId, ShardId, TxnId};
 use assize_mvcc::{ContentHash, Gain, Intent};
 use assize_ports::{Peers, Service};
 use assize_replica::{ContentPage, IntentAnswer};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock, RwLockWriteGuard, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// A sibling that does not answer within this time cannot say.
@@ -105,9 +106,10 @@ impl Siblings {
                     return Some(IntentAnswer::Has(Intent { epoch, mutations }));
                 }
                 Piece::IntentEnd(IntentEnd::HasNot(as_of)) => return Some(IntentAnswer::HasNot { as_of }),
-                Piece::IntentEnd(IntentEnd::CannotSay) | Piece::Entries(_) | Piece::CheckpointEnd(_) => {
-                    return None;
-                }
+                Piece::IntentEnd(IntentEnd::CannotSay)
+                | Piece::Entries(_)
+                | Piece::CheckpointEnd(_)
+                | Piece::Gone => return None,
             }
         }
     }
@@ -179,15 +181,46 @@ impl Siblings {
         me: ReplicaId,
         to: ReplicaId,
         at_least: LogIndex,
-    ) -> Result<Source, CopyError> {
+    ) -> Result<(Source, Option<GoOn>), CopyError> {
         if let Some(sibling) = self.resident(shard).filter(|sibling| sibling.number() != me)
             && let Some(image) = sibling.checkpoint(me, at_least).await
         {
-            return Ok(Source::Here(image));
+            return Ok((Source::Here(image), None));
         }
+        let node = self.node_of(shard, to).ok_or(CopyError::NotThere)?;
+        let peers = self.peers.clone().ok_or(CopyError::NotThere)?;
+        let copy = name_of_a_copy();
+        let hello = move |arrived: Option<Arrived>| {
+            Hello::Copy { shard, to, from: me, at_least, copy, arrived }.encode()
+        };
+        let channel = peers.open(node, Service::Sibling, hello(None), ANSWER_MAX).await?;
+        let go_on: GoOn = Box::new(move |arrived| {
+            let (peers, hello) = (peers.clone(), hello(Some(arrived)));
+            Box::pin(async move {
+                Ok(Source::channel(peers.open(node, Service::Sibling, hello, ANSWER_MAX).await?))
+            })
+        });
+        Ok((Source::channel(channel), Some(go_on)))
+    }
+
+    /// The same of a node whose release knows only copies in one piece.
+    pub async fn checkpoint_in_one_piece(
+        &self,
+        shard: ShardId,
+        me: ReplicaId,
+        to: ReplicaId,
+        at_least: LogIndex,
+    ) -> Result<Source, CopyError> {
         let node = self.node_of(shard, to).ok_or(CopyError::NotThere)?;
         let peers = self.peers.as_ref().ok_or(CopyError::NotThere)?;
         let hello = Hello::Checkpoint { shard, to, from: me, at_least }.encode();
         Ok(Source::channel(peers.open(node, Service::Sibling, hello, ANSWER_MAX).await?))
     }
+}
+
+/// A number that no other copy of this node has had.
+fn name_of_a_copy() -> u64 {
+    static COPIES: AtomicU64 = AtomicU64::new(0);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_nanos() as u64 ^ COPIES.fetch_add(1, Ordering::Relaxed) << 48
 }

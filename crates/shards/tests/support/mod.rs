@@ -29,6 +29,12 @@ pub struct Network {
     cut: Mutex<BTreeSet<NodeId>>,
     /// Nodes that hear no prepares.
     deaf: Mutex<BTreeSet<NodeId>>,
+    /// Channels that are opened from now on break after so many messages each, the first first.
+    pub breaking: Mutex<Vec<usize>>,
+    /// Bytes that have arrived over channels.
+    pub arrived: AtomicU64,
+    /// Channels that were opened.
+    pub opened: AtomicU64,
 }
 
 impl Network {
@@ -97,9 +103,13 @@ impl Peers for PeersOf {
     ) -> BoxFuture<'_, Result<Channel, PeerError>> {
         Box::pin(async move {
             let service = self.service(to)?;
-            let (there, here) = channels(self.me, to);
+            let (there, mut here) = channels(self.me, to);
             let me = self.me;
             tokio::spawn(async move { service.open(me, hello, there).await });
+            self.network.opened.fetch_add(1, Ordering::Relaxed);
+            let left = self.network.breaking.lock().unwrap().pop().unwrap_or(usize::MAX);
+            let network = self.network.clone();
+            here.receiver = Box::new(Watched { receiver: here.receiver, to, left, network });
             Ok(here)
         })
     }
@@ -123,6 +133,30 @@ impl ChannelSender for Half {
 impl ChannelReceiver for OtherHalf {
     fn receive(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, PeerError>> {
         Box::pin(async move { Ok(self.0.recv().await) })
+    }
+}
+
+/// A receiving half that counts, and breaks.
+struct Watched {
+    receiver: Box<dyn ChannelReceiver>,
+    to: NodeId,
+    left: usize,
+    network: Arc<Network>,
+}
+
+impl ChannelReceiver for Watched {
+    fn receive(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, PeerError>> {
+        Box::pin(async move {
+            if self.left == 0 {
+                let reason = "the channel broke".into();
+                return Err(PeerError::Unreachable { node: self.to, reason });
+            }
+            self.left -= 1;
+            let received = self.receiver.receive().await?;
+            let bytes = received.as_ref().map_or(0, Bytes::len);
+            self.network.arrived.fetch_add(bytes as u64, Ordering::Relaxed);
+            Ok(received)
+        })
     }
 }
 

@@ -6,8 +6,10 @@ use crate::{ClusterAction, Statement};
 impl Parser<'_> {
     /// What follows ALTER CLUSTER.
     pub(super) fn alter_cluster(&mut self) -> Result<Statement> {
-        let verbs =
-            ["TRANSFER", "SPLIT", "MERGE", "MOVE", "ADD", "DROP", "PROMOTE", "DRAIN", "UNDRAIN", "VERIFY"];
+        let verbs = [
+            "TRANSFER", "SPLIT", "MERGE", "MOVE", "ADD", "DROP", "PROMOTE", "DRAIN", "UNDRAIN", "RECOVER",
+            "VERIFY",
+        ];
         let Some(verb) = self.eat_one_of(&verbs) else { return Err(self.fail()) };
         let action = match verb {
             "TRANSFER" => {
@@ -51,6 +53,11 @@ impl Parser<'_> {
             "PROMOTE" => ClusterAction::Promote { node: self.node()? },
             "DRAIN" => ClusterAction::Drain { node: self.node()? },
             "UNDRAIN" => ClusterAction::Undrain { node: self.node()? },
+            "RECOVER" => {
+                let shard = self.shard()?;
+                let accept_data_loss = self.eat_kws(&["ACCEPT", "DATA", "LOSS"]);
+                ClusterAction::RecoverShard { shard, accept_data_loss }
+            }
             _ => {
                 self.expect_kw("REPLICAS")?;
                 ClusterAction::VerifyReplicas

@@ -126,7 +126,7 @@ fn nodes(frame: &mut Frame, area: Rect, sample: &Sample) {
             member.zone.clone(),
             member.applied_index.to_string(),
             traffic.map_or_else(|| "-".to_owned(), |t| t.connections.to_string()),
-            output::bytes(member.disk_free_bytes),
+            output::bytes_or_dash(member.disk_free_bytes),
             member.mysql_address.clone(),
         ]
     };
