@@ -4,7 +4,8 @@ use crate::comparing::Comparing;
 use crate::gaining::Gaining;
 use crate::{Alarm, Effect, IntentAnswer, Options, ReadRefusal, RequestId, Rule, Standings};
 use assize_model::{
-    Epoch, Key, LogIndex, Position, ReplicaId, StreamEntry, Timestamp, TxnId, Vote, VoteRefusal, WriteDigest,
+    Epoch, Key, LogIndex, Position, ReplicaId, ShardWrites, StreamEntry, Timestamp, TxnId, Vote, VoteRefusal,
+    WriteDigest,
 };
 use assize_mvcc::{Applied, Engine, EngineError, MissingIntent, MvccStore, Prepare, StoreError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,6 +18,9 @@ pub(crate) enum Next {
     Rebuild,
     Halt(Alarm),
 }
+
+/// Intents that are asked for at a time before the entries that need them are the first.
+const AHEAD_MAX: usize = 64;
 
 /// An intent that the stream commits and this replica lacks.
 struct Fetch {
@@ -37,6 +41,11 @@ pub(crate) struct Following<E> {
     /// Entries that arrived and are not applied: the first lacks an intent.
     entries: VecDeque<Arc<StreamEntry>>,
     fetches: BTreeMap<TxnId, Fetch>,
+    /// What later entries lack, and when it was asked for. Nothing depends on the answers: what does not come is fetched when
+    /// its entry is the first.
+    ahead: BTreeMap<TxnId, (WriteDigest, Timestamp)>,
+    /// Entries up to this have been looked at for what they lack.
+    looked_ahead: LogIndex,
     /// Commits whose writes nobody has any more, and whose loss is forgiven.
     lost: BTreeSet<TxnId>,
     /// Slots that the first entry gives to this shard and that are on their way.
@@ -104,6 +113,8 @@ impl<E: Engine> Following<E> {
         Ok(Following {
             entries: VecDeque::new(),
             fetches: BTreeMap::new(),
+            ahead: BTreeMap::new(),
+            looked_ahead: LogIndex(0),
             lost: BTreeSet::new(),
             gaining: None,
             has_turned_away: false,
@@ -179,6 +190,7 @@ impl<E: Engine> Following<E> {
                 Applied::Already(_) => drop(self.entries.pop_front()),
                 Applied::Gap { position } => {
                     self.entries.clear();
+                    self.looked_ahead = LogIndex(0);
                     self.resume(now, position, options, effects);
                 }
                 Applied::NeedSlots(gain) => self.gaining = Some(Gaining::new(gain)),
@@ -188,6 +200,7 @@ impl<E: Engine> Following<E> {
                 }
             }
         }
+        self.look_ahead(now, standings, options, effects)?;
         if self.store.position() != before {
             self.progressed(options, effects)?;
         }
@@ -208,6 +221,7 @@ impl<E: Engine> Following<E> {
     pub fn stream_lost(&mut self, now: Timestamp, effects: &mut Effects<E>) {
         // All of them will come again. Were they kept, applying them later would look as if the stream had resumed.
         self.entries.clear();
+        self.looked_ahead = LogIndex(0);
         self.resuming_since = Some(now);
         effects.push(Effect::Subscribe { after: self.store.position() });
     }
@@ -331,6 +345,44 @@ impl<E: Engine> Following<E> {
 
     // Intents that were missed.
 
+    /// While the first entry waits for intents, asks for what the ones behind it lack: a replica that was away while many
+    /// transactions were prepared would come no nearer if it had to ask for one entry's after the other.
+    fn look_ahead(
+        &mut self,
+        now: Timestamp,
+        standings: &Standings,
+        options: &Options,
+        effects: &mut Effects<E>,
+    ) -> Result<(), StoreError> {
+        if self.fetches.is_empty() {
+            return Ok(());
+        }
+        // Of what is applied already nothing is lacking, whether its intents are here or not.
+        let known = self.looked_ahead.max(self.store.position().index);
+        let from = self.entries.partition_point(|entry| entry.position.index <= known).max(1);
+        for entry in self.entries.range(from.min(self.entries.len())..) {
+            if self.ahead.len() >= AHEAD_MAX {
+                break;
+            }
+            for commit in &entry.commits {
+                let ShardWrites::Prepared { digest, .. } = commit.writes else { continue };
+                let txn = commit.txn;
+                let is_known = self.fetches.contains_key(&txn) || self.ahead.contains_key(&txn);
+                if is_known || self.lost.contains(&txn) || self.store.intent(txn)?.is_some() {
+                    continue;
+                }
+                self.ahead.insert(txn, (digest, now));
+                // Not always the same one: it may be the one that lacks them all, too.
+                let siblings: Vec<ReplicaId> = siblings(standings, options.replica).collect();
+                if let Some(from) = siblings.get(self.ahead.len() % siblings.len().max(1)) {
+                    effects.push(Effect::FetchIntent { from: *from, txn });
+                }
+            }
+            self.looked_ahead = entry.position.index;
+        }
+        Ok(())
+    }
+
     fn fetch(
         &mut self,
         now: Timestamp,
@@ -369,7 +421,16 @@ impl<E: Engine> Following<E> {
         options: &Options,
         effects: &mut Effects<E>,
     ) -> Result<(), StoreError> {
-        let Some(fetch) = self.fetches.get_mut(&txn) else { return Ok(()) };
+        let ahead = self.ahead.remove(&txn);
+        let Some(fetch) = self.fetches.get_mut(&txn) else {
+            if let (Some((digest, _)), IntentAnswer::Has(intent)) = (ahead, answer)
+                && WriteDigest::of(&intent.mutations) == digest
+            {
+                // If there is no room for it, it will be fetched again.
+                unless_full(self.store.install_intent(txn, &intent))?;
+            }
+            return self.look_ahead(now, standings, options, effects);
+        };
         match answer {
             IntentAnswer::Has(intent) if WriteDigest::of(&intent.mutations) == fetch.missing.digest => {
                 if unless_full(self.store.install_intent(txn, &intent))?.is_some() {
@@ -527,6 +588,7 @@ impl<E: Engine> Following<E> {
         {
             self.stream_lost(now, effects);
         }
+        self.ahead.retain(|_, (_, asked_at)| !has_passed(now, *asked_at, options.retry_after));
         for fetch in self.fetches.values_mut() {
             if has_passed(now, fetch.asked_at, options.retry_after) {
                 fetch.asked_at = now;
