@@ -69,6 +69,13 @@ impl SiblingService {
                 let resident = self.sibling(shard, to)?;
                 Response::Content(resident.content(from, page).await)
             }
+            Request::Intent { shard, to, from, txn } => {
+                let answer = self.sibling(shard, to)?.intent(from, txn).await;
+                match wire::fits_one_message(&answer) {
+                    true => Response::Intent(answer),
+                    false => Response::Failed("the intent is too large for one message".to_owned()),
+                }
+            }
             Request::Differs { shard, to, epoch } => {
                 self.sibling(shard, to)?.differs(epoch).await;
                 Response::Done

@@ -88,6 +88,17 @@ pub enum Request {
     },
     /// Put this into the log: you lead the adjudicator's group.
     Administer(PlacementCommand),
+    /// Have you an intent that `from` lacks? Whoever does not know this question is asked over a channel.
+    Intent {
+        /// Which shard.
+        shard: ShardId,
+        /// Who is asked.
+        to: ReplicaId,
+        /// Who lacks it.
+        from: ReplicaId,
+        /// Whose intent.
+        txn: TxnId,
+    },
 }
 
 /// The answer to a [`Request`].
@@ -107,6 +118,8 @@ pub enum Response {
     NotAdministered(PlacementError),
     /// To [`Request::Content`]; `None`: it cannot be compared.
     Content(Option<ContentHash>),
+    /// To [`Request::Intent`]; of an intent that is too large for one message, [`Response::Failed`].
+    Intent(IntentAnswer),
     /// It could not be done.
     Failed(String),
 }
@@ -341,6 +354,13 @@ impl Request {
                 out.put_u8(to.0);
                 out.put_u64(epoch.0);
             }
+            Request::Intent { shard, to, from, txn } => {
+                out = message(11);
+                out.put_u32(shard.0);
+                out.put_u8(to.0);
+                out.put_u8(from.0);
+                put_txn(&mut out, *txn);
+            }
         }
         out.into()
     }
@@ -374,6 +394,7 @@ impl Request {
                 Request::Content { shard, to, from, page: ContentPage { keys, snapshot_ts, epoch } }
             }
             10 => Request::Differs { shard: shard(r)?, to: replica(r)?, epoch: Epoch(r.u64()?) },
+            11 => Request::Intent { shard: shard(r)?, to: replica(r)?, from: replica(r)?, txn: txn(r)? },
             other => return Err(r.bad("kind of request", other.into())),
         };
         reader.finish()?;
@@ -500,6 +521,12 @@ impl Response {
                 out.put_u64(hash.count);
                 out.put_u64(hash.sum);
             }
+            Response::Intent(answer) => {
+                out = message(9);
+                let pieces = pieces_of(answer.clone());
+                out.put_varint(pieces.len() as u64);
+                pieces.iter().for_each(|piece| out.put_bytes(&piece.encode()));
+            }
             Response::Failed(why) => {
                 out = message(7);
                 out.put_str(why);
@@ -523,6 +550,17 @@ impl Response {
             8 => {
                 let (is_there, hash) = (r.bool()?, ContentHash { count: r.u64()?, sum: r.u64()? });
                 Response::Content(is_there.then_some(hash))
+            }
+            9 => {
+                let mut gathering = Gathering::default();
+                let mut gathered = None;
+                for _ in 0..r.count(1)? {
+                    gathered = gathering.take(Piece::decode(&Bytes::copy_from_slice(r.bytes()?))?);
+                }
+                match gathered {
+                    Some(Some(answer)) => Response::Intent(answer),
+                    _ => return Err(r.bad("pieces of an intent", 0)),
+                }
             }
             other => return Err(r.bad("kind of response", other.into())),
         };
@@ -798,6 +836,39 @@ impl Piece {
     }
 }
 
+/// An intent of which pieces arrive.
+#[derive(Default)]
+pub struct Gathering(Vec<Mutation>);
+
+impl Gathering {
+    /// Takes the next piece. `None`: more must come; `Some(None)`: it is no piece of an intent.
+    pub fn take(&mut self, piece: Piece) -> Option<Option<IntentAnswer>> {
+        match piece {
+            Piece::Mutations(more) => {
+                self.0.extend(more);
+                None
+            }
+            Piece::IntentEnd(IntentEnd::Has(epoch)) => {
+                let mutations = std::mem::take(&mut self.0);
+                Some(Some(IntentAnswer::Has(Intent { epoch, mutations })))
+            }
+            Piece::IntentEnd(IntentEnd::HasNot(as_of)) => Some(Some(IntentAnswer::HasNot { as_of })),
+            Piece::IntentEnd(IntentEnd::CannotSay) => Some(Some(IntentAnswer::CannotSay)),
+            Piece::Entries(_) | Piece::CheckpointEnd(_) | Piece::Gone => Some(None),
+        }
+    }
+}
+
+/// Whether an answer about an intent fits into one message.
+pub fn fits_one_message(answer: &IntentAnswer) -> bool {
+    match answer {
+        IntentAnswer::Has(intent) => {
+            intent.mutations.iter().map(Mutation::size).sum::<usize>() <= 4 * PIECE_BYTES
+        }
+        IntentAnswer::HasNot { .. } | IntentAnswer::CannotSay => true,
+    }
+}
+
 /// A piece of an intent is closed once it holds this many bytes.
 const PIECE_BYTES: usize = 256 * 1024;
 
@@ -859,6 +930,7 @@ mod tests {
             Request::Hash { shard, snapshot_ts: Timestamp(9), slots },
             Request::Rebuild { shard },
             Request::Differs { shard, to: replica, epoch: Epoch(3) },
+            Request::Intent { shard, to: replica, from: ReplicaId(1), txn: TxnId(7 << 82) },
         ]);
         for to in [None, Some(Key::from("z"))] {
             let keys = Page { from: Key::from("a"), to };
@@ -936,6 +1008,26 @@ mod tests {
         ] {
             assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
         }
+    }
+
+    #[test]
+    fn an_intent_of_ordinary_size_is_an_answer() {
+        let put = |n: u8| Mutation::put(Key::new(vec![n]), Slot(n.into()), vec![n; 100_000]);
+        let intent = |count| Intent { epoch: Epoch(3), mutations: (0..count).map(put).collect() };
+        let answers = [
+            IntentAnswer::Has(intent(0)),
+            IntentAnswer::Has(intent(7)),
+            IntentAnswer::HasNot { as_of: LogIndex(4) },
+            IntentAnswer::CannotSay,
+        ];
+        for answer in answers {
+            assert!(fits_one_message(&answer));
+            let response = Response::Intent(answer);
+            let bytes = response.encode();
+            assert_eq!(Response::decode(&bytes), Ok(response));
+            assert!(Response::decode(&bytes.slice(..bytes.len() - 1)).is_err());
+        }
+        assert!(!fits_one_message(&IntentAnswer::Has(intent(11))));
     }
 
     #[test]

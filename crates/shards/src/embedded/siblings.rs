@@ -2,9 +2,9 @@
 
 use super::copy::{CopyError, GoOn, Source};
 use super::shard::Embedded;
-use crate::wire::{Arrived, Hello, IntentEnd, Piece, Request, Response};
+use crate::wire::{Arrived, Gathering, Hello, Piece, Request, Response};
 use assize_model::{Epoch, LogIndex, NodeId, Placement, ReplicaId, ShardId, TxnId};
-use assize_mvcc::{ContentHash, Gain, Intent};
+use assize_mvcc::{ContentHash, Gain};
 use assize_ports::{Peers, Service};
 use assize_replica::{ContentPage, IntentAnswer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,21 +95,21 @@ impl Siblings {
             let sibling = self.resident(shard).filter(|sibling| sibling.number() == to)?;
             return Some(sibling.intent(me, txn).await);
         }
+        // A replica that was away asks for thousands: a channel for each would take longer than what it carries.
+        if let Some(Response::Intent(answer)) =
+            self.call(node, Request::Intent { shard, to, from: me, txn }).await
+        {
+            return Some(answer);
+        }
+        // It is too large for a message, or the other node's release does not know the question.
         let hello = Hello::Intent { shard, to, from: me, txn }.encode();
         let peers = self.peers.as_ref()?;
         let mut channel = peers.open(node, Service::Sibling, hello, ANSWER_MAX).await.ok()?;
-        let mut mutations = Vec::new();
+        let mut gathering = Gathering::default();
         loop {
-            match Piece::decode(&channel.receiver.receive().await.ok()??).ok()? {
-                Piece::Mutations(more) => mutations.extend(more),
-                Piece::IntentEnd(IntentEnd::Has(epoch)) => {
-                    return Some(IntentAnswer::Has(Intent { epoch, mutations }));
-                }
-                Piece::IntentEnd(IntentEnd::HasNot(as_of)) => return Some(IntentAnswer::HasNot { as_of }),
-                Piece::IntentEnd(IntentEnd::CannotSay)
-                | Piece::Entries(_)
-                | Piece::CheckpointEnd(_)
-                | Piece::Gone => return None,
+            let piece = Piece::decode(&channel.receiver.receive().await.ok()??).ok()?;
+            if let Some(gathered) = gathering.take(piece) {
+                return gathered;
             }
         }
     }
