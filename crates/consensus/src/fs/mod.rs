@@ -47,13 +47,25 @@ pub trait File: Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
 }
 
+/// So much of a large file is written before it is made durable. A disk that is told to make a hundred megabytes durable at
+/// once keeps the log's next entry waiting for as long.
+const PIECE: usize = 1 << 20;
+
+/// Writes a large file from its beginning and makes it durable, piece by piece.
+pub fn write_in_pieces(file: &dyn File, bytes: &[u8]) -> io::Result<()> {
+    for (n, piece) in bytes.chunks(PIECE).enumerate() {
+        file.write_at((n * PIECE) as u64, piece)?;
+        file.sync_data()?;
+    }
+    if bytes.is_empty() { file.sync_data() } else { Ok(()) }
+}
+
 /// Writes a whole file so that a crash leaves either the old one or the new one.
 pub fn write_atomically(fs: &dyn FileSystem, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = format!("{name}.tmp");
     let written = (|| {
         let file = fs.create(&temporary)?;
-        file.write_at(0, bytes)?;
-        file.sync_data()
+        write_in_pieces(&*file, bytes)
     })();
     if let Err(error) = written {
         // Best effort: the leftovers of a full disk should not keep it full.

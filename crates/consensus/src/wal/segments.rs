@@ -292,9 +292,10 @@ pub fn create_spare(fs: &dyn FileSystem, number: u64, len: u64) -> Result<Spare,
         while at < len {
             let n = (len - at).min(zeros.len() as u64);
             file.write_at(at, &zeros[..n as usize])?;
+            // Piece by piece: the log is written at the same time, on the same disk.
+            file.sync_data()?;
             at += n;
         }
-        file.sync_data()?;
         fs.rename(&temporary, &name)?;
         fs.sync_directory()?;
         Ok(file)
