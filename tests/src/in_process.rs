@@ -3,8 +3,8 @@
 use assize_consensus::{Adjudicator, Options};
 use assize_model::{NodeId, Placement, SqlError};
 use assize_ports::{
-    AdjudicatorClient, BoxFuture, Clock, Described, Executed, ProcessInfo, QueryEngine, ResultSink,
-    ServerView, StatementContext,
+    AdjudicatorClient, BoxFuture, Clock, Described, Executed, NoServer, QueryEngine, ResultSink,
+    StatementContext,
 };
 use assize_session::{Limits, Services};
 use assize_shards::Directory;
@@ -53,40 +53,6 @@ impl QueryEngine for NoQueries {
         _: &'a mut dyn ResultSink,
     ) -> BoxFuture<'a, Result<Executed, SqlError>> {
         Box::pin(async { Err(SqlError::not_supported("statements")) })
-    }
-}
-
-struct NoServer;
-
-impl ServerView for NoServer {
-    fn processes(&self) -> Vec<ProcessInfo> {
-        Vec::new()
-    }
-    fn kill(&self, _: u32, _: bool) -> bool {
-        false
-    }
-    fn sleep(&self, _: u64) -> BoxFuture<'static, ()> {
-        // Time stands still here.
-        Box::pin(async {})
-    }
-
-    fn status(&self, _: u32) -> Vec<(String, String)> {
-        Vec::new()
-    }
-    fn get_lock<'a>(&'a self, _: u32, _: &'a str, _: i64) -> BoxFuture<'a, Option<bool>> {
-        Box::pin(async { None })
-    }
-    fn release_lock(&self, _: u32, _: &str) -> Option<bool> {
-        None
-    }
-    fn release_all_locks(&self, _: u32) -> u64 {
-        0
-    }
-    fn lock_holder(&self, _: &str) -> Option<u32> {
-        None
-    }
-    fn digests(&self) -> Vec<(String, u64, u64, u64, u64)> {
-        Vec::new()
     }
 }
 

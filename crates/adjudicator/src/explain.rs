@@ -20,8 +20,6 @@ pub enum Explanation {
     Winner(Winner),
     /// Nobody did: two keys share a tag. To be retried without a word.
     Collision,
-    /// The batch is no longer at hand.
-    Forgotten,
 }
 
 /// Recent batches and what became of them.
@@ -130,19 +128,19 @@ impl Explainer {
         let found = self.recent.binary_search_by_key(&number, |recent| recent.number);
         found.ok().map(|found| self.recent[found].clone())
     }
+}
 
-    /// Who won against `loser`.
-    pub fn explain(&self, conflict: &Conflict, loser: &FootprintView<'_>) -> Explanation {
-        self.batch(conflict.batch).map_or(Explanation::Forgotten, |batch| batch.explain(conflict, loser))
-    }
-
-    /// Fills the winner into a decision that is a conflict, where it is known.
-    pub fn complete(&self, decision: &mut Decision, loser: &FootprintView<'_>) {
-        if let Decision::Abort { reason: AbortReason::Conflict(conflict) } = decision
-            && let Explanation::Winner(winner) = self.explain(conflict, loser)
-        {
-            conflict.winner = Some(winner);
-        }
+/// Fills the winner into a decision that is a conflict, where `recent` has its batch.
+pub fn complete(
+    decision: &mut Decision,
+    loser: &FootprintView<'_>,
+    recent: impl FnOnce(BatchNumber) -> Option<Arc<RecentBatch>>,
+) {
+    if let Decision::Abort { reason: AbortReason::Conflict(conflict) } = decision
+        && let Some(batch) = recent(conflict.batch)
+        && let Explanation::Winner(winner) = batch.explain(conflict, loser)
+    {
+        conflict.winner = Some(winner);
     }
 }
 

@@ -104,7 +104,7 @@ pub use catalog::{CatalogDelta, CatalogObject};
 pub use checkpoint::StateCopy;
 pub use command::{Batch, Bootstrap, Command, Recovery};
 pub use decisions::Decisions;
-pub use explain::{Explainer, Explanation};
+pub use explain::{Explainer, Explanation, complete};
 pub use footprint_view::{EncodedFootprint, FootprintView, encode_footprint, footprints_of, widened};
 pub use moves::SlotMove;
 pub use nodes::NodeEntry;

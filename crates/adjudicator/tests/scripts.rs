@@ -388,7 +388,7 @@ impl goldenscript::Runner for Runner {
                 let Known::Decided(mut decision) = self.state.outcome(view.txn()) else {
                     return Err("it has no decision".into());
                 };
-                self.explainer.complete(&mut decision, &view);
+                complete(&mut decision, &view, |batch| self.explainer.batch(batch));
                 format!("{name}: {}", self.show(&decision))
             }
             "outcome" => {

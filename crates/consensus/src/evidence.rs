@@ -153,7 +153,7 @@ impl Replay {
     /// What a checkpoint after the last command says, byte for byte.
     pub fn image(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        write_image(&self.core, &self.history, &mut out);
+        write_image(&self.history, |out| out.extend(self.core.encode_checkpoint()), &mut out);
         out
     }
 }

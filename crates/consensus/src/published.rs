@@ -4,8 +4,8 @@
 //! know why one lost, needs little of it: that lies here, and is brought up to date at the end of each entry, before
 //! anybody hears what became of it.
 
-use assize_adjudicator::{Applied, Begin, Command, Explainer, Explanation, FootprintView};
-use assize_model::{AbortReason, Decision};
+use assize_adjudicator::{Applied, Begin, Command, Explainer, FootprintView, complete};
+use assize_model::Decision;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
@@ -23,7 +23,7 @@ pub struct Published {
 impl Default for Published {
     fn default() -> Self {
         let explainer = Mutex::new(Explainer::new(EXPLAINER_BYTES));
-        Published { begin: Mutex::default(), cluster_version: AtomicU32::new(0), explainer }
+        Published { begin: Mutex::default(), cluster_version: AtomicU32::new(1), explainer }
     }
 }
 
@@ -49,19 +49,15 @@ impl Published {
         *self.begin.lock().expect("no panic happens under this lock")
     }
 
-    /// The behaviour that all nodes have agreed to use, as of the last applied entry.
+    /// The behaviour that all nodes have agreed to use, as of the last applied entry; a cluster begins at 1.
     pub fn cluster_version(&self) -> u32 {
         self.cluster_version.load(Ordering::Relaxed)
     }
 
     /// Fills the winner into a decision that is a conflict, where it is known.
     pub fn complete(&self, decision: &mut Decision, loser: &FootprintView<'_>) {
-        let Decision::Abort { reason: AbortReason::Conflict(conflict) } = decision else { return };
         // Searched without the lock: whoever applies the next entry needs it.
-        let batch = self.explainer().batch(conflict.batch);
-        if let Some(Explanation::Winner(winner)) = batch.map(|batch| batch.explain(conflict, loser)) {
-            conflict.winner = Some(winner);
-        }
+        complete(decision, loser, |batch| self.explainer().batch(batch));
     }
 
     fn explainer(&self) -> MutexGuard<'_, Explainer> {

@@ -96,9 +96,9 @@ impl State {
 }
 
 /// Writes what the log has made of core and history, at the end of a buffer.
-pub(crate) fn write_image(core: &Adjudicator, history: &History, out: &mut Vec<u8>) {
+pub(crate) fn write_image(history: &History, put_core: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
     envelope::seal_written(out, TAG, VERSION, |out| history.encode(out));
-    out.extend_from_slice(&core.encode_checkpoint());
+    put_core(out);
 }
 
 /// Reads back what [`write_image`] wrote.
@@ -197,8 +197,7 @@ impl Mind for State {
     }
 
     fn encode(copy: StateAndHistory, out: &mut Vec<u8>) {
-        envelope::seal_written(out, TAG, VERSION, |out| copy.history.encode(out));
-        copy.core.encode_into(out);
+        write_image(&copy.history, |out| copy.core.encode_into(out), out);
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), String> {
@@ -212,5 +211,44 @@ impl Mind for State {
         self.streams.begin_after(self.core.position().index);
         self.tell_placement();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assize_adjudicator::command::Bootstrap;
+    use assize_model::{NodeId, Placement};
+
+    /// A state that has begun a cluster of this number, and a window of many parts.
+    fn begun(cluster: u128, window_log2: u8) -> State {
+        let placement = Placement::even(1, NodeId(1));
+        let bootstrap = Bootstrap::new(cluster, 7, Timestamp::from_millis(1000), placement);
+        let command = Command::Bootstrap(Bootstrap { window_log2, ..bootstrap });
+        let mut state = State::new(Streams::new(), Arc::default(), u32::MAX);
+        state.apply(1, &command.encode().into()).unwrap();
+        state
+    }
+
+    fn image_of(state: &mut State) -> Vec<u8> {
+        let mut copy = state.capture();
+        while !state.complete(&mut copy) {}
+        let mut image = Vec::new();
+        State::encode(copy, &mut image);
+        image
+    }
+
+    #[test]
+    fn a_copy_that_is_being_made_when_the_state_is_replaced_is_of_the_former_state() {
+        let (mut state, other) = (begun(1, 14), image_of(&mut begun(2, 4)));
+        let expected = image_of(&mut state);
+        let mut copy = state.capture();
+        assert!(!state.complete(&mut copy));
+        state.restore(&other).unwrap();
+        while !state.complete(&mut copy) {}
+        let mut image = Vec::new();
+        State::encode(copy, &mut image);
+        assert!(image == expected);
+        assert!(image_of(&mut state) == other);
     }
 }

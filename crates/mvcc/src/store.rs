@@ -346,6 +346,11 @@ impl<E: Engine> MvccStore<E> {
         Ok(Some(Intent { epoch: held.header.epoch, mutations: self.mutations_of(txn, &held.header)? }))
     }
 
+    /// Whether the intent of a transaction is held.
+    pub fn has_intent(&self, txn: TxnId) -> bool {
+        self.intents.contains_key(&txn)
+    }
+
     /// Transactions whose intents are held, with whether each is decided.
     pub fn intents(&self) -> impl Iterator<Item = (TxnId, bool)> + '_ {
         self.intents.iter().map(|(txn, held)| (*txn, held.decided.is_some()))

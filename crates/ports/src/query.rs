@@ -344,3 +344,46 @@ pub trait ServerView: Send + Sync {
         None
     }
 }
+
+/// A process that has no connections, no counters and no locks to show: one without a server, such as a test or a simulation.
+/// Nobody sleeps in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoServer;
+
+impl ServerView for NoServer {
+    fn processes(&self) -> Vec<ProcessInfo> {
+        Vec::new()
+    }
+
+    fn kill(&self, _: u32, _: bool) -> bool {
+        false
+    }
+
+    fn sleep(&self, _: u64) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn status(&self, _: u32) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn get_lock<'a>(&'a self, _: u32, _: &'a str, _: i64) -> BoxFuture<'a, Option<bool>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    fn release_lock(&self, _: u32, _: &str) -> Option<bool> {
+        None
+    }
+
+    fn release_all_locks(&self, _: u32) -> u64 {
+        0
+    }
+
+    fn lock_holder(&self, _: &str) -> Option<u32> {
+        None
+    }
+
+    fn digests(&self) -> Vec<(String, u64, u64, u64, u64)> {
+        Vec::new()
+    }
+}

@@ -179,6 +179,8 @@ impl<E: Engine> Following<E> {
             };
             match applied {
                 Applied::Done(position) => {
+                    // An answer that comes now would bring back an intent that nobody needs.
+                    self.ahead.retain(|txn, _| entry.commits.iter().all(|commit| commit.txn != *txn));
                     self.has_written |= !entry.commits.is_empty();
                     self.has_unflushed |= !entry.commits.is_empty() || entry.epoch.is_some();
                     self.entries.pop_front();
@@ -200,7 +202,7 @@ impl<E: Engine> Following<E> {
                 }
             }
         }
-        self.look_ahead(now, standings, options, effects)?;
+        self.look_ahead(now, standings, options, effects);
         if self.store.position() != before {
             self.progressed(options, effects)?;
         }
@@ -353,9 +355,10 @@ impl<E: Engine> Following<E> {
         standings: &Standings,
         options: &Options,
         effects: &mut Effects<E>,
-    ) -> Result<(), StoreError> {
-        if self.fetches.is_empty() {
-            return Ok(());
+    ) {
+        let siblings: Vec<ReplicaId> = siblings(standings, options.replica).collect();
+        if self.fetches.is_empty() || siblings.is_empty() {
+            return;
         }
         // Of what is applied already nothing is lacking, whether its intents are here or not.
         let known = self.looked_ahead.max(self.store.position().index);
@@ -368,19 +371,16 @@ impl<E: Engine> Following<E> {
                 let ShardWrites::Prepared { digest, .. } = commit.writes else { continue };
                 let txn = commit.txn;
                 let is_known = self.fetches.contains_key(&txn) || self.ahead.contains_key(&txn);
-                if is_known || self.lost.contains(&txn) || self.store.intent(txn)?.is_some() {
+                if is_known || self.lost.contains(&txn) || self.store.has_intent(txn) {
                     continue;
                 }
                 self.ahead.insert(txn, (digest, now));
                 // Not always the same one: it may be the one that lacks them all, too.
-                let siblings: Vec<ReplicaId> = siblings(standings, options.replica).collect();
-                if let Some(from) = siblings.get(self.ahead.len() % siblings.len().max(1)) {
-                    effects.push(Effect::FetchIntent { from: *from, txn });
-                }
+                let from = siblings[self.ahead.len() % siblings.len()];
+                effects.push(Effect::FetchIntent { from, txn });
             }
             self.looked_ahead = entry.position.index;
         }
-        Ok(())
     }
 
     fn fetch(
@@ -429,7 +429,8 @@ impl<E: Engine> Following<E> {
                 // If there is no room for it, it will be fetched again.
                 unless_full(self.store.install_intent(txn, &intent))?;
             }
-            return self.look_ahead(now, standings, options, effects);
+            self.look_ahead(now, standings, options, effects);
+            return Ok(());
         };
         match answer {
             IntentAnswer::Has(intent) if WriteDigest::of(&intent.mutations) == fetch.missing.digest => {

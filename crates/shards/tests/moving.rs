@@ -41,18 +41,23 @@ async fn under_clients(cluster: &Cluster, tasks: &[Task]) {
     println!("stalls: {:?}", watched.stalls.lock().unwrap());
     let mut expected = std::collections::BTreeMap::new();
     for client in [inline, prepared] {
-        let (seen, model) = client.stop().await;
-        println!(
-            "{} commits, the longest took {:?}, the longest read {:?}",
-            seen.commits, seen.longest_write, seen.longest_read
-        );
-        assert!(seen.commits > 10, "it was hardly able to write");
-        assert_eq!(seen.errors, Vec::<String>::new());
-        expected.extend(model);
+        expected.extend(stopped(client).await);
     }
     let reader = cluster.frontend(NodeId(3), Mode::Inline).await;
     assert_eq!(scan(&reader).await.unwrap(), expected);
     assert_eq!(cluster.agree().await as usize, expected.len());
+}
+
+/// Stops a client, which has met no error; what it has written.
+async fn stopped(client: Client) -> std::collections::BTreeMap<String, String> {
+    let (seen, model) = client.stop().await;
+    println!(
+        "{} commits, the longest took {:?}, the longest read {:?}",
+        seen.commits, seen.longest_write, seen.longest_read
+    );
+    assert!(seen.commits > 10, "it was hardly able to write");
+    assert_eq!(seen.errors, Vec::<String>::new());
+    model
 }
 
 /// Several at once would show how busy the machine is: a vote that takes longer than five seconds is an error.
@@ -108,14 +113,7 @@ async fn a_shard_is_split_under_clients_and_both_halves_can_be_split_again() {
     println!("stalls: {:?}", watched.stalls.lock().unwrap());
     let mut rows = 500;
     for client in [inline, prepared] {
-        let (seen, model) = client.stop().await;
-        println!(
-            "{} commits, the longest took {:?}, the longest read {:?}",
-            seen.commits, seen.longest_write, seen.longest_read
-        );
-        assert!(seen.commits > 10, "it was hardly able to write");
-        assert_eq!(seen.errors, Vec::<String>::new());
-        rows += model.len();
+        rows += stopped(client).await.len();
     }
     let placement = cluster.placement().await;
     let slots = |n| placement.slots_of(ShardId(n));
@@ -348,14 +346,7 @@ async fn nodes_and_shards_become_even_by_themselves_under_clients() {
 
     let mut expected = 400;
     for client in [inline, prepared] {
-        let (seen, model) = client.stop().await;
-        println!(
-            "{} commits, the longest took {:?}, the longest read {:?}",
-            seen.commits, seen.longest_write, seen.longest_read
-        );
-        assert!(seen.commits > 10, "it was hardly able to write");
-        assert_eq!(seen.errors, Vec::<String>::new());
-        expected += model.len();
+        expected += stopped(client).await.len();
     }
     assert_eq!(scan(&writer).await.unwrap().len(), expected);
     assert_eq!(cluster.agree().await as usize, expected);

@@ -15,7 +15,7 @@ use crate::workload::Plan;
 use crate::world::settles_at;
 use assize_adjudicator::command::{Acknowledgement, SnapshotReport};
 use assize_model::*;
-use assize_ports::{AdjudicatorError, Begun, BoxFuture, Registered, Reserved, ShardError, TxnRun};
+use assize_ports::{AdjudicatorError, Begun, BoxFuture, NoServer, Registered, Reserved, ShardError, TxnRun};
 use assize_replica::ReadRefusal;
 use assize_session::{Limits, Services};
 use std::collections::{BTreeMap, BTreeSet};
@@ -225,8 +225,8 @@ impl Frontends {
             ports.clone(),
             ports.clone(),
             ports.clone(),
-            ports.clone(),
             ports,
+            Arc::new(NoServer),
             Registered { frontend, epoch, hash_seed: HASH_SEED },
             placement.clone(),
             limits,

@@ -49,7 +49,7 @@ pub trait File: Send + Sync {
 
 /// So much of a large file is written before it is made durable. A disk that is told to make a hundred megabytes durable at
 /// once keeps the log's next entry waiting for as long.
-const PIECE: usize = 1 << 20;
+pub const PIECE: usize = 1 << 20;
 
 /// Writes a large file from its beginning and makes it durable, piece by piece.
 pub fn write_in_pieces(file: &dyn File, bytes: &[u8]) -> io::Result<()> {
@@ -83,4 +83,31 @@ pub fn read_all(fs: &dyn FileSystem, name: &str) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; len];
     file.read_at(0, &mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_several_pieces_is_whole_or_not_there() {
+        let bytes: Vec<u8> = (0..PIECE * 2 + 5).map(|n| (n % 251) as u8).collect();
+        for content in [&bytes[..], &[]] {
+            let fs = Memory::new();
+            write_atomically(&fs, "f", content).unwrap();
+            let operations = fs.operations();
+            fs.crash(Crash::LoseUnsynced);
+            assert!(read_all(&fs, "f").unwrap() == content);
+            for dies in 1..=operations {
+                let fs = Memory::new();
+                fs.die_after(dies);
+                let written = write_atomically(&fs, "f", content);
+                fs.crash(Crash::LoseUnsynced);
+                match read_all(&fs, "f") {
+                    Ok(found) => assert!(found == content, "after {dies} operations"),
+                    Err(_) => assert!(written.is_err(), "after {dies} operations"),
+                }
+            }
+        }
+    }
 }

@@ -5,12 +5,10 @@
 
 use super::format::{HEAD, Head, Header, Kind, META_MAX, RECORDS};
 use super::{Location, Op, WalError};
-use crate::fs::{File, FileSystem};
+use crate::fs::{File, FileSystem, PIECE};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-const ZEROS: usize = 1 << 20;
 
 /// A pre-written file that holds nothing that is needed.
 pub struct Spare {
@@ -287,7 +285,7 @@ pub fn create_spare(fs: &dyn FileSystem, number: u64, len: u64) -> Result<Spare,
     let temporary = format!("{name}.tmp");
     let created = (|| {
         let file = fs.create(&temporary)?;
-        let zeros = vec![0; ZEROS.min(len as usize)];
+        let zeros = vec![0; PIECE.min(len as usize)];
         let mut at = 0;
         while at < len {
             let n = (len - at).min(zeros.len() as u64);
