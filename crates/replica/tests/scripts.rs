@@ -245,6 +245,9 @@ impl Runner {
         let pause = args.take_key("compare").map_or(Ok(u64::MAX >> 20), str::parse)?;
         options.compare_pause = Duration::from_millis(pause);
         options.compare_versions_max = 2;
+        if let Some(millis) = args.take_key("retry") {
+            options.retry_after = Duration::from_millis(millis.parse()?);
+        }
         if let Some(rule) = args.take_key("without") {
             options.disabled_rules.insert(match rule {
                 "epoch-before-forgetting" => Rule::EpochBeforeForgetting,
