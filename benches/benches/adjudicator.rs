@@ -94,5 +94,50 @@ fn kernel(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, window, kernel);
+/// What entries wait for when a checkpoint begins: the copy's beginning, and each part of the window; beside a clone.
+fn copy(c: &mut Criterion) {
+    let mut kernel = Kernel::new(Workload::ordinary(), 18);
+    for _ in 0..3000 {
+        let entry = kernel.entry();
+        kernel.apply(&entry).expect("a well-formed entry");
+    }
+    let mut state = kernel.state().clone();
+    let mut group = c.benchmark_group(format!("copy, {} outcomes", state.outcomes_held()));
+    group.sample_size(20);
+    group.bench_function("begin", |b| {
+        b.iter_custom(|iterations| {
+            let mut spent = Duration::ZERO;
+            for _ in 0..iterations {
+                let start = Instant::now();
+                let copy = state.begin_copy();
+                spent += start.elapsed();
+                drop(copy);
+                state.complete_copies();
+            }
+            spent
+        });
+    });
+    group.bench_function("longest part", |b| {
+        b.iter_custom(|iterations| {
+            let mut spent = Duration::ZERO;
+            for _ in 0..iterations {
+                let mut copy = state.begin_copy();
+                let mut longest = Duration::ZERO;
+                let mut is_complete = false;
+                while !is_complete {
+                    let start = Instant::now();
+                    is_complete = copy.fill(&state);
+                    longest = longest.max(start.elapsed());
+                }
+                state.complete_copies();
+                spent += longest;
+            }
+            spent
+        });
+    });
+    group.bench_function("clone", |b| b.iter(|| black_box(state.clone())));
+    group.finish();
+}
+
+criterion_group!(benches, window, kernel, copy);
 criterion_main!(benches);

@@ -194,8 +194,7 @@ impl WindowCopy {
             return true;
         }
         let to = (from + COPIED_AT_ONCE).min(self.len);
-        self.buckets.resize(to, Bucket::EMPTY);
-        self.buckets[from..].copy_from_slice(&window.buckets[from..to]);
+        self.buckets.extend_from_slice(&window.buckets[from..to]);
         self.kept.copied.store(to, Ordering::Relaxed);
         to == self.len
     }
@@ -322,7 +321,9 @@ impl Window {
         let kept = Arc::new(Kept::default());
         self.copies.push(kept.clone());
         let Window { base, rebase_at, .. } = *self;
-        WindowCopy { buckets: Vec::new(), base, rebase_at, kept, len: self.buckets.len() }
+        let len = self.buckets.len();
+        // All at once: growing would copy it again and again, while entries wait.
+        WindowCopy { buckets: Vec::with_capacity(len), base, rebase_at, kept, len }
     }
 
     /// Keeps a bucket as it is for those copies that do not have it yet.
