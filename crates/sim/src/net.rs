@@ -262,13 +262,16 @@ impl Net {
         }
         // A connection does not double a commit, and a coordinator may rely on that when it was turned away; that it
         // sends one twice itself is another matter.
-        let may_double =
-            !matches!(message, Message::Commit(..) | Message::CheckpointIs { .. } | Message::SlotsAre { .. });
+        let is_copy = matches!(message, Message::CheckpointIs { .. } | Message::SlotsAre { .. });
+        let may_double = !is_copy && !matches!(message, Message::Commit(..));
         if may_double && self.random.chance(self.faults.duplicate) {
             let delay = self.delay();
             self.after(delay, Event::Delivered { to, message: message.clone() });
         }
-        let delay = self.delay();
+        let mut delay = self.delay();
+        if is_copy && self.faults.copy_millis > 0 {
+            delay += self.random.below(self.faults.copy_millis + 1);
+        }
         self.after(delay, Event::Delivered { to, message });
     }
 

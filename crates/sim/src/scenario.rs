@@ -17,6 +17,8 @@ pub struct Faults {
     pub straggle: u64,
     /// How long a straggler may take.
     pub straggle_millis: u64,
+    /// How long a copy of a replica or of slots may be on its way, beside what any message takes.
+    pub copy_millis: u64,
     /// The time between two strokes of fate, at most; zero: none at all.
     pub stroke_millis: u64,
     /// Relative weights of the strokes.
@@ -57,6 +59,7 @@ impl Faults {
             duplicate: 0,
             straggle: 0,
             straggle_millis: 1,
+            copy_millis: 0,
             stroke_millis: 0,
             leader_change: 0,
             adjudicator_crash: 0,
@@ -175,6 +178,7 @@ impl Scenario {
             duplicate: some(40),
             straggle: some(30),
             straggle_millis: 1 + some(12_000),
+            copy_millis: *Random::new(seed ^ 0xc09e).pick(&[0, 0, 500, 4_000]),
             stroke_millis: 500 + some(2_500),
             leader_change: some(10),
             adjudicator_crash: some(6),

@@ -258,8 +258,9 @@ fn a_checkpoint_from_before_the_registration_breaks_something() {
     ];
     must_break(600, &expected, |scenario| {
         scenario.prepared = 1000;
-        scenario.faults.replace = 30;
-        scenario.faults.disk_loss = 30;
+        scenario.faults.replica_crash = 100;
+        scenario.faults.disk_loss = 100;
+        scenario.faults.copy_millis = 500;
         scenario.faults.stroke_millis = 400;
         scenario.without_in_replica.insert(assize_replica::Rule::RegisterBeforeCheckpoint);
     });
