@@ -178,8 +178,8 @@ impl Adjudicator {
     }
 
     /// Refuses at once, without the log, what can no longer commit because of what is already applied. The last
-    /// commit of a key only grows, so no later entry could decide otherwise; and a transaction that has been
-    /// decided is never refused here, lest a resent commit conflict with itself.
+    /// commit of a key only grows, so no later entry could decide otherwise; and a transaction that has been, or may
+    /// have been, decided is never refused here, lest a resent commit conflict with itself.
     pub fn refuse_early(&self, footprint: &FootprintView<'_>) -> Option<Decision> {
         self.early().refuse(footprint)
     }
@@ -215,15 +215,23 @@ impl Adjudicator {
                 })
             });
             if let Some(conflict) = conflict {
-                return match self.outcomes.get(footprint.txn()) {
-                    None => Some(Decision::Abort { reason: AbortReason::Conflict(conflict) }),
-                    Some(_) => None,
-                };
+                let refused = Decision::Abort { reason: AbortReason::Conflict(conflict) };
+                return self.is_certainly_undecided(footprint.txn()).then_some(refused);
             }
             range_number += group.ranges;
         }
         debug_assert!(range_number as usize == footprint.ranges().count());
         None
+    }
+
+    /// Whether nothing was decided about this one. What is no longer in memory may have been committed: then only the log's
+    /// answer and the history tell.
+    fn is_certainly_undecided(&self, txn: TxnId) -> bool {
+        if self.is_on(Rule::EarlyOnlyUndecided) {
+            self.outcome(txn) == Known::Undecided
+        } else {
+            self.outcomes.get(txn).is_none()
+        }
     }
 
     /// Goes on without the nodes that are lost, as another cluster.

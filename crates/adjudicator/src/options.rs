@@ -29,6 +29,8 @@ pub enum Rule {
     ClosedBound,
     /// The low-water mark passes a move of slots only once their new owner has them.
     SlotsArriveFirst,
+    /// What may have been decided is not refused without the log.
+    EarlyOnlyUndecided,
 }
 
 /// A set of rules.

@@ -173,7 +173,7 @@ impl Scenario {
     pub fn of_seed(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x5ce0);
         let mut some = |most: u64| if random.chance(700) { random.below(most + 1) } else { 0 };
-        let faults = Faults {
+        let mut faults = Faults {
             loss: some(40),
             duplicate: some(40),
             straggle: some(30),
@@ -195,6 +195,13 @@ impl Scenario {
             membership: some(6),
             damage: some(4),
         };
+        // Every eighth world is one in which nearly nothing works for long.
+        let mut rough = Random::new(seed ^ 0x0d15);
+        if rough.chance(125) {
+            faults.loss = rough.between(60, 250);
+            faults.partition = rough.between(20, 120);
+            faults.stroke_millis = rough.between(300, 900);
+        }
         let mix = Mix {
             transfer: 1 + some(10),
             audit: some(5),

@@ -266,6 +266,18 @@ fn a_checkpoint_from_before_the_registration_breaks_something() {
     });
 }
 
+#[test]
+fn early_refusals_of_what_may_be_history_break_something() {
+    // A commit whose reply is lost, and a frontend that is cut off until it is fenced and the deadline has passed.
+    must_break(400, &["unknown_is_never_reported_as_abort"], |scenario| {
+        scenario.short_deadline = 1000;
+        scenario.faults.loss = 200;
+        scenario.faults.partition = 100;
+        scenario.faults.stroke_millis = 400;
+        scenario.without = Rules::only(Rule::EarlyOnlyUndecided);
+    });
+}
+
 /// Sessions that ignore a rule of theirs.
 fn sessions_without(scenario: &mut Scenario, rule: assize_session::Rule) {
     scenario.without_in_session.insert(rule);
