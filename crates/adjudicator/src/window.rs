@@ -24,7 +24,6 @@
 
 use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::{BatchNumber, KeyHash};
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -42,6 +41,12 @@ struct Bucket {
 
 impl Bucket {
     const EMPTY: Bucket = Bucket { tags: [0; 8], batches: [u32::MAX, 0, 0, 0, 0, 0, 0, 0] };
+
+    /// Tags and batches.
+    #[inline]
+    fn lanes(&self) -> [u32; 16] {
+        std::array::from_fn(|i| if i < 8 { self.tags[i] } else { self.batches[i - 8] })
+    }
 
     #[inline]
     fn mark(&self) -> u32 {
@@ -141,72 +146,129 @@ pub struct Window {
     base: u64,
     rebase_at: u32,
     /// Copies that are being made.
-    copies: Vec<Arc<Kept>>,
+    copies: Vec<Arc<Copied>>,
+    /// The memory of the last copy.
+    last_image: Arc<Mutex<Option<Image>>>,
 }
 
 impl Clone for Window {
     fn clone(&self) -> Self {
         let Window { shift, base, rebase_at, .. } = *self;
-        Window { buckets: self.buckets.clone(), shift, base, rebase_at, copies: Vec::new() }
+        Window { shift, base, rebase_at, ..Window::of(self.buckets.clone()) }
     }
 }
 
 /// A window as it was at one moment, copied in parts while it changes.
 ///
 /// ```text
-///   copied ──────────▶│ not yet          a bucket behind the line is kept as it was before it changes first
+///   copied ──────────▶│ not yet          a bucket behind the line goes into the copy before it changes first
 /// ```
 #[derive(Debug)]
 pub struct WindowCopy {
-    buckets: Vec<Bucket>,
     base: u64,
     rebase_at: u32,
-    kept: Arc<Kept>,
-    len: usize,
+    shared: Arc<Copied>,
+    /// Where the image goes when it has been written.
+    last_image: Arc<Mutex<Option<Image>>>,
 }
 
-/// What a copy that is being made needs of the window.
+/// A copy that is being made, as the window and [`WindowCopy`] know it.
+#[derive(Debug)]
+struct Copied {
+    /// Buckets below this are in the image.
+    below: AtomicUsize,
+    image: Mutex<Image>,
+}
+
+/// Buckets, and which of them are there.
 #[derive(Debug, Default)]
-struct Kept {
-    /// Buckets below this are copied.
-    copied: AtomicUsize,
-    /// Buckets that have changed before they were copied, as they were.
-    buckets: Mutex<HashMap<usize, Bucket>>,
+struct Image {
+    /// Plain numbers, because they come from the allocator as zeros that cost nothing until they are written.
+    buckets: Vec<[u32; 16]>,
+    /// A bit for each.
+    is_there: Vec<u64>,
 }
 
-impl Kept {
-    fn keep(&self, at: usize, bucket: &Bucket) {
-        if at >= self.copied.load(Ordering::Relaxed) {
-            let mut buckets = self.buckets.lock().expect("no panic happens under this lock");
-            buckets.entry(at).or_insert(*bucket);
+impl Image {
+    fn new(len: usize) -> Self {
+        Image { buckets: vec![[0; 16]; len], is_there: vec![0; len.div_ceil(64)] }
+    }
+
+    fn forget_all(&mut self) {
+        self.is_there.fill(0);
+    }
+
+    /// Takes a bucket in, unless it is there, or the image is needed no more.
+    #[inline]
+    fn take(&mut self, at: usize, bucket: &Bucket) {
+        let Some(word) = self.is_there.get_mut(at / 64) else { return };
+        let bit = 1 << (at % 64);
+        if *word & bit == 0 {
+            *word |= bit;
+            self.buckets[at] = bucket.lanes();
         }
+    }
+}
+
+impl Copied {
+    fn new(image: Image) -> Self {
+        Copied { below: AtomicUsize::new(0), image: Mutex::new(image) }
+    }
+
+    fn image(&self) -> std::sync::MutexGuard<'_, Image> {
+        self.image.lock().expect("no panic happens under this lock")
+    }
+
+    fn keep(&self, at: usize, bucket: &Bucket) {
+        if at >= self.below.load(Ordering::Relaxed) {
+            self.image().take(at, bucket);
+        }
+    }
+
+    /// Copies from where it stands up to this bucket.
+    fn go_on(&self, window: &[Bucket], to: usize) {
+        let from = self.below.load(Ordering::Relaxed);
+        let mut image = self.image();
+        (from..to).for_each(|at| image.take(at, &window[at]));
+        self.below.store(to, Ordering::Relaxed);
     }
 }
 
 /// Buckets that are copied at once: a megabyte would make others wait.
 const COPIED_AT_ONCE: usize = 1 << 11;
+/// Images of no more than so many buckets (64 MiB) are kept for the next copy, because memory from the kernel costs more than
+/// copying into it.
+const IMAGE_KEPT_MAX: usize = 1 << 20;
 
 impl WindowCopy {
     /// Copies a part of the window that it was begun from; whether it is complete.
     pub fn fill(&mut self, window: &Window) -> bool {
-        let from = self.kept.copied.load(Ordering::Relaxed);
-        if from >= self.len {
-            return true;
+        let from = self.shared.below.load(Ordering::Relaxed);
+        let len = window.buckets.len();
+        if from < len {
+            self.shared.go_on(&window.buckets, (from + COPIED_AT_ONCE).min(len));
         }
-        let to = (from + COPIED_AT_ONCE).min(self.len);
-        self.buckets.extend_from_slice(&window.buckets[from..to]);
-        self.kept.copied.store(to, Ordering::Relaxed);
-        to == self.len
+        from + COPIED_AT_ONCE >= len
     }
 
     /// Writes it as [`Window::encode`] would have done when it was begun.
-    pub fn encode(mut self, out: &mut Vec<u8>) {
-        self.buckets.resize(self.len, Bucket::EMPTY);
-        let kept = std::mem::take(&mut *self.kept.buckets.lock().expect("no panic happens under this lock"));
-        for (at, bucket) in kept {
-            self.buckets[at] = bucket;
+    pub fn encode(self, out: &mut Vec<u8>) {
+        let image = self.shared.image();
+        encode(image.buckets.len(), |at| image.buckets[at], self.base, self.rebase_at, out);
+    }
+}
+
+impl Drop for WindowCopy {
+    fn drop(&mut self) {
+        // Neither lock is ever held for long, and nobody panics with one of them in hand.
+        let (Ok(mut image), Ok(mut last)) = (self.shared.image.lock(), self.last_image.lock()) else {
+            return;
+        };
+        self.shared.below.store(usize::MAX, Ordering::Relaxed);
+        let image = std::mem::take(&mut *image);
+        if image.buckets.len() <= IMAGE_KEPT_MAX {
+            *last = Some(image);
         }
-        encode(&self.buckets, self.base, self.rebase_at, out);
     }
 }
 
@@ -240,12 +302,17 @@ impl Window {
     /// If `log2` is not in [`BUCKETS_LOG2`].
     pub fn new(log2: u8) -> Self {
         assert!(BUCKETS_LOG2.contains(&log2), "a window of 2^{log2} buckets");
+        Window::of(vec![Bucket::EMPTY; 1 << log2])
+    }
+
+    fn of(buckets: Vec<Bucket>) -> Self {
         Window {
-            buckets: vec![Bucket::EMPTY; 1 << log2],
-            shift: 64 - u32::from(log2),
+            shift: 64 - buckets.len().ilog2(),
+            buckets,
             base: 0,
             rebase_at: u32::MAX - 1,
             copies: Vec::new(),
+            last_image: Arc::default(),
         }
     }
 
@@ -318,12 +385,18 @@ impl Window {
     /// Begins a copy of the window as it is now; [`WindowCopy::fill`] is to be called until it is complete. The window may
     /// change meanwhile.
     pub fn begin_copy(&mut self) -> WindowCopy {
-        let kept = Arc::new(Kept::default());
-        self.copies.push(kept.clone());
+        let last = self.last_image.lock().expect("no panic happens under this lock").take();
+        let image = match last {
+            Some(mut image) if image.buckets.len() == self.buckets.len() => {
+                image.forget_all();
+                image
+            }
+            _ => Image::new(self.buckets.len()),
+        };
+        let shared = Arc::new(Copied::new(image));
+        self.copies.push(shared.clone());
         let Window { base, rebase_at, .. } = *self;
-        let len = self.buckets.len();
-        // All at once: growing would copy it again and again, while entries wait.
-        WindowCopy { buckets: Vec::with_capacity(len), base, rebase_at, kept, len }
+        WindowCopy { base, rebase_at, shared, last_image: self.last_image.clone() }
     }
 
     /// Keeps a bucket as it is for those copies that do not have it yet.
@@ -334,21 +407,22 @@ impl Window {
 
     /// Has every copy complete at once, because the window as a whole is about to change or to go.
     pub fn complete_copies(&mut self) {
+        self.forget_finished_copies();
         for copy in std::mem::take(&mut self.copies) {
-            let from = copy.copied.load(Ordering::Relaxed);
-            (from..self.buckets.len()).for_each(|at| copy.keep(at, &self.buckets[at]));
-            copy.copied.store(self.buckets.len(), Ordering::Relaxed);
+            copy.go_on(&self.buckets, self.buckets.len());
         }
+    }
+
+    /// Those that are complete, or that nobody waits for any more, need nothing kept.
+    fn forget_finished_copies(&mut self) {
+        self.copies.retain(|copy| copy.below.load(Ordering::Relaxed) < self.buckets.len());
     }
 
     /// Raises the base if `next` would not fit otherwise. To be called before a batch is recorded.
     pub fn make_room_for(&mut self, next: BatchNumber) {
         assert!(next.0 >= self.base);
         if !self.copies.is_empty() {
-            // Those that are complete, or that nobody waits for any more, need nothing kept.
-            let is_wanted = |copy: &Arc<Kept>| Arc::strong_count(copy) > 1;
-            let is_incomplete = |copy: &Arc<Kept>| copy.copied.load(Ordering::Relaxed) < self.buckets.len();
-            self.copies.retain(|copy| is_wanted(copy) && is_incomplete(copy));
+            self.forget_finished_copies();
         }
         if next.0 - self.base <= u64::from(self.rebase_at) {
             return;
@@ -377,7 +451,7 @@ impl Window {
 
     /// Writes the window exactly, in envelopes of at most 4 MiB.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        encode(&self.buckets, self.base, self.rebase_at, out);
+        encode(self.buckets.len(), |at| self.buckets[at].lanes(), self.base, self.rebase_at, out);
     }
 
     /// Reads what [`Window::encode`] wrote.
@@ -420,18 +494,21 @@ impl Window {
     }
 }
 
-fn encode(buckets: &[Bucket], base: u64, rebase_at: u32, out: &mut Vec<u8>) {
+/// Writes the lanes of buckets; lane 0 of the batches is the same in all.
+fn encode(len: usize, lanes: impl Fn(usize) -> [u32; 16], base: u64, rebase_at: u32, out: &mut Vec<u8>) {
     let mut head = Vec::new();
-    head.put_u8(buckets.len().ilog2() as u8);
+    head.put_u8(len.ilog2() as u8);
     head.put_u64(base);
     head.put_u32(rebase_at);
     envelope::seal_into(out, Window::TAG, 1, &head);
-    for chunk in buckets.chunks(Window::CHUNK) {
+    for from in (0..len).step_by(Window::CHUNK) {
+        let chunk = from..(from + Window::CHUNK).min(len);
         envelope::seal_written(out, Window::TAG, 1, |out| {
             out.reserve(chunk.len() * 60);
-            for bucket in chunk {
+            for at in chunk {
+                let bucket = lanes(at);
                 let mut bytes = [0; 60];
-                let lanes = bucket.tags.iter().chain(&bucket.batches[1..]);
+                let lanes = bucket[..8].iter().chain(&bucket[9..]);
                 for (place, lane) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(lanes) {
                     *place = lane.to_le_bytes();
                 }

@@ -5,6 +5,7 @@ use crate::hashes::{Agreement, Comparison};
 use crate::leader::Event;
 use crate::node::{Node, Shared};
 use crate::raft::wire::Request;
+use crate::raft::{COPY_REST, give_way, in_background};
 use assize_adjudicator::command::DurableReport;
 use assize_adjudicator::{Command, Reply};
 use assize_model::{LogIndex, NodeId};
@@ -132,7 +133,8 @@ impl Keeper {
         let is_due = since >= self.checkpoint_after()
             || applied.0.saturating_sub(self.checkpointed.0) >= CHECKPOINT_ENTRIES;
         let retained = bytes_applied.saturating_sub(self.node.base_bytes());
-        let is_lost = retained >= self.shared.options.checkpoint_bytes
+        let is_lost = self.checkpointed_bytes > 0
+            && retained >= self.shared.options.checkpoint_bytes
             && self.checkpoint_asked.elapsed() >= CHECKPOINT_LOST;
         if is_due || is_lost || is_full && helps {
             self.checkpointed = applied;
@@ -208,12 +210,14 @@ impl Keeper {
         let (node, shared) = (self.node.clone(), self.shared.clone());
         tokio::spawn(async move {
             let state = node.clone();
-            let hashed = tokio::task::spawn_blocking(move || {
-                while !copy.fill(&state.read().core) {}
+            let hashed = in_background("state-hash", move || {
+                while !copy.fill(&state.read().core) {
+                    std::thread::sleep(COPY_REST);
+                }
+                give_way();
                 copy.hash()
             });
-            let hashed = hashed.await;
-            let Ok(hash) = hashed else { return shared.fail("the state cannot be hashed") };
+            let Ok(hash) = hashed.await else { return shared.fail("the state cannot be hashed") };
             node.hashes.note(index, hash);
             let comparison = Comparison::make(&node.contacts, node.id, index, hash).await;
             note_comparison(&shared, &comparison);

@@ -20,6 +20,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::type_config::alias::SnapshotOf;
 use std::io;
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
 /// A checkpoint as openraft passes it round.
 pub type Image = Arc<Vec<u8>>;
@@ -202,7 +203,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let state = self.state.take().ok_or_else(|| io::Error::other("a checkpoint is built once"))?;
         let (last, membership, files) = (self.last, self.membership.clone(), self.files.clone());
         let index = last.map_or(0, |last| last.index);
-        let written = in_background(move || {
+        let written = in_background("checkpoint", move || {
             let began = std::time::Instant::now();
             // A little more than the last one: growing would copy it all.
             let mut bytes = Vec::with_capacity(files.last_bytes() as usize / 4 * 5);
@@ -226,23 +227,28 @@ impl RaftSnapshotBuilder<Types> for Builder {
     }
 }
 
+/// Between two parts of a copy of the state: entries are applied meanwhile, and the processors are for others.
+pub(crate) const COPY_REST: Duration = Duration::from_millis(1);
 /// How much less than others a checkpoint's thread gets of a busy processor.
 const NICENESS: i32 = 10;
 
 /// From here on this thread gives way to those that decide transactions.
-fn give_way() {
+pub(crate) fn give_way() {
     // It is only slower for others where the system does not let us.
     let _ = rustix::process::nice(NICENESS);
 }
 
 /// Runs something long on a thread of its own.
-async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+pub(crate) async fn in_background<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
     let (done, result) = tokio::sync::oneshot::channel();
-    std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
+    std::thread::Builder::new().name(name.into()).spawn(move || {
         // Whoever waited may have stopped.
         let _ = done.send(work());
     })?;
-    result.await.map_err(|_| io::Error::other("the thread that wrote a checkpoint has panicked"))
+    result.await.map_err(|_| io::Error::other(format!("the thread {name} has panicked")))
 }
 
 impl<M: Mind> RaftStateMachine<Types> for Machine<M> {
@@ -294,7 +300,9 @@ impl<M: Mind> RaftStateMachine<Types> for Machine<M> {
         tracing::debug!(took = ?began.elapsed(), "the state is captured for a checkpoint");
         let mind = self.mind.clone();
         let state: Capture = Box::new(move |out| {
-            while !mind.read().expect("a panic in the mind ends the node").complete(&mut copy) {}
+            while !mind.read().expect("a panic in the mind ends the node").complete(&mut copy) {
+                std::thread::sleep(COPY_REST);
+            }
             // Until here entries have waited for this thread now and then.
             give_way();
             M::encode(copy, out);

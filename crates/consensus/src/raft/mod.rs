@@ -19,7 +19,7 @@ mod tests;
 pub(crate) mod wire;
 
 pub(crate) use log_store::LogStore;
-pub(crate) use machine::{CheckpointFiles, Machine, checkpoint_meta};
+pub(crate) use machine::{COPY_REST, CheckpointFiles, Machine, checkpoint_meta, give_way, in_background};
 pub(crate) use network::Network;
 pub(crate) use record::{Checkpoint, Meta, decode_logged, encode_entry};
 

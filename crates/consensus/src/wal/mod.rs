@@ -32,7 +32,7 @@ use crate::fs::{File, FileSystem};
 use bytes::Bytes;
 pub use format::META_MAX;
 use format::{HEAD, Head, RECORDS};
-use segments::{Segments, Spare, create_spare};
+use segments::{Pace, Segments, Spare, create_spare};
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
@@ -506,7 +506,7 @@ struct Writer {
     segments: Segments,
     shared: Arc<Shared>,
     /// Asks the allocator for a spare segment with this number.
-    ask: mpsc::SyncSender<u64>,
+    ask: mpsc::SyncSender<(u64, Pace)>,
     /// Whether it has not answered yet.
     asked: bool,
     /// How many spares are kept ahead: more once there was none when one was needed.
@@ -607,7 +607,8 @@ impl Writer {
     fn ask_for_spares(&mut self) {
         if self.segments.spares() < self.ahead && !self.asked {
             let number = self.segments.draw_file_number();
-            self.asked = self.ask.try_send(number).is_ok();
+            let pace = if self.segments.spares() < self.ahead / 2 { Pace::Hurried } else { Pace::Easy };
+            self.asked = self.ask.try_send((number, pace)).is_ok();
         }
     }
 }
@@ -617,15 +618,15 @@ fn allocate(
     fs: &dyn FileSystem,
     segment_size: u64,
     reserve: u64,
-    asked: &mpsc::Receiver<u64>,
+    asked: &mpsc::Receiver<(u64, Pace)>,
     queue: &mpsc::Sender<Work>,
 ) {
     debug_assert!(segment_size > RECORDS);
-    while let Ok(number) = asked.recv() {
+    while let Ok((number, pace)) = asked.recv() {
         loop {
             // A disk that does not say how much it has left is not taken for a full one.
             let is_scarce = fs.free().is_ok_and(|free| free < segment_size.saturating_add(reserve));
-            match (!is_scarce).then(|| create_spare(fs, number, segment_size)) {
+            match (!is_scarce).then(|| create_spare(fs, number, segment_size, pace)) {
                 Some(Ok(spare)) => {
                     if queue.send(Work::Spare(spare)).is_err() {
                         return;

@@ -9,6 +9,7 @@ use crate::fs::{File, FileSystem, PIECE};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A pre-written file that holds nothing that is needed.
 pub struct Spare {
@@ -217,7 +218,7 @@ impl Segments {
             None => {
                 self.was_short = true;
                 let number = self.draw_file_number();
-                create_spare(&*self.fs, number, wanted)?
+                create_spare(&*self.fs, number, wanted, Pace::Hurried)?
             }
         };
         let generation = self.live.back().map_or(1, |segment| segment.generation + 1);
@@ -278,21 +279,38 @@ impl Segments {
     }
 }
 
+/// The longest rest between two pieces of a spare segment.
+const REST_MAX: Duration = Duration::from_millis(20);
+
+/// How fast a spare segment is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// Somebody waits for it, or soon will.
+    Hurried,
+    /// Disk and processors are for others half of the time.
+    Easy,
+}
+
 /// Creates a file of `len` zeros, durably: overwriting written blocks later needs no journal of the file
 /// system, which is what makes a sync fast.
-pub fn create_spare(fs: &dyn FileSystem, number: u64, len: u64) -> Result<Spare, WalError> {
+pub fn create_spare(fs: &dyn FileSystem, number: u64, len: u64, pace: Pace) -> Result<Spare, WalError> {
     let name = format!("segment-{number:08}.wal");
     let temporary = format!("{name}.tmp");
     let created = (|| {
         let file = fs.create(&temporary)?;
-        let zeros = vec![0; PIECE.min(len as usize)];
+        let piece = if pace == Pace::Easy { PIECE / 4 } else { PIECE };
+        let zeros = vec![0; piece.min(len as usize)];
         let mut at = 0;
         while at < len {
+            let began = Instant::now();
             let n = (len - at).min(zeros.len() as u64);
             file.write_at(at, &zeros[..n as usize])?;
             // Piece by piece: the log is written at the same time, on the same disk.
             file.sync_data()?;
             at += n;
+            if pace == Pace::Easy {
+                std::thread::sleep(began.elapsed().min(REST_MAX));
+            }
         }
         fs.rename(&temporary, &name)?;
         fs.sync_directory()?;
