@@ -308,7 +308,7 @@ pub fn create_spare(fs: &dyn FileSystem, number: u64, len: u64, pace: Pace) -> R
             // Piece by piece: the log is written at the same time, on the same disk.
             file.sync_data()?;
             at += n;
-            if pace == Pace::Easy {
+            if pace == Pace::Easy && at < len {
                 std::thread::sleep(began.elapsed().min(REST_MAX));
             }
         }
