@@ -48,7 +48,7 @@ impl Options {
             window_log2: 18,
             wal: wal::Options::default(),
             checkpoint_bytes: 256 << 20,
-            retained_bytes_max: 1 << 30,
+            retained_bytes_max: 4 << 30,
             headroom_min: 1 << 20,
             free_min: 64 << 20,
             queue_max: 64 << 10,

@@ -142,7 +142,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Bounds {
-            log_bytes_max: 768 << 20,
+            log_bytes_max: 3 << 30,
             durable_lag_entries_max: 500_000,
             stream_lag_entries_max: 200_000,
             stream_lag_bytes_max: 256 << 20,

@@ -138,6 +138,10 @@ pub struct BenchOptions {
     /// adjudicate: transactions a second in the open loop
     #[arg(long, default_value_t = 300_000)]
     pub rate: u64,
+    /// adjudicate: seconds of load before the first measurement of a new group. Its log begins to use its segments again, and
+    /// its nodes their memory, only after their first checkpoints
+    #[arg(long, default_value_t = 15)]
+    pub warm_up: u64,
     /// adjudicate: measure only this, as `--json` names it (kernel, one_node, three_nodes_single, …); may be repeated
     #[arg(long)]
     pub only: Vec<String>,

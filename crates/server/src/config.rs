@@ -171,10 +171,11 @@ pub struct Adjudicator {
     /// Keys that the conflict window remembers at least; part of the cluster's state once it is created.
     pub window_keys: u64,
     /// Commits are refused while more bytes of the log than this cannot be forgotten, because replicas have not persisted
-    /// them. `pressure.log_bytes_max` lies below: new transactions are shed first.
+    /// them. `pressure.log_bytes_max` lies below: new transactions are shed first. A quarter of this at most is logged between
+    /// two checkpoints.
     pub retained_bytes_max: u64,
     /// A checkpoint is taken, so that the log before it can be forgotten, once so many bytes have been logged since the
-    /// one before. Unset: 64 MiB, or 8 MiB for a node without `node.data`.
+    /// one before. Unset: 256 MiB, or 8 MiB for a node without `node.data`.
     pub checkpoint_bytes: Option<u64>,
 }
 
@@ -313,7 +314,7 @@ impl Default for Http {
 
 impl Default for Adjudicator {
     fn default() -> Self {
-        Adjudicator { window_keys: 1 << 20, retained_bytes_max: 1 << 30, checkpoint_bytes: None }
+        Adjudicator { window_keys: 1 << 20, retained_bytes_max: 4 << 30, checkpoint_bytes: None }
     }
 }
 
@@ -537,6 +538,16 @@ impl Config {
         !self.cluster.nodes.is_empty() || !self.cluster.join.is_empty()
     }
 
+    /// Bytes of log that cannot be forgotten at which new transactions are shed, and at which commits are refused. What lies
+    /// in memory has narrower bounds.
+    pub fn log_bounds(&self) -> (u64, u64) {
+        let (soft, hard) = (self.pressure.log_bytes_max, self.adjudicator.retained_bytes_max);
+        match self.node.data {
+            Some(_) => (soft, hard),
+            None => (soft.min(768 << 20), hard.min(1 << 30)),
+        }
+    }
+
     /// Where the shards of a new cluster lie: as many replicas as asked for and as there are nodes for (an odd number),
     /// spread so that every node has its share.
     pub fn first_placement(&self) -> Result<Placement, ConfigError> {
@@ -703,10 +714,10 @@ mod tests {
             "[mysql]\nversion = \"x\"\n",
             "[shard]\nreplicas = 2\n",
             "[shard]\nflush_interval_seconds = 0\n",
-            "[pressure]\nlog_bytes_max = 1073741824\n",
+            "[pressure]\nlog_bytes_max = 4294967296\n",
             "[adjudicator]\nretained_bytes_max = 1000\n",
             "[adjudicator]\ncheckpoint_bytes = 0\n",
-            "[adjudicator]\ncheckpoint_bytes = 500000000\n",
+            "[adjudicator]\ncheckpoint_bytes = 2000000000\n",
             "[pressure]\nlog_bytes = 1\n",
             "[peers]\ntls_ca = \"ca.pem\"\n",
             "[cluster]\nnodes = [\"1:127.0.0.1\"]\n",

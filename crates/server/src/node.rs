@@ -311,7 +311,8 @@ pub async fn start(
         }
     });
     tasks.spawn(heed_draining(local.clone(), until(stopped.clone())));
-    tasks.spawn(pressure::keep(operator, config.pressure, until(stopped.clone())));
+    let bounds = assize_ports::Bounds { log_bytes_max: config.log_bounds().0, ..config.pressure };
+    tasks.spawn(pressure::keep(operator, bounds, until(stopped.clone())));
     tasks.spawn(keep_watch_of_keys(keys, until(stopped.clone())));
     tasks.spawn(keep_gauges(local.clone(), prometheus, until(stopped)));
     Ok(Node {

@@ -33,13 +33,19 @@ pub struct CheckpointFiles {
     indexes: Arc<Mutex<Indexes>>,
 }
 
-#[derive(Default, Clone, Copy)]
+#[derive(Default)]
 struct Indexes {
     base: Option<u64>,
     candidate: Option<u64>,
     /// Bytes of the last one that was written.
     last_bytes: u64,
+    /// The last one that was written, for its memory: the kernel clears every page that it gives, which takes longer than
+    /// writing to it.
+    memory: Option<Image>,
 }
+
+/// Memory of larger checkpoints goes back.
+const MEMORY_KEPT_MAX: usize = 128 << 20;
 
 impl CheckpointFiles {
     /// Finds the base in a directory, and removes everything else that looks like a checkpoint: candidates are
@@ -109,6 +115,24 @@ impl CheckpointFiles {
     /// Bytes of the last checkpoint that this process has written; zero before the first.
     pub fn last_bytes(&self) -> u64 {
         self.indexes().last_bytes
+    }
+
+    /// Memory for the next checkpoint: that of the last one, if nobody needs it any more.
+    fn take_memory(&self) -> Vec<u8> {
+        let mut indexes = self.indexes();
+        let last = indexes.memory.take().and_then(|image| Arc::try_unwrap(image).ok());
+        let mut bytes = last.unwrap_or_default();
+        bytes.clear();
+        // More than the last one took: growing would copy it all, and what is not written to costs nothing.
+        bytes.reserve(indexes.last_bytes as usize / 2 * 3);
+        bytes
+    }
+
+    /// Keeps the memory of a checkpoint for the next one.
+    fn give_memory(&self, image: &Image) {
+        if image.capacity() <= MEMORY_KEPT_MAX {
+            self.indexes().memory = Some(image.clone());
+        }
     }
 
     /// Writes a candidate durably. It takes the place of one that waits.
@@ -205,16 +229,17 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let index = last.map_or(0, |last| last.index);
         let written = in_background("checkpoint", move || {
             let began = std::time::Instant::now();
-            // A little more than the last one: growing would copy it all.
-            let mut bytes = Vec::with_capacity(files.last_bytes() as usize / 4 * 5);
+            let mut bytes = files.take_memory();
             Checkpoint::encode_with(&mut bytes, last.as_ref(), &membership, state);
             let meta = SnapshotMeta { last_log_id: last, last_membership: membership };
             let added = files.add(index, &bytes);
             tracing::debug!(index, bytes = bytes.len(), took = ?began.elapsed(), "a checkpoint is written");
-            added.map(|()| (meta, bytes))
+            let image = Arc::new(bytes);
+            files.give_memory(&image);
+            added.map(|()| (meta, image))
         });
         match written.await? {
-            Ok((meta, bytes)) => Ok(openraft::storage::Snapshot { meta, snapshot: Arc::new(bytes) }),
+            Ok((meta, snapshot)) => Ok(openraft::storage::Snapshot { meta, snapshot }),
             // Raft stops at any error, but a checkpoint that finds no space is only late. One that is not newer
             // than what Raft knows already changes nothing there.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {

@@ -266,7 +266,7 @@ impl Segments {
 
     /// How many spares are enough: what a burst has needed the next one finds, unless others may need the space.
     fn spares_max(&self) -> usize {
-        const MANY: usize = 64;
+        const MANY: usize = 128;
         const FEW: usize = 2;
         let is_roomy = self.fs.free().is_ok_and(|free| free / 4 > MANY as u64 * self.segment_size);
         if is_roomy { MANY } else { FEW }

@@ -34,8 +34,8 @@ use tokio::task::JoinSet;
 const FRAMES_IN_FLIGHT: usize = 512;
 /// Messages of one transaction on their way at a time.
 const SINGLES_IN_FLIGHT: usize = 4096;
-/// Load before a measurement begins.
-const WARM_UP: Duration = Duration::from_secs(4);
+/// Load before each measurement but the first of a group.
+const LATER_WARM_UP: Duration = Duration::from_secs(4);
 /// Callers that ask for snapshots at the same time.
 const BEGINNERS: usize = 4096;
 /// The open loop sends this often.
@@ -113,7 +113,7 @@ pub async fn run(options: &BenchOptions) -> Result<(), Failure> {
         }
         let directory = directory.path.join(prefix);
         let group = Group::start(nodes, &directory, WINDOW_KEYS).await?;
-        let client = Client::new(&group).await?;
+        let client = Client::new(&group, Duration::from_secs(options.warm_up)).await?;
         for (suffix, skew) in [("", Skew::Uniform), ("_zipf", Skew::Zipf { theta: 0.99 })] {
             if wanted(&key(suffix)) {
                 let figures = client.closed_loop(skew, frame, FRAMES_IN_FLIGHT, time).await?;
@@ -242,6 +242,8 @@ impl Drop for Scratch {
 /// A frontend's part: registered, with a fresh snapshot at hand.
 struct Client {
     shared: Arc<Shared>,
+    /// Before the next measurement, in milliseconds.
+    warm_up: AtomicU64,
     _tasks: JoinSet<()>,
 }
 
@@ -275,7 +277,7 @@ struct Answer {
 }
 
 impl Client {
-    async fn new(group: &Group) -> anyhow::Result<Client> {
+    async fn new(group: &Group, warm_up: Duration) -> anyhow::Result<Client> {
         let adjudicator = group.adjudicator.clone();
         let identity = adjudicator.register("bench-1", rand::random()).await?;
         let snapshot = AtomicU64::new(adjudicator.begin().await?.snapshot_ts.0);
@@ -283,7 +285,13 @@ impl Client {
         let mut tasks = JoinSet::new();
         tasks.spawn(renew_snapshot(shared.clone()));
         tasks.spawn(persist(shared.clone(), group.decisions.clone()));
-        Ok(Client { shared, _tasks: tasks })
+        let warm_up = AtomicU64::new(warm_up.as_millis() as u64);
+        Ok(Client { shared, warm_up, _tasks: tasks })
+    }
+
+    /// For how long there is load before the measurement that begins now.
+    fn take_warm_up(&self) -> Duration {
+        Duration::from_millis(self.warm_up.swap(LATER_WARM_UP.as_millis() as u64, Ordering::Relaxed))
     }
 
     /// So many frames are on their way all the time.
@@ -301,7 +309,7 @@ impl Client {
             senders.spawn(send(self.shared.clone(), Generator::new(workload), frame, tally.clone()));
         }
         // Memory and segments that a busy log uses again and again are taken once.
-        tokio::time::sleep(WARM_UP).await;
+        tokio::time::sleep(self.take_warm_up()).await;
         tally.warm.store(true, Ordering::Relaxed);
         let counts = || (tally.done.load(Ordering::Relaxed), tally.aborted.load(Ordering::Relaxed));
         let (started, before) = (Instant::now(), counts());
@@ -322,7 +330,8 @@ impl Client {
         let mut generator = Generator::new(Workload { seed: 77, ..Workload::ordinary() });
         let mut answers: JoinSet<anyhow::Result<Answer>> = JoinSet::new();
         let mut measured = Vec::new();
-        let (mut sent, started, whole) = (0u64, Instant::now(), WARM_UP + time);
+        let warm_up = self.take_warm_up();
+        let (mut sent, started, whole) = (0u64, Instant::now(), warm_up + time);
         let mut ticks = tokio::time::interval(OPEN_LOOP_TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
         while started.elapsed() < whole {
@@ -337,7 +346,7 @@ impl Client {
                 answers.spawn(async move {
                     let lost = shared.decide(txns, footprints).await?;
                     let micros = (started + after).elapsed().as_micros() as u32;
-                    Ok(Answer { is_counted: after >= WARM_UP, micros, count, lost })
+                    Ok(Answer { is_counted: after >= warm_up, micros, count, lost })
                 });
                 sent += count;
             }
@@ -352,7 +361,7 @@ impl Client {
         let done = measured.iter().map(|answer| answer.count).sum();
         let lost = measured.iter().map(|answer| answer.lost).sum();
         let times = measured.iter().map(|answer| answer.micros).collect();
-        Ok(figures(times, done, lost, started.elapsed() - WARM_UP))
+        Ok(figures(times, done, lost, started.elapsed() - warm_up))
     }
 
     /// Snapshots per second, with many callers.

@@ -21,7 +21,7 @@ pub async fn open(config: &Config, peers: Option<Arc<dyn Peers>>) -> anyhow::Res
         None => Options::small(node, placement),
     };
     options.window_log2 = window_log2(config.adjudicator.window_keys);
-    options.retained_bytes_max = config.adjudicator.retained_bytes_max;
+    options.retained_bytes_max = config.log_bounds().1;
     options.checkpoint_bytes = config.adjudicator.checkpoint_bytes.unwrap_or(match &config.node.data {
         Some(_) => CHECKPOINT_BYTES,
         None => CHECKPOINT_BYTES_IN_MEMORY,
