@@ -578,7 +578,8 @@ impl Adjudicator {
     fn raise_low_water(&mut self, applied: &mut Applied) {
         let oldest = self.frontends.oldest_snapshot().unwrap_or(self.last_ts).min(self.last_ts);
         // Below it the former owner of slots keeps what the new one has yet to copy.
-        let bound = self.shards.low_water_bound().filter(|_| self.is_on(Rule::SlotsArriveFirst));
+        let bound =
+            self.shards.low_water_bound(self.cluster_version).filter(|_| self.is_on(Rule::SlotsArriveFirst));
         let oldest = bound.map_or(oldest, |bound| oldest.min(Timestamp(bound.0.saturating_sub(1))));
         if oldest <= self.low_water {
             return;

@@ -89,7 +89,8 @@ pub mod workload;
 /// The highest cluster version that this code understands: new behaviour of `apply`, and new kinds of entries, wait until
 /// the log has raised the cluster to their version.
 ///
-/// 1: the beginning. 2: [`Command::DrainNode`], [`Command::Recover`], [`Command::RecoverShard`]. 3: compact footprints.
+/// 1: the beginning. 2: [`Command::DrainNode`], [`Command::Recover`], [`Command::RecoverShard`]. 3: compact footprints; slots that
+/// move wait for learners, too.
 pub const CLUSTER_VERSION_MAX: u32 = 3;
 /// From this cluster version on footprints in the log may be compact.
 pub const COMPACT_SINCE: u32 = 3;
@@ -97,6 +98,8 @@ pub const COMPACT_SINCE: u32 = 3;
 pub const DRAINS_SINCE: u32 = 2;
 /// Whoever understands this cluster version understands that a cluster was recovered.
 pub(crate) const RECOVERS_SINCE: u32 = 2;
+/// Since then slots that move wait for learners of the shard that they go to, too.
+pub(crate) const LEARNERS_WAITED_FOR_SINCE: u32 = 3;
 
 pub use applied::{Applied, Reply};
 pub use assize_model::{PlacementChange, PlacementRefusal};

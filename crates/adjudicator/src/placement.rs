@@ -1,5 +1,6 @@
 //! Which shard holds which slots, which replicas count, and how far those have come.
 
+use crate::LEARNERS_WAITED_FOR_SINCE;
 use crate::flat;
 use crate::moves::{self, SlotMove};
 use assize_codec::{DecodeError, Put, Reader};
@@ -294,16 +295,22 @@ impl Shards {
     }
 
     /// The low-water mark must stay below this: slots have moved, and have not arrived.
-    pub(crate) fn low_water_bound(&self) -> Option<Timestamp> {
-        self.moves.iter().filter(|moved| !self.has_arrived(moved)).map(|moved| moved.at.closed_ts).min()
+    pub(crate) fn low_water_bound(&self, cluster_version: u32) -> Option<Timestamp> {
+        let missing = self.moves.iter().filter(|moved| !self.has_arrived(moved, cluster_version));
+        missing.map(|moved| moved.at.closed_ts).min()
     }
 
-    /// Whether those who count among the configured replicas of the new owner are durable past the move.
-    fn has_arrived(&self, moved: &SlotMove) -> bool {
+    /// Whether the new owner's replicas that count are durable past the move: learners as well, which come by the move in the
+    /// stream and must find the slots where they were.
+    fn has_arrived(&self, moved: &SlotMove, cluster_version: u32) -> bool {
         let Some(part) = self.placement.shards.get(&moved.to) else { return true };
-        let replicas = part.replicas.keys().filter_map(|replica| self.replicas.get(&(moved.to, *replica)));
-        let mut counted = replicas.filter(|replica| replica.counts);
-        counted.all(|replica| replica.durable.index >= moved.at.index)
+        let of_owner = (moved.to, ReplicaId(0))..=(moved.to, ReplicaId(u8::MAX));
+        let is_waited_for = |replica: &ReplicaId| {
+            cluster_version >= LEARNERS_WAITED_FOR_SINCE || part.replicas.contains_key(replica)
+        };
+        let replicas = self.replicas.range(of_owner).filter(|((_, replica), _)| is_waited_for(replica));
+        let mut counted = replicas.filter(|(_, state)| state.counts);
+        counted.all(|(_, state)| state.durable.index >= moved.at.index)
     }
 
     /// The low-water mark has risen: nobody reads below it any more. A read at the move's own timestamp may be on its way.
@@ -432,6 +439,7 @@ fn assign(ranges: &mut BTreeMap<Slot, ShardId>, first: Slot, last: Slot, shard: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CLUSTER_VERSION_MAX;
 
     const AT: Position = Position { index: LogIndex(7), closed_ts: Timestamp(70) };
 
@@ -490,12 +498,22 @@ mod tests {
             shards: vec![(s1, None)],
             ..PlacementChange::default()
         };
-        assert_eq!(shards.low_water_bound(), Some(Timestamp(70)));
+        assert_eq!(shards.low_water_bound(CLUSTER_VERSION_MAX), Some(Timestamp(70)));
+        // A learner that was copying meanwhile finds the slots nowhere else.
+        let learner = ReplicaId(4);
+        shards.register(s2, learner, Position::default()).unwrap();
         for replica in [1, 2, 3] {
-            assert_eq!(shards.low_water_bound(), Some(Timestamp(70)), "before replica {replica}");
+            assert_eq!(
+                shards.low_water_bound(CLUSTER_VERSION_MAX),
+                Some(Timestamp(70)),
+                "before replica {replica}"
+            );
             shards.report(s2, ReplicaId(replica), AT);
         }
-        assert_eq!(shards.low_water_bound(), None);
+        assert_eq!(shards.low_water_bound(LEARNERS_WAITED_FOR_SINCE - 1), None);
+        assert_eq!(shards.low_water_bound(LEARNERS_WAITED_FOR_SINCE), Some(Timestamp(70)));
+        shards.report(s2, learner, AT);
+        assert_eq!(shards.low_water_bound(CLUSTER_VERSION_MAX), None);
         let refused = shards.change(&remove(2), Position::default(), AT, true);
         assert_eq!(refused, Err(PlacementRefusal::StillNeeded(s1)), "an old scan may be on its way");
         shards.forget_moves(Timestamp(70));

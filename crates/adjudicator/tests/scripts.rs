@@ -295,6 +295,7 @@ fn rule(name: &str) -> Result<Rule> {
         SchemaFence,
         RouteAtEntry,
         ClosedBound,
+        EarlyOnlyUndecided,
     ]
     .into_iter()
     .find(|rule| format!("{rule:?}") == name)

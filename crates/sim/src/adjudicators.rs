@@ -103,6 +103,8 @@ impl Adjudicators {
             ..Bootstrap::new(1, HASH_SEED, Timestamp::from_millis(EPOCH_MILLIS), placement)
         };
         history.log.push(Command::Bootstrap(bootstrap).encode().into());
+        // Every node understands everything.
+        history.log.push(Command::RaiseClusterVersion(CLUSTER_VERSION_MAX).encode().into());
         // Otherwise whoever is first to check a range has its table tracked, while others commit.
         for table in crate::workload::TRACKED.into_iter().filter(|_| scenario.tracks_from_the_start) {
             history.log.push(Command::TrackRanges(table).encode().into());

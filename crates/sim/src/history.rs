@@ -75,6 +75,8 @@ pub struct History {
     pub closed: Vec<(usize, Timestamp)>,
     /// Who voted Yes.
     pub yes: BTreeMap<(TxnId, ShardId), BTreeSet<ReplicaId>>,
+    /// Commits that a replica has heard of, with their entries.
+    pub streamed: BTreeMap<TxnId, LogIndex>,
     /// The running hash of decisions after each entry, as the first node had it.
     pub chains: BTreeMap<LogIndex, u64>,
     /// The oldest snapshots that clients hold, with the life of their frontend.

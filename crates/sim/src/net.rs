@@ -263,7 +263,7 @@ impl Net {
         // A connection does not double a commit, and a coordinator may rely on that when it was turned away; that it
         // sends one twice itself is another matter.
         let is_copy = matches!(message, Message::CheckpointIs { .. } | Message::SlotsAre { .. });
-        let may_double = !is_copy && !matches!(message, Message::Commit(..));
+        let may_double = !is_copy && !matches!(message, Message::Commit(..) | Message::Subscribe { .. });
         if may_double && self.random.chance(self.faults.duplicate) {
             let delay = self.delay();
             self.after(delay, Event::Delivered { to, message: message.clone() });
@@ -285,6 +285,10 @@ impl Net {
                 let Actor::Replica(sibling) = to else { return };
                 let answer = IntentAnswer::CannotSay;
                 (from, Message::IntentIs { from: sibling, txn: *txn, answer })
+            }
+            // It would have come over the stream's own connection, whose end is noticed.
+            Message::StreamForgotten { subscription } => {
+                (to, Message::StreamLost { subscription: *subscription })
             }
             _ => return,
         };

@@ -19,6 +19,8 @@ use std::time::Duration;
 const PLACES: usize = 6;
 /// Replicas of every shard in the beginning.
 const REPLICAS: u8 = 3;
+/// What was sent before it was rebuilt may come so many milliseconds later.
+const STRAGGLERS: u64 = 15_000;
 
 /// What a replica shows, or why it shows nothing.
 pub type Content = Result<Vec<(Key, Bytes)>, String>;
@@ -73,6 +75,8 @@ struct Host {
     is_bereft: bool,
     /// Whether a row of it was damaged and it has not been rebuilt since.
     is_damaged: bool,
+    /// When a damaged one was rebuilt.
+    healed_at: Option<u64>,
     /// Replicas of a shard that splits off are born when their elder siblings pass the split; others when they are wanted.
     life: Life,
 }
@@ -87,6 +91,7 @@ impl Host {
             waiting: BTreeMap::new(),
             is_bereft: false,
             is_damaged: false,
+            healed_at: None,
             life: Life::Unborn,
         }
     }
@@ -232,9 +237,13 @@ impl Shards {
     }
 
     /// Replicas of a shard were found to differ. Only one that was damaged may.
-    fn differ(&mut self, shard: ShardId, difference: &Difference, history: &mut History) {
+    fn differ(&mut self, shard: ShardId, difference: &Difference, now: u64, history: &mut History) {
         history.differences += 1;
-        let is_damaged = |replica: &ReplicaId| self.hosts[Place::at(shard, *replica)].is_damaged;
+        // The answers were given a while ago; since then it may have been rebuilt.
+        let is_damaged = |replica: &ReplicaId| {
+            let host = &self.hosts[Place::at(shard, *replica)];
+            host.is_damaged || host.healed_at.is_some_and(|healed| now < healed + STRAGGLERS)
+        };
         let is_right = match &difference.odd {
             Some(odd) => odd.iter().all(is_damaged),
             None => difference.answers.keys().any(is_damaged),
@@ -334,6 +343,8 @@ impl Shards {
                     // Not yet: the stream is to come again from where the replica stands.
                     return self.step(at, Heard::StreamLost, net, history);
                 }
+                let commits = entry.commits.iter().map(|commit| (commit.txn, entry.position.index));
+                history.streamed.extend(commits);
                 Heard::Streamed(entry)
             }
             Message::StreamLost { subscription } if subscription == subscribed => Heard::StreamLost,
@@ -399,7 +410,9 @@ impl Shards {
         if host.replica.as_ref().is_some_and(|replica| replica.store().is_some()) {
             host.disk = engine;
             host.is_bereft = false;
-            host.is_damaged = false;
+            if std::mem::take(&mut host.is_damaged) {
+                host.healed_at = Some(net.now);
+            }
         }
     }
 
@@ -551,7 +564,7 @@ impl Shards {
                     net.send(from, to, Message::ContentDiffers { epoch });
                 }
                 Effect::ReportLost { .. } => unreachable!("nothing is forgiven here"),
-                Effect::ReportDifference(difference) => self.differ(shard, &difference, history),
+                Effect::ReportDifference(difference) => self.differ(shard, &difference, net.now, history),
                 Effect::Halt(alarm) => {
                     let invariant = "no_intent_deleted_before_its_version_is_durable_everywhere";
                     history.wrong(invariant, format!("{:?} halted: {alarm}", Place::of(at)));
@@ -589,11 +602,10 @@ impl Shards {
         if vote.is_yes() {
             // A promise that was given in time may be repeated.
             let is_new = history.yes.entry((txn, shard)).or_default().insert(replica);
-            let closed_ts =
-                self.hosts[at].replica.as_ref().and_then(Replica::position).unwrap_or_default().closed_ts;
-            let store = self.hosts[at].replica.as_ref().and_then(Replica::store);
-            let is_decided =
-                store.is_some_and(|store| store.intents().any(|(held, decided)| held == txn && decided));
+            let Position { index, closed_ts } =
+                self.hosts[at].replica.as_ref().and_then(Replica::position).unwrap_or_default();
+            // It may have decided this one, promised it once more and deleted its intent in one step.
+            let is_decided = history.streamed.get(&txn).is_some_and(|decided| *decided <= index);
             if is_new && !is_decided && closed_ts > txn.deadline() {
                 let what =
                     format!("{shard}/{replica} promised {txn} at {closed_ts}, past {}", txn.deadline());

@@ -5,7 +5,7 @@ use assize_sim::{Outcome, Scenario, play, run};
 
 #[test]
 fn invariants_hold_whatever_goes_wrong() {
-    for seed in 0..60 {
+    for seed in 0..90 {
         if let Err(violation) = run(&Scenario::of_seed(seed)).1 {
             panic!("seed {seed} breaks {violation}; reproduce with ./justw sim {seed}");
         }
@@ -35,7 +35,7 @@ fn runs_do_what_they_should() {
     let (mut reroutes, mut refreshes, mut desertions, mut second_lives) = (0, 0, 0, 0);
     let (mut other_ids, mut unheard) = (0, 0);
     let mut kinds = std::collections::BTreeSet::new();
-    for seed in 0..60 {
+    for seed in 0..90 {
         let history = play(&Scenario::of_seed(seed)).history;
         reroutes += history.reroutes;
         refreshes += history.refreshes;
