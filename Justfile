@@ -24,6 +24,10 @@ cluster *args: build
 build:
     cargo build --profile fast --package assize-server --bin assize
 
+# The container image `assize`, out of target/fast/assize: ./justw image --engine podman (docs/operations.md)
+image *args: build
+    cluster/image.sh {{args}}
+
 # Every test that needs no second machine.
 test: test-unit test-sim e2e
 

@@ -59,6 +59,9 @@ impl AdjudicatorClient for Null {
     }
     fn acknowledge(&self, _: Vec<TxnRun>) {}
     fn report_oldest_snapshot(&self, _: FrontendId, _: FrontendEpoch, _: Option<Timestamp>) {}
+    fn frontend_epoch(&self, _: FrontendId) -> BoxFuture<'_, Result<FrontendEpoch, AdjudicatorError>> {
+        never()
+    }
     fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>> {
         never()
     }

@@ -412,7 +412,7 @@ impl Cluster {
 
     /// Status and body of a request to a node's health port.
     pub fn http(&self, node: u64, path: &str) -> Option<(u16, String)> {
-        http_get(self.ports(node).http, path)
+        http_get(SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports(node).http)), path)
     }
 
     /// The value of a metric (`name` or `name{label="x"}`) of a node.
@@ -529,8 +529,8 @@ fn says_it_leads(readyz: &str) -> bool {
         .any(|(_, remark)| remark.split_whitespace().any(|word| word.trim_matches(',') == "leads"))
 }
 
-fn http_get(port: u16, path: &str) -> Option<(u16, String)> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+/// Status and body of an HTTP request; `None` if nobody answers in time.
+pub fn http_get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT).ok()?;
     stream.set_read_timeout(Some(PROBE_TIMEOUT)).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;

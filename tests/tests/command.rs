@@ -1,6 +1,7 @@
 //! The `assize` command as a person at a shell meets it.
 
-use assize_tests::{Assize, root, run, run_ok};
+use assize_tests::cluster::{Cluster, Options};
+use assize_tests::{Assize, root, run, run_ok, wait_for};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -75,9 +76,39 @@ fn the_small_client_prints_tables_and_json() {
         b"CREATE DATABASE d;\nCREATE TABLE d.t (id INT PRIMARY KEY, v TEXT);\nINSERT INTO d.t VALUES (1, 'x');\nSELECT * FROM d.t;\n",
     );
     assert_eq!(json.trim(), r#"{"id":"1","v":"x"}"#);
-    let wrong = run(Command::new(Assize::binary()).args(["sql", "--url", &url, "--execute", "SELEC 1"]), b"");
-    assert!(!wrong.status.success());
-    assert!(stderr(&wrong).contains("1064"), "{}", stderr(&wrong));
+}
+
+#[test]
+fn the_small_client_tells_an_error_once_as_the_mysql_client_does() {
+    let server = Assize::start();
+    let url = format!("mysql://root@127.0.0.1:{}", server.port());
+    let sql = |url: &str, arguments: &[&str], input: &[u8]| {
+        let output = run(
+            Command::new(Assize::binary()).args(["sql", "--url", url, "--output", "json"]).args(arguments),
+            input,
+        );
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), stdout, stderr(&output))
+    };
+    run_ok(server.mariadb().args(["--execute", "CREATE DATABASE d"]), b"");
+    let missing = |line: u32| format!("ERROR 1146 (42S02) at line {line}: Table 'd.t' doesn't exist\n");
+
+    let told = sql(&url, &["--execute", "SELECT * FROM d.t"], b"");
+    assert_eq!(told, (Some(1), String::new(), missing(1)));
+    let told = sql(&url, &["--execute", "SELECT 1 AS a;\nSELECT * FROM d.t;\nSELECT 2 AS a"], b"");
+    assert_eq!(told, (Some(1), "{\"a\":\"1\"}\n".to_owned(), missing(2)));
+    let told = sql(&url, &[], b"SELECT 1 AS a;\n\nSELECT *\n  FROM d.t;\nSELECT 2 AS a;\n");
+    assert_eq!(told, (Some(1), "{\"a\":\"1\"}\n".to_owned(), missing(3)));
+    let (code, _, told) = sql(&url, &["--execute", "SELEC 1"], b"");
+    assert_eq!(code, Some(1));
+    assert!(told.starts_with("ERROR 1064 (42000) at line 1: ") && told.lines().count() == 1, "{told}");
+
+    let stranger = url.replace("root@", "nobody:secret@");
+    let (code, _, told) = sql(&stranger, &["--execute", "SELECT 1"], b"");
+    assert_eq!(code, Some(1));
+    assert!(told.starts_with("ERROR 1045 (28000): Access denied") && told.lines().count() == 1, "{told}");
+    let bench = run(Command::new(Assize::binary()).args(["bench", "point", "--url", &stranger]), b"");
+    assert_eq!(stderr(&bench).matches("1045").count(), 1, "{}", stderr(&bench));
 }
 
 #[test]
@@ -152,4 +183,18 @@ fn a_transaction_is_one_span_from_begin_to_its_outcome() {
     assize_tests::wait_for("the spans to be logged", || closed(&server.log()) >= 3);
     assert_eq!(closed(&server.log()), 3, "{}", server.log());
     assert!(server.log().lines().any(|l| l.contains("txn=") && l.contains("close")), "{}", server.log());
+}
+
+#[test]
+fn a_node_whose_cluster_is_not_founded_yet_says_what_is_missing() {
+    let mut cluster = Cluster::prepare(Options::nodes(3));
+    cluster.start_node(1);
+    let admin = format!("127.0.0.1:{}", cluster.ports(1).admin);
+    let mut told = String::new();
+    wait_for("the node to answer", || {
+        let output = assize(&["status", "--admin", &admin]);
+        told = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.code() == Some(2)
+    });
+    assert!(told.starts_with("unavailable: ") && told.contains("look at this node's log"), "{told}");
 }

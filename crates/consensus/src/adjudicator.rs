@@ -750,6 +750,11 @@ impl AdjudicatorClient for Adjudicator {
         self.notify(Event::Oldest(frontend, epoch, oldest));
     }
 
+    fn frontend_epoch(&self, frontend: FrontendId) -> BoxFuture<'_, Result<FrontendEpoch, AdjudicatorError>> {
+        // Lives only go up: who leads no more, or has not applied everything, at worst says so later.
+        Box::pin(async move { Ok(self.with_core(|core| core.frontend_epoch(frontend))) })
+    }
+
     fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>> {
         Box::pin(async move {
             self.confirm_leadership().await?;

@@ -245,11 +245,7 @@ impl Leader {
     ) -> Self {
         let now = Instant::now();
         // Frontends of an earlier term get a lease from now on; those that are gone are fenced when it ends.
-        let living = |(id, frontend): (FrontendId, &assize_adjudicator::outcomes::Frontend)| {
-            let (epoch, oldest) = (frontend.epoch, frontend.oldest_snapshot);
-            frontend.nonce.map(|_| (id, FrontendReport { epoch, oldest, silent: Duration::ZERO }))
-        };
-        let frontends = node.read().core.frontends().filter_map(living).collect();
+        let frontends = living(&node.read().core).collect();
         let compared = (now, node.read().core.last_batch());
         Leader {
             node,
@@ -323,7 +319,10 @@ impl Leader {
                 }
             }
             Event::Oldest(frontend, epoch, oldest) => {
-                self.frontends.insert(frontend, FrontendReport { epoch, oldest, silent: Duration::ZERO });
+                // A life that is over may still have had something on its way.
+                if self.node.read().core.frontend_epoch(frontend) == epoch {
+                    self.frontends.insert(frontend, FrontendReport { epoch, oldest, silent: Duration::ZERO });
+                }
             }
             Event::Stop(stopped) => self.stopping = Some(stopped),
         }
@@ -511,6 +510,11 @@ impl Leader {
         awake: Duration,
         commands: &mut Vec<Command>,
     ) {
+        self.frontends.retain(|frontend, report| core.frontend_epoch(*frontend) == report.epoch);
+        for (frontend, report) in living(core) {
+            // One that has not reported yet has its lease all the same: it may never come to it.
+            self.frontends.entry(frontend).or_insert(report);
+        }
         let mut fenced = Vec::new();
         for (frontend, report) in &mut self.frontends {
             report.silent += awake;
@@ -551,6 +555,14 @@ impl Leader {
         let state = self.node.read();
         self.unacknowledged.retain(|(frontend, epoch), _| state.core.frontend_epoch(*frontend) == *epoch);
     }
+}
+
+/// The lives that the log has granted and not ended, each as if it had just reported.
+fn living(core: &assize_adjudicator::Adjudicator) -> impl Iterator<Item = (FrontendId, FrontendReport)> + '_ {
+    core.frontends().filter(|(_, frontend)| frontend.nonce.is_some()).map(|(id, frontend)| {
+        let (epoch, oldest) = (frontend.epoch, frontend.oldest_snapshot);
+        (id, FrontendReport { epoch, oldest, silent: Duration::ZERO })
+    })
 }
 
 /// The wall clock. Timestamps follow it when they can; no safety depends on it.

@@ -32,7 +32,7 @@ pub struct Options {
     pub heartbeat: Duration,
     /// How often the nodes compare the hashes of their states while transactions are decided.
     pub compare_every: Duration,
-    /// A frontend that reported once and then fell silent for this long is fenced.
+    /// A frontend of which nothing was heard for this long, since it registered or reported, is fenced.
     pub lease: Duration,
     /// The highest cluster version that this node may say it understands, at most what the program does. Lower in tests that
     /// stand for an older release.

@@ -527,3 +527,45 @@ async fn the_log_of_a_node_that_is_down_replays_to_its_checkpoints() {
     }
     assert_eq!((commits, compared), (60, evidence.images.len()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_life_is_fenced_when_nothing_is_heard_of_it_and_what_a_former_one_still_says_counts_for_nothing() {
+    let options = Options { lease: Duration::from_secs(2), ..options() };
+    let node = Adjudicator::open_on(Arc::new(Memory::new()), options, None).await.unwrap();
+    let epoch_rises = async |above: FrontendEpoch, frontend: FrontendId| {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            let epoch = node.frontend_epoch(frontend).await.unwrap();
+            if epoch > above {
+                return epoch;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{frontend} still lives {above}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    // It never came to its first report.
+    let first = Frontend::begin_life(&node, 1).await.registered;
+    assert_eq!(node.frontend_epoch(first.frontend).await.unwrap(), first.epoch);
+    let fenced = epoch_rises(first.epoch, first.frontend).await;
+    // The next life does not either, and is taken for silent although the one before goes on talking.
+    let second = Frontend::begin_life(&node, 2).await.registered;
+    assert!(second.epoch > fenced);
+    let talks = async {
+        loop {
+            node.report_oldest_snapshot(first.frontend, first.epoch, None);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        never = talks => never,
+        _ = epoch_rises(second.epoch, second.frontend) => {}
+    }
+    // One that reports lives on.
+    let mut third = Frontend::begin_life(&node, 3).await;
+    for _ in 0..30 {
+        node.report_oldest_snapshot(third.registered.frontend, third.registered.epoch, None);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(third.commit(&node, "k").await.1.is_commit());
+    node.shutdown().await;
+}

@@ -167,6 +167,10 @@ pub trait AdjudicatorClient: Send + Sync {
     /// renews its lease.
     fn report_oldest_snapshot(&self, frontend: FrontendId, epoch: FrontendEpoch, oldest: Option<Timestamp>);
 
+    /// The life that a frontend lives now, as far as the one who is asked knows: above the asker's own, his is over, and he
+    /// has to register for another one.
+    fn frontend_epoch(&self, frontend: FrontendId) -> BoxFuture<'_, Result<FrontendEpoch, AdjudicatorError>>;
+
     /// The placement now.
     fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>>;
 

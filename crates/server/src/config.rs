@@ -177,6 +177,9 @@ pub struct Adjudicator {
     /// A checkpoint is taken, so that the log before it can be forgotten, once so many bytes have been logged since the
     /// one before. Unset: 256 MiB, or 8 MiB for a node without `node.data`.
     pub checkpoint_bytes: Option<u64>,
+    /// A frontend of which nothing was heard for so long is fenced: what it holds is let go, and it begins another life when
+    /// it hears of that. At least 2. What whoever leads is told counts.
+    pub frontend_lease_seconds: u64,
 }
 
 /// The shard role.
@@ -314,7 +317,12 @@ impl Default for Http {
 
 impl Default for Adjudicator {
     fn default() -> Self {
-        Adjudicator { window_keys: 1 << 20, retained_bytes_max: 4 << 30, checkpoint_bytes: None }
+        Adjudicator {
+            window_keys: 1 << 20,
+            retained_bytes_max: 4 << 30,
+            checkpoint_bytes: None,
+            frontend_lease_seconds: 30,
+        }
     }
 }
 
@@ -458,6 +466,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     if !(1..=3600).contains(&config.shard.flush_interval_seconds) {
         return invalid("setting `shard.flush_interval_seconds`: from 1 to 3600");
+    }
+    if !(2..=3600).contains(&config.adjudicator.frontend_lease_seconds) {
+        return invalid("setting `adjudicator.frontend_lease_seconds`: from 2 to 3600");
     }
     let (soft, hard) = (config.pressure.log_bytes_max, config.adjudicator.retained_bytes_max);
     if soft >= hard {
@@ -717,6 +728,7 @@ mod tests {
             "[pressure]\nlog_bytes_max = 4294967296\n",
             "[adjudicator]\nretained_bytes_max = 1000\n",
             "[adjudicator]\ncheckpoint_bytes = 0\n",
+            "[adjudicator]\nfrontend_lease_seconds = 1\n",
             "[adjudicator]\ncheckpoint_bytes = 2000000000\n",
             "[pressure]\nlog_bytes = 1\n",
             "[peers]\ntls_ca = \"ca.pem\"\n",

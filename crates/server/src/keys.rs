@@ -1,7 +1,7 @@
 //! Private keys that more people can read than should.
 
 use crate::config::Config;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The private keys that a node is configured with.
@@ -20,7 +20,7 @@ impl KeyFiles {
         KeyFiles { files: paths.into_iter().map(|path| (path, false)).collect() }
     }
 
-    /// Warns of each file that group or others can read: once, until it was put right and is exposed again. Files are
+    /// Warns of each file that more can read than should: once, until it was put right and is exposed again. Files are
     /// replaced while the node runs, so this is asked now and then.
     pub fn look(&mut self) {
         for (path, was_told) in &mut self.files {
@@ -40,11 +40,20 @@ impl KeyFiles {
     }
 }
 
-/// The mode of a file that group or others can read.
+/// The mode of a file that more can read than should.
 fn exposed(path: &Path) -> Option<u32> {
     // A file that is not there is the concern of whoever reads it.
-    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o7777;
-    (mode & 0o044 != 0).then_some(mode)
+    let file = std::fs::metadata(path).ok()?;
+    let mode = file.permissions().mode() & 0o7777;
+    // What the kernel says of this process belongs to whom it runs as.
+    let reader = std::fs::metadata("/proc/self").ok()?.uid();
+    (mode & bits_of_strangers(file.uid(), reader) != 0).then_some(mode)
+}
+
+/// The bits of those who must not read a key of this owner. One that root owns is read through the group, as Kubernetes and
+/// Debian hand out secrets: no node that runs as an ordinary user could read it otherwise.
+fn bits_of_strangers(owner: u32, reader: u32) -> u32 {
+    if owner == 0 && reader != 0 { 0o004 } else { 0o044 }
 }
 
 #[cfg(test)]
@@ -77,5 +86,13 @@ mod tests {
         }
         set(0o600);
         assert_eq!(told(), [(path.clone(), false)]);
+    }
+
+    #[test]
+    fn a_key_that_root_owns_may_be_read_through_the_group_by_an_ordinary_user() {
+        assert_eq!(bits_of_strangers(0, 10_001), 0o004);
+        for (owner, reader) in [(10_001, 10_001), (10_002, 10_001), (0, 0), (10_001, 0)] {
+            assert_eq!(bits_of_strangers(owner, reader), 0o044, "{owner} {reader}");
+        }
     }
 }

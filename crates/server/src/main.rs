@@ -71,7 +71,7 @@ struct Failure {
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        let error = error.into();
+        let error = said_once(error.into());
         let code = if error.is::<config::ConfigError>() {
             exit::CONFIG
         } else if error.is::<node::DataDirError>() {
@@ -80,12 +80,26 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
             recover::exit_code(error)
         } else if let Some(error) = error.downcast_ref::<assize_admin::ClientError>() {
             operate::exit_code(error)
-        } else if error.is::<std::io::Error>() || error.is::<mysql_async::Error>() {
+        } else if error.is::<std::io::Error>()
+            || error.is::<mysql_async::Error>()
+            || error.is::<mysql_async::ServerError>()
+        {
             exit::UNAVAILABLE
         } else {
             exit::SOFTWARE
         };
         Failure { code, error }
+    }
+}
+
+/// A MySQL server's error says all by itself; the driver's, round it, says the same again.
+fn said_once(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<mysql_async::Error>() {
+        // Without a context of our own, which would be lost.
+        Some(mysql_async::Error::Server(server)) if error.chain().len() == 2 => {
+            anyhow::Error::new(server.clone())
+        }
+        _ => error,
     }
 }
 
@@ -111,7 +125,7 @@ fn run(arguments: cli::Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
         cli::Command::Demo(options) => runtime()?.block_on(demo::run(options))?,
         cli::Command::Start(options) => runtime()?.block_on(node::run(options))?,
-        cli::Command::Sql(options) => runtime()?.block_on(sql_shell::run(options))?,
+        cli::Command::Sql(options) => return runtime()?.block_on(sql_shell::run(options)),
         cli::Command::Bench(options) => runtime()?.block_on(bench::run(options))?,
         cli::Command::Cert(command) => cert::run(&command)?,
         cli::Command::RecoverQuorum(options) => recover::run(&options)?,

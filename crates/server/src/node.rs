@@ -1,7 +1,7 @@
 //! One node: the roles of a configuration, wired together, and its orderly end.
 //!
 //! ```text
-//!   bind ─▶ http (alive, not ready) ─▶ net ─▶ adjudicator ─▶ [a leader, a placement] ─▶ shards ─▶ frontend ─▶ admin
+//!   bind ─▶ http (alive, not ready) ─▶ net ─▶ adjudicator ─▶ admin ─▶ [a leader, a placement] ─▶ shards ─▶ frontend
 //! ```
 //!
 //! The parts come up one after the other; what asks the node meanwhile hears that it is not ready.
@@ -224,6 +224,21 @@ pub async fn start(
         None => None,
     };
     let way = Way::new(config, &local)?;
+    let operator = Operator {
+        local: local.clone(),
+        adjudicator: way.adjudicator.clone(),
+        source: way.source.clone(),
+        peers: peers.clone(),
+    };
+    let view: Arc<dyn ClusterView> = Arc::new(operator.clone());
+    // Operators ask most while something is missing: the other nodes, a leader.
+    let until_stopped = until(stopped.clone());
+    let served = view.clone();
+    tasks.spawn(async move {
+        if let Err(error) = assize_admin::serve(admin, admin_options, served, until_stopped).await {
+            tracing::error!(%error, "the admin API has ended");
+        }
+    });
     let placement = tokio::select! {
         placement = way.first_placement(&local) => placement?,
         why = refused_for_good(known.clone()) => return Err(anyhow::anyhow!("{why}").into()),
@@ -282,13 +297,6 @@ pub async fn start(
         ));
     }
 
-    let operator = Operator {
-        local: local.clone(),
-        adjudicator: way.adjudicator.clone(),
-        source: way.source.clone(),
-        peers: peers.clone(),
-    };
-    let view: Arc<dyn ClusterView> = Arc::new(operator.clone());
     if let Some(mysql) = mysql {
         let directory: Arc<dyn ShardDirectory> = way.directory(&local, host.clone(), &placement);
         let frontend =
@@ -304,12 +312,6 @@ pub async fn start(
         let (placed, bells) = (adjudicator.watch_placement(), local.bells.clone());
         tasks.spawn(ring_for_placement(placed, bells, until(stopped.clone())));
     }
-    let until_stopped = until(stopped.clone());
-    tasks.spawn(async move {
-        if let Err(error) = assize_admin::serve(admin, admin_options, view, until_stopped).await {
-            tracing::error!(%error, "the admin API has ended");
-        }
-    });
     tasks.spawn(heed_draining(local.clone(), until(stopped.clone())));
     let bounds = assize_ports::Bounds { log_bytes_max: config.log_bounds().0, ..config.pressure };
     tasks.spawn(pressure::keep(operator, bounds, until(stopped.clone())));

@@ -194,6 +194,16 @@ impl Services {
         }
     }
 
+    /// Asks which life the log has this frontend live. A frontend that only reads would not hear otherwise that its own is
+    /// over, and nobody would keep its snapshots from garbage collection.
+    pub async fn ask_for_life(&self) -> Result<(), AdjudicatorError> {
+        let current = self.adjudicator.frontend_epoch(self.identity.frontend).await?;
+        if current > self.epoch() {
+            self.is_fenced.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
     /// Begins another life, which the log has granted. Numbers of transactions go on. What has begun in the life before goes
     /// on, too, as far as its snapshot can still be read: while nobody reported it, the low-water mark may have passed it, and
     /// then shards and adjudicator refuse it.

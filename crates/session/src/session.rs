@@ -1,5 +1,10 @@
 //! One client's session: statements in, results out.
 
+mod control;
+mod prepared;
+
+pub use prepared::Prepared;
+
 use crate::activity::{Activity, Doing};
 use crate::cache::{CachedStatement, mix, mix_bytes};
 use crate::privilege;
@@ -8,13 +13,13 @@ use crate::set::{Capture, number};
 use crate::state::{Change, Login, Shared, State, plain};
 use crate::txn::Txn;
 use assize_model::{ErrorCode, Retry, SqlError, Warning, WarningLevel};
-use assize_ports::{BoxFuture, Executed, Mark, ResultColumn, ResultSink, StatementContext, Transaction};
+use assize_ports::{BoxFuture, Executed, ResultColumn, ResultSink, StatementContext, Transaction};
 use assize_sql::{
-    Class, Completion, Literal, ParseOptions, Parsed, PrepareSource, SelectInto, ShowWhat, Statement,
-    classify, commits_implicitly,
+    Class, Literal, ParseOptions, SelectInto, ShowWhat, Statement, classify, commits_implicitly,
 };
 use assize_values::{Decimal, SqlMode, Value};
 use bytes::Bytes;
+use prepared::{PreparedStatement, find_placeholder, unknown_statement};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -35,8 +40,6 @@ pub mod status {
     pub const SESSION_STATE_CHANGED: u16 = 1 << 14;
 }
 
-/// Prepared statements of one session.
-const PREPARED_MAX: usize = 16_382;
 /// Longest wait between two attempts of an autocommit statement.
 const BACKOFF_MICROS_MAX: u64 = 50_000;
 
@@ -55,24 +58,6 @@ pub struct Done {
     pub next: Option<usize>,
     /// COMMIT RELEASE and ROLLBACK RELEASE: the connection is to be closed.
     pub release: bool,
-}
-
-/// A prepared statement as the client is told of it.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Prepared {
-    /// Its number, never 0.
-    pub id: u32,
-    /// How many `?` it has.
-    pub params: u16,
-    /// Its result columns; empty if it returns none.
-    pub columns: Vec<ResultColumn>,
-    /// Warnings of preparing it.
-    pub warnings: u16,
-}
-
-struct PreparedStatement {
-    cached: Arc<CachedStatement>,
-    hash: u64,
 }
 
 /// One client's session. Calls come one at a time.
@@ -689,292 +674,9 @@ impl Session {
 
     // -- transactions -----------------------------------------------------------------------------------------
 
-    async fn commit(&mut self) -> Result<(), SqlError> {
-        self.state.commit().await.map_err(|failure| failure.error)
-    }
-
-    async fn begin(&mut self, read_only: Option<bool>, consistent_snapshot: bool) -> Result<(), SqlError> {
-        self.commit().await?;
-        self.state.explicit = true;
-        self.state.explicit_read_only = read_only;
-        let isolation = self.state.next_isolation.unwrap_or(self.state.settings.isolation);
-        self.state.activity.begins(isolation, self.state.services.clock.monotonic_micros());
-        if consistent_snapshot {
-            let entered = self.state.enter_transaction().await;
-            if entered.is_err() {
-                self.state.rollback();
-            }
-            entered?;
-        }
-        Ok(())
-    }
-
-    /// AND CHAIN and RELEASE after COMMIT and ROLLBACK, said or by `completion_type`.
-    async fn complete(&mut self, completion: Completion) -> Result<(), SqlError> {
-        let kind = self.state.variables.text("completion_type");
-        let release = completion.release.unwrap_or(kind == "RELEASE" && completion.chain != Some(true));
-        let chain = completion.chain.unwrap_or(kind == "CHAIN" && !release);
-        if chain {
-            self.begin(None, false).await?;
-        }
-        self.release = release;
-        Ok(())
-    }
-
-    fn savepoint(&mut self, name: &str) {
-        if !self.state.in_transaction() {
-            return;
-        }
-        self.state.savepoints.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
-        // What has not begun has written nothing: its mark is the beginning.
-        let mark = self.state.txn.as_mut().map_or(Mark(0), |txn| txn.mark());
-        self.state.savepoints.push((name.to_owned(), mark));
-    }
-
-    fn find_savepoint(&self, name: &str) -> Result<usize, SqlError> {
-        self.state.savepoints.iter().position(|(known, _)| known.eq_ignore_ascii_case(name)).ok_or_else(
-            || SqlError::new(ErrorCode::SavepointDoesNotExist, format!("SAVEPOINT {name} does not exist")),
-        )
-    }
-
-    fn rollback_to(&mut self, name: &str) -> Result<(), SqlError> {
-        let at = self.find_savepoint(name)?;
-        let mark = self.state.savepoints[at].1;
-        self.state.savepoints.truncate(at + 1);
-        if let Some(txn) = &mut self.state.txn {
-            txn.undo_to(mark);
-        }
-        Ok(())
-    }
-
     // -- the connection's own statements ----------------------------------------------------------------------
 
-    /// USE, COM_INIT_DB, and the database of the login.
-    pub async fn select_database(&mut self, name: &str) -> Result<(), SqlError> {
-        self.begin_statement()?;
-        let result = self.use_database(name).await;
-        self.end_statement(&None, result.as_ref().map(drop));
-        result
-    }
-
-    async fn use_database(&mut self, name: &str) -> Result<(), SqlError> {
-        if name.is_empty() {
-            return Err(SqlError::new(ErrorCode::NoDatabase, "No database selected"));
-        }
-        // The newest, even within a transaction: what exists is no row of its snapshot.
-        let catalog = self.state.load_newest_catalog().await?;
-        // Who may not use it does not learn whether it exists.
-        privilege::check_use(&self.state.user, name)?;
-        let database = catalog.require_database(name)?;
-        self.state.database = Some(database.name.clone());
-        let collation = database.collation;
-        let text = Value::text(collation.name());
-        self.state.variables.set("collation_database", Some(&text))?;
-        let text = Value::text(collation.charset().name());
-        self.state.variables.set("character_set_database", Some(&text))?;
-        self.state.changes.push(Change::Database(name.to_owned()));
-        self.state.sync();
-        Ok(())
-    }
-
-    async fn kill(
-        &mut self,
-        query_only: bool,
-        connection: &assize_sql::sqlparser::ast::Expr,
-        params: &[Value],
-    ) -> Result<(), SqlError> {
-        let value = self.evaluate(connection, params).await?;
-        let unknown =
-            || SqlError::new(ErrorCode::UnknownThread, format!("Unknown thread id: {}", plain(&value)));
-        let id: u32 = plain(&value).parse().map_err(|_| unknown())?;
-        self.kill_connection(id, query_only, unknown)
-    }
-
-    /// COM_PROCESS_KILL.
-    pub fn process_kill(&mut self, id: u32) -> Result<(), SqlError> {
-        self.kill_connection(id, false, || {
-            SqlError::new(ErrorCode::UnknownThread, format!("Unknown thread id: {id}"))
-        })
-    }
-
-    fn kill_connection(
-        &self,
-        id: u32,
-        query_only: bool,
-        unknown: impl Fn() -> SqlError,
-    ) -> Result<(), SqlError> {
-        let server = &self.state.services.server;
-        let process = server.processes().into_iter().find(|process| process.id == id).ok_or_else(&unknown)?;
-        let own = *process.user == *self.state.user.name;
-        if !own && !self.state.user.is_administrator() {
-            return Err(SqlError::new(ErrorCode::KillDenied, format!("You are not owner of thread {id}")));
-        }
-        if server.kill(id, query_only) { Ok(()) } else { Err(unknown()) }
-    }
-
     // -- prepared statements ------------------------------------------------------------------------------------
-
-    /// COM_STMT_PREPARE.
-    pub async fn prepare(&mut self, text: &[u8]) -> Result<Prepared, SqlError> {
-        self.begin_statement()?;
-        let result = self.prepare_statement(text).await;
-        self.end_statement(&None, result.as_ref().map(drop));
-        let (statement, columns) = result?;
-        if self.prepared.len() >= PREPARED_MAX {
-            return Err(SqlError::new(
-                ErrorCode::TooManyStatements,
-                format!(
-                    "Can't create more than max_prepared_stmt_count statements (current value: {PREPARED_MAX})"
-                ),
-            ));
-        }
-        while self.next_prepared == 0 || self.prepared.contains_key(&self.next_prepared) {
-            self.next_prepared = self.next_prepared.wrapping_add(1);
-        }
-        let id = self.next_prepared;
-        self.next_prepared = id.wrapping_add(1);
-        let params = u16::try_from(statement.cached.parsed.placeholders).unwrap_or(u16::MAX);
-        self.prepared.insert(id, Arc::new(statement));
-        let warnings = self.state.warning_count.min(u64::from(u16::MAX)) as u16;
-        Ok(Prepared { id, params, columns, warnings })
-    }
-
-    async fn prepare_statement(
-        &mut self,
-        text: &[u8],
-    ) -> Result<(PreparedStatement, Vec<ResultColumn>), SqlError> {
-        let options = self.state.parse;
-        let parsed: Parsed = assize_sql::parse_one(text, &options)?;
-        if !assize_sql::is_preparable(&parsed.statement) {
-            return Err(SqlError::new(
-                ErrorCode::NotPreparable,
-                "This command is not supported in the prepared statement protocol yet",
-            ));
-        }
-        if parsed.placeholders > u32::from(u16::MAX) {
-            return Err(SqlError::new(
-                ErrorCode::WrongArguments,
-                format!("Prepared statement contains too many placeholders ({})", parsed.placeholders),
-            ));
-        }
-        self.check_privileges(&parsed.statement).await?;
-        let hash = mix(mix_bytes(options_hash(&options), text), 2);
-        let columns = if assize_sql::returns_rows(&parsed.statement) && engine_runs(&parsed.statement) {
-            self.describe(&parsed.statement).await?
-        } else {
-            Vec::new()
-        };
-        let digest = Some(assize_sql::normalise(text, &options));
-        let cached = Arc::new(CachedStatement { text: text.to_vec(), parsed, digest });
-        Ok((PreparedStatement { cached, hash }, columns))
-    }
-
-    /// The result columns of a statement. Looks at the catalog only: no transaction is left behind.
-    async fn describe(&mut self, statement: &Statement) -> Result<Vec<ResultColumn>, SqlError> {
-        let began = self.state.txn.is_none();
-        self.state.enter_transaction().await?;
-        let query = self.state.services.query.clone();
-        let described = query.describe(statement, &mut self.state).await;
-        if began {
-            self.state.txn = None;
-            if !self.state.explicit {
-                self.state.activity.ends();
-            }
-        }
-        Ok(described?.columns)
-    }
-
-    /// The columns of a table, for COM_FIELD_LIST.
-    pub async fn field_list(&mut self, table: &str) -> Result<Vec<ResultColumn>, SqlError> {
-        self.begin_statement()?;
-        let text = format!("SELECT * FROM `{}`", table.replace('`', "``"));
-        let parsed = assize_sql::parse_one(&text, &ParseOptions::default())?;
-        self.check_privileges(&parsed.statement).await?;
-        self.describe(&parsed.statement).await
-    }
-
-    /// How many parameters a prepared statement has; error 1243 if there is none of this number.
-    pub fn param_count(&self, id: u32) -> Result<u16, SqlError> {
-        let statement = self.prepared.get(&id).ok_or_else(|| unknown_id(id))?;
-        Ok(u16::try_from(statement.cached.parsed.placeholders).unwrap_or(u16::MAX))
-    }
-
-    /// COM_STMT_EXECUTE.
-    pub async fn execute(
-        &mut self,
-        id: u32,
-        params: &[Value],
-        sink: &mut dyn ResultSink,
-    ) -> Result<Done, SqlError> {
-        self.begin_statement()?;
-        let begun = self.state.services.clock.monotonic_micros();
-        let Some(statement) = self.prepared.get(&id).cloned() else {
-            let error = unknown_id(id);
-            self.end_statement(&None, Err(&error));
-            return Err(error);
-        };
-        let result = self.run_prepared(&statement, params, sink).await;
-        if let Some(digest) = &statement.cached.digest {
-            self.count(digest, begun, &result);
-        }
-        self.end_statement(&Some(&statement.cached.parsed.statement), result.as_ref().map(drop));
-        let executed = result?;
-        Ok(self.done(executed, None))
-    }
-
-    async fn run_prepared(
-        &mut self,
-        prepared: &PreparedStatement,
-        params: &[Value],
-        sink: &mut dyn ResultSink,
-    ) -> Result<Executed, SqlError> {
-        let parsed = &prepared.cached.parsed;
-        if params.len() != parsed.placeholders as usize {
-            return Err(SqlError::new(
-                ErrorCode::WrongArguments,
-                "Incorrect arguments to mysqld_stmt_execute",
-            ));
-        }
-        let key = self.plan_key(prepared.hash, params);
-        self.state.running = prepared.cached.digest.as_ref().map(|digest| digest.text.clone());
-        self.run(&parsed.statement, key, params, sink).await
-    }
-
-    /// COM_STMT_CLOSE. Closing what is not there is no error.
-    pub fn close_statement(&mut self, id: u32) {
-        self.prepared.remove(&id);
-    }
-
-    async fn prepare_named(&mut self, name: &str, source: &PrepareSource) -> Result<(), SqlError> {
-        let text = match source {
-            PrepareSource::Text(text) => text.clone(),
-            PrepareSource::Variable(variable) => plain(&self.state.user_variable(variable)),
-        };
-        let name = name.to_lowercase();
-        // A statement of this name is gone even if the new one cannot be prepared.
-        self.named.remove(&name);
-        let (statement, _) = self.prepare_statement(text.as_bytes()).await?;
-        self.named.insert(name, Arc::new(statement));
-        Ok(())
-    }
-
-    fn execute_named<'a>(
-        &'a mut self,
-        name: &'a str,
-        using: &'a [String],
-        sink: &'a mut dyn ResultSink,
-    ) -> BoxFuture<'a, Result<Executed, SqlError>> {
-        Box::pin(async move {
-            let Some(statement) = self.named.get(&name.to_lowercase()).cloned() else {
-                return Err(unknown_statement(name, "EXECUTE"));
-            };
-            if using.len() != statement.cached.parsed.placeholders as usize {
-                return Err(SqlError::new(ErrorCode::WrongArguments, "Incorrect arguments to EXECUTE"));
-            }
-            let params: Vec<Value> = using.iter().map(|name| self.state.user_variable(name)).collect();
-            self.run_prepared(&statement, &params, sink).await
-        })
-    }
 
     // -- the end --------------------------------------------------------------------------------------------
 
@@ -1061,20 +763,6 @@ fn engine_runs(statement: &Statement) -> bool {
     )
 }
 
-fn unknown_id(id: u32) -> SqlError {
-    SqlError::new(
-        ErrorCode::UnknownStatement,
-        format!("Unknown prepared statement handler ({id}) given to mysqld_stmt_execute"),
-    )
-}
-
-fn unknown_statement(name: &str, verb: &str) -> SqlError {
-    SqlError::new(
-        ErrorCode::UnknownStatement,
-        format!("Unknown prepared statement handler ({name}) given to {verb}"),
-    )
-}
-
 fn options_hash(options: &ParseOptions) -> u64 {
     u64::from(options.ansi_quotes)
         | u64::from(options.no_backslash_escapes) << 1
@@ -1094,9 +782,4 @@ fn literal_value(literal: Literal) -> Option<Value> {
         Literal::Text(text) => Value::text(text),
         Literal::Binary(bytes) => Value::Bytes(Bytes::from(bytes)),
     })
-}
-
-/// Where the first `?` outside of strings lies, near enough for an error message.
-fn find_placeholder(statement: &[u8]) -> usize {
-    statement.iter().position(|b| *b == b'?').unwrap_or(0)
 }

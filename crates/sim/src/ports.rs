@@ -68,6 +68,10 @@ impl AdjudicatorClient for Ports {
 
     fn report_oldest_snapshot(&self, _: FrontendId, _: FrontendEpoch, _: Option<Timestamp>) {}
 
+    fn frontend_epoch(&self, _: FrontendId) -> BoxFuture<'_, Result<FrontendEpoch, AdjudicatorError>> {
+        unknown()
+    }
+
     fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>> {
         answered!(self.0, Ask::Placement, Answer::Placement(placement) => placement, Answer::Failed)
     }

@@ -33,7 +33,7 @@ pub use digest::*;
 pub use literal::*;
 pub use options::ParseOptions;
 pub use parser::{
-    CHAIN_MAX, NESTING_MAX, Next, parse, parse_data_type, parse_expression, parse_next, parse_one,
-    parse_query, split_statements, syntax_error,
+    CHAIN_MAX, NESTING_MAX, Next, StatementPlace, parse, parse_data_type, parse_expression, parse_next,
+    parse_one, parse_query, split_statements, statement_places, syntax_error,
 };
 pub use sqlparser;

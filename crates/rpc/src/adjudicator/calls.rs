@@ -30,5 +30,9 @@ pub async fn answer(client: &dyn AdjudicatorClient, request: &Bytes) -> Result<B
             wire::answer(&client.next_id(table).await, |out, next| assize_codec::Put::put_u64(out, *next))
         }
         Request::TrackRanges { table } => wire::answer(&client.track_ranges(table).await, |_, ()| ()),
+        Request::FrontendEpoch { frontend } => {
+            let epoch = client.frontend_epoch(frontend).await;
+            wire::answer(&epoch, |out, epoch| assize_codec::Put::put_u32(out, epoch.0))
+        }
     })
 }

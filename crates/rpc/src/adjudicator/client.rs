@@ -192,6 +192,11 @@ impl AdjudicatorClient for RemoteAdjudicator {
         }
     }
 
+    fn frontend_epoch(&self, frontend: FrontendId) -> BoxFuture<'_, Result<FrontendEpoch, AdjudicatorError>> {
+        let request = Request::FrontendEpoch { frontend };
+        Box::pin(self.link.ask(request, |reader| reader.u32().map(FrontendEpoch)))
+    }
+
     fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>> {
         Box::pin(self.link.ask(Request::Placement, |reader| flat::read_placement(reader).map(Arc::new)))
     }

@@ -30,6 +30,7 @@ pub enum Request {
     AllocateIds { table: TableId, count: u64, at_least: u64, increment: u64, offset: u64 },
     NextId { table: TableId },
     TrackRanges { table: TableId },
+    FrontendEpoch { frontend: FrontendId },
 }
 
 impl Request {
@@ -69,6 +70,10 @@ impl Request {
                 out.put_u8(9);
                 out.put_u32(table.0);
             }
+            Request::FrontendEpoch { frontend } => {
+                out.put_u8(10);
+                out.put_u32(frontend.0);
+            }
         }
         out.into()
     }
@@ -94,6 +99,7 @@ impl Request {
             },
             8 => Request::NextId { table: TableId(reader.u32()?) },
             9 => Request::TrackRanges { table: TableId(reader.u32()?) },
+            10 => Request::FrontendEpoch { frontend: FrontendId(reader.u32()?) },
             other => return Err(reader.bad("request to the adjudicator", other.into())),
         };
         reader.finish()?;
@@ -662,6 +668,7 @@ mod tests {
             Request::AllocateIds { table, count: 10, at_least: 1, increment: 2, offset: 3 },
             Request::NextId { table },
             Request::TrackRanges { table },
+            Request::FrontendEpoch { frontend: FrontendId(3) },
         ] {
             comes_back(&request, Request::encode, Request::decode);
         }

@@ -301,6 +301,19 @@ impl AdjudicatorClient for Router {
         }
     }
 
+    fn frontend_epoch(&self, frontend: FrontendId) -> BoxFuture<'_, Result<FrontendEpoch, AdjudicatorError>> {
+        Box::pin(async move {
+            // Whoever asks this asks again soon. So nothing is held for him, and a leader of an earlier release, which does not
+            // know the question, is not taken for one that is lost.
+            let Some(leader) = self.inner.leaders.believed() else {
+                return Err(AdjudicatorError::Unreachable("no leader is known".into()));
+            };
+            let attempt = leader.client.frontend_epoch(frontend);
+            let answer = tokio::time::timeout(self.inner.options.attempt_max, attempt).await;
+            answer.unwrap_or(Err(AdjudicatorError::ReplyLost))
+        })
+    }
+
     fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>> {
         Box::pin(self.inner.ask_now(|client| client.placement()))
     }

@@ -32,6 +32,7 @@ async fn every_method_of_the_port_arrives() {
     assert_eq!(remote.outcome(txn(2), true).await.unwrap(), Outcome::Undecided);
     assert_eq!(*remote.placement().await.unwrap(), Placement::even(2, NodeId(2)));
     assert_eq!(remote.nodes().await.unwrap(), Vec::new());
+    assert_eq!(remote.frontend_epoch(FrontendId(3)).await.unwrap(), FrontendEpoch(4));
     let catalog = remote.catalog(CatalogVersion(5), CatalogVersion(6)).await.unwrap();
     assert_eq!(catalog.version, CatalogVersion(5));
     let range = remote.allocate_ids(table, 10, 3, 2, 1).await.unwrap();

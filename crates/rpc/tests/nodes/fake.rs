@@ -218,6 +218,10 @@ impl AdjudicatorClient for Fake {
         ));
     }
 
+    fn frontend_epoch(&self, frontend: FrontendId) -> BoxFuture<'_, Result<FrontendEpoch, AdjudicatorError>> {
+        answer(Ok(FrontendEpoch(frontend.0 + 1)))
+    }
+
     fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>> {
         answer(self.lead().map(|()| Arc::new(Placement::even(2, self.node))))
     }

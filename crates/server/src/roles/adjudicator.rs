@@ -7,6 +7,7 @@ use assize_model::NodeId;
 use assize_ports::Peers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Keys per bucket of the conflict window.
 const KEYS_PER_BUCKET: u64 = 7;
@@ -26,6 +27,7 @@ pub async fn open(config: &Config, peers: Option<Arc<dyn Peers>>) -> anyhow::Res
         Some(_) => CHECKPOINT_BYTES,
         None => CHECKPOINT_BYTES_IN_MEMORY,
     });
+    options.lease = Duration::from_secs(config.adjudicator.frontend_lease_seconds);
     let directory = config.node.data.as_ref().map(|data| data.join("adjudicator"));
     let founders: BTreeMap<NodeId, String> = config.cluster.founders()?.into_iter().collect();
     options.founding = match (&peers, founders.is_empty()) {

@@ -4,7 +4,7 @@
 //!   socket ─▶ wire::Listener ─▶ Client (one per connection) ─▶ session::Session ─▶ query, shards, adjudicator
 //!                                   │
 //!                                   └─▶ Registry: process list, KILL, GET_LOCK, SHOW STATUS
-//!   reporter ── every half second ─▶ adjudicator: oldest snapshot in use
+//!   report, mind_life ── every half second ─▶ adjudicator: oldest snapshot in use; does this life go on?
 //! ```
 
 mod client;
@@ -40,6 +40,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 /// How often the oldest snapshot in use is reported; well within a frontend's lease.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
@@ -135,7 +136,8 @@ impl Frontend {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(empty_recycle_bin(services.clone(), shared.clone(), stopped.clone()));
-        tasks.spawn(report(name, services.clone(), shared, registry.clone(), stopped));
+        tasks.spawn(mind_life(name, services.clone(), stopped.clone()));
+        tasks.spawn(report(services.clone(), shared, registry.clone(), stopped));
         tracing::info!(frontend = identity.frontend.0, "takes connections");
         let node = config.node.id;
         let (tasks, listening) = (Mutex::new(tasks), Mutex::default());
@@ -402,10 +404,36 @@ async fn live_again(services: &Services, name: &str, nonce: u64) -> bool {
     }
 }
 
+/// Asks now and then whether this life was ended, and if so, or if a commit has heard of it, for another one. A task of its
+/// own: while nobody answers, snapshots are reported all the same.
+async fn mind_life(name: String, services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
+    let mut interval = tokio::time::interval(REPORT_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut nonce = rand::random();
+    loop {
+        let lived_again = async {
+            interval.tick().await;
+            if !services.is_fenced()
+                && let Err(error) = services.ask_for_life().await
+            {
+                // It is asked again; and a commit would hear of it.
+                tracing::debug!(%error, "cannot tell whether this life goes on");
+            }
+            services.is_fenced() && live_again(&services, &name, nonce).await
+        };
+        let has_lived_again = tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => return,
+            lived = lived_again => lived,
+        };
+        if has_lived_again {
+            nonce = rand::random();
+        }
+    }
+}
+
 /// Tells the adjudicator which snapshots are in use, so that nothing they can see is collected; keeps the gauge of
 /// connections.
 async fn report(
-    name: String,
     services: Arc<Services>,
     shared: Arc<Shared>,
     registry: Arc<Registry>,
@@ -413,14 +441,10 @@ async fn report(
 ) {
     let mut interval = tokio::time::interval(REPORT_INTERVAL);
     let (mut refused, mut retries) = (0, 0);
-    let mut nonce = rand::random();
     loop {
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => return,
             _ = interval.tick() => {}
-        }
-        if services.is_fenced() && live_again(&services, &name, nonce).await {
-            nonce = rand::random();
         }
         let frontend = services.identity.frontend;
         services.adjudicator.report_oldest_snapshot(frontend, services.epoch(), services.snapshots.oldest());

@@ -251,6 +251,9 @@ impl AdjudicatorClient for Cluster {
         self.world.lock().unwrap().acknowledged.extend(txns);
     }
     fn report_oldest_snapshot(&self, _: FrontendId, _: FrontendEpoch, _: Option<Timestamp>) {}
+    fn frontend_epoch(&self, _: FrontendId) -> BoxFuture<'_, Result<FrontendEpoch, AdjudicatorError>> {
+        ready(Ok(registered().epoch))
+    }
     fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>> {
         let mut placement = Placement::even(2, NodeId(1));
         if let Some(epoch) = self.world.lock().unwrap().placement_epochs.pop_front() {

@@ -98,13 +98,27 @@ pub fn split_statements<T: AsRef<[u8]> + ?Sized>(
     text: &T,
     options: &ParseOptions,
 ) -> Vec<std::ops::Range<usize>> {
+    statement_places(text, options).into_iter().map(|place| place.tokens).collect()
+}
+
+/// Where a statement lies in a text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StatementPlace {
+    /// From its first token to its last.
+    pub tokens: std::ops::Range<usize>,
+    /// With the comments before and behind it, some of which may be executed, and its semicolon.
+    pub whole: std::ops::Range<usize>,
+}
+
+/// The places of the statements of a text; empty ones are left out.
+pub fn statement_places<T: AsRef<[u8]> + ?Sized>(text: &T, options: &ParseOptions) -> Vec<StatementPlace> {
     let text = text.as_ref();
     let mut out = Vec::new();
     let mut from = 0;
     while from < text.len() {
         let lexed = lex(text, from, options);
         if let [first, .., last, _] | [first @ last, _] = lexed.tokens.as_slice() {
-            out.push(first.start..last.end);
+            out.push(StatementPlace { tokens: first.start..last.end, whole: from..lexed.next });
         }
         from = lexed.next;
     }

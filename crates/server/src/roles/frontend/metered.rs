@@ -113,6 +113,10 @@ impl AdjudicatorClient for Metered {
         self.inner.report_oldest_snapshot(frontend, epoch, oldest);
     }
 
+    fn frontend_epoch(&self, frontend: FrontendId) -> BoxFuture<'_, Result<FrontendEpoch, AdjudicatorError>> {
+        self.inner.frontend_epoch(frontend)
+    }
+
     fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>> {
         self.inner.placement()
     }

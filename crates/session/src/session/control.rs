@@ -1,0 +1,136 @@
+//! What a session does itself, without the query engine: transactions, savepoints, USE, KILL.
+
+use super::Session;
+use crate::privilege;
+use crate::state::{Change, plain};
+use assize_model::{ErrorCode, SqlError};
+use assize_ports::{Mark, Transaction};
+use assize_sql::Completion;
+use assize_values::Value;
+
+impl Session {
+    pub(super) async fn commit(&mut self) -> Result<(), SqlError> {
+        self.state.commit().await.map_err(|failure| failure.error)
+    }
+
+    pub(super) async fn begin(
+        &mut self,
+        read_only: Option<bool>,
+        consistent_snapshot: bool,
+    ) -> Result<(), SqlError> {
+        self.commit().await?;
+        self.state.explicit = true;
+        self.state.explicit_read_only = read_only;
+        let isolation = self.state.next_isolation.unwrap_or(self.state.settings.isolation);
+        self.state.activity.begins(isolation, self.state.services.clock.monotonic_micros());
+        if consistent_snapshot {
+            let entered = self.state.enter_transaction().await;
+            if entered.is_err() {
+                self.state.rollback();
+            }
+            entered?;
+        }
+        Ok(())
+    }
+
+    /// AND CHAIN and RELEASE after COMMIT and ROLLBACK, said or by `completion_type`.
+    pub(super) async fn complete(&mut self, completion: Completion) -> Result<(), SqlError> {
+        let kind = self.state.variables.text("completion_type");
+        let release = completion.release.unwrap_or(kind == "RELEASE" && completion.chain != Some(true));
+        let chain = completion.chain.unwrap_or(kind == "CHAIN" && !release);
+        if chain {
+            self.begin(None, false).await?;
+        }
+        self.release = release;
+        Ok(())
+    }
+
+    pub(super) fn savepoint(&mut self, name: &str) {
+        if !self.state.in_transaction() {
+            return;
+        }
+        self.state.savepoints.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        // What has not begun has written nothing: its mark is the beginning.
+        let mark = self.state.txn.as_mut().map_or(Mark(0), |txn| txn.mark());
+        self.state.savepoints.push((name.to_owned(), mark));
+    }
+
+    pub(super) fn find_savepoint(&self, name: &str) -> Result<usize, SqlError> {
+        self.state.savepoints.iter().position(|(known, _)| known.eq_ignore_ascii_case(name)).ok_or_else(
+            || SqlError::new(ErrorCode::SavepointDoesNotExist, format!("SAVEPOINT {name} does not exist")),
+        )
+    }
+
+    pub(super) fn rollback_to(&mut self, name: &str) -> Result<(), SqlError> {
+        let at = self.find_savepoint(name)?;
+        let mark = self.state.savepoints[at].1;
+        self.state.savepoints.truncate(at + 1);
+        if let Some(txn) = &mut self.state.txn {
+            txn.undo_to(mark);
+        }
+        Ok(())
+    }
+
+    /// USE, COM_INIT_DB, and the database of the login.
+    pub async fn select_database(&mut self, name: &str) -> Result<(), SqlError> {
+        self.begin_statement()?;
+        let result = self.use_database(name).await;
+        self.end_statement(&None, result.as_ref().map(drop));
+        result
+    }
+
+    pub(super) async fn use_database(&mut self, name: &str) -> Result<(), SqlError> {
+        if name.is_empty() {
+            return Err(SqlError::new(ErrorCode::NoDatabase, "No database selected"));
+        }
+        // The newest, even within a transaction: what exists is no row of its snapshot.
+        let catalog = self.state.load_newest_catalog().await?;
+        // Who may not use it does not learn whether it exists.
+        privilege::check_use(&self.state.user, name)?;
+        let database = catalog.require_database(name)?;
+        self.state.database = Some(database.name.clone());
+        let collation = database.collation;
+        let text = Value::text(collation.name());
+        self.state.variables.set("collation_database", Some(&text))?;
+        let text = Value::text(collation.charset().name());
+        self.state.variables.set("character_set_database", Some(&text))?;
+        self.state.changes.push(Change::Database(name.to_owned()));
+        self.state.sync();
+        Ok(())
+    }
+
+    pub(super) async fn kill(
+        &mut self,
+        query_only: bool,
+        connection: &assize_sql::sqlparser::ast::Expr,
+        params: &[Value],
+    ) -> Result<(), SqlError> {
+        let value = self.evaluate(connection, params).await?;
+        let unknown =
+            || SqlError::new(ErrorCode::UnknownThread, format!("Unknown thread id: {}", plain(&value)));
+        let id: u32 = plain(&value).parse().map_err(|_| unknown())?;
+        self.kill_connection(id, query_only, unknown)
+    }
+
+    /// COM_PROCESS_KILL.
+    pub fn process_kill(&mut self, id: u32) -> Result<(), SqlError> {
+        self.kill_connection(id, false, || {
+            SqlError::new(ErrorCode::UnknownThread, format!("Unknown thread id: {id}"))
+        })
+    }
+
+    fn kill_connection(
+        &self,
+        id: u32,
+        query_only: bool,
+        unknown: impl Fn() -> SqlError,
+    ) -> Result<(), SqlError> {
+        let server = &self.state.services.server;
+        let process = server.processes().into_iter().find(|process| process.id == id).ok_or_else(&unknown)?;
+        let own = *process.user == *self.state.user.name;
+        if !own && !self.state.user.is_administrator() {
+            return Err(SqlError::new(ErrorCode::KillDenied, format!("You are not owner of thread {id}")));
+        }
+        if server.kill(id, query_only) { Ok(()) } else { Err(unknown()) }
+    }
+}
