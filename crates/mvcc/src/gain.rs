@@ -18,11 +18,14 @@
 //! 2. **Versions come**, with their history down to the former owner's low-water mark.
 //! 3. **The gain is complete**: a record says so, and [`MvccStore::apply`] accepts the entry.
 //!
+//! All of that takes its time, and readers wait for it. So whoever moves slots has them *staged* first (`staging.rs`), and then
+//! nothing is left to do here; this is how replicas get them that were away meanwhile.
+//!
 //! After a crash in between everything is done again. Until the entry is applied nobody sees what was copied: the slots are
 //! not held, so reads, and hashes of the content, pass it by.
 
 use crate::record::{self, Kind};
-use crate::{Batch, Cursor, Engine, Family, MvccStore, Rule, Slots, StoreError, key};
+use crate::{Batch, Cursor, Engine, Family, MvccStore, Slots, StoreError, key};
 use assize_model::{Key, LogIndex, Timestamp};
 
 /// Slots that an entry gives to this shard.
@@ -67,7 +70,8 @@ impl<E: Engine> MvccStore<E> {
         let lost = lost.flat_map(|lost| lost.slots.runs().iter().copied()).collect();
         // Slots that are on their way back have been emptied.
         let coming = self.gaining().map(|gaining| gaining.slots.clone()).unwrap_or_default();
-        gain.slots.and(&Slots::new(lost)).minus(&coming)
+        let staged = self.staged_slots().cloned().unwrap_or_default();
+        gain.slots.and(&Slots::new(lost)).minus(&coming).minus(&staged)
     }
 
     /// Begins to take slots in, or begins anew: drops whatever is left of an earlier ownership of them, from `from` on and
@@ -86,17 +90,7 @@ impl<E: Engine> MvccStore<E> {
                 is_complete: false,
             })?;
         }
-        if !self.keeps_rule(Rule::LeftoversBeforeGain) {
-            return Ok(None);
-        }
-        let mut batch = Batch::new();
-        let rest = walk(self.engine(), from, versions_max, |version, slot, _| {
-            if gain.slots.contains(slot) {
-                batch.delete(version.to_vec());
-            }
-        })?;
-        self.write_versions(batch)?;
-        Ok(rest)
+        self.drop_versions_in(&gain.slots, from, versions_max)
     }
 
     /// Copies the versions in these slots from their former owner, from `from` on and looking at about `versions_max`
@@ -125,8 +119,11 @@ impl<E: Engine> MvccStore<E> {
     }
 }
 
+/// One step shows no more bytes than this, but for the versions of one key.
+const STEP_BYTES_MAX: usize = 4 << 20;
+
 /// Shows every version from `from` on to `visit`, about `versions_max` of them, whole keys only.
-fn walk<E: Engine>(
+pub(crate) fn walk<E: Engine>(
     engine: &E,
     from: Option<&Key>,
     versions_max: usize,
@@ -138,17 +135,18 @@ fn walk<E: Engine>(
     }
     let mut cursor = engine.cursor(Family::Versions, &lower, &upper)?;
     cursor.seek(&lower)?;
-    let (mut prefix, mut examined) = (Vec::new(), 0);
+    let (mut prefix, mut examined, mut bytes) = (Vec::new(), 0, 0);
     while let Some((version, value)) = cursor.entry() {
         let (found, _) = key::split_version(version)?;
         if found != prefix {
-            if examined >= versions_max {
+            if examined >= versions_max || bytes >= STEP_BYTES_MAX {
                 return Ok(Some(key::parse_prefix(found)?));
             }
             prefix.clear();
             prefix.extend_from_slice(found);
         }
         examined += 1;
+        bytes += version.len() + value.len();
         let (_, slot): (Kind, _) = record::version_header(value)?;
         visit(version, slot, value);
         cursor.next()?;

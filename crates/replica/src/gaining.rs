@@ -36,6 +36,11 @@ impl<E: Engine> Gaining<E> {
         Gaining { gain, missing, low_water: Timestamp::ZERO, stage }
     }
 
+    /// Whether it is quicker the oftener it is ticked.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.stage, Stage::Dropping { .. } | Stage::Copying { .. })
+    }
+
     /// One step. True when everything is here and the stream can go on.
     pub fn tick(
         &mut self,

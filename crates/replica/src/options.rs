@@ -31,6 +31,14 @@ pub struct Options {
     pub compare_versions_max: usize,
     /// A page that not everybody has answered after this long is given up, and comes again.
     pub compare_retry_after: Duration,
+    /// How many versions one tick copies into slots that are being staged, while nobody waits for them.
+    pub stage_versions_max: usize,
+    /// Staged slots that nobody has asked for since this long are dropped.
+    pub stage_kept: Duration,
+    /// Writes of the giver that nobody gives for this long end an attempt to stage.
+    pub stage_patience: Duration,
+    /// An entry waits so long for slots that are staged but for the last commits; then they are copied anew.
+    pub stage_tail_max: Duration,
     /// How many reads and how many prepares may wait.
     pub waiting_max: usize,
     /// How many stream entries are kept while an intent is being fetched.
@@ -55,6 +63,10 @@ impl Options {
             compare_pause: Duration::from_secs(2),
             compare_versions_max: 4_000,
             compare_retry_after: Duration::from_secs(10),
+            stage_versions_max: 2_000,
+            stage_kept: Duration::from_secs(60),
+            stage_patience: Duration::from_secs(10),
+            stage_tail_max: Duration::from_secs(2),
             waiting_max: 10_000,
             entries_max: 4_096,
             disabled_rules: BTreeSet::new(),
