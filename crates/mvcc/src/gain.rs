@@ -26,6 +26,7 @@
 
 use crate::record::{self, Kind};
 use crate::{Batch, Cursor, Engine, Family, MvccStore, Slots, StoreError, key};
+use assize_codec::DecodeError;
 use assize_model::{Key, LogIndex, Timestamp};
 
 /// Slots that an entry gives to this shard.
@@ -117,6 +118,15 @@ impl<E: Engine> MvccStore<E> {
         let slots = gain.slots.clone();
         self.note_gaining(Gaining { at: gain.at, slots, low_water, is_complete: true })
     }
+}
+
+/// Whether an entry of the versions of a checkpoint is needed to give these slots; a copy may leave the others out, and all
+/// intents.
+pub fn gives(slots: &Slots, key: &[u8], value: &[u8]) -> Result<bool, DecodeError> {
+    if key == key::STATE || key == key::GAINING {
+        return Ok(true);
+    }
+    Ok(key::is_version(key) && slots.contains(record::version_header(value)?.1))
 }
 
 /// One step shows no more bytes than this, but for the versions of one key.

@@ -4,13 +4,14 @@
 //! told the last entry that has arrived. If it is kept no more, the copy begins anew.
 
 use super::blocking;
-use super::engine::{Generation, RocksEngine};
+use super::engine::{Generation, RocksEngine, VERSIONS};
 use super::registry::Registry;
 use crate::wire::{Arrived, Digest, Piece};
 use assize_codec::DecodeError;
 use assize_model::ShardId;
+use assize_mvcc::Slots;
 use assize_ports::{BoxFuture, Channel, ChannelReceiver, ChannelSender, PeerError};
-use assize_rocks::{Chunk, Family, Image, Mode, RocksError};
+use assize_rocks::{Chunk, Family, Image, Mode, RocksError, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -55,12 +56,12 @@ pub enum CopyError {
 pub type GoOn = Box<dyn Fn(Arrived) -> BoxFuture<'static, Result<Source, CopyError>> + Send + Sync>;
 
 /// What a copy is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Purpose {
     /// The contents of a replica: they must be on disk before it relies on them.
     Replica,
-    /// Slots are taken out of it, while readers wait, and it is dropped: it need not outlive the process.
-    Slots,
+    /// These slots are taken out of it, and it is dropped: it need not outlive the process, and the rest is left out.
+    Slots(Slots),
 }
 
 /// Where a checkpoint comes from.
@@ -101,36 +102,56 @@ pub async fn receive(
     progress: Arc<AtomicU64>,
     go_on: Option<GoOn>,
 ) -> Result<(Generation, RocksEngine), CopyError> {
-    let generation = registry.draw_generation();
-    let filled = async {
-        let (engine, sent) = fill(&registry, shard, generation, source, progress, go_on).await?;
-        // Before it is relied on: read back what was written, and compare.
-        let read_back = move || read_back(&engine, purpose).map(|found| (engine, found));
-        let (engine, found) = blocking(read_back).await?;
-        if found == sent { Ok(engine) } else { Err(CopyError::Differs { sent, found }) }
+    let mut draft = Draft {
+        store: registry.store().clone(),
+        shard,
+        generation: registry.draw_generation(),
+        is_whole: false,
     };
-    let filled = filled.await;
-    match filled {
-        Ok(engine) => Ok((generation, engine)),
-        Err(error) => {
-            let store = registry.store().clone();
+    let (engine, sent) = fill(&registry, &draft, &purpose, source, progress, go_on).await?;
+    // Before it is relied on: read back what was written, and compare.
+    let read_back = move || read_back(&engine, &purpose).map(|found| (engine, found));
+    let (engine, found) = blocking(read_back).await?;
+    if found != sent {
+        return Err(CopyError::Differs { sent, found });
+    }
+    draft.is_whole = true;
+    Ok((draft.generation, engine))
+}
+
+/// A pair of families that is being filled. Should that fail, or should nobody wait for it any more, it goes again.
+struct Draft {
+    store: Store,
+    shard: ShardId,
+    generation: Generation,
+    is_whole: bool,
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.is_whole {
+            return;
+        }
+        let (store, shard, generation) = (self.store.clone(), self.shard, self.generation);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // What is left of it is dropped when the store is opened next, should this fail too.
-            let _ = blocking(move || RocksEngine::drop_pair(&store, shard, generation)).await;
-            Err(error)
+            runtime.spawn_blocking(move || RocksEngine::drop_pair(&store, shard, generation));
         }
     }
 }
 
 async fn fill(
     registry: &Registry,
-    shard: ShardId,
-    generation: Generation,
+    draft: &Draft,
+    purpose: &Purpose,
     mut source: Source,
     progress: Arc<AtomicU64>,
     go_on: Option<GoOn>,
 ) -> Result<(RocksEngine, Digest), CopyError> {
-    let store = registry.store().clone();
+    let (store, shard, generation) = (registry.store().clone(), draft.shard, draft.generation);
     let mut engine = blocking(move || RocksEngine::create(&store, shard, generation)).await?;
+    // All that has come, and what of it is kept.
+    let mut kept = Digest::default();
     let (mut seen, mut arrived, mut moved) = (Digest::default(), None::<Arrived>, Instant::now());
     loop {
         let (rest, piece) = match (next_piece(source, &seen).await, &go_on, &arrived) {
@@ -153,11 +174,16 @@ async fn fill(
                     let key = bytes::Bytes::copy_from_slice(key);
                     arrived = Some(Arrived { family: chunk.family, key, digest: seen });
                 }
+                let chunk = wanted(chunk, purpose)?;
+                kept.add(&chunk);
                 engine = blocking(move || write(&engine, &chunk).map(|()| engine)).await?;
                 progress.fetch_add(bytes as u64, Ordering::Relaxed);
                 moved = Instant::now();
             }
-            Piece::CheckpointEnd(digest) => return Ok((engine, digest)),
+            Piece::CheckpointEnd(sent) if sent != seen => {
+                return Err(CopyError::Differs { sent, found: seen });
+            }
+            Piece::CheckpointEnd(_) => return Ok((engine, kept)),
             Piece::Gone => return Err(CopyError::Gone),
             Piece::Mutations(_) | Piece::IntentEnd(_) => return Err(CopyError::Short),
         }
@@ -198,6 +224,22 @@ async fn next_chunk(mut image: Image) -> Result<(Image, Option<Chunk>), RocksErr
     .await
 }
 
+/// The entries of a chunk that are of use.
+fn wanted(mut chunk: Chunk, purpose: &Purpose) -> Result<Chunk, DecodeError> {
+    let Purpose::Slots(slots) = purpose else { return Ok(chunk) };
+    if chunk.family != VERSIONS {
+        chunk.entries.clear();
+        return Ok(chunk);
+    }
+    let entries = std::mem::take(&mut chunk.entries);
+    for (key, value) in entries {
+        if assize_mvcc::gives(slots, &key, &value)? {
+            chunk.entries.push((key, value));
+        }
+    }
+    Ok(chunk)
+}
+
 /// Not logged: nothing of the copy counts before all of it has been flushed.
 fn write(engine: &RocksEngine, chunk: &Chunk) -> Result<(), CopyError> {
     let family: &Family = engine.families().get(chunk.family).ok_or(CopyError::Short)?;
@@ -208,8 +250,8 @@ fn write(engine: &RocksEngine, chunk: &Chunk) -> Result<(), CopyError> {
     Ok(batch.write(Mode::Buffered)?)
 }
 
-fn read_back(engine: &RocksEngine, purpose: Purpose) -> Result<Digest, RocksError> {
-    if purpose == Purpose::Replica {
+fn read_back(engine: &RocksEngine, purpose: &Purpose) -> Result<Digest, RocksError> {
+    if *purpose == Purpose::Replica {
         for family in engine.families() {
             family.flush()?;
         }

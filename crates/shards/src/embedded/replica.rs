@@ -16,9 +16,10 @@
 
 use super::copy::Purpose;
 use super::engine::{Generation, RocksEngine};
+use super::giver::{self, Arrival, Giver};
 use super::registry::{Record, Registry};
 use super::siblings::Siblings;
-use super::{OpenError, Options, copy};
+use super::{OpenError, Options, RESUBSCRIBE, copy};
 use crate::wire::Phase;
 use assize_model::{
     Epoch, LogIndex, PlacementCommand, Position, ReplicaId, ShardId, Slot, StreamEntry, Timestamp, TxnId,
@@ -29,7 +30,9 @@ use assize_ports::{
     BoxFuture, DecisionSource, DecisionStream, PeerError, PlacementError, ShardAdministration,
     ShardStandings, StreamError,
 };
-use assize_replica::{ContentPage, Effect, IntentAnswer, ReadRefusal, RequestId, Standing, Standings};
+use assize_replica::{
+    ContentPage, Effect, IntentAnswer, ReadRefusal, RequestId, Staging, Standing, Standings,
+};
 use assize_rocks::Image;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -47,8 +50,6 @@ const TICK_SOON: Duration = Duration::from_millis(5);
 /// A replica that a full disk has held up for so long stops: RocksDB does not always go on by itself when there
 /// is room again, and after a restart it does.
 const FULL_MAX: Duration = Duration::from_secs(30);
-/// A stream that cannot be reached is tried again after this long.
-const RESUBSCRIBE: Duration = Duration::from_millis(250);
 /// Questions to the adjudicator that are not answered within this time are asked again.
 const ASK_MAX: Duration = Duration::from_secs(5);
 /// How often the log is told that a learner is gone, and the pause between.
@@ -74,6 +75,8 @@ pub enum Event {
     CheckpointAsked(ReplicaId, LogIndex, oneshot::Sender<Image>),
     /// Another shard gains slots, perhaps from this one.
     SlotsAsked(Gain, oneshot::Sender<Image>),
+    /// Slots of that shard are about to be moved to this one: stage them, or go on with it, and say how far that is.
+    Stage(ShardId, Slots, oneshot::Sender<Staging>),
     /// A sibling compares.
     ContentAsked(ReplicaId, ContentPage, oneshot::Sender<Option<ContentHash>>),
     /// The contents are not those of the siblings, as they were in this epoch (`None`: now).
@@ -168,6 +171,10 @@ pub struct Replica {
     /// Such copies that are here, and the entry up to which they are needed.
     borrowed: Vec<(Generation, LogIndex)>,
     borrowed_until: LogIndex,
+    /// The shard whose slots are being staged.
+    giver: Giver,
+    /// Whether its stream could not be followed when it was tried last.
+    has_lost_giver: bool,
     /// Contents that the mind may still read, and that go when it follows again.
     outdated: Vec<Generation>,
     next_request: u64,
@@ -186,6 +193,7 @@ enum Done {
     Subscribed(u64, Position, Result<Box<dyn DecisionStream>, StreamError>),
     SubscribeAgain,
     Intent(ReplicaId, TxnId, IntentAnswer),
+    GiverIntent(TxnId, IntentAnswer),
     Answered(Question, Option<MindEvent>),
     CopyFailed(ReplicaId),
     Content(ReplicaId, ContentPage, Option<ContentHash>),
@@ -263,6 +271,8 @@ impl Replica {
             gaining: None,
             borrowed: Vec::new(),
             borrowed_until: LogIndex(0),
+            giver: Giver::default(),
+            has_lost_giver: false,
             outdated: Vec::new(),
             next_request: 0,
             full_since: None,
@@ -325,13 +335,14 @@ impl Replica {
                     self.gaining = None;
                     self.borrow_slots(generation, engine)
                 }
+                arrival = self.giver.next(), if self.giver.is_there() => self.take_from_giver(arrival),
                 event = self.events.recv() => match event {
                     Some(event) => self.take(event),
                     None => Err(End::Stop),
                 },
                 _ = ticks.tick() => self.tick(),
-                // The stream waits for slots that are here and are being taken in, a step a tick.
-                () = tokio::time::sleep(TICK_SOON), if !self.borrowed.is_empty() => self.tick(),
+                // Slots are being taken in, a step a tick; the stream may wait for them.
+                () = tokio::time::sleep(TICK_SOON), if self.mind.is_taking_in() => self.tick(),
             };
             if let Err(end) = step {
                 return end;
@@ -462,6 +473,7 @@ impl Replica {
             Done::Intent(from, txn, answer) => {
                 self.step(MindEvent::IntentAnswered { from, txn, answer });
             }
+            Done::GiverIntent(txn, answer) => self.step(MindEvent::GiverAnswered { txn, answer }),
             Done::Content(from, page, answer) => {
                 self.step(MindEvent::ContentAnswered { from, page, answer });
             }
@@ -602,6 +614,7 @@ impl Replica {
                     }
                 }
                 Event::SlotsAsked(gain, reply) => self.give_slots(&gain, reply),
+                Event::Stage(giver, slots, reply) => self.stage(giver, slots, reply),
                 Event::ContentAsked(from, page, reply) => {
                     self.comparing.insert(from, (page.clone(), reply));
                     in_place(|| self.step(MindEvent::ContentAsked { from, page }));
@@ -747,6 +760,21 @@ impl Replica {
             Effect::AskCheckpoint { from, at_least } => self.copy(from, at_least),
             Effect::Halt(alarm) => return Err(End::Failed(alarm.to_string())),
             Effect::AskSlots { gain } => self.ask_slots(gain),
+            Effect::FollowGiver { giver, after } => {
+                let pauses = self.has_lost_giver;
+                self.giver.follow(self.around.source.clone(), giver, after, pauses);
+            }
+            Effect::AskGiver { gain, .. } => {
+                let (registry, siblings) = (self.around.registry.clone(), self.around.siblings.clone());
+                self.giver.copy(registry, siblings, shard, gain);
+            }
+            Effect::FetchFromGiver { giver, txn } => {
+                let siblings = self.around.siblings.clone();
+                self.pending.push(Box::pin(async move {
+                    Done::GiverIntent(txn, siblings.intent_of_any(giver, replica, txn).await)
+                }));
+            }
+            Effect::LeaveGiver => self.giver.leave(),
             Effect::AskContent { from, page } => {
                 let siblings = self.around.siblings.clone();
                 self.pending.push(Box::pin(async move {
@@ -834,22 +862,44 @@ impl Replica {
 
     /// Copies whoever holds the slots that this shard gains, as long as it takes: the stream waits for them.
     fn ask_slots(&mut self, gain: Gain) {
-        let (shard, siblings) = (self.shard, self.around.siblings.clone());
-        let (registry, copied) = (self.around.registry.clone(), self.gauges.copied.clone());
+        let (registry, siblings) = (self.around.registry.clone(), self.around.siblings.clone());
         self.borrowed_until = gain.at;
-        self.gaining = Some(Box::pin(async move {
-            loop {
-                let take = |source: copy::Source| {
-                    let copy =
-                        copy::receive(registry.clone(), shard, Purpose::Slots, source, copied.clone(), None);
-                    async move { copy.await.ok() }
-                };
-                if let Some(arrived) = siblings.slots(shard, &gain, take).await {
-                    return arrived;
+        let copied = self.gauges.copied.clone();
+        self.gaining = Some(Box::pin(giver::copy_slots(registry, siblings, self.shard, gain, copied)));
+    }
+
+    /// Begins to stage slots, or goes on, and says how far that is. Whoever asks hears nothing if they cannot be staged now.
+    fn stage(&mut self, giver: ShardId, slots: Slots, reply: oneshot::Sender<Staging>) {
+        if self.record.parent.is_none() {
+            self.step(MindEvent::StageAsked { giver, slots });
+        }
+        if let Some(staging) = self.mind.staging() {
+            let progress = staging.progress.wrapping_add(self.giver.copied());
+            // Whoever has gone asks again.
+            let _ = reply.send(Staging { progress, ..staging });
+        }
+    }
+
+    fn take_from_giver(&mut self, arrival: Arrival) -> Result<(), End> {
+        match arrival {
+            Arrival::Entries(Ok(entries)) => {
+                self.has_lost_giver = false;
+                for entry in entries {
+                    in_place(|| self.step(MindEvent::GiverStreamed(entry)));
                 }
-                tokio::time::sleep(RESUBSCRIBE).await;
             }
-        }));
+            Arrival::Entries(Err(StreamError::Forgotten { .. })) => {
+                self.step(MindEvent::GiverStreamForgotten);
+            }
+            // The adjudicator of this process stops, and says so over the other stream.
+            Arrival::Entries(Err(StreamError::Ended(_))) => {}
+            Arrival::Entries(Err(_)) => {
+                self.has_lost_giver = true;
+                self.step(MindEvent::GiverStreamLost);
+            }
+            Arrival::Copy(engine) => in_place(|| self.step(MindEvent::GiverArrived(engine))),
+        }
+        Ok(())
     }
 
     fn borrow_slots(&mut self, generation: Generation, engine: RocksEngine) -> Result<(), End> {
@@ -860,6 +910,12 @@ impl Replica {
 
     /// Drops copies of other shards once the entry that needed them has been applied.
     fn give_back(&mut self) -> Result<(), End> {
+        // Of what is staged everything is here, or nobody waits for it any more.
+        if self.giver.has_copies() && self.mind.staging().is_none_or(|staging| staging.position.is_some()) {
+            let registry = &self.around.registry;
+            in_place(|| self.giver.give_back(registry, self.shard))
+                .map_err(|error| End::Failed(error.to_string()))?;
+        }
         let Some(position) = self.mind.position() else { return Ok(()) };
         let done = self.borrowed.extract_if(.., |(_, until)| *until <= position.index);
         for (generation, _) in done.collect::<Vec<_>>() {
