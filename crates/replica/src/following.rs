@@ -75,6 +75,8 @@ pub(crate) struct Following<E> {
     reported: LogIndex,
     asked_standings_at: Timestamp,
     collecting: Collecting,
+    /// When the last step of that was made.
+    collected_at: Timestamp,
     pub comparing: Comparing,
     /// Whether commits were applied since the last walk began.
     pub has_written: bool,
@@ -136,6 +138,7 @@ impl<E: Engine> Following<E> {
             reported: LogIndex(0),
             asked_standings_at: Timestamp::ZERO,
             collecting: Collecting::Idle { mark: Timestamp::ZERO, since: now },
+            collected_at: Timestamp::ZERO,
             comparing: Comparing::new(now),
             // What an earlier process left may need collecting too.
             has_written: true,
@@ -677,7 +680,10 @@ impl<E: Engine> Following<E> {
             self.has_written = false;
             self.collecting = Collecting::Running { mark: low_water, from: None };
         }
-        if let Collecting::Running { mark, from } = &self.collecting {
+        if let Collecting::Running { mark, from } = &self.collecting
+            && has_passed(now, self.collected_at, options.collect_step_pause)
+        {
+            self.collected_at = now;
             let collected = self.store.collect_versions(from.as_ref(), options.collect_versions_max);
             if let Some(collected) = unless_full(collected)? {
                 self.collecting = match collected.next {

@@ -23,6 +23,8 @@ pub struct Options {
     pub copy_retry_after: Duration,
     /// How many versions one tick looks at for what can be dropped.
     pub collect_versions_max: usize,
+    /// The time between two steps of such a walk: a replica may be ticked more often than that.
+    pub collect_step_pause: Duration,
     /// The time between two walks over all versions for what can be dropped.
     pub collect_pause: Duration,
     /// The time between two pages that are compared with the siblings.
@@ -59,6 +61,7 @@ impl Options {
             retry_after: Duration::from_millis(500),
             copy_retry_after: Duration::from_secs(600),
             collect_versions_max: 10_000,
+            collect_step_pause: Duration::from_millis(100),
             collect_pause: Duration::from_secs(20),
             compare_pause: Duration::from_secs(2),
             compare_versions_max: 4_000,

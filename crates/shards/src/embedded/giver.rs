@@ -9,7 +9,7 @@ use super::copy::{self, Purpose};
 use super::engine::{Generation, RocksEngine};
 use super::registry::Registry;
 use super::siblings::Siblings;
-use assize_model::{Position, ShardId, StreamEntry};
+use assize_model::{LogIndex, Position, ShardId, StreamEntry};
 use assize_mvcc::Gain;
 use assize_ports::{BoxFuture, DecisionSource, DecisionStream, StreamError};
 use assize_rocks::RocksError;
@@ -30,6 +30,8 @@ type Subscribing = BoxFuture<'static, Result<Box<dyn DecisionStream>, StreamErro
 /// The way to the giver.
 #[derive(Default)]
 pub struct Giver {
+    /// After which entry of which shard it is followed, if none has come since.
+    asked: Option<(ShardId, LogIndex)>,
     subscribing: Option<Subscribing>,
     stream: Option<Box<dyn DecisionStream>>,
     copying: Option<BoxFuture<'static, (Generation, RocksEngine)>>,
@@ -47,6 +49,11 @@ impl Giver {
 
     /// Follows its stream after a position. `pauses`: what was subscribed to before has failed.
     pub fn follow(&mut self, source: Arc<dyn DecisionSource>, giver: ShardId, after: Position, pauses: bool) {
+        let asked = Some((giver, after.index));
+        if self.asked == asked && (self.subscribing.is_some() || self.stream.is_some()) {
+            return;
+        }
+        self.asked = asked;
         self.stream = None;
         self.subscribing = Some(Box::pin(async move {
             if pauses {
@@ -77,6 +84,7 @@ impl Giver {
         }
         tokio::select! {
             entries = entries_of(&mut self.stream) => {
+                self.asked = None;
                 if entries.is_err() {
                     self.stream = None;
                 }
@@ -99,6 +107,7 @@ impl Giver {
 
     /// Nothing more is wanted of it.
     pub fn leave(&mut self) {
+        self.asked = None;
         self.subscribing = None;
         self.stream = None;
         self.copying = None;

@@ -45,8 +45,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 const PREPARES_PER_WRITE: usize = 64;
 /// How often the mind is told that time has passed.
 const TICK: Duration = Duration::from_millis(250);
-/// And how often while clients wait for it.
-const TICK_SOON: Duration = Duration::from_millis(5);
+/// And how often while it takes slots in.
+const STEP: Duration = Duration::from_millis(5);
 /// A replica that a full disk has held up for so long stops: RocksDB does not always go on by itself when there
 /// is room again, and after a restart it does.
 const FULL_MAX: Duration = Duration::from_secs(30);
@@ -314,6 +314,8 @@ impl Replica {
     async fn follow(&mut self) -> End {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut steps = tokio::time::interval(STEP);
+        steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             if let Err(end) = self.carry_out() {
                 return end;
@@ -342,7 +344,7 @@ impl Replica {
                 },
                 _ = ticks.tick() => self.tick(),
                 // Slots are being taken in, a step a tick; the stream may wait for them.
-                () = tokio::time::sleep(TICK_SOON), if self.mind.is_taking_in() => self.tick(),
+                _ = steps.tick(), if self.mind.is_taking_in() => self.tick(),
             };
             if let Err(end) = step {
                 return end;
