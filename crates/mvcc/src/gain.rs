@@ -75,13 +75,12 @@ impl<E: Engine> MvccStore<E> {
         gain.slots.and(&Slots::new(lost)).minus(&coming).minus(&staged)
     }
 
-    /// Begins to take slots in, or begins anew: drops whatever is left of an earlier ownership of them, from `from` on and
-    /// looking at about `versions_max` versions.
+    /// Begins to take slots in, or begins anew: drops whatever is left of an earlier ownership of them, from `from` on, one step.
     pub fn drop_leftovers(
         &mut self,
         gain: &Gain,
         from: Option<&Key>,
-        versions_max: usize,
+        step: Step,
     ) -> Result<Rest, StoreError> {
         if from.is_none() {
             self.note_gaining(Gaining {
@@ -91,20 +90,19 @@ impl<E: Engine> MvccStore<E> {
                 is_complete: false,
             })?;
         }
-        self.drop_versions_in(&gain.slots, from, versions_max)
+        self.drop_versions_in(&gain.slots, from, step)
     }
 
-    /// Copies the versions in these slots from their former owner, from `from` on and looking at about `versions_max`
-    /// versions. The caller has seen that the source [can give](MvccStore::can_give) them.
+    /// Copies the versions in these slots from their former owner, from `from` on, one step. The caller has seen that the source [can give](MvccStore::can_give) them.
     pub fn take_in(
         &mut self,
         source: &MvccStore<E>,
         slots: &Slots,
         from: Option<&Key>,
-        versions_max: usize,
+        step: Step,
     ) -> Result<Rest, StoreError> {
         let mut batch = Batch::new();
-        let rest = walk(source.engine(), from, versions_max, |version, slot, value| {
+        let rest = walk(source.engine(), from, step, |version, slot, value| {
             if slots.contains(slot) {
                 batch.put(version.to_vec(), bytes::Bytes::copy_from_slice(value));
             }
@@ -129,14 +127,27 @@ pub fn gives(slots: &Slots, key: &[u8], value: &[u8]) -> Result<bool, DecodeErro
     Ok(key::is_version(key) && slots.contains(record::version_header(value)?.1))
 }
 
-/// One step shows no more bytes than this, but for the versions of one key.
-const STEP_BYTES_MAX: usize = 4 << 20;
+/// How much one step looks at: it ends behind the key with which it reaches either.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// Versions.
+    pub versions: usize,
+    /// Bytes of their keys and values.
+    pub bytes: usize,
+}
 
-/// Shows every version from `from` on to `visit`, about `versions_max` of them, whole keys only.
+impl Step {
+    /// So many versions, and no more bytes than memory bears easily.
+    pub const fn of(versions: usize) -> Self {
+        Step { versions, bytes: 4 << 20 }
+    }
+}
+
+/// Shows every version from `from` on to `visit`, about as many as a step has, whole keys only.
 pub(crate) fn walk<E: Engine>(
     engine: &E,
     from: Option<&Key>,
-    versions_max: usize,
+    step: Step,
     mut visit: impl FnMut(&[u8], assize_model::Slot, &[u8]),
 ) -> Result<Rest, StoreError> {
     let (mut lower, upper) = key::all_versions();
@@ -149,7 +160,7 @@ pub(crate) fn walk<E: Engine>(
     while let Some((version, value)) = cursor.entry() {
         let (found, _) = key::split_version(version)?;
         if found != prefix {
-            if examined >= versions_max || bytes >= STEP_BYTES_MAX {
+            if examined >= step.versions || bytes >= step.bytes {
                 return Ok(Some(key::parse_prefix(found)?));
             }
             prefix.clear();

@@ -51,7 +51,7 @@ mod store;
 
 pub use content::*;
 pub use engine::*;
-pub use gain::{Gain, Rest, gives};
+pub use gain::{Gain, Rest, Step, gives};
 pub use memory::*;
 pub use options::*;
 pub use reader::{Direction, ReadError, Reader, ScanBatch};

@@ -24,7 +24,7 @@
 //! staging is given up, its versions are leftovers like any others, which nobody sees, which are collected, and
 //! which go before the slots are gained in any other way. So nothing that is on a disk can claim to be complete and not be.
 
-use crate::gain::{Rest, walk};
+use crate::gain::{Rest, Step, walk};
 use crate::store::put_versions;
 use crate::{Batch, Engine, Gain, MissingIntent, MvccStore, Rule, Slots, StoreError};
 use assize_model::{
@@ -109,18 +109,18 @@ impl<E: Engine> MvccStore<E> {
         std::iter::once(&ownership.held).chain(lost).all(|kept| !kept.overlaps(slots))
     }
 
-    /// Drops all versions in slots that are not held, from `from` on and looking at about `versions_max` versions.
+    /// Drops all versions in slots that are not held, from `from` on, one step.
     pub fn drop_versions_in(
         &mut self,
         slots: &Slots,
         from: Option<&Key>,
-        versions_max: usize,
+        step: Step,
     ) -> Result<Rest, StoreError> {
         if !self.keeps_rule(Rule::LeftoversBeforeGain) {
             return Ok(None);
         }
         let mut batch = Batch::new();
-        let rest = walk(self.engine(), from, versions_max, |version, slot, _| {
+        let rest = walk(self.engine(), from, step, |version, slot, _| {
             if slots.contains(slot) {
                 batch.delete(version.to_vec());
             }

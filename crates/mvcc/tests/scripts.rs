@@ -6,7 +6,7 @@ use assize_model::{
 };
 use assize_mvcc::{
     Applied, Damage, Direction, Family, Gain, GiverWrites, Intent, MemoryEngine, MvccStore, Options, Prepare,
-    Reader, Rule, Slots, Staged,
+    Reader, Rule, Slots, Staged, Step,
 };
 use goldenscript::{ArgumentConsumer, Command, Context};
 use std::error::Error;
@@ -113,13 +113,13 @@ impl Runner {
             return Ok("the other cannot give them".to_owned());
         }
         let store = self.store();
-        let mut rest = store.drop_leftovers(&gain, None, 1)?;
+        let mut rest = store.drop_leftovers(&gain, None, Step::of(1))?;
         while let Some(from) = rest {
-            rest = store.drop_leftovers(&gain, Some(&from), 1)?;
+            rest = store.drop_leftovers(&gain, Some(&from), Step::of(1))?;
         }
-        let mut rest = store.take_in(&other, &given, None, 1)?;
+        let mut rest = store.take_in(&other, &given, None, Step::of(1))?;
         while let (Some(from), false) = (&rest, stops) {
-            rest = store.take_in(&other, &given, Some(from), 1)?;
+            rest = store.take_in(&other, &given, Some(from), Step::of(1))?;
         }
         if !stops {
             store.complete_gain(&gain, other.low_water())?;
@@ -235,9 +235,9 @@ impl Runner {
         let can_give = other.can_give(&gain) == gain.slots;
         if can_give {
             let store = self.store();
-            let mut rest = store.take_in(&other, &gain.slots, None, 1)?;
+            let mut rest = store.take_in(&other, &gain.slots, None, Step::of(1))?;
             while let Some(from) = rest {
-                rest = store.take_in(&other, &gain.slots, Some(&from), 1)?;
+                rest = store.take_in(&other, &gain.slots, Some(&from), Step::of(1))?;
             }
             store.complete_staging(other.low_water());
         }
@@ -375,9 +375,9 @@ impl goldenscript::Runner for Runner {
             "begin-staging" => {
                 let wanted = Slots::new(slots(args.next_pos().ok_or("slots")?)?);
                 if self.store().can_stage(&wanted) {
-                    let mut rest = self.store().drop_versions_in(&wanted, None, 1)?;
+                    let mut rest = self.store().drop_versions_in(&wanted, None, Step::of(1))?;
                     while let Some(from) = rest {
-                        rest = self.store().drop_versions_in(&wanted, Some(&from), 1)?;
+                        rest = self.store().drop_versions_in(&wanted, Some(&from), Step::of(1))?;
                     }
                     format!("follow after {:?}", self.store().begin_staging(&wanted).index)
                 } else {

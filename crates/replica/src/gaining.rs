@@ -6,7 +6,7 @@
 use crate::following::Effects;
 use crate::{Effect, Options};
 use assize_model::{Key, Timestamp};
-use assize_mvcc::{Engine, Gain, MvccStore, Slots, StoreError};
+use assize_mvcc::{Engine, Gain, MvccStore, Slots, Step, StoreError};
 
 /// Where a gain stands.
 pub(crate) struct Gaining<E> {
@@ -49,10 +49,10 @@ impl<E: Engine> Gaining<E> {
         options: &Options,
         effects: &mut Effects<E>,
     ) -> Result<bool, StoreError> {
-        let versions_max = options.collect_versions_max;
+        let step = Step::of(options.collect_versions_max);
         match &mut self.stage {
             Stage::Dropping { from } => {
-                let rest = store.drop_leftovers(&self.gain, from.as_ref(), versions_max)?;
+                let rest = store.drop_leftovers(&self.gain, from.as_ref(), step)?;
                 match rest {
                     Some(rest) => *from = Some(rest),
                     None => self.ask(now, effects),
@@ -64,7 +64,7 @@ impl<E: Engine> Gaining<E> {
                 }
             }
             Stage::Copying { source, slots, from } => {
-                let rest = store.take_in(source, slots, from.as_ref(), versions_max)?;
+                let rest = store.take_in(source, slots, from.as_ref(), step)?;
                 if let Some(rest) = rest {
                     *from = Some(rest);
                     return Ok(false);

@@ -1,6 +1,7 @@
 //! What a replica is told when it starts.
 
 use assize_model::{ReplicaId, ShardId};
+use assize_mvcc::Step;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -33,8 +34,9 @@ pub struct Options {
     pub compare_versions_max: usize,
     /// A page that not everybody has answered after this long is given up, and comes again.
     pub compare_retry_after: Duration,
-    /// How many versions one tick copies into slots that are being staged, while nobody waits for them.
-    pub stage_versions_max: usize,
+    /// What one tick copies into slots that are being staged: little, because nobody waits for them, and for the other
+    /// slots somebody may.
+    pub stage_step: Step,
     /// Staged slots that nobody has asked for since this long are dropped.
     pub stage_kept: Duration,
     /// Writes of the giver that nobody gives for this long end an attempt to stage.
@@ -66,7 +68,7 @@ impl Options {
             compare_pause: Duration::from_secs(2),
             compare_versions_max: 4_000,
             compare_retry_after: Duration::from_secs(10),
-            stage_versions_max: 2_000,
+            stage_step: Step { versions: 2_000, bytes: 256 << 10 },
             stage_kept: Duration::from_secs(60),
             stage_patience: Duration::from_secs(10),
             stage_tail_max: Duration::from_secs(2),

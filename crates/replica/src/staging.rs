@@ -9,7 +9,8 @@ use crate::following::{Effects, Following, has_passed, unless_full};
 use crate::gaining::Gaining;
 use crate::{Effect, IntentAnswer, Options, Standings};
 use assize_model::{Key, Position, ShardId, ShardWrites, StreamEntry, Timestamp, TxnId, WriteDigest};
-use assize_mvcc::{Engine, Gain, GiverWrites, MissingIntent, MvccStore, Slots, Staged, StoreError};
+use assize_mvcc::{Engine, Gain, GiverWrites, MissingIntent, MvccStore, Slots, Staged, Step, StoreError};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -127,7 +128,11 @@ impl<E: Engine> Stager<E> {
         match &mut self.stage {
             Stage::Dropping { from } => {
                 self.progress += 1;
-                match store.drop_versions_in(&self.slots, from.as_ref(), options.collect_versions_max)? {
+                match store.drop_versions_in(
+                    &self.slots,
+                    from.as_ref(),
+                    Step::of(options.collect_versions_max),
+                )? {
                     Some(rest) => *from = Some(rest),
                     None => {
                         store.begin_staging(&self.slots);
@@ -143,7 +148,7 @@ impl<E: Engine> Stager<E> {
             }
             Stage::Copying { source, from } => {
                 self.progress += 1;
-                let rest = store.take_in(source, &self.slots, from.as_ref(), options.stage_versions_max)?;
+                let rest = store.take_in(source, &self.slots, from.as_ref(), options.stage_step)?;
                 match rest {
                     Some(rest) => *from = Some(rest),
                     None => {
@@ -277,8 +282,8 @@ impl<E: Engine> Stager<E> {
 
     fn fetch(&mut self, now: Timestamp, missing: &MissingIntent, effects: &mut Effects<E>) {
         let MissingIntent { txn, digest, .. } = *missing;
-        if !self.fetches.contains_key(&txn) {
-            self.fetches.insert(txn, Fetch { digest, asked_at: now, since: now });
+        if let Entry::Vacant(place) = self.fetches.entry(txn) {
+            place.insert(Fetch { digest, asked_at: now, since: now });
             effects.push(Effect::FetchFromGiver { giver: self.giver, txn });
         }
     }

@@ -259,7 +259,7 @@ impl Shards {
         options.disabled_rules = self.without_in_replica.clone();
         options.flush_after = Duration::from_millis(1_500);
         options.copy_retry_after = Duration::from_millis(2_000);
-        options.stage_versions_max = 20;
+        options.stage_step.versions = 20;
         options.stage_kept = Duration::from_millis(2_000);
         options.stage_patience = Duration::from_millis(1_500);
         options.stage_tail_max = Duration::from_millis([50, 1_000][at % 2]);

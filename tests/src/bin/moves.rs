@@ -159,9 +159,15 @@ fn under_clients(cluster: &Cluster, rows: u64, clients: u64) -> Vec<Seen> {
     all.clone()
 }
 
-fn body(random: &mut Random, bytes: u64) -> String {
-    // So that compression makes little of it.
-    (0..bytes.div_ceil(16)).map(|_| format!("{:016x}", random.below(u64::MAX))).collect()
+/// Text of which compression makes little: each body is a piece of it from somewhere else.
+fn pool(bytes: u64) -> String {
+    let mut random = Random::new(7);
+    (0..(1 << 16) + bytes / 16 + 1).map(|_| format!("{:016x}", random.below(u64::MAX))).collect()
+}
+
+fn body<'a>(pool: &'a str, random: &mut Random, bytes: u64) -> &'a str {
+    let from = random.below(pool.len() as u64 - bytes) as usize;
+    &pool[from..from + bytes as usize]
 }
 
 fn load(cluster: &Cluster, rows: u64, bytes: u64) {
@@ -172,15 +178,17 @@ fn load(cluster: &Cluster, rows: u64, bytes: u64) {
     )
     .expect("a table");
     let each = rows.div_ceil(LOADERS);
+    let pool = pool(bytes);
     std::thread::scope(|scope| {
         for loader in 0..LOADERS {
             let mut conn = cluster.connect(loader % 3 + 1).expect("a node answers");
+            let pool = &pool;
             scope.spawn(move || {
                 let mut random = Random::new(loader);
-                let mut next = loader * each;
-                while next < rows.min((loader + 1) * each) {
-                    let last = (next + ROWS_PER_INSERT).min(rows);
-                    let row = |id: u64| format!("({id}, 0, '{}')", body(&mut random, bytes));
+                let (mut next, end) = (loader * each, rows.min((loader + 1) * each));
+                while next < end {
+                    let last = (next + ROWS_PER_INSERT).min(end);
+                    let row = |id: u64| format!("({id}, 0, '{}')", body(pool, &mut random, bytes));
                     let values: Vec<String> = (next..last).map(row).collect();
                     let insert = format!("INSERT INTO moves.rows_ VALUES {}", values.join(", "));
                     while let Err(error) = conn.query_drop(&insert) {

@@ -61,7 +61,33 @@ pub enum Purpose {
     /// The contents of a replica: they must be on disk before it relies on them.
     Replica,
     /// These slots are taken out of it, and it is dropped: it need not outlive the process, and the rest is left out.
-    Slots(Slots),
+    Slots {
+        /// Which slots.
+        slots: Slots,
+        /// How many bytes a second, if nobody waits for it.
+        pace: Option<u64>,
+    },
+}
+
+/// Keeps something from going on faster than it should.
+struct Pace {
+    bytes_per_second: u64,
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn of(purpose: &Purpose) -> Option<Pace> {
+        let Purpose::Slots { pace: Some(pace), .. } = purpose else { return None };
+        Some(Pace { bytes_per_second: (*pace).max(1), since: Instant::now(), bytes: 0 })
+    }
+
+    /// How long to rest after so many more bytes.
+    fn rest(&mut self, bytes: usize) -> Duration {
+        self.bytes += bytes as u64;
+        let due = Duration::from_secs_f64(self.bytes as f64 / self.bytes_per_second as f64);
+        due.saturating_sub(self.since.elapsed())
+    }
 }
 
 /// Where a checkpoint comes from.
@@ -152,6 +178,7 @@ async fn fill(
     let mut engine = blocking(move || RocksEngine::create(&store, shard, generation)).await?;
     // All that has come, and what of it is kept.
     let mut kept = Digest::default();
+    let mut pace = Pace::of(purpose);
     let (mut seen, mut arrived, mut moved) = (Digest::default(), None::<Arrived>, Instant::now());
     loop {
         let (rest, piece) = match (next_piece(source, &seen).await, &go_on, &arrived) {
@@ -168,7 +195,7 @@ async fn fill(
         match piece {
             Piece::Entries(chunk) => {
                 seen.add(&chunk);
-                let bytes: usize = chunk.entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+                let bytes = bytes_of(&chunk);
                 if let Some((key, _)) = chunk.entries.last() {
                     // Of its own: it would keep the whole chunk in memory.
                     let key = bytes::Bytes::copy_from_slice(key);
@@ -178,6 +205,9 @@ async fn fill(
                 kept.add(&chunk);
                 engine = blocking(move || write(&engine, &chunk).map(|()| engine)).await?;
                 progress.fetch_add(bytes as u64, Ordering::Relaxed);
+                if let Some(pace) = &mut pace {
+                    tokio::time::sleep(pace.rest(bytes)).await;
+                }
                 moved = Instant::now();
             }
             Piece::CheckpointEnd(sent) if sent != seen => {
@@ -224,9 +254,13 @@ async fn next_chunk(mut image: Image) -> Result<(Image, Option<Chunk>), RocksErr
     .await
 }
 
+fn bytes_of(chunk: &Chunk) -> usize {
+    chunk.entries.iter().map(|(key, value)| key.len() + value.len()).sum()
+}
+
 /// The entries of a chunk that are of use.
 fn wanted(mut chunk: Chunk, purpose: &Purpose) -> Result<Chunk, DecodeError> {
-    let Purpose::Slots(slots) = purpose else { return Ok(chunk) };
+    let Purpose::Slots { slots, .. } = purpose else { return Ok(chunk) };
     if chunk.family != VERSIONS {
         chunk.entries.clear();
         return Ok(chunk);
@@ -256,10 +290,13 @@ fn read_back(engine: &RocksEngine, purpose: &Purpose) -> Result<Digest, RocksErr
             family.flush()?;
         }
     }
-    let mut digest = Digest::default();
+    let (mut digest, mut pace) = (Digest::default(), Pace::of(purpose));
     let mut image = Image::take(engine.families().map(Clone::clone).to_vec())?;
     while let Some(chunk) = image.next_chunk()? {
         digest.add(&chunk);
+        if let Some(pace) = &mut pace {
+            std::thread::sleep(pace.rest(bytes_of(&chunk)));
+        }
     }
     Ok(digest)
 }

@@ -16,6 +16,9 @@ use assize_rocks::RocksError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Bytes a second that are copied while nobody waits for them: as much as leaves disks and processors to those who do.
+const PACE: u64 = 64 << 20;
+
 /// What has come from the giver.
 pub enum Arrival {
     /// Entries of its stream, or its end.
@@ -66,7 +69,7 @@ impl Giver {
     /// Copies whichever of its replicas can give these slots, as long as it takes.
     pub fn copy(&mut self, registry: Registry, siblings: Siblings, shard: ShardId, gain: Gain) {
         let copied = self.copied.clone();
-        self.copying = Some(Box::pin(copy_slots(registry, siblings, shard, gain, copied)));
+        self.copying = Some(Box::pin(copy_slots(registry, siblings, shard, gain, Some(PACE), copied)));
     }
 
     /// The next thing that comes. Dropping the future loses nothing.
@@ -130,11 +133,12 @@ pub async fn copy_slots(
     siblings: Siblings,
     shard: ShardId,
     gain: Gain,
+    pace: Option<u64>,
     copied: Arc<AtomicU64>,
 ) -> (Generation, RocksEngine) {
     loop {
         let take = |source: copy::Source| {
-            let purpose = Purpose::Slots(gain.slots.clone());
+            let purpose = Purpose::Slots { slots: gain.slots.clone(), pace };
             let copy = copy::receive(registry.clone(), shard, purpose, source, copied.clone(), None);
             async move { copy.await.ok() }
         };

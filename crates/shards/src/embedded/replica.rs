@@ -867,7 +867,7 @@ impl Replica {
         let (registry, siblings) = (self.around.registry.clone(), self.around.siblings.clone());
         self.borrowed_until = gain.at;
         let copied = self.gauges.copied.clone();
-        self.gaining = Some(Box::pin(giver::copy_slots(registry, siblings, self.shard, gain, copied)));
+        self.gaining = Some(Box::pin(giver::copy_slots(registry, siblings, self.shard, gain, None, copied)));
     }
 
     /// Begins to stage slots, or goes on, and says how far that is. Whoever asks hears nothing if they cannot be staged now.
