@@ -96,7 +96,9 @@ fn next_slots(
 ) -> Option<Task> {
     let is_small = |shard: &ShardId| bytes.get(shard).is_some_and(|bytes| *bytes <= slots_below);
     let small = placement.shards.keys().copied().filter(is_small);
-    let counted: Vec<(u32, ShardId)> = small.map(|shard| (slots(placement, shard), shard)).collect();
+    // One without slots is being merged into another, and about to cease.
+    let counted = small.map(|shard| (slots(placement, shard), shard)).filter(|(slots, _)| *slots > 0);
+    let counted: Vec<(u32, ShardId)> = counted.collect();
     let (most, from) = counted.iter().copied().max_by_key(|(n, shard)| (*n, std::cmp::Reverse(*shard)))?;
     let (fewest, into) = counted.iter().copied().min()?;
     let (total, shards) = (counted.iter().map(|(n, _)| n).sum::<u32>(), counted.len() as u32);

@@ -21,6 +21,12 @@ const GO_ON_MAX: Duration = Duration::from_secs(90);
 /// The pause before each try.
 const GO_ON_PAUSE: Duration = Duration::from_millis(250);
 
+/// With so many files that are not sorted into others yet, whoever can wait does; RocksDB slows writes down at 20.
+const LEVEL0_FILES_MAX: u64 = 10;
+/// The pause before it is looked at again, and how often that is done before the copy goes on all the same.
+const GIVE_WAY: Duration = Duration::from_millis(100);
+const WAYS_GIVEN_MAX: usize = 20;
+
 /// Why a checkpoint did not arrive.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CopyError {
@@ -59,7 +65,10 @@ pub type GoOn = Box<dyn Fn(Arrived) -> BoxFuture<'static, Result<Source, CopyErr
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Purpose {
     /// The contents of a replica: they must be on disk before it relies on them.
-    Replica,
+    Replica {
+        /// How many bytes a second, if nobody waits for it.
+        pace: Option<u64>,
+    },
     /// These slots are taken out of it, and it is dropped: it need not outlive the process, and the rest is left out.
     Slots {
         /// Which slots.
@@ -78,8 +87,8 @@ struct Pace {
 
 impl Pace {
     fn of(purpose: &Purpose) -> Option<Pace> {
-        let Purpose::Slots { pace: Some(pace), .. } = purpose else { return None };
-        Some(Pace { bytes_per_second: (*pace).max(1), since: Instant::now(), bytes: 0 })
+        let (Purpose::Slots { pace, .. } | Purpose::Replica { pace }) = purpose;
+        pace.map(|pace| Pace { bytes_per_second: pace.max(1), since: Instant::now(), bytes: 0 })
     }
 
     /// How long to rest after so many more bytes.
@@ -207,6 +216,7 @@ async fn fill(
                 progress.fetch_add(bytes as u64, Ordering::Relaxed);
                 if let Some(pace) = &mut pace {
                     tokio::time::sleep(pace.rest(bytes)).await;
+                    give_way(registry.store()).await;
                 }
                 moved = Instant::now();
             }
@@ -254,6 +264,22 @@ async fn next_chunk(mut image: Image) -> Result<(Image, Option<Chunk>), RocksErr
     .await
 }
 
+/// Waits a while for compaction that is behind: before it is far enough behind to slow all writes of the node down.
+async fn give_way(store: &Store) {
+    for _ in 0..WAYS_GIVEN_MAX {
+        if !is_behind(store) {
+            return;
+        }
+        tokio::time::sleep(GIVE_WAY).await;
+    }
+}
+
+/// Whether compaction has so much to do that whoever can wait should.
+pub fn is_behind(store: &Store) -> bool {
+    let backlog = store.backlog();
+    backlog.is_stalled || backlog.level0_files >= LEVEL0_FILES_MAX
+}
+
 fn bytes_of(chunk: &Chunk) -> usize {
     chunk.entries.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
@@ -285,7 +311,7 @@ fn write(engine: &RocksEngine, chunk: &Chunk) -> Result<(), CopyError> {
 }
 
 fn read_back(engine: &RocksEngine, purpose: &Purpose) -> Result<Digest, RocksError> {
-    if *purpose == Purpose::Replica {
+    if matches!(purpose, Purpose::Replica { .. }) {
         for family in engine.families() {
             family.flush()?;
         }

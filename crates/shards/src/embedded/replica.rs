@@ -47,6 +47,8 @@ const PREPARES_PER_WRITE: usize = 64;
 const TICK: Duration = Duration::from_millis(250);
 /// And how often while it takes slots in.
 const STEP: Duration = Duration::from_millis(5);
+/// How often it is looked at meanwhile whether compaction is behind.
+const LOOK_AT_COMPACTION: Duration = Duration::from_millis(100);
 /// A replica that a full disk has held up for so long stops: RocksDB does not always go on by itself when there
 /// is room again, and after a restart it does.
 const FULL_MAX: Duration = Duration::from_secs(30);
@@ -173,6 +175,8 @@ pub struct Replica {
     borrowed_until: LogIndex,
     /// The shard whose slots are being staged.
     giver: Giver,
+    /// When it was last looked at whether compaction is behind, and whether it was.
+    compaction: (Instant, bool),
     /// Whether its stream could not be followed when it was tried last.
     has_lost_giver: bool,
     /// Contents that the mind may still read, and that go when it follows again.
@@ -272,6 +276,7 @@ impl Replica {
             borrowed: Vec::new(),
             borrowed_until: LogIndex(0),
             giver: Giver::default(),
+            compaction: (Instant::now(), false),
             has_lost_giver: false,
             outdated: Vec::new(),
             next_request: 0,
@@ -344,7 +349,9 @@ impl Replica {
                 },
                 _ = ticks.tick() => self.tick(),
                 // Slots are being taken in, a step a tick; the stream may wait for them.
-                _ = steps.tick(), if self.mind.is_taking_in() => self.tick(),
+                _ = steps.tick(), if self.mind.is_taking_in() => {
+                    if self.gives_way() { Ok(()) } else { self.tick() }
+                }
             };
             if let Err(end) = step {
                 return end;
@@ -365,6 +372,20 @@ impl Replica {
         self.gauges.files.store(files, Ordering::Relaxed);
         self.give_back()?;
         self.look_at_the_disk()
+    }
+
+    /// Whether staging, for which nobody waits, had better wait for compaction.
+    fn gives_way(&mut self) -> bool {
+        if self.mind.staging().is_none() {
+            return false;
+        }
+        let (looked_at, is_behind) = self.compaction;
+        if looked_at.elapsed() < LOOK_AT_COMPACTION {
+            return is_behind;
+        }
+        let is_behind = copy::is_behind(self.around.registry.store());
+        self.compaction = (Instant::now(), is_behind);
+        is_behind
     }
 
     /// Shows what can be read, and what the replica does.
@@ -943,16 +964,18 @@ impl Replica {
         let (into, siblings) = (self.shard, self.around.siblings.clone());
         let (registry, copied) = (self.around.registry.clone(), self.gauges.copied.clone());
         copied.store(0, Ordering::Relaxed);
+        // For a shard that does not exist yet nobody waits.
+        let purpose = Purpose::Replica { pace: self.record.parent.map(|_| giver::PACE) };
         tracing::info!(%shard, replica = %me, %from, "copying a sibling");
         self.copying = Some(Box::pin(async move {
             let arrived = async {
                 let (source, go_on) = siblings.checkpoint(shard, me, from, at_least).await?;
-                copy::receive(registry.clone(), into, Purpose::Replica, source, copied.clone(), go_on).await
+                copy::receive(registry.clone(), into, purpose.clone(), source, copied.clone(), go_on).await
             };
             match arrived.await {
                 Err(copy::CopyError::Peer(PeerError::Refused { .. })) => {
                     let source = siblings.checkpoint_in_one_piece(shard, me, from, at_least).await?;
-                    copy::receive(registry, into, Purpose::Replica, source, copied, None).await
+                    copy::receive(registry, into, purpose, source, copied, None).await
                 }
                 arrived => arrived,
             }
