@@ -68,7 +68,7 @@ impl Options {
             compare_pause: Duration::from_secs(2),
             compare_versions_max: 4_000,
             compare_retry_after: Duration::from_secs(10),
-            stage_step: Step { versions: 2_000, bytes: 256 << 10 },
+            stage_step: Step { versions: 2_000, bytes: 128 << 10 },
             stage_kept: Duration::from_secs(60),
             stage_patience: Duration::from_secs(10),
             stage_tail_max: Duration::from_secs(2),

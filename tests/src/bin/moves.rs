@@ -254,22 +254,24 @@ fn command(cluster: &Cluster, arguments: &[&str]) -> String {
     told
 }
 
-/// Waits until balance has moved slots and rests.
+/// Waits until balance has moved slots.
 fn wait_for_balance(cluster: &Cluster) {
     let began = Instant::now();
-    let mut conn = cluster.connect(1).expect("node 1 answers");
-    loop {
+    let before = slots(cluster);
+    while slots(cluster) == before {
         assert!(began.elapsed() < BALANCE_MAX, "balance has moved nothing in {BALANCE_MAX:?}");
         std::thread::sleep(Duration::from_millis(500));
-        let jobs: Vec<mysql::Row> = conn.query("SHOW JOBS").expect("the jobs");
-        let texts: Vec<String> = jobs.into_iter().map(|job| format!("{:?}", job.unwrap())).collect();
-        if let Some(job) = texts.iter().find(|job| job.contains("balance-") && job.contains("move slots"))
-            && (job.contains("done") || job.contains("failed"))
-        {
-            eprintln!("  {job}");
-            return;
-        }
     }
+    eprintln!("  {} after {}", slots(cluster), before);
+}
+
+/// Which shard has which slots.
+fn slots(cluster: &Cluster) -> String {
+    let told = command(cluster, &["shards", "list"]);
+    let columns = told.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+    let rows = columns.filter(|columns| columns.get(1).is_some_and(|shard| shard.parse::<u32>().is_ok()));
+    let slots = rows.map(|columns| format!("s{} {}", columns[1], columns[3]));
+    slots.collect::<Vec<_>>().join(", ")
 }
 
 fn print(phases: &[Seen]) {

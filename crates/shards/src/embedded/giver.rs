@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes a second that are copied while nobody waits for them: as much as leaves disks and processors to those who do.
-pub const PACE: u64 = 64 << 20;
+pub const PACE: u64 = 32 << 20;
 
 /// What has come from the giver.
 pub enum Arrival {
