@@ -16,7 +16,7 @@
 
 use super::copy::Purpose;
 use super::engine::{Generation, RocksEngine};
-use super::giver::{self, Arrival, Giver};
+use super::giver::{self, Giver};
 use super::registry::{Record, Registry};
 use super::siblings::Siblings;
 use super::{OpenError, Options, RESUBSCRIBE, copy};
@@ -41,14 +41,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
+mod slots;
+
 /// Prepares that share one sync.
 const PREPARES_PER_WRITE: usize = 64;
 /// How often the mind is told that time has passed.
 const TICK: Duration = Duration::from_millis(250);
 /// And how often while it takes slots in.
 const STEP: Duration = Duration::from_millis(5);
-/// How often it is looked at meanwhile whether compaction is behind.
-const LOOK_AT_COMPACTION: Duration = Duration::from_millis(100);
 /// A replica that a full disk has held up for so long stops: RocksDB does not always go on by itself when there
 /// is room again, and after a restart it does.
 const FULL_MAX: Duration = Duration::from_secs(30);
@@ -372,20 +372,6 @@ impl Replica {
         self.gauges.files.store(files, Ordering::Relaxed);
         self.give_back()?;
         self.look_at_the_disk()
-    }
-
-    /// Whether staging, for which nobody waits, had better wait for compaction.
-    fn gives_way(&mut self) -> bool {
-        if self.mind.staging().is_none() {
-            return false;
-        }
-        let (looked_at, is_behind) = self.compaction;
-        if looked_at.elapsed() < LOOK_AT_COMPACTION {
-            return is_behind;
-        }
-        let is_behind = copy::is_behind(self.around.registry.store());
-        self.compaction = (Instant::now(), is_behind);
-        is_behind
     }
 
     /// Shows what can be read, and what the replica does.
@@ -869,84 +855,6 @@ impl Replica {
             };
             Done::Answered(question, index.map(event))
         }));
-    }
-
-    // Slots that move.
-
-    /// Gives a checkpoint to a shard that gains slots, if they are here.
-    fn give_slots(&self, gain: &Gain, reply: oneshot::Sender<Image>) {
-        let Some(store) = self.mind.store().filter(|store| !store.can_give(gain).is_empty()) else { return };
-        match in_place(|| store.engine().checkpoint()) {
-            // Whoever asked may have found them elsewhere.
-            Ok(image) => drop(reply.send(image)),
-            Err(error) => tracing::warn!(shard = %self.shard, %error, "no checkpoint can be taken"),
-        }
-    }
-
-    /// Copies whoever holds the slots that this shard gains, as long as it takes: the stream waits for them.
-    fn ask_slots(&mut self, gain: Gain) {
-        let (registry, siblings) = (self.around.registry.clone(), self.around.siblings.clone());
-        self.borrowed_until = gain.at;
-        let copied = self.gauges.copied.clone();
-        self.gaining = Some(Box::pin(giver::copy_slots(registry, siblings, self.shard, gain, None, copied)));
-    }
-
-    /// Begins to stage slots, or goes on, and says how far that is. Whoever asks hears nothing if they cannot be staged now.
-    fn stage(&mut self, giver: ShardId, slots: Slots, reply: oneshot::Sender<Staging>) {
-        if self.record.parent.is_none() {
-            self.step(MindEvent::StageAsked { giver, slots });
-        }
-        if let Some(staging) = self.mind.staging() {
-            let progress = staging.progress.wrapping_add(self.giver.copied());
-            // Whoever has gone asks again.
-            let _ = reply.send(Staging { progress, ..staging });
-        }
-    }
-
-    fn take_from_giver(&mut self, arrival: Arrival) -> Result<(), End> {
-        match arrival {
-            Arrival::Entries(Ok(entries)) => {
-                self.has_lost_giver = false;
-                for entry in entries {
-                    in_place(|| self.step(MindEvent::GiverStreamed(entry)));
-                }
-            }
-            Arrival::Entries(Err(StreamError::Forgotten { .. })) => {
-                self.step(MindEvent::GiverStreamForgotten);
-            }
-            // The adjudicator of this process stops, and says so over the other stream.
-            Arrival::Entries(Err(StreamError::Ended(_))) => {}
-            Arrival::Entries(Err(_)) => {
-                self.has_lost_giver = true;
-                self.step(MindEvent::GiverStreamLost);
-            }
-            Arrival::Copy(engine) => in_place(|| self.step(MindEvent::GiverArrived(engine))),
-        }
-        Ok(())
-    }
-
-    fn borrow_slots(&mut self, generation: Generation, engine: RocksEngine) -> Result<(), End> {
-        self.borrowed.push((generation, self.borrowed_until));
-        in_place(|| self.step(MindEvent::SlotsArrived(engine)));
-        Ok(())
-    }
-
-    /// Drops copies of other shards once the entry that needed them has been applied.
-    fn give_back(&mut self) -> Result<(), End> {
-        // Of what is staged everything is here, or nobody waits for it any more.
-        if self.giver.has_copies() && self.mind.staging().is_none_or(|staging| staging.position.is_some()) {
-            let registry = &self.around.registry;
-            in_place(|| self.giver.give_back(registry, self.shard))
-                .map_err(|error| End::Failed(error.to_string()))?;
-        }
-        let Some(position) = self.mind.position() else { return Ok(()) };
-        let done = self.borrowed.extract_if(.., |(_, until)| *until <= position.index);
-        for (generation, _) in done.collect::<Vec<_>>() {
-            let store = self.around.registry.store();
-            in_place(|| RocksEngine::drop_pair(store, self.shard, generation))
-                .map_err(|error| End::Failed(error.to_string()))?;
-        }
-        Ok(())
     }
 
     // Rebuilding.
