@@ -26,6 +26,10 @@ const LEVEL0_FILES_MAX: u64 = 10;
 /// The pause before it is looked at again, and how often that is done before the copy goes on all the same.
 const GIVE_WAY: Duration = Duration::from_millis(100);
 const WAYS_GIVEN_MAX: usize = 20;
+/// Compaction that has fewer bytes before it has caught up.
+const QUIET_BYTES: u64 = 16 << 20;
+/// How long families that are to be dropped wait for that.
+pub const QUIET_MAX: Duration = Duration::from_secs(60);
 
 /// Why a checkpoint did not arrive.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -272,6 +276,21 @@ async fn give_way(store: &Store) {
         }
         tokio::time::sleep(GIVE_WAY).await;
     }
+}
+
+/// Waits until compaction has caught up, but not longer than so. A family is dropped under the lock by which all others are
+/// found, and behind a record that is synced: on a disk that compaction keeps busy, everybody on the node waits for that.
+pub async fn until_quiet(store: &Store, at_most: Duration) {
+    let since = Instant::now();
+    while !is_quiet(store) && since.elapsed() < at_most {
+        tokio::time::sleep(GIVE_WAY).await;
+    }
+}
+
+/// Whether compaction has caught up.
+pub fn is_quiet(store: &Store) -> bool {
+    let backlog = store.backlog();
+    !backlog.is_stalled && backlog.level0_files < 4 && backlog.compaction_bytes < QUIET_BYTES
 }
 
 /// Whether compaction has so much to do that whoever can wait should.

@@ -175,6 +175,8 @@ pub struct Replica {
     borrowed_until: LogIndex,
     /// The shard whose slots are being staged.
     giver: Giver,
+    /// Since when its copies are of no use any more.
+    useless_since: Option<Instant>,
     /// When it was last looked at whether compaction is behind, and whether it was.
     compaction: (Instant, bool),
     /// Whether its stream could not be followed when it was tried last.
@@ -276,6 +278,7 @@ impl Replica {
             borrowed: Vec::new(),
             borrowed_until: LogIndex(0),
             giver: Giver::default(),
+            useless_since: None,
             compaction: (Instant::now(), false),
             has_lost_giver: false,
             outdated: Vec::new(),

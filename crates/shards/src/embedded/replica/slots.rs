@@ -90,12 +90,7 @@ impl Replica {
 
     /// Drops copies of other shards once the entry that needed them has been applied.
     pub(super) fn give_back(&mut self) -> Result<(), End> {
-        // Of what is staged everything is here, or nobody waits for it any more.
-        if self.giver.has_copies() && self.mind.staging().is_none_or(|staging| staging.position.is_some()) {
-            let registry = &self.around.registry;
-            in_place(|| self.giver.give_back(registry, self.shard))
-                .map_err(|error| End::Failed(error.to_string()))?;
-        }
+        self.give_back_to_giver()?;
         let Some(position) = self.mind.position() else { return Ok(()) };
         let done = self.borrowed.extract_if(.., |(_, until)| *until <= position.index);
         for (generation, _) in done.collect::<Vec<_>>() {
@@ -104,5 +99,21 @@ impl Replica {
                 .map_err(|error| End::Failed(error.to_string()))?;
         }
         Ok(())
+    }
+
+    /// Drops copies of the giver once all of what is staged is here, or nobody wants it any more, and the disk is quiet.
+    fn give_back_to_giver(&mut self) -> Result<(), End> {
+        let is_of_use = self.mind.staging().is_some_and(|staging| staging.position.is_none());
+        if is_of_use || !self.giver.has_copies() {
+            self.useless_since = None;
+            return Ok(());
+        }
+        let registry = &self.around.registry;
+        let since = *self.useless_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < copy::QUIET_MAX && !copy::is_quiet(registry.store()) {
+            return Ok(());
+        }
+        in_place(|| self.giver.give_back(registry, self.shard))
+            .map_err(|error| End::Failed(error.to_string()))
     }
 }
