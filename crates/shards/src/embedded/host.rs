@@ -31,9 +31,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often a node looks whether the placement still says the same of its replicas.
 /// How long the contents of a replica that leaves may wait for a quiet disk.
 const LEAVES_WITHIN: Duration = Duration::from_secs(5);
+/// How often a node looks whether the placement still says the same of its replicas.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a look at the standings may lag behind an entry before the attempt is given up.
 const STANDINGS_TRIES: u32 = 20;
