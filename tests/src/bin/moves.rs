@@ -109,7 +109,7 @@ fn main() -> ExitCode {
         cluster.keep();
         eprintln!("{}", cluster.directory().display());
     }
-    let rows = (2 * arguments.megabytes << 20) / arguments.row_bytes;
+    let rows = ((2 * arguments.megabytes) << 20) / arguments.row_bytes;
     let began = Instant::now();
     load(&cluster, rows, arguments.row_bytes);
     eprintln!("{rows} rows were loaded in {:.0} s", began.elapsed().as_secs_f64());
