@@ -48,6 +48,10 @@ e2e: build clients
 chaos *args: build
     ASSIZE_BIN="$PWD/target/fast/assize" cargo run --quiet --package assize-tests --bin chaos -- {{args}}
 
+# Move and merge shards of a gigabyte under load, and say how long anybody waited: ./justw moves --megabytes 1100
+moves *args: build
+    ASSIZE_BIN="$PWD/target/fast/assize" cargo run --quiet --package assize-tests --bin moves -- {{args}}
+
 # Replace an earlier release under load by this one, node by node: ./justw upgrade --from REVISION|BINARY --seconds 60
 upgrade *args: build
     tests/upgrade.sh {{args}}

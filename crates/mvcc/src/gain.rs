@@ -18,11 +18,15 @@
 //! 2. **Versions come**, with their history down to the former owner's low-water mark.
 //! 3. **The gain is complete**: a record says so, and [`MvccStore::apply`] accepts the entry.
 //!
+//! All of that takes its time, and readers wait for it. So whoever moves slots has them *staged* first (`staging.rs`), and then
+//! nothing is left to do here; this is how replicas get them that were away meanwhile.
+//!
 //! After a crash in between everything is done again. Until the entry is applied nobody sees what was copied: the slots are
 //! not held, so reads, and hashes of the content, pass it by.
 
 use crate::record::{self, Kind};
-use crate::{Batch, Cursor, Engine, Family, MvccStore, Rule, Slots, StoreError, key};
+use crate::{Batch, Cursor, Engine, Family, MvccStore, Slots, StoreError, key};
+use assize_codec::DecodeError;
 use assize_model::{Key, LogIndex, Timestamp};
 
 /// Slots that an entry gives to this shard.
@@ -67,16 +71,16 @@ impl<E: Engine> MvccStore<E> {
         let lost = lost.flat_map(|lost| lost.slots.runs().iter().copied()).collect();
         // Slots that are on their way back have been emptied.
         let coming = self.gaining().map(|gaining| gaining.slots.clone()).unwrap_or_default();
-        gain.slots.and(&Slots::new(lost)).minus(&coming)
+        let staged = self.staged_slots().cloned().unwrap_or_default();
+        gain.slots.and(&Slots::new(lost)).minus(&coming).minus(&staged)
     }
 
-    /// Begins to take slots in, or begins anew: drops whatever is left of an earlier ownership of them, from `from` on and
-    /// looking at about `versions_max` versions.
+    /// Begins to take slots in, or begins anew: drops whatever is left of an earlier ownership of them, from `from` on, one step.
     pub fn drop_leftovers(
         &mut self,
         gain: &Gain,
         from: Option<&Key>,
-        versions_max: usize,
+        step: Step,
     ) -> Result<Rest, StoreError> {
         if from.is_none() {
             self.note_gaining(Gaining {
@@ -86,30 +90,19 @@ impl<E: Engine> MvccStore<E> {
                 is_complete: false,
             })?;
         }
-        if !self.keeps_rule(Rule::LeftoversBeforeGain) {
-            return Ok(None);
-        }
-        let mut batch = Batch::new();
-        let rest = walk(self.engine(), from, versions_max, |version, slot, _| {
-            if gain.slots.contains(slot) {
-                batch.delete(version.to_vec());
-            }
-        })?;
-        self.write_versions(batch)?;
-        Ok(rest)
+        self.drop_versions_in(&gain.slots, from, step)
     }
 
-    /// Copies the versions in these slots from their former owner, from `from` on and looking at about `versions_max`
-    /// versions. The caller has seen that the source [can give](MvccStore::can_give) them.
+    /// Copies the versions in these slots from their former owner, from `from` on, one step. The caller has seen that the source [can give](MvccStore::can_give) them.
     pub fn take_in(
         &mut self,
         source: &MvccStore<E>,
         slots: &Slots,
         from: Option<&Key>,
-        versions_max: usize,
+        step: Step,
     ) -> Result<Rest, StoreError> {
         let mut batch = Batch::new();
-        let rest = walk(source.engine(), from, versions_max, |version, slot, value| {
+        let rest = walk(source.engine(), from, step, |version, slot, value| {
             if slots.contains(slot) {
                 batch.put(version.to_vec(), bytes::Bytes::copy_from_slice(value));
             }
@@ -125,11 +118,36 @@ impl<E: Engine> MvccStore<E> {
     }
 }
 
-/// Shows every version from `from` on to `visit`, about `versions_max` of them, whole keys only.
-fn walk<E: Engine>(
+/// Whether an entry of the versions of a checkpoint is needed to give these slots; a copy may leave the others out, and all
+/// intents.
+pub fn gives(slots: &Slots, key: &[u8], value: &[u8]) -> Result<bool, DecodeError> {
+    if key == key::STATE || key == key::GAINING {
+        return Ok(true);
+    }
+    Ok(key::is_version(key) && slots.contains(record::version_header(value)?.1))
+}
+
+/// How much one step looks at: it ends behind the key with which it reaches either.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// Versions.
+    pub versions: usize,
+    /// Bytes of their keys and values.
+    pub bytes: usize,
+}
+
+impl Step {
+    /// So many versions, and no more bytes than memory bears easily.
+    pub const fn of(versions: usize) -> Self {
+        Step { versions, bytes: 4 << 20 }
+    }
+}
+
+/// Shows every version from `from` on to `visit`, about as many as a step has, whole keys only.
+pub(crate) fn walk<E: Engine>(
     engine: &E,
     from: Option<&Key>,
-    versions_max: usize,
+    step: Step,
     mut visit: impl FnMut(&[u8], assize_model::Slot, &[u8]),
 ) -> Result<Rest, StoreError> {
     let (mut lower, upper) = key::all_versions();
@@ -138,17 +156,18 @@ fn walk<E: Engine>(
     }
     let mut cursor = engine.cursor(Family::Versions, &lower, &upper)?;
     cursor.seek(&lower)?;
-    let (mut prefix, mut examined) = (Vec::new(), 0);
+    let (mut prefix, mut examined, mut bytes) = (Vec::new(), 0, 0);
     while let Some((version, value)) = cursor.entry() {
         let (found, _) = key::split_version(version)?;
         if found != prefix {
-            if examined >= versions_max {
+            if examined >= step.versions || bytes >= step.bytes {
                 return Ok(Some(key::parse_prefix(found)?));
             }
             prefix.clear();
             prefix.extend_from_slice(found);
         }
         examined += 1;
+        bytes += version.len() + value.len();
         let (_, slot): (Kind, _) = record::version_header(value)?;
         visit(version, slot, value);
         cursor.next()?;

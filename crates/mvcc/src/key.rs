@@ -86,6 +86,11 @@ pub fn all_versions() -> (Vec<u8>, Vec<u8>) {
     (vec![VERSION], vec![VERSION + 1])
 }
 
+/// Whether an engine key is that of a version.
+pub fn is_version(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&VERSION)
+}
+
 /// Splits a version's engine key into its prefix and its commit timestamp, without copying.
 #[inline]
 pub fn split_version(bytes: &[u8]) -> Result<(&[u8], Timestamp), DecodeError> {

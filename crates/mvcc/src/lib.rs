@@ -25,7 +25,8 @@
 //! * A stream entry's versions and the position after it become visible, and durable, together.
 //! * A Yes vote is on disk before it is given; an undecided intent past its deadline is never voted for (R2).
 //! * A decided intent stays until this replica and every sibling that counts is durable past its decision.
-//! * Slots are held only once what is left of an earlier ownership is gone and all their versions are here.
+//! * Slots are held only once what is left of an earlier ownership is gone and all their versions are here: they were staged up
+//!   to the entry that gives them, or are copied while it waits.
 //! * What is dropped below the low-water mark changes no read at or above it.
 //!
 //! **Absent on purpose:** this crate does not know rows, networks, siblings' addresses, files or clocks. It never waits:
@@ -45,14 +46,16 @@ mod reader;
 mod record;
 mod remains;
 mod slots;
+mod staging;
 mod store;
 
 pub use content::*;
 pub use engine::*;
-pub use gain::{Gain, Rest};
+pub use gain::{Gain, Rest, Step, gives};
 pub use memory::*;
 pub use options::*;
 pub use reader::{Direction, ReadError, Reader, ScanBatch};
 pub use remains::{Remains, StoredVersion, remains};
 pub use slots::*;
+pub use staging::{GiverWrites, Staged};
 pub use store::*;

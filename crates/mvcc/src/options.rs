@@ -45,4 +45,10 @@ pub enum Rule {
     LowWater,
     /// What is left of an earlier ownership of slots goes before they are gained again.
     LeftoversBeforeGain,
+    /// Staged slots are gained only if the giver's stream has been applied up to the entry that gives them.
+    StagedUpToTheEntry,
+    /// Nothing in staged slots is collected before the bulk of them is here.
+    StagedIsKept,
+    /// The bulk of staged slots comes from a checkpoint at or after the position from which the giver is followed.
+    StagingFollowsFirst,
 }

@@ -3,6 +3,7 @@
 use crate::gain::Gaining;
 use crate::reader::{Progress, skip_versions};
 use crate::record::{self, IntentHeader, State};
+use crate::staging::Staging;
 use crate::{
     Batch, ChangedAt, ContentHash, Cursor, Direction, Durability, Engine, EngineError, Family, Gain, Options,
     Ownership, Page, ReadError, Reader, Rule, ScanBatch, Slots, key,
@@ -120,6 +121,8 @@ pub struct MvccStore<E> {
     decided: BTreeSet<(LogIndex, TxnId)>,
     /// A gain that has begun and whose entry is not applied.
     gaining: Option<Gaining>,
+    /// Slots that another shard still holds and that are being copied. In memory only.
+    pub(crate) staging: Option<Staging>,
     options: Options,
 }
 
@@ -151,6 +154,7 @@ impl<E: Engine> MvccStore<E> {
             undecided: BTreeSet::new(),
             decided: BTreeSet::new(),
             gaining,
+            staging: None,
             options,
         };
         store.load_intents()?;
@@ -412,6 +416,13 @@ impl<E: Engine> MvccStore<E> {
         if ends_gain {
             self.gaining = None;
         }
+        let at = entry.position.index;
+        let gives_slots =
+            entry.slots.is_some() && self.staged_slots().is_some_and(|slots| slots.overlaps(self.slots()));
+        if gives_slots || self.staging.as_ref().is_some_and(|staging| staging.is_over(at)) {
+            // They have come, or they have gone elsewhere.
+            self.staging = None;
+        }
         for txn in &newly_decided {
             let held = self.intents.get_mut(txn).expect("looked up above");
             held.decided = Some(entry.position.index);
@@ -444,8 +455,17 @@ impl<E: Engine> MvccStore<E> {
         let at = entry.position.index;
         let is_complete =
             self.gaining.as_ref().is_some_and(|gaining| gaining.is_complete && gaining.at == at);
-        let is_missing = !gained.is_empty() && !is_beginning && !is_complete;
-        is_missing.then_some(Gain { at, after: entry.after, slots: gained })
+        if gained.is_empty() || is_beginning || is_complete {
+            return None;
+        }
+        let gain = Gain { at, after: entry.after, slots: gained };
+        self.staging_for(&gain).is_none().then_some(gain)
+    }
+
+    /// What is staged, if it is all that an entry gives.
+    fn staging_for(&self, gain: &Gain) -> Option<&Staging> {
+        let is_exact = self.options.keeps(Rule::StagedUpToTheEntry);
+        self.staging.as_ref().filter(|staging| staging.serves(gain, is_exact))
     }
 
     fn state_after(&self, entry: &StreamEntry) -> State {
@@ -469,6 +489,10 @@ impl<E: Engine> MvccStore<E> {
         if let Some(gaining) = self.gaining.as_ref().filter(|gaining| gaining.at == entry.position.index) {
             // The mark may be ahead of the position for a moment: of the slots that came, nothing older is here.
             state.low_water = state.low_water.max(gaining.low_water);
+        }
+        let gained = state.ownership.held.minus(&self.state.ownership.held);
+        if let Some(staging) = self.staging.as_ref().filter(|staging| staging.slots().overlaps(&gained)) {
+            state.low_water = state.low_water.max(staging.low_water());
         }
         if let Some(low_water) = entry.low_water {
             state.low_water = state.low_water.max(low_water.min(state.position.closed_ts));
@@ -586,8 +610,12 @@ impl<E: Engine> MvccStore<E> {
             }
             collected.examined += 1;
             let (kind, slot) = record::version_header(value)?;
-            let is_kept = (self.state.ownership.keeps(slot) || self.is_gaining(slot))
-                && (commit_ts > self.state.low_water || kind == record::Kind::Put && !is_covered);
+            let staged = self.staging.as_ref().and_then(|staging| staging.collects(slot));
+            let is_wanted = self.state.ownership.keeps(slot) || self.is_gaining(slot) || staged.is_some();
+            let is_kept = is_wanted
+                && (commit_ts > self.state.low_water || kind == record::Kind::Put && !is_covered)
+                // What it covers may still be on its way.
+                || staged == Some(false) && self.options.keeps(Rule::StagedIsKept);
             // A lock marker shows nothing, so it does not cover what lies beneath it.
             is_covered |= commit_ts <= self.state.low_water && kind != record::Kind::Lock;
             if !is_kept {
@@ -632,6 +660,10 @@ impl<E: Engine> MvccStore<E> {
 
     pub(crate) fn keeps_rule(&self, rule: Rule) -> bool {
         self.options.keeps(rule)
+    }
+
+    pub(crate) fn staged_slots(&self) -> Option<&Slots> {
+        self.staging.as_ref().map(Staging::slots)
     }
 
     fn is_gaining(&self, slot: Slot) -> bool {
@@ -735,7 +767,7 @@ fn put_intent(
     header
 }
 
-fn put_versions(batch: &mut Batch, commit_ts: Timestamp, mutations: &[Mutation]) {
+pub(crate) fn put_versions(batch: &mut Batch, commit_ts: Timestamp, mutations: &[Mutation]) {
     // Lock markers first: should one transaction both lock and write a key, the write must be what stays.
     let is_lock = |mutation: &&Mutation| matches!(mutation.op, MutationOp::Lock);
     let locks = mutations.iter().filter(is_lock);

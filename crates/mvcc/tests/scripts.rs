@@ -5,8 +5,8 @@ use assize_model::{
     ShardCommit, ShardWrites, Slot, StreamEntry, Timestamp, TxnId, Vote, WriteDigest,
 };
 use assize_mvcc::{
-    Applied, Damage, Direction, Family, Gain, Intent, MemoryEngine, MvccStore, Options, Prepare, Reader,
-    Rule, Slots,
+    Applied, Damage, Direction, Family, Gain, GiverWrites, Intent, MemoryEngine, MvccStore, Options, Prepare,
+    Reader, Rule, Slots, Staged, Step,
 };
 use goldenscript::{ArgumentConsumer, Command, Context};
 use std::error::Error;
@@ -87,6 +87,9 @@ fn rule(text: &str) -> Result<Rule> {
         "closed-timestamp" => Rule::ClosedTimestamp,
         "low-water" => Rule::LowWater,
         "leftovers-before-gain" => Rule::LeftoversBeforeGain,
+        "staged-up-to-the-entry" => Rule::StagedUpToTheEntry,
+        "staged-is-kept" => Rule::StagedIsKept,
+        "staging-follows-first" => Rule::StagingFollowsFirst,
         other => return Err(format!("no rule {other}").into()),
     })
 }
@@ -110,13 +113,13 @@ impl Runner {
             return Ok("the other cannot give them".to_owned());
         }
         let store = self.store();
-        let mut rest = store.drop_leftovers(&gain, None, 1)?;
+        let mut rest = store.drop_leftovers(&gain, None, Step::of(1))?;
         while let Some(from) = rest {
-            rest = store.drop_leftovers(&gain, Some(&from), 1)?;
+            rest = store.drop_leftovers(&gain, Some(&from), Step::of(1))?;
         }
-        let mut rest = store.take_in(&other, &given, None, 1)?;
+        let mut rest = store.take_in(&other, &given, None, Step::of(1))?;
         while let (Some(from), false) = (&rest, stops) {
-            rest = store.take_in(&other, &given, Some(from), 1)?;
+            rest = store.take_in(&other, &given, Some(from), Step::of(1))?;
         }
         if !stops {
             store.complete_gain(&gain, other.low_water())?;
@@ -137,7 +140,7 @@ impl Runner {
         Ok(epoch.map_or(reader.clone(), |epoch| reader.routed_by(epoch)))
     }
 
-    fn apply(&mut self, args: &mut ArgumentConsumer<'_>) -> Result<String> {
+    fn entry(&mut self, args: &mut ArgumentConsumer<'_>) -> Result<StreamEntry> {
         let index = LogIndex(args.next_pos().ok_or("index")?.trim_start_matches('#').parse()?);
         let closed_ts = ts(args.next_pos().ok_or("closed timestamp")?)?;
         let store = self.store();
@@ -176,8 +179,12 @@ impl Runner {
             commits.push(ShardCommit { txn: id, commit_ts: ts(commit_ts)?, writes });
         }
         let position = Position { index, closed_ts };
-        let entry = StreamEntry { after, position, commits, epoch, slots: held, low_water };
-        Ok(match store.apply(&entry)? {
+        Ok(StreamEntry { after, position, commits, epoch, slots: held, low_water })
+    }
+
+    fn apply(&mut self, args: &mut ArgumentConsumer<'_>) -> Result<String> {
+        let entry = self.entry(args)?;
+        Ok(match self.store().apply(&entry)? {
             Applied::Done(position) => {
                 format!("applied {:?}, closed {}", position.index, millis(position.closed_ts))
             }
@@ -196,6 +203,46 @@ impl Runner {
                 out
             }
         })
+    }
+
+    /// Applies an entry of the other store's stream to what is staged; what it commits prepared the other store has.
+    fn stage(&mut self, args: &mut ArgumentConsumer<'_>) -> Result<String> {
+        let knows = args.take_key("fetched").is_some();
+        std::mem::swap(&mut self.store, &mut self.other);
+        let entry = self.entry(args);
+        std::mem::swap(&mut self.store, &mut self.other);
+        let entry = entry?;
+        let mut writes = GiverWrites::new();
+        for commit in entry.commits.iter().filter(|_| knows) {
+            let other = self.other.as_ref().ok_or("no other store")?;
+            writes.extend(other.intent(commit.txn)?.map(|intent| (commit.txn, intent.mutations)));
+        }
+        Ok(match self.store().stage(&entry, &writes)? {
+            Staged::Done => {
+                let position = self.store().staged_position().unwrap_or_default();
+                format!("staged up to {:?}", position.index)
+            }
+            Staged::Gap { position } => format!("gap: follow after {:?}", position.index),
+            Staged::NeedFetch(missing) => format!("must fetch {} intents", missing.len()),
+            Staged::Left => "the giver has lost them".to_owned(),
+        })
+    }
+
+    /// Copies the bulk of what is staged from the other store.
+    fn bulk(&mut self) -> Result<String> {
+        let other = self.other.take().ok_or("no other store")?;
+        let gain = self.store().staged_gain().ok_or("nothing is staged")?;
+        let can_give = other.can_give(&gain) == gain.slots;
+        if can_give {
+            let store = self.store();
+            let mut rest = store.take_in(&other, &gain.slots, None, Step::of(1))?;
+            while let Some(from) = rest {
+                rest = store.take_in(&other, &gain.slots, Some(&from), Step::of(1))?;
+            }
+            store.complete_staging(other.low_water());
+        }
+        self.other = Some(other);
+        Ok(if can_give { String::new() } else { "the other cannot give them".to_owned() })
     }
 
     fn prepare(&mut self, args: &mut ArgumentConsumer<'_>) -> Result<String> {
@@ -325,6 +372,24 @@ impl goldenscript::Runner for Runner {
                 String::new()
             }
             "take-in" => self.take_in(&mut args)?,
+            "begin-staging" => {
+                let wanted = Slots::new(slots(args.next_pos().ok_or("slots")?)?);
+                if self.store().can_stage(&wanted) {
+                    let mut rest = self.store().drop_versions_in(&wanted, None, Step::of(1))?;
+                    while let Some(from) = rest {
+                        rest = self.store().drop_versions_in(&wanted, Some(&from), Step::of(1))?;
+                    }
+                    format!("follow after {:?}", self.store().begin_staging(&wanted).index)
+                } else {
+                    "they are still in use here".to_owned()
+                }
+            }
+            "stage" => self.stage(&mut args)?,
+            "bulk" => self.bulk()?,
+            "drop-staging" => {
+                self.store().drop_staging();
+                String::new()
+            }
             "hash" => {
                 let held = Slots::new(slots(args.next_pos().ok_or("slots")?)?);
                 let at = ts(args.take_key("at").ok_or("at=TS")?)?;

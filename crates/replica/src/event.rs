@@ -1,7 +1,7 @@
 //! What a replica hears, and what it asks its hands to do.
 
-use assize_model::{Epoch, LogIndex, Position, ReplicaId, StreamEntry, Timestamp, TxnId, Vote};
-use assize_mvcc::{ContentHash, Gain, Intent, Page, Prepare, StoreError};
+use assize_model::{Epoch, LogIndex, Position, ReplicaId, ShardId, StreamEntry, Timestamp, TxnId, Vote};
+use assize_mvcc::{ContentHash, Gain, Intent, Page, Prepare, Slots, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -135,6 +135,28 @@ pub enum Event<E> {
     },
     /// A checkpoint of a shard that held slots which this one gains has been copied; an engine stands on it.
     SlotsArrived(E),
+    /// Somebody is about to move slots here: stage them, or go on with it.
+    StageAsked {
+        /// The shard that holds them.
+        giver: ShardId,
+        /// Which slots.
+        slots: Slots,
+    },
+    /// An entry of the stream of the shard whose slots are being staged.
+    GiverStreamed(Arc<StreamEntry>),
+    /// That subscription broke; entries may be missing.
+    GiverStreamLost,
+    /// That stream cannot be resumed where it is wanted.
+    GiverStreamForgotten,
+    /// A checkpoint of that shard has been copied; an engine stands on it.
+    GiverArrived(E),
+    /// The answer of one of that shard's replicas to [`Effect::FetchFromGiver`].
+    GiverAnswered {
+        /// Whose intent.
+        txn: TxnId,
+        /// The answer.
+        answer: IntentAnswer,
+    },
     /// A sibling compares.
     ContentAsked {
         /// Who asks.
@@ -181,6 +203,12 @@ impl<E> fmt::Debug for Event<E> {
             Event::CheckpointArrived(_) => f.write_str("CheckpointArrived"),
             Event::CheckpointFailed { from } => write!(f, "CheckpointFailed({from})"),
             Event::SlotsArrived(_) => f.write_str("SlotsArrived"),
+            Event::StageAsked { giver, slots } => write!(f, "StageAsked({giver}, {slots:?})"),
+            Event::GiverStreamed(entry) => write!(f, "GiverStreamed({:?})", entry.position),
+            Event::GiverStreamLost => f.write_str("GiverStreamLost"),
+            Event::GiverStreamForgotten => f.write_str("GiverStreamForgotten"),
+            Event::GiverArrived(_) => f.write_str("GiverArrived"),
+            Event::GiverAnswered { txn, .. } => write!(f, "GiverAnswered({txn})"),
             Event::ContentAsked { from, page } => write!(f, "ContentAsked({from}, {page:?})"),
             Event::ContentAnswered { from, page, answer } => {
                 write!(f, "ContentAnswered({from}, {page:?}, {answer:?})")
@@ -305,6 +333,31 @@ pub enum Effect<C> {
         /// The entry that gives them, and which are missing.
         gain: Gain,
     },
+    /// Deliver the entries of another shard's stream after this position as [`Event::GiverStreamed`], in place of whatever was
+    /// being delivered so.
+    FollowGiver {
+        /// Which shard.
+        giver: ShardId,
+        /// The position.
+        after: Position,
+    },
+    /// Copy a checkpoint of a replica of this shard that [can give](assize_mvcc::MvccStore::can_give) what `gain` says. It comes
+    /// back as [`Event::GiverArrived`], and is asked for again if it does not come or does not do.
+    AskGiver {
+        /// Which shard.
+        giver: ShardId,
+        /// Which slots, and as of which entry.
+        gain: Gain,
+    },
+    /// Ask some replica of this shard for an intent.
+    FetchFromGiver {
+        /// Which shard.
+        giver: ShardId,
+        /// Whose intent.
+        txn: TxnId,
+    },
+    /// The other shard's stream, and copies of it, are wanted no more.
+    LeaveGiver,
     /// Ask a sibling for its hash of a page. Whoever cannot be asked has not answered: say nothing.
     AskContent {
         /// Which sibling.

@@ -2,6 +2,7 @@
 
 use crate::comparing::Comparing;
 use crate::gaining::Gaining;
+use crate::staging::Stager;
 use crate::{Alarm, Effect, IntentAnswer, Options, ReadRefusal, RequestId, Rule, Standings};
 use assize_model::{
     Epoch, Key, LogIndex, Position, ReplicaId, ShardWrites, StreamEntry, Timestamp, TxnId, Vote, VoteRefusal,
@@ -49,7 +50,11 @@ pub(crate) struct Following<E> {
     /// Commits whose writes nobody has any more, and whose loss is forgiven.
     lost: BTreeSet<TxnId>,
     /// Slots that the first entry gives to this shard and that are on their way.
-    gaining: Option<Gaining<E>>,
+    pub gaining: Option<Gaining<E>>,
+    /// Slots that another shard holds and that are about to come here.
+    pub stager: Option<Stager<E>>,
+    /// Since when the first entry waits for the last commits of slots that are staged.
+    pub waits_for_tail: Option<Timestamp>,
     /// Whether entries came that could not be kept.
     has_turned_away: bool,
     /// Set while the stream is to go on after the store's position, and has not yet.
@@ -70,9 +75,11 @@ pub(crate) struct Following<E> {
     reported: LogIndex,
     asked_standings_at: Timestamp,
     collecting: Collecting,
+    /// When the last step of that was made.
+    collected_at: Timestamp,
     pub comparing: Comparing,
     /// Whether commits were applied since the last walk began.
-    has_written: bool,
+    pub has_written: bool,
     /// Whether the last entry found no room.
     is_full: bool,
 }
@@ -87,7 +94,7 @@ enum Collecting {
 
 pub(crate) type Effects<E> = Vec<Effect<<E as Engine>::Checkpoint>>;
 
-fn has_passed(now: Timestamp, since: Timestamp, limit: Duration) -> bool {
+pub(crate) fn has_passed(now: Timestamp, since: Timestamp, limit: Duration) -> bool {
     now >= since.later(limit)
 }
 
@@ -117,6 +124,8 @@ impl<E: Engine> Following<E> {
             looked_ahead: LogIndex(0),
             lost: BTreeSet::new(),
             gaining: None,
+            stager: None,
+            waits_for_tail: None,
             has_turned_away: false,
             resuming_since: Some(now),
             reads: BTreeMap::new(),
@@ -129,6 +138,7 @@ impl<E: Engine> Following<E> {
             reported: LogIndex(0),
             asked_standings_at: Timestamp::ZERO,
             collecting: Collecting::Idle { mark: Timestamp::ZERO, since: now },
+            collected_at: Timestamp::ZERO,
             comparing: Comparing::new(now),
             // What an earlier process left may need collecting too.
             has_written: true,
@@ -157,7 +167,7 @@ impl<E: Engine> Following<E> {
     }
 
     /// Applies what has come, as far as everything that it needs is here.
-    fn apply_entries(
+    pub fn apply_entries(
         &mut self,
         now: Timestamp,
         standings: &Standings,
@@ -195,7 +205,11 @@ impl<E: Engine> Following<E> {
                     self.looked_ahead = LogIndex(0);
                     self.resume(now, position, options, effects);
                 }
-                Applied::NeedSlots(gain) => self.gaining = Some(Gaining::new(gain)),
+                Applied::NeedSlots(gain) if self.tail_is_coming(now, &gain, options) => break,
+                Applied::NeedSlots(gain) => {
+                    self.give_staging_up(effects);
+                    self.gaining = Some(Gaining::new(gain));
+                }
                 Applied::NeedFetch(missing) => {
                     let decided = entry.position.index;
                     self.fetch(now, decided, missing, standings, options, effects);
@@ -204,6 +218,7 @@ impl<E: Engine> Following<E> {
         }
         self.look_ahead(now, standings, options, effects);
         if self.store.position() != before {
+            self.end_staging(effects);
             self.progressed(options, effects)?;
         }
         if self.entries.is_empty() && std::mem::take(&mut self.has_turned_away) {
@@ -223,6 +238,7 @@ impl<E: Engine> Following<E> {
     pub fn stream_lost(&mut self, now: Timestamp, effects: &mut Effects<E>) {
         // All of them will come again. Were they kept, applying them later would look as if the stream had resumed.
         self.entries.clear();
+        self.waits_for_tail = None;
         self.looked_ahead = LogIndex(0);
         self.resuming_since = Some(now);
         effects.push(Effect::Subscribe { after: self.store.position() });
@@ -586,6 +602,7 @@ impl<E: Engine> Following<E> {
             && has_passed(now, since, options.retry_after)
             && self.fetches.is_empty()
             && self.gaining.is_none()
+            && self.waits_for_tail.is_none()
         {
             self.stream_lost(now, effects);
         }
@@ -605,6 +622,7 @@ impl<E: Engine> Following<E> {
         {
             self.gaining = None;
         }
+        self.tick_staging(now, options, effects)?;
         self.apply_entries(now, standings, options, effects)?;
         self.flush_if_due(now, options)?;
         self.report_durable(effects)?;
@@ -662,7 +680,10 @@ impl<E: Engine> Following<E> {
             self.has_written = false;
             self.collecting = Collecting::Running { mark: low_water, from: None };
         }
-        if let Collecting::Running { mark, from } = &self.collecting {
+        if let Collecting::Running { mark, from } = &self.collecting
+            && has_passed(now, self.collected_at, options.collect_step_pause)
+        {
+            self.collected_at = now;
             let collected = self.store.collect_versions(from.as_ref(), options.collect_versions_max);
             if let Some(collected) = unless_full(collected)? {
                 self.collecting = match collected.next {

@@ -6,7 +6,7 @@
 use crate::following::Effects;
 use crate::{Effect, Options};
 use assize_model::{Key, Timestamp};
-use assize_mvcc::{Engine, Gain, MvccStore, Slots, StoreError};
+use assize_mvcc::{Engine, Gain, MvccStore, Slots, Step, StoreError};
 
 /// Where a gain stands.
 pub(crate) struct Gaining<E> {
@@ -36,6 +36,11 @@ impl<E: Engine> Gaining<E> {
         Gaining { gain, missing, low_water: Timestamp::ZERO, stage }
     }
 
+    /// Whether it is quicker the oftener it is ticked.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.stage, Stage::Dropping { .. } | Stage::Copying { .. })
+    }
+
     /// One step. True when everything is here and the stream can go on.
     pub fn tick(
         &mut self,
@@ -44,10 +49,10 @@ impl<E: Engine> Gaining<E> {
         options: &Options,
         effects: &mut Effects<E>,
     ) -> Result<bool, StoreError> {
-        let versions_max = options.collect_versions_max;
+        let step = Step::of(options.collect_versions_max);
         match &mut self.stage {
             Stage::Dropping { from } => {
-                let rest = store.drop_leftovers(&self.gain, from.as_ref(), versions_max)?;
+                let rest = store.drop_leftovers(&self.gain, from.as_ref(), step)?;
                 match rest {
                     Some(rest) => *from = Some(rest),
                     None => self.ask(now, effects),
@@ -59,7 +64,7 @@ impl<E: Engine> Gaining<E> {
                 }
             }
             Stage::Copying { source, slots, from } => {
-                let rest = store.take_in(source, slots, from.as_ref(), versions_max)?;
+                let rest = store.take_in(source, slots, from.as_ref(), step)?;
                 if let Some(rest) = rest {
                     *from = Some(rest);
                     return Ok(false);

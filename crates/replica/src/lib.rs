@@ -26,7 +26,8 @@
 //!
 //! * A position is reached only with everything below it: a missing intent holds the stream up.
 //! * Slots are gained with everything that their former owner held: until it is here, the entry that gives them waits, and the
-//!   stream with it.
+//!   stream with it. What was staged before is here already.
+//! * Nothing depends on staging: what is not staged up to the entry is copied while the stream waits.
 //! * *Unreachable* is not *no sibling has it*: only when every sibling has said no, and this replica still counts after
 //!   that, does it halt.
 //! * Before it forgets intents its shard's epoch is raised; before its checkpoint is taken it is registered.
@@ -39,7 +40,7 @@
 //! **Absent on purpose:** no addresses, no timers of its own, no threads, no files. This crate does not know how often it
 //! is ticked, nor how its effects travel; every effect may be lost and is asked again.
 //!
-//! Where to read next: [`Event`] and [`Effect`], then `replica.rs`, `comparing.rs`, then the scripts under `tests/scripts`.
+//! Where to read next: [`Event`] and [`Effect`], then `replica.rs`, `staging.rs`, `comparing.rs`, then the scripts under `tests/scripts`.
 
 mod comparing;
 mod event;
@@ -47,7 +48,9 @@ mod following;
 mod gaining;
 mod options;
 mod replica;
+mod staging;
 
 pub use event::*;
 pub use options::*;
 pub use replica::Replica;
+pub use staging::Staging;

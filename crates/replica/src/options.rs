@@ -1,6 +1,7 @@
 //! What a replica is told when it starts.
 
 use assize_model::{ReplicaId, ShardId};
+use assize_mvcc::Step;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Options {
     pub copy_retry_after: Duration,
     /// How many versions one tick looks at for what can be dropped.
     pub collect_versions_max: usize,
+    /// The time between two steps of such a walk: a replica may be ticked more often than that.
+    pub collect_step_pause: Duration,
     /// The time between two walks over all versions for what can be dropped.
     pub collect_pause: Duration,
     /// The time between two pages that are compared with the siblings.
@@ -31,6 +34,15 @@ pub struct Options {
     pub compare_versions_max: usize,
     /// A page that not everybody has answered after this long is given up, and comes again.
     pub compare_retry_after: Duration,
+    /// What one tick copies into slots that are being staged: little, because nobody waits for them, and for the other
+    /// slots somebody may.
+    pub stage_step: Step,
+    /// Staged slots that nobody has asked for since this long are dropped.
+    pub stage_kept: Duration,
+    /// Writes of the giver that nobody gives for this long end an attempt to stage.
+    pub stage_patience: Duration,
+    /// An entry waits so long for slots that are staged but for the last commits; then they are copied anew.
+    pub stage_tail_max: Duration,
     /// How many reads and how many prepares may wait.
     pub waiting_max: usize,
     /// How many stream entries are kept while an intent is being fetched.
@@ -51,10 +63,15 @@ impl Options {
             retry_after: Duration::from_millis(500),
             copy_retry_after: Duration::from_secs(600),
             collect_versions_max: 10_000,
+            collect_step_pause: Duration::from_millis(100),
             collect_pause: Duration::from_secs(20),
             compare_pause: Duration::from_secs(2),
             compare_versions_max: 4_000,
             compare_retry_after: Duration::from_secs(10),
+            stage_step: Step { versions: 2_000, bytes: 128 << 10 },
+            stage_kept: Duration::from_secs(60),
+            stage_patience: Duration::from_secs(10),
+            stage_tail_max: Duration::from_secs(2),
             waiting_max: 10_000,
             entries_max: 4_096,
             disabled_rules: BTreeSet::new(),

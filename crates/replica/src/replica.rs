@@ -1,7 +1,7 @@
 //! The phases of a replica's life, and the one door.
 
 use crate::following::{Following, Next, siblings, unless_full};
-use crate::{Alarm, Effect, Event, IntentAnswer, Options, ReadRefusal, Rule, Standings};
+use crate::{Alarm, Effect, Event, IntentAnswer, Options, ReadRefusal, Rule, Staging, Standings};
 use assize_model::{Epoch, LogIndex, Position, ReplicaId, Timestamp};
 use assize_mvcc::{Engine, MvccStore, Reader, StoreError};
 
@@ -108,6 +108,9 @@ impl<E: Engine> Replica<E> {
         for request in following.waiting_reads() {
             effects.push(Effect::RefuseRead { request, refusal: ReadRefusal::Unavailable });
         }
+        if following.is_staging() {
+            effects.push(Effect::LeaveGiver);
+        }
         let old = Some(following.store);
         self.phase = Phase::Rebuilding(Box::new(Rebuilding::begin(now, old, true, &self.options, effects)));
     }
@@ -143,6 +146,19 @@ impl<E: Engine> Replica<E> {
     /// Whether a full disk holds the stream up. The replica goes on by itself once there is room.
     pub fn is_full(&self) -> bool {
         matches!(&self.phase, Phase::Following(following) if following.is_full())
+    }
+
+    /// How far slots are staged, if some are.
+    pub fn staging(&self) -> Option<Staging> {
+        match &self.phase {
+            Phase::Following(following) => following.staging(),
+            Phase::Rebuilding(_) | Phase::Halted(_) => None,
+        }
+    }
+
+    /// Whether it takes slots in, a step a tick: it is done the sooner the oftener it is ticked.
+    pub fn is_taking_in(&self) -> bool {
+        matches!(&self.phase, Phase::Following(following) if following.is_taking_in())
     }
 
     /// Whether it is on its way to another replica's checkpoint.
@@ -195,6 +211,16 @@ fn step_following<E: Engine>(
             return Ok(following.standings_reported(standings, options, effects));
         }
         Event::SlotsArrived(engine) => following.slots_arrived(now, engine, options, effects)?,
+        Event::StageAsked { giver, slots } => following.stage_asked(now, giver, slots, effects),
+        Event::GiverStreamed(entry) => {
+            following.giver_streamed(now, entry, standings, options, effects)?;
+        }
+        Event::GiverStreamLost => following.giver_stream_lost(now, effects),
+        Event::GiverStreamForgotten => following.give_staging_up(effects),
+        Event::GiverArrived(engine) => following.giver_arrived(now, engine, options, effects)?,
+        Event::GiverAnswered { txn, answer } => {
+            following.giver_answered(now, txn, answer, standings, options, effects)?;
+        }
         Event::ContentAsked { from, page } => {
             following.comparing.asked(from, page, &following.store, effects)?;
         }

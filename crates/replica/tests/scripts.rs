@@ -41,6 +41,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 ///   answer rN tN has k=v | has-not | cannot-say
 ///   standings N r1=DURABLE r2=uncounted     as of entry N
 ///   content-asked rN from..to AT            a page of keys at a snapshot; content-answered rN from..to AT COUNT/SUM
+///   stage SLOTS                             somebody is about to move these slots here from shard 2
+///   giver N TS …                            an entry of that shard's stream; giver-arrived, giver-says: what it answers
 ///   tick MS                                 moves the time there
 /// ```
 #[derive(Default)]
@@ -222,6 +224,12 @@ fn show(effect: &Effect<MemoryCheckpoint>) -> String {
             let runs: Vec<String> = gain.slots.runs().iter().map(|(a, b)| format!("{a:?}..{b:?}")).collect();
             format!("ask for slots {}, as of {:?} or later", runs.join(" "), gain.after)
         }
+        Effect::FollowGiver { giver, after } => format!("follow {giver} after {:?}", after.index),
+        Effect::AskGiver { giver, gain } => {
+            format!("ask {giver} for a checkpoint at or after {:?}", gain.after)
+        }
+        Effect::FetchFromGiver { giver, txn } => format!("fetch {} from {giver}", id(txn)),
+        Effect::LeaveGiver => "leave the giver".to_owned(),
         Effect::AskContent { from, page } => format!("ask {from} for its hash of {}", show_page(page)),
         Effect::AnswerContent { to, page, answer } => {
             let answer = answer.map_or("cannot say".to_owned(), |hash| format!("{} rows", hash.count));
@@ -309,6 +317,21 @@ impl Runner {
                 let held = run(held)?;
                 Event::SlotsArrived(former_owner(index, held, mutations(args))?)
             }
+            "stage" => Event::StageAsked {
+                giver: ShardId(2),
+                slots: assize_mvcc::Slots::new(vec![run(pos(args, "slots")?)?]),
+            },
+            "giver" => Event::GiverStreamed(Arc::new(entry(args)?)),
+            "giver-lost" => Event::GiverStreamLost,
+            "giver-forgotten" => Event::GiverStreamForgotten,
+            "giver-arrived" => {
+                let index = pos(args, "index")?.parse()?;
+                let held = run(args.take_key("held").ok_or("held=slots")?)?;
+                Event::GiverArrived(former_owner(index, held, mutations(args))?)
+            }
+            "giver-says" => {
+                Event::GiverAnswered { txn: txn(pos(args, "transaction")?)?, answer: answer(args)? }
+            }
             "content-asked" => {
                 Event::ContentAsked { from: replica(pos(args, "replica")?)?, page: page(args)? }
             }
@@ -367,6 +390,13 @@ impl Runner {
                 if held.is_empty() { "none".to_owned() } else { held.join(", ") }
             }
             "position" => format!("{:?}", store.position().index),
+            "staged" => match self.replica.as_ref().and_then(Replica::staging) {
+                None => "nothing".to_owned(),
+                Some(staging) => match staging.position {
+                    None => "on its way".to_owned(),
+                    Some(position) => format!("up to {:?}", position.index),
+                },
+            },
             _ => return Ok(None),
         }))
     }

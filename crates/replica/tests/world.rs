@@ -288,7 +288,11 @@ impl World {
                     self.after(time, Message::Copy { to, life, checkpoint });
                 }
                 // Nobody gives this shard slots.
-                Effect::AskSlots { .. } => {}
+                Effect::AskSlots { .. }
+                | Effect::FollowGiver { .. }
+                | Effect::AskGiver { .. }
+                | Effect::FetchFromGiver { .. }
+                | Effect::LeaveGiver => {}
                 Effect::AskContent { from, page } => {
                     self.send(from, Event::ContentAsked { from: me, page });
                 }

@@ -26,7 +26,7 @@ use rocksdb::{
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod image;
 
@@ -218,7 +218,7 @@ impl Store {
     pub fn family(&self, name: &str) -> Option<Family> {
         self.inner.db.cf_handle(name)?;
         let shape = self.shapes().get(name).copied().unwrap_or_default();
-        Some(Family { store: self.clone(), name: name.into(), shape })
+        Some(Family { store: self.clone(), name: name.into(), shape, flushing: Arc::default() })
     }
 
     /// The families that there are, by name, but for the default one.
@@ -236,7 +236,7 @@ impl Store {
         let options = family_options(shape, &self.inner.cache, &self.inner.options);
         self.inner.db.create_cf(name, &options).map_err(RocksError::new("create a family"))?;
         self.shapes().insert(name.to_owned(), shape);
-        Ok(Family { store: self.clone(), name: name.into(), shape })
+        Ok(Family { store: self.clone(), name: name.into(), shape, flushing: Arc::default() })
     }
 
     /// Drops a family and everything in it, for good. Whoever still reads it with a cursor goes on; new reads and writes
@@ -334,6 +334,17 @@ pub struct Family {
     store: Store,
     name: Arc<str>,
     shape: Shape,
+    flushing: Arc<Mutex<Flushing>>,
+}
+
+/// A thread that asks for flushes.
+#[derive(Default)]
+struct Flushing {
+    is_on: bool,
+    /// Whether somebody has wanted one that it has not asked for.
+    is_wanted: bool,
+    /// What went wrong with one.
+    failed: Option<RocksError>,
 }
 
 impl Family {
@@ -409,8 +420,50 @@ impl Family {
     }
 
     /// Begins to make everything written to this family durable, in the background;
-    /// [`Family::get_persisted`] tells when it is.
+    /// [`Family::get_persisted`] tells when it is. What went wrong with the flush before this one is told now.
+    ///
+    /// Even when nobody waits for its end, RocksDB does not begin a flush before it would not slow writes down: seconds, if
+    /// compaction is behind. So a thread of its own asks for it.
     pub fn begin_flush(&self) -> Result<(), RocksError> {
+        {
+            let mut flushing = self.flushing();
+            if let Some(failed) = flushing.failed.take() {
+                return Err(failed);
+            }
+            flushing.is_wanted = true;
+            if std::mem::replace(&mut flushing.is_on, true) {
+                return Ok(());
+            }
+        }
+        let family = self.clone();
+        let flush = move || while family.flush_if_wanted() {};
+        let failed = |error: std::io::Error| {
+            self.flushing().is_on = false;
+            RocksError::Failed { doing: "flush", reason: error.to_string() }
+        };
+        std::thread::Builder::new().name("assize-flush".into()).spawn(flush).map(drop).map_err(failed)
+    }
+
+    /// Asks for a flush if somebody has wanted one since the last; false: the thread has nothing more to do.
+    fn flush_if_wanted(&self) -> bool {
+        {
+            let mut flushing = self.flushing();
+            if !std::mem::take(&mut flushing.is_wanted) {
+                flushing.is_on = false;
+                return false;
+            }
+        }
+        if let Err(failed) = self.ask_for_flush() {
+            self.flushing().failed = Some(failed);
+        }
+        true
+    }
+
+    fn flushing(&self) -> MutexGuard<'_, Flushing> {
+        self.flushing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask_for_flush(&self) -> Result<(), RocksError> {
         let mut options = FlushOptions::default();
         options.set_wait(false);
         self.db().flush_cf_opt(&self.handle()?, &options).map_err(RocksError::new("flush"))

@@ -199,7 +199,7 @@ pub struct Shard {
     pub balance: bool,
     /// The rest after each such move.
     pub balance_pause_seconds: u64,
-    /// Shards with more bytes than this give and take no slots by themselves: readers would be held up for too long.
+    /// Shards with more bytes than this give and take no slots by themselves: copying would take too long.
     pub balance_slots_below_bytes: u64,
     /// Bytes of RocksDB's block cache, shared by all shards of the process.
     pub cache_bytes: u64,
@@ -335,7 +335,7 @@ impl Default for Shard {
             split_above_bytes: None,
             balance: true,
             balance_pause_seconds: 30,
-            balance_slots_below_bytes: 64 << 20,
+            balance_slots_below_bytes: 64 << 30,
             cache_bytes: 256 << 20,
             write_buffer_bytes: 128 << 20,
             flush_interval_seconds: 10,

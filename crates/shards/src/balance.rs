@@ -8,9 +8,8 @@
 //!   slots      the sum over shards of (number of its slots)²       a move stops at the mean
 //! ```
 //!
-//! A replica travels without holding anybody up, whatever its size. Slots that go to a shard that exists hold its readers
-//! up until its replicas have looked through both shards, so that only small shards give and take slots by themselves; a
-//! large one is split.
+//! A replica travels without holding anybody up, whatever its size, and so do slots: both are copied before the placement
+//! changes. What copies cost is disk and time, so beyond some size a shard gives and takes no slots by itself, and is split.
 
 use crate::care::NodeCondition;
 use crate::mover::Task;
@@ -33,7 +32,7 @@ pub fn next_move(
     bytes: &BTreeMap<ShardId, u64>,
     slots_below: u64,
 ) -> Option<Task> {
-    next_replica(placement, nodes, bytes).or_else(|| next_slots(placement, bytes, slots_below))
+    next_replica(placement, nodes, bytes).or_else(|| next_slots(placement, nodes, bytes, slots_below))
 }
 
 /// The replica whose move evens nodes out the most.
@@ -89,10 +88,17 @@ fn may_move(
 }
 
 /// The slots that go from the small shard that has most to the one that has fewest.
-fn next_slots(placement: &Placement, bytes: &BTreeMap<ShardId, u64>, slots_below: u64) -> Option<Task> {
+fn next_slots(
+    placement: &Placement,
+    nodes: &BTreeMap<NodeId, NodeCondition>,
+    bytes: &BTreeMap<ShardId, u64>,
+    slots_below: u64,
+) -> Option<Task> {
     let is_small = |shard: &ShardId| bytes.get(shard).is_some_and(|bytes| *bytes <= slots_below);
     let small = placement.shards.keys().copied().filter(is_small);
-    let counted: Vec<(u32, ShardId)> = small.map(|shard| (slots(placement, shard), shard)).collect();
+    // One without slots is being merged into another, and about to cease.
+    let counted = small.map(|shard| (slots(placement, shard), shard)).filter(|(slots, _)| *slots > 0);
+    let counted: Vec<(u32, ShardId)> = counted.collect();
     let (most, from) = counted.iter().copied().max_by_key(|(n, shard)| (*n, std::cmp::Reverse(*shard)))?;
     let (fewest, into) = counted.iter().copied().min()?;
     let (total, shards) = (counted.iter().map(|(n, _)| n).sum::<u32>(), counted.len() as u32);
@@ -104,6 +110,14 @@ fn next_slots(placement: &Placement, bytes: &BTreeMap<ShardId, u64>, slots_below
     // Neither side goes beyond the mean, so that nothing comes back.
     let wanted = (most - mean).min(mean - fewest);
     let (first, last) = run_to_move(placement, from, into, wanted)?;
+    // Each replica makes a copy of them, and takes them in from it.
+    let part = u128::from(bytes[&from]) * u128::from(length(&(first, last))) / u128::from(most.max(1));
+    let needed = ROOM_MIN_BYTES.saturating_add(2 * part as u64);
+    let has_room =
+        |node: &NodeId| nodes.get(node).is_none_or(|c| c.free_bytes.is_none_or(|free| free >= needed));
+    if !placement.shards[&into].replicas.values().all(has_room) {
+        return None;
+    }
     Some(Task::MoveSlots { from, into, first, last })
 }
 

@@ -69,13 +69,13 @@ pub struct Policy {
 pub struct Balance {
     /// The rest after each move.
     pub pause: Duration,
-    /// Shards with more bytes than this give and take no slots: they would hold their readers up.
+    /// Shards with more bytes than this give and take no slots: copying would take too long.
     pub slots_below: u64,
 }
 
 impl Default for Balance {
     fn default() -> Self {
-        Balance { pause: Duration::from_secs(30), slots_below: 64 << 20 }
+        Balance { pause: Duration::from_secs(30), slots_below: 64 << 30 }
     }
 }
 

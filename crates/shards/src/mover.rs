@@ -10,7 +10,7 @@
 //!   move    add ─▶ everybody is durable past that ─▶ remove
 //!   split   fledglings follow the parent, close behind and flushed ─▶ entry: the slots go to the new shard
 //!           ─▶ each fledgling leaves the parent's stream at that entry, and its registration with the parent ends
-//!   slots   entry: slots go to a shard that exists ─▶ its replicas copy them before they go on
+//!   slots   the replicas of a shard that exists stage them, close behind and flushed ─▶ entry: they are theirs
 //!   merge   all slots ─▶ nobody reads them where they were ─▶ entry: the empty shard ceases
 //! ```
 //!
@@ -31,6 +31,8 @@ use assize_ports::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+mod staging;
 
 /// How often a replica that is being waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -457,12 +459,13 @@ impl Mover {
             let is_inside = |(first, last): &(Slot, Slot)| *first <= run.0 && run.1 <= *last;
             if placement.slots_of(from).iter().any(is_inside) { vec![run] } else { Vec::new() }
         };
-        self.take_in(into, leaving, progress).await
+        self.take_in(from, into, leaving, progress).await
     }
 
     /// Has a shard take in the slots that leave another one.
     async fn take_in(
         &self,
+        from: ShardId,
         into: ShardId,
         leaving: impl Fn(&Placement) -> Vec<(Slot, Slot)>,
         progress: &dyn Progress,
@@ -474,6 +477,8 @@ impl Mover {
         for node in part.replicas.values() {
             self.close_behind(into, *node, Phase::Following).await?;
         }
+        let nodes: Vec<NodeId> = part.replicas.values().copied().collect();
+        self.stage(from, into, &nodes, Slots::new(leaving(&placement)), progress).await?;
         progress.step("changing the placement");
         let began = Instant::now();
         let changed = self.change(|placement| {
@@ -496,7 +501,7 @@ impl Mover {
     async fn merge(&self, from: ShardId, into: ShardId, progress: &dyn Progress) -> Result<(), MoveError> {
         let placement = self.placement().await?;
         let Some(leaving) = placement.shards.get(&from).cloned() else { return Ok(()) };
-        self.take_in(into, |placement| placement.slots_of(from), progress).await?;
+        self.take_in(from, into, |placement| placement.slots_of(from), progress).await?;
 
         progress.step("waiting until nobody reads the slots where they were");
         let since = Instant::now();

@@ -80,6 +80,11 @@ impl SiblingService {
                 self.sibling(shard, to)?.differs(epoch).await;
                 Response::Done
             }
+            Request::Stage { shard, giver, slots } => {
+                let resident =
+                    self.host()?.resident(shard).ok_or_else(|| format!("{shard} is not on this node"))?;
+                Response::Staging(resident.stage(giver, slots).await)
+            }
             Request::Administer(command) => match &self.administration {
                 None => Response::NotAdministered(AdjudicatorError::NotLeader { leader: None }.into()),
                 Some(administration) => match administration.administer(command).await {

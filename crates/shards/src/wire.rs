@@ -7,7 +7,7 @@ use assize_codec::{DecodeError, Put, Reader};
 use assize_model::*;
 use assize_mvcc::{ContentHash, Gain, Intent, Page, Slots};
 use assize_ports::{AdjudicatorError, PlacementError};
-use assize_replica::{ContentPage, IntentAnswer};
+use assize_replica::{ContentPage, IntentAnswer, Staging};
 use assize_rocks::Chunk;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -99,6 +99,16 @@ pub enum Request {
         /// Whose intent.
         txn: TxnId,
     },
+    /// Stage these slots, or go on with it: they are about to be moved to your replica. Whoever does not know this question
+    /// copies them when they come.
+    Stage {
+        /// The shard that gains them.
+        shard: ShardId,
+        /// The shard that holds them.
+        giver: ShardId,
+        /// Which slots.
+        slots: Slots,
+    },
 }
 
 /// The answer to a [`Request`].
@@ -120,6 +130,8 @@ pub enum Response {
     Content(Option<ContentHash>),
     /// To [`Request::Intent`]; of an intent that is too large for one message, [`Response::Failed`].
     Intent(IntentAnswer),
+    /// To [`Request::Stage`]; `None`: they cannot be staged now.
+    Staging(Option<Staging>),
     /// It could not be done.
     Failed(String),
 }
@@ -361,6 +373,12 @@ impl Request {
                 out.put_u8(from.0);
                 put_txn(&mut out, *txn);
             }
+            Request::Stage { shard, giver, slots } => {
+                out = message(12);
+                out.put_u32(shard.0);
+                out.put_u32(giver.0);
+                put_slots(&mut out, slots);
+            }
         }
         out.into()
     }
@@ -395,6 +413,7 @@ impl Request {
             }
             10 => Request::Differs { shard: shard(r)?, to: replica(r)?, epoch: Epoch(r.u64()?) },
             11 => Request::Intent { shard: shard(r)?, to: replica(r)?, from: replica(r)?, txn: txn(r)? },
+            12 => Request::Stage { shard: shard(r)?, giver: shard(r)?, slots: slots(r)? },
             other => return Err(r.bad("kind of request", other.into())),
         };
         reader.finish()?;
@@ -527,6 +546,16 @@ impl Response {
                 out.put_varint(pieces.len() as u64);
                 pieces.iter().for_each(|piece| out.put_bytes(&piece.encode()));
             }
+            Response::Staging(staging) => {
+                out = message(10);
+                out.put_bool(staging.is_some());
+                let staging = staging.unwrap_or_default();
+                out.put_bool(staging.position.is_some());
+                let position = staging.position.unwrap_or_default();
+                out.put_u64(position.index.0);
+                out.put_u64(position.closed_ts.0);
+                out.put_u64(staging.progress);
+            }
             Response::Failed(why) => {
                 out = message(7);
                 out.put_str(why);
@@ -550,6 +579,12 @@ impl Response {
             8 => {
                 let (is_there, hash) = (r.bool()?, ContentHash { count: r.u64()?, sum: r.u64()? });
                 Response::Content(is_there.then_some(hash))
+            }
+            10 => {
+                let (is_there, is_whole) = (r.bool()?, r.bool()?);
+                let position = Position { index: LogIndex(r.u64()?), closed_ts: Timestamp(r.u64()?) };
+                let staging = Staging { position: is_whole.then_some(position), progress: r.u64()? };
+                Response::Staging(is_there.then_some(staging))
             }
             9 => {
                 let mut gathering = Gathering::default();
@@ -927,7 +962,8 @@ mod tests {
             Request::Discard { shard },
             Request::Status { shard },
             Request::Flush { shard },
-            Request::Hash { shard, snapshot_ts: Timestamp(9), slots },
+            Request::Hash { shard, snapshot_ts: Timestamp(9), slots: slots.clone() },
+            Request::Stage { shard, giver: ShardId(8), slots },
             Request::Rebuild { shard },
             Request::Differs { shard, to: replica, epoch: Epoch(3) },
             Request::Intent { shard, to: replica, from: ReplicaId(1), txn: TxnId(7 << 82) },
@@ -974,6 +1010,12 @@ mod tests {
             Response::Done,
             Response::Learning(replica),
             Response::Status(None),
+            Response::Staging(None),
+            Response::Staging(Some(Staging { position: None, progress: 7 })),
+            Response::Staging(Some(Staging {
+                position: Some(Position { index: LogIndex(4), closed_ts: Timestamp(5) }),
+                progress: 9,
+            })),
             Response::Hash(ContentHash { count: 1, sum: 2 }),
             Response::Administered(LogIndex(8)),
             Response::Content(None),

@@ -198,6 +198,29 @@ async fn shards_are_merged_under_clients_and_what_was_split_comes_together_again
     assert_eq!(placement.shards.len(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_that_was_interrupted_while_it_staged_is_run_again() {
+    let _alone = ALONE.lock().await;
+    let cluster = Cluster::start(3, 3, 2).await;
+    let writer = cluster.frontend(NodeId(1), Mode::Prepared).await;
+    write(&writer, &rows(0, 200, "before")).await;
+    let mover = cluster.mover(NodeId(1));
+    let merge = Task::Merge { from: ShardId(2), into: ShardId(1) };
+    cluster.network.cut(NodeId(3));
+    mover.run(merge, &()).await.unwrap_err();
+    // Two of three nodes may have staged the slots, and what they have is left over once one of them is stopped.
+    cluster.close(NodeId(2)).await;
+    cluster.open(NodeId(2)).await;
+    cluster.network.heal(NodeId(3));
+    write(&writer, &rows(100, 200, "between")).await;
+    let client = Client::start(cluster.frontend(NodeId(2), Mode::Prepared).await, "prepared");
+    mover.run(merge, &()).await.unwrap();
+    write(&writer, &rows(300, 50, "after")).await;
+    let more = stopped(client).await.len();
+    assert_eq!(cluster.placement().await.shards.len(), 1);
+    assert_eq!(cluster.agree().await as usize, 350 + more);
+}
+
 /// What the log says of draining; everybody has room.
 struct ByTheLog(assize_consensus::Adjudicator);
 

@@ -62,6 +62,7 @@ struct Leading {
 
 struct Subscription {
     replica: usize,
+    shard: ShardId,
     id: u64,
     /// Entries of the stream that were sent.
     sent: usize,
@@ -425,8 +426,7 @@ impl Adjudicators {
     fn pump(&mut self, node: usize, net: &mut Net) {
         let host = &mut self.nodes[node];
         for subscription in &mut host.subscriptions {
-            let shard = Place::of(subscription.replica).shard;
-            let Some(stream) = host.streams.get(&shard) else { continue };
+            let Some(stream) = host.streams.get(&subscription.shard) else { continue };
             for entry in &stream[subscription.sent..] {
                 let to = Actor::Replica(subscription.replica);
                 net.stream(Actor::Adjudicator(node), to, subscription.id, entry.clone());
@@ -514,8 +514,8 @@ impl Adjudicators {
         }
         let from = Actor::Adjudicator(node);
         match message {
-            Message::Subscribe { replica, subscription, after } => {
-                return self.subscribe(node, replica, subscription, after, net);
+            Message::Subscribe { replica, shard, subscription, after } => {
+                return self.subscribe(node, (replica, shard), subscription, after, net);
             }
             Message::AskStandings { replica } => {
                 let state = &self.nodes[node].state;
@@ -622,14 +622,16 @@ impl Adjudicators {
         }
     }
 
-    fn subscribe(&mut self, node: usize, replica: usize, id: u64, after: Position, net: &mut Net) {
+    /// `who`: a replica, and the shard whose stream it wants.
+    fn subscribe(&mut self, node: usize, who: (usize, ShardId), id: u64, after: Position, net: &mut Net) {
         let host = &mut self.nodes[node];
-        let shard = Place::of(replica).shard;
-        if host.subscriptions.iter().any(|known| known.replica == replica && known.id > id) {
+        let (replica, shard) = who;
+        let is_who = |known: &Subscription| (known.replica, known.shard) == who;
+        if host.subscriptions.iter().any(|known| is_who(known) && known.id > id) {
             // A straggler: the replica has asked again since.
             return;
         }
-        host.subscriptions.retain(|subscription| subscription.replica != replica);
+        host.subscriptions.retain(|known| !is_who(known));
         let stream = host.streams.entry(shard).or_default();
         let sent = stream.partition_point(|entry| entry.position.index <= after.index);
         // The log is kept only for replicas that count; the others may find it gone.
@@ -638,7 +640,7 @@ impl Adjudicators {
             let message = Message::StreamForgotten { subscription: id };
             return net.send(Actor::Adjudicator(node), Actor::Replica(replica), message);
         }
-        host.subscriptions.push(Subscription { replica, id, sent });
+        host.subscriptions.push(Subscription { replica, shard, id, sent });
         self.pump(node, net);
     }
 

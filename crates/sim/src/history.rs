@@ -85,6 +85,10 @@ pub struct History {
     pub moves: BTreeMap<LogIndex, Vec<(ShardId, ShardId)>>,
     /// Those of them that split a shard.
     pub splits: BTreeMap<LogIndex, Split>,
+    /// How often a replica gained slots that were staged there, without copying anything at the entry.
+    pub staged: u64,
+    /// How often an attempt to stage ended in another way.
+    pub unstaged: u64,
     /// How many nodes joined the adjudicator's group.
     pub joins: u64,
     /// How many left it.

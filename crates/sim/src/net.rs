@@ -76,8 +76,8 @@ pub enum Message {
     Report(SnapshotReport),
     /// Outcomes that a frontend no longer asks for.
     Acknowledge(Acknowledgement),
-    /// A replica wants the stream; the number names the subscription.
-    Subscribe { replica: usize, subscription: u64, after: Position },
+    /// A replica wants the stream of its shard, or of one whose slots it stages; the number names the subscription.
+    Subscribe { replica: usize, shard: ShardId, subscription: u64, after: Position },
     /// How do the replicas stand?
     AskStandings { replica: usize },
     /// How far a replica is durable.
@@ -152,10 +152,14 @@ pub enum Message {
     ContentIs { from: usize, page: ContentPage, answer: Option<ContentHash> },
     /// Most agree with each other, and not with this one.
     ContentDiffers { epoch: Epoch },
-    /// A checkpoint of another shard, at or after this entry.
-    AskSlots { from: usize, after: LogIndex },
+    /// An intent of another shard, whose slots are being staged.
+    AskGiver { from: usize, txn: TxnId },
+    /// The answer.
+    GiverSays { txn: TxnId, answer: IntentAnswer },
+    /// A checkpoint of another shard, at or after this entry: for an entry that gives its slots, or to stage them.
+    AskSlots { from: usize, after: LogIndex, stages: bool },
     /// The copy of another shard has arrived.
-    SlotsAre { checkpoint: MemoryCheckpoint },
+    SlotsAre { checkpoint: MemoryCheckpoint, stages: bool },
     /// The copy has arrived.
     CheckpointIs { checkpoint: MemoryCheckpoint },
 }
@@ -183,6 +187,8 @@ pub enum Event {
     Stroke,
     /// A look at replicas that are being replaced.
     Replace,
+    /// A look at slots that are being staged.
+    Stage,
     /// No more faults.
     Heal,
 }

@@ -10,7 +10,9 @@ use assize_mvcc::{
     Damage, Direction, Engine, Gain, MemoryCheckpoint, MemoryEngine, MvccStore, Reader, Slots,
 };
 use assize_ports::{NewestCommits, ScanPage};
-use assize_replica::{Difference, Effect, Event as Heard, Options, ReadRefusal, Replica, RequestId};
+use assize_replica::{
+    Difference, Effect, Event as Heard, IntentAnswer, Options, ReadRefusal, Replica, RequestId,
+};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -68,6 +70,8 @@ struct Host {
     disk: MemoryEngine,
     replica: Option<Replica<MemoryEngine>>,
     subscription: u64,
+    /// To the stream of a shard whose slots it stages; 0: none.
+    giver_subscription: u64,
     /// The node of the adjudicator that it asks.
     node: usize,
     waiting: BTreeMap<RequestId, Waiting>,
@@ -87,6 +91,7 @@ impl Host {
             disk: MemoryEngine::new(),
             replica: None,
             subscription: 0,
+            giver_subscription: 0,
             node: 0,
             waiting: BTreeMap::new(),
             is_bereft: false,
@@ -263,6 +268,10 @@ impl Shards {
         options.disabled_rules = self.without_in_replica.clone();
         options.flush_after = Duration::from_millis(1_500);
         options.copy_retry_after = Duration::from_millis(2_000);
+        options.stage_step.versions = 20;
+        options.stage_kept = Duration::from_millis(2_000);
+        options.stage_patience = Duration::from_millis(1_500);
+        options.stage_tail_max = Duration::from_millis([50, 1_000][at % 2]);
         let pauses = [400, 3_000, 20_000];
         options.collect_pause = Duration::from_millis(pauses[(at + self.seed as usize) % pauses.len()]);
         options.compare_pause = Duration::from_millis(500);
@@ -326,8 +335,27 @@ impl Shards {
     fn step(&mut self, at: usize, heard: Heard<MemoryEngine>, net: &mut Net, history: &mut History) {
         let mut effects = Vec::new();
         let Some(replica) = &mut self.hosts[at].replica else { return };
+        let staged = staged_and_held(replica);
         replica.step(clock(net), heard, &mut effects);
+        if let (Some(held), None) = (staged, staged_and_held(replica)) {
+            let gains = replica.store().is_some_and(|store| !store.slots().minus(&held).is_empty());
+            *(if gains { &mut history.staged } else { &mut history.unstaged }) += 1;
+        }
         self.carry_out(at, effects, net, history);
+    }
+
+    /// Has a replica stage slots, or go on with it; whether they are here but for the last commits.
+    pub fn stage(
+        &mut self,
+        at: usize,
+        giver: ShardId,
+        runs: &[(Slot, Slot)],
+        net: &mut Net,
+        history: &mut History,
+    ) -> bool {
+        self.step(at, Heard::StageAsked { giver, slots: Slots::new(runs.to_vec()) }, net, history);
+        let staging = self.replica(at).and_then(Replica::staging);
+        staging.is_some_and(|staging| staging.position.is_some())
     }
 
     /// A message for a replica.
@@ -337,6 +365,7 @@ impl Shards {
             return;
         }
         let subscribed = self.hosts[at].subscription;
+        let staging = self.hosts[at].giver_subscription;
         let heard = match message {
             Message::Streamed { subscription, entry } if subscription == subscribed => {
                 if !self.split_before(at, &entry, net, history) {
@@ -349,6 +378,13 @@ impl Shards {
             }
             Message::StreamLost { subscription } if subscription == subscribed => Heard::StreamLost,
             Message::StreamForgotten { subscription } if subscription == subscribed => Heard::StreamForgotten,
+            Message::Streamed { subscription, entry } if subscription == staging => {
+                Heard::GiverStreamed(entry)
+            }
+            Message::StreamLost { subscription } if subscription == staging => Heard::GiverStreamLost,
+            Message::StreamForgotten { subscription } if subscription == staging => {
+                Heard::GiverStreamForgotten
+            }
             Message::StandingsAre(standings) => Heard::StandingsReported(standings),
             Message::EpochRaised => Heard::EpochRaised,
             Message::Registered { index } => Heard::Registered { index },
@@ -381,17 +417,29 @@ impl Shards {
             Message::AskCheckpoint { from, at_least } => {
                 Heard::CheckpointAsked { from: Place::of(from).replica, at_least }
             }
-            Message::AskSlots { from, after } => {
+            Message::AskGiver { from, txn } => {
+                let intent = self.store(at).and_then(|store| store.intent(txn).ok().flatten());
+                let answer = intent.map_or(IntentAnswer::CannotSay, IntentAnswer::Has);
+                net.send(Actor::Replica(at), Actor::Replica(from), Message::GiverSays { txn, answer });
+                return;
+            }
+            Message::GiverSays { txn, answer } => Heard::GiverAnswered { txn, answer },
+            Message::AskSlots { from, after, stages } => {
                 // Silence is no answer, and is asked again.
                 if let Some(store) = self.store(at).filter(|store| store.position().index >= after)
                     && let Ok(checkpoint) = store.engine().checkpoint()
                 {
-                    net.send(Actor::Replica(at), Actor::Replica(from), Message::SlotsAre { checkpoint });
+                    net.send(
+                        Actor::Replica(at),
+                        Actor::Replica(from),
+                        Message::SlotsAre { checkpoint, stages },
+                    );
                 }
                 return;
             }
-            Message::SlotsAre { checkpoint } => {
-                Heard::SlotsArrived(MemoryEngine::from_checkpoint(&checkpoint))
+            Message::SlotsAre { checkpoint, stages } => {
+                let engine = MemoryEngine::from_checkpoint(&checkpoint);
+                if stages { Heard::GiverArrived(engine) } else { Heard::SlotsArrived(engine) }
             }
             Message::CheckpointIs { checkpoint } => return self.copied(at, &checkpoint, net, history),
             _ => return,
@@ -523,7 +571,28 @@ impl Shards {
                     self.next_subscription += 1;
                     let subscription = self.next_subscription;
                     self.hosts[at].subscription = subscription;
-                    net.send(from, node, Message::Subscribe { replica: at, subscription, after });
+                    net.send(from, node, Message::Subscribe { replica: at, shard, subscription, after });
+                }
+                Effect::FollowGiver { giver, after } => {
+                    self.next_subscription += 1;
+                    let subscription = self.next_subscription;
+                    self.hosts[at].giver_subscription = subscription;
+                    net.send(
+                        from,
+                        node,
+                        Message::Subscribe { replica: at, shard: giver, subscription, after },
+                    );
+                }
+                Effect::LeaveGiver => self.hosts[at].giver_subscription = 0,
+                Effect::AskGiver { giver, gain } => {
+                    if let Some(to) = self.some_replica_of(giver, net) {
+                        net.send(from, to, Message::AskSlots { from: at, after: gain.after, stages: true });
+                    }
+                }
+                Effect::FetchFromGiver { giver, txn } => {
+                    if let Some(to) = self.some_replica_of(giver, net) {
+                        net.send(from, to, Message::AskGiver { from: at, txn });
+                    }
                 }
                 Effect::Vote { request, txn, vote } => self.vote(at, request, txn, vote, net, history),
                 Effect::AdmitRead { request } => self.read(at, request, net),
@@ -582,11 +651,16 @@ impl Shards {
         if former.is_empty() {
             return;
         }
-        let sources = self.configured(*net.random.pick(&former));
-        if !sources.is_empty() {
-            let to = Actor::Replica(*net.random.pick(&sources));
-            net.send(Actor::Replica(at), to, Message::AskSlots { from: at, after: gain.after });
+        let giver = *net.random.pick(&former);
+        if let Some(to) = self.some_replica_of(giver, net) {
+            let ask = Message::AskSlots { from: at, after: gain.after, stages: false };
+            net.send(Actor::Replica(at), to, ask);
         }
+    }
+
+    fn some_replica_of(&self, shard: ShardId, net: &mut Net) -> Option<Actor> {
+        let replicas = self.configured(shard);
+        (!replicas.is_empty()).then(|| Actor::Replica(*net.random.pick(&replicas)))
     }
 
     fn vote(
@@ -651,6 +725,12 @@ impl Shards {
         let range = KeyRange::new(Key::default(), Key::new(vec![0xff; 8]));
         scan(&reader, range, snapshot_ts).map_err(|error| error.to_string())
     }
+}
+
+/// The slots that a replica holds, if it has others staged.
+fn staged_and_held(replica: &Replica<MemoryEngine>) -> Option<Slots> {
+    replica.staging().filter(|staging| staging.position.is_some())?;
+    replica.store().map(|store| store.slots().clone())
 }
 
 fn show(

@@ -19,6 +19,15 @@ pub(crate) struct Replacing {
     joined: Option<LogIndex>,
 }
 
+/// Slots that go to another shard once its replicas have staged them, or not.
+pub(crate) struct Planned {
+    from: ShardId,
+    to: ShardId,
+    runs: Vec<(Slot, Slot)>,
+    /// When nobody waits for them any more.
+    until: u64,
+}
+
 /// What a stroke does to the world.
 type Blow = fn(&mut World);
 
@@ -202,7 +211,47 @@ impl World {
         let Some((from, to)) = self.two_whole_shards() else { return };
         let Some((first, last)) = longest_run(&self.adjudicators.placement(), from) else { return };
         let middle = Slot(first.0 + (last.0 - first.0) / 2);
-        self.change(PlacementChange { slots: vec![(middle, last, to)], ..PlacementChange::default() });
+        self.give(from, to, vec![(middle, last)]);
+    }
+
+    /// Slots go to another shard: at once, or once they are staged there.
+    fn give(&mut self, from: ShardId, to: ShardId, runs: Vec<(Slot, Slot)>) {
+        if self.planned.is_none() && self.net.random.chance(700) {
+            let until = self.net.now + self.net.random.between(200, 6_000);
+            self.planned = Some(Planned { from, to, runs, until });
+            self.net.after(1, Event::Stage);
+        } else {
+            let slots = runs.into_iter().map(|(first, last)| (first, last, to)).collect();
+            self.change(PlacementChange { slots, ..PlacementChange::default() });
+        }
+    }
+
+    /// Has slots staged, or goes on with it, and moves them when they are, or when somebody loses patience.
+    pub fn stage_on(&mut self) {
+        let Some(Planned { from, to, runs, until }) = self.planned.take() else { return };
+        let placement = self.adjudicators.placement();
+        let held = placement.slots_of(from);
+        let is_held = |(first, last): &(Slot, Slot)| held.iter().any(|(f, l)| f <= first && last <= l);
+        let is_sound = runs.iter().all(is_held)
+            && placement.shards.contains_key(&to)
+            && self.shards.is_whole(from)
+            && self.shards.is_whole(to);
+        if self.is_healed || !is_sound {
+            return;
+        }
+        // Whoever copies might copy damage.
+        self.copied_at = self.net.now;
+        let mut are_staged = true;
+        for at in self.shards.configured(to) {
+            are_staged &= self.shards.stage(at, from, &runs, &mut self.net, &mut self.history);
+        }
+        if are_staged && self.net.random.chance(500) || self.net.now > until && self.net.random.chance(700) {
+            let slots = runs.into_iter().map(|(first, last)| (first, last, to)).collect();
+            self.change(PlacementChange { slots, ..PlacementChange::default() });
+        } else if self.net.now <= until {
+            self.planned = Some(Planned { from, to, runs, until });
+            self.net.after(200, Event::Stage);
+        }
     }
 
     /// All of a shard's slots go to another one; a shard without any is removed.
@@ -213,8 +262,7 @@ impl World {
             return self.change(PlacementChange { shards, ..PlacementChange::default() });
         }
         let Some((from, to)) = self.two_whole_shards() else { return };
-        let slots = placement.slots_of(from).into_iter().map(|(first, last)| (first, last, to)).collect();
-        self.change(PlacementChange { slots, ..PlacementChange::default() });
+        self.give(from, to, placement.slots_of(from));
     }
 
     // Replicas that come and go.

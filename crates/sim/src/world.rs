@@ -7,7 +7,7 @@ use crate::invariants;
 use crate::net::{Actor, Event, Net};
 use crate::scenario::{Faults, Scenario, Victim};
 use crate::shards::{Content, Place, Shards};
-use crate::strokes::Replacing;
+use crate::strokes::{Planned, Replacing};
 use assize_model::*;
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -57,6 +57,8 @@ pub(crate) struct World {
     pub scenario: Scenario,
     pub is_healed: bool,
     pub replacing: BTreeMap<ShardId, Replacing>,
+    /// Slots that somebody is about to move, and has staged first.
+    pub planned: Option<Planned>,
     /// When somebody was last given a reason to copy somebody else.
     pub copied_at: u64,
     has_struck: bool,
@@ -87,6 +89,7 @@ pub fn play(scenario: &Scenario) -> Outcome {
         scenario: scenario.clone(),
         is_healed: false,
         replacing: BTreeMap::new(),
+        planned: None,
         copied_at: 0,
         has_struck: false,
     };
@@ -150,6 +153,7 @@ impl World {
             Event::Rejoin(a, b) => net.rejoin(a, b),
             Event::Stroke => self.stroke(),
             Event::Replace => self.replace_on(),
+            Event::Stage => self.stage_on(),
             Event::Heal => {
                 self.is_healed = true;
                 net.heal();

@@ -227,6 +227,41 @@ fn leftovers_of_an_earlier_ownership_break_something() {
     });
 }
 
+const LOST_OR_RISEN: [&str; 5] = [
+    "atomicity_across_participants",
+    "a_snapshot_reads_the_same_until_gc",
+    "isolation_keeps_its_promises",
+    "replicas_agree_at_equal_snapshots",
+    "the_first_committer_wins",
+];
+
+#[test]
+fn staged_slots_without_their_last_commits_break_something() {
+    must_break(300, &LOST_OR_RISEN, |scenario| {
+        slots_move(scenario);
+        scenario.without_in_store.insert(assize_mvcc::Rule::StagedUpToTheEntry);
+    });
+}
+
+#[test]
+fn staged_slots_that_are_collected_before_their_bulk_is_here_break_something() {
+    must_break(600, &LOST_OR_RISEN, |scenario| {
+        slots_move(scenario);
+        scenario.mix.phantom = 20;
+        scenario.mix.foreign_key = 20;
+        scenario.faults.copy_millis = 2_000;
+        scenario.without_in_store.insert(assize_mvcc::Rule::StagedIsKept);
+    });
+}
+
+#[test]
+fn a_bulk_from_before_its_giver_was_followed_breaks_something() {
+    must_break(600, &LOST_OR_RISEN, |scenario| {
+        slots_move(scenario);
+        scenario.without_in_store.insert(assize_mvcc::Rule::StagingFollowsFirst);
+    });
+}
+
 #[test]
 fn a_low_water_mark_that_does_not_wait_for_moved_slots_breaks_something() {
     let expected = ["atomicity_across_participants", "nothing_in_doubt_after_healing"];

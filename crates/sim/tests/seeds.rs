@@ -13,6 +13,25 @@ fn invariants_hold_whatever_goes_wrong() {
 }
 
 #[test]
+fn slots_that_are_staged_and_move_all_the_time_keep_everything() {
+    for seed in 0..60 {
+        let mut scenario = Scenario::of_seed(seed);
+        scenario.shards = 2;
+        scenario.faults.move_slots = 30;
+        scenario.faults.merge = 10;
+        scenario.faults.replica_crash = 15;
+        scenario.faults.stroke_millis = 600;
+        scenario.fault_millis = 20_000;
+        scenario.prepared = [0, 500, 1_000][seed as usize % 3];
+        scenario.mix.phantom = 20;
+        scenario.mix.foreign_key = 20;
+        if let Err(violation) = run(&scenario).1 {
+            panic!("seed {seed} breaks {violation}");
+        }
+    }
+}
+
+#[test]
 fn the_same_seed_twice_gives_the_same_bytes() {
     for seed in 0..10 {
         let scenario = Scenario::of_seed(seed);
@@ -30,12 +49,13 @@ fn runs_do_what_they_should() {
     let mut aborted = 0;
     let mut unknown = 0;
     let (mut splits, mut moves, mut removals) = (0, 0, 0);
+    let (mut staged, mut unstaged) = (0, 0);
     let (mut joins, mut leaves, mut replacements) = (0, 0, 0);
     let (mut damages, mut differences) = (0, 0);
     let (mut reroutes, mut refreshes, mut desertions, mut second_lives) = (0, 0, 0, 0);
     let (mut other_ids, mut unheard) = (0, 0);
     let mut kinds = std::collections::BTreeSet::new();
-    for seed in 0..90 {
+    for seed in 0..100 {
         let history = play(&Scenario::of_seed(seed)).history;
         reroutes += history.reroutes;
         refreshes += history.refreshes;
@@ -44,6 +64,8 @@ fn runs_do_what_they_should() {
         splits += history.splits.len();
         moves += history.moves.values().filter(|moves| !moves.is_empty()).count();
         removals += history.removed.len();
+        staged += history.staged;
+        unstaged += history.unstaged;
         joins += history.joins;
         leaves += history.leaves;
         replacements += history.replacements;
@@ -69,6 +91,8 @@ fn runs_do_what_they_should() {
     assert!(splits > 5, "{splits} shards were split");
     assert!(moves > splits + 10, "slots were moved {moves} times, {splits} of them by splits");
     assert!(removals > 0, "no empty shard was ever removed");
+    assert!(staged > 10, "{staged} replicas gained slots that were staged there");
+    assert!(unstaged > 10, "{unstaged} attempts to stage slots came to nothing");
     assert!(joins > 5 && leaves > 5, "{joins} nodes joined, {leaves} left");
     assert!(replacements > 3, "{replacements} replicas were replaced");
     assert!(damages > 5, "{damages} rows were damaged");

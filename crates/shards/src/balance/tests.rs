@@ -142,12 +142,24 @@ fn large_shards_and_those_of_unknown_size_neither_give_nor_take_slots() {
 }
 
 #[test]
-fn a_shard_without_slots_gets_its_part() {
+fn a_shard_without_slots_is_left_to_whoever_merges_it() {
     let mut placement = runs(&[(0, 1)]);
     placement.shards.insert(ShardId(2), placement.shards[&ShardId(1)].clone());
     let none = nodes(&[(1, "")]);
-    let task = next_move(&placement, &none, &sizes(&placement, 0), 1).unwrap();
-    assert_eq!(task.to_string(), "move slots 32768 to 65535 from s1 to s2");
+    assert_eq!(next_move(&placement, &none, &sizes(&placement, 0), 1), None);
+}
+
+#[test]
+fn slots_go_where_there_is_room_for_two_copies_of_them() {
+    let placement = runs(&[(0, 1), (49_152, 2)]);
+    let mut known = nodes(&[(1, "")]);
+    let next = |nodes: &_| next_move(&placement, nodes, &sizes(&placement, 3 * GIB), 4 * GIB);
+    // A third of what the first shard has.
+    let needed = 2 * GIB + ROOM_MIN_BYTES;
+    known.get_mut(&NodeId(1)).unwrap().free_bytes = Some(needed - 1);
+    assert_eq!(next(&known), None);
+    known.get_mut(&NodeId(1)).unwrap().free_bytes = Some(needed);
+    assert_eq!(next(&known).unwrap().to_string(), "move slots 32768 to 49151 from s1 to s2");
 }
 
 /// Numbers that look drawn, and are the same every time.
@@ -252,6 +264,7 @@ fn from_wherever_it_starts_it_comes_to_rest_and_every_move_makes_it_better() {
             .keys()
             .filter(|shard| bytes[shard] <= 64 << 20)
             .map(|shard| slots(&placement, *shard))
+            .filter(|slots| *slots > 0)
             .collect();
         if let (Some(most), Some(fewest)) = (small.iter().max(), small.iter().min()) {
             let mean = small.iter().sum::<u32>() / small.len() as u32;

@@ -4,13 +4,14 @@
 //! told the last entry that has arrived. If it is kept no more, the copy begins anew.
 
 use super::blocking;
-use super::engine::{Generation, RocksEngine};
+use super::engine::{Generation, RocksEngine, VERSIONS};
 use super::registry::Registry;
 use crate::wire::{Arrived, Digest, Piece};
 use assize_codec::DecodeError;
 use assize_model::ShardId;
+use assize_mvcc::Slots;
 use assize_ports::{BoxFuture, Channel, ChannelReceiver, ChannelSender, PeerError};
-use assize_rocks::{Chunk, Family, Image, Mode, RocksError};
+use assize_rocks::{Chunk, Family, Image, Mode, RocksError, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +20,16 @@ use std::time::{Duration, Instant};
 const GO_ON_MAX: Duration = Duration::from_secs(90);
 /// The pause before each try.
 const GO_ON_PAUSE: Duration = Duration::from_millis(250);
+
+/// With so many files that are not sorted into others yet, whoever can wait does; RocksDB slows writes down at 20.
+const LEVEL0_FILES_MAX: u64 = 10;
+/// The pause before it is looked at again, and how often that is done before the copy goes on all the same.
+const GIVE_WAY: Duration = Duration::from_millis(100);
+const WAYS_GIVEN_MAX: usize = 20;
+/// Compaction that has fewer bytes before it has caught up.
+const QUIET_BYTES: u64 = 16 << 20;
+/// How long families that are to be dropped wait for that.
+pub const QUIET_MAX: Duration = Duration::from_secs(60);
 
 /// Why a checkpoint did not arrive.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -55,12 +66,41 @@ pub enum CopyError {
 pub type GoOn = Box<dyn Fn(Arrived) -> BoxFuture<'static, Result<Source, CopyError>> + Send + Sync>;
 
 /// What a copy is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Purpose {
     /// The contents of a replica: they must be on disk before it relies on them.
-    Replica,
-    /// Slots are taken out of it, while readers wait, and it is dropped: it need not outlive the process.
-    Slots,
+    Replica {
+        /// How many bytes a second, if nobody waits for it.
+        pace: Option<u64>,
+    },
+    /// These slots are taken out of it, and it is dropped: it need not outlive the process, and the rest is left out.
+    Slots {
+        /// Which slots.
+        slots: Slots,
+        /// How many bytes a second, if nobody waits for it.
+        pace: Option<u64>,
+    },
+}
+
+/// Keeps something from going on faster than it should.
+struct Pace {
+    bytes_per_second: u64,
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn of(purpose: &Purpose) -> Option<Pace> {
+        let (Purpose::Slots { pace, .. } | Purpose::Replica { pace }) = purpose;
+        pace.map(|pace| Pace { bytes_per_second: pace.max(1), since: Instant::now(), bytes: 0 })
+    }
+
+    /// How long to rest after so many more bytes.
+    fn rest(&mut self, bytes: usize) -> Duration {
+        self.bytes += bytes as u64;
+        let due = Duration::from_secs_f64(self.bytes as f64 / self.bytes_per_second as f64);
+        due.saturating_sub(self.since.elapsed())
+    }
 }
 
 /// Where a checkpoint comes from.
@@ -101,36 +141,57 @@ pub async fn receive(
     progress: Arc<AtomicU64>,
     go_on: Option<GoOn>,
 ) -> Result<(Generation, RocksEngine), CopyError> {
-    let generation = registry.draw_generation();
-    let filled = async {
-        let (engine, sent) = fill(&registry, shard, generation, source, progress, go_on).await?;
-        // Before it is relied on: read back what was written, and compare.
-        let read_back = move || read_back(&engine, purpose).map(|found| (engine, found));
-        let (engine, found) = blocking(read_back).await?;
-        if found == sent { Ok(engine) } else { Err(CopyError::Differs { sent, found }) }
+    let mut draft = Draft {
+        store: registry.store().clone(),
+        shard,
+        generation: registry.draw_generation(),
+        is_whole: false,
     };
-    let filled = filled.await;
-    match filled {
-        Ok(engine) => Ok((generation, engine)),
-        Err(error) => {
-            let store = registry.store().clone();
+    let (engine, sent) = fill(&registry, &draft, &purpose, source, progress, go_on).await?;
+    // Before it is relied on: read back what was written, and compare.
+    let read_back = move || read_back(&engine, &purpose).map(|found| (engine, found));
+    let (engine, found) = blocking(read_back).await?;
+    if found != sent {
+        return Err(CopyError::Differs { sent, found });
+    }
+    draft.is_whole = true;
+    Ok((draft.generation, engine))
+}
+
+/// A pair of families that is being filled. Should that fail, or should nobody wait for it any more, it goes again.
+struct Draft {
+    store: Store,
+    shard: ShardId,
+    generation: Generation,
+    is_whole: bool,
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.is_whole {
+            return;
+        }
+        let (store, shard, generation) = (self.store.clone(), self.shard, self.generation);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // What is left of it is dropped when the store is opened next, should this fail too.
-            let _ = blocking(move || RocksEngine::drop_pair(&store, shard, generation)).await;
-            Err(error)
+            runtime.spawn_blocking(move || RocksEngine::drop_pair(&store, shard, generation));
         }
     }
 }
 
 async fn fill(
     registry: &Registry,
-    shard: ShardId,
-    generation: Generation,
+    draft: &Draft,
+    purpose: &Purpose,
     mut source: Source,
     progress: Arc<AtomicU64>,
     go_on: Option<GoOn>,
 ) -> Result<(RocksEngine, Digest), CopyError> {
-    let store = registry.store().clone();
+    let (store, shard, generation) = (registry.store().clone(), draft.shard, draft.generation);
     let mut engine = blocking(move || RocksEngine::create(&store, shard, generation)).await?;
+    // All that has come, and what of it is kept.
+    let mut kept = Digest::default();
+    let mut pace = Pace::of(purpose);
     let (mut seen, mut arrived, mut moved) = (Digest::default(), None::<Arrived>, Instant::now());
     loop {
         let (rest, piece) = match (next_piece(source, &seen).await, &go_on, &arrived) {
@@ -147,17 +208,26 @@ async fn fill(
         match piece {
             Piece::Entries(chunk) => {
                 seen.add(&chunk);
-                let bytes: usize = chunk.entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+                let bytes = bytes_of(&chunk);
                 if let Some((key, _)) = chunk.entries.last() {
                     // Of its own: it would keep the whole chunk in memory.
                     let key = bytes::Bytes::copy_from_slice(key);
                     arrived = Some(Arrived { family: chunk.family, key, digest: seen });
                 }
+                let chunk = wanted(chunk, purpose)?;
+                kept.add(&chunk);
                 engine = blocking(move || write(&engine, &chunk).map(|()| engine)).await?;
                 progress.fetch_add(bytes as u64, Ordering::Relaxed);
+                if let Some(pace) = &mut pace {
+                    tokio::time::sleep(pace.rest(bytes)).await;
+                    give_way(registry.store()).await;
+                }
                 moved = Instant::now();
             }
-            Piece::CheckpointEnd(digest) => return Ok((engine, digest)),
+            Piece::CheckpointEnd(sent) if sent != seen => {
+                return Err(CopyError::Differs { sent, found: seen });
+            }
+            Piece::CheckpointEnd(_) => return Ok((engine, kept)),
             Piece::Gone => return Err(CopyError::Gone),
             Piece::Mutations(_) | Piece::IntentEnd(_) => return Err(CopyError::Short),
         }
@@ -198,6 +268,57 @@ async fn next_chunk(mut image: Image) -> Result<(Image, Option<Chunk>), RocksErr
     .await
 }
 
+/// Waits a while for compaction that is behind: before it is far enough behind to slow all writes of the node down.
+async fn give_way(store: &Store) {
+    for _ in 0..WAYS_GIVEN_MAX {
+        if !is_behind(store) {
+            return;
+        }
+        tokio::time::sleep(GIVE_WAY).await;
+    }
+}
+
+/// Waits until compaction has caught up, but not longer than so. A family is dropped under the lock by which all others are
+/// found, and behind a record that is synced: on a disk that compaction keeps busy, everybody on the node waits for that.
+pub async fn until_quiet(store: &Store, at_most: Duration) {
+    let since = Instant::now();
+    while !is_quiet(store) && since.elapsed() < at_most {
+        tokio::time::sleep(GIVE_WAY).await;
+    }
+}
+
+/// Whether compaction has caught up.
+pub fn is_quiet(store: &Store) -> bool {
+    let backlog = store.backlog();
+    !backlog.is_stalled && backlog.level0_files < 4 && backlog.compaction_bytes < QUIET_BYTES
+}
+
+/// Whether compaction has so much to do that whoever can wait should.
+pub fn is_behind(store: &Store) -> bool {
+    let backlog = store.backlog();
+    backlog.is_stalled || backlog.level0_files >= LEVEL0_FILES_MAX
+}
+
+fn bytes_of(chunk: &Chunk) -> usize {
+    chunk.entries.iter().map(|(key, value)| key.len() + value.len()).sum()
+}
+
+/// The entries of a chunk that are of use.
+fn wanted(mut chunk: Chunk, purpose: &Purpose) -> Result<Chunk, DecodeError> {
+    let Purpose::Slots { slots, .. } = purpose else { return Ok(chunk) };
+    if chunk.family != VERSIONS {
+        chunk.entries.clear();
+        return Ok(chunk);
+    }
+    let entries = std::mem::take(&mut chunk.entries);
+    for (key, value) in entries {
+        if assize_mvcc::gives(slots, &key, &value)? {
+            chunk.entries.push((key, value));
+        }
+    }
+    Ok(chunk)
+}
+
 /// Not logged: nothing of the copy counts before all of it has been flushed.
 fn write(engine: &RocksEngine, chunk: &Chunk) -> Result<(), CopyError> {
     let family: &Family = engine.families().get(chunk.family).ok_or(CopyError::Short)?;
@@ -208,16 +329,19 @@ fn write(engine: &RocksEngine, chunk: &Chunk) -> Result<(), CopyError> {
     Ok(batch.write(Mode::Buffered)?)
 }
 
-fn read_back(engine: &RocksEngine, purpose: Purpose) -> Result<Digest, RocksError> {
-    if purpose == Purpose::Replica {
+fn read_back(engine: &RocksEngine, purpose: &Purpose) -> Result<Digest, RocksError> {
+    if matches!(purpose, Purpose::Replica { .. }) {
         for family in engine.families() {
             family.flush()?;
         }
     }
-    let mut digest = Digest::default();
+    let (mut digest, mut pace) = (Digest::default(), Pace::of(purpose));
     let mut image = Image::take(engine.families().map(Clone::clone).to_vec())?;
     while let Some(chunk) = image.next_chunk()? {
         digest.add(&chunk);
+        if let Some(pace) = &mut pace {
+            std::thread::sleep(pace.rest(bytes_of(&chunk)));
+        }
     }
     Ok(digest)
 }

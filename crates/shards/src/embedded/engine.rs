@@ -9,6 +9,9 @@ use bytes::Bytes;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Generation(pub u64);
 
+/// The place of the versions among the families of a checkpoint.
+pub const VERSIONS: usize = 0;
+
 /// The two families of one shard.
 pub struct RocksEngine {
     versions: assize_rocks::Family,

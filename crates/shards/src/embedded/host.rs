@@ -19,7 +19,7 @@ use super::registry::{Record, Registry, RegistryError};
 use super::replica::Surroundings;
 use super::shard::Embedded;
 use super::siblings::{Residents, Siblings};
-use super::{OpenError, Options, blocking};
+use super::{OpenError, Options, blocking, copy};
 use crate::wire::{Phase, ReplicaStatus};
 use assize_model::{Epoch, NodeId, Placement, PlacementCommand, ReplicaId, ShardId, Slot};
 use assize_ports::{
@@ -31,6 +31,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// How long the contents of a replica that leaves may wait for a quiet disk.
+const LEAVES_WITHIN: Duration = Duration::from_secs(5);
 /// How often a node looks whether the placement still says the same of its replicas.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a look at the standings may lag behind an entry before the attempt is given up.
@@ -362,6 +364,7 @@ impl ShardHost {
             resident.shutdown().await;
         }
         let registry = self.inner.around.registry.clone();
+        copy::until_quiet(registry.store(), LEAVES_WITHIN).await;
         Ok(blocking(move || registry.remove(shard)).await?)
     }
 

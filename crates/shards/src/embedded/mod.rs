@@ -2,6 +2,7 @@
 
 pub(crate) mod copy;
 mod engine;
+mod giver;
 mod host;
 pub(crate) mod outgoing;
 mod registry;
@@ -21,6 +22,9 @@ use assize_model::ShardId;
 use assize_rocks::RocksError;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// What could not be reached is tried again after this long.
+const RESUBSCRIBE: Duration = Duration::from_millis(250);
 
 /// Why shards could not be opened.
 #[derive(Debug, thiserror::Error)]

@@ -16,9 +16,10 @@
 
 use super::copy::Purpose;
 use super::engine::{Generation, RocksEngine};
+use super::giver::{self, Giver};
 use super::registry::{Record, Registry};
 use super::siblings::Siblings;
-use super::{OpenError, Options, copy};
+use super::{OpenError, Options, RESUBSCRIBE, copy};
 use crate::wire::Phase;
 use assize_model::{
     Epoch, LogIndex, PlacementCommand, Position, ReplicaId, ShardId, Slot, StreamEntry, Timestamp, TxnId,
@@ -29,7 +30,9 @@ use assize_ports::{
     BoxFuture, DecisionSource, DecisionStream, PeerError, PlacementError, ShardAdministration,
     ShardStandings, StreamError,
 };
-use assize_replica::{ContentPage, Effect, IntentAnswer, ReadRefusal, RequestId, Standing, Standings};
+use assize_replica::{
+    ContentPage, Effect, IntentAnswer, ReadRefusal, RequestId, Staging, Standing, Standings,
+};
 use assize_rocks::Image;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -38,17 +41,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
+mod slots;
+
 /// Prepares that share one sync.
 const PREPARES_PER_WRITE: usize = 64;
 /// How often the mind is told that time has passed.
 const TICK: Duration = Duration::from_millis(250);
-/// And how often while clients wait for it.
-const TICK_SOON: Duration = Duration::from_millis(5);
+/// And how often while it takes slots in.
+const STEP: Duration = Duration::from_millis(5);
 /// A replica that a full disk has held up for so long stops: RocksDB does not always go on by itself when there
 /// is room again, and after a restart it does.
 const FULL_MAX: Duration = Duration::from_secs(30);
-/// A stream that cannot be reached is tried again after this long.
-const RESUBSCRIBE: Duration = Duration::from_millis(250);
 /// Questions to the adjudicator that are not answered within this time are asked again.
 const ASK_MAX: Duration = Duration::from_secs(5);
 /// How often the log is told that a learner is gone, and the pause between.
@@ -74,6 +77,8 @@ pub enum Event {
     CheckpointAsked(ReplicaId, LogIndex, oneshot::Sender<Image>),
     /// Another shard gains slots, perhaps from this one.
     SlotsAsked(Gain, oneshot::Sender<Image>),
+    /// Slots of that shard are about to be moved to this one: stage them, or go on with it, and say how far that is.
+    Stage(ShardId, Slots, oneshot::Sender<Staging>),
     /// A sibling compares.
     ContentAsked(ReplicaId, ContentPage, oneshot::Sender<Option<ContentHash>>),
     /// The contents are not those of the siblings, as they were in this epoch (`None`: now).
@@ -168,6 +173,14 @@ pub struct Replica {
     /// Such copies that are here, and the entry up to which they are needed.
     borrowed: Vec<(Generation, LogIndex)>,
     borrowed_until: LogIndex,
+    /// The shard whose slots are being staged.
+    giver: Giver,
+    /// Since when its copies are of no use any more.
+    useless_since: Option<Instant>,
+    /// When it was last looked at whether compaction is behind, and whether it was.
+    compaction: (Instant, bool),
+    /// Whether its stream could not be followed when it was tried last.
+    has_lost_giver: bool,
     /// Contents that the mind may still read, and that go when it follows again.
     outdated: Vec<Generation>,
     next_request: u64,
@@ -186,6 +199,7 @@ enum Done {
     Subscribed(u64, Position, Result<Box<dyn DecisionStream>, StreamError>),
     SubscribeAgain,
     Intent(ReplicaId, TxnId, IntentAnswer),
+    GiverIntent(TxnId, IntentAnswer),
     Answered(Question, Option<MindEvent>),
     CopyFailed(ReplicaId),
     Content(ReplicaId, ContentPage, Option<ContentHash>),
@@ -263,6 +277,10 @@ impl Replica {
             gaining: None,
             borrowed: Vec::new(),
             borrowed_until: LogIndex(0),
+            giver: Giver::default(),
+            useless_since: None,
+            compaction: (Instant::now(), false),
+            has_lost_giver: false,
             outdated: Vec::new(),
             next_request: 0,
             full_since: None,
@@ -304,6 +322,8 @@ impl Replica {
     async fn follow(&mut self) -> End {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut steps = tokio::time::interval(STEP);
+        steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             if let Err(end) = self.carry_out() {
                 return end;
@@ -325,13 +345,16 @@ impl Replica {
                     self.gaining = None;
                     self.borrow_slots(generation, engine)
                 }
+                arrival = self.giver.next(), if self.giver.is_there() => self.take_from_giver(arrival),
                 event = self.events.recv() => match event {
                     Some(event) => self.take(event),
                     None => Err(End::Stop),
                 },
                 _ = ticks.tick() => self.tick(),
-                // The stream waits for slots that are here and are being taken in, a step a tick.
-                () = tokio::time::sleep(TICK_SOON), if !self.borrowed.is_empty() => self.tick(),
+                // Slots are being taken in, a step a tick; the stream may wait for them.
+                _ = steps.tick(), if self.mind.is_taking_in() => {
+                    if self.gives_way() { Ok(()) } else { self.tick() }
+                }
             };
             if let Err(end) = step {
                 return end;
@@ -462,6 +485,7 @@ impl Replica {
             Done::Intent(from, txn, answer) => {
                 self.step(MindEvent::IntentAnswered { from, txn, answer });
             }
+            Done::GiverIntent(txn, answer) => self.step(MindEvent::GiverAnswered { txn, answer }),
             Done::Content(from, page, answer) => {
                 self.step(MindEvent::ContentAnswered { from, page, answer });
             }
@@ -602,6 +626,7 @@ impl Replica {
                     }
                 }
                 Event::SlotsAsked(gain, reply) => self.give_slots(&gain, reply),
+                Event::Stage(giver, slots, reply) => self.stage(giver, slots, reply),
                 Event::ContentAsked(from, page, reply) => {
                     self.comparing.insert(from, (page.clone(), reply));
                     in_place(|| self.step(MindEvent::ContentAsked { from, page }));
@@ -747,6 +772,21 @@ impl Replica {
             Effect::AskCheckpoint { from, at_least } => self.copy(from, at_least),
             Effect::Halt(alarm) => return Err(End::Failed(alarm.to_string())),
             Effect::AskSlots { gain } => self.ask_slots(gain),
+            Effect::FollowGiver { giver, after } => {
+                let pauses = self.has_lost_giver;
+                self.giver.follow(self.around.source.clone(), giver, after, pauses);
+            }
+            Effect::AskGiver { gain, .. } => {
+                let (registry, siblings) = (self.around.registry.clone(), self.around.siblings.clone());
+                self.giver.copy(registry, siblings, shard, gain);
+            }
+            Effect::FetchFromGiver { giver, txn } => {
+                let siblings = self.around.siblings.clone();
+                self.pending.push(Box::pin(async move {
+                    Done::GiverIntent(txn, siblings.intent_of_any(giver, replica, txn).await)
+                }));
+            }
+            Effect::LeaveGiver => self.giver.leave(),
             Effect::AskContent { from, page } => {
                 let siblings = self.around.siblings.clone();
                 self.pending.push(Box::pin(async move {
@@ -820,56 +860,6 @@ impl Replica {
         }));
     }
 
-    // Slots that move.
-
-    /// Gives a checkpoint to a shard that gains slots, if they are here.
-    fn give_slots(&self, gain: &Gain, reply: oneshot::Sender<Image>) {
-        let Some(store) = self.mind.store().filter(|store| !store.can_give(gain).is_empty()) else { return };
-        match in_place(|| store.engine().checkpoint()) {
-            // Whoever asked may have found them elsewhere.
-            Ok(image) => drop(reply.send(image)),
-            Err(error) => tracing::warn!(shard = %self.shard, %error, "no checkpoint can be taken"),
-        }
-    }
-
-    /// Copies whoever holds the slots that this shard gains, as long as it takes: the stream waits for them.
-    fn ask_slots(&mut self, gain: Gain) {
-        let (shard, siblings) = (self.shard, self.around.siblings.clone());
-        let (registry, copied) = (self.around.registry.clone(), self.gauges.copied.clone());
-        self.borrowed_until = gain.at;
-        self.gaining = Some(Box::pin(async move {
-            loop {
-                let take = |source: copy::Source| {
-                    let copy =
-                        copy::receive(registry.clone(), shard, Purpose::Slots, source, copied.clone(), None);
-                    async move { copy.await.ok() }
-                };
-                if let Some(arrived) = siblings.slots(shard, &gain, take).await {
-                    return arrived;
-                }
-                tokio::time::sleep(RESUBSCRIBE).await;
-            }
-        }));
-    }
-
-    fn borrow_slots(&mut self, generation: Generation, engine: RocksEngine) -> Result<(), End> {
-        self.borrowed.push((generation, self.borrowed_until));
-        in_place(|| self.step(MindEvent::SlotsArrived(engine)));
-        Ok(())
-    }
-
-    /// Drops copies of other shards once the entry that needed them has been applied.
-    fn give_back(&mut self) -> Result<(), End> {
-        let Some(position) = self.mind.position() else { return Ok(()) };
-        let done = self.borrowed.extract_if(.., |(_, until)| *until <= position.index);
-        for (generation, _) in done.collect::<Vec<_>>() {
-            let store = self.around.registry.store();
-            in_place(|| RocksEngine::drop_pair(store, self.shard, generation))
-                .map_err(|error| End::Failed(error.to_string()))?;
-        }
-        Ok(())
-    }
-
     // Rebuilding.
 
     /// Begins to copy a sibling. One that is being copied and goes on is left to it, however long it takes; one that stands
@@ -885,16 +875,18 @@ impl Replica {
         let (into, siblings) = (self.shard, self.around.siblings.clone());
         let (registry, copied) = (self.around.registry.clone(), self.gauges.copied.clone());
         copied.store(0, Ordering::Relaxed);
+        // For a shard that does not exist yet nobody waits.
+        let purpose = Purpose::Replica { pace: self.record.parent.map(|_| giver::PACE) };
         tracing::info!(%shard, replica = %me, %from, "copying a sibling");
         self.copying = Some(Box::pin(async move {
             let arrived = async {
                 let (source, go_on) = siblings.checkpoint(shard, me, from, at_least).await?;
-                copy::receive(registry.clone(), into, Purpose::Replica, source, copied.clone(), go_on).await
+                copy::receive(registry.clone(), into, purpose.clone(), source, copied.clone(), go_on).await
             };
             match arrived.await {
                 Err(copy::CopyError::Peer(PeerError::Refused { .. })) => {
                     let source = siblings.checkpoint_in_one_piece(shard, me, from, at_least).await?;
-                    copy::receive(registry, into, Purpose::Replica, source, copied, None).await
+                    copy::receive(registry, into, purpose, source, copied, None).await
                 }
                 arrived => arrived,
             }

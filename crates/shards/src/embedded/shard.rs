@@ -11,7 +11,7 @@ use assize_model::{
 };
 use assize_mvcc::{ContentHash, Gain, Page, Prepare, ReadError, Reader, Slots, StoreError};
 use assize_ports::{BoxFuture, Direction, NewestCommits, ReadView, Replica, ScanPage, ShardError};
-use assize_replica::{ContentPage, IntentAnswer, ReadRefusal};
+use assize_replica::{ContentPage, IntentAnswer, ReadRefusal, Staging};
 use assize_rocks::Image;
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
@@ -165,6 +165,13 @@ impl Embedded {
         let (reply, image) = oneshot::channel();
         let _ = self.events.send(Event::SlotsAsked(gain, reply)).await;
         image.await.ok()
+    }
+
+    /// Has it stage slots of another shard, or go on with it; how far that is, or `None` if they cannot be staged now.
+    pub(crate) async fn stage(&self, giver: ShardId, slots: Slots) -> Option<Staging> {
+        let (reply, staging) = oneshot::channel();
+        let _ = self.events.send(Event::Stage(giver, slots, reply)).await;
+        staging.await.ok()
     }
 
     /// What it says to a sibling that compares; `None`: it cannot be compared.

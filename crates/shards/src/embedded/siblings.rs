@@ -83,6 +83,20 @@ impl Siblings {
         }
     }
 
+    /// What the first replica of another shard says that has an intent, those of this process first.
+    pub async fn intent_of_any(&self, shard: ShardId, me: ReplicaId, txn: TxnId) -> IntentAnswer {
+        let placement = self.placement.borrow().clone();
+        let replicas = placement.shards.get(&shard).map(|part| part.replicas.clone()).unwrap_or_default();
+        let mut replicas: Vec<(ReplicaId, NodeId)> = replicas.into_iter().collect();
+        replicas.sort_by_key(|(_, node)| *node != self.node);
+        for (replica, _) in replicas {
+            if let answer @ IntentAnswer::Has(_) = self.intent(shard, me, replica, txn).await {
+                return answer;
+            }
+        }
+        IntentAnswer::CannotSay
+    }
+
     async fn ask_for_intent(
         &self,
         shard: ShardId,

@@ -1,0 +1,166 @@
+//! The hands of a replica towards a shard whose slots it stages: that shard's stream, a copy of it, and what its replicas
+//! have promised.
+//!
+//! Nothing of this holds the replica up, and nothing of it is missed when it ends: the mind asks again, or copies when the
+//! slots come.
+
+use super::RESUBSCRIBE;
+use super::copy::{self, Purpose};
+use super::engine::{Generation, RocksEngine};
+use super::registry::Registry;
+use super::siblings::Siblings;
+use assize_model::{LogIndex, Position, ShardId, StreamEntry};
+use assize_mvcc::Gain;
+use assize_ports::{BoxFuture, DecisionSource, DecisionStream, StreamError};
+use assize_rocks::RocksError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes a second that are copied while nobody waits for them: as much as leaves disks and processors to those who do.
+pub const PACE: u64 = 32 << 20;
+
+/// What has come from the giver.
+pub enum Arrival {
+    /// Entries of its stream, or its end.
+    Entries(Result<Vec<Arc<StreamEntry>>, StreamError>),
+    /// A copy of it.
+    Copy(RocksEngine),
+}
+
+/// A stream, once it is subscribed to.
+type Subscribing = BoxFuture<'static, Result<Box<dyn DecisionStream>, StreamError>>;
+
+/// The way to the giver.
+#[derive(Default)]
+pub struct Giver {
+    /// After which entry of which shard it is followed, if none has come since.
+    asked: Option<(ShardId, LogIndex)>,
+    subscribing: Option<Subscribing>,
+    stream: Option<Box<dyn DecisionStream>>,
+    copying: Option<BoxFuture<'static, (Generation, RocksEngine)>>,
+    /// Bytes that have been copied.
+    copied: Arc<AtomicU64>,
+    /// Copies that are here.
+    copies: Vec<Generation>,
+}
+
+impl Giver {
+    /// Whether anything may come.
+    pub fn is_there(&self) -> bool {
+        self.subscribing.is_some() || self.stream.is_some() || self.copying.is_some()
+    }
+
+    /// Follows its stream after a position. `pauses`: what was subscribed to before has failed.
+    pub fn follow(&mut self, source: Arc<dyn DecisionSource>, giver: ShardId, after: Position, pauses: bool) {
+        let asked = Some((giver, after.index));
+        if self.asked == asked && (self.subscribing.is_some() || self.stream.is_some()) {
+            return;
+        }
+        self.asked = asked;
+        self.stream = None;
+        self.subscribing = Some(Box::pin(async move {
+            if pauses {
+                tokio::time::sleep(RESUBSCRIBE).await;
+            }
+            source.subscribe(giver, after).await
+        }));
+    }
+
+    /// Copies whichever of its replicas can give these slots, as long as it takes.
+    pub fn copy(&mut self, registry: Registry, siblings: Siblings, shard: ShardId, gain: Gain) {
+        let copied = self.copied.clone();
+        self.copying = Some(Box::pin(copy_slots(registry, siblings, shard, gain, Some(PACE), copied)));
+    }
+
+    /// The next thing that comes. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Arrival {
+        if let Some(subscribing) = &mut self.subscribing {
+            let subscribed = tokio::select! {
+                subscribed = subscribing => subscribed,
+                copy = arrived(&mut self.copying) => return self.keep(copy),
+            };
+            self.subscribing = None;
+            match subscribed {
+                Ok(stream) => self.stream = Some(stream),
+                Err(error) => return Arrival::Entries(Err(error)),
+            }
+        }
+        tokio::select! {
+            entries = entries_of(&mut self.stream) => {
+                self.asked = None;
+                if entries.is_err() {
+                    self.stream = None;
+                }
+                Arrival::Entries(entries)
+            }
+            copy = arrived(&mut self.copying) => self.keep(copy),
+        }
+    }
+
+    fn keep(&mut self, (generation, engine): (Generation, RocksEngine)) -> Arrival {
+        self.copying = None;
+        self.copies.push(generation);
+        Arrival::Copy(engine)
+    }
+
+    /// Bytes that have been copied.
+    pub fn copied(&self) -> u64 {
+        self.copied.load(Ordering::Relaxed)
+    }
+
+    /// Nothing more is wanted of it.
+    pub fn leave(&mut self) {
+        self.asked = None;
+        self.subscribing = None;
+        self.stream = None;
+        self.copying = None;
+    }
+
+    /// Drops the copies: everything of use has been taken out of them.
+    pub fn give_back(&mut self, registry: &Registry, shard: ShardId) -> Result<(), RocksError> {
+        self.copies.drain(..).try_for_each(|copy| RocksEngine::drop_pair(registry.store(), shard, copy))
+    }
+
+    /// Whether there are any.
+    pub fn has_copies(&self) -> bool {
+        !self.copies.is_empty()
+    }
+}
+
+/// A copy of whoever holds these slots, without the rest. Tried as long as it takes.
+pub async fn copy_slots(
+    registry: Registry,
+    siblings: Siblings,
+    shard: ShardId,
+    gain: Gain,
+    pace: Option<u64>,
+    copied: Arc<AtomicU64>,
+) -> (Generation, RocksEngine) {
+    loop {
+        let take = |source: copy::Source| {
+            let purpose = Purpose::Slots { slots: gain.slots.clone(), pace };
+            let copy = copy::receive(registry.clone(), shard, purpose, source, copied.clone(), None);
+            async move { copy.await.ok() }
+        };
+        if let Some(arrived) = siblings.slots(shard, &gain, take).await {
+            return arrived;
+        }
+        tokio::time::sleep(RESUBSCRIBE).await;
+    }
+}
+
+async fn entries_of(
+    stream: &mut Option<Box<dyn DecisionStream>>,
+) -> Result<Vec<Arc<StreamEntry>>, StreamError> {
+    match stream {
+        Some(stream) => stream.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn arrived<T>(copying: &mut Option<BoxFuture<'static, T>>) -> T {
+    match copying {
+        Some(copying) => copying.await,
+        None => std::future::pending().await,
+    }
+}
