@@ -8,7 +8,7 @@ use crate::services::{Services, shard_error};
 use assize_model::{Key, KeyRange, Placement, ShardId, SqlError, Timestamp};
 use assize_ports::{Direction, ReadView, ScanShards, ShardError};
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Rows fetched from one shard at a time, at least.
@@ -46,9 +46,10 @@ impl Cursor {
         direction: Direction,
         snapshot_ts: Timestamp,
     ) -> Self {
-        let ids: Vec<ShardId> = match shards {
-            ScanShards::All => placement.shards.keys().copied().collect(),
-            ScanShards::Slot(slot) => vec![placement.shard_of(slot)],
+        let ids: BTreeSet<ShardId> = match shards {
+            // A shard that has given all of its slots away shows nothing to this placement, and may cease at any moment.
+            ScanShards::All => placement.ranges.values().copied().collect(),
+            ScanShards::Slot(slot) => BTreeSet::from([placement.shard_of(slot)]),
         };
         let part = |shard| Part {
             shard,

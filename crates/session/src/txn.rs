@@ -17,7 +17,7 @@ use assize_ports::{
     Reserved, Rows, ScanRequest, ScanShards, Transaction,
 };
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -1052,7 +1052,10 @@ impl Transaction for Txn {
     fn shards_of(&self, shards: ScanShards) -> Vec<ShardId> {
         let placement = self.services.placement();
         match shards {
-            ScanShards::All => placement.shards.keys().copied().collect(),
+            // Those without slots show nothing to this placement.
+            ScanShards::All => {
+                placement.ranges.values().copied().collect::<BTreeSet<_>>().into_iter().collect()
+            }
             ScanShards::Slot(slot) => vec![placement.shard_of(slot)],
         }
     }
