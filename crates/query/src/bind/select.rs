@@ -609,20 +609,7 @@ impl Binder<'_> {
         }
         let mut block = Block::default();
         let mut scope = Scope::new(Vec::new(), parent);
-        let mut from = None;
-        for item in &select.from {
-            let joined = self.join_item(item, &mut block, &mut scope)?;
-            from = Some(match from {
-                None => joined,
-                Some(left) => From::Join {
-                    left_outer: false,
-                    straight: false,
-                    left: Box::new(left),
-                    right: Box::new(joined),
-                    on: Vec::new(),
-                },
-            });
-        }
+        let from = self.join_items(&select.from, &mut block, &mut scope)?;
         if scope.star.is_empty() && select.from.len() > 1 {
             // Nothing merged: table by table.
         } else if select.from.len() > 1 && !scope.star.is_empty() {

@@ -8,6 +8,7 @@ use super::RESUBSCRIBE;
 use super::copy::{self, Purpose};
 use super::engine::{Generation, RocksEngine};
 use super::registry::Registry;
+use super::replica::{next_copy, next_entries};
 use super::siblings::Siblings;
 use assize_model::{LogIndex, Position, ShardId, StreamEntry};
 use assize_mvcc::Gain;
@@ -77,7 +78,7 @@ impl Giver {
         if let Some(subscribing) = &mut self.subscribing {
             let subscribed = tokio::select! {
                 subscribed = subscribing => subscribed,
-                copy = arrived(&mut self.copying) => return self.keep(copy),
+                copy = next_copy(&mut self.copying) => return self.keep(copy),
             };
             self.subscribing = None;
             match subscribed {
@@ -86,14 +87,14 @@ impl Giver {
             }
         }
         tokio::select! {
-            entries = entries_of(&mut self.stream) => {
+            entries = next_entries(&mut self.stream) => {
                 self.asked = None;
                 if entries.is_err() {
                     self.stream = None;
                 }
                 Arrival::Entries(entries)
             }
-            copy = arrived(&mut self.copying) => self.keep(copy),
+            copy = next_copy(&mut self.copying) => self.keep(copy),
         }
     }
 
@@ -146,21 +147,5 @@ pub async fn copy_slots(
             return arrived;
         }
         tokio::time::sleep(RESUBSCRIBE).await;
-    }
-}
-
-async fn entries_of(
-    stream: &mut Option<Box<dyn DecisionStream>>,
-) -> Result<Vec<Arc<StreamEntry>>, StreamError> {
-    match stream {
-        Some(stream) => stream.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn arrived<T>(copying: &mut Option<BoxFuture<'static, T>>) -> T {
-    match copying {
-        Some(copying) => copying.await,
-        None => std::future::pending().await,
     }
 }

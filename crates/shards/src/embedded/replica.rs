@@ -947,7 +947,7 @@ async fn stream_from(
     Ok(begins_here.then_some((stream, entries)))
 }
 
-async fn next_entries(
+pub(super) async fn next_entries(
     stream: &mut Option<Box<dyn DecisionStream>>,
 ) -> Result<Vec<Arc<StreamEntry>>, StreamError> {
     match stream {
@@ -956,7 +956,7 @@ async fn next_entries(
     }
 }
 
-async fn next_copy<T>(copying: &mut Option<BoxFuture<'static, T>>) -> T {
+pub(super) async fn next_copy<T>(copying: &mut Option<BoxFuture<'static, T>>) -> T {
     match copying {
         Some(copying) => copying.await,
         None => std::future::pending().await,

@@ -27,8 +27,32 @@ enum Kind {
 }
 
 impl Binder<'_> {
+    /// What stands in FROM, with commas between.
+    pub(super) fn join_items(
+        &mut self,
+        items: &[ast::TableWithJoins],
+        block: &mut Block,
+        scope: &mut Scope<'_>,
+    ) -> Result<Option<From>, SqlError> {
+        let mut tree = None;
+        for item in items {
+            let joined = self.join_item(item, block, scope)?;
+            tree = Some(match tree {
+                None => joined,
+                Some(left) => From::Join {
+                    left_outer: false,
+                    straight: false,
+                    left: Box::new(left),
+                    right: Box::new(joined),
+                    on: Vec::new(),
+                },
+            });
+        }
+        Ok(tree)
+    }
+
     /// A table and what is joined to it.
-    pub(super) fn join_item(
+    fn join_item(
         &mut self,
         item: &ast::TableWithJoins,
         block: &mut Block,
@@ -399,20 +423,7 @@ impl Binder<'_> {
     ) -> Result<(Select, Scope<'static>), SqlError> {
         let mut block = Block::default();
         let mut scope = Scope::new(Vec::new(), None);
-        let mut tree = None;
-        for item in from {
-            let joined = self.join_item(item, &mut block, &mut scope)?;
-            tree = Some(match tree {
-                None => joined,
-                Some(left) => From::Join {
-                    left_outer: false,
-                    straight: false,
-                    left: Box::new(left),
-                    right: Box::new(joined),
-                    on: Vec::new(),
-                },
-            });
-        }
+        let tree = self.join_items(from, &mut block, &mut scope)?;
         let mut filter = Vec::new();
         if let Some(condition) = selection {
             let bound = self.expr(condition, Place::plain(&scope, "where clause"))?;
