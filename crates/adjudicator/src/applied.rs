@@ -2,10 +2,9 @@
 
 use crate::decisions::Decisions;
 use crate::outcomes::Known;
-use crate::page::OutcomePage;
+use crate::page::PackedPage;
 use crate::streamed::Streamed;
 use assize_model::*;
-use std::sync::Arc;
 
 /// What came of a log entry.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -23,7 +22,7 @@ pub struct Applied {
     /// The catalog's version after the entry.
     pub catalog_version: CatalogVersion,
     /// Outcomes that left memory with this entry and belong into the history on disk.
-    pub retired: Vec<Arc<OutcomePage>>,
+    pub retired: Vec<PackedPage>,
     /// The answer to whoever proposed it, if it was no batch.
     pub reply: Reply,
 }

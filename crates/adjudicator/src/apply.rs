@@ -7,7 +7,7 @@ use crate::decisions::Decisions;
 use crate::footprint_view::FootprintView;
 use crate::options::Rule;
 use crate::outcomes::{Known, Outcomes, PageAt};
-use crate::page::OutcomePage;
+use crate::page::PackedPage;
 use crate::placement::{Shards, without};
 use crate::ranges::Ranges;
 use crate::state::{Adjudicator, FormerCluster, Identity};
@@ -15,7 +15,6 @@ use crate::streamed::{News, ShardNews, Streamed};
 use crate::timeline::SnapshotMemo;
 use crate::window::{LastCommit, Window};
 use assize_model::*;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How many transactions ahead memory is fetched.
@@ -552,12 +551,12 @@ impl Adjudicator {
         }
     }
 
-    fn expire_outcomes(&mut self) -> Vec<Arc<OutcomePage>> {
+    fn expire_outcomes(&mut self) -> Vec<PackedPage> {
         let frontends = &self.frontends;
         self.outcomes.expire(self.last_ts, |frontend, epoch| frontends.needed_from(frontend, epoch))
     }
 
-    fn acknowledged(&mut self, frontend: FrontendId) -> Vec<Arc<OutcomePage>> {
+    fn acknowledged(&mut self, frontend: FrontendId) -> Vec<PackedPage> {
         let frontends = &self.frontends;
         let needed_from = |frontend, epoch| frontends.needed_from(frontend, epoch);
         self.outcomes.acknowledge(frontend, self.last_ts, needed_from)

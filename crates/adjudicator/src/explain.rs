@@ -9,6 +9,7 @@ use crate::applied::Applied;
 use crate::command::{Batch, Command};
 use crate::decisions::Decisions;
 use crate::footprint_view::FootprintView;
+use crate::sequencer::BATCH_MAX;
 use assize_model::*;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -47,51 +48,69 @@ impl RecentBatch {
 }
 
 /// Who committed which key in a batch: a table of footprints by written key, open addressing, later ones behind earlier
-/// ones.
+/// ones. A busy leader makes one for every batch, so it is kept small.
 #[derive(Clone, Debug)]
 struct Writers {
-    /// Place and first byte of a footprint; empty if the byte is [`EMPTY`].
-    slots: Vec<(u32, u32)>,
+    /// Where each footprint begins.
+    firsts: Vec<u32>,
+    /// 16 bits of the key, above the place of the footprint; or [`EMPTY`].
+    slots: Vec<u32>,
 }
 
 const EMPTY: u32 = u32::MAX;
+/// Footprints from this place on are in no table. A leader's batches end before.
+const PLACES: usize = u16::MAX as usize;
+const _: () = assert!(BATCH_MAX < PLACES);
 
 impl Writers {
     fn of(batch: &Batch, decisions: &Decisions) -> Writers {
-        let committed = || batch.views().zip(decisions.committed_here());
-        let keys: usize =
-            committed().filter(|(_, at)| at.is_some()).map(|(view, _)| view.written_count()).sum();
-        let mut slots = vec![(0, EMPTY); (2 * keys).next_power_of_two().max(2)];
-        let mut first_byte = 0;
-        for (place, (view, committed)) in committed().enumerate() {
-            if committed.is_some() {
+        let committed = || batch.views().zip(decisions.committed_here()).take(PLACES);
+        let mut firsts = Vec::with_capacity(batch.len().min(PLACES));
+        let (mut first, mut keys) = (0, 0);
+        for (view, commit_ts) in committed() {
+            firsts.push(first as u32);
+            first += view.len();
+            keys += if commit_ts.is_some() { view.written_count() } else { 0 };
+        }
+        // At least a quarter stays empty.
+        let mut slots = vec![EMPTY; (keys + keys / 3 + 1).next_power_of_two()];
+        for (place, (view, commit_ts)) in committed().enumerate() {
+            if commit_ts.is_some() {
                 for hash in view.written() {
                     let mut at = home(hash, slots.len());
-                    while slots[at].1 != EMPTY {
-                        at = (at + 1) % slots.len();
+                    while slots[at] != EMPTY {
+                        at = (at + 1) & (slots.len() - 1);
                     }
-                    slots[at] = (place as u32, first_byte as u32);
+                    slots[at] = tag(hash) | place as u32;
                 }
             }
-            first_byte += view.len();
         }
-        Writers { slots }
+        Writers { firsts, slots }
     }
 
     /// The last footprint of another transaction that wrote this key, and its place.
     fn last<'a>(&self, batch: &'a Batch, key: KeyHash, but: TxnId) -> Option<(u32, FootprintView<'a>)> {
-        let mut at = home(key, self.slots.len());
-        let mut found = None;
-        while self.slots[at].1 != EMPTY {
-            let (place, first_byte) = self.slots[at];
-            let view = batch.view_at(first_byte as usize);
-            if view.txn() != but && view.written().any(|hash| hash == key) {
-                found = Some((place, view));
+        let (mut at, mut found) = (home(key, self.slots.len()), None);
+        while self.slots[at] != EMPTY {
+            if self.slots[at] & TAG == tag(key) {
+                let place = self.slots[at] & !TAG;
+                let view = batch.view_at(self.firsts[place as usize] as usize);
+                if view.txn() != but && view.written().any(|hash| hash == key) {
+                    found = Some((place, view));
+                }
             }
-            at = (at + 1) % self.slots.len();
+            at = (at + 1) & (self.slots.len() - 1);
         }
         found
     }
+}
+
+/// Bits of a slot that are the key's.
+const TAG: u32 = 0xffff_0000;
+
+/// Bits of a key that have no part in where it lies.
+fn tag(key: KeyHash) -> u32 {
+    (key.0 >> 32) as u32 & TAG
 }
 
 /// Where the search for a key begins in a table of so many slots, a power of two.

@@ -113,7 +113,7 @@ pub use moves::SlotMove;
 pub use nodes::NodeEntry;
 pub use options::{Options, Rule, Rules};
 pub use outcomes::Known;
-pub use page::OutcomePage;
+pub use page::{OutcomePage, PackedPage};
 pub use placement::ReplicaState;
 pub use sequencer::Sequencer;
 pub use state::{Adjudicator, Begin, FormerCluster, Identity};

@@ -7,7 +7,7 @@
 //!
 //! Outcomes lie in [pages](crate::page) of consecutive numbers of one frontend. A page is *due* when its last
 //! deadline may have passed. Then what is acknowledged of it leaves as a page; the rest is *late* and leaves when
-//! the acknowledgement comes.
+//! the acknowledgement comes. Pages in which nothing is written for a while lie [packed](PackedPage).
 //!
 //! ```text
 //!   decided ──▶ page, due at its deadline ──▶ acknowledged? ──▶ leaves memory, into the history
@@ -15,10 +15,10 @@
 //! ```
 
 use crate::flat;
-use crate::page::{Found, OutcomePage, PageKey};
+use crate::page::{Found, OutcomePage, PackedPage, PageKey};
 use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::{AbortReason, Decision, FrontendEpoch, FrontendId, Timestamp, TxnId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -68,8 +68,61 @@ impl Hasher for KeyHasher {
 
 /// A page that is full, or was left for the next. Copies of the state share its memory.
 #[derive(Clone, Debug)]
+enum Page {
+    /// Something was written in it lately.
+    Open(Arc<OutcomePage>),
+    Packed(PackedPage),
+}
+
+impl Page {
+    #[inline]
+    fn has_place_for(&self, txn: TxnId) -> bool {
+        match self {
+            Page::Open(page) => page.has_place_for(txn),
+            Page::Packed(page) => page.has_place_for(txn),
+        }
+    }
+
+    fn get(&self, txn: TxnId) -> Found {
+        match self {
+            Page::Open(page) => page.get(txn),
+            Page::Packed(page) => page.get(txn),
+        }
+    }
+
+    fn deadline(&self) -> Timestamp {
+        match self {
+            Page::Open(page) => page.deadline(),
+            Page::Packed(page) => page.deadline(),
+        }
+    }
+
+    fn last_number(&self) -> u64 {
+        match self {
+            Page::Open(page) => page.last_number(),
+            Page::Packed(page) => page.last_number(),
+        }
+    }
+
+    fn pack(&self) -> PackedPage {
+        match self {
+            Page::Open(page) => page.pack(),
+            Page::Packed(page) => page.clone(),
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Page::Open(page) => page.encode(out),
+            Page::Packed(page) => page.encode(out),
+        }
+    }
+}
+
+/// A page in its place.
+#[derive(Clone, Debug)]
 struct Held {
-    page: Arc<OutcomePage>,
+    page: Page,
     /// The step of time at which it is looked at; `None` if it is late.
     due: Option<u64>,
 }
@@ -106,6 +159,9 @@ impl PageAt {
 /// Frontends whose newest page is found without a search; a power of two.
 const NEWEST_MAX: usize = 256;
 
+/// So many pages may have been left lately: messages of one frontend overtake one another by less.
+const LATELY_MAX: usize = 1024;
+
 /// Pages by the step of time at which they are looked at, in no order.
 type Due = BTreeMap<u64, Arc<Vec<(PageKey, Place)>>>;
 
@@ -119,6 +175,8 @@ pub struct Outcomes {
     index: HashMap<PageKey, Place, BuildHasherDefault<KeyHasher>>,
     /// The page that a frontend wrote last, by its number, as far as it goes: most ask for that.
     newest: Vec<Option<Newest>>,
+    /// Pages that were left for the next, oldest first. They are packed once there are enough newer ones.
+    lately: VecDeque<(PageKey, Place)>,
     due: Due,
     late: BTreeMap<PageKey, Place>,
     /// Outcomes of ids whose number another id has, which happens to frontends that count wrongly.
@@ -136,6 +194,7 @@ impl Outcomes {
             free: Vec::new(),
             index: HashMap::default(),
             newest: vec![None; NEWEST_MAX],
+            lately: VecDeque::new(),
             due: BTreeMap::new(),
             late: BTreeMap::new(),
             strays: BTreeMap::new(),
@@ -214,20 +273,41 @@ impl Outcomes {
         self.shelf(place).as_mut().expect("what was found is held")
     }
 
-    #[inline]
-    fn page(&self, at: PageAt) -> &OutcomePage {
-        match self.newest(at) {
-            Some(newest) => &newest.page,
-            None => &self.held(at.0).page,
-        }
-    }
-
+    /// The page, to write in it.
     #[inline]
     fn page_mut(&mut self, at: PageAt) -> &mut OutcomePage {
         if at.0 & PageAt::NEWEST == 0 {
-            return Arc::make_mut(&mut self.held_mut(at.0).page);
+            return self.open_again(at.0);
         }
         &mut self.newest_mut(at).expect("it is one of the newest").page
+    }
+
+    /// A page that was left for the next, to write in it.
+    fn open_again(&mut self, place: Place) -> &mut OutcomePage {
+        if let Page::Packed(packed) = &self.held(place).page {
+            let (key, page) = (packed.key(), packed.unpack());
+            self.held_mut(place).page = Page::Open(Arc::new(page));
+            self.leave(key, place);
+        }
+        match &mut self.held_mut(place).page {
+            Page::Open(page) => Arc::make_mut(page),
+            Page::Packed(_) => unreachable!("what was left just now is not packed yet"),
+        }
+    }
+
+    /// Nothing more is expected in this page. Packs what was left long ago.
+    fn leave(&mut self, key: PageKey, place: Place) {
+        self.lately.push_back((key, place));
+        if self.lately.len() > LATELY_MAX
+            && let Some((key, place)) = self.lately.pop_front()
+            && let Some(held) = &self.leaves[place as usize / LEAF].0[place as usize % LEAF]
+            && let Page::Open(page) = &held.page
+            // Its place may be another's by now.
+            && page.key() == key
+        {
+            let packed = Page::Packed(page.pack());
+            self.held_mut(place).page = packed;
+        }
     }
 
     #[inline]
@@ -248,12 +328,36 @@ impl Outcomes {
     /// Whether nothing is held of this number in its page.
     #[inline]
     pub(crate) fn has_place_in(&self, at: PageAt, txn: TxnId) -> bool {
-        self.page(at).has_place_for(txn)
+        match self.newest(at) {
+            Some(newest) => newest.page.has_place_for(txn),
+            None => self.held(at.0).page.has_place_for(txn),
+        }
+    }
+
+    fn look_up(&self, at: PageAt, txn: TxnId) -> Found {
+        match self.newest(at) {
+            Some(newest) => newest.page.get(txn),
+            None => self.held(at.0).page.get(txn),
+        }
+    }
+
+    fn deadline(&self, at: PageAt) -> Timestamp {
+        match self.newest(at) {
+            Some(newest) => newest.page.deadline(),
+            None => self.held(at.0).page.deadline(),
+        }
+    }
+
+    fn last_number(&self, at: PageAt) -> u64 {
+        match self.newest(at) {
+            Some(newest) => newest.page.last_number(),
+            None => self.held(at.0).page.last_number(),
+        }
     }
 
     /// What was decided, if it is held in this page, which is the id's own.
     pub(crate) fn get_in(&self, at: PageAt, txn: TxnId) -> Option<Decision> {
-        match self.page(at).get(txn) {
+        match self.look_up(at, txn) {
             Found::Nothing => None,
             Found::Decided(decision) => Some(decision),
             Found::TakenByAnother => self.strays.get(&txn).cloned(),
@@ -276,8 +380,9 @@ impl Outcomes {
         let page = Newest { key, place, page: Box::new(OutcomePage::new(key)), due: Some(step) };
         if let Some(before) = self.newest[newest].replace(page) {
             // Moved, not shared: what is in a box cannot be.
-            let held = Held { page: Arc::new(*before.page), due: before.due };
+            let held = Held { page: Page::Open(Arc::new(*before.page)), due: before.due };
             *self.shelf(before.place) = Some(held);
+            self.leave(before.key, before.place);
         }
         PageAt(PageAt::NEWEST | newest as u32)
     }
@@ -300,13 +405,13 @@ impl Outcomes {
         Arc::make_mut(self.due.entry(step).or_default()).push((key, place));
     }
 
-    fn take(&mut self, at: PageAt) -> Arc<OutcomePage> {
+    fn take(&mut self, at: PageAt) -> PackedPage {
         let (place, page) = if at.0 & PageAt::NEWEST != 0 {
             let newest =
                 self.newest[(at.0 ^ PageAt::NEWEST) as usize].take().expect("what was found is held");
-            (newest.place, Arc::new(*newest.page))
+            (newest.place, newest.page.pack())
         } else {
-            (at.0, self.shelf(at.0).take().expect("what was found is held").page)
+            (at.0, self.shelf(at.0).take().expect("what was found is held").page.pack())
         };
         self.free.push(place);
         self.index.remove(&page.key());
@@ -363,7 +468,7 @@ impl Outcomes {
 
     #[cold]
     fn insert_stray(&mut self, txn: TxnId, decision: Decision) {
-        let place_holder = self.find(txn).map(|at| self.page(at).get(txn));
+        let place_holder = self.find(txn).map(|at| self.look_up(at, txn));
         assert_eq!(place_holder, Some(Found::TakenByAnother), "a decision never changes");
         assert_eq!(self.strays.insert(txn, decision), None, "a decision never changes");
     }
@@ -374,7 +479,7 @@ impl Outcomes {
         &mut self,
         now: Timestamp,
         needed_from: impl Fn(FrontendId, FrontendEpoch) -> u64,
-    ) -> Vec<Arc<OutcomePage>> {
+    ) -> Vec<PackedPage> {
         let current = step_of(now);
         let mut gone = Vec::new();
         while let Some(first) = self.due.first_entry()
@@ -384,7 +489,7 @@ impl Outcomes {
             keys.sort_unstable();
             for (key, place) in keys {
                 let at = self.at(key, place);
-                let step = step_of(self.page(at).deadline());
+                let step = step_of(self.deadline(at));
                 if step >= current {
                     // It has taken in more since it was filed.
                     self.set_due(at, Some(step));
@@ -404,7 +509,7 @@ impl Outcomes {
         &mut self,
         now: Timestamp,
         needed_from: &impl Fn(FrontendId, FrontendEpoch) -> u64,
-        gone: &mut Vec<Arc<OutcomePage>>,
+        gone: &mut Vec<PackedPage>,
     ) {
         let is_over = |txn: &TxnId, _: &mut Decision| {
             txn.deadline() < now && txn.sequence() < needed_from(txn.frontend(), txn.frontend_epoch())
@@ -413,7 +518,7 @@ impl Outcomes {
             let mut page = OutcomePage::new(PageKey::of(txn));
             page.put_decision(txn, decision);
             self.len -= 1;
-            gone.push(page.into());
+            gone.push(page.pack());
         }
     }
 
@@ -423,7 +528,7 @@ impl Outcomes {
         frontend: FrontendId,
         now: Timestamp,
         needed_from: impl Fn(FrontendId, FrontendEpoch) -> u64,
-    ) -> Vec<Arc<OutcomePage>> {
+    ) -> Vec<PackedPage> {
         if frontend.0 >= FRONTENDS_MAX {
             return Vec::new();
         }
@@ -441,15 +546,15 @@ impl Outcomes {
         &mut self,
         key: PageKey,
         needed_from: &impl Fn(FrontendId, FrontendEpoch) -> u64,
-    ) -> Option<Arc<OutcomePage>> {
+    ) -> Option<PackedPage> {
         let needed_from = needed_from(key.frontend(), key.frontend_epoch());
         let at = self.at(key, *self.index.get(&key)?);
-        let gone = if self.page(at).last_number() < needed_from {
+        let gone = if self.last_number(at) < needed_from {
             self.late.remove(&key);
             self.take(at)
         } else {
             let below = self.page_mut(at).split_below(needed_from);
-            Some(below).filter(|page| !page.is_empty())?.into()
+            Some(below).filter(|page| !page.is_empty())?.pack()
         };
         self.len -= gone.len();
         Some(gone)
@@ -496,7 +601,7 @@ impl Outcomes {
                 return Err(body.bad("page that is there once", key.bits() as u64));
             }
             let place = outcomes.draw_place(key);
-            *outcomes.shelf(place) = Some(Held { page: page.into(), due });
+            *outcomes.shelf(place) = Some(Held { page: Page::Packed(page.pack()), due });
             match due {
                 Some(step) => outcomes.file(step, key, place),
                 None => drop(outcomes.late.insert(key, place)),
@@ -572,9 +677,12 @@ impl OutcomesCopy {
         self.pages * 512 + (1 << 16)
     }
 
-    fn page(&self, place: Place) -> &OutcomePage {
+    fn encode_page(&self, place: Place, out: &mut Vec<u8>) {
         let held = || self.leaves[place as usize / LEAF].0[place as usize % LEAF].as_ref();
-        self.newest.get(&place).unwrap_or_else(|| &held().expect("what is filed is held").page)
+        match self.newest.get(&place) {
+            Some(newest) => newest.encode(out),
+            None => held().expect("what is filed is held").page.encode(out),
+        }
     }
 
     /// Writes everything, in envelopes of little more than 4 MiB.
@@ -598,7 +706,7 @@ impl OutcomesCopy {
                     && let Some((due, place)) = pages.next()
                 {
                     out.put_u64(due);
-                    self.page(place).encode(out);
+                    self.encode_page(place, out);
                 }
             });
             is_first = false;

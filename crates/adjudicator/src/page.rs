@@ -2,12 +2,16 @@
 //!
 //! A frontend counts its transactions, so the outcomes of a life (and deadline class) are kept by number: a page holds those of
 //! [`OutcomePage::NUMBERS`] consecutive numbers. Under load a page fills from front to back, and finding a place in
-//! it costs a shift and a mask. Pages leave the adjudicator's memory as they are and go on living in the history.
+//! it costs a shift and a mask. A page to which nothing is added for a while is *packed*: its bytes as they stand in a
+//! checkpoint take a fifth of the memory, and writing the checkpoint is to copy them. Packed pages leave the adjudicator's
+//! memory as they are and go on living in the history.
 
 use crate::flat;
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::{AbortReason, DeadlineClass, Decision, FrontendEpoch, FrontendId, Timestamp, TxnId};
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 const NUMBERS_LOG2: u32 = 6;
 const ABORTED: u64 = 1 << 63;
@@ -226,6 +230,14 @@ impl OutcomePage {
         below
     }
 
+    /// The page as its bytes.
+    pub fn pack(&self) -> PackedPage {
+        let mut bytes = Vec::with_capacity(PackedPage::BYTES_USUAL);
+        bytes.put_u64(self.begun_last);
+        self.encode(&mut bytes);
+        PackedPage(bytes.into())
+    }
+
     /// Writes it exactly, and shortly: transactions that follow one another begin and commit one after the other, as a rule,
     /// and what is written is the difference to that.
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -234,6 +246,12 @@ impl OutcomePage {
         out.put_u64(places().fold(0, |held, (i, _)| held | 1 << i));
         let mut expected = Place { begun: 0, value: 0 };
         for (_, place) in places() {
+            if *place == expected && place.value & ABORTED == 0 {
+                // Nothing differs, which is so of most. No place is the one expected first: none here is free.
+                out.put_slice(&[0, 0]);
+                expected.value += 1;
+                continue;
+            }
             let is_abort = place.value & ABORTED != 0;
             let begun = zigzag(place.begun.wrapping_sub(expected.begun));
             // Milliseconds have 46 bits: there is room for one more.
@@ -313,6 +331,91 @@ impl OutcomePage {
     }
 }
 
+/// An [`OutcomePage`] as its bytes, in memory that clones share.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PackedPage(Arc<[u8]>);
+
+impl PackedPage {
+    /// Where the page begins: the latest beginning among its transactions comes first.
+    const PAGE: usize = 8;
+    /// Where the bits of the numbers that are held begin.
+    const HELD: usize = Self::PAGE + 16;
+    /// Bytes that are enough for most pages.
+    const BYTES_USUAL: usize = 512;
+
+    fn u64_at(&self, at: usize) -> u64 {
+        u64::from_le_bytes(self.0[at..at + 8].try_into().expect("eight bytes"))
+    }
+
+    /// Its name.
+    pub fn key(&self) -> PageKey {
+        let bytes = &self.0[Self::PAGE..Self::HELD];
+        PageKey(u128::from_le_bytes(bytes.try_into().expect("sixteen bytes")))
+    }
+
+    fn held(&self) -> u64 {
+        self.u64_at(Self::HELD)
+    }
+
+    /// How many outcomes it holds.
+    pub fn len(&self) -> usize {
+        self.held().count_ones() as usize
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.held() == 0
+    }
+
+    /// The latest beginning among its transactions.
+    pub fn begun_last(&self) -> Timestamp {
+        Timestamp::from_millis(self.u64_at(0))
+    }
+
+    /// The latest deadline among its transactions.
+    pub fn deadline(&self) -> Timestamp {
+        self.key().txn(0, self.begun_last()).deadline()
+    }
+
+    /// The highest number in it.
+    pub fn last_number(&self) -> u64 {
+        self.key().first_number() + u64::from(self.held().checked_ilog2().unwrap_or(0))
+    }
+
+    /// Whether nothing is held of this number.
+    #[inline]
+    pub(crate) fn has_place_for(&self, txn: TxnId) -> bool {
+        self.held() >> OutcomePage::place(txn) & 1 == 0
+    }
+
+    /// What it says of a transaction, which is one of this page's.
+    pub fn get(&self, txn: TxnId) -> Found {
+        if self.has_place_for(txn) { Found::Nothing } else { self.unpack().get(txn) }
+    }
+
+    /// The page.
+    pub fn unpack(&self) -> OutcomePage {
+        let mut reader = Reader::new(&self.0[Self::PAGE..]);
+        OutcomePage::decode(&mut reader).expect("these bytes were made of a page")
+    }
+
+    /// All outcomes, by number.
+    pub fn outcomes(&self) -> impl Iterator<Item = (TxnId, Decision)> + use<> {
+        self.unpack().outcomes().collect::<Vec<_>>().into_iter()
+    }
+
+    /// As [`OutcomePage::encode`].
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.put_slice(&self.0[Self::PAGE..]);
+    }
+}
+
+impl fmt::Debug for PackedPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.unpack().fmt(f)
+    }
+}
+
 /// Small numbers of either sign as small numbers.
 fn zigzag(difference: u64) -> u64 {
     let signed = difference as i64;
@@ -378,6 +481,18 @@ mod tests {
         let mut bytes = Vec::new();
         page.encode(&mut bytes);
         assert_eq!(OutcomePage::decode(&mut Reader::new(&bytes)).unwrap(), page);
+        let packed = page.pack();
+        assert_eq!(packed.unpack(), page);
+        assert_eq!((packed.key(), packed.len(), packed.is_empty()), (page.key(), page.len(), false));
+        assert_eq!((packed.deadline(), packed.last_number()), (page.deadline(), page.last_number()));
+        for txn in [txn(7, 130), txn(5, 191), txn(7, 131), txn(8, 130)] {
+            assert_eq!(packed.get(txn), page.get(txn));
+            assert_eq!(packed.has_place_for(txn), page.has_place_for(txn));
+        }
+        let mut again = Vec::new();
+        packed.encode(&mut again);
+        assert_eq!(again, bytes);
+        assert!(OutcomePage::new(page.key()).pack().is_empty());
 
         let below = page.split_below(191);
         assert_eq!(below.outcomes().map(|(txn, _)| txn).collect::<Vec<_>>(), [txn(7, 130)]);

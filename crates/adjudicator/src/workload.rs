@@ -119,7 +119,7 @@ impl Zipf {
 #[derive(Clone, Debug)]
 pub struct Generator {
     workload: Workload,
-    routes: Vec<(Slot, ShardId, Epoch)>,
+    routes: Routes,
     zipf: Option<Zipf>,
     state: u64,
     value: Bytes,
@@ -155,7 +155,7 @@ impl Generator {
             catalog_change: None,
         };
         let (state, value) = (workload.seed, vec![7; value_bytes].into());
-        let routes = routes_of(&workload.placement);
+        let routes = Routes::of_placement(&workload.placement);
         Generator { workload, routes, zipf, state, value, drawn: Vec::new(), footprint }
     }
 
@@ -176,28 +176,28 @@ impl Generator {
     /// The next transaction's footprint, under this id and at this snapshot.
     pub fn next(&mut self, txn: TxnId, snapshot_ts: Timestamp) -> &Footprint {
         self.drawn.clear();
+        self.footprint.groups[0].checked.clear();
         while self.drawn.len() < self.workload.reads + self.workload.writes {
             let key = self.draw();
             if !self.drawn.contains(&key) {
                 self.drawn.push(key);
+                self.footprint.groups[0].checked.push(hash_of(key));
             }
         }
         let footprint = &mut self.footprint;
         footprint.txn = txn;
         let group = &mut footprint.groups[0];
         group.snapshot_ts = snapshot_ts;
-        group.checked.clear();
-        group.checked.extend(self.drawn.iter().map(|key| hash_of(*key)));
         let writes = &self.drawn[self.workload.reads..];
-        let written_keys = writes.iter().map(|key| WrittenKey { hash: hash_of(*key), ordered: None });
+        let hashes = group.checked[self.workload.reads..].iter();
+        let written_keys = hashes.map(|hash| WrittenKey { hash: *hash, ordered: None });
         match &mut footprint.body {
             CommitBody::Prepared { receipts, written } => {
                 written.clear();
                 written.extend(written_keys);
                 receipts.clear();
                 for key in writes {
-                    let (_, shard, epoch) =
-                        self.routes[self.routes.partition_point(|(end, ..)| *end < slot_of(*key))];
+                    let (shard, epoch) = self.routes.of(slot_of(*key));
                     match receipts.iter_mut().find(|receipt| receipt.shard == shard) {
                         Some(receipt) => receipt.digest.count += 1,
                         None => {
@@ -221,15 +221,33 @@ impl Generator {
     }
 }
 
-/// Ranges of slots by their last one: whose they are, and in which epoch.
-fn routes_of(placement: &Placement) -> Vec<(Slot, ShardId, Epoch)> {
-    let ranges = placement.shards.keys().flat_map(|shard| {
-        let epoch = placement.shard_epoch(*shard).unwrap_or_default();
-        placement.slots_of(*shard).into_iter().map(move |(_, end)| (end, *shard, epoch))
-    });
-    let mut routes: Vec<_> = ranges.collect();
-    routes.sort_unstable();
-    routes
+/// Whose each slot is, and in which epoch.
+#[derive(Clone, Debug)]
+struct Routes {
+    /// The last slot of each range, in order.
+    ends: Vec<u16>,
+    /// Whose the ranges are.
+    owners: Vec<(ShardId, Epoch)>,
+}
+
+impl Routes {
+    fn of_placement(placement: &Placement) -> Routes {
+        let ranges = placement.shards.keys().flat_map(|shard| {
+            let epoch = placement.shard_epoch(*shard).unwrap_or_default();
+            placement.slots_of(*shard).into_iter().map(move |(_, end)| (end.0, (*shard, epoch)))
+        });
+        let mut ranges: Vec<_> = ranges.collect();
+        ranges.sort_unstable();
+        let (ends, owners) = ranges.into_iter().unzip();
+        Routes { ends, owners }
+    }
+
+    /// Counted and not searched: there are few ranges, and which it is cannot be guessed.
+    #[inline]
+    fn of(&self, slot: Slot) -> (ShardId, Epoch) {
+        let at: usize = self.ends.iter().map(|end| usize::from(*end < slot.0)).sum();
+        self.owners[at]
+    }
 }
 
 fn hash_of(key: u64) -> KeyHash {

@@ -5,7 +5,7 @@ use crate::contacts::Contacts;
 use crate::founding::{Admission, Founding, found};
 use crate::fs::{Disk, FileSystem, Memory};
 use crate::housekeeping::Keeper;
-use crate::leader::{BATCH_BYTES_MAX, Event, Frame, Row};
+use crate::leader::{BATCH_BYTES_MAX, Event, Frame, Row, Verdict};
 use crate::locks::{Requested, Settled};
 use crate::node::{Node, Shared};
 use crate::options::Options;
@@ -38,7 +38,8 @@ use tokio::task::JoinHandle;
 
 /// So many footprints are looked at before anybody else may apply something.
 const LOOKED_AT: usize = 64;
-/// A leader for which so many footprints wait has better things to do than to look for the few that have no chance.
+/// A leader for which so many footprints wait, in its queue or on their way, has better things to do than to look for the few
+/// that have no chance.
 const BUSY_WAITING: usize = 256;
 
 /// Why an adjudicator could not be opened.
@@ -377,7 +378,8 @@ impl Adjudicator {
         self.inner.shared.room()?;
         let (reply, decision) = oneshot::channel();
         self.enqueue(&events, Frame::One(footprint, reply))?;
-        decision.await.unwrap_or(Err(AdjudicatorError::ReplyLost))
+        let decided = decision.await.unwrap_or(Err(AdjudicatorError::ReplyLost))?;
+        Ok(decided.decision(&self.inner.node.published))
     }
 
     /// Puts footprints into the leader's queue, if there is room.
@@ -419,7 +421,7 @@ impl Adjudicator {
                 Err(error) => Err(error),
             };
             match answer {
-                Ok(decisions) => decided.extend(decisions),
+                Ok(row) => decided.extend(row.decisions(&self.inner.node.published)),
                 Err(error) => decided.extend(FrameDecisions::all(count, Err(error))),
             }
         }
@@ -444,7 +446,8 @@ impl Adjudicator {
     /// or would mean to wait for the state: whoever has a chance decides `apply`.
     fn refuse_early(&self, footprints: &[FootprintView<'_>]) -> Vec<Option<Decision>> {
         let Inner { node, shared, .. } = &*self.inner;
-        let is_busy = shared.waiting.load(Ordering::Relaxed) >= BUSY_WAITING;
+        let waiting = shared.waiting.load(Ordering::Relaxed) + shared.under_way.load(Ordering::Relaxed);
+        let is_busy = waiting >= BUSY_WAITING;
         if is_busy && !shared.losses.are_many() {
             return Vec::new();
         }
@@ -612,8 +615,7 @@ impl Drop for CancelOnDrop {
 }
 
 /// How many footprints wait together, and for what.
-type WaitingRow =
-    (u32, Result<oneshot::Receiver<Result<FrameDecisions, AdjudicatorError>>, AdjudicatorError>);
+type WaitingRow = (u32, Result<oneshot::Receiver<Result<Verdict<Row>, AdjudicatorError>>, AdjudicatorError>);
 
 /// What was found among footprints that came together.
 #[derive(Default)]

@@ -8,9 +8,9 @@
 //! Outcomes come in pages of consecutive transactions of one frontend, as the core held them, and stay in them: to take in a
 //! page is to move a pointer.
 
-use assize_adjudicator::OutcomePage;
 use assize_adjudicator::flat;
 use assize_adjudicator::page::{Found, PageKey};
+use assize_adjudicator::{OutcomePage, PackedPage};
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::{Decision, Outcome, Timestamp, TxnId};
 use std::collections::{HashMap, VecDeque};
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// How long outcomes are kept.
 const KEPT: Duration = Duration::from_secs(3600);
-/// How many pages are kept: 72 MiB, four million outcomes of busy frontends.
+/// How many pages are kept: four million outcomes of busy frontends, in 16 to 32 MiB.
 const PAGES_MAX: usize = 1 << 16;
 
 /// Pages that came one after the other, and are shared together by copies.
@@ -29,7 +29,7 @@ const SEGMENT: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// All pages in the order in which they came, some of the first segment forgotten.
-    segments: VecDeque<Arc<Vec<Arc<OutcomePage>>>>,
+    segments: VecDeque<Arc<Vec<PackedPage>>>,
     /// The number of the first page of the first segment; pages are numbered as they come.
     first: u64,
     /// The number of the oldest page that is not forgotten, and of the next one to come.
@@ -49,7 +49,7 @@ impl PartialEq for History {
 
 impl History {
     /// Takes in outcomes that left the core's memory.
-    pub fn add(&mut self, retired: Vec<Arc<OutcomePage>>, now: Timestamp) {
+    pub fn add(&mut self, retired: Vec<PackedPage>, now: Timestamp) {
         for page in retired {
             self.insert(page);
         }
@@ -61,12 +61,12 @@ impl History {
         }
     }
 
-    fn page(&self, number: u64) -> &Arc<OutcomePage> {
+    fn page(&self, number: u64) -> &PackedPage {
         let at = (number - self.first) as usize;
         &self.segments[at / SEGMENT][at % SEGMENT]
     }
 
-    fn pages(&self) -> impl Iterator<Item = &Arc<OutcomePage>> {
+    fn pages(&self) -> impl Iterator<Item = &PackedPage> {
         (self.oldest..self.next).map(|number| self.page(number))
     }
 
@@ -83,7 +83,7 @@ impl History {
     }
 
     /// A page may come in parts: what its frontend acknowledged first, then the rest.
-    fn insert(&mut self, page: Arc<OutcomePage>) {
+    fn insert(&mut self, page: PackedPage) {
         let Some(number) = self.numbers.get(&page.key()) else {
             self.numbers.insert(page.key(), self.next);
             self.next += 1;
@@ -94,15 +94,16 @@ impl History {
             return;
         };
         let at = (number - self.first) as usize;
-        let known = &mut Arc::make_mut(&mut self.segments[at / SEGMENT])[at % SEGMENT];
+        let mut known = self.segments[at / SEGMENT][at % SEGMENT].unpack();
         for (txn, decision) in page.outcomes() {
             match known.get(txn) {
-                Found::Nothing => Arc::make_mut(known).put_decision(txn, decision),
+                Found::Nothing => known.put_decision(txn, decision),
                 Found::Decided(_) => {}
                 // Its frontend gave one number to two transactions; there is room for one.
                 Found::TakenByAnother => self.forgotten = self.forgotten.max(txn.begun()),
             }
         }
+        Arc::make_mut(&mut self.segments[at / SEGMENT])[at % SEGMENT] = known.pack();
     }
 
     /// What became of a transaction that the core no longer knows and that can no longer commit.
@@ -146,7 +147,7 @@ impl History {
     ) -> Result<History, DecodeError> {
         let mut history = History { forgotten: Timestamp(reader.u64()?), ..History::default() };
         for _ in 0..reader.count(25)? {
-            history.insert(read_page(reader)?.into());
+            history.insert(read_page(reader)?.pack());
         }
         Ok(history)
     }
@@ -167,7 +168,7 @@ impl History {
             }
             let mut page = OutcomePage::new(PageKey::of(txn));
             page.put_decision(txn, decision);
-            history.insert(page.into());
+            history.insert(page.pack());
         }
         Ok(history)
     }
@@ -183,11 +184,11 @@ mod tests {
         TxnId::new(begun, DeadlineClass::Normal, FrontendId(1), FrontendEpoch(1), number)
     }
 
-    fn pages(outcomes: impl IntoIterator<Item = (TxnId, Decision)>) -> Vec<Arc<OutcomePage>> {
+    fn pages(outcomes: impl IntoIterator<Item = (TxnId, Decision)>) -> Vec<PackedPage> {
         let page = |(txn, decision)| {
             let mut page = OutcomePage::new(PageKey::of(txn));
             page.put_decision(txn, decision);
-            Arc::new(page)
+            page.pack()
         };
         outcomes.into_iter().map(page).collect()
     }

@@ -86,6 +86,7 @@ impl Keeper {
         }
         self.node.promote().await.map_err(|error| format!("cannot promote a checkpoint: {error}"))?;
         self.base = self.node.files.base_index();
+        self.node.forget_streams();
         self.node.forget_log().await.map_err(|error| format!("cannot purge the log: {error}"))?;
         let (bytes_applied, applied) = {
             let state = self.node.read();

@@ -3,11 +3,13 @@
 //! ```text
 //!   commits ──▶ queue ──▶ batch (everything queued) ──▶ entry ──▶ flushed, applied ──▶ answers
 //!                             ▲                           │
-//!                             └── at most 2 entries on their way; no timer
+//!                             └── at most 2 entries on their way, 8 of whole ones; no timer
 //! ```
 //!
 //! A commit that finds fewer than two batches on their way is proposed at once, alone or with whatever arrived
-//! with it. Under load commits gather while two batches are being flushed, so batches grow by themselves.
+//! with it. Under load commits gather while two batches are being flushed, so batches grow by themselves. Once they
+//! would be large, more of them are on their way instead: while one is applied the log writes others, and yet others are
+//! answered.
 //!
 //! Twice a second the leader does its housekeeping: it lets idle time pass in the log, moves the low-water mark,
 //! reports durable positions, fences silent frontends, has the nodes compare their states.
@@ -42,8 +44,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Batches on their way.
+/// Batches on their way, however small…
 const IN_FLIGHT_MAX: usize = 2;
+/// … and so many while there are whole entries waiting.
+const IN_FLIGHT_BUSY_MAX: usize = 8;
+/// A whole entry of a busy leader. Entries follow one another from the log to `apply` to those who wait: in large ones each of
+/// these would wait for the one before it, and the processors with them.
+const ENTRY_FOOTPRINTS: usize = 4096;
 /// Bytes of footprints in one entry, unless a single one is larger.
 pub const BATCH_BYTES_MAX: usize = 8 << 20;
 /// The low-water mark moves in steps no smaller than this, because each is an entry.
@@ -60,9 +67,9 @@ const BUSY_FOR: Duration = Duration::from_secs(30);
 const UNACKNOWLEDGED_MAX: u64 = 1 << 20;
 
 /// What a decision is awaited through.
-pub type CommitReply = oneshot::Sender<Result<Decision, AdjudicatorError>>;
-/// What the decisions about a frame are awaited through; one for each footprint, in order.
-pub type FrameReply = oneshot::Sender<Result<FrameDecisions, AdjudicatorError>>;
+pub type CommitReply = oneshot::Sender<Result<Verdict<EncodedFootprint>, AdjudicatorError>>;
+/// What the decisions about a frame are awaited through.
+pub type FrameReply = oneshot::Sender<Result<Verdict<Row>, AdjudicatorError>>;
 /// What an answer to any other entry is awaited through.
 pub type CommandReply = oneshot::Sender<Result<Reply, AdjudicatorError>>;
 
@@ -113,19 +120,11 @@ impl Frame {
     }
 
     /// Answers with the decisions of its entry from this place on; whoever has gone asks for the outcome if he cares.
-    fn answer(self, decisions: &Decisions, first: u32, published: &Published) {
+    fn answer(self, decisions: &Decisions, first: u32) {
+        let decisions = decisions.clone();
         match self {
-            Frame::One(footprint, reply) => {
-                let mut decision = decisions.get(first as usize);
-                // Only a loser has something to be told.
-                if !decision.is_commit() {
-                    published.complete(&mut decision, &footprint.view());
-                }
-                let _ = reply.send(Ok(decision));
-            }
-            Frame::Many(row, reply) => {
-                let _ = reply.send(Ok(row.decisions(decisions, first, published)));
-            }
+            Frame::One(of, reply) => drop(reply.send(Ok(Verdict { of, decisions, first }))),
+            Frame::Many(of, reply) => drop(reply.send(Ok(Verdict { of, decisions, first }))),
         }
     }
 
@@ -138,10 +137,34 @@ impl Frame {
     }
 }
 
-impl Row {
-    fn decisions(&self, decisions: &Decisions, first: u32, published: &Published) -> FrameDecisions {
-        let end = first + self.count;
-        let mut views = self.parts.iter().flat_map(|part| footprints_of(part));
+/// What was decided, together with other things, about what somebody waits for. He makes his answer of it himself: the
+/// leader has the next entry to see to.
+pub struct Verdict<T> {
+    of: T,
+    /// The decisions of the entry.
+    decisions: Decisions,
+    /// Where his begin.
+    first: u32,
+}
+
+impl Verdict<EncodedFootprint> {
+    /// The decision.
+    pub fn decision(self, published: &Published) -> Decision {
+        let mut decision = self.decisions.get(self.first as usize);
+        // Only a loser has something to be told.
+        if !decision.is_commit() {
+            published.complete(&mut decision, &self.of.view());
+        }
+        decision
+    }
+}
+
+impl Verdict<Row> {
+    /// The decisions, one for each footprint, in order.
+    pub fn decisions(self, published: &Published) -> FrameDecisions {
+        let Verdict { of: row, decisions, first } = self;
+        let end = first + row.count;
+        let mut views = row.parts.iter().flat_map(|part| footprints_of(part));
         let (mut next, mut looked_at) = (first, first);
         let mut frame = FrameDecisions::default();
         for (place, decision) in decisions.others_in(first..end) {
@@ -160,7 +183,9 @@ impl Row {
         frame.push_run(DecisionRun::Commits { count: end - next, first: decisions.commit_ts(next) });
         frame
     }
+}
 
+impl Row {
     /// Adds a footprint that lies in the last part.
     pub fn note(&mut self, footprint: &FootprintView<'_>) {
         self.count += 1;
@@ -223,6 +248,8 @@ pub struct Leader {
     events: mpsc::Receiver<Event>,
     sequencer: Sequencer,
     queue: VecDeque<Frame>,
+    /// Footprints in the queue.
+    queued: usize,
     flights: FuturesUnordered<Flight>,
     batches_in_flight: usize,
     frontends: BTreeMap<FrontendId, FrontendReport>,
@@ -247,12 +274,15 @@ impl Leader {
         // Frontends of an earlier term get a lease from now on; those that are gone are fenced when it ends.
         let frontends = living(&node.read().core).collect();
         let compared = (now, node.read().core.last_batch());
+        // What an earlier term had under way is no longer counted.
+        shared.under_way.store(0, Ordering::Relaxed);
         Leader {
             node,
             shared,
             events,
             sequencer,
             queue: VecDeque::new(),
+            queued: 0,
             flights: FuturesUnordered::new(),
             batches_in_flight: 0,
             frontends,
@@ -305,7 +335,10 @@ impl Leader {
 
     async fn take(&mut self, event: Event) {
         match event {
-            Event::Commit(frame) => self.queue.push_back(frame),
+            Event::Commit(frame) => {
+                self.queued += frame.count();
+                self.queue.push_back(frame);
+            }
             Event::Propose(command, reply) => self.propose(command, Waiting::Command(reply)).await,
             Event::Durable(shard, replica, position) => {
                 let known = self.durable.entry((shard, replica)).or_default();
@@ -350,9 +383,10 @@ impl Leader {
 
     /// Turns what is queued into entries while fewer than two are on their way.
     async fn propose_batches(&mut self) {
-        while self.batches_in_flight < IN_FLIGHT_MAX && !self.queue.is_empty() {
+        while self.may_propose() {
             let batch = self.next_batch();
             let count = batch.iter().map(Frame::count).sum();
+            self.queued -= count;
             self.shared.waiting.fetch_sub(count, Ordering::Relaxed);
             let Some(base) = self.sequencer.next_base(wall_millis(), count) else {
                 let refused = self.shared.not_leader();
@@ -363,9 +397,15 @@ impl Leader {
             let parts = batch.iter().flat_map(Frame::parts);
             let entry = Batch::entry_of_parts(base, Timestamp::ZERO, count as u32, parts);
             self.batches_in_flight += 1;
+            self.shared.under_way.fetch_add(count, Ordering::Relaxed);
             self.last_batch = Instant::now();
             self.propose_entry(entry, Waiting::Batch(batch)).await;
         }
+    }
+
+    fn may_propose(&self) -> bool {
+        let most = if self.queued >= ENTRY_FOOTPRINTS { IN_FLIGHT_BUSY_MAX } else { IN_FLIGHT_MAX };
+        self.batches_in_flight < most && !self.queue.is_empty()
     }
 
     /// Takes from the queue what goes into one entry: whole frames, and at least one.
@@ -375,7 +415,7 @@ impl Leader {
         while let Some(frame) = self.queue.front() {
             count += frame.count();
             bytes += frame.bytes();
-            let is_full = count > assize_adjudicator::sequencer::BATCH_MAX || bytes > BATCH_BYTES_MAX;
+            let is_full = count > ENTRY_FOOTPRINTS || bytes > BATCH_BYTES_MAX;
             if is_full && !batch.is_empty() {
                 break;
             }
@@ -427,6 +467,8 @@ impl Leader {
         match landed.waiting {
             Waiting::Batch(batch) => {
                 self.batches_in_flight -= 1;
+                let count = batch.iter().map(Frame::count).sum();
+                self.shared.under_way.fetch_sub(count, Ordering::Relaxed);
                 // Of one whose reply was lost nothing is known but that later ones are above it.
                 let closed = landed.answer.as_ref().map_or(Timestamp::ZERO, |answer| answer.closed);
                 self.sequencer.batch_closed(closed);
@@ -437,7 +479,7 @@ impl Leader {
                         let mut place = 0;
                         for frame in batch {
                             let count = frame.count() as u32;
-                            frame.answer(&answer.decisions, place, &self.node.published);
+                            frame.answer(&answer.decisions, place);
                             place += count;
                         }
                         assert_eq!(place as usize, answer.decisions.len(), "one decision for each footprint");

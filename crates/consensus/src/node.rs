@@ -205,10 +205,18 @@ impl Node {
         let promoted = tokio::task::spawn_blocking(move || files.promote());
         if let Some(index) = promoted.await.map_err(io::Error::other)?? {
             self.base_bytes.store(captured.bytes_applied, Ordering::Relaxed);
-            self.streams.forget(captured.streamed);
             tracing::debug!(index, "a checkpoint has become the base");
         }
         Ok(())
+    }
+
+    /// Forgets what every replica that counts has persisted of the streams. The log keeps it for longer, and brings it again
+    /// after a restart.
+    pub fn forget_streams(&self) {
+        let durable = self.read().core.retained_from();
+        if let Some(durable) = durable {
+            self.streams.forget(durable);
+        }
     }
 
     /// Whether a checkpoint waits to become the base. One of which it is not known with what it was captured can never
@@ -286,6 +294,8 @@ pub struct Shared {
     pub durable: Mutex<BTreeMap<(ShardId, ReplicaId), Position>>,
     /// Footprints that wait for their place in an entry.
     pub waiting: AtomicUsize,
+    /// Footprints in entries that are on their way.
+    pub under_way: AtomicUsize,
     /// How many of those that were decided lately have lost.
     pub losses: Losses,
     fs: Arc<dyn FileSystem>,
@@ -307,6 +317,7 @@ impl Shared {
             divergence: Mutex::default(),
             durable: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            under_way: AtomicUsize::new(0),
             losses: Losses::default(),
             fs,
             wal: node.wal.clone(),

@@ -135,6 +135,9 @@ pub struct BenchOptions {
     /// adjudicate: transactions in one message
     #[arg(long, default_value_t = 64)]
     pub frame: usize,
+    /// adjudicate: messages of several transactions on their way at a time, where as much as possible is asked for
+    #[arg(long, default_value_t = 512)]
+    pub frames: usize,
     /// adjudicate: transactions a second in the open loop
     #[arg(long, default_value_t = 300_000)]
     pub rate: u64,

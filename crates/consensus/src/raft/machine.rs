@@ -45,7 +45,7 @@ struct Indexes {
 }
 
 /// Memory of larger checkpoints goes back.
-const MEMORY_KEPT_MAX: usize = 128 << 20;
+const MEMORY_KEPT_MAX: usize = 256 << 20;
 
 impl CheckpointFiles {
     /// Finds the base in a directory, and removes everything else that looks like a checkpoint: candidates are

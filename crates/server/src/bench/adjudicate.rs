@@ -30,8 +30,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// Frames on their way to the leader at a time, when as much as possible is asked for.
-const FRAMES_IN_FLIGHT: usize = 512;
 /// Messages of one transaction on their way at a time.
 const SINGLES_IN_FLIGHT: usize = 4096;
 /// Load before each measurement but the first of a group.
@@ -104,7 +102,7 @@ pub async fn run(options: &BenchOptions) -> Result<(), Failure> {
         }
     }
     let mut begins = None;
-    let frame = options.frame.clamp(1, 4096);
+    let (frame, frames) = (options.frame.clamp(1, 4096), options.frames.clamp(1, 1 << 16));
     for nodes in [1, 3] {
         let prefix = if nodes == 1 { "one_node" } else { "three_nodes" };
         let key = |suffix: &str| format!("{prefix}{suffix}");
@@ -116,7 +114,7 @@ pub async fn run(options: &BenchOptions) -> Result<(), Failure> {
         let client = Client::new(&group, Duration::from_secs(options.warm_up)).await?;
         for (suffix, skew) in [("", Skew::Uniform), ("_zipf", Skew::Zipf { theta: 0.99 })] {
             if wanted(&key(suffix)) {
-                let figures = client.closed_loop(skew, frame, FRAMES_IN_FLIGHT, time).await?;
+                let figures = client.closed_loop(skew, frame, frames, time).await?;
                 let name = format!("{nodes} nodes, frames of {frame}, {}", skew_name(skew));
                 measured(&key(suffix), name, figures);
             }
