@@ -64,7 +64,7 @@ impl Options {
             flush_after_entries: 50_000,
             retry_after: Duration::from_millis(500),
             copy_retry_after: Duration::from_secs(600),
-            collect_step: Step { versions: 2_000, bytes: 512 << 10 },
+            collect_step: Step { versions: 2_000, bytes: 256 << 10 },
             collect_step_pause: Duration::from_millis(25),
             gain_step: Step::of(10_000),
             collect_pause: Duration::from_secs(20),

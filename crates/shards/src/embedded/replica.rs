@@ -888,8 +888,9 @@ impl Replica {
         let (into, siblings) = (self.shard, self.around.siblings.clone());
         let (registry, copied) = (self.around.registry.clone(), self.gauges.copied.clone());
         copied.store(0, Ordering::Relaxed);
-        // For a shard that does not exist yet nobody waits.
-        let purpose = Purpose::Replica { pace: self.record.parent.map(|_| giver::PACE) };
+        // For a shard that does not exist yet nobody waits, nor for a replica that is only being added.
+        let is_learner = registry.get(into).unwrap_or(self.record).is_learner;
+        let purpose = Purpose::Replica { pace: is_learner.then_some(giver::PACE) };
         tracing::info!(%shard, replica = %me, %from, "copying a sibling");
         self.copying = Some(Box::pin(async move {
             let arrived = async {
