@@ -26,7 +26,7 @@
 
 use crate::reader::Forward;
 use crate::record::Kind;
-use crate::{Engine, Family, ReadError, Reader, Slots, StoreError, key};
+use crate::{Engine, Family, ReadError, Reader, Slots, Step, StoreError, key};
 use assize_model::{Key, Timestamp};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -65,14 +65,14 @@ impl ContentHash {
 
 impl<E: Engine> Reader<E> {
     /// The hash of what a snapshot shows in those of these slots that are held now, over the keys of a page. Looks at about
-    /// `versions_max` versions, and names the key at which to go on if the page has more. See the module's page for what is
+    /// as much as a step has, and names the key at which to go on if the page has more. See the module's page for what is
     /// covered.
     pub fn hash_content(
         &self,
         slots: &Slots,
         snapshot_ts: Timestamp,
         page: &Page,
-        versions_max: usize,
+        step: Step,
     ) -> Result<(ContentHash, Option<Key>), ReadError> {
         self.check_reached(snapshot_ts)?;
         let lower = key::version_prefix(&page.from);
@@ -95,7 +95,7 @@ impl<E: Engine> Reader<E> {
                 let row = xxh3_64_with_seed(&walk.prefix, value);
                 hash = hash.and(ContentHash { count: 1, sum: row });
             }
-            is_spent = walk.examined >= versions_max;
+            is_spent = step.is_spent(walk.examined, walk.bytes);
         }
         Ok((hash, None))
     }

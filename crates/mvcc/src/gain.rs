@@ -141,6 +141,14 @@ impl Step {
     pub const fn of(versions: usize) -> Self {
         Step { versions, bytes: 4 << 20 }
     }
+
+    /// Everything at once.
+    pub const ALL: Step = Step { versions: usize::MAX, bytes: usize::MAX };
+
+    /// Whether so much is enough.
+    pub(crate) fn is_spent(&self, versions: usize, bytes: usize) -> bool {
+        versions >= self.versions || bytes >= self.bytes
+    }
 }
 
 /// Shows every version from `from` on to `visit`, about as many as a step has, whole keys only.
@@ -160,7 +168,7 @@ pub(crate) fn walk<E: Engine>(
     while let Some((version, value)) = cursor.entry() {
         let (found, _) = key::split_version(version)?;
         if found != prefix {
-            if examined >= step.versions || bytes >= step.bytes {
+            if step.is_spent(examined, bytes) {
                 return Ok(Some(key::parse_prefix(found)?));
             }
             prefix.clear();

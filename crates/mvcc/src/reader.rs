@@ -368,12 +368,15 @@ pub(crate) struct Forward<C> {
     is_on_found: bool,
     /// How many versions have been looked at.
     pub examined: usize,
+    /// And how many bytes of keys and records.
+    pub bytes: usize,
 }
 
 impl<C: Cursor> Forward<C> {
     pub fn new(mut cursor: C, snapshot_ts: Timestamp, lower: &[u8]) -> Result<Self, StoreError> {
         cursor.seek(lower)?;
-        Ok(Forward { cursor, snapshot_ts, prefix: Vec::new(), is_on_found: false, examined: 0 })
+        let prefix = Vec::new();
+        Ok(Forward { cursor, snapshot_ts, prefix, is_on_found: false, examined: 0, bytes: 0 })
     }
 
     /// The record of the version that was found last, header included.
@@ -391,6 +394,7 @@ impl<C: Cursor> Forward<C> {
             let Some((version, record)) = self.cursor.entry() else { return Ok(None) };
             let (prefix, commit_ts) = key::split_version(version)?;
             self.examined += 1;
+            self.bytes += version.len() + record.len();
             if commit_ts > self.snapshot_ts {
                 newer += 1;
                 if newer <= STEPS_BEFORE_SEEK {

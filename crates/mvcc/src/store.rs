@@ -6,7 +6,7 @@ use crate::record::{self, IntentHeader, State};
 use crate::staging::Staging;
 use crate::{
     Batch, ChangedAt, ContentHash, Cursor, Direction, Durability, Engine, EngineError, Family, Gain, Options,
-    Ownership, Page, ReadError, Reader, Rule, ScanBatch, Slots, key,
+    Ownership, Page, ReadError, Reader, Rule, ScanBatch, Slots, Step, key,
 };
 use assize_codec::DecodeError;
 use assize_model::{
@@ -252,7 +252,7 @@ impl<E: Engine> MvccStore<E> {
 
     /// As [`Reader::hash_content`], over all keys at once.
     pub fn hash_content(&self, slots: &Slots, snapshot_ts: Timestamp) -> Result<ContentHash, ReadError> {
-        Ok(self.reader.hash_content(slots, snapshot_ts, &Page::all(), usize::MAX)?.0)
+        Ok(self.reader.hash_content(slots, snapshot_ts, &Page::all(), Step::ALL)?.0)
     }
 
     // Prepares.
@@ -568,13 +568,9 @@ impl<E: Engine> MvccStore<E> {
     }
 
     /// Drops versions that no snapshot at or above the low-water mark can see, lock markers at or below it, and
-    /// versions in slots that were lost below it. Looks at about `versions_max` versions from `from` on (`None`: from
+    /// versions in slots that were lost below it. Looks at about as much as a step has from `from` on (`None`: from
     /// the start); call again with [`Collected::next`].
-    pub fn collect_versions(
-        &mut self,
-        from: Option<&Key>,
-        versions_max: usize,
-    ) -> Result<Collected, StoreError> {
+    pub fn collect_versions(&mut self, from: Option<&Key>, step: Step) -> Result<Collected, StoreError> {
         let (mut lower, upper) = key::all_versions();
         if let Some(from) = from {
             lower = key::version_prefix(from);
@@ -594,13 +590,13 @@ impl<E: Engine> MvccStore<E> {
         let engine = self.reader.engine();
         let mut cursor = engine.cursor(Family::Versions, &lower, &upper)?;
         cursor.seek(&lower)?;
-        let mut prefix = Vec::new();
+        let (mut prefix, mut bytes) = (Vec::new(), 0);
         // Whether the version that the low-water mark itself shows has been met for this key.
         let mut is_covered = false;
         while let Some((version, value)) = cursor.entry() {
             let (found, commit_ts) = key::split_version(version)?;
             if found != prefix {
-                if collected.examined >= versions_max {
+                if step.is_spent(collected.examined, bytes) {
                     collected.next = Some(key::parse_prefix(found)?);
                     break;
                 }
@@ -609,6 +605,7 @@ impl<E: Engine> MvccStore<E> {
                 is_covered = false;
             }
             collected.examined += 1;
+            bytes += version.len() + value.len();
             let (kind, slot) = record::version_header(value)?;
             let staged = self.staging.as_ref().and_then(|staging| staging.collects(slot));
             let is_wanted = self.state.ownership.keeps(slot) || self.is_gaining(slot) || staged.is_some();

@@ -95,7 +95,7 @@ fn exercise(engine: MemoryEngine) {
     let _ = store.apply(&entry(5, vec![prepared(5, &[put(2)])]));
     let _ = store.flush();
     let _ = store.collect_intents(None);
-    let _ = store.collect_versions(None, usize::MAX);
+    let _ = store.collect_versions(None, assize_mvcc::Step::ALL);
 }
 
 fn write(engine: &MemoryEngine, family: Family, batch: Batch) {

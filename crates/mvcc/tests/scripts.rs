@@ -342,7 +342,7 @@ impl goldenscript::Runner for Runner {
                 format!("dropped {gone}")
             }
             "collect-versions" => {
-                let collected = self.store().collect_versions(None, usize::MAX)?;
+                let collected = self.store().collect_versions(None, assize_mvcc::Step::ALL)?;
                 format!("looked at {}, dropped {}", collected.examined, collected.dropped)
             }
             "flush" => format!("durable at {:?}", self.store().flush()?.index),

@@ -185,7 +185,8 @@ impl World {
                 self.store.collect_intents(None).unwrap();
                 let mut from = None;
                 loop {
-                    let collected = self.store.collect_versions(from.as_ref(), *budget).unwrap();
+                    let collected =
+                        self.store.collect_versions(from.as_ref(), assize_mvcc::Step::of(*budget)).unwrap();
                     from = collected.next;
                     if from.is_none() {
                         break;
@@ -289,11 +290,12 @@ proptest! {
         let halves = lazy.store.hash_content(&low, at).unwrap().and(lazy.store.hash_content(&high, at).unwrap());
         prop_assert_eq!(halves, hash);
         let (lazy, eager) = (lazy.store.reader(), eager.store.reader());
+        let step = assize_mvcc::Step::of(2);
         let (mut paged, mut from) = (ContentHash::default(), Some(Key::default()));
         while let Some(first) = from {
-            let (part, next) = lazy.hash_content(&all, at, &Page { from: first.clone(), to: None }, 2).unwrap();
+            let (part, next) = lazy.hash_content(&all, at, &Page { from: first.clone(), to: None }, step).unwrap();
             let page = Page { from: first, to: next.clone() };
-            prop_assert_eq!(eager.hash_content(&all, at, &page, usize::MAX).unwrap(), (part, None));
+            prop_assert_eq!(eager.hash_content(&all, at, &page, assize_mvcc::Step::ALL).unwrap(), (part, None));
             paged = paged.and(part);
             from = next;
         }

@@ -18,7 +18,7 @@
 use crate::following::{Effects, Next};
 use crate::{ContentPage, Difference, Effect, Options, Standings};
 use assize_model::{Epoch, Key, ReplicaId, Timestamp};
-use assize_mvcc::{ContentHash, Engine, MvccStore, Page, ReadError, StoreError};
+use assize_mvcc::{ContentHash, Engine, MvccStore, Page, ReadError, Step, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A page that siblings have been asked about.
@@ -79,7 +79,7 @@ impl Comparing {
     ) -> Result<(), StoreError> {
         let snapshot_ts = store.position().closed_ts;
         let from = Page { from: self.next.clone(), to: None };
-        let Some((mine, to)) = hash(store, &from, snapshot_ts, options.compare_versions_max)? else {
+        let Some((mine, to)) = hash(store, &from, snapshot_ts, options.compare_step)? else {
             return Ok(());
         };
         let keys = Page { to, ..from };
@@ -104,8 +104,7 @@ impl Comparing {
             return Ok(());
         }
         let is_comparable = page.epoch == store.epoch();
-        let answer =
-            if is_comparable { hash(store, &page.keys, page.snapshot_ts, usize::MAX)? } else { None };
+        let answer = if is_comparable { hash(store, &page.keys, page.snapshot_ts, Step::ALL)? } else { None };
         let answer = answer.map(|(hash, _)| hash);
         effects.push(Effect::AnswerContent { to: from, page, answer });
         Ok(())
@@ -161,9 +160,9 @@ fn hash<E: Engine>(
     store: &MvccStore<E>,
     page: &Page,
     snapshot_ts: Timestamp,
-    versions_max: usize,
+    step: Step,
 ) -> Result<Option<(ContentHash, Option<Key>)>, StoreError> {
-    match store.reader().hash_content(store.slots(), snapshot_ts, page, versions_max) {
+    match store.reader().hash_content(store.slots(), snapshot_ts, page, step) {
         Ok(hashed) => Ok(Some(hashed)),
         Err(ReadError::SnapshotTooOld { .. } | ReadError::NotReached { .. }) => Ok(None),
         Err(ReadError::Store(error)) => Err(error),

@@ -591,6 +591,11 @@ impl<E: Engine> Following<E> {
 
     // Time.
 
+    /// Whether a walk over all versions is on its way, for what can be dropped.
+    pub fn is_collecting(&self) -> bool {
+        matches!(self.collecting, Collecting::Running { .. })
+    }
+
     pub fn tick(
         &mut self,
         now: Timestamp,
@@ -684,7 +689,7 @@ impl<E: Engine> Following<E> {
             && has_passed(now, self.collected_at, options.collect_step_pause)
         {
             self.collected_at = now;
-            let collected = self.store.collect_versions(from.as_ref(), options.collect_versions_max);
+            let collected = self.store.collect_versions(from.as_ref(), options.collect_step);
             if let Some(collected) = unless_full(collected)? {
                 self.collecting = match collected.next {
                     Some(next) => Collecting::Running { mark: *mark, from: Some(next) },

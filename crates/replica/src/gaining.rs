@@ -6,7 +6,7 @@
 use crate::following::Effects;
 use crate::{Effect, Options};
 use assize_model::{Key, Timestamp};
-use assize_mvcc::{Engine, Gain, MvccStore, Slots, Step, StoreError};
+use assize_mvcc::{Engine, Gain, MvccStore, Slots, StoreError};
 
 /// Where a gain stands.
 pub(crate) struct Gaining<E> {
@@ -49,7 +49,7 @@ impl<E: Engine> Gaining<E> {
         options: &Options,
         effects: &mut Effects<E>,
     ) -> Result<bool, StoreError> {
-        let step = Step::of(options.collect_versions_max);
+        let step = options.gain_step;
         match &mut self.stage {
             Stage::Dropping { from } => {
                 let rest = store.drop_leftovers(&self.gain, from.as_ref(), step)?;

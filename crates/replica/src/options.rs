@@ -22,16 +22,18 @@ pub struct Options {
     pub retry_after: Duration,
     /// A checkpoint that has not arrived after this long is asked of another sibling.
     pub copy_retry_after: Duration,
-    /// How many versions one tick looks at for what can be dropped.
-    pub collect_versions_max: usize,
+    /// What one tick looks at for what can be dropped: little, because whoever reads or writes may wait for it.
+    pub collect_step: Step,
     /// The time between two steps of such a walk: a replica may be ticked more often than that.
     pub collect_step_pause: Duration,
+    /// What one tick looks at of slots that an entry has given, and that all who use them wait for.
+    pub gain_step: Step,
     /// The time between two walks over all versions for what can be dropped.
     pub collect_pause: Duration,
     /// The time between two pages that are compared with the siblings.
     pub compare_pause: Duration,
-    /// How many versions one page looks at.
-    pub compare_versions_max: usize,
+    /// What one page looks at.
+    pub compare_step: Step,
     /// A page that not everybody has answered after this long is given up, and comes again.
     pub compare_retry_after: Duration,
     /// What one tick copies into slots that are being staged: little, because nobody waits for them, and for the other
@@ -62,11 +64,12 @@ impl Options {
             flush_after_entries: 50_000,
             retry_after: Duration::from_millis(500),
             copy_retry_after: Duration::from_secs(600),
-            collect_versions_max: 10_000,
-            collect_step_pause: Duration::from_millis(100),
+            collect_step: Step { versions: 2_000, bytes: 256 << 10 },
+            collect_step_pause: Duration::from_millis(25),
+            gain_step: Step::of(10_000),
             collect_pause: Duration::from_secs(20),
-            compare_pause: Duration::from_secs(2),
-            compare_versions_max: 4_000,
+            compare_pause: Duration::from_secs(1),
+            compare_step: Step { versions: 4_000, bytes: 2 << 20 },
             compare_retry_after: Duration::from_secs(10),
             stage_step: Step { versions: 2_000, bytes: 128 << 10 },
             stage_kept: Duration::from_secs(60),

@@ -161,6 +161,11 @@ impl<E: Engine> Replica<E> {
         matches!(&self.phase, Phase::Following(following) if following.is_taking_in())
     }
 
+    /// Whether it walks over all versions for what can be dropped, a step a tick; nobody waits for that.
+    pub fn is_collecting(&self) -> bool {
+        matches!(&self.phase, Phase::Following(following) if following.is_collecting())
+    }
+
     /// Whether it is on its way to another replica's checkpoint.
     pub fn is_rebuilding(&self) -> bool {
         matches!(self.phase, Phase::Rebuilding(_))

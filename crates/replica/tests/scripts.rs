@@ -252,7 +252,7 @@ impl Runner {
         }
         let pause = args.take_key("compare").map_or(Ok(u64::MAX >> 20), str::parse)?;
         options.compare_pause = Duration::from_millis(pause);
-        options.compare_versions_max = 2;
+        options.compare_step = assize_mvcc::Step::of(2);
         if let Some(millis) = args.take_key("retry") {
             options.retry_after = Duration::from_millis(millis.parse()?);
         }
@@ -356,7 +356,8 @@ impl Runner {
     fn hash(&self, text: &str, page: &ContentPage) -> Result<Option<ContentHash>> {
         let store = self.replica.as_ref().and_then(Replica::store).ok_or("no store")?;
         let reader = store.reader();
-        let mine = reader.hash_content(store.slots(), page.snapshot_ts, &page.keys, usize::MAX)?.0;
+        let mine =
+            reader.hash_content(store.slots(), page.snapshot_ts, &page.keys, assize_mvcc::Step::ALL)?.0;
         Ok(match text {
             "same" => Some(mine),
             "cannot-say" => None,

@@ -159,11 +159,12 @@ impl World {
         options.flush_after = Duration::from_millis(300);
         options.retry_after = Duration::from_millis(200);
         options.copy_retry_after = Duration::from_millis(1_500);
-        options.collect_versions_max = 5;
+        options.collect_step = assize_mvcc::Step::of(5);
+        options.gain_step = assize_mvcc::Step::of(5);
         options.collect_pause = Duration::from_millis(100);
         options.entries_max = 8;
         options.compare_pause = Duration::from_millis(200);
-        options.compare_versions_max = 3;
+        options.compare_step = assize_mvcc::Step::of(3);
         options.compare_retry_after = Duration::from_millis(1_000);
         options.disabled_rules = self.without.clone();
         options.store.disabled_rules = self.without_in_store.clone();

@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+mod going;
 mod image;
 
 pub use image::{Chunk, Image};
@@ -159,6 +160,8 @@ struct Inner {
     shapes: Mutex<BTreeMap<String, Shape>>,
     cache: Cache,
     options: Options,
+    // Lets the files go that the database has removed.
+    _going: Option<going::Going>,
     // Lives as long as the database that stores in it.
     _env: Option<Env>,
 }
@@ -207,7 +210,11 @@ impl Store {
             .map(|(name, shape)| ColumnFamilyDescriptor::new(name, family_options(*shape, &cache, options)));
         let db = Db::open_cf_descriptors(&db_options, &path, descriptors).map_err(opening(&path))?;
         let (shapes, options) = (Mutex::new(shapes), options.clone());
-        Ok(Store { inner: Arc::new(Inner { db, shapes, cache, options, _env: env }) })
+        let _going = match location {
+            Location::Memory => None,
+            Location::Directory(path) => Some(going::Going::begin(path)),
+        };
+        Ok(Store { inner: Arc::new(Inner { db, shapes, cache, options, _going, _env: env }) })
     }
 
     fn shapes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Shape>> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 /// A replica that has not answered a read within this time is left for another one, if there is one.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(200);
 /// A replica that was left, or could not answer, is asked last for this long.
 const AVOIDED_FOR: Duration = Duration::from_secs(3);
 

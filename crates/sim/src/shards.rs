@@ -276,7 +276,7 @@ impl Shards {
         options.collect_pause = Duration::from_millis(pauses[(at + self.seed as usize) % pauses.len()]);
         options.compare_pause = Duration::from_millis(500);
         // A walk over everything must come round well within the quiet time.
-        options.compare_versions_max = 200;
+        options.compare_step.versions = 200;
         // Longer than what a follower of the adjudicator takes to hear of time that its leader has closed.
         options.compare_retry_after = Duration::from_millis(4_000);
         options

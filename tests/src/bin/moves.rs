@@ -1,7 +1,9 @@
 //! `./justw moves`: moves and merges shards of some gigabytes under clients, and says how long any of them had to wait.
 //!
 //! Three real nodes on loopback, two shards. One is merged into the other; then a quarter of the slots is split off, so that
-//! the balance moves slots back by itself. Writers and readers go on all the time, each statement a transaction of its own.
+//! the balance moves slots back by itself. With `--replicas` a fourth node joins instead: a shard gets a fourth replica there,
+//! and loses another one; then a replica of the other shard moves there. Writers and readers go on all the time, each
+//! statement a transaction of its own.
 #![allow(clippy::disallowed_methods)] // Waits for real processes.
 
 use assize_tests::Assize;
@@ -13,7 +15,7 @@ use mysql::prelude::Queryable;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Connections that load rows.
 const LOADERS: u64 = 4;
@@ -21,6 +23,8 @@ const LOADERS: u64 = 4;
 const ROWS_PER_INSERT: u64 = 32;
 /// The first slot of the quarter that is split off.
 const LAST_QUARTER: &str = "49152";
+/// The node that joins.
+const JOINS: u64 = 4;
 /// How long a move by balance is waited for.
 const BALANCE_MAX: Duration = Duration::from_secs(1_200);
 
@@ -37,15 +41,30 @@ struct Arguments {
     /// Clients that write, and as many that read
     #[arg(long, default_value_t = 3)]
     clients: u64,
+    /// Add and move replicas, instead of slots
+    #[arg(long)]
+    replicas: bool,
     /// Every commit is prepared on its shards first
     #[arg(long)]
     prepared: bool,
+    /// Print so many of each phase's longest statements, with the time (UTC) at which each began
+    #[arg(long, default_value_t = 0)]
+    longest: usize,
     /// Keep data, configurations and logs
     #[arg(long)]
     keep: bool,
     /// Further settings of every node, as `section.key=value`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
+}
+
+/// A statement that somebody waited for.
+#[derive(Clone, Debug)]
+struct Long {
+    took: Duration,
+    began: SystemTime,
+    writes: bool,
+    node: u64,
 }
 
 /// What clients went through in one phase.
@@ -57,12 +76,16 @@ struct Seen {
     reads: u64,
     longest_write: Duration,
     longest_read: Duration,
+    /// The longest statements, the longest first.
+    longest: Vec<Long>,
     errors: Vec<String>,
 }
 
 /// All phases; the last one is going on.
 struct Phases {
     all: Mutex<Vec<Seen>>,
+    /// How many of the longest statements are remembered.
+    longest_max: usize,
     stops: AtomicBool,
     current: AtomicUsize,
 }
@@ -82,24 +105,33 @@ impl Phases {
     }
 
     /// One statement: it counts where it began.
-    fn note(&self, phase: usize, writes: bool, took: Duration, done: Result<(), String>) {
+    fn note(&self, phase: usize, statement: Long, done: Result<(), String>) {
         let mut all = self.all.lock().expect("no panic happens under this lock");
         let seen = &mut all[phase];
         if let Err(error) = done {
             seen.errors.push(error);
         }
-        let (count, longest) = match writes {
+        let (count, longest) = match statement.writes {
             true => (&mut seen.writes, &mut seen.longest_write),
             false => (&mut seen.reads, &mut seen.longest_read),
         };
         *count += 1;
-        *longest = took.max(*longest);
+        *longest = statement.took.max(*longest);
+        let place = seen.longest.partition_point(|longer| longer.took >= statement.took);
+        if place < self.longest_max {
+            seen.longest.insert(place, statement);
+            seen.longest.truncate(self.longest_max);
+        }
     }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut settings = vec!["shard.balance_pause_seconds=1".to_owned()];
+    if arguments.replicas {
+        // Balance would move something to the node that joins.
+        settings.push("shard.balance=false".to_owned());
+    }
     if arguments.prepared {
         settings.push("frontend.inline_bytes_max=0".to_owned());
     }
@@ -113,22 +145,31 @@ fn main() -> ExitCode {
     let began = Instant::now();
     load(&cluster, rows, arguments.row_bytes);
     eprintln!("{rows} rows were loaded in {:.0} s", began.elapsed().as_secs_f64());
-    let phases = under_clients(&cluster, rows, arguments.clients);
+    if arguments.replicas {
+        cluster.join_node(JOINS);
+        cluster.wait_ready(JOINS);
+    }
+    let phases = under_clients(&cluster, rows, &arguments);
     print(&phases);
     let is_clean = phases.iter().all(|phase| phase.errors.is_empty());
     if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Goes through all phases while clients write and read.
-fn under_clients(cluster: &Cluster, rows: u64, clients: u64) -> Vec<Seen> {
-    let phases =
-        Phases { all: Mutex::default(), stops: AtomicBool::new(false), current: AtomicUsize::new(0) };
-    let phases = Arc::new(phases);
+fn under_clients(cluster: &Cluster, rows: u64, arguments: &Arguments) -> Vec<Seen> {
+    let clients = arguments.clients;
+    let phases = Arc::new(Phases {
+        all: Mutex::default(),
+        longest_max: arguments.longest,
+        stops: AtomicBool::new(false),
+        current: AtomicUsize::new(0),
+    });
     phases.begin("nothing happens");
     let threads: Vec<_> = (0..2 * clients)
         .map(|client| {
-            let (phases, port) = (phases.clone(), cluster.ports(client % 3 + 1).mysql);
-            std::thread::spawn(move || work(&phases, port, client, client < clients, rows))
+            let (phases, node) = (phases.clone(), client % 3 + 1);
+            let port = cluster.ports(node).mysql;
+            std::thread::spawn(move || work(&phases, (node, port), client, client < clients, rows))
         })
         .collect();
     let phase = |name: &str, happens: &dyn Fn()| {
@@ -145,11 +186,25 @@ fn under_clients(cluster: &Cluster, rows: u64, clients: u64) -> Vec<Seen> {
         eprintln!("{name}: {:.0} s", began.elapsed().as_secs_f64());
     };
     phase("nothing happens", &|| std::thread::sleep(Duration::from_secs(15)));
-    phase("shard 2 is merged into shard 1", &|| shell(cluster, &["shards", "merge", "2", "1", "--wait"]));
-    phase("a quarter is split off", &|| {
-        shell(cluster, &["shards", "split", "1", "--at", LAST_QUARTER, "--wait"]);
-    });
-    phase("balance moves a quarter of the slots", &|| wait_for_balance(cluster));
+    if arguments.replicas {
+        phase("shard 1 gets a fourth replica", &|| {
+            shell(cluster, &["shards", "add-replica", "1", "4", "--wait"]);
+        });
+        phase("shard 1 gives up its replica on node 1", &|| {
+            shell(cluster, &["shards", "remove-replica", "1", "1", "--wait"]);
+        });
+        phase("a replica of shard 2 moves from node 3 to node 4", &|| {
+            shell(cluster, &["shards", "move", "2", "--from", "3", "--to", "4", "--wait"]);
+        });
+    } else {
+        phase("shard 2 is merged into shard 1", &|| {
+            shell(cluster, &["shards", "merge", "2", "1", "--wait"]);
+        });
+        phase("a quarter is split off", &|| {
+            shell(cluster, &["shards", "split", "1", "--at", LAST_QUARTER, "--wait"]);
+        });
+        phase("balance moves a quarter of the slots", &|| wait_for_balance(cluster));
+    }
     phase("nothing happens any more", &|| std::thread::sleep(Duration::from_secs(10)));
     phases.stops.store(true, Ordering::SeqCst);
     for thread in threads {
@@ -203,12 +258,11 @@ fn load(cluster: &Cluster, rows: u64, bytes: u64) {
 }
 
 /// One client: small statements on random rows, and a few on ranges.
-fn work(phases: &Phases, port: u16, client: u64, writes: bool, rows: u64) {
+fn work(phases: &Phases, (node, port): (u64, u16), client: u64, writes: bool, rows: u64) {
     let mut conn: Option<Conn> = None;
     let mut random = Random::new(1_000 + client);
     while !phases.stops.load(Ordering::SeqCst) {
         let phase = phases.current.load(Ordering::SeqCst);
-        let began = Instant::now();
         let id = random.below(rows);
         let statement = match (writes, random.percent(10)) {
             (true, true) => {
@@ -218,8 +272,9 @@ fn work(phases: &Phases, port: u16, client: u64, writes: bool, rows: u64) {
             (false, true) => format!("SELECT COUNT(n) FROM moves.rows_ WHERE id BETWEEN {id} AND {}", id + 9),
             (false, false) => format!("SELECT n FROM moves.rows_ WHERE id = {id}"),
         };
+        let (began, since) = (SystemTime::now(), Instant::now());
         let done = run(&mut conn, port, &statement);
-        phases.note(phase, writes, began.elapsed(), done);
+        phases.note(phase, Long { took: since.elapsed(), began, writes, node }, done);
     }
 }
 
@@ -278,7 +333,7 @@ fn print(phases: &[Seen]) {
     println!("| phase | lasted | writes | reads | longest write | longest read | errors |");
     println!("|---|---|---|---|---|---|---|");
     for seen in phases {
-        let Seen { name, lasted, writes, reads, longest_write, longest_read, errors } = seen;
+        let Seen { name, lasted, writes, reads, longest_write, longest_read, errors, .. } = seen;
         println!(
             "| {name} | {} s | {writes} | {reads} | {} ms | {} ms | {} |",
             lasted.as_secs(),
@@ -287,7 +342,21 @@ fn print(phases: &[Seen]) {
             errors.len()
         );
     }
+    for seen in phases.iter().filter(|seen| !seen.longest.is_empty()) {
+        println!("{}:", seen.name);
+        for Long { took, began, writes, node } in &seen.longest {
+            let kind = if *writes { "write" } else { "read " };
+            println!("  {} ms  {kind}  node {node}  at {}", took.as_millis(), time_of_day(*began));
+        }
+    }
     for error in phases.iter().flat_map(|seen| &seen.errors).take(10) {
         println!("{error}");
     }
+}
+
+/// Hours to milliseconds, UTC: as the nodes' logs have it.
+fn time_of_day(time: SystemTime) -> String {
+    let millis = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let (seconds, millis) = (millis / 1_000, millis % 1_000);
+    format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60)
 }

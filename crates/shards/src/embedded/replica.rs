@@ -49,6 +49,8 @@ const PREPARES_PER_WRITE: usize = 64;
 const TICK: Duration = Duration::from_millis(250);
 /// And how often while it takes slots in.
 const STEP: Duration = Duration::from_millis(5);
+/// And how often while it looks for what can be dropped.
+const WALK: Duration = Duration::from_millis(25);
 /// A replica that a full disk has held up for so long stops: RocksDB does not always go on by itself when there
 /// is room again, and after a restart it does.
 const FULL_MAX: Duration = Duration::from_secs(30);
@@ -324,6 +326,8 @@ impl Replica {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut steps = tokio::time::interval(STEP);
         steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut walks = tokio::time::interval(WALK);
+        walks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             if let Err(end) = self.carry_out() {
                 return end;
@@ -353,7 +357,16 @@ impl Replica {
                 _ = ticks.tick() => self.tick(),
                 // Slots are being taken in, a step a tick; the stream may wait for them.
                 _ = steps.tick(), if self.mind.is_taking_in() => {
-                    if self.gives_way() { Ok(()) } else { self.tick() }
+                    if !self.gives_way() {
+                        in_place(|| self.step(MindEvent::Tick));
+                    }
+                    Ok(())
+                }
+                _ = walks.tick(), if self.mind.is_collecting() => {
+                    if !self.is_compaction_behind() {
+                        in_place(|| self.step(MindEvent::Tick));
+                    }
+                    Ok(())
                 }
             };
             if let Err(end) = step {
@@ -875,8 +888,9 @@ impl Replica {
         let (into, siblings) = (self.shard, self.around.siblings.clone());
         let (registry, copied) = (self.around.registry.clone(), self.gauges.copied.clone());
         copied.store(0, Ordering::Relaxed);
-        // For a shard that does not exist yet nobody waits.
-        let purpose = Purpose::Replica { pace: self.record.parent.map(|_| giver::PACE) };
+        // For a shard that does not exist yet nobody waits, nor for a replica that is only being added.
+        let is_learner = registry.get(into).unwrap_or(self.record).is_learner;
+        let purpose = Purpose::Replica { pace: is_learner.then_some(giver::PACE) };
         tracing::info!(%shard, replica = %me, %from, "copying a sibling");
         self.copying = Some(Box::pin(async move {
             let arrived = async {

@@ -9,7 +9,7 @@ use assize_model::{
     Epoch, Key, KeyRange, LogIndex, Mutation, Position, ReplicaId, ShardId, Slot, Timestamp, TxnId, Vote,
     VoteRefusal,
 };
-use assize_mvcc::{ContentHash, Gain, Page, Prepare, ReadError, Reader, Slots, StoreError};
+use assize_mvcc::{ContentHash, Gain, Page, Prepare, ReadError, Reader, Slots, Step, StoreError};
 use assize_ports::{BoxFuture, Direction, NewestCommits, ReadView, Replica, ScanPage, ShardError};
 use assize_replica::{ContentPage, IntentAnswer, ReadRefusal, Staging};
 use assize_rocks::Image;
@@ -22,8 +22,8 @@ use tokio::task::JoinHandle;
 
 /// Prepares and other requests that wait for their turn; more prepares are refused.
 const EVENTS_MAX: usize = 1024;
-/// Versions that one step of a content hash looks at.
-const HASH_STEP: usize = 10_000;
+/// What one step of a content hash looks at.
+const HASH_STEP: Step = Step::of(10_000);
 
 /// One replica of this process.
 pub struct Embedded {

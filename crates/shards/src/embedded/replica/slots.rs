@@ -12,15 +12,17 @@ use assize_rocks::Image;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// How often it is looked at whether compaction is behind, while slots are being staged.
+/// How often it is looked at whether compaction is behind, while there is work that nobody waits for.
 const LOOK_AT_COMPACTION: Duration = Duration::from_millis(100);
 
 impl Replica {
     /// Whether staging, for which nobody waits, had better wait for compaction.
     pub(super) fn gives_way(&mut self) -> bool {
-        if self.mind.staging().is_none() {
-            return false;
-        }
+        self.mind.staging().is_some() && self.is_compaction_behind()
+    }
+
+    /// Whether compaction has so much to do that whatever nobody waits for should wait.
+    pub(super) fn is_compaction_behind(&mut self) -> bool {
         let (looked_at, is_behind) = self.compaction;
         if looked_at.elapsed() < LOOK_AT_COMPACTION {
             return is_behind;
