@@ -880,3 +880,90 @@ impl Frontends {
         Ok(frontends)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assize_model::DeadlineClass;
+
+    fn txn(number: u64) -> TxnId {
+        let begun = Timestamp::from_millis(1_000_000);
+        TxnId::new(begun, DeadlineClass::Normal, FrontendId(1), FrontendEpoch(1), number)
+    }
+
+    fn committed(number: u64) -> Decision {
+        Decision::Commit { commit_ts: Timestamp(number + 1) }
+    }
+
+    fn bytes_of(copy: &OutcomesCopy) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        copy.encode(&mut bytes);
+        bytes
+    }
+
+    fn packed(outcomes: &Outcomes) -> usize {
+        let held = outcomes.leaves.iter().flat_map(|leaf| leaf.0.iter().flatten());
+        held.filter(|held| matches!(held.page, Page::Packed(_))).count()
+    }
+
+    /// So many pages, each with a place that is still free.
+    fn filled(pages: u64) -> Outcomes {
+        let mut outcomes = Outcomes::new(usize::MAX / 2);
+        for number in (0..pages * OutcomePage::NUMBERS as u64).filter(|number| number % 64 != 5) {
+            let at = outcomes.find(txn(number));
+            outcomes.insert_commit(at, txn(number), Timestamp(number + 1));
+        }
+        outcomes
+    }
+
+    #[test]
+    fn old_pages_are_packed_and_say_the_same() {
+        let pages = LATELY_MAX as u64 + 101;
+        let mut outcomes = filled(pages);
+        // One is the newest, and so many were left lately.
+        assert_eq!(packed(&outcomes), 100);
+        let last = pages * 64 - 1;
+        for number in [0, 64, 130, last - 64, last] {
+            assert_eq!(outcomes.get(txn(number)), Some(committed(number)));
+        }
+        assert_eq!(outcomes.get(txn(5)), None);
+
+        let (before, expected) = (outcomes.copy(), bytes_of(&outcomes.copy()));
+        let again = Outcomes::decode(&mut Reader::new(&expected)).unwrap();
+        assert_eq!(packed(&again) as u64, pages);
+        assert!(bytes_of(&again.copy()) == expected);
+
+        // A straggler opens its page again, and no copy hears of it.
+        outcomes.insert_abort(txn(5), &AbortReason::Resolved);
+        assert_eq!(packed(&outcomes), 100, "its page is open, and the oldest of the others is packed");
+        assert_eq!(outcomes.get(txn(5)), Some(Decision::Abort { reason: AbortReason::Resolved }));
+        assert_eq!(outcomes.get(txn(0)), Some(committed(0)));
+        assert!(bytes_of(&before) == expected);
+        assert!(bytes_of(&outcomes.copy()) != expected);
+    }
+
+    #[test]
+    fn packed_pages_leave_as_they_are_and_their_places_are_used_again() {
+        let pages = LATELY_MAX as u64 + 3;
+        let mut outcomes = filled(pages);
+        let held = outcomes.len();
+        let later = txn(0).deadline().later(std::time::Duration::from_secs(1));
+        // All but the last ten of the numbers are acknowledged.
+        let needed_from = |_, _| pages * 64 - 10;
+        let gone = outcomes.expire(later, needed_from);
+        assert_eq!(gone.iter().map(PackedPage::len).sum::<usize>(), held - 10);
+        assert_eq!(outcomes.len(), 10);
+        assert_eq!(gone[0].outcomes().next(), Some((txn(0), committed(0))));
+        // What was noted of the places as left lately is not true of the pages that come into them.
+        let mut second = txn(pages * 64);
+        for number in pages * 64..(pages + 2 * LATELY_MAX as u64) * 64 {
+            second = txn(number);
+            let at = outcomes.find(second);
+            outcomes.insert_commit(at, second, Timestamp(number + 1));
+        }
+        assert_eq!(outcomes.get(second), Some(committed(second.sequence())));
+        assert_eq!(outcomes.get(txn(pages * 64 - 1)), Some(committed(pages * 64 - 1)));
+        let again = Outcomes::decode(&mut Reader::new(&bytes_of(&outcomes.copy()))).unwrap();
+        assert_eq!(again.len(), outcomes.len());
+    }
+}

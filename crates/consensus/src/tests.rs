@@ -1,6 +1,7 @@
 //! A whole node on a directory that can lose power, sync badly and fill up.
 
 use crate::fs::{Crash, FileSystem, Memory};
+use crate::housekeeping::HOUSEKEEPING;
 use crate::{Adjudicator, Options, wal};
 use assize_model::*;
 use assize_ports::{
@@ -183,6 +184,42 @@ async fn nothing_acknowledged_is_lost_when_the_power_goes_and_comes_back() {
     let mut expected: Vec<TxnId> = acknowledged.iter().map(|(txn, _)| *txn).collect();
     expected.sort();
     assert_eq!(streamed, expected);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_persisted_everywhere_leaves_memory_before_there_is_a_checkpoint() {
+    let fs = Memory::new();
+    let node = open(&fs).await;
+    let mut frontend = Frontend::register(&node).await;
+    let footprint = frontend.put(&node, "k", vec![7; 10]).await;
+    assert!(node.commit(footprint).await.unwrap().is_commit());
+    let stands = |entries: Vec<Arc<StreamEntry>>| entries.last().unwrap().position;
+    let first = stands(read_stream(&node, ShardId(1), Position::default()).await);
+    node.report_durable(ShardId(1), ReplicaId(1), first);
+    tokio::time::sleep(3 * HOUSEKEEPING).await;
+    assert!(
+        !read_stream(&node, ShardId(2), Position::default()).await.is_empty(),
+        "the other has not persisted it"
+    );
+
+    node.report_durable(ShardId(2), ReplicaId(1), first);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while DecisionSource::subscribe(&node, ShardId(2), Position::default()).await.is_ok() {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(fs.list().unwrap().iter().all(|name| !name.starts_with("base-")));
+    // Whoever has persisted it goes on behind it, before a crash and after it.
+    assert!(DecisionSource::subscribe(&node, ShardId(2), first).await.is_ok());
+    cut_power(node, &fs, Crash::LoseUnsynced).await;
+    let node = open(&fs).await;
+    let mut frontend = Frontend::register(&node).await;
+    let footprint = frontend.put(&node, "k", vec![8; 10]).await;
+    let txn = footprint.txn;
+    assert!(node.commit(footprint).await.unwrap().is_commit());
+    let shard = Placement::even(SHARDS, NodeId(1)).shard_of(Slot::of(b"k"));
+    assert_eq!(commits(&read_stream(&node, shard, first).await), [txn]);
     node.shutdown().await;
 }
 
