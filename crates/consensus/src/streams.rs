@@ -1,8 +1,8 @@
 //! Egress of the decision stream: what apply said to each shard, kept until every replica has persisted it.
 //!
 //! After a restart the log above the base checkpoint is applied again, and with it the entries that some
-//! replica may still need come again. So nothing is stored here: what a subscriber can resume from is exactly
-//! what the log can reproduce.
+//! replica may still need come again. So nothing is stored here, and the log can reproduce all that a subscriber may
+//! resume from; it keeps more than that, down to the base.
 //!
 //! What is kept is the log entries themselves, once for all shards; a shard's [`StreamEntry`] is made when a subscriber
 //! of that shard reads it, outside the lock.

@@ -3,10 +3,11 @@
 use crate::fs::{Crash, FileSystem, Memory};
 use crate::housekeeping::HOUSEKEEPING;
 use crate::{Adjudicator, Options, wal};
+use assize_adjudicator::EncodedFootprint;
 use assize_model::*;
 use assize_ports::{
-    AdjudicatorClient, AdjudicatorError, DecisionSource, LockStrength, LockWait, Registered, Reserved,
-    StreamError,
+    AdjudicatorClient, AdjudicatorError, DecisionSource, Footprints, LockStrength, LockWait, Registered,
+    Reserved, StreamError,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -184,6 +185,36 @@ async fn nothing_acknowledged_is_lost_when_the_power_goes_and_comes_back() {
     let mut expected: Vec<TxnId> = acknowledged.iter().map(|(txn, _)| *txn).collect();
     expected.sort();
     assert_eq!(streamed, expected);
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_a_busy_leader_has_queued_goes_into_many_entries() {
+    let node = open(&Memory::new()).await;
+    let mut frontend = Frontend::register(&node).await;
+    let like = frontend.put(&node, "k", vec![7]).await;
+    let first = like.txn.sequence() + 1;
+    // Two of them do not fit into an entry; all of them would have been one of the longest.
+    const FRAMES: u64 = 6;
+    const EACH: u64 = 2_500;
+    let frame = |n: u64| {
+        let encode = |number| {
+            let (frontend, epoch) = (like.txn.frontend(), like.txn.frontend_epoch());
+            let txn = TxnId::new(like.txn.begun(), DeadlineClass::Normal, frontend, epoch, number);
+            EncodedFootprint::new(&Footprint { txn, ..like.clone() }).unwrap().bytes().clone()
+        };
+        let encoded: Vec<Bytes> = (first + n * EACH..first + (n + 1) * EACH).map(encode).collect();
+        encoded.iter().collect()
+    };
+    let frames: Vec<Footprints> = (0..FRAMES).map(frame).collect();
+    let before = node.stats().applied;
+    let answers =
+        futures_util::future::join_all(frames.into_iter().map(|frame| node.commit_many(frame))).await;
+    assert!(node.stats().applied.0 - before.0 >= FRAMES);
+    // All write the same key: the first one wins.
+    let commits: u32 = answers.iter().map(|decisions| decisions.commits()).sum();
+    assert_eq!(commits, 1);
+    assert!(answers.iter().all(|decisions| u64::from(decisions.len()) == EACH));
     node.shutdown().await;
 }
 
