@@ -47,65 +47,80 @@ impl RecentBatch {
     }
 }
 
-/// Who committed which key in a batch: a table of footprints by written key, open addressing, later ones behind earlier
-/// ones. A busy leader makes one for every batch, so it is kept small.
+/// Who committed which key in a batch: a hash table of written keys. A busy leader makes one for every batch, so it is made in
+/// one pass: a key is put in front of those before it, and a search meets the last writer first.
 #[derive(Clone, Debug)]
 struct Writers {
     /// Where each footprint begins.
     firsts: Vec<u32>,
-    /// 16 bits of the key, above the place of the footprint; or [`EMPTY`].
-    slots: Vec<u32>,
+    /// The last key of each chain: its place in `keys`, counted from 1.
+    heads: Vec<u32>,
+    keys: Vec<Written>,
 }
 
-const EMPTY: u32 = u32::MAX;
+/// A written key.
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    /// The key before it in its chain, as in [`Writers::heads`]; 0 if there is none.
+    before: u32,
+    /// 16 bits of the key, above the place of the footprint.
+    tag_and_place: u32,
+}
+
 /// Footprints from this place on are in no table. A leader's batches end before.
 const PLACES: usize = u16::MAX as usize;
 const _: () = assert!(BATCH_MAX < PLACES);
+/// Bytes of a batch for each chain. An ordinary footprint takes a hundred, and writes two keys; a written key takes eight at
+/// least, which bounds the length of chains.
+const BYTES_OF_A_CHAIN: usize = 64;
 
 impl Writers {
     fn of(batch: &Batch, decisions: &Decisions) -> Writers {
-        let committed = || batch.views().zip(decisions.committed_here()).take(PLACES);
-        let mut firsts = Vec::with_capacity(batch.len().min(PLACES));
-        let (mut first, mut keys) = (0, 0);
-        for (view, commit_ts) in committed() {
-            firsts.push(first as u32);
-            first += view.len();
-            keys += if commit_ts.is_some() { view.written_count() } else { 0 };
-        }
-        // At least a quarter stays empty.
-        let mut slots = vec![EMPTY; (keys + keys / 3 + 1).next_power_of_two()];
-        for (place, (view, commit_ts)) in committed().enumerate() {
+        let chains = (batch.bytes().len() / BYTES_OF_A_CHAIN + 1).next_power_of_two();
+        let mut writers = Writers {
+            firsts: Vec::with_capacity(batch.len().min(PLACES)),
+            heads: vec![0; chains],
+            keys: Vec::with_capacity(chains),
+        };
+        let mut first = 0;
+        for (view, commit_ts) in batch.views().zip(decisions.committed_here()).take(PLACES) {
             if commit_ts.is_some() {
-                for hash in view.written() {
-                    let mut at = home(hash, slots.len());
-                    while slots[at] != EMPTY {
-                        at = (at + 1) & (slots.len() - 1);
-                    }
-                    slots[at] = tag(hash) | place as u32;
-                }
+                let place = writers.firsts.len();
+                view.written().for_each(|hash| writers.put(hash, place));
             }
+            writers.firsts.push(first as u32);
+            first += view.len();
         }
-        Writers { firsts, slots }
+        writers
+    }
+
+    #[inline]
+    fn put(&mut self, key: KeyHash, place: usize) {
+        let chain = home(key, self.heads.len());
+        let head = &mut self.heads[chain];
+        self.keys.push(Written { before: *head, tag_and_place: tag(key) | place as u32 });
+        *head = self.keys.len() as u32;
     }
 
     /// The last footprint of another transaction that wrote this key, and its place.
     fn last<'a>(&self, batch: &'a Batch, key: KeyHash, but: TxnId) -> Option<(u32, FootprintView<'a>)> {
-        let (mut at, mut found) = (home(key, self.slots.len()), None);
-        while self.slots[at] != EMPTY {
-            if self.slots[at] & TAG == tag(key) {
-                let place = self.slots[at] & !TAG;
+        let mut next = self.heads[home(key, self.heads.len())];
+        while let Some(at) = next.checked_sub(1) {
+            let written = self.keys[at as usize];
+            if written.tag_and_place & TAG == tag(key) {
+                let place = written.tag_and_place & !TAG;
                 let view = batch.view_at(self.firsts[place as usize] as usize);
                 if view.txn() != but && view.written().any(|hash| hash == key) {
-                    found = Some((place, view));
+                    return Some((place, view));
                 }
             }
-            at = (at + 1) & (self.slots.len() - 1);
+            next = written.before;
         }
-        found
+        None
     }
 }
 
-/// Bits of a slot that are the key's.
+/// Bits of [`Written::tag_and_place`] that are the key's.
 const TAG: u32 = 0xffff_0000;
 
 /// Bits of a key that have no part in where it lies.
@@ -113,10 +128,10 @@ fn tag(key: KeyHash) -> u32 {
     (key.0 >> 32) as u32 & TAG
 }
 
-/// Where the search for a key begins in a table of so many slots, a power of two.
-fn home(key: KeyHash, slots: usize) -> usize {
+/// Which of so many chains, a power of two, is a key's.
+fn home(key: KeyHash, chains: usize) -> usize {
     // Hashes are as good as random, in all of their bits.
-    key.0 as usize & (slots - 1)
+    key.0 as usize & (chains - 1)
 }
 
 impl Explainer {

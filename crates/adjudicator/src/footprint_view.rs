@@ -71,16 +71,57 @@ pub fn widened(footprints: &Bytes) -> Bytes {
     out.into()
 }
 
+/// Encodes the footprint of a prepared commit without there being a [`Footprint`]: `written` of the checked keys, the last
+/// ones, are written. The bytes are those of [`encode_footprint`].
+///
+/// # Panics
+/// If a number is too large for the compact form, which [`encode_footprint`] would not use then.
+pub(crate) fn encode_prepared(
+    out: &mut Vec<u8>,
+    txn: TxnId,
+    snapshot_ts: Timestamp,
+    schemas: &[(TableId, SchemaVersion)],
+    checked: &[KeyHash],
+    written: usize,
+    receipts: &[Receipt],
+) {
+    assert!(written <= checked.len() && receipts.iter().all(is_short), "a short footprint");
+    let count = |count: usize| u16::try_from(count).expect("a short footprint");
+    let compact = Compact {
+        txn,
+        snapshot_ts,
+        flags: COMPACT | PREPARED | WRITTEN_LAST,
+        schemas,
+        schema_count: schemas.len().try_into().expect("a short footprint"),
+        checked,
+        checked_count: count(checked.len()),
+        written: &[],
+        written_count: count(written),
+        body: CompactBody::Prepared(receipts),
+        body_count: count(receipts.len()),
+    };
+    compact.encode(out);
+}
+
 /// A footprint that the compact form can hold, and the numbers of its head.
 struct Compact<'a> {
-    footprint: &'a Footprint,
-    group: &'a AccessGroup,
-    written: &'a [WrittenKey],
+    txn: TxnId,
+    snapshot_ts: Timestamp,
     flags: u8,
-    schemas: u8,
-    body: u16,
+    schemas: &'a [(TableId, SchemaVersion)],
+    schema_count: u8,
+    checked: &'a [KeyHash],
     checked_count: u16,
+    /// Those that are not among the checked ones, or all of them.
+    written: &'a [WrittenKey],
     written_count: u16,
+    body: CompactBody<'a>,
+    body_count: u16,
+}
+
+enum CompactBody<'a> {
+    Inline(&'a [Mutation]),
+    Prepared(&'a [Receipt]),
 }
 
 impl Compact<'_> {
@@ -94,13 +135,13 @@ impl Compact<'_> {
         if !is_plain {
             return None;
         }
-        let (kind, body) = match &footprint.body {
-            CommitBody::Inline { mutations, .. } => (0, mutations.len()),
+        let (kind, body, count) = match &footprint.body {
+            CommitBody::Inline { mutations, .. } => (0, CompactBody::Inline(mutations), mutations.len()),
             CommitBody::Prepared { receipts, .. } => {
                 if !receipts.iter().all(is_short) {
                     return None;
                 }
-                (PREPARED, receipts.len())
+                (PREPARED, CompactBody::Prepared(receipts), receipts.len())
             }
         };
         let others = group.checked.len().checked_sub(written.len());
@@ -108,42 +149,46 @@ impl Compact<'_> {
             group.checked[others..].iter().zip(written).all(|(checked, written)| *checked == written.hash)
         });
         Some(Compact {
-            footprint,
-            group,
-            written,
+            txn: footprint.txn,
+            snapshot_ts: group.snapshot_ts,
             flags: COMPACT | kind | if is_last { WRITTEN_LAST } else { 0 },
-            schemas: footprint.schemas.len().try_into().ok()?,
-            body: body.try_into().ok()?,
+            schemas: &footprint.schemas,
+            schema_count: footprint.schemas.len().try_into().ok()?,
+            checked: &group.checked,
             checked_count: group.checked.len().try_into().ok()?,
+            written: if is_last { &[] } else { written },
             written_count: written.len().try_into().ok()?,
+            body,
+            body_count: count.try_into().ok()?,
         })
     }
 
+    #[inline]
     fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         let mut head = [0; COMPACT_HEAD];
         head[at::FLAGS] = self.flags;
-        head[at::COMPACT_SCHEMAS] = self.schemas;
-        head[at::COMPACT_BODY..][..2].copy_from_slice(&self.body.to_le_bytes());
-        head[at::TXN..][..16].copy_from_slice(&self.footprint.txn.0.to_le_bytes());
+        head[at::COMPACT_SCHEMAS] = self.schema_count;
+        head[at::COMPACT_BODY..][..2].copy_from_slice(&self.body_count.to_le_bytes());
+        head[at::TXN..][..16].copy_from_slice(&self.txn.0.to_le_bytes());
         head[at::COMPACT_CHECKED..][..2].copy_from_slice(&self.checked_count.to_le_bytes());
         head[at::COMPACT_WRITTEN..][..2].copy_from_slice(&self.written_count.to_le_bytes());
-        head[at::COMPACT_SNAPSHOT..].copy_from_slice(&self.group.snapshot_ts.0.to_le_bytes());
+        head[at::COMPACT_SNAPSHOT..].copy_from_slice(&self.snapshot_ts.0.to_le_bytes());
         out.put_slice(&head);
-        put_schemas(out, self.footprint);
-        self.group.checked.iter().for_each(|hash| out.put_u64(hash.0));
-        if self.flags & WRITTEN_LAST == 0 {
-            self.written.iter().for_each(|key| out.put_u64(key.hash.0));
-        }
-        match &self.footprint.body {
-            CommitBody::Inline { mutations, .. } => mutations.iter().for_each(|m| flat::put_mutation(out, m)),
-            CommitBody::Prepared { receipts, .. } => {
+        put_schemas(out, self.schemas);
+        self.checked.iter().for_each(|hash| out.put_u64(hash.0));
+        self.written.iter().for_each(|key| out.put_u64(key.hash.0));
+        match self.body {
+            CompactBody::Inline(mutations) => mutations.iter().for_each(|m| flat::put_mutation(out, m)),
+            CompactBody::Prepared(receipts) => {
                 for receipt in receipts {
                     // They fit: `is_short`.
-                    out.put_u16(receipt.shard.0 as u16);
-                    out.put_u16(receipt.digest.count as u16);
-                    out.put_u32(receipt.epoch.0 as u32);
-                    out.put_u64(receipt.digest.sum);
+                    let mut record = [0; COMPACT_RECEIPT];
+                    record[..2].copy_from_slice(&(receipt.shard.0 as u16).to_le_bytes());
+                    record[2..4].copy_from_slice(&(receipt.digest.count as u16).to_le_bytes());
+                    record[4..8].copy_from_slice(&(receipt.epoch.0 as u32).to_le_bytes());
+                    record[8..].copy_from_slice(&receipt.digest.sum.to_le_bytes());
+                    out.put_slice(&record);
                 }
             }
         }
@@ -158,8 +203,8 @@ fn is_short(receipt: &Receipt) -> bool {
         && u32::try_from(receipt.epoch.0).is_ok()
 }
 
-fn put_schemas(out: &mut Vec<u8>, footprint: &Footprint) {
-    for (table, version) in &footprint.schemas {
+fn put_schemas(out: &mut Vec<u8>, schemas: &[(TableId, SchemaVersion)]) {
+    for (table, version) in schemas {
         out.put_u32(table.0);
         out.put_u32(version.0);
     }
@@ -199,7 +244,7 @@ pub(crate) fn encode_wide(out: &mut Vec<u8>, footprint: &Footprint) {
         out.put_u32(group.checked.len() as u32);
         out.put_u32(group.ranges.len() as u32);
     }
-    put_schemas(out, footprint);
+    put_schemas(out, &footprint.schemas);
     for (table, value) in &footprint.auto_increments {
         out.put_u32(table.0);
         out.put_u64(*value);

@@ -8,7 +8,7 @@
 
 use crate::command::{Acknowledgement, Batch, Bootstrap, Command};
 use crate::decisions::Decisions;
-use crate::footprint_view::encode_footprint;
+use crate::footprint_view::{encode_footprint, encode_prepared};
 use crate::options::Options;
 use crate::state::Adjudicator;
 use assize_codec::DecodeError;
@@ -123,9 +123,14 @@ pub struct Generator {
     zipf: Option<Zipf>,
     state: u64,
     value: Bytes,
+    /// The keys of the transaction that was drawn last, those that it writes behind the others.
     drawn: Vec<u64>,
-    footprint: Footprint,
+    checked: Vec<KeyHash>,
+    receipts: Vec<Receipt>,
 }
+
+/// What all transactions planned with.
+const SCHEMAS: [(TableId, SchemaVersion); 1] = [(TableId(1), SchemaVersion(1))];
 
 impl Generator {
     /// A generator that begins with the workload's seed.
@@ -142,28 +147,19 @@ impl Generator {
             Mode::Prepared => 0,
             Mode::Inline { value_bytes } => value_bytes,
         };
-        let body = match workload.mode {
-            Mode::Prepared => CommitBody::Prepared { receipts: Vec::new(), written: Vec::new() },
-            Mode::Inline { .. } => CommitBody::Inline { mutations: Vec::new(), written: Vec::new() },
-        };
-        let footprint = Footprint {
-            txn: TxnId::from_serial(Timestamp::ZERO, 0),
-            groups: vec![AccessGroup::default()],
-            schemas: vec![(TableId(1), SchemaVersion(1))],
-            auto_increments: Vec::new(),
-            body,
-            catalog_change: None,
-        };
         let (state, value) = (workload.seed, vec![7; value_bytes].into());
         let routes = Routes::of_placement(&workload.placement);
-        Generator { workload, routes, zipf, state, value, drawn: Vec::new(), footprint }
+        let (drawn, checked, receipts) = (Vec::new(), Vec::new(), Vec::new());
+        Generator { workload, routes, zipf, state, value, drawn, checked, receipts }
     }
 
+    #[inline]
     fn random(&mut self) -> u64 {
         self.state = self.state.wrapping_add(1);
         spread(self.state)
     }
 
+    #[inline]
     fn draw(&mut self) -> u64 {
         let random = self.random();
         let keys = self.workload.keys;
@@ -173,51 +169,66 @@ impl Generator {
         }
     }
 
-    /// The next transaction's footprint, under this id and at this snapshot.
-    pub fn next(&mut self, txn: TxnId, snapshot_ts: Timestamp) -> &Footprint {
+    /// Draws the keys of a transaction.
+    #[inline]
+    fn draw_keys(&mut self) {
         self.drawn.clear();
-        self.footprint.groups[0].checked.clear();
+        self.checked.clear();
         while self.drawn.len() < self.workload.reads + self.workload.writes {
             let key = self.draw();
             if !self.drawn.contains(&key) {
                 self.drawn.push(key);
-                self.footprint.groups[0].checked.push(hash_of(key));
+                self.checked.push(hash_of(key));
             }
         }
-        let footprint = &mut self.footprint;
-        footprint.txn = txn;
-        let group = &mut footprint.groups[0];
-        group.snapshot_ts = snapshot_ts;
-        let writes = &self.drawn[self.workload.reads..];
-        let hashes = group.checked[self.workload.reads..].iter();
-        let written_keys = hashes.map(|hash| WrittenKey { hash: *hash, ordered: None });
-        match &mut footprint.body {
-            CommitBody::Prepared { receipts, written } => {
-                written.clear();
-                written.extend(written_keys);
-                receipts.clear();
-                for key in writes {
-                    let (shard, epoch) = self.routes.of(slot_of(*key));
-                    match receipts.iter_mut().find(|receipt| receipt.shard == shard) {
-                        Some(receipt) => receipt.digest.count += 1,
-                        None => {
-                            let digest = WriteDigest { count: 1, sum: *key };
-                            receipts.push(Receipt { shard, epoch, digest });
-                        }
-                    }
+    }
+
+    /// Encodes the next transaction's footprint at the end of a buffer, under this id and at this snapshot.
+    pub fn encode_next(&mut self, out: &mut Vec<u8>, txn: TxnId, snapshot_ts: Timestamp) {
+        self.draw_keys();
+        match self.workload.mode {
+            Mode::Prepared => {
+                self.collect_receipts();
+                let written = self.workload.writes;
+                encode_prepared(out, txn, snapshot_ts, &SCHEMAS, &self.checked, written, &self.receipts);
+            }
+            Mode::Inline { .. } => encode_footprint(out, &self.inline(txn, snapshot_ts)),
+        }
+    }
+
+    /// The receipts of the shards that have keys which are written.
+    #[inline]
+    fn collect_receipts(&mut self) {
+        let reads = self.workload.reads;
+        self.receipts.clear();
+        for (key, hash) in self.drawn[reads..].iter().zip(&self.checked[reads..]) {
+            let (shard, epoch) = self.routes.of(slot_of(*hash));
+            match self.receipts.iter_mut().find(|receipt| receipt.shard == shard) {
+                Some(receipt) => receipt.digest.count += 1,
+                None => {
+                    let digest = WriteDigest { count: 1, sum: *key };
+                    self.receipts.push(Receipt { shard, epoch, digest });
                 }
             }
-            CommitBody::Inline { mutations, written } => {
-                written.clear();
-                written.extend(written_keys);
-                mutations.clear();
-                mutations.extend(writes.iter().map(|key| {
-                    let bytes = key.to_be_bytes().to_vec();
-                    Mutation::put(Key::new(bytes), slot_of(*key), self.value.clone())
-                }));
-            }
         }
-        &self.footprint
+    }
+
+    /// The footprint that carries what it writes.
+    fn inline(&self, txn: TxnId, snapshot_ts: Timestamp) -> Footprint {
+        let reads = self.workload.reads;
+        let (keys, hashes) = (self.drawn[reads..].iter(), self.checked[reads..].iter());
+        let written = hashes.clone().map(|hash| WrittenKey { hash: *hash, ordered: None }).collect();
+        let put = |(key, hash): (&u64, &KeyHash)| {
+            Mutation::put(Key::new(key.to_be_bytes().to_vec()), slot_of(*hash), self.value.clone())
+        };
+        Footprint {
+            txn,
+            groups: vec![AccessGroup { snapshot_ts, checked: self.checked.clone(), ranges: Vec::new() }],
+            schemas: SCHEMAS.to_vec(),
+            auto_increments: Vec::new(),
+            body: CommitBody::Inline { mutations: keys.zip(hashes).map(put).collect(), written },
+            catalog_change: None,
+        }
     }
 }
 
@@ -242,11 +253,10 @@ impl Routes {
         Routes { ends, owners }
     }
 
-    /// Counted and not searched: there are few ranges, and which it is cannot be guessed.
+    /// The owner of a slot and its epoch.
     #[inline]
     fn of(&self, slot: Slot) -> (ShardId, Epoch) {
-        let at: usize = self.ends.iter().map(|end| usize::from(*end < slot.0)).sum();
-        self.owners[at]
+        self.owners[self.ends.partition_point(|end| *end < slot.0)]
     }
 }
 
@@ -254,8 +264,8 @@ fn hash_of(key: u64) -> KeyHash {
     KeyHash(spread(key))
 }
 
-fn slot_of(key: u64) -> Slot {
-    Slot((spread(key ^ 1 << 63) >> 48) as u16)
+fn slot_of(hash: KeyHash) -> Slot {
+    Slot((hash.0 >> 48) as u16)
 }
 
 /// Footprints in one entry of a [`Kernel`].
@@ -312,7 +322,7 @@ impl Kernel {
             let frontend = FrontendId((1 + n % Self::FRONTENDS) as u32);
             let number = n / Self::FRONTENDS;
             let txn = TxnId::new(snapshot_ts, DeadlineClass::Normal, frontend, Self::EPOCH, number);
-            encode_footprint(&mut footprints, self.generator.next(txn, snapshot_ts));
+            self.generator.encode_next(&mut footprints, txn, snapshot_ts);
         }
         let batch = Batch::of_bytes(base(self.generated), ENTRY_TXNS as u32, footprints);
         self.generated += 1;
@@ -350,6 +360,7 @@ impl Kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::footprint_view::footprints_of;
 
     #[test]
     fn zipf_prefers_the_first_keys_as_much_as_it_should() {
@@ -402,14 +413,32 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_footprints() {
-        let mut one = Generator::new(Workload::ordinary());
-        let mut other = Generator::new(Workload::ordinary());
         let txn = TxnId::from_serial(Timestamp::from_millis(5), 7);
-        for _ in 0..10 {
-            assert_eq!(one.next(txn, Timestamp(3)), other.next(txn, Timestamp(3)));
+        for mode in [Mode::Prepared, Mode::Inline { value_bytes: 3 }] {
+            let workload = Workload { mode, ..Workload::ordinary() };
+            let (mut one, mut other) = (Generator::new(workload.clone()), Generator::new(workload));
+            let (mut first, mut second) = (Vec::new(), Vec::new());
+            for _ in 0..10 {
+                one.encode_next(&mut first, txn, Timestamp(3));
+                other.encode_next(&mut second, txn, Timestamp(3));
+            }
+            assert_eq!(first, second);
+            for view in footprints_of(&first) {
+                let footprint = view.unwrap().to_footprint();
+                assert_eq!((footprint.txn, footprint.groups[0].snapshot_ts), (txn, Timestamp(3)));
+                let written: Vec<KeyHash> = footprint.body.written().iter().map(|key| key.hash).collect();
+                assert_eq!(footprint.groups[0].checked[2..], written);
+                match &footprint.body {
+                    CommitBody::Prepared { receipts, .. } => {
+                        assert_eq!(receipts.iter().map(|receipt| receipt.digest.count).sum::<u32>(), 2);
+                    }
+                    CommitBody::Inline { mutations, .. } => assert_eq!(mutations.len(), 2),
+                }
+                // Without a footprint in between it is the same.
+                let mut bytes = Vec::new();
+                encode_footprint(&mut bytes, &footprint);
+                assert!(first.windows(bytes.len()).any(|window| window == bytes));
+            }
         }
-        let CommitBody::Prepared { receipts, written } = &one.footprint.body else { panic!("prepared") };
-        assert_eq!(receipts.iter().map(|receipt| receipt.digest.count).sum::<u32>(), 2);
-        assert_eq!(one.footprint.groups[0].checked[2..], [written[0].hash, written[1].hash]);
     }
 }

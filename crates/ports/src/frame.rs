@@ -20,17 +20,22 @@ impl Footprints {
     pub fn one(footprint: Bytes) -> Footprints {
         Footprints { bytes: footprint, count: 1 }
     }
-}
 
-impl<'a> FromIterator<&'a Bytes> for Footprints {
-    fn from_iter<I: IntoIterator<Item = &'a Bytes>>(footprints: I) -> Footprints {
-        let mut bytes = Vec::new();
+    /// Several, which have about so many bytes together.
+    pub fn joined<'a>(size: usize, footprints: impl IntoIterator<Item = &'a Bytes>) -> Footprints {
+        let mut bytes = Vec::with_capacity(size);
         let mut count = 0;
         for footprint in footprints {
             bytes.extend_from_slice(footprint);
             count += 1;
         }
         Footprints { bytes: bytes.into(), count }
+    }
+}
+
+impl<'a> FromIterator<&'a Bytes> for Footprints {
+    fn from_iter<I: IntoIterator<Item = &'a Bytes>>(footprints: I) -> Footprints {
+        Footprints::joined(0, footprints)
     }
 }
 

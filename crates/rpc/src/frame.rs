@@ -80,20 +80,20 @@ pub enum FrameError {
     UnknownKind(u8),
 }
 
-/// Appends a frame. The payload is at most [`PAYLOAD_MAX`] long: whoever takes messages from callers refuses longer ones.
+/// Appends a frame.
 pub fn put(out: &mut Vec<u8>, kind: Kind, id: u64, payload: &[u8]) {
-    put_parts(out, kind, id, &[payload]);
+    out.reserve(HEAD + payload.len());
+    put_head(out, kind, id, payload.len());
+    out.extend_from_slice(payload);
 }
 
-/// Appends a frame whose payload lies in parts.
-pub fn put_parts(out: &mut Vec<u8>, kind: Kind, id: u64, payload: &[impl AsRef<[u8]>]) {
-    let length: usize = payload.iter().map(|part| part.as_ref().len()).sum();
-    assert!(length <= PAYLOAD_MAX, "longer payloads are refused before they get here");
-    out.reserve(HEAD + length);
-    out.extend_from_slice(&((ID_AND_KIND + length) as u32).to_le_bytes());
+/// Appends what comes before a payload of so many bytes: at most [`PAYLOAD_MAX`], whoever takes messages from callers refuses
+/// longer ones.
+pub fn put_head(out: &mut Vec<u8>, kind: Kind, id: u64, payload: usize) {
+    assert!(payload <= PAYLOAD_MAX, "longer payloads are refused before they get here");
+    out.extend_from_slice(&((ID_AND_KIND + payload) as u32).to_le_bytes());
     out.push(kind as u8);
     out.extend_from_slice(&id.to_le_bytes());
-    payload.iter().for_each(|part| out.extend_from_slice(part.as_ref()));
 }
 
 /// Takes the first frame off a buffer; `None` if it is not all there yet.

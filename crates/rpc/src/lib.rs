@@ -47,6 +47,7 @@ pub mod frame;
 pub mod handshake;
 mod link;
 mod network;
+mod outgoing;
 mod replica;
 mod router;
 #[cfg(test)]

@@ -7,8 +7,9 @@
 use crate::endpoint::Endpoint;
 use crate::frame::{self, Frame, FrameError, Kind, PAYLOAD_MAX};
 use crate::handshake::ClusterId;
+use crate::outgoing::Outgoing;
 use crate::security::{ReadHalf, WriteHalf};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,8 +23,6 @@ const OUTBOX_BYTES: usize = 1 << 20;
 const READ_BYTES: usize = 64 << 10;
 /// Room for less than this is not worth a read.
 const READ_ROOM: usize = 4 << 10;
-/// Memory that a write buffer keeps from one write to the next.
-const KEPT_BYTES: usize = 4 << 20;
 
 /// Times that every connection of a node keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -156,8 +155,8 @@ pub struct Outbox {
 }
 
 struct OutboxState {
-    buffer: Vec<u8>,
-    /// Bytes ever appended before `buffer`: all of them are with the writer, who may have sent them.
+    waiting: Outgoing,
+    /// Bytes ever appended before those that wait: all of them are with the writer, who may have sent them.
     taken: u64,
     end: Option<LinkError>,
     /// No more frames: the writer writes what there is and closes.
@@ -171,7 +170,7 @@ pub struct Offset(u64);
 impl Outbox {
     /// An empty one.
     pub fn new() -> Arc<Outbox> {
-        let state = OutboxState { buffer: Vec::new(), taken: 0, end: None, finishing: false };
+        let state = OutboxState { waiting: Outgoing::default(), taken: 0, end: None, finishing: false };
         Arc::new(Outbox { state: Mutex::new(state), filled: Notify::new(), drained: Notify::new() })
     }
 
@@ -183,7 +182,7 @@ impl Outbox {
     /// at a time.
     pub fn push(&self, kind: Kind, id: u64, payload: &[u8]) -> Result<Offset, LinkError> {
         let mut state = self.state();
-        let offset = state.append(kind, id, &[payload])?;
+        let offset = state.append(|out| frame::put(out.short(), kind, id, payload))?;
         drop(state);
         self.filled.notify_one();
         Ok(offset)
@@ -191,22 +190,25 @@ impl Outbox {
 
     /// Appends a frame when there is room. Dropping the future appends nothing.
     pub async fn put(&self, kind: Kind, id: u64, payload: &[u8]) -> Result<Offset, LinkError> {
-        self.put_parts(kind, id, &[payload]).await
+        self.when_there_is_room(|out| frame::put(out.short(), kind, id, payload)).await
     }
 
-    /// As [`Outbox::put`], of a payload that lies in parts.
-    pub async fn put_parts(
-        &self,
-        kind: Kind,
-        id: u64,
-        payload: &[impl AsRef<[u8]>],
-    ) -> Result<Offset, LinkError> {
+    /// As [`Outbox::put`], of a payload that lies in parts, which are shared for as long as they wait.
+    pub async fn put_parts(&self, kind: Kind, id: u64, payload: &[Bytes]) -> Result<Offset, LinkError> {
+        self.when_there_is_room(|out| {
+            frame::put_head(out.short(), kind, id, payload.iter().map(Bytes::len).sum());
+            payload.iter().for_each(|part| out.push(part));
+        })
+        .await
+    }
+
+    async fn when_there_is_room(&self, put: impl Fn(&mut Outgoing)) -> Result<Offset, LinkError> {
         loop {
             let drained = self.drained.notified();
             {
                 let mut state = self.state();
-                if state.end.is_some() || state.finishing || state.buffer.len() < OUTBOX_BYTES {
-                    let offset = state.append(kind, id, payload)?;
+                if state.end.is_some() || state.finishing || state.waiting.len() < OUTBOX_BYTES {
+                    let offset = state.append(&put)?;
                     drop(state);
                     self.filled.notify_one();
                     return Ok(offset);
@@ -242,15 +244,15 @@ impl Outbox {
     }
 
     /// Everything that waits; `None` when there is nothing left to write ever.
-    fn take(&self, spare: Vec<u8>) -> Result<Option<Vec<u8>>, LinkError> {
+    fn take(&self, spare: Outgoing) -> Result<Option<Outgoing>, LinkError> {
         let mut state = self.state();
         if let Some(why) = &state.end {
             return Err(why.clone());
         }
-        if state.buffer.is_empty() && state.finishing {
+        if state.waiting.is_empty() && state.finishing {
             return Ok(None);
         }
-        let taken = std::mem::replace(&mut state.buffer, spare);
+        let taken = std::mem::replace(&mut state.waiting, spare);
         state.taken += taken.len() as u64;
         drop(state);
         self.drained.notify_waiters();
@@ -275,7 +277,7 @@ impl Outbox {
         ping_every: Duration,
         cluster: impl Fn() -> ClusterId,
     ) -> Result<(), LinkError> {
-        let mut spare = Vec::new();
+        let mut spare = Outgoing::default();
         loop {
             let Some(mut batch) = self.take(std::mem::take(&mut spare))? else {
                 // The peer may have closed first; there is nothing left to lose.
@@ -283,10 +285,9 @@ impl Outbox {
                 return Ok(());
             };
             if !batch.is_empty() {
-                io.write_all(&batch).await?;
+                batch.write_to(&mut io).await?;
                 io.flush().await?;
                 batch.clear();
-                batch.shrink_to(KEPT_BYTES);
                 spare = batch;
                 continue;
             }
@@ -315,15 +316,15 @@ impl Writer {
 }
 
 impl OutboxState {
-    fn append(&mut self, kind: Kind, id: u64, payload: &[impl AsRef<[u8]>]) -> Result<Offset, LinkError> {
+    fn append(&mut self, put: impl Fn(&mut Outgoing)) -> Result<Offset, LinkError> {
         if let Some(why) = &self.end {
             return Err(why.clone());
         }
         if self.finishing {
             return Err(LinkError::Ended);
         }
-        let offset = Offset(self.taken + self.buffer.len() as u64);
-        frame::put_parts(&mut self.buffer, kind, id, payload);
+        let offset = Offset(self.taken + self.waiting.len() as u64);
+        put(&mut self.waiting);
         Ok(offset)
     }
 }
@@ -358,13 +359,13 @@ mod tests {
         let second = outbox.put(Kind::Message, 0, b"two").await.unwrap();
         assert!(first < second);
         assert!(!outbox.may_have_left(first));
-        let taken = outbox.take(Vec::new()).unwrap().unwrap();
+        let taken = outbox.take(Outgoing::default()).unwrap().unwrap();
         assert_eq!(taken.len(), 2 * (frame::HEAD + 3));
         assert!(outbox.may_have_left(second));
         let third = outbox.push(Kind::Message, 0, b"three").unwrap();
         outbox.end(LinkError::Closed);
         assert!(!outbox.may_have_left(third), "what the writer never took has not left");
-        assert_eq!(outbox.take(Vec::new()), Err(LinkError::Closed));
+        assert_eq!(outbox.take(Outgoing::default()).err(), Some(LinkError::Closed));
         assert_eq!(outbox.push(Kind::Ping, 0, b""), Err(LinkError::Closed));
     }
 

@@ -106,7 +106,7 @@ impl Gather {
         // Put together outside the lock.
         let footprints = match &waiting[..] {
             [one] => Footprints::one(one.footprint.clone()),
-            many => many.iter().map(|waiting| &waiting.footprint).collect(),
+            many => Footprints::joined(bytes, many.iter().map(|waiting| &waiting.footprint)),
         };
         let since = waiting.first().map_or_else(Instant::now, |waiting| waiting.since);
         let replies = waiting.into_iter().map(|waiting| waiting.reply).collect();

@@ -14,7 +14,6 @@ use super::{disk, quantile};
 use crate::Failure;
 use crate::cli::BenchOptions;
 use anyhow::{Context, ensure};
-use assize_adjudicator::encode_footprint;
 use assize_adjudicator::workload::{ENTRY_TXNS, Generator, Kernel, Skew, Workload};
 use assize_model::{DeadlineClass, Position, Timestamp, TxnId};
 use assize_ports::{
@@ -25,8 +24,8 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -34,6 +33,8 @@ use tokio::task::JoinSet;
 const SINGLES_IN_FLIGHT: usize = 4096;
 /// Load before each measurement but the first of a group.
 const LATER_WARM_UP: Duration = Duration::from_secs(4);
+/// Where the transactions of a closed loop come from: more than there are threads, so that these rarely wait for one another.
+const SOURCES: usize = 16;
 /// Callers that ask for snapshots at the same time.
 const BEGINNERS: usize = 4096;
 /// The open loop sends this often.
@@ -252,14 +253,52 @@ struct Shared {
     sequence: AtomicU64,
 }
 
-/// What the senders of one measurement count together.
-#[derive(Default)]
-struct Tally {
+/// What the senders of one measurement share. They are thousands, and a node on the same machine wants the processors'
+/// caches for itself: so few of them share where transactions come from and what came of them.
+struct Load {
     /// From now on it counts.
     warm: AtomicBool,
     stop: AtomicBool,
+    sources: Vec<Mutex<Source>>,
+}
+
+/// Where the transactions of some senders come from, and what came of them.
+#[repr(align(128))]
+struct Source {
+    generator: Generator,
+    /// How long each message took that counts, in microseconds.
+    times: Vec<u32>,
+    done: u64,
+    aborted: u64,
+}
+
+impl Load {
+    fn new(skew: Skew) -> Load {
+        let source = |n: usize| {
+            let workload = Workload { skew, seed: n as u64 * 1_000_000_007, ..Workload::ordinary() };
+            Mutex::new(Source { generator: Generator::new(workload), times: Vec::new(), done: 0, aborted: 0 })
+        };
+        let sources = (0..SOURCES).map(source).collect();
+        Load { warm: AtomicBool::new(false), stop: AtomicBool::new(false), sources }
+    }
+
+    /// The source of a sender.
+    fn source(&self, sender: usize) -> MutexGuard<'_, Source> {
+        self.sources[sender % self.sources.len()].lock().expect("no panic happens under this lock")
+    }
+
+    /// How many transactions were decided, and how many of them did not commit.
+    fn counts(&self) -> (u64, u64) {
+        let counts = (0..SOURCES).map(|n| self.source(n)).map(|source| (source.done, source.aborted));
+        counts.fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1))
+    }
+}
+
+/// What the callers of the measurement of snapshots count together.
+#[derive(Default)]
+struct Tally {
+    stop: AtomicBool,
     done: AtomicU64,
-    aborted: AtomicU64,
 }
 
 /// What became of a message of the open loop.
@@ -300,26 +339,24 @@ impl Client {
         in_flight: usize,
         time: Duration,
     ) -> anyhow::Result<Figures> {
-        let tally = Arc::new(Tally::default());
+        let load = Arc::new(Load::new(skew));
         let mut senders = JoinSet::new();
         for n in 0..in_flight {
-            let workload = Workload { skew, seed: n as u64 * 1_000_003, ..Workload::ordinary() };
-            senders.spawn(send(self.shared.clone(), Generator::new(workload), frame, tally.clone()));
+            senders.spawn(send(self.shared.clone(), load.clone(), n, frame));
         }
         // Memory and segments that a busy log uses again and again are taken once.
         tokio::time::sleep(self.take_warm_up()).await;
-        tally.warm.store(true, Ordering::Relaxed);
-        let counts = || (tally.done.load(Ordering::Relaxed), tally.aborted.load(Ordering::Relaxed));
-        let (started, before) = (Instant::now(), counts());
+        load.warm.store(true, Ordering::Relaxed);
+        let (started, before) = (Instant::now(), load.counts());
         tokio::time::sleep(time).await;
-        let (elapsed, after) = (started.elapsed(), counts());
-        tally.stop.store(true, Ordering::Relaxed);
+        let (elapsed, after) = (started.elapsed(), load.counts());
+        load.stop.store(true, Ordering::Relaxed);
         let (done, aborted) = (after.0 - before.0, after.1 - before.1);
-        let mut times = Vec::new();
         while let Some(sender) = senders.join_next().await {
-            times.extend(sender??);
+            sender??;
         }
         ensure!(done > 0, "nothing was decided");
+        let times = (0..SOURCES).flat_map(|n| std::mem::take(&mut load.source(n).times)).collect();
         Ok(figures(times, done, aborted, elapsed))
     }
 
@@ -396,7 +433,7 @@ impl Shared {
         let mut bytes = Vec::with_capacity(count * 192);
         for number in first..first + count as u64 {
             let txn = TxnId::new(snapshot, DeadlineClass::Normal, frontend, epoch, number);
-            encode_footprint(&mut bytes, generator.next(txn, snapshot));
+            generator.encode_next(&mut bytes, txn, snapshot);
         }
         let run = TxnRun { frontend, epoch, first, count: count as u64 };
         (run, Footprints { bytes: bytes.into(), count: count as u32 })
@@ -417,25 +454,23 @@ impl Shared {
     }
 }
 
-/// Sends one frame after the other; the times that they took.
-async fn send(
-    shared: Arc<Shared>,
-    mut generator: Generator,
-    frame: usize,
-    tally: Arc<Tally>,
-) -> anyhow::Result<Vec<u32>> {
-    let mut times = Vec::new();
-    while !tally.stop.load(Ordering::Relaxed) {
-        let (txns, footprints) = shared.frame(&mut generator, frame);
+/// Sends one frame after the other.
+async fn send(shared: Arc<Shared>, load: Arc<Load>, sender: usize, frame: usize) -> anyhow::Result<()> {
+    let (mut txns, mut footprints) = shared.frame(&mut load.source(sender).generator, frame);
+    loop {
         let began = Instant::now();
         let aborted = shared.decide(txns, footprints).await?;
-        if tally.warm.load(Ordering::Relaxed) {
-            times.push(began.elapsed().as_micros() as u32);
+        let mut source = load.source(sender);
+        source.done += frame as u64;
+        source.aborted += aborted;
+        if load.warm.load(Ordering::Relaxed) {
+            source.times.push(began.elapsed().as_micros() as u32);
         }
-        tally.done.fetch_add(frame as u64, Ordering::Relaxed);
-        tally.aborted.fetch_add(aborted, Ordering::Relaxed);
+        if load.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        (txns, footprints) = shared.frame(&mut source.generator, frame);
     }
-    Ok(times)
 }
 
 async fn renew_snapshot(shared: Arc<Shared>) {
