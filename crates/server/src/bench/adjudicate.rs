@@ -301,16 +301,21 @@ struct Tally {
     done: AtomicU64,
 }
 
+/// How many transactions of a message were decided. Those that were refused because too many wait were not.
+struct Decided {
+    all: u64,
+    /// How many of them did not commit.
+    aborted: u64,
+}
+
 /// What became of a message of the open loop.
 struct Answer {
     /// It came after the warm-up.
     is_counted: bool,
     /// From when it was due to its answer.
     micros: u32,
-    /// Transactions in it.
-    count: u64,
-    /// How many of them did not commit.
-    lost: u64,
+    /// What was decided.
+    decided: Decided,
 }
 
 impl Client {
@@ -379,9 +384,9 @@ impl Client {
                 let (txns, footprints) = self.shared.frame(&mut generator, count as usize);
                 let shared = self.shared.clone();
                 answers.spawn(async move {
-                    let lost = shared.decide(txns, footprints).await?;
+                    let decided = shared.decide(txns, footprints).await?;
                     let micros = (started + after).elapsed().as_micros() as u32;
-                    Ok(Answer { is_counted: after >= warm_up, micros, count, lost })
+                    Ok(Answer { is_counted: after >= warm_up, micros, decided })
                 });
                 sent += count;
             }
@@ -393,10 +398,10 @@ impl Client {
             measured.push(answer??);
         }
         measured.retain(|answer| answer.is_counted);
-        let done = measured.iter().map(|answer| answer.count).sum();
-        let lost = measured.iter().map(|answer| answer.lost).sum();
+        let done = measured.iter().map(|answer| answer.decided.all).sum();
+        let aborted = measured.iter().map(|answer| answer.decided.aborted).sum();
         let times = measured.iter().map(|answer| answer.micros).collect();
-        Ok(figures(times, done, lost, started.elapsed() - warm_up))
+        Ok(figures(times, done, aborted, started.elapsed() - warm_up))
     }
 
     /// Snapshots per second, with many callers.
@@ -439,18 +444,19 @@ impl Shared {
         (run, Footprints { bytes: bytes.into(), count: count as u32 })
     }
 
-    /// Has a frame decided and acknowledges it; how many did not commit: aborted, or refused because too many wait.
-    async fn decide(&self, txns: TxnRun, footprints: Footprints) -> anyhow::Result<u64> {
+    /// Has a frame decided and acknowledges it.
+    async fn decide(&self, txns: TxnRun, footprints: Footprints) -> anyhow::Result<Decided> {
         let decisions = self.adjudicator.commit_many(footprints).await;
+        let mut decided = decisions.len();
         for run in decisions.runs() {
-            if let DecisionRun::Same(_, Err(error)) = run
-                && !matches!(error, AdjudicatorError::Overloaded(_))
-            {
-                return Err(error.clone().into());
+            match run {
+                DecisionRun::Same(count, Err(AdjudicatorError::Overloaded(_))) => decided -= count,
+                DecisionRun::Same(_, Err(error)) => return Err(error.clone().into()),
+                _ => {}
             }
         }
         self.adjudicator.acknowledge(vec![txns]);
-        Ok(u64::from(decisions.len() - decisions.commits()))
+        Ok(Decided { all: decided.into(), aborted: (decided - decisions.commits()).into() })
     }
 }
 
@@ -459,10 +465,10 @@ async fn send(shared: Arc<Shared>, load: Arc<Load>, sender: usize, frame: usize)
     let (mut txns, mut footprints) = shared.frame(&mut load.source(sender).generator, frame);
     loop {
         let began = Instant::now();
-        let aborted = shared.decide(txns, footprints).await?;
+        let decided = shared.decide(txns, footprints).await?;
         let mut source = load.source(sender);
-        source.done += frame as u64;
-        source.aborted += aborted;
+        source.done += decided.all;
+        source.aborted += decided.aborted;
         if load.warm.load(Ordering::Relaxed) {
             source.times.push(began.elapsed().as_micros() as u32);
         }
