@@ -1,6 +1,6 @@
 //! A connection after the handshake: frames out through an [`Outbox`], frames in through a [`FrameReader`].
 //!
-//! Senders append to one buffer; a writer takes all of it and writes once, so that messages gather by themselves while a
+//! Senders append to one queue; a writer takes all of it and writes at once, so that messages gather by themselves while a
 //! write is under way. The writer pings when there is nothing else to say, and whoever hears nothing at all for a
 //! while gives the connection up: this is how a half-open one is found.
 
