@@ -210,3 +210,46 @@ impl RecentBatch {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::footprint_view::encode_prepared;
+
+    #[test]
+    fn the_last_of_others_that_committed_a_key_has_won_however_alike_keys_are() {
+        // The first two and the last share their chain and their tag, the third its chain.
+        let [key, like, near, never] =
+            [0xaaaa_0000_0000_0001, 0xaaaa_0000_0000_0101, 0xbbbb_0000_0000_0001, 0xaaaa_0000_0000_0201]
+                .map(KeyHash);
+        let txn = |number: u64| TxnId::from_serial(Timestamp::from_millis(5), number.into());
+        let encode = |number: u64, key: KeyHash| {
+            let mut bytes = Vec::new();
+            let digest = WriteDigest { count: 1, sum: 7 };
+            let receipt = Receipt { shard: ShardId(1), epoch: Epoch(1), digest };
+            encode_prepared(&mut bytes, txn(number), Timestamp(3), &[], &[key], 1, &[receipt]);
+            bytes
+        };
+        // The fifth did not commit.
+        let written = [key, key, like, near, key, key];
+        let footprints: Vec<u8> = (0..).zip(written).flat_map(|(number, key)| encode(number, key)).collect();
+        let batch = Batch::of_bytes(Timestamp(100), written.len() as u32, footprints);
+        let aborted = Decision::Abort { reason: AbortReason::Resolved };
+        let decisions = Decisions::new(Timestamp(100), written.len(), vec![(4, aborted)]);
+        let recent = RecentBatch { number: BatchNumber(1), batch, decisions, writers: OnceLock::new() };
+        let explain = |loser: u64, key: KeyHash| {
+            let bytes = encode(loser, key);
+            let (view, _) = FootprintView::parse(&bytes).unwrap();
+            let conflict = Conflict { key: Some(key), range: None, batch: BatchNumber(1), winner: None };
+            recent.explain(&conflict, &view)
+        };
+        let won = |number: u64| {
+            Explanation::Winner(Winner { txn: txn(number), commit_ts: Timestamp(100 + number) })
+        };
+        assert_eq!(explain(9, key), won(5));
+        assert_eq!(explain(5, key), won(1), "nobody loses against himself");
+        assert_eq!(explain(9, like), won(2));
+        assert_eq!(explain(9, near), won(3));
+        assert_eq!(explain(9, never), Explanation::Collision);
+    }
+}
