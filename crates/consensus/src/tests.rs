@@ -1,6 +1,7 @@
 //! A whole node on a directory that can lose power, sync badly and fill up.
 
 use crate::fs::{Crash, FileSystem, Memory};
+use crate::group_tests::eventually;
 use crate::housekeeping::HOUSEKEEPING;
 use crate::{Adjudicator, Options, wal};
 use assize_adjudicator::EncodedFootprint;
@@ -235,11 +236,10 @@ async fn what_is_persisted_everywhere_leaves_memory_before_there_is_a_checkpoint
     );
 
     node.report_durable(ShardId(2), ReplicaId(1), first);
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while DecisionSource::subscribe(&node, ShardId(2), Position::default()).await.is_ok() {
-        assert!(tokio::time::Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    eventually("the streams forget", async || {
+        DecisionSource::subscribe(&node, ShardId(2), Position::default()).await.err()
+    })
+    .await;
     assert!(fs.list().unwrap().iter().all(|name| !name.starts_with("base-")));
     // Whoever has persisted it goes on behind it, before a crash and after it.
     assert!(DecisionSource::subscribe(&node, ShardId(2), first).await.is_ok());
