@@ -77,6 +77,7 @@ mod nodes;
 mod options;
 pub mod outcomes;
 pub mod page;
+mod page_index;
 mod placement;
 pub mod ranges;
 pub mod sequencer;

@@ -16,10 +16,10 @@
 
 use crate::flat;
 use crate::page::{Found, OutcomePage, PackedPage, PageKey};
+use crate::page_index::{PageIndex, Place};
 use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::{AbortReason, Decision, FrontendEpoch, FrontendId, Timestamp, TxnId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 /// Pages are looked at for what has passed its deadline once in 64 ms.
@@ -42,28 +42,6 @@ pub enum Known {
     /// It can no longer commit, and if it was ever decided that has left memory: the history on disk knows. An
     /// id that is not there either, and is younger than the history, was never decided: it is aborted.
     Past,
-}
-
-/// Hashes page keys, which nobody outside can choose to collide: frontends are the cluster's own.
-#[derive(Clone, Copy, Default)]
-struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn write(&mut self, _bytes: &[u8]) {
-        unreachable!("a page key is one number");
-    }
-
-    #[inline]
-    fn write_u128(&mut self, key: u128) {
-        let folded = key as u64 ^ ((key >> 64) as u64).rotate_left(40);
-        let spread = folded.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = spread ^ spread >> 32;
-    }
-
-    #[inline]
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 /// A page that is full, or was left for the next. Copies of the state share its memory.
@@ -134,9 +112,6 @@ struct Leaf([Option<Held>; LEAF]);
 /// Pages in a leaf, a power of two.
 const LEAF: usize = 64;
 
-/// A place for a page in the leaves.
-type Place = u32;
-
 /// The page that a frontend writes, most of the time: nobody shares it.
 #[derive(Clone, Debug)]
 struct Newest {
@@ -171,8 +146,8 @@ pub struct Outcomes {
     leaves: Vec<Arc<Leaf>>,
     /// Places without a page.
     free: Vec<Place>,
-    /// Where pages lie, or will. Looked up, never walked.
-    index: HashMap<PageKey, Place, BuildHasherDefault<KeyHasher>>,
+    /// Where pages lie, or will.
+    index: PageIndex,
     /// The page that a frontend wrote last, by its number, as far as it goes: most ask for that.
     newest: Vec<Option<Newest>>,
     /// Pages that were left for the next, oldest first. They are packed once there are enough newer ones.
@@ -192,7 +167,7 @@ impl Outcomes {
         Outcomes {
             leaves: Vec::new(),
             free: Vec::new(),
-            index: HashMap::default(),
+            index: PageIndex::default(),
             newest: vec![None; NEWEST_MAX],
             lately: VecDeque::new(),
             due: BTreeMap::new(),
@@ -232,7 +207,7 @@ impl Outcomes {
         let newest = Self::newest_of(txn.frontend());
         match &self.newest[newest] {
             Some(page) if page.key == key => Some(PageAt(PageAt::NEWEST | newest as u32)),
-            _ => self.index.get(&key).map(|place| PageAt(*place)),
+            _ => self.index.get(key).map(PageAt),
         }
     }
 
@@ -414,7 +389,7 @@ impl Outcomes {
             (at.0, self.shelf(at.0).take().expect("what was found is held").page.pack())
         };
         self.free.push(place);
-        self.index.remove(&page.key());
+        self.index.remove(page.key());
         page
     }
 
@@ -437,7 +412,7 @@ impl Outcomes {
         let (key, step) = (PageKey::of(txn), step_of(txn.deadline()));
         self.set_due(at, Some(step));
         self.late.remove(&key);
-        let place = self.index[&key];
+        let place = self.index.get(key).expect("what was found is held");
         self.file(step, key, place);
     }
 
@@ -548,7 +523,7 @@ impl Outcomes {
         needed_from: &impl Fn(FrontendId, FrontendEpoch) -> u64,
     ) -> Option<PackedPage> {
         let needed_from = needed_from(key.frontend(), key.frontend_epoch());
-        let at = self.at(key, *self.index.get(&key)?);
+        let at = self.at(key, self.index.get(key)?);
         let gone = if self.last_number(at) < needed_from {
             self.late.remove(&key);
             self.take(at)
@@ -597,7 +572,7 @@ impl Outcomes {
             let page = read_page(&mut body)?;
             let key = page.key();
             outcomes.len += page.len();
-            if outcomes.index.contains_key(&key) {
+            if outcomes.index.get(key).is_some() {
                 return Err(body.bad("page that is there once", key.bits() as u64));
             }
             let place = outcomes.draw_place(key);

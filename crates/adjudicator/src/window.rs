@@ -24,52 +24,74 @@
 
 use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::{BatchNumber, KeyHash};
+use std::hint::select_unpredictable;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// The smallest and the largest window, as the binary logarithm of its number of buckets.
 pub const BUCKETS_LOG2: std::ops::RangeInclusive<u8> = 1..=28;
 
-/// Lane 0 of `tags` is the mark, lane 0 of `batches` is later than every batch; an entry has one lane in both. A
-/// free lane has tag 0, which no key has, and batch 0.
+/// Eight lanes of tags, then eight of batches. The first of the tags is the mark, the first of the batches is later than
+/// every batch; an entry has one lane in both. A free lane has tag 0, which no key has, and batch 0.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-struct Bucket {
-    tags: [u32; 8],
-    batches: [u32; 8],
-}
+struct Bucket([u32; 16]);
 
 impl Bucket {
-    const EMPTY: Bucket = Bucket { tags: [0; 8], batches: [u32::MAX, 0, 0, 0, 0, 0, 0, 0] };
+    const EMPTY: Bucket = Bucket([0, 0, 0, 0, 0, 0, 0, 0, u32::MAX, 0, 0, 0, 0, 0, 0, 0]);
 
-    /// Tags and batches.
     #[inline]
-    fn lanes(&self) -> [u32; 16] {
-        std::array::from_fn(|i| if i < 8 { self.tags[i] } else { self.batches[i - 8] })
+    fn tags(&self) -> &[u32; 8] {
+        self.0.first_chunk().expect("there are more")
+    }
+
+    #[inline]
+    fn tags_mut(&mut self) -> &mut [u32; 8] {
+        self.0.first_chunk_mut().expect("there are more")
+    }
+
+    #[inline]
+    fn batches(&self) -> &[u32; 8] {
+        self.0.last_chunk().expect("there are more")
+    }
+
+    #[inline]
+    fn batches_mut(&mut self) -> &mut [u32; 8] {
+        self.0.last_chunk_mut().expect("there are more")
     }
 
     #[inline]
     fn mark(&self) -> u32 {
-        self.tags[0]
+        self.0[0]
     }
 
     #[inline]
     fn raise_mark(&mut self, to: u32) {
-        self.tags[0] = self.tags[0].max(to);
+        self.0[0] = self.0[0].max(to);
     }
 
-    /// The lane that holds this tag.
+    /// The lane that holds this tag, 0 if none does.
     #[inline]
-    fn find(&self, tag: u32) -> Option<usize> {
+    fn find(&self, tag: u32) -> usize {
         // Not in lane 0, whatever the mark is.
-        let found = equal_lanes(&self.tags, tag) & !0b11;
-        (found != 0).then(|| found.trailing_zeros() as usize / 2)
+        let found = equal_lanes(self.tags(), tag) & !0b11;
+        // If none does it is the 16th.
+        found.trailing_zeros() as usize / 2 & 7
+    }
+
+    /// The latest batch that may have committed a key of this tag: its own, or else the mark. Which of them it is no
+    /// processor can guess, so there is no branch.
+    #[inline]
+    fn latest(&self, tag: u32) -> u32 {
+        let lane = self.find(tag);
+        self.0[lane + 8 * usize::from(lane != 0)]
     }
 
     /// The first free lane, or else the first one with the oldest batch.
     #[inline]
     fn oldest(&self) -> usize {
-        equal_lanes(&self.batches, least(&self.batches)).trailing_zeros() as usize / 2
+        let batches = self.batches();
+        equal_lanes(batches, least(batches)).trailing_zeros() as usize / 2 & 7
     }
 }
 
@@ -205,7 +227,7 @@ impl Image {
         let bit = 1 << (at % 64);
         if *word & bit == 0 {
             *word |= bit;
-            self.buckets[at] = bucket.lanes();
+            self.buckets[at] = bucket.0;
         }
     }
 }
@@ -284,13 +306,13 @@ impl Seen<'_> {
     #[inline]
     pub fn last_commit(&self, hash: KeyHash) -> LastCommit {
         let bucket = &self.window.buckets[self.window.bucket(hash)];
-        match bucket.find(tag_of(hash)) {
-            Some(i) if bucket.batches[i] > self.snapshot => {
-                LastCommit::After(BatchNumber(self.window.base + u64::from(bucket.batches[i])))
-            }
-            Some(_) => LastCommit::AtOrBefore,
-            None if bucket.mark() > self.snapshot => LastCommit::Forgotten,
-            None => LastCommit::AtOrBefore,
+        let latest = bucket.latest(tag_of(hash));
+        if latest <= self.snapshot {
+            LastCommit::AtOrBefore
+        } else if bucket.find(tag_of(hash)) == 0 {
+            LastCommit::Forgotten
+        } else {
+            LastCommit::After(BatchNumber(self.window.base + u64::from(latest)))
         }
     }
 }
@@ -369,17 +391,14 @@ impl Window {
         }
         let bucket = &mut self.buckets[at];
         let tag = tag_of(hash);
-        let i = match bucket.find(tag) {
-            Some(i) => i,
-            None => {
-                let oldest = bucket.oldest();
-                // A free lane has batch 0 and raises nothing.
-                bucket.raise_mark(bucket.batches[oldest]);
-                oldest
-            }
-        };
-        bucket.tags[i] = tag;
-        bucket.batches[i] = relative;
+        let (found, oldest) = (bucket.find(tag), bucket.oldest());
+        // A free lane has batch 0 and raises nothing.
+        let forgotten = bucket.batches()[oldest];
+        // As in `Bucket::latest`: no branch.
+        let lane = select_unpredictable(found != 0, found, oldest);
+        bucket.raise_mark(select_unpredictable(found != 0, 0, forgotten));
+        bucket.tags_mut()[lane] = tag;
+        bucket.batches_mut()[lane] = relative;
     }
 
     /// Begins a copy of the window as it is now; [`WindowCopy::fill`] is to be called until it is complete. The window may
@@ -433,16 +452,15 @@ impl Window {
             .expect("batches follow one another, so the base is raised in time");
         self.base += u64::from(delta);
         for bucket in &mut self.buckets {
-            for i in 1..8 {
-                if bucket.batches[i] <= delta {
-                    bucket.raise_mark(bucket.batches[i]);
-                    bucket.batches[i] = 0;
-                    bucket.tags[i] = 0;
-                } else {
-                    bucket.batches[i] -= delta;
+            for lane in 1..8 {
+                let batch = bucket.batches()[lane];
+                if batch <= delta {
+                    bucket.raise_mark(batch);
+                    bucket.tags_mut()[lane] = 0;
                 }
+                bucket.batches_mut()[lane] = batch.saturating_sub(delta);
             }
-            bucket.tags[0] = bucket.mark().saturating_sub(delta).max(1);
+            bucket.tags_mut()[0] = bucket.mark().saturating_sub(delta).max(1);
         }
     }
 
@@ -451,7 +469,7 @@ impl Window {
 
     /// Writes the window exactly, in envelopes of at most 4 MiB.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        encode(self.buckets.len(), |at| self.buckets[at].lanes(), self.base, self.rebase_at, out);
+        encode(self.buckets.len(), |at| self.buckets[at].0, self.base, self.rebase_at, out);
     }
 
     /// Reads what [`Window::encode`] wrote.
@@ -478,14 +496,15 @@ impl Window {
             let (_, body) = envelope::open_next(reader, Self::TAG, 1)?;
             let mut body = Reader::new(body);
             for bucket in chunk {
-                for tag in &mut bucket.tags {
+                for tag in bucket.tags_mut() {
                     *tag = body.u32()?;
                 }
                 for lane in 1..8 {
-                    bucket.batches[lane] = body.u32()?;
+                    let batch = body.u32()?;
+                    bucket.batches_mut()[lane] = batch;
                     // The first version of this program had keys of tag 0.
-                    let is_taken = bucket.batches[lane] != 0;
-                    bucket.tags[lane] = if is_taken { bucket.tags[lane].max(1) } else { 0 };
+                    let tag = &mut bucket.tags_mut()[lane];
+                    *tag = if batch != 0 { (*tag).max(1) } else { 0 };
                 }
             }
             body.finish()?;
