@@ -27,9 +27,9 @@ struct Group {
     nodes: BTreeMap<NodeId, Adjudicator>,
 }
 
-const ALL: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
+pub const ALL: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 
-fn address(node: NodeId) -> String {
+pub fn address(node: NodeId) -> String {
     format!("{node}.test:7407")
 }
 
@@ -47,7 +47,7 @@ fn record(node: NodeId, cluster_version: u32) -> NodeRecord {
     }
 }
 
-fn options(node: NodeId, founding: Founding) -> Options {
+pub fn options(node: NodeId, founding: Founding) -> Options {
     Options {
         window_log2: 10,
         wal: wal::Options { segment_size: 64 << 10, cache_max: 16 << 10, reserve: 0 },

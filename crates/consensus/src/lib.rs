@@ -56,6 +56,8 @@ mod placement;
 mod published;
 mod raft;
 pub mod recover;
+#[cfg(test)]
+mod seeded_tests;
 mod service;
 mod state;
 mod streams;
