@@ -580,6 +580,43 @@ async fn a_node_joins_as_a_learner_votes_replaces_a_dead_one_and_is_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_after_which_most_voters_would_not_answer_is_refused_and_the_group_goes_on() {
+    let mut group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let four = NodeId(4);
+    group.start(four, Founding::Join).await;
+    let leader = group.leader_among(&ALL).await;
+    group.node(leader).add_learner(four, address(four)).await.unwrap();
+    frontend.commit(&group, "a").await;
+    group.agree(&[leader, four]).await;
+    let down = ALL.into_iter().find(|node| *node != leader).unwrap();
+    let up = ALL.into_iter().rfind(|node| *node != leader).unwrap();
+    group.kill(down).await;
+    group.kill(four).await;
+
+    let leader = group.leader_among(&[leader, up]).await;
+    let follower =
+        if leader == up { ALL.into_iter().find(|node| *node != up && *node != down) } else { Some(up) };
+    let follower = follower.unwrap();
+    let refused_because_of = |refused: Result<(), MembershipError>, silent: &str| match refused {
+        Err(MembershipError::Refused(why)) => assert!(why.contains(silent), "{why}"),
+        other => panic!("{other:?}"),
+    };
+    let node = group.node(leader);
+    refused_because_of(node.check_removal(follower).await, &format!("of these {} does not", down.0));
+    refused_because_of(node.remove(follower).await, &format!("of these {} does not", down.0));
+    refused_because_of(node.promote(four).await, &format!("of these {}, 4 do not", down.0));
+    assert_eq!(node.status().voters, ALL.into());
+    frontend.commit(&group, "b").await;
+
+    // The one that is down can go.
+    let leader = group.leader_among(&[leader, follower]).await;
+    group.node(leader).check_removal(down).await.unwrap();
+    group.node(leader).remove(down).await.unwrap();
+    frontend.commit(&group, "c").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_voter_that_has_lost_its_disk_takes_part_in_nothing() {
     let mut group = Group::found().await;
     let mut frontend = Frontend::register(&group).await;

@@ -15,9 +15,9 @@ use assize_model::{LogIndex, NodeId, Placement};
 use assize_ports::{AdjudicatorError, NodeRecord};
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
-use openraft::{BasicNode, ChangeMembers};
+use openraft::{BasicNode, ChangeMembers, Instant as _};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A learner that lacks no more than so many entries has caught up: the rest comes while it is promoted.
 const CAUGHT_UP: u64 = 1000;
@@ -27,6 +27,8 @@ const CHANGE_MAX: Duration = Duration::from_secs(30);
 const TRANSFER_MAX: Duration = Duration::from_secs(3);
 /// The leader has a node entered within this.
 const ENTER_MAX: Duration = Duration::from_secs(5);
+/// A voter that has not answered any of so many heartbeats is not counted on.
+const HEARTBEATS_MAX: u32 = 20;
 /// How often something that is waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -67,6 +69,20 @@ fn entry_of(record: NodeRecord) -> (NodeId, NodeEntry) {
         cluster_version: record.cluster_version,
     };
     (record.node, entry)
+}
+
+/// What an operator is told whose change would stop the group.
+fn without_majority(voters: &BTreeSet<NodeId>, silent: &[NodeId]) -> String {
+    let list = |nodes: &mut dyn Iterator<Item = &NodeId>| {
+        nodes.map(|node| node.0.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "nodes {} would vote then, and of these {} {} not answer: without a majority nothing could be decided; bring them \
+         back, or remove those that are lost first",
+        list(&mut voters.iter()),
+        list(&mut silent.iter()),
+        if silent.len() == 1 { "does" } else { "do" }
+    )
 }
 
 /// How one node stands in its group.
@@ -153,6 +169,15 @@ impl Adjudicator {
 
     /// Gives a learner a vote. `Behind` while it lacks much of the log.
     pub async fn promote(&self, node: NodeId) -> Result<(), MembershipError> {
+        self.check_promotion(node).await?;
+        if self.leader_status()?.voters.contains(&node) {
+            return Ok(());
+        }
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([node.0])), true).await
+    }
+
+    /// Whether [`Adjudicator::promote`] would be done, as things are.
+    pub async fn check_promotion(&self, node: NodeId) -> Result<(), MembershipError> {
         let status = self.leader_status()?;
         if status.voters.contains(&node) {
             return Ok(());
@@ -161,7 +186,7 @@ impl Adjudicator {
             return Err(MembershipError::Unknown(node));
         }
         self.check_caught_up(&status, node)?;
-        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([node.0])), true).await
+        self.check_majority(status.voters.iter().copied().chain([node]).collect()).await
     }
 
     /// Adds a node, waits until it has caught up, and gives it a vote.
@@ -193,27 +218,40 @@ impl Adjudicator {
         }
         self.add_learner(new, address).await?;
         self.wait_until_caught_up(new, limit).await?;
-        let voters = status.voters.iter().filter(|node| **node != lost).chain([&new]);
-        self.change(ChangeMembers::ReplaceAllVoters(voters.map(|node| node.0).collect()), false).await?;
+        let voters = status.voters.iter().copied().filter(|node| *node != lost).chain([new]);
+        let voters: BTreeSet<NodeId> = voters.collect();
+        self.check_majority(voters.clone()).await?;
+        let voters = voters.into_iter().map(|node| node.0).collect();
+        self.change(ChangeMembers::ReplaceAllVoters(voters), false).await?;
         self.set_entry(lost, None).await
     }
 
     /// Takes a node out of the group and out of the list of nodes. A leader hands over the lead first.
     pub async fn remove(&self, node: NodeId) -> Result<(), MembershipError> {
+        self.check_removal(node).await?;
         let status = self.leader_status()?;
         let ids = BTreeSet::from([node.0]);
         if status.voters.contains(&node) {
-            if status.voters.len() == 1 {
-                return Err(MembershipError::Refused(format!("{node} is the only voter")));
-            }
-            if node == status.node {
-                return Err(MembershipError::Refused(format!("{node} leads; hand over the lead first")));
-            }
             self.change(ChangeMembers::RemoveVoters(ids), false).await?;
         } else if status.learners.contains(&node) {
             self.change(ChangeMembers::RemoveNodes(ids), false).await?;
         }
         self.set_entry(node, None).await
+    }
+
+    /// Whether [`Adjudicator::remove`] would be done, as things are.
+    pub async fn check_removal(&self, node: NodeId) -> Result<(), MembershipError> {
+        let status = self.leader_status()?;
+        if !status.voters.contains(&node) {
+            return Ok(());
+        }
+        if status.voters.len() == 1 {
+            return Err(MembershipError::Refused(format!("{node} is the only voter")));
+        }
+        if node == status.node {
+            return Err(MembershipError::Refused(format!("{node} leads; hand over the lead first")));
+        }
+        self.check_majority(status.voters.into_iter().filter(|voter| *voter != node).collect()).await
     }
 
     /// Says in the log what a node is and where it is reached; on the leader. Harmless when the log says so already. A node
@@ -381,6 +419,35 @@ impl Adjudicator {
             Some(matched) if status.log.0.saturating_sub(matched.0) <= CAUGHT_UP => Ok(()),
             _ => Err(MembershipError::Behind(node)),
         }
+    }
+
+    /// Refuses voters most of whom do not answer now. Asked before anything is appended: from then on they would be needed to
+    /// decide anything, also to undo it.
+    async fn check_majority(&self, voters: BTreeSet<NodeId>) -> Result<(), MembershipError> {
+        let asked = Instant::now();
+        let limit = self.inner.shared.options.heartbeat * HEARTBEATS_MAX;
+        loop {
+            self.leader_status()?;
+            let answering = self.answering_within(asked.elapsed());
+            let silent: Vec<NodeId> = voters.difference(&answering).copied().collect();
+            if 2 * silent.len() < voters.len() {
+                return Ok(());
+            }
+            if asked.elapsed() >= limit {
+                return Err(MembershipError::Refused(without_majority(&voters, &silent)));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// On the leader: itself, and the nodes that have answered what it has sent them within this time.
+    fn answering_within(&self, time: Duration) -> BTreeSet<NodeId> {
+        let node = &self.inner.node;
+        let metrics = node.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let sent = metrics.heartbeat.iter().flatten();
+        let answering = sent.filter(|(_, sent)| sent.as_ref().is_some_and(|sent| sent.elapsed() <= time));
+        answering.map(|(id, _)| NodeId(*id)).chain([node.id]).collect()
     }
 
     async fn wait_until_caught_up(&self, node: NodeId, limit: Duration) -> Result<(), MembershipError> {

@@ -202,10 +202,11 @@ impl Node {
             return Ok(());
         }
         let files = self.files.clone();
-        let promoted = tokio::task::spawn_blocking(move || files.promote());
-        if let Some(index) = promoted.await.map_err(io::Error::other)?? {
+        // This one: another may have taken its place since it was looked at.
+        let promoted = tokio::task::spawn_blocking(move || files.promote(candidate));
+        if promoted.await.map_err(io::Error::other)?? {
             self.base_bytes.store(captured.bytes_applied, Ordering::Relaxed);
-            tracing::debug!(index, "a checkpoint has become the base");
+            tracing::debug!(index = candidate, "a checkpoint has become the base");
         }
         Ok(())
     }

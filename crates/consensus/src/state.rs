@@ -206,6 +206,8 @@ impl Mind for State {
         self.core.complete_copies();
         self.history = history;
         self.core = core;
+        // Checkpoints of the state that is gone must not become the base any more.
+        self.captured.lock().expect("no panic happens under this lock").clear();
         self.published.forget();
         self.published.publish(&self.core);
         self.streams.begin_after(self.core.position().index);
@@ -250,5 +252,14 @@ mod tests {
         State::encode(copy, &mut image);
         assert!(image == expected);
         assert!(image_of(&mut state) == other);
+    }
+
+    #[test]
+    fn what_was_captured_before_the_state_is_replaced_is_forgotten() {
+        let (mut state, other) = (begun(1, 4), image_of(&mut begun(2, 4)));
+        image_of(&mut state);
+        assert!(state.captured(1).is_some());
+        state.restore(&other).unwrap();
+        assert!(state.captured(1).is_none());
     }
 }

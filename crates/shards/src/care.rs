@@ -216,11 +216,13 @@ enum Zone<'a> {
     Of(NodeId),
 }
 
-/// The replicas for which the log is to wait no longer: those on nodes that have been silent for long, one of a shard at a
-/// time and only while the others are there; and learners that have long stood still.
+/// The replicas for which the log is to wait no longer: those on nodes that have been silent for long, or that the log has
+/// not known for as long (`unknown_for`), one of a shard at a time and only while the others are there; and learners that have
+/// long stood still.
 pub fn forsaken(
     placement: &Placement,
     nodes: &BTreeMap<NodeId, NodeCondition>,
+    unknown_for: impl Fn(NodeId) -> Duration,
     standings: &BTreeMap<ShardId, ShardStandings>,
     still_for: impl Fn(ShardId, ReplicaId) -> Duration,
     policy: &Policy,
@@ -230,7 +232,8 @@ pub fn forsaken(
         let Some(standings) = standings.get(shard) else { continue };
         let counting = || standings.replicas.iter().filter(|standing| standing.counts);
         let is_silent = |node: &NodeId| {
-            nodes.get(node).is_some_and(|condition| condition.silent_for >= policy.uncount_after)
+            let silent_for = nodes.get(node).map_or_else(|| unknown_for(*node), |known| known.silent_for);
+            silent_for >= policy.uncount_after
         };
         let alive = counting().filter(|standing| {
             let node = part.replicas.get(&standing.replica);
@@ -248,6 +251,35 @@ pub fn forsaken(
         }
     }
     forsaken
+}
+
+/// Nodes that hold replicas and are not known to the log.
+#[derive(Default)]
+struct Strangers {
+    /// Those that the log has known.
+    known: BTreeSet<NodeId>,
+    /// Since when the others have been strangers.
+    since: BTreeMap<NodeId, Instant>,
+}
+
+impl Strangers {
+    /// Looks at who is known now.
+    fn look(&mut self, placement: &Placement, nodes: &BTreeMap<NodeId, NodeCondition>, now: Instant) {
+        self.known.extend(nodes.keys());
+        let holders = placement.shards.values().flat_map(|part| part.replicas.values());
+        let strangers: BTreeSet<NodeId> = holders.copied().filter(|node| !nodes.contains_key(node)).collect();
+        self.since.retain(|node, _| strangers.contains(node));
+        for node in strangers {
+            self.since.entry(node).or_insert(now);
+        }
+    }
+
+    /// For how long a node has been a stranger. One that was known is not to come back: it was removed. One that never was may
+    /// be a founder that is about to say where it is.
+    fn unknown_for(&self, node: NodeId, now: Instant) -> Duration {
+        let Some(since) = self.since.get(&node) else { return Duration::ZERO };
+        if self.known.contains(&node) { Duration::MAX } else { now.saturating_duration_since(*since) }
+    }
 }
 
 /// Why a task is done by itself.
@@ -289,6 +321,7 @@ pub struct Caretaker {
     policy: Policy,
     /// Since when each node has not answered.
     silent_since: BTreeMap<NodeId, Instant>,
+    strangers: Strangers,
     /// Since when each replica has been durable up to the same entry.
     still_since: BTreeMap<(ShardId, ReplicaId), (LogIndex, Instant)>,
     /// The size of each shard when it was last looked.
@@ -306,7 +339,7 @@ impl Caretaker {
         surveyor: Arc<dyn Surveyor>,
         policy: Policy,
     ) -> Self {
-        let (silent_since, still_since) = (BTreeMap::new(), BTreeMap::new());
+        let (silent_since, strangers, still_since) = (BTreeMap::new(), Strangers::default(), BTreeMap::new());
         let (bytes, rests_until) = (BTreeMap::new(), None);
         Caretaker {
             mover,
@@ -315,6 +348,7 @@ impl Caretaker {
             surveyor,
             policy,
             silent_since,
+            strangers,
             still_since,
             bytes,
             rests_until,
@@ -339,6 +373,7 @@ impl Caretaker {
             if !is_on_duty() {
                 // Whoever was on duty meanwhile knows better who has been silent.
                 self.silent_since.clear();
+                self.strangers = Strangers::default();
                 self.still_since.clear();
                 continue;
             }
@@ -405,6 +440,7 @@ impl Caretaker {
             let zone = zone.to_owned();
             nodes.insert(node, NodeCondition { zone, silent_for, is_draining, free_bytes });
         }
+        self.strangers.look(&placement, &nodes, Instant::now());
         self.forsake(&placement, &nodes).await;
         self.bytes = bytes;
         if let Some(task) = next_task(&placement, &nodes, &self.bytes, &self.policy) {
@@ -440,7 +476,8 @@ impl Caretaker {
         let still_for = |shard, replica| {
             self.still_since.get(&(shard, replica)).map_or(Duration::ZERO, |(_, since)| since.elapsed())
         };
-        for (shard, replica) in forsaken(placement, nodes, &standings, still_for, &self.policy) {
+        let unknown_for = |node| self.strangers.unknown_for(node, now);
+        for (shard, replica) in forsaken(placement, nodes, unknown_for, &standings, still_for, &self.policy) {
             match self.mover.uncount(shard, replica).await {
                 Ok(()) => tracing::warn!(%shard, %replica, "the log waits for this replica no longer"),
                 Err(error) => tracing::warn!(%shard, %replica, %error, "the log goes on waiting"),
@@ -606,7 +643,8 @@ mod tests {
         };
         let forsaken_at = |nodes: &_, numbers: &[u8], still: u64| {
             let still_for = |_, _| Duration::from_secs(still);
-            forsaken(&placement, nodes, &standings(numbers), still_for, &Policy::default())
+            let unknown_for = |_| Duration::ZERO;
+            forsaken(&placement, nodes, unknown_for, &standings(numbers), still_for, &Policy::default())
         };
         let mut nodes = nodes(&[(1, "a"), (2, "b"), (3, "c")]);
         assert_eq!(forsaken_at(&nodes, &[1, 2, 3], 9_999), []);
@@ -620,6 +658,43 @@ mod tests {
         silence(&mut nodes, 3, 0);
         assert_eq!(forsaken_at(&nodes, &[1, 3, 200], 3_599), []);
         assert_eq!(forsaken_at(&nodes, &[1, 3, 200], 3_600), [(ONE, ReplicaId(200))]);
+    }
+
+    #[test]
+    fn the_log_does_not_wait_for_the_replicas_of_a_node_that_was_removed() {
+        let placement = placed(&[&[1, 2, 3]]);
+        let standing = |n: u8| ReplicaStanding { replica: ReplicaId(n), durable: LogIndex(9), counts: true };
+        let replicas = [1, 2, 3].map(standing).to_vec();
+        let standings = ShardStandings { as_of: LogIndex(9), replicas, recovered_at: LogIndex(0) };
+        let standings = BTreeMap::from([(ONE, standings)]);
+        let (began, wait) = (Instant::now(), Policy::default().uncount_after);
+        let forsaken_at = |strangers: &Strangers, nodes: &_, now| {
+            let unknown_for = |node| strangers.unknown_for(node, now);
+            forsaken(&placement, nodes, unknown_for, &standings, |_, _| Duration::ZERO, &Policy::default())
+        };
+        let all = nodes(&[(1, "a"), (2, "b"), (3, "c")]);
+        let mut without = all.clone();
+        without.remove(&NodeId(3));
+
+        let mut strangers = Strangers::default();
+        strangers.look(&placement, &all, began);
+        assert_eq!(forsaken_at(&strangers, &all, began), []);
+        strangers.look(&placement, &without, began);
+        assert_eq!(forsaken_at(&strangers, &without, began), [(ONE, ReplicaId(3))]);
+        // It is added again.
+        strangers.look(&placement, &all, began);
+        assert_eq!(forsaken_at(&strangers, &all, began), []);
+
+        // A node that was never known may be about to say where it is.
+        let mut strangers = Strangers::default();
+        strangers.look(&placement, &without, began);
+        assert_eq!(forsaken_at(&strangers, &without, began), []);
+        strangers.look(&placement, &without, began + wait);
+        assert_eq!(forsaken_at(&strangers, &without, began + wait), [(ONE, ReplicaId(3))]);
+        // Never below a majority.
+        without.remove(&NodeId(2));
+        strangers.look(&placement, &without, began + wait);
+        assert_eq!(forsaken_at(&strangers, &without, began + 2 * wait), []);
     }
 
     #[test]

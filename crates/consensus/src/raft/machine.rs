@@ -55,7 +55,7 @@ impl CheckpointFiles {
         let names = fs.list()?;
         let base = names.iter().filter_map(|name| index_of(name)).max();
         for name in names.iter().filter(|name| name.starts_with("base-") || name.starts_with("candidate-")) {
-            if index_of(name) != base {
+            if index_of(name).is_none() || index_of(name) != base {
                 fs.remove(name)?;
             }
         }
@@ -135,11 +135,15 @@ impl CheckpointFiles {
         }
     }
 
-    /// Writes a candidate durably. It takes the place of one that waits.
-    fn add(&self, index: u64, bytes: &[u8]) -> io::Result<()> {
+    /// Writes a candidate durably. It takes the place of one that waits. One that has been overtaken while it was written, by
+    /// a base that came from another node, is dropped: the log behind it is gone.
+    pub(super) fn add(&self, index: u64, bytes: &[u8]) -> io::Result<()> {
         write_atomically(&*self.fs, &Self::candidate_name(index), bytes)?;
         let mut indexes = self.indexes();
         indexes.last_bytes = bytes.len() as u64;
+        if indexes.base >= Some(index) {
+            return self.fs.remove(&Self::candidate_name(index));
+        }
         if let Some(before) = indexes.candidate.replace(index)
             && before != index
         {
@@ -148,24 +152,46 @@ impl CheckpointFiles {
         Ok(())
     }
 
-    /// Makes the candidate the base, durably, so that entries up to it may be purged.
-    pub fn promote(&self) -> io::Result<Option<u64>> {
+    /// Makes the candidate the base, durably, so that entries up to it may be purged; whether it did. It does not if
+    /// another candidate waits by now, and never replaces a newer base.
+    pub fn promote(&self, index: u64) -> io::Result<bool> {
         let mut indexes = self.indexes();
-        let Some(index) = indexes.candidate.take() else { return Ok(None) };
+        if indexes.candidate != Some(index) {
+            return Ok(false);
+        }
+        indexes.candidate = None;
+        if indexes.base >= Some(index) {
+            self.fs.remove(&Self::candidate_name(index))?;
+            return Ok(false);
+        }
         self.fs.rename(&Self::candidate_name(index), &Self::base_name(index))?;
         self.fs.sync_directory()?;
-        if let Some(before) = indexes.base.replace(index)
-            && before != index
-        {
+        if let Some(before) = indexes.base.replace(index) {
             self.fs.remove(&Self::base_name(before))?;
         }
-        Ok(Some(index))
+        Ok(true)
     }
 
     /// Replaces all by a base that came from another node.
-    fn install(&self, index: u64, bytes: &[u8]) -> io::Result<()> {
-        self.add(index, bytes)?;
-        self.promote().map(|_| ())
+    pub(super) fn install(&self, index: u64, bytes: &[u8]) -> io::Result<()> {
+        // Not a candidate on the way: whoever builds or promotes one meanwhile would take this one for his.
+        let name = format!("candidate-installed-{index:020}.ckpt");
+        write_atomically(&*self.fs, &name, bytes)?;
+        let mut indexes = self.indexes();
+        indexes.last_bytes = bytes.len() as u64;
+        if indexes.base >= Some(index) {
+            return self.fs.remove(&name);
+        }
+        self.fs.rename(&name, &Self::base_name(index))?;
+        self.fs.sync_directory()?;
+        if let Some(before) = indexes.base.replace(index) {
+            self.fs.remove(&Self::base_name(before))?;
+        }
+        // What waits was captured before the state was replaced.
+        if let Some(overtaken) = indexes.candidate.take_if(|candidate| *candidate <= index) {
+            self.fs.remove(&Self::candidate_name(overtaken))?;
+        }
+        Ok(())
     }
 }
 

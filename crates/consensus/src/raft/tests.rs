@@ -1,9 +1,12 @@
 //! openraft's own suite for storage, and restarts of a whole node.
 
+use super::machine::Image;
+use super::record::Checkpoint;
 use super::*;
-use crate::fs::{FileSystem, Memory};
+use crate::fs::{Crash, FileSystem, Memory};
 use crate::wal::{Options, Wal};
 use openraft::StorageError;
+use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
 use std::sync::{Arc, RwLock};
 
@@ -60,4 +63,118 @@ fn the_storage_passes_the_suite_of_openraft() {
     runtime.block_on(async {
         Suite::test_all(Fresh).await.unwrap();
     });
+}
+
+fn machine_on(fs: &Memory) -> (Machine<Scribe>, CheckpointFiles) {
+    let files = CheckpointFiles::open(Arc::new(fs.clone())).expect("the directory opens");
+    let mind = Arc::new(RwLock::new(Scribe::default()));
+    (Machine::open(mind, files.clone()).expect("the base is whole"), files)
+}
+
+fn log_id(index: u64) -> LogId {
+    LogId { leader_id: LeaderId { term: 1, node_id: 1 }, index }
+}
+
+/// A checkpoint as another node sends it.
+fn sent(index: u64) -> (SnapshotMeta, Image) {
+    let checkpoint = Checkpoint {
+        last: Some(log_id(index)),
+        membership: StoredMembership::default(),
+        state: b"from another node".to_vec(),
+    };
+    let bytes = checkpoint.encode();
+    (checkpoint_meta(&bytes).unwrap(), Arc::new(bytes))
+}
+
+async fn apply(machine: &mut Machine<Scribe>, index: u64) {
+    let payload = Payload::Normal(Proposal(Bytes::from_static(b"entry ")));
+    let entry = Entry { log_id: log_id(index), payload };
+    machine.apply(futures_util::stream::iter([Ok((entry, None))])).await.unwrap();
+}
+
+/// After a power cut this node begins with the checkpoint that came from another, and nothing else is left.
+async fn assert_begins_with_the_sent_one(fs: &Memory, crash: Crash) {
+    fs.crash(crash);
+    let (mut machine, files) = machine_on(fs);
+    assert_eq!(files.base_index(), Some(5000));
+    assert_eq!(machine.applied_state().await.unwrap().0, Some(log_id(5000)));
+    assert_eq!(fs.list().unwrap(), ["base-00000000000000005000.ckpt"]);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_overtaken_while_it_is_built_does_not_become_the_base() {
+    for crash in [Crash::LoseUnsynced, Crash::KeepUnsynced] {
+        let fs = Memory::new();
+        let (mut machine, files) = machine_on(&fs);
+        apply(&mut machine, 100).await;
+        let mut slow = machine.get_snapshot_builder().await;
+        let (meta, image) = sent(5000);
+        machine.install_snapshot(&meta, image).await.unwrap();
+        let built = slow.build_snapshot().await.unwrap();
+        assert_eq!(built.meta.last_log_id, Some(log_id(100)));
+        assert_eq!(files.candidate_index(), None);
+        assert!(!files.promote(100).unwrap());
+        assert_begins_with_the_sent_one(&fs, crash).await;
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_waits_when_one_is_installed_does_not_become_the_base() {
+    for crash in [Crash::LoseUnsynced, Crash::KeepUnsynced] {
+        let fs = Memory::new();
+        let (mut machine, files) = machine_on(&fs);
+        apply(&mut machine, 100).await;
+        machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+        assert_eq!(files.candidate_index(), Some(100));
+        let (meta, image) = sent(5000);
+        machine.install_snapshot(&meta, image).await.unwrap();
+        assert_eq!(files.candidate_index(), None);
+        assert!(!files.promote(100).unwrap());
+        assert_begins_with_the_sent_one(&fs, crash).await;
+    }
+}
+
+#[tokio::test]
+async fn a_candidate_left_over_from_a_crash_is_removed() {
+    let fs = Memory::new();
+    let (mut machine, _) = machine_on(&fs);
+    apply(&mut machine, 100).await;
+    machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+    fs.crash(Crash::KeepUnsynced);
+    machine_on(&fs);
+    assert_eq!(fs.list().unwrap(), [] as [String; 0]);
+}
+
+/// Building and promoting go on beside the installing of newer ones, in whatever order the threads come.
+#[test]
+fn the_base_never_goes_back() {
+    for _ in 0..20 {
+        let fs = Memory::new();
+        let (_, files) = machine_on(&fs);
+        let (builder, checker) = (files.clone(), files.clone());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for index in 1..400 {
+                    builder.add(index, b"built").unwrap();
+                    builder.promote(index).unwrap();
+                }
+            });
+            scope.spawn(|| {
+                for index in (10..400).step_by(10) {
+                    files.install(index, b"installed").unwrap();
+                    assert!(files.base_index() >= Some(index));
+                }
+            });
+            scope.spawn(|| {
+                let mut last = None;
+                while last < Some(399) {
+                    let base = checker.base_index();
+                    assert!(base >= last, "{base:?} after {last:?}");
+                    last = base;
+                    std::thread::yield_now();
+                }
+            });
+        });
+        assert_eq!(fs.list().unwrap(), ["base-00000000000000000399.ckpt"]);
+    }
 }

@@ -160,7 +160,9 @@ impl Local {
                 if !status.learners.contains(&record.node) && !status.voters.contains(&record.node) {
                     return Err(ClusterError::Refused(format!("node {node} is no learner: add it first")));
                 }
-                if !validate_only {
+                if validate_only {
+                    adjudicator.check_promotion(record.node).await.map_err(membership_error)?;
+                } else {
                     adjudicator.promote(record.node).await.map_err(membership_error)?;
                 }
                 Ok(done(format!("node {node} votes")))
@@ -182,7 +184,9 @@ impl Local {
                     let text = format!("node {node} leads: transfer leadership first");
                     return Err(ClusterError::Refused(text));
                 }
-                if !validate_only {
+                if validate_only {
+                    adjudicator.check_removal(member).await.map_err(membership_error)?;
+                } else {
                     adjudicator.remove(member).await.map_err(membership_error)?;
                 }
                 Ok(done(format!("node {node} is no longer a member")))
