@@ -1,7 +1,8 @@
 //! Data directories that earlier releases left behind, after `kill -9`, open in this one.
 //!
 //! `tests/data/upgrade/<release>.tar.gz` holds one of each: written by that release's binary, half of it flushed by an
-//! orderly end, the other half prepared, committed and then killed. They all hold the same rows.
+//! orderly end, the other half prepared, committed and then killed. They all hold the same rows. One of them was written with
+//! `adjudicator.checkpoint_bytes=1`: it begins with a checkpoint, another waits beside it, and it says which cluster it belongs to.
 #![allow(clippy::disallowed_methods)] // Waits for real processes.
 
 use assize_tests::chaos::fault::Fault;

@@ -51,6 +51,8 @@ pub enum Fault {
     ClockJump,
     /// SIGTERM and restart of every node in turn.
     RollingRestart,
+    /// Shards are split and merged, and during every second of these jobs `kill -9` of any node; see [`super::reshape`].
+    Reshape,
     /// Several of the others at once, of random nodes, for random times; see [`super::mixed`].
     Mixed,
     /// SIGTERM of a node of the old release, which the new one replaces; one node at a time, until none is left.
@@ -66,7 +68,7 @@ pub struct Struck {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 18] = [
+    pub const ALL: [Fault; 19] = [
         Fault::None,
         Fault::KillLeader,
         Fault::KillFollower,
@@ -83,6 +85,7 @@ impl Fault {
         Fault::FullDisk,
         Fault::ClockJump,
         Fault::RollingRestart,
+        Fault::Reshape,
         Fault::Mixed,
         Fault::Upgrade,
     ];
@@ -106,6 +109,7 @@ impl Fault {
             Fault::FullDisk => "full-disk",
             Fault::ClockJump => "clock-jump",
             Fault::RollingRestart => "rolling-restart",
+            Fault::Reshape => "reshape",
             Fault::Mixed => "mixed",
             Fault::Upgrade => "upgrade",
         }
@@ -115,7 +119,7 @@ impl Fault {
     pub fn hold(self) -> Duration {
         Duration::from_millis(match self {
             Fault::None | Fault::RollingRestart | Fault::Mixed | Fault::Upgrade => 0,
-            Fault::KillLeader | Fault::KillFollower | Fault::KillRandom => 2_000,
+            Fault::KillLeader | Fault::KillFollower | Fault::KillRandom | Fault::Reshape => 2_000,
             Fault::KillAll | Fault::KillAllLeaderLate => 200,
             Fault::ClockJump => 3_000,
             _ => 4_000,
@@ -204,6 +208,7 @@ impl Fault {
                 }
                 vec![random.choose(&followers)]
             }
+            Fault::Reshape => super::reshape::strike(cluster, random)?,
             Fault::Upgrade => {
                 let old = cluster.old_nodes();
                 if old.is_empty() { old } else { vec![random.choose(&old)] }
@@ -254,7 +259,8 @@ impl Fault {
             | Fault::KillFollower
             | Fault::KillRandom
             | Fault::KillAll
-            | Fault::KillAllLeaderLate => cluster.kill(node),
+            | Fault::KillAllLeaderLate
+            | Fault::Reshape => cluster.kill(node),
             // It may have ended by itself, with its disk full, a moment ago.
             Fault::PauseLeader | Fault::PauseRandom if cluster.is_running(node) => cluster.pause(node),
             Fault::PauseLeader | Fault::PauseRandom => {}

@@ -24,6 +24,7 @@ pub mod history;
 pub mod mixed;
 pub mod random;
 pub mod report;
+mod reshape;
 pub mod testimony;
 pub mod white_box;
 pub mod workload;
