@@ -41,7 +41,8 @@ impl Services {
         Arc::default()
     }
 
-    /// Offers a service, in place of the one there was.
+    /// Offers a service, in place of the one there was: connections that are there already are answered by it from their
+    /// next call on.
     pub fn offer(&self, service: Service, by: Arc<dyn PeerService>) {
         self.offered.write().expect("no panic happens under this lock").insert(service, by);
     }
@@ -137,7 +138,7 @@ impl Serving {
         let Some(service) = self.services.get(hello.service) else { return };
         let ended = match hello.lane {
             Lane::Introduction => Ok(()),
-            Lane::Calls => self.serve_calls(connection, hello.from, service).await,
+            Lane::Calls => self.serve_calls(connection, &hello, service).await,
             Lane::Channel => self.serve_channel(connection, &hello, service).await,
         };
         match ended {
@@ -152,8 +153,8 @@ impl Serving {
     async fn serve_calls(
         mut self,
         connection: Connection,
-        from: NodeId,
-        service: Arc<dyn PeerService>,
+        hello: &Hello,
+        mut service: Arc<dyn PeerService>,
     ) -> Result<(), LinkError> {
         let Connection { mut reader, writer } = connection;
         let timing = self.endpoint.timing();
@@ -169,7 +170,13 @@ impl Serving {
                         let reason = format!("{CALLS_MAX} calls are under way");
                         outbox.push(Kind::Refusal, frame.id, reason.as_bytes())?;
                     }
-                    Kind::Call => running.start(&service, from, frame.id, frame.payload, &outbox),
+                    Kind::Call => {
+                        // A node offers more as it starts, and others have connected by then.
+                        if let Some(offered) = self.services.get(hello.service) {
+                            service = offered;
+                        }
+                        running.start(&service, hello.from, frame.id, frame.payload, &outbox);
+                    }
                     Kind::Cancel => running.cancel(frame.id),
                     Kind::Ping => check_ping(&frame, self.endpoint.cluster())?,
                     other => return Err(LinkError::Unexpected(other)),

@@ -2,9 +2,10 @@
 
 use crate::fixture::*;
 use assize_model::NodeId;
-use assize_ports::{Channel, PeerError, Peers, Service};
+use assize_ports::{BoxFuture, Channel, PeerError, PeerService, Peers, Service};
 use assize_rpc::handshake::ClusterId;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -59,6 +60,34 @@ async fn refusals_and_panics_are_told() {
         let absent = one.network.call(two.id, Service::Raft, Bytes::new(), LONG).await;
         assert!(absent.unwrap_err().to_string().contains("no Raft service"), "the reason is readable");
         assert_eq!(one.ask(two.id, "still there").await.unwrap(), "still there");
+    })
+    .await;
+}
+
+/// Refuses everything, as a node does that has not come up with all its parts.
+struct Starting;
+
+impl PeerService for Starting {
+    fn call(&self, _from: NodeId, _request: Bytes) -> BoxFuture<'_, Result<Bytes, String>> {
+        Box::pin(std::future::ready(Err("not yet".into())))
+    }
+
+    fn open(&self, _from: NodeId, _hello: Bytes, _channel: Channel) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(std::future::ready(Err("not yet".into())))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_offered_later_answers_on_connections_that_are_there_already() {
+    both_ways(async |one, two| {
+        two.services.offer(Service::Operator, Arc::new(Starting));
+        let refused = one.ask(two.id, "early").await;
+        assert_eq!(refused, Err(PeerError::Refused { node: two.id, reason: "not yet".into() }));
+        two.services.offer(Service::Operator, two.echo.clone());
+        assert_eq!(one.ask(two.id, "late").await.unwrap(), "late");
+        // Whoever is served already is served on.
+        two.services.withdraw(Service::Operator);
+        assert_eq!(one.ask(two.id, "still").await.unwrap(), "still");
     })
     .await;
 }
