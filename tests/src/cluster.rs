@@ -41,6 +41,8 @@ pub struct Options {
     pub nodes: u64,
     /// Number of shards.
     pub shards: u32,
+    /// What nodes perform that do not perform everything, such as `"adjudicator"`.
+    pub roles: BTreeMap<u64, &'static str>,
     /// Further settings of every node, as `section.key=value`.
     pub settings: Vec<String>,
     /// Environment of every process; `{node}` in a value becomes the node's number, `{dir}` the cluster's directory.
@@ -57,6 +59,7 @@ impl Options {
         Options {
             nodes,
             shards: 4,
+            roles: BTreeMap::new(),
             settings: Vec::new(),
             environment: Vec::new(),
             with_links: false,
@@ -181,6 +184,12 @@ impl Cluster {
         assert!(old.is_none(), "node {node} is there already");
         self.write_config(node);
         self.start_node(node);
+    }
+
+    /// The same for a node that has no other role.
+    pub fn join_adjudicator(&mut self, node: u64) {
+        self.options.roles.insert(node, "adjudicator");
+        self.join_node(node);
     }
 
     /// Every node's number.
@@ -454,9 +463,13 @@ impl Cluster {
     fn write_config(&self, node: u64) {
         let ports = self.ports(node);
         let mut text = String::new();
+        let roles = match self.options.roles.get(&node) {
+            Some(role) => format!("\"{role}\""),
+            None => "\"adjudicator\", \"shard\", \"frontend\"".to_owned(),
+        };
         let _ = writeln!(
             text,
-            "[node]\nid = {node}\nroles = [\"adjudicator\", \"shard\", \"frontend\"]\ndata = \"{}\"",
+            "[node]\nid = {node}\nroles = [{roles}]\ndata = \"{}\"",
             self.data(node).display()
         );
         let _ = writeln!(text, "\n[mysql]\nlisten = \"127.0.0.1:{}\"", ports.mysql);

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)] // Tests.
 
 use assize_tests::{Assize, run, run_ok, wait_for};
+use mysql::prelude::Queryable;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -116,4 +117,35 @@ fn mysql_clients_are_shown_new_certificates_without_a_restart() {
     ask(3);
     drop(statements);
     assert!(old.wait().unwrap().success());
+}
+
+#[test]
+fn clients_without_tls_are_refused_once_secure_transport_is_required() {
+    let assize = Assize::start();
+    let plain = || {
+        let opts = mysql::OptsBuilder::new()
+            .ip_or_hostname(Some("127.0.0.1"))
+            .tcp_port(assize.port())
+            .user(Some("root"))
+            .prefer_socket(false);
+        mysql::Conn::new(opts)
+    };
+    let mut before = plain().expect("on this machine nobody asks for TLS");
+    before.query_drop("SET GLOBAL require_secure_transport = ON").unwrap();
+    match plain() {
+        Err(mysql::Error::MySqlError(error)) => assert_eq!(error.code, 3159, "{error:?}"),
+        other => panic!("{other:?}"),
+    }
+    // Who is in stays in, and may switch it off.
+    before.query_drop("SET GLOBAL require_secure_transport = OFF").unwrap();
+    plain().expect("it is off again");
+
+    let required = Assize::start_with(None, &["--set", "mysql.require_tls=true"]);
+    let told = run(required.mariadb().args(["--skip-ssl", "--execute", "SELECT 1"]), b"");
+    assert!(String::from_utf8_lossy(&told.stderr).contains("3159"), "{told:?}");
+    let secure = run(
+        required.mariadb().args(["--ssl", "--skip-ssl-verify-server-cert", "--execute"]).arg("SELECT 1"),
+        b"",
+    );
+    assert!(secure.status.success(), "{secure:?}");
 }

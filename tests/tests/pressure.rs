@@ -128,3 +128,47 @@ fn a_replica_that_is_down_sheds_new_transactions_everywhere_until_it_is_back() {
         error_of(&mut there, "UPDATE shop.t SET n = n + 1 WHERE id = 2").is_none()
     });
 }
+
+#[test]
+fn a_node_that_is_nearly_full_holds_up_itself_only() {
+    let mut cluster = Cluster::start(Options { shards: 2, ..Options::nodes(3) });
+    let leader = cluster.wait_leader();
+    let others: Vec<u64> = cluster.nodes().into_iter().filter(|node| *node != leader).collect();
+    create(&mut connect(cluster.ports(leader).mysql));
+    // No disk has so much room.
+    let full = "pressure.disk_free_bytes_min=1000000000000000000";
+    let fill = |cluster: &mut Cluster, node: u64| {
+        cluster.set(node, &[full]);
+        assert!(cluster.terminate(node).success());
+        cluster.start_node(node);
+        cluster.wait_ready(node);
+        let mut there = connect(cluster.ports(node).mysql);
+        wait_for("the full node to take no writes", || {
+            let told = error_of(&mut there, "UPDATE shop.t SET n = n + 1 WHERE id = 2");
+            told.is_some_and(|(code, text)| code == 1637 && text.contains("free on the data disk"))
+        });
+        must(&mut there, "SELECT COUNT(*) FROM shop.t");
+    };
+    fill(&mut cluster, others[0]);
+    let admin = format!("127.0.0.1:{}", cluster.ports(leader).admin);
+    wait_for("the status to name it", || {
+        let told = status(&admin);
+        told.contains(&format!("node {}", others[0])) && told.contains("free on the data disk")
+    });
+    for node in [leader, others[1]] {
+        must(&mut connect(cluster.ports(node).mysql), "UPDATE shop.t SET n = n + 1 WHERE id = 2");
+    }
+    // Two of three are no minority.
+    fill(&mut cluster, others[1]);
+    let mut here = connect(cluster.ports(leader).mysql);
+    wait_for("everybody to shed", || {
+        let told = error_of(&mut here, "UPDATE shop.t SET n = n + 1 WHERE id = 2");
+        told.is_some_and(|(code, _)| code == 1637)
+    });
+    cluster.set(others[0], &[]);
+    assert!(cluster.terminate(others[0]).success());
+    cluster.start_node(others[0]);
+    wait_for("new transactions to be taken again", || {
+        error_of(&mut here, "UPDATE shop.t SET n = n + 1 WHERE id = 2").is_none()
+    });
+}

@@ -258,7 +258,8 @@ impl Findings {
             self.warning(
                 subject.clone(),
                 format!(
-                    "is behind, so new transactions that write are shed everywhere (error 1637): {strain}"
+                    "takes no new transactions that write (error 1637), and nobody does while it leads or too many nodes \
+                     are like it: {strain}"
                 ),
                 strain.cause.advice(),
             );

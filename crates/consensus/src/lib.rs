@@ -68,6 +68,7 @@ pub mod wal;
 
 pub use adjudicator::{Adjudicator, OpenError, Stats};
 pub use founding::Founding;
+pub use fs::free_bytes;
 pub use hashes::{Agreement, Comparison};
 pub use membership::{MembershipError, Status};
 pub use options::Options;

@@ -80,7 +80,7 @@ pub struct MemberInfo {
     pub replicas: u32,
     /// The highest cluster version that its binary understands, as the log has it; 0 if it has not said so.
     pub cluster_version_max: u32,
-    /// What it is behind with, so that new transactions are shed everywhere; empty: nothing.
+    /// What it is behind with, so that it takes no new transactions that write; empty: nothing.
     pub strains: Vec<Strain>,
 }
 

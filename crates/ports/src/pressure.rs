@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   figures ─▶ Gauge::step(figures, bounds) ─▶ strains ─┐  of this node
-//!                                                       ├─▶ none: new transactions may write
-//!   other nodes ───────────────────────────────strains ─┘  some: they are shed, and told why
+//!                                                       ├─▶ reasons_to_shed ─┬─▶ none: new transactions may write
+//!   other nodes ───────────────────────────────strains ─┘                    └─▶ some: they are shed, and told why
 //! ```
 //!
 //! These bounds are soft: who has begun goes on, commits included, and who only reads is not concerned. The hard bounds,
@@ -13,8 +13,9 @@
 //! bound does not shed every other transaction. That RocksDB holds writes up for a moment is how it works; that it goes on
 //! doing so is a strain.
 
+use assize_model::NodeId;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 /// What a node is behind with.
@@ -68,6 +69,19 @@ impl Cause {
             Cause::Compaction => "compaction",
             Cause::Disk => "disk",
             Cause::Other => "other",
+        }
+    }
+
+    /// Whether it is one node's own trouble: what the log waits for, everybody waits for.
+    const fn is_of_one_node(self) -> bool {
+        match self {
+            Cause::Log | Cause::DurableLag | Cause::Other => false,
+            Cause::StreamLag
+            | Cause::StreamBytes
+            | Cause::WriteStall
+            | Cause::Level0
+            | Cause::Compaction
+            | Cause::Disk => true,
         }
     }
 
@@ -268,8 +282,43 @@ pub struct NodePressure {
     pub applied_index: u64,
     /// Bytes of the entries that its adjudicator has applied since its process began.
     pub applied_bytes: u64,
+    /// Whether its adjudicator leads.
+    pub leads: bool,
     /// What it is behind with.
     pub strains: Vec<Strain>,
+}
+
+/// Of which strains a node takes account that has heard these of itself and of others: the first is the reason that clients
+/// are told. `groups` are nodes of which a majority is needed: the voters, and the replicas of each shard.
+///
+/// A node that is strained itself takes no new writes, and nobody does while the leader or so many of a group are strained
+/// that the others are no majority. A smaller part of them must not hold the cluster up: it falls behind, or stops when its
+/// disk is full, and comes back. What then piles up in the log has bounds of its own.
+pub fn reasons_to_shed(
+    own: NodeId,
+    told: &BTreeMap<NodeId, NodePressure>,
+    groups: &[BTreeSet<NodeId>],
+) -> Vec<(NodeId, Strain)> {
+    let is_strained = |node: &NodeId| {
+        told.get(node).is_some_and(|p| p.strains.iter().any(|strain| strain.cause.is_of_one_node()))
+    };
+    let lacks_majority = |group: &BTreeSet<NodeId>| {
+        let well = group.iter().filter(|node| !is_strained(node)).count();
+        well <= group.len() / 2
+    };
+    let decisive: BTreeSet<NodeId> = groups.iter().filter(|g| lacks_majority(g)).flatten().copied().collect();
+    let counts = |node: NodeId, leads: bool, strain: &Strain| {
+        !strain.cause.is_of_one_node() || node == own || leads || decisive.contains(&node)
+    };
+    let strains = told.iter().flat_map(|(node, pressure)| {
+        pressure.strains.iter().map(move |strain| (*node, pressure.leads, *strain))
+    });
+    let mut reasons: Vec<(NodeId, Strain)> = strains
+        .filter(|(node, leads, strain)| counts(*node, *leads, strain))
+        .map(|(node, _, strain)| (node, strain))
+        .collect();
+    reasons.sort_by_key(|(node, _)| *node != own);
+    reasons
 }
 
 /// Looks at the log that are remembered: ten minutes of them.
@@ -457,6 +506,44 @@ mod tests {
             sizes.look(100 + index, 1_000 + index);
         }
         assert_eq!(sizes.looks.len(), LOOKS_MAX);
+    }
+
+    /// Nodes 1 to 3 vote, and hold shard 1 with 3 replicas; shard 2 has one replica, on node 4; node 5 is a frontend.
+    fn reasons(own: u64, leader: u64, strained: &[(u64, Cause)]) -> Vec<(u64, Cause)> {
+        let mut told: BTreeMap<NodeId, NodePressure> = BTreeMap::new();
+        for node in 1..=5 {
+            told.insert(NodeId(node), NodePressure { leads: node == leader, ..NodePressure::default() });
+        }
+        for (node, cause) in strained {
+            let strain = Strain { cause: *cause, figure: 2, bound: 1 };
+            told.get_mut(&NodeId(*node)).unwrap().strains.push(strain);
+        }
+        let group = |nodes: &[u64]| nodes.iter().map(|node| NodeId(*node)).collect();
+        let groups = [group(&[1, 2, 3]), group(&[4])];
+        let reasons = reasons_to_shed(NodeId(own), &told, &groups);
+        reasons.into_iter().map(|(node, strain)| (node.0, strain.cause)).collect()
+    }
+
+    #[test]
+    fn a_minority_that_is_strained_holds_up_nobody_but_itself() {
+        let full = [(3, Cause::Disk)];
+        assert_eq!(reasons(1, 1, &full), []);
+        assert_eq!(reasons(5, 1, &full), []);
+        assert_eq!(reasons(3, 1, &full), full, "it takes no new writes itself");
+        assert_eq!(reasons(1, 3, &full), full, "who leads has to write everything");
+        assert_eq!(reasons(2, 1, &[(3, Cause::Compaction)]), []);
+        let two = [(2, Cause::StreamLag), (3, Cause::Disk)];
+        assert_eq!(reasons(1, 1, &two), two, "the others are no majority");
+        assert_eq!(reasons(5, 1, &[(4, Cause::Disk)]), [(4, Cause::Disk)], "nobody else has the shard");
+        assert_eq!(reasons(3, 1, &two), [(3, Cause::Disk), (2, Cause::StreamLag)], "its own comes first");
+    }
+
+    #[test]
+    fn what_the_log_waits_for_everybody_waits_for() {
+        for cause in [Cause::Log, Cause::DurableLag, Cause::Other] {
+            assert_eq!(reasons(1, 1, &[(3, cause)]), [(3, cause)]);
+            assert_eq!(reasons(1, 1, &[(2, Cause::Disk), (3, cause)]), [(3, cause)]);
+        }
     }
 
     #[test]

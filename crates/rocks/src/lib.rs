@@ -233,6 +233,31 @@ impl Store {
         self.shapes().keys().filter(|name| *name != DEFAULT_FAMILY).cloned().collect()
     }
 
+    /// The family of the file that a report of damage names; `None` if it names none that there is.
+    pub fn family_of_damage(&self, reason: &str) -> Option<String> {
+        let files = self.inner.db.live_files().ok()?;
+        let named = |name: &str| {
+            let name = name.trim_start_matches('/');
+            reason.match_indices(name).any(|(at, _)| !reason[..at].ends_with(|c: char| c.is_ascii_digit()))
+        };
+        files.into_iter().find(|file| named(&file.name)).map(|file| file.column_family_name)
+    }
+
+    /// Links the files of a family into a directory, so that they outlive it there: for somebody who wants to look at them.
+    pub fn keep_files(&self, family: &str, directory: &Path) -> Result<(), RocksError> {
+        let failed = |error: std::io::Error| RocksError::Failed {
+            doing: "keep the files of a family",
+            reason: format!("{}: {error}", directory.display()),
+        };
+        let files = self.inner.db.live_files().map_err(RocksError::new("list the files of a family"))?;
+        std::fs::create_dir_all(directory).map_err(failed)?;
+        for file in files.iter().filter(|file| file.column_family_name == family) {
+            let name = file.name.trim_start_matches('/');
+            std::fs::hard_link(self.inner.db.path().join(name), directory.join(name)).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// A small family that every store has: what a node must remember beside its shards.
     pub fn default_family(&self) -> Family {
         self.family(DEFAULT_FAMILY).expect("every store has it")

@@ -152,6 +152,10 @@ pub struct Mysql {
     pub tls_certificate: Option<PathBuf>,
     /// TLS private key, PEM.
     pub tls_key: Option<PathBuf>,
+    /// Every client needs TLS, on this machine as well; what `require_secure_transport` is until SET GLOBAL says otherwise.
+    pub require_tls: bool,
+    /// Clients on other machines may come without TLS: what they say, and passwords of the native plugin, can be listened to.
+    pub insecure: bool,
     /// Seconds a client may take to authenticate.
     pub connect_timeout_seconds: u64,
 }
@@ -160,7 +164,8 @@ pub struct Mysql {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
-    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    /// Where `/metrics`, `/livez` and `/readyz` are served: never over TLS, and to everybody who asks. They tell numbers, and
+    /// names of tables in none of them.
     pub listen: SocketAddr,
 }
 
@@ -190,7 +195,8 @@ pub struct Shard {
     pub count: u32,
     /// How many replicas each of them gets: 1 or 3, as far as there are nodes.
     pub replicas: u32,
-    /// The nodes that hold the replicas of a new cluster; empty: those of `cluster.nodes`.
+    /// The nodes that hold the replicas of a new cluster, the same on all that found it; empty: those of `cluster.nodes`.
+    /// They may join later.
     pub nodes: Vec<u64>,
     /// A shard with more bytes than this on disk is split by itself. Unset: never.
     pub split_above_bytes: Option<u64>,
@@ -304,6 +310,8 @@ impl Default for Mysql {
             version: concat!("8.4.6-assize-", env!("CARGO_PKG_VERSION")).to_owned(),
             tls_certificate: None,
             tls_key: None,
+            require_tls: false,
+            insecure: false,
             connect_timeout_seconds: 10,
         }
     }
@@ -500,6 +508,15 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if !founders.is_empty() && !founders.iter().any(|(node, _)| node.0 == config.node.id) {
         return invalid("setting `cluster.nodes`: this node (`node.id`) is not among them");
     }
+    if !founders.is_empty() && !config.performs(Role::Adjudicator) {
+        return invalid(
+            "setting `cluster.nodes`: who founds a cluster decides in it, and `node.roles` has no adjudicator here: name \
+             the founders in `cluster.join` instead",
+        );
+    }
+    if !config.is_clustered() && !(config.performs(Role::Adjudicator) && config.performs(Role::Shard)) {
+        return invalid("setting `node.roles`: a cluster of one node needs an adjudicator and a shard");
+    }
     if !(founders.is_empty() && seeds.is_empty()) && config.node.data.is_none() {
         return invalid("setting `node.data`: a node of a cluster keeps its data");
     }
@@ -577,6 +594,22 @@ impl Config {
             shard.replicas = chosen.enumerate().map(|(n, node)| (ReplicaId(n as u8 + 1), node)).collect();
         }
         Ok(placement)
+    }
+
+    /// Whether the shards of a cluster that this node founds lie on nodes that can have them, as far as it knows itself.
+    pub fn check_founding(&self) -> Result<(), ConfigError> {
+        if self.cluster.nodes.is_empty() || self.performs(Role::Shard) {
+            return Ok(());
+        }
+        let text = if self.shard.nodes.is_empty() {
+            "setting `shard.nodes`: this node founds a cluster and holds no shards: name the nodes that will, the same on \
+             all founders"
+        } else if self.shard.nodes.contains(&self.node.id) {
+            "setting `shard.nodes`: this node is among them, and `node.roles` has no shard"
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::Invalid(text.to_owned()))
     }
 
     /// Whether the node performs a role.
@@ -717,6 +750,21 @@ mod tests {
     }
 
     #[test]
+    fn who_founds_a_cluster_without_holding_shards_says_who_does() {
+        let founder = |roles: &str, shards: &str| {
+            let text = format!(
+                "[node]\ndata = \"x\"\nroles = [{roles}]\n[cluster]\nnodes = [\"1=127.0.0.1:7407\"]\n[shard]\nnodes = \
+                 {shards}\n"
+            );
+            load_text(&text).unwrap().config.check_founding().map_err(|error| error.to_string())
+        };
+        assert!(founder("\"adjudicator\"", "[]").unwrap_err().contains("name the nodes that will"));
+        assert!(founder("\"adjudicator\"", "[1, 4]").unwrap_err().contains("this node is among them"));
+        assert_eq!(founder("\"adjudicator\"", "[4, 5, 6]"), Ok(()));
+        assert_eq!(founder("\"adjudicator\", \"shard\"", "[]"), Ok(()));
+    }
+
+    #[test]
     fn impossible_settings_are_refused() {
         for text in [
             "[node]\nid = 0\n",
@@ -732,6 +780,9 @@ mod tests {
             "[adjudicator]\ncheckpoint_bytes = 2000000000\n",
             "[pressure]\nlog_bytes = 1\n",
             "[peers]\ntls_ca = \"ca.pem\"\n",
+            "[node]\nroles = [\"frontend\"]\n",
+            "[node]\nroles = [\"adjudicator\", \"frontend\"]\n",
+            "[node]\ndata = \"x\"\nroles = [\"shard\"]\n[cluster]\nnodes = [\"1=127.0.0.1:7407\"]\n",
             "[cluster]\nnodes = [\"1:127.0.0.1\"]\n",
             "[cluster]\nnodes = [\"2=127.0.0.1:7407\"]\n",
             "[cluster]\nnodes = [\"1=127.0.0.1:7407\"]\n",

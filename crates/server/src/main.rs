@@ -17,6 +17,7 @@
 //! Only this crate reads clocks, environment and arguments, and only `roles` spawns tasks.
 #![allow(clippy::disallowed_methods)] // The house above the pure floors: clocks and threads live here.
 
+mod acquaintances;
 mod activation;
 mod allocator;
 mod bench;

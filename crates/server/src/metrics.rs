@@ -48,10 +48,20 @@ pub const SHARD_COMPACTION_PENDING_BYTES: &str = "shard_compaction_pending_bytes
 pub const SHARD_LEVEL0_FILES: &str = "shard_level0_files";
 /// 1 while RocksDB slows writes down or has stopped them.
 pub const SHARD_WRITES_STALLED: &str = "shard_writes_stalled";
+/// This node's replicas by state.
+pub const SHARD_REPLICAS: &str = "shard_replicas";
+/// Contents of replicas that were damaged on the disk and given up.
+pub const SHARD_DAMAGED_TOTAL: &str = "shard_damaged_total";
+/// Comparisons of replicas that found other rows.
+pub const SHARD_DIFFERENCES_TOTAL: &str = "shard_differences_total";
+/// Replicas of the placement that were rebuilt from a sibling.
+pub const SHARD_REBUILT_TOTAL: &str = "shard_rebuilt_total";
 /// Tasks that the leader did on shards by itself, by reason (`care`, `balance`), task and outcome.
 pub const SHARD_CARE_TASKS_TOTAL: &str = "shard_care_tasks_total";
 /// 1 while this node asks for new transactions to be shed, by reason.
 pub const PROCESS_STRAINED: &str = "process_strained";
+/// Bytes free on the disk of the node's data.
+pub const PROCESS_DISK_FREE_BYTES: &str = "process_disk_free_bytes";
 /// Seconds since the process started.
 pub const PROCESS_UPTIME_SECONDS: &str = "process_uptime_seconds";
 
@@ -90,5 +100,10 @@ pub fn describe() {
     describe_gauge!(SHARD_WRITES_STALLED, Unit::Count, "1 while RocksDB holds writes up");
     describe_counter!(SHARD_CARE_TASKS_TOTAL, Unit::Count, "tasks on shards that nobody asked for");
     describe_gauge!(PROCESS_STRAINED, Unit::Count, "1 while new transactions are to be shed, by reason");
+    describe_gauge!(SHARD_REPLICAS, Unit::Count, "replicas here, by state");
+    describe_counter!(SHARD_DAMAGED_TOTAL, Unit::Count, "damaged contents of replicas given up");
+    describe_counter!(SHARD_DIFFERENCES_TOTAL, Unit::Count, "comparisons of replicas that found other rows");
+    describe_counter!(SHARD_REBUILT_TOTAL, Unit::Count, "replicas rebuilt from a sibling");
+    describe_gauge!(PROCESS_DISK_FREE_BYTES, Unit::Bytes, "free on the disk of the node's data");
     describe_gauge!(PROCESS_UPTIME_SECONDS, Unit::Seconds, "time since the process started");
 }

@@ -6,6 +6,7 @@
 //!
 //! The parts come up one after the other; what asks the node meanwhile hears that it is not ready.
 
+use crate::acquaintances::Acquaintances;
 use crate::activation;
 use crate::cli::{StartOptions, parse_settings};
 use crate::config::{self, Config, Role};
@@ -31,6 +32,7 @@ use assize_rpc::{
     ReplicaService, Router, RouterOptions,
 };
 use assize_shards::embedded::ShardHost;
+use assize_shards::wire::Phase;
 use assize_shards::{Balance, Caretaker, Policy};
 use assize_shards::{Colleagues, Directory, LeaderAdministration, Mover, SiblingService};
 use figment::value::Value;
@@ -114,10 +116,17 @@ pub async fn run(options: StartOptions) -> Result<(), Failure> {
         config.mysql.listen.set_port(port);
     }
     let inherited = activation::listener("mysql")?;
+    let mut foreign = None;
     let listeners = Listeners {
         mysql: match (config.performs(Role::Frontend), inherited) {
             (false, _) => None,
-            (true, Some(listener)) => Some(listener),
+            (true, Some(listener)) => {
+                let (address, configured) = (listener.local_addr()?, config.mysql.listen);
+                if address != configured {
+                    foreign = Some((address, configured));
+                }
+                Some(listener)
+            }
             (true, None) => Some(bind(config.mysql.listen).await?),
         },
         http: bind(config.http.listen).await?,
@@ -129,6 +138,9 @@ pub async fn run(options: StartOptions) -> Result<(), Failure> {
         node = start(&config, loaded.settings(), listeners) => node?,
         () = signals.ask_for_the_end() => return Ok(()),
     };
+    if let Some((address, configured)) = foreign {
+        tracing::warn!(%address, %configured, "the service manager's socket is used for MySQL, and not mysql.listen");
+    }
     tracing::info!(mysql = ?node.mysql, http = %node.http, admin = %node.admin, shards = node.shards, "ready");
     if let Some(path) = &options.url_file {
         write_url_file(path, &node)?;
@@ -179,10 +191,16 @@ pub async fn start(
     keys.look();
     let Listeners { mysql, http, peers: peer_listener, admin } = listeners;
     let (http_address, admin_address) = (http.local_addr()?, admin.local_addr()?);
+    if !http_address.ip().is_loopback() {
+        tracing::warn!(address = %http_address, "metrics and health are served without TLS to everybody who can reach this");
+    }
     let admin_options = admin_options(config);
     assize_admin::check(admin_address, &admin_options)
         .map_err(|e| config::ConfigError::Invalid(e.to_string()))?;
     let mysql_address = mysql.as_ref().map(TcpListener::local_addr).transpose()?;
+    if mysql_address.is_some_and(|address| !address.ip().is_loopback()) && config.mysql.insecure {
+        tracing::warn!("MySQL clients on other machines may come without TLS: mysql.insecure is set");
+    }
     let peer_address = peer_listener.as_ref().map(TcpListener::local_addr).transpose()?;
 
     let record = NodeRecord {
@@ -202,6 +220,7 @@ pub async fn start(
         config: settings,
         founders: config.cluster.founders()?.into_iter().map(|(node, _)| node).collect(),
         token: config.cluster.join_token_file.as_deref().map(net::read_token).transpose()?,
+        data: config.node.data.clone(),
         started: Instant::now(),
     };
     let opened = peer_listener.map(|listener| net::open(config, listener)).transpose()?;
@@ -239,6 +258,10 @@ pub async fn start(
             tracing::error!(%error, "the admin API has ended");
         }
     });
+    if let Some(acquaintances) = &way.acquaintances {
+        // Whoever was named in the configuration need not be the leader, nor know the shards' nodes.
+        tasks.spawn(acquaintances.clone().follow(until(stopped.clone())));
+    }
     let placement = tokio::select! {
         placement = way.first_placement(&local) => placement?,
         why = refused_for_good(known.clone()) => return Err(anyhow::anyhow!("{why}").into()),
@@ -252,6 +275,11 @@ pub async fn start(
             why = first_failure(adjudicator.as_ref(), None) => return Err(anyhow::anyhow!("{why}").into()),
             why = refused => return Err(anyhow::anyhow!("{why}").into()),
         }
+    }
+
+    if let Some(acquaintances) = &way.acquaintances {
+        // Shards and frontend speak to nodes that nobody has named yet.
+        acquaintances.look().await;
     }
 
     let host = if config.performs(Role::Shard) {
@@ -337,6 +365,8 @@ pub struct Way {
     /// Whoever leads, for changes of the placement.
     pub administration: Arc<dyn ShardAdministration>,
     peers: Option<Arc<dyn Peers>>,
+    /// What is known of the other nodes; `None` on a node whose own adjudicator knows them.
+    acquaintances: Option<Acquaintances>,
 }
 
 impl Way {
@@ -349,6 +379,7 @@ impl Way {
                 source: Arc::new(own.clone()),
                 administration: Arc::new(own),
                 peers: None,
+                acquaintances: None,
             });
         };
         let node = NodeId(config.node.id);
@@ -363,20 +394,24 @@ impl Way {
         let leaders = Leaders::new(here, peers.clone(), others.clone());
         let router = Router::new(leaders.clone(), RouterOptions::default());
         let decisions = DecisionRouter::new(leaders.clone());
+        let router: Arc<dyn AdjudicatorClient> = Arc::new(router);
+        let others = Acquaintances::new(node, peers.clone(), leaders, router.clone(), others);
         let voters = {
-            let local = Arc::downgrade(local);
+            let (local, others) = (Arc::downgrade(local), others.clone());
             move || {
                 let status = local.upgrade().and_then(|l| l.adjudicator.get().map(Adjudicator::status));
-                status.map_or_else(|| others.clone(), |status| status.voters.into_iter().collect())
+                status.map_or_else(|| others.adjudicators(), |status| status.voters.into_iter().collect())
             }
         };
+        let acquaintances = own.is_none().then_some(others);
         let own = own.map(|a| Arc::new(a) as Arc<dyn ShardAdministration>);
         let administration = LeaderAdministration::new(node, own, Some(peers.clone()), voters);
         Ok(Way {
-            adjudicator: Arc::new(router),
+            adjudicator: router,
             source: Arc::new(decisions),
             administration: Arc::new(administration),
             peers: Some(peers),
+            acquaintances,
         })
     }
 
@@ -463,7 +498,11 @@ fn join_network(
     let until = until(stopped.clone());
     let (tell, known) = watch::channel(None);
     tasks.spawn(async move {
-        let greet = announce::greet(told, seeds, move |cluster| network.set_cluster(ClusterId(cluster)));
+        let joins = told.clone();
+        let greet = announce::greet(told, seeds, move |cluster| {
+            let _ = joins.joined.set(cluster);
+            network.set_cluster(ClusterId(cluster));
+        });
         tokio::select! {
             greeted = greet => {
                 tell.send_replace(Some(greeted));
@@ -666,12 +705,31 @@ async fn keep_gauges(local: Arc<Local>, prometheus: PrometheusHandle, stopped: i
             ::metrics::gauge!(metrics::SHARD_POSITION_MILLIS, "shard" => replica.id().0.to_string())
                 .set(position);
         }
+        if let Some(host) = local.host.get() {
+            tell_replicas(host);
+        }
+        if let Some(free) = local.disk_free() {
+            ::metrics::gauge!(metrics::PROCESS_DISK_FREE_BYTES).set(free as f64);
+        }
         for (cause, shed) in local.frontend.get().iter().flat_map(|frontend| frontend.shedding().counts()) {
             ::metrics::counter!(metrics::FRONTEND_SHED_TRANSACTIONS_TOTAL, "reason" => cause.label())
                 .absolute(shed);
         }
         ::metrics::gauge!(metrics::PROCESS_UPTIME_SECONDS).set(started.elapsed().as_secs_f64());
     }
+}
+
+/// How many replicas are in which state, and what has happened to their contents.
+fn tell_replicas(host: &ShardHost) {
+    let states: Vec<&str> = host.residents().iter().map(|replica| replica.status().phase.label()).collect();
+    for state in Phase::LABELS {
+        let here = states.iter().filter(|known| **known == state).count();
+        ::metrics::gauge!(metrics::SHARD_REPLICAS, "state" => state).set(here as f64);
+    }
+    let tallies = host.tallies();
+    ::metrics::counter!(metrics::SHARD_DAMAGED_TOTAL).absolute(tallies.damaged);
+    ::metrics::counter!(metrics::SHARD_DIFFERENCES_TOTAL).absolute(tallies.differing);
+    ::metrics::counter!(metrics::SHARD_REBUILT_TOTAL).absolute(tallies.rebuilt);
 }
 
 impl Node {

@@ -8,10 +8,12 @@
 use crate::metrics;
 use crate::operator::Operator;
 use assize_model::NodeId;
-use assize_ports::{Bounds, Cause, Figures, Gauge, LogSizes, NodePressure, Strain};
+use assize_ports::{
+    Bounds, Cause, Figures, Gauge, LogSizes, NodePressure, NodeRecord, Strain, reasons_to_shed,
+};
 use assize_shards::embedded::ShardHost;
 use assize_shards::wire::Phase;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,7 +45,8 @@ impl Measured {
 
 /// Measures and asks until the node stops.
 pub async fn keep(operator: Operator, bounds: Bounds, stopped: impl Future<Output = ()>) {
-    let keeper = Keeper { operator, others: Mutex::default(), log: Mutex::default() };
+    let keeper =
+        Keeper { operator, others: Mutex::default(), groups: Mutex::default(), log: Mutex::default() };
     tokio::select! {
         () = stopped => {}
         // Measuring does not wait for nodes that are silent.
@@ -56,6 +59,8 @@ struct Keeper {
     operator: Operator,
     /// What other nodes have said last, and when.
     others: Mutex<BTreeMap<NodeId, (NodePressure, Instant)>>,
+    /// Nodes of which a majority is needed: the voters, and the replicas of each shard.
+    groups: Mutex<Vec<BTreeSet<NodeId>>>,
     /// The log as a node's adjudicator has counted it: this one's own if it has one.
     log: Mutex<(Option<NodeId>, LogSizes)>,
 }
@@ -100,6 +105,7 @@ impl Keeper {
                 // Without a leader those known before are asked.
                 if let Ok(newest) = self.operator.nodes().await {
                     (nodes, asked) = (newest, Some(Instant::now()));
+                    self.learn_groups(&nodes).await;
                 }
             }
             let heard = self.operator.pressures(&nodes).await;
@@ -114,6 +120,21 @@ impl Keeper {
         }
     }
 
+    /// Learns of which nodes a majority is needed.
+    async fn learn_groups(&self, nodes: &[NodeRecord]) {
+        let Ok(placement) = self.operator.adjudicator.placement().await else { return };
+        let voters = match self.operator.local.adjudicator.get() {
+            Some(adjudicator) => adjudicator.status().voters.into_iter().collect(),
+            None => {
+                let votes = |record: &&NodeRecord| record.roles.iter().any(|role| role == "adjudicator");
+                nodes.iter().filter(votes).map(|record| record.node).collect()
+            }
+        };
+        let mut groups: BTreeSet<BTreeSet<NodeId>> = BTreeSet::from([voters]);
+        groups.extend(placement.shards.values().map(|part| part.replicas.values().copied().collect()));
+        *self.groups.lock().unwrap_or_else(PoisonError::into_inner) = groups.into_iter().collect();
+    }
+
     fn others(&self) -> MutexGuard<'_, BTreeMap<NodeId, (NodePressure, Instant)>> {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,7 +147,7 @@ impl Keeper {
         let before: Vec<Cause> = self.measured().strains.iter().map(|strain| strain.cause).collect();
         let strains = gauge.step(&figures, bounds);
         for strain in strains.iter().filter(|strain| !before.contains(&strain.cause)) {
-            tracing::warn!(%strain, advice = strain.cause.advice(), "new transactions that write are shed");
+            tracing::warn!(%strain, advice = strain.cause.advice(), "the node takes no new transactions that write");
         }
         for cause in Cause::ALL {
             let is_strained = strains.iter().any(|strain| strain.cause == cause);
@@ -136,7 +157,8 @@ impl Keeper {
             let told = ::metrics::gauge!(metrics::PROCESS_STRAINED, "reason" => cause.label());
             told.set(f64::from(u8::from(is_strained)));
         }
-        self.operator.local.pressure.set(NodePressure { applied_index, applied_bytes, strains });
+        let leads = self.operator.local.leader() == Some(self.operator.local.node);
+        self.operator.local.pressure.set(NodePressure { applied_index, applied_bytes, leads, strains });
         self.turn();
     }
 
@@ -144,14 +166,15 @@ impl Keeper {
         self.operator.local.pressure.get()
     }
 
-    /// Turns the frontend's switch: on, if any node is strained.
+    /// Turns the frontend's switch: on, if this node is strained, or more nodes than the cluster can do without.
     fn turn(&self) {
         let Some(frontend) = self.operator.local.frontend.get() else { return };
-        let (own, others) = ((self.operator.local.node, self.measured()), self.others());
-        let others = others.iter().map(|(node, (pressure, _))| (node, pressure));
-        let all = std::iter::once((&own.0, &own.1)).chain(others);
-        let strained: Vec<(NodeId, Strain)> =
-            all.flat_map(|(node, pressure)| pressure.strains.iter().map(|strain| (*node, *strain))).collect();
+        let own = self.operator.local.node;
+        let mut told: BTreeMap<NodeId, NodePressure> =
+            self.others().iter().map(|(node, (pressure, _))| (*node, pressure.clone())).collect();
+        told.insert(own, self.measured());
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let strained: Vec<(NodeId, Strain)> = reasons_to_shed(own, &told, &groups);
         let why = strained.first().map(|(node, strain)| {
             let others = match strained.len() - 1 {
                 0 => String::new(),
@@ -188,12 +211,11 @@ impl Keeper {
     /// node has.
     fn figures(&self, own: u64, heard: u64) -> Figures {
         let local = &self.operator.local;
-        let mut figures = Figures::default();
+        let mut figures = Figures { disk_free_bytes: local.disk_free(), ..Figures::default() };
         let mut durable = BTreeMap::new();
         if let Some(adjudicator) = local.adjudicator.get() {
-            let (stats, status) = (adjudicator.stats(), adjudicator.status());
+            let stats = adjudicator.stats();
             figures.log_bytes = stats.retained_bytes;
-            figures.disk_free_bytes = (status.disk_free_bytes != u64::MAX).then_some(status.disk_free_bytes);
             for (shard, standing) in adjudicator.durable_positions() {
                 if standing.counts {
                     figures.durable_lag = figures.durable_lag.max(own.saturating_sub(standing.durable.0));

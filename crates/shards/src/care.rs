@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// A learner that copies for longer than this is not believed to come to an end.
 const LEARNERS_STAND_STILL: Duration = Duration::from_secs(3600);
 
+/// A node with less room than this can hardly take the stream any further.
+const FULL_BELOW_BYTES: u64 = 64 << 20;
+
 /// What is known of a node that can hold replicas.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NodeCondition {
@@ -216,9 +219,9 @@ enum Zone<'a> {
     Of(NodeId),
 }
 
-/// The replicas for which the log is to wait no longer: those on nodes that have been silent for long, or that the log has
-/// not known for as long (`unknown_for`), one of a shard at a time and only while the others are there; and learners that have
-/// long stood still.
+/// The replicas for which the log is to wait no longer: those on nodes that have been silent for long, that the log has
+/// not known for as long (`unknown_for`), or whose disk is full while they stand still for as long, only while the
+/// others are there; and learners that have long stood still.
 pub fn forsaken(
     placement: &Placement,
     nodes: &BTreeMap<NodeId, NodeCondition>,
@@ -228,6 +231,9 @@ pub fn forsaken(
     policy: &Policy,
 ) -> Vec<(ShardId, ReplicaId)> {
     let mut forsaken = Vec::new();
+    let is_full = |node: &NodeId| {
+        nodes.get(node).and_then(|condition| condition.free_bytes).is_some_and(|free| free < FULL_BELOW_BYTES)
+    };
     for (shard, part) in &placement.shards {
         let Some(standings) = standings.get(shard) else { continue };
         let counting = || standings.replicas.iter().filter(|standing| standing.counts);
@@ -240,9 +246,16 @@ pub fn forsaken(
             node.is_some_and(|node| nodes.get(node).is_some_and(|c| c.silent_for.is_zero()))
         });
         let has_majority = alive.count() > part.replicas.len() / 2;
+        let newest = counting().map(|standing| standing.durable).max();
         for standing in counting() {
+            // It answers, or starts again and again, and others get on without it.
+            let stands_still = |node: &NodeId| {
+                is_full(node)
+                    && Some(standing.durable) < newest
+                    && still_for(*shard, standing.replica) >= policy.uncount_after
+            };
             let is_forsaken = match part.replicas.get(&standing.replica) {
-                Some(node) => has_majority && is_silent(node),
+                Some(node) => has_majority && (is_silent(node) || stands_still(node)),
                 None => still_for(*shard, standing.replica) >= LEARNERS_STAND_STILL.max(policy.uncount_after),
             };
             if is_forsaken {
@@ -618,6 +631,29 @@ mod tests {
             panic!("one is too many");
         };
         assert!([NodeId(3), NodeId(4)].contains(&node));
+    }
+
+    #[test]
+    fn the_log_waits_only_so_long_for_a_full_disk() {
+        let placement = placed(&[&[1, 2, 3]]);
+        let forsaken_at = |free: u64, durable: u64, still: u64| {
+            let standing = |n: u8, durable| ReplicaStanding {
+                replica: ReplicaId(n),
+                durable: LogIndex(durable),
+                counts: true,
+            };
+            let replicas = vec![standing(1, 9), standing(2, 9), standing(3, durable)];
+            let standings = ShardStandings { as_of: LogIndex(9), replicas, recovered_at: LogIndex(0) };
+            let mut nodes = nodes(&[(1, "a"), (2, "b"), (3, "c")]);
+            nodes.get_mut(&NodeId(3)).unwrap().free_bytes = Some(free);
+            let still_for = |_, _| Duration::from_secs(still);
+            let standings = BTreeMap::from([(ONE, standings)]);
+            forsaken(&placement, &nodes, &standings, still_for, &Policy::default())
+        };
+        assert_eq!(forsaken_at(FULL_BELOW_BYTES - 1, 8, 300), [(ONE, ReplicaId(3))]);
+        assert_eq!(forsaken_at(FULL_BELOW_BYTES, 8, 300), [], "it has room, and is slow");
+        assert_eq!(forsaken_at(0, 9, 300), [], "it has everything");
+        assert_eq!(forsaken_at(0, 8, 299), []);
     }
 
     #[test]

@@ -257,6 +257,21 @@ pub enum Phase {
     Halted(String),
 }
 
+impl Phase {
+    /// The names of all phases.
+    pub const LABELS: [&str; 4] = ["following", "copying", "fledgling", "halted"];
+
+    /// Its name as a label of metrics.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Phase::Following => "following",
+            Phase::Copying { .. } => "copying",
+            Phase::Fledgling => "fledgling",
+            Phase::Halted(_) => "halted",
+        }
+    }
+}
+
 /// How a replica is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReplicaStatus {

@@ -344,6 +344,9 @@ async fn log_in<H: Handler>(
         Ok(account) => account,
         Err(error) => return Err(refused(io, error).await),
     };
+    if !secure && handler.requires_tls(&host) {
+        return Err(refused(io, tls_required()).await);
+    }
     let permitted = check_account(account.as_ref(), &user, &host, secure);
     let administrator = account.as_ref().is_some_and(|a| a.administrator);
     if let Err(error) = authenticate(io, session, &login, account, &user, config, change_user).await? {
@@ -391,6 +394,14 @@ fn check_account(account: Option<&Account>, user: &str, host: &str, secure: bool
         Some(account) if account.require_tls && !secure => Err(access_denied(user, host, true)),
         _ => Ok(()),
     }
+}
+
+fn tls_required() -> SqlError {
+    SqlError::new(
+        ErrorCode::SecureTransportRequired,
+        "Connections using insecure transport are prohibited while --require_secure_transport=ON, and from other machines \
+         unless mysql.insecure is set",
+    )
 }
 
 fn access_denied(user: &str, host: &str, using_password: bool) -> SqlError {

@@ -106,6 +106,12 @@ pub trait Handler: Send {
         host: &str,
     ) -> impl Future<Output = Result<Option<Account>, SqlError>> + Send;
 
+    /// Whether a client on this host, which comes without TLS, is refused; asked after [`Handler::account`] and before its
+    /// password.
+    fn requires_tls(&self, _host: &str) -> bool {
+        false
+    }
+
     /// The client has authenticated: begin a new session, with its database selected. Comes again after
     /// COM_CHANGE_USER, when nothing of the former session may remain.
     fn login(&mut self, client: &ClientInfo) -> impl Future<Output = Result<(), SqlError>> + Send;

@@ -83,9 +83,14 @@ impl FileSystem for Disk {
     }
 
     fn free(&self) -> io::Result<u64> {
-        let disk = rustix::fs::statvfs(&self.directory)?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+        free_bytes(&self.directory)
     }
+}
+
+/// Bytes that the disk of a directory has left.
+pub fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(directory)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 struct DiskFile(fs::File);

@@ -8,7 +8,7 @@
 mod disk;
 mod memory;
 
-pub use disk::Disk;
+pub use disk::{Disk, free_bytes};
 pub use memory::{Crash, Memory};
 
 use std::io;

@@ -13,6 +13,7 @@ use assize_shards::Surveyor;
 use assize_shards::embedded::ShardHost;
 use assize_shards::wire::Phase;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ pub struct Facts {
     pub founders: BTreeSet<NodeId>,
     /// What others have to show to join; `None`: nobody joins.
     pub token: Option<JoinToken>,
+    /// Where it keeps its data; `None`: in memory.
+    pub data: Option<PathBuf>,
     /// When it started.
     pub started: Instant,
 }
@@ -64,6 +67,8 @@ pub struct Local {
     pub pressure: Measured,
     /// What has changed here, for those who watch.
     pub bells: Arc<Bells>,
+    /// The cluster that has taken it in.
+    pub joined: OnceLock<u128>,
     /// What it offers to other nodes.
     offered: OnceLock<Arc<Services>>,
     /// Set while it takes no more connections: an operator wants it so, or it is about to end.
@@ -83,6 +88,7 @@ impl Local {
             jobs: OnceLock::new(),
             pressure: Measured::default(),
             bells: Arc::default(),
+            joined: OnceLock::new(),
             offered: OnceLock::new(),
             draining: Arc::default(),
         })
@@ -101,12 +107,22 @@ impl Local {
 
     /// The cluster's id; 0 if it is not known here.
     pub fn cluster(&self) -> u128 {
-        self.adjudicator.get().and_then(Adjudicator::cluster).unwrap_or(0)
+        let own = self.adjudicator.get().and_then(Adjudicator::cluster);
+        own.or_else(|| self.joined.get().copied()).unwrap_or(0)
     }
 
     /// Who leads, as far as this node's own adjudicator knows.
     pub fn leader(&self) -> Option<NodeId> {
         self.adjudicator.get().and_then(|adjudicator| adjudicator.status().leader)
+    }
+
+    /// Bytes free on the disk with the node's data; `None` if it has none, or the disk does not say.
+    pub fn disk_free(&self) -> Option<u64> {
+        let own = self.adjudicator.get().map(|adjudicator| adjudicator.status().disk_free_bytes);
+        match own {
+            Some(free) => Some(free).filter(|free| *free != u64::MAX),
+            None => self.facts.data.as_deref().and_then(|data| assize_consensus::free_bytes(data).ok()),
+        }
     }
 
     /// Whether it takes no connections, or is not to take any.
@@ -132,6 +148,13 @@ impl Local {
                 }
             }
             Question::Pressure => Answer::Pressure(self.pressure.get()),
+            Question::Nodes => match self.adjudicator.get() {
+                Some(own) => Answer::Nodes(own.known_nodes().into_iter().map(Record::from).collect()),
+                None => Answer::Failed(ClusterError::Refused(format!(
+                    "node {} is no adjudicator: ask another",
+                    self.node.0
+                ))),
+            },
             Question::Traffic => Answer::Traffic(self.frontend.get().map(|frontend| frontend.traffic())),
             Question::Hello { record, token } => match self.welcome(record, token.as_deref()).await {
                 Ok(cluster) => Answer::Welcome { cluster },
@@ -147,6 +170,7 @@ impl Local {
             uptime_millis: millis(self.facts.started.elapsed()),
             is_draining: self.is_draining(),
             strains: self.pressure.get().strains,
+            disk_free_bytes: self.disk_free().unwrap_or(u64::MAX),
             ..NodeStatus::default()
         };
         if let Some(adjudicator) = self.adjudicator.get() {
@@ -161,7 +185,6 @@ impl Local {
             status.learners = raft.learners.iter().map(|node| node.0).collect();
             (status.hash_index, status.state_hash) = (hash.0.0, hash.1);
             status.closed_millis = adjudicator.stats().closed_ts.millis();
-            status.disk_free_bytes = raft.disk_free_bytes;
             status.cluster_version = adjudicator.cluster_version();
             status.draining = adjudicator.draining().iter().map(|node| node.0).collect();
             status.trouble = match (raft.divergence, adjudicator.ready()) {
@@ -280,7 +303,8 @@ impl Surveyor for Survey {
                     _ => return None,
                 }
             };
-            Some(status.disk_free_bytes).filter(|free| *free > 0)
+            // 0 from a release that has not measured, the largest number from a node without a disk.
+            Some(status.disk_free_bytes).filter(|free| !matches!(*free, 0 | u64::MAX))
         })
     }
 }

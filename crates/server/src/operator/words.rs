@@ -21,6 +21,8 @@ pub enum Question {
     Traffic,
     /// How far behind are you?
     Pressure,
+    /// Which nodes have you heard of?
+    Nodes,
     /// Do this, or say whether it could be done.
     Act {
         /// What.
@@ -103,6 +105,8 @@ pub enum Answer {
     Traffic(Option<TrafficInfo>),
     /// To [`Question::Pressure`].
     Pressure(NodePressure),
+    /// To [`Question::Nodes`], from a node with an adjudicator: as its state has them, however old that is.
+    Nodes(Vec<Record>),
     /// To [`Question::Act`].
     Done(ActionDone),
     /// To [`Question::Hello`].

@@ -29,6 +29,10 @@ pub async fn open(config: &Config, peers: Option<Arc<dyn Peers>>) -> anyhow::Res
     });
     options.lease = Duration::from_secs(config.adjudicator.frontend_lease_seconds);
     let directory = config.node.data.as_ref().map(|data| data.join("adjudicator"));
+    if directory.as_ref().is_none_or(|directory| !directory.exists()) {
+        // Later the placement is the log's.
+        config.check_founding()?;
+    }
     let founders: BTreeMap<NodeId, String> = config.cluster.founders()?.into_iter().collect();
     options.founding = match (&peers, founders.is_empty()) {
         (None, _) => Founding::Alone,

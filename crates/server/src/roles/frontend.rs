@@ -33,7 +33,7 @@ use kinds::StatementMetrics;
 use metered::{Metered, Tally};
 use registry::Registry;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -60,6 +60,22 @@ pub struct Hall {
     registry: Arc<Registry>,
     statements: StatementMetrics,
     slow: Duration,
+    /// Whether clients on other machines may come without TLS.
+    takes_plaintext: bool,
+}
+
+impl Hall {
+    /// Whether a client on this host may not come without TLS.
+    fn requires_tls(&self, host: &str) -> bool {
+        let is_required = find_variable("require_secure_transport")
+            .is_ok_and(|definition| self.shared.globals.get(definition) == Value::Int(1));
+        is_required || !self.takes_plaintext && !is_this_machine(host)
+    }
+}
+
+/// Whether what a connection says of its other end means this machine.
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// A running frontend.
@@ -132,6 +148,7 @@ impl Frontend {
             registry: registry.clone(),
             statements,
             slow,
+            takes_plaintext: config.mysql.insecure,
         });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -302,6 +319,7 @@ fn facts(config: &Config, port: u16, identity: &Registered) -> Vec<(&'static str
         ("hostname", Value::text(hostname.trim())),
         ("max_allowed_packet", Value::Int(PACKET_BYTES_MAX as i64)),
         ("max_connections", Value::Int(i64::from(config.mysql.max_connections))),
+        ("require_secure_transport", Value::Int(i64::from(config.mysql.require_tls))),
         ("port", Value::Int(i64::from(port))),
         ("server_uuid", Value::text(uuid)),
         ("version", Value::text(config.mysql.version.clone())),

@@ -14,8 +14,9 @@
 //!   waits for this replica, and only after the shard's epoch was raised; otherwise it copies a sibling.
 //! - What has left is gone from the disk, durably, before a new replica of the same shard begins.
 
-use super::engine::{RocksEngine, shape_of};
-use super::registry::{Record, Registry, RegistryError};
+use super::damage::{self, Tallies, Tally};
+use super::engine::RocksEngine;
+use super::registry::{Record, RegistryError};
 use super::replica::Surroundings;
 use super::shard::Embedded;
 use super::siblings::{Residents, Siblings};
@@ -25,7 +26,7 @@ use assize_model::{Epoch, NodeId, Placement, PlacementCommand, ReplicaId, ShardI
 use assize_ports::{
     DecisionSource, Peers, PlacementError, Replica, ReplicaStanding, ShardAdministration, StreamError,
 };
-use assize_rocks::{Backlog, Location, RocksError, Store};
+use assize_rocks::{Backlog, RocksError};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -96,6 +97,8 @@ struct Inner {
     placement: watch::Sender<Arc<Placement>>,
     /// Held while a replica comes or goes.
     moving: tokio::sync::Mutex<()>,
+    /// Where the node keeps its shards; `None`: in memory.
+    directory: Option<PathBuf>,
     /// Why a replica has failed, once one has.
     failure: watch::Sender<Option<String>>,
 }
@@ -109,12 +112,10 @@ impl ShardHost {
         around: Around,
         options: Options,
     ) -> Result<ShardHost, OpenError> {
-        let location = directory.map_or(Location::Memory, |path| Location::Directory(path.join("rocks")));
-        let rocks = options.rocks.clone();
-        let opened = blocking(move || {
-            let store = Store::open(&location, &[], shape_of, &rocks)?;
-            Registry::open(store)
-        });
+        let tally = Arc::<Tally>::default();
+        let (rocks, place, counted) = (options.rocks.clone(), directory.clone(), tally.clone());
+        let may_begin_anew = damage::have_siblings(&placement, around.node);
+        let opened = blocking(move || damage::open_store(place.as_deref(), may_begin_anew, &rocks, &counted));
         let registry = opened.await.map_err(|error| match error {
             RegistryError::Store(RocksError::InUse(path)) => OpenError::InUse(path),
             RegistryError::Store(error) => OpenError::Store(error),
@@ -124,18 +125,25 @@ impl ShardHost {
         let (placement, watched) = watch::channel(placement);
         let siblings = Siblings::new(around.node, around.peers, watched, &residents);
         let (source, administration) = (around.source, around.administration);
-        let around_replicas = Surroundings { source, administration, siblings, registry, options };
+        let around_replicas = Surroundings { source, administration, siblings, registry, options, tally };
         let inner = Inner {
             node: around.node,
             around: around_replicas,
             residents,
             placement,
             moving: tokio::sync::Mutex::default(),
+            directory,
             failure: watch::Sender::new(None),
         };
         let host = ShardHost { inner: Arc::new(inner) };
+        host.give_up_marked()?;
         for (shard, record) in host.inner.around.registry.records() {
-            host.start(shard, record)?;
+            match host.start(shard, record) {
+                Err(OpenError::Damaged { shard, reason }) => {
+                    host.rebuild_damaged(shard, &reason)?;
+                }
+                started => drop(started?),
+            }
         }
         Ok(host)
     }
@@ -296,6 +304,72 @@ impl ShardHost {
         Ok(())
     }
 
+    // Damage.
+
+    /// What has happened to contents of replicas here.
+    pub fn tallies(&self) -> Tallies {
+        self.inner.around.tally.get()
+    }
+
+    /// Gives up what an earlier life has found damaged and could not give up itself.
+    fn give_up_marked(&self) -> Result<(), OpenError> {
+        let Some(directory) = self.inner.directory.clone() else { return Ok(()) };
+        for shard in self.inner.around.registry.records().into_keys() {
+            let Some(reason) = damage::marked(&directory, shard) else { continue };
+            if self.has_siblings(shard) {
+                self.give_up(shard, &reason).map_err(OpenError::Store)?;
+            }
+            damage::unmark(&directory, shard);
+        }
+        Ok(())
+    }
+
+    /// Whether somebody else has what the replica of a shard has.
+    fn has_siblings(&self, shard: ShardId) -> bool {
+        let placement = self.inner.placement.borrow();
+        placement.shards.get(&shard).is_some_and(|part| part.replicas.len() > 1)
+    }
+
+    /// Goes on without the contents of a replica that are damaged: a sibling's are copied. An error says why that cannot be.
+    fn rebuild_damaged(&self, shard: ShardId, reason: &str) -> Result<Arc<Embedded>, OpenError> {
+        let registry = &self.inner.around.registry;
+        // A store that has found damage while it compacted says so to everybody who writes.
+        let culprit = damage::culprit(registry.store(), reason).unwrap_or(shard);
+        let damaged = |reason: &str| OpenError::Damaged { shard: culprit, reason: reason.to_owned() };
+        if !self.has_siblings(culprit) {
+            return Err(damaged(reason));
+        }
+        let given_up = if culprit == shard { self.give_up(shard, reason).ok() } else { None };
+        let Some(record) = given_up else {
+            // The store takes no writes any more; another life can do it.
+            if let Some(directory) = &self.inner.directory {
+                damage::mark(directory, culprit, reason);
+            }
+            return Err(damaged(&format!("{reason}; they are given up at the next start")));
+        };
+        self.start(shard, record)
+    }
+
+    /// Drops the contents of a replica, and keeps their files aside.
+    fn give_up(&self, shard: ShardId, reason: &str) -> Result<Record, RocksError> {
+        let registry = &self.inner.around.registry;
+        let record = registry.get(shard).ok_or_else(|| RocksError::Damaged { reason: reason.to_owned() })?;
+        let emptied = Record { contents: None, had_intents: true, ..record };
+        let aside = record.contents.zip(self.inner.directory.as_ref()).and_then(|(generation, directory)| {
+            damage::put_aside(registry.store(), directory, shard, generation)
+        });
+        registry.put(shard, emptied)?;
+        if let Some(generation) = record.contents {
+            RocksEngine::drop_pair(registry.store(), shard, generation)?;
+        }
+        self.inner.around.tally.count_damaged();
+        tracing::error!(
+            %shard, replica = %record.replica, reason, kept = aside.map(|path| path.display().to_string()),
+            "the contents of a replica are damaged and given up: a sibling's are copied"
+        );
+        Ok(emptied)
+    }
+
     /// How a replica without contents begins.
     async fn beginning(
         &self,
@@ -418,11 +492,19 @@ impl ShardHost {
 
 /// Tells the host when a replica on which somebody relies can go on no more.
 async fn watch_for_failure(shard: ShardId, ended: impl Future<Output = Option<String>>, host: Weak<Inner>) {
-    let Some(why) = ended.await else { return };
+    let Some(mut why) = ended.await else { return };
     let Some(host) = host.upgrade() else { return };
     if host.around.registry.get(shard).is_none_or(|record| record.is_learner) {
         // Nobody relies on it yet; whoever asked for it sees how it is.
         return;
+    }
+    if host.residents.get(shard).is_some_and(|resident| resident.is_damaged()) {
+        let host = ShardHost { inner: host.clone() };
+        let _moving = host.inner.moving.lock().await;
+        match host.rebuild_damaged(shard, &why) {
+            Ok(_) => return,
+            Err(error) => why = error.to_string(),
+        }
     }
     host.failure.send_if_modified(|known| {
         let is_first = known.is_none();

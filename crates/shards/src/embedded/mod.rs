@@ -1,6 +1,7 @@
 //! Shards of our own: `mvcc` on RocksDB, in this process.
 
 pub(crate) mod copy;
+mod damage;
 mod engine;
 mod giver;
 mod host;
@@ -13,6 +14,7 @@ mod siblings;
 #[cfg(test)]
 mod tests;
 
+pub use damage::Tallies;
 pub use host::{Around, HostError, ShardHost};
 pub use registry::RegistryError;
 pub use remains::{ReplicaRemains, inspect};
@@ -35,6 +37,14 @@ pub enum OpenError {
     /// RocksDB cannot be opened.
     #[error(transparent)]
     Store(RocksError),
+    /// The stored bytes of a replica are not those that were written.
+    #[error("the contents of {shard} are damaged: {reason}")]
+    Damaged {
+        /// Which shard.
+        shard: ShardId,
+        /// What was found.
+        reason: String,
+    },
     /// What is stored cannot be read.
     #[error("{shard} cannot be opened: {reason}")]
     Shard {

@@ -15,6 +15,7 @@
 //! ```
 
 use super::copy::Purpose;
+use super::damage::Tally;
 use super::engine::{Generation, RocksEngine};
 use super::giver::{self, Giver};
 use super::registry::{Record, Registry};
@@ -25,19 +26,19 @@ use assize_model::{
     Epoch, LogIndex, PlacementCommand, Position, ReplicaId, ShardId, Slot, StreamEntry, Timestamp, TxnId,
     Vote,
 };
-use assize_mvcc::{ContentHash, Engine, Gain, MvccStore, Prepare, Reader, Slots};
+use assize_mvcc::{ContentHash, Engine, EngineError, Gain, MvccStore, Prepare, Reader, Slots, StoreError};
 use assize_ports::{
     BoxFuture, DecisionSource, DecisionStream, PeerError, PlacementError, ShardAdministration,
     ShardStandings, StreamError,
 };
 use assize_replica::{
-    ContentPage, Effect, IntentAnswer, ReadRefusal, RequestId, Staging, Standing, Standings,
+    Alarm, ContentPage, Effect, IntentAnswer, ReadRefusal, RequestId, Staging, Standing, Standings,
 };
 use assize_rocks::Image;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -88,7 +89,7 @@ pub enum Event {
     /// Begin to make durable what has been applied.
     Flush,
     /// A reader of these contents met an error that ends the replica.
-    ReadFailed(Generation, String),
+    ReadFailed(Generation, StoreError),
     /// Flush and end.
     Stop,
 }
@@ -122,6 +123,8 @@ pub struct Gauges {
     pub copied: Arc<AtomicU64>,
     /// Bytes on disk, roughly.
     pub files: AtomicU64,
+    /// Whether it has stopped because its stored bytes are not those that were written.
+    pub is_damaged: AtomicBool,
 }
 
 /// Everything around a replica.
@@ -132,6 +135,7 @@ pub struct Surroundings {
     pub siblings: Siblings,
     pub registry: Registry,
     pub options: Options,
+    pub tally: Arc<Tally>,
 }
 
 /// The task.
@@ -194,6 +198,8 @@ pub struct Replica {
 enum End {
     Stop,
     Failed(String),
+    /// The store has found damage.
+    Damaged(String),
 }
 
 /// What has come back.
@@ -245,7 +251,11 @@ impl Replica {
             }
         };
         if let Some(alarm) = mind.alarm() {
-            return Err(OpenError::Shard { shard, reason: alarm.to_string() });
+            let reason = alarm.to_string();
+            return Err(match is_damage(alarm) {
+                true => OpenError::Damaged { shard, reason },
+                false => OpenError::Shard { shard, reason },
+            });
         }
         let progress = Progress { view: None, phase: Phase::Copying { bytes: 0 } };
         let (progress, watched) = watch::channel(progress);
@@ -299,7 +309,9 @@ impl Replica {
     /// Runs until it is stopped or fails.
     pub async fn run(mut self) {
         let shard = self.shard;
-        match self.follow().await {
+        let end = self.follow().await;
+        self.gauges.is_damaged.store(matches!(end, End::Damaged(_)), Ordering::Relaxed);
+        match end {
             End::Stop => {
                 if let Some(store) = self.mind.store()
                     && let Err(error) = in_place(|| store.engine().flush())
@@ -310,7 +322,7 @@ impl Replica {
                 // The directory is free once nobody can read it any more.
                 self.progress.send_modify(|progress| progress.view = None);
             }
-            End::Failed(why) => {
+            End::Failed(why) | End::Damaged(why) => {
                 tracing::error!(%shard, replica = %self.record.replica, why, "the replica stops");
                 self.progress.send_modify(|progress| {
                     progress.view = None;
@@ -650,10 +662,10 @@ impl Replica {
                     }
                 }
                 Event::Flush => self.begin_flush(),
-                Event::ReadFailed(generation, why) => {
+                Event::ReadFailed(generation, error) => {
                     // Contents that have been replaced end nobody.
                     if self.record.contents == Some(generation) {
-                        end = Err(End::Failed(why));
+                        end = Err(end_of(&Alarm::Store(error)));
                     }
                 }
                 Event::Stop => end = Err(End::Stop),
@@ -783,7 +795,7 @@ impl Replica {
                 self.administer(Question::Register, command, |index| MindEvent::Registered { index });
             }
             Effect::AskCheckpoint { from, at_least } => self.copy(from, at_least),
-            Effect::Halt(alarm) => return Err(End::Failed(alarm.to_string())),
+            Effect::Halt(alarm) => return Err(end_of(&alarm)),
             Effect::AskSlots { gain } => self.ask_slots(gain),
             Effect::FollowGiver { giver, after } => {
                 let pauses = self.has_lost_giver;
@@ -831,6 +843,7 @@ impl Replica {
                 );
             }
             Effect::ReportDifference(difference) => {
+                self.around.tally.count_difference();
                 tracing::error!(%shard, ?difference, "replicas do not hold the same rows");
             }
         }
@@ -930,6 +943,9 @@ impl Replica {
         in_place(|| self.step(MindEvent::CheckpointArrived(engine)));
         if self.mind.position().is_some() {
             tracing::info!(%shard, replica = %record.replica, "follows its stream");
+            if !record.is_learner {
+                self.around.tally.count_rebuilt();
+            }
             // Readers get the new contents before the old ones go.
             self.publish();
             for outdated in std::mem::take(&mut self.outdated) {
@@ -975,6 +991,15 @@ pub(super) async fn next_copy<T>(copying: &mut Option<BoxFuture<'static, T>>) ->
         Some(copying) => copying.await,
         None => std::future::pending().await,
     }
+}
+
+fn is_damage(alarm: &Alarm) -> bool {
+    matches!(alarm, Alarm::Store(StoreError::Engine(EngineError::Damaged { .. })))
+}
+
+fn end_of(alarm: &Alarm) -> End {
+    let why = alarm.to_string();
+    if is_damage(alarm) { End::Damaged(why) } else { End::Failed(why) }
 }
 
 fn mind_options(

@@ -92,6 +92,11 @@ impl Embedded {
         }
     }
 
+    /// Whether it has ended because its stored bytes are not those that were written.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.gauges.is_damaged.load(Ordering::Relaxed)
+    }
+
     /// Persists what was applied and ends. Nothing is answered any more.
     pub async fn shutdown(&self) {
         // An error means that the task has ended by itself.
@@ -282,7 +287,7 @@ impl Embedded {
             return self.rebuilding();
         }
         // The task may not have met the error yet: tell it, so that the replica stops as a whole.
-        let _ = self.events.try_send(Event::ReadFailed(generation, error.to_string()));
+        let _ = self.events.try_send(Event::ReadFailed(generation, error.clone()));
         self.stopped(&error.to_string())
     }
 

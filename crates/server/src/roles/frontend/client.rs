@@ -287,6 +287,10 @@ impl Handler for Client {
         }))
     }
 
+    fn requires_tls(&self, host: &str) -> bool {
+        self.hall.requires_tls(host)
+    }
+
     async fn login(&mut self, client: &ClientInfo) -> Result<(), SqlError> {
         let user = self.user.clone().ok_or_else(|| SqlError::internal("a login without an account"))?;
         let host = format!("{}:{}", client.host, client.port);
