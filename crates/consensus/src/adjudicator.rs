@@ -33,6 +33,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -102,6 +103,8 @@ pub struct Stats {
     pub retained_bytes: u64,
     /// Bytes of the entries that were applied since this process began.
     pub applied_bytes: u64,
+    /// How far the cluster's time is ahead of this node's wall clock.
+    pub clock_lead: Duration,
 }
 
 impl Adjudicator {
@@ -258,6 +261,7 @@ impl Adjudicator {
             log_headroom_bytes: wal.headroom(),
             retained_bytes: self.inner.shared.retained(),
             applied_bytes: state.bytes_applied,
+            clock_lead: self.inner.node.clock.lead(),
         }
     }
 

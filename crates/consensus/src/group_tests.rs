@@ -617,6 +617,35 @@ async fn a_change_after_which_most_voters_would_not_answer_is_refused_and_the_gr
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_goes_on_when_the_lead_passes_to_a_node_whose_clock_is_behind() {
+    let group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let hour = Duration::from_secs(3600);
+    let (_, before) = frontend.commit(&group, "a").await;
+    let clock_of = |node| &group.node(node).inner.node.clock;
+    ALL.into_iter().for_each(|node| clock_of(node).step_wall(hour.as_millis() as i64));
+    let (leader, ahead) = (group.leader().await, before.later(hour));
+    let seen = || ALL.into_iter().all(|node| group.node(node).stats().closed_ts > ahead);
+    eventually("time follows the clocks", async || seen().then_some(())).await;
+    let (_, commit_ts) = frontend.commit(&group, "b").await;
+    let behind = ALL.into_iter().find(|node| *node != leader).unwrap();
+    clock_of(behind).step_wall(0);
+    insist_on_moving(&group, behind).await;
+    let leads = group.leader().await;
+    let passed = commit_ts.later(Duration::from_millis(1_500));
+    eventually("time passes", async || (group.node(leads).stats().closed_ts > passed).then_some(())).await;
+    frontend.commit(&group, "c").await;
+    // A change of the lead takes time forward by no more than what passes.
+    for n in 0..4 {
+        insist_on_moving(&group, ALL[n % ALL.len()]).await;
+        frontend.commit(&group, "d").await;
+    }
+    let (_, last) = frontend.commit(&group, "e").await;
+    let now = ALL.into_iter().map(|node| clock_of(node).millis()).max().unwrap();
+    assert!(last.millis() <= now + 100, "{last} is ahead of {now}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_voter_that_has_lost_its_disk_takes_part_in_nothing() {
     let mut group = Group::found().await;
     let mut frontend = Frontend::register(&group).await;

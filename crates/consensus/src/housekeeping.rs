@@ -28,6 +28,8 @@ const CHECKPOINT_AGAIN: Duration = Duration::from_secs(2);
 const CHECKPOINT_LOST: Duration = Duration::from_secs(5);
 /// A checkpoint is taken after so many entries, however small they were: their streams are held in memory.
 const CHECKPOINT_ENTRIES: u64 = 50_000;
+/// An operator is told when the time of the log is ahead of the wall clock by more than this.
+const CLOCK_LEAD_MAX: Duration = Duration::from_secs(5);
 
 /// The keeper of one node.
 pub struct Keeper {
@@ -42,6 +44,8 @@ pub struct Keeper {
     base: Option<u64>,
     /// What comes of raising the cluster version, while it is on its way.
     raising: Option<oneshot::Receiver<Result<Reply, AdjudicatorError>>>,
+    /// Whether the time of the log was far ahead of the wall clock.
+    is_ahead: bool,
 }
 
 impl Keeper {
@@ -56,6 +60,7 @@ impl Keeper {
             checkpointed,
             base,
             raising: None,
+            is_ahead: false,
         }
     }
 
@@ -97,6 +102,7 @@ impl Keeper {
         self.note_cluster().await.map_err(|error| format!("cannot write down the cluster: {error}"))?;
         tell_addresses(&self.node);
         self.pass_on_durable();
+        self.mind_the_clock();
         self.compare_states();
         self.raise_cluster_version();
         Ok(())
@@ -176,6 +182,26 @@ impl Keeper {
                 .call(leader, Request::Enter(command.encode().into()).encode(), ANSWER_MAX)
                 .await;
         });
+    }
+
+    /// Has the clock with which this node would lead go on from where the log's time is.
+    fn mind_the_clock(&mut self) {
+        let clock = &self.node.clock;
+        clock.observe(self.node.read().core.position().closed_ts);
+        let lead = clock.lead();
+        let is_ahead = lead > CLOCK_LEAD_MAX;
+        if is_ahead != std::mem::replace(&mut self.is_ahead, is_ahead) {
+            let seconds = lead.as_secs();
+            match is_ahead {
+                true => tracing::warn!(
+                    seconds,
+                    "the cluster's time is ahead of this node's wall clock: a leader's clock is or was wrong, or this one is"
+                ),
+                false => {
+                    tracing::info!(seconds, "this node's wall clock has caught up with the cluster's time")
+                }
+            }
+        }
     }
 
     /// On the leader: raises the cluster version once every node understands a higher one.

@@ -41,7 +41,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Batches on their way, however small…
@@ -302,7 +302,7 @@ impl Leader {
             tokio::select! {
                 // Answers first: they make room for the next batch.
                 biased;
-                () = ended(&mut leadership, term) => return self.resign(),
+                () = ended(&mut leadership, term) => return self.resign().await,
                 Some(landed) = self.flights.next() => self.land(landed),
                 event = self.events.recv(), if self.stopping.is_none() => match event {
                     Some(event) => self.take(event).await,
@@ -362,11 +362,12 @@ impl Leader {
     }
 
     /// The lead is lost: nothing that waits will be proposed here.
-    fn resign(mut self) {
+    async fn resign(mut self) {
         self.events.close();
         let error = self.shared.not_leader();
         let mut frames: Vec<Frame> = self.queue.drain(..).collect();
-        while let Ok(event) = self.events.try_recv() {
+        // Not only what is there: somebody may be about to send who has found the way open.
+        while let Some(event) = self.events.recv().await {
             match event {
                 Event::Commit(frame) => frames.push(frame),
                 Event::Propose(_, reply) => drop(reply.send(Err(error.clone()))),
@@ -388,7 +389,7 @@ impl Leader {
             let count = batch.iter().map(Frame::count).sum();
             self.queued -= count;
             self.shared.waiting.fetch_sub(count, Ordering::Relaxed);
-            let Some(base) = self.sequencer.next_base(wall_millis(), count) else {
+            let Some(base) = self.sequencer.next_base(self.node.clock.millis(), count) else {
                 let refused = self.shared.not_leader();
                 batch.into_iter().for_each(|frame| frame.refuse(refused.clone()));
                 continue;
@@ -514,7 +515,7 @@ impl Leader {
             let state = node.read();
             let is_busy = self.last_batch.elapsed() < BUSY_FOR;
             let step = if is_busy { CLOSE_STEP_BUSY } else { CLOSE_STEP_IDLE };
-            let now = Timestamp::from_millis(wall_millis());
+            let now = Timestamp::from_millis(node.clock.millis());
             if self.batches_in_flight == 0 && now > state.core.begin().snapshot_ts.later(step) {
                 commands.push(Command::RaiseCeiling { ceiling: now, close: now });
             }
@@ -605,11 +606,6 @@ fn living(core: &assize_adjudicator::Adjudicator) -> impl Iterator<Item = (Front
         let (epoch, oldest) = (frontend.epoch, frontend.oldest_snapshot);
         (id, FrontendReport { epoch, oldest, silent: Duration::ZERO })
     })
-}
-
-/// The wall clock. Timestamps follow it when they can; no safety depends on it.
-pub fn wall_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 fn unwrap_answer(reply: crate::raft::AnyReply) -> Answer {

@@ -35,6 +35,7 @@
 mod adjudicator;
 mod begins;
 mod belonging;
+mod clock;
 mod contacts;
 pub mod evidence;
 mod founding;

@@ -1,6 +1,7 @@
 //! One node of the adjudicator's group: the log, the state machine and Raft between them.
 
 use crate::belonging::Belonging;
+use crate::clock::Clock;
 use crate::contacts::Contacts;
 use crate::founding::{Admission, Founding};
 use crate::fs::FileSystem;
@@ -41,6 +42,7 @@ pub struct Node {
     pub streams: Arc<Streams>,
     pub published: Arc<Published>,
     pub contacts: Arc<Contacts>,
+    pub clock: Clock,
     pub admission: watch::Sender<Admission>,
     pub hashes: Hashes,
     /// Which cluster the directory belongs to, as it says itself.
@@ -104,6 +106,7 @@ impl Node {
             streams,
             published,
             contacts,
+            clock: Clock::new(),
             admission: watch::Sender::new(admission),
             hashes: Hashes::default(),
             belonging: Mutex::new(belonging),

@@ -6,7 +6,7 @@
 //!                     └──▶ take over (an entry of the new term is applied) ──▶ Leader::run ──▶ lost: refuse, resign
 //! ```
 
-use crate::leader::{Leader, wall_millis};
+use crate::leader::Leader;
 use crate::node::{Node, Shared};
 use crate::raft::Proposal;
 use crate::state::Answer;
@@ -113,19 +113,29 @@ pub async fn ended(leadership: &mut watch::Receiver<Leadership>, term: u64) {
 /// Begins a term: an entry of it is applied, and with it everything that earlier leaders may have promised.
 async fn take_over(node: &Node, shared: &Shared) -> io::Result<Sequencer> {
     let mut sequencer = Sequencer::new(assize_adjudicator::Options::default());
-    propose(node, Sequencer::first_entry(wall_millis())).await?;
+    propose(node, first_entry(node)).await?;
     // Asked after that entry: what an earlier leader had appended is applied by now.
     if node.read().core.identity().is_none() {
-        propose(node, Command::Bootstrap(bootstrap(shared)?)).await?;
-        propose(node, Sequencer::first_entry(wall_millis())).await?;
+        let now = Timestamp::from_millis(node.clock.millis());
+        propose(node, Command::Bootstrap(bootstrap(shared, now)?)).await?;
+        propose(node, first_entry(node)).await?;
     }
-    sequencer.took_over(&node.read().core);
+    let state = node.read();
+    sequencer.took_over(&state.core);
+    node.clock.observe(state.core.position().closed_ts);
+    drop(state);
     Ok(sequencer)
 }
 
-fn bootstrap(shared: &Shared) -> io::Result<Bootstrap> {
+/// The entry with which a term begins. A leader closes nothing without the log, so the ceiling is not ahead of its time:
+/// otherwise each change of the lead would take time forward.
+fn first_entry(node: &Node) -> Command {
+    let ceiling = Timestamp::from_millis(node.clock.millis());
+    Command::RaiseCeiling { ceiling, close: Timestamp::ZERO }
+}
+
+fn bootstrap(shared: &Shared, now: Timestamp) -> io::Result<Bootstrap> {
     let cluster = u128::from(random()?) << 64 | u128::from(random()?);
-    let now = Timestamp::from_millis(wall_millis());
     let bootstrap = Bootstrap::new(cluster, random()?, now, shared.options.placement.clone());
     Ok(Bootstrap { window_log2: shared.options.window_log2, ..bootstrap })
 }

@@ -637,3 +637,39 @@ async fn a_life_is_fenced_when_nothing_is_heard_of_it_and_what_a_former_one_stil
     assert!(third.commit(&node, "k").await.1.is_commit());
     node.shutdown().await;
 }
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Idle time is closed beyond this timestamp, by more than batches could have counted.
+async fn assert_time_passes(node: &Adjudicator, after: Timestamp) {
+    eventually("time passes", async || {
+        (node.stats().closed_ts > after.later(Duration::from_millis(1_500))).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_goes_on_after_the_wall_clock_has_been_set_back() {
+    let fs = Memory::new();
+    let node = open(&fs).await;
+    let before = node.stats().closed_ts;
+    let mut frontend = Frontend::register(&node).await;
+    node.inner.node.clock.step_wall(HOUR.as_millis() as i64);
+    frontend.commit(&node, "a").await;
+    let (_, decision) = frontend.commit(&node, "b").await;
+    let Decision::Commit { commit_ts } = decision else { panic!("{decision:?}") };
+    assert!(commit_ts > before.later(HOUR), "time follows the wall clock forward");
+    node.inner.node.clock.step_wall(0);
+    assert_time_passes(&node, commit_ts).await;
+    let (_, decision) = frontend.commit(&node, "c").await;
+    assert!(decision.is_commit(), "{decision:?}");
+
+    // Another process, whose clock was never wrong.
+    let closed = node.stats().closed_ts;
+    cut_power(node, &fs, Crash::LoseUnsynced).await;
+    let node = open(&fs).await;
+    let mut frontend = Frontend::begin_life(&node, 2).await;
+    let (_, decision) = frontend.commit(&node, "d").await;
+    assert!(decision.is_commit(), "{decision:?}");
+    assert_time_passes(&node, closed).await;
+}

@@ -78,8 +78,8 @@ impl<E: Engine> Reader<E> {
         let lower = key::version_prefix(&page.from);
         let upper = page.to.as_ref().map_or_else(|| key::all_versions().1, key::version_prefix);
         let cursor = self.engine().cursor(Family::Versions, &lower, &upper).map_err(StoreError::from)?;
-        self.check_kept(snapshot_ts)?;
         let ownership = self.ownership();
+        self.check_kept(snapshot_ts)?;
         let mut walk = Forward::new(cursor, snapshot_ts, &lower)?;
         let mut hash = ContentHash::default();
         // Asked after each key, not before it: a call that begins with a long history still gets past it.

@@ -158,8 +158,9 @@ impl<E: Engine> Reader<E> {
         Ok(())
     }
 
-    /// Asked after an image of the engine was taken: the mark rises before anything is dropped, so an image
-    /// taken under a mark at or below the snapshot still has all that the snapshot shows.
+    /// Asked after an image of the engine was taken, and after it was looked which slots are shown: the mark rises before
+    /// anything is dropped or forgotten, so what was taken under a mark at or below the snapshot still has all that the
+    /// snapshot shows.
     pub(crate) fn check_kept(&self, snapshot_ts: Timestamp) -> Result<(), ReadError> {
         let low_water = self.low_water();
         if snapshot_ts < low_water && self.options.keeps(Rule::LowWater) {
@@ -171,18 +172,23 @@ impl<E: Engine> Reader<E> {
     /// The value of a key at a snapshot: one seek, unless lock markers are in the way.
     pub fn get(&self, key: &Key, snapshot_ts: Timestamp) -> Result<Option<Bytes>, ReadError> {
         self.check_reached(snapshot_ts)?;
+        let found = self.find(key, snapshot_ts)?;
+        self.check_kept(snapshot_ts)?;
+        Ok(found)
+    }
+
+    /// As [`Reader::get`], by what is there now. What it says counts only if the snapshot is still kept afterwards.
+    fn find(&self, key: &Key, snapshot_ts: Timestamp) -> Result<Option<Bytes>, StoreError> {
         let mut lower = key::version_prefix(key);
         let mut upper = lower.clone();
         key::end_of_prefix(&mut upper);
         key::push_ts(&mut lower, snapshot_ts);
-        let found = self.engine.first(Family::Versions, &lower, &upper).map_err(StoreError::from)?;
-        self.check_kept(snapshot_ts)?;
-        let Some((_, record)) = found else { return Ok(None) };
-        let (mut kind, mut slot) = record::version_header(&record).map_err(StoreError::from)?;
-        let mut record = record;
+        let Some((_, mut record)) = self.engine.first(Family::Versions, &lower, &upper)? else {
+            return Ok(None);
+        };
+        let (mut kind, mut slot) = record::version_header(&record)?;
         if kind == Kind::Lock {
-            let cursor = self.engine.cursor(Family::Versions, &lower, &upper).map_err(StoreError::from)?;
-            self.check_kept(snapshot_ts)?;
+            let cursor = self.engine.cursor(Family::Versions, &lower, &upper)?;
             let mut walk = Forward::new(cursor, snapshot_ts, &lower)?;
             let Some(shown) = walk.next()? else { return Ok(None) };
             (kind, slot) = (shown.kind, shown.slot);
@@ -211,8 +217,8 @@ impl<E: Engine> Reader<E> {
         }
         let (lower, upper) = key::version_bounds(range);
         let cursor = self.engine.cursor(Family::Versions, &lower, &upper).map_err(StoreError::from)?;
-        self.check_kept(snapshot_ts)?;
         let owned = Owned { ownership: &self.ownership(), routed_by: self.routed_by };
+        self.check_kept(snapshot_ts)?;
         let budget = Budget { rows: limit, bytes: SCAN_BYTES_MAX, versions: SCAN_VERSIONS_MAX };
         let batch = match direction {
             Direction::Forward => scan_forward(cursor, range, &lower, snapshot_ts, &owned, budget),
@@ -484,5 +490,71 @@ impl<C: Cursor> Reverse<C> {
         }
         self.cursor.seek_back(&self.prefix)?;
         Ok(best)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MemoryEngine, MvccStore};
+    use assize_model::{
+        DeadlineClass, FrontendEpoch, FrontendId, LogIndex, Mutation, Position, ShardCommit, ShardWrites,
+        StreamEntry, TxnId,
+    };
+    use std::time::Duration;
+
+    const SLOT: Slot = Slot(7);
+
+    fn entry(index: u64, closed_ts: u64) -> StreamEntry {
+        StreamEntry {
+            after: LogIndex(index - 1),
+            position: Position { index: LogIndex(index), closed_ts: Timestamp(closed_ts) },
+            commits: Vec::new(),
+            epoch: None,
+            slots: None,
+            low_water: None,
+        }
+    }
+
+    /// A replica that had a row in a slot, and has lost the slot since.
+    fn store_that_lost(key: &Key) -> MvccStore<MemoryEngine> {
+        let mut store = MvccStore::open(MemoryEngine::new(), Options::default()).unwrap();
+        let txn = TxnId::new(Timestamp::ZERO, DeadlineClass::Normal, FrontendId(1), FrontendEpoch(1), 1);
+        let writes = ShardWrites::Inline(vec![Mutation::put(key.clone(), SLOT, "row")]);
+        let commits = vec![ShardCommit { txn, commit_ts: Timestamp(10), writes }];
+        store.apply(&StreamEntry { commits, ..entry(1, 10) }).unwrap();
+        let slots = Some(vec![(Slot(0), Slot(6))]);
+        store.apply(&StreamEntry { slots, epoch: Some(Epoch(2)), ..entry(2, 20) }).unwrap();
+        store
+    }
+
+    /// The mark rises and what was lost is forgotten while somebody reads, between his look at the rows and his look at the
+    /// slots.
+    #[test]
+    fn a_read_that_the_low_water_mark_overtakes_is_refused_and_misses_nothing() {
+        let key = Key::from("k");
+        type Read = fn(&Reader<MemoryEngine>, &Key) -> Result<bool, ReadError>;
+        let get: Read = |reader, key| Ok(reader.get(key, Timestamp(15))?.is_some());
+        let scan: Read = |reader, key| {
+            let range = KeyRange::point(key.clone());
+            Ok(!reader.scan(&range, Timestamp(15), Direction::Forward, 10)?.rows.is_empty())
+        };
+        for read in [get, scan] {
+            let store = store_that_lost(&key);
+            let reader = store.reader();
+            assert_eq!(read(&reader, &key), Ok(true), "as it was before the slot went");
+            let progress = store.reader().progress.clone();
+            let mut held = progress.ownership.write().unwrap();
+            let reading = std::thread::scope(|scope| {
+                let reading = scope.spawn(|| read(&reader, &key));
+                // Long enough for it to come to the slots; if it is not, this test sees nothing.
+                std::thread::sleep(Duration::from_millis(100));
+                progress.low_water.store(30, Ordering::Release);
+                Arc::make_mut(&mut held).forget_below(Timestamp(30));
+                drop(held);
+                reading.join().unwrap()
+            });
+            assert!(matches!(reading, Err(ReadError::SnapshotTooOld { .. })), "{reading:?}");
+        }
     }
 }

@@ -20,6 +20,8 @@ pub const FRONTEND_SHED_TRANSACTIONS_TOTAL: &str = "frontend_shed_transactions_t
 pub const ADJUDICATOR_APPLIED_INDEX: &str = "adjudicator_applied_index";
 /// Closed timestamp, in milliseconds since the Unix epoch.
 pub const ADJUDICATOR_CLOSED_MILLIS: &str = "adjudicator_closed_millis";
+/// How far the cluster's time is ahead of this node's wall clock.
+pub const ADJUDICATOR_CLOCK_LEAD_SECONDS: &str = "adjudicator_clock_lead_seconds";
 /// Raft term of this node's adjudicator.
 pub const ADJUDICATOR_TERM: &str = "adjudicator_term";
 /// 1 if this node leads the adjudicator's group.
@@ -84,6 +86,11 @@ pub fn describe() {
     );
     describe_gauge!(ADJUDICATOR_APPLIED_INDEX, Unit::Count, "log entries applied");
     describe_gauge!(ADJUDICATOR_CLOSED_MILLIS, Unit::Milliseconds, "closed timestamp");
+    describe_gauge!(
+        ADJUDICATOR_CLOCK_LEAD_SECONDS,
+        Unit::Seconds,
+        "how far the cluster's time is ahead of the wall clock"
+    );
     describe_gauge!(ADJUDICATOR_TERM, Unit::Count, "Raft term");
     describe_gauge!(ADJUDICATOR_IS_LEADER, Unit::Count, "1 on the leader");
     describe_gauge!(ADJUDICATOR_STATE_DIVERGES, Unit::Count, "1 if the state differs from the leader's");

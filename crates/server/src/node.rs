@@ -218,7 +218,6 @@ pub async fn start(
     let facts = Facts {
         record,
         config: settings,
-        founders: config.cluster.founders()?.into_iter().map(|(node, _)| node).collect(),
         token: config.cluster.join_token_file.as_deref().map(net::read_token).transpose()?,
         data: config.node.data.clone(),
         started: Instant::now(),
@@ -691,6 +690,7 @@ async fn keep_gauges(local: Arc<Local>, prometheus: PrometheusHandle, stopped: i
             let (stats, status) = (adjudicator.stats(), adjudicator.status());
             ::metrics::gauge!(metrics::ADJUDICATOR_APPLIED_INDEX).set(stats.applied.0 as f64);
             ::metrics::gauge!(metrics::ADJUDICATOR_CLOSED_MILLIS).set(stats.closed_ts.millis() as f64);
+            ::metrics::gauge!(metrics::ADJUDICATOR_CLOCK_LEAD_SECONDS).set(stats.clock_lead.as_secs_f64());
             ::metrics::gauge!(metrics::ADJUDICATOR_TERM).set(status.term as f64);
             let leads = status.leader == Some(local.node);
             ::metrics::gauge!(metrics::ADJUDICATOR_IS_LEADER).set(f64::from(u8::from(leads)));

@@ -30,8 +30,6 @@ pub struct Facts {
     pub record: NodeRecord,
     /// Its settings: key, value, origin.
     pub config: Vec<(String, String, String)>,
-    /// The nodes that founded the cluster with it; they need no token.
-    pub founders: BTreeSet<NodeId>,
     /// What others have to show to join; `None`: nobody joins.
     pub token: Option<JoinToken>,
     /// Where it keeps its data; `None`: in memory.
@@ -228,12 +226,14 @@ impl Local {
                 self.node.0
             )));
         };
-        let leader = adjudicator.status().leader;
-        if leader != Some(self.node) {
-            return self.hand_on(leader, record, token).await;
+        let status = adjudicator.status();
+        if status.leader != Some(self.node) {
+            return self.hand_on(status.leader, record, token).await;
         }
         let node = NodeId(record.node);
-        let is_known = self.facts.founders.contains(&node)
+        // Founders are members from the beginning, until they are removed: then they are like everybody else.
+        let is_known = status.voters.contains(&node)
+            || status.learners.contains(&node)
             || adjudicator.known_nodes().iter().any(|known| known.node == node);
         if !is_known {
             let Some(secret) = &self.facts.token else {
@@ -320,4 +320,48 @@ fn phase(phase: &Phase) -> String {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::CLUSTER_VERSION;
+    use assize_consensus::Options;
+    use assize_model::Placement;
+    use assize_ports::NodeRecord;
+
+    fn record(node: u64) -> NodeRecord {
+        NodeRecord {
+            node: NodeId(node),
+            peer_address: format!("node{node}.test:7407"),
+            admin_address: String::new(),
+            mysql_address: String::new(),
+            roles: vec!["shard".into()],
+            zone: String::new(),
+            version: "0.1.0".into(),
+            cluster_version: CLUSTER_VERSION,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_is_no_member_shows_the_token_whatever_he_has_been() {
+        let token = JoinToken::random();
+        let secret = token.secret().to_owned();
+        let facts =
+            Facts { record: record(1), config: Vec::new(), token: Some(token), started: Instant::now() };
+        let local = Local::new(facts, None);
+        let options = Options::new(NodeId(1), Placement::even(1, NodeId(1)));
+        let adjudicator = Adjudicator::open(None, options, None).await.unwrap();
+        assert!(local.adjudicator.set(adjudicator).is_ok());
+        let greet = async |node, token: Option<&str>| local.welcome(&record(node).into(), token).await;
+
+        // Who votes is known before he has said where he is.
+        greet(1, None).await.unwrap();
+        assert!(matches!(greet(2, None).await, Err(ClusterError::Refused(_))));
+        greet(2, Some(&secret)).await.unwrap();
+        greet(2, None).await.unwrap();
+        local.adjudicator.get().unwrap().remove(NodeId(2)).await.unwrap();
+        assert!(matches!(greet(2, None).await, Err(ClusterError::Refused(_))));
+        greet(2, Some(&secret)).await.unwrap();
+    }
 }

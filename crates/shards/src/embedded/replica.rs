@@ -37,9 +37,9 @@ use assize_replica::{
 use assize_rocks::Image;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 mod slots;
@@ -1026,10 +1026,14 @@ fn standings_of(standings: ShardStandings) -> Standings {
     }
 }
 
-/// The mind's time: only differences matter to it.
+/// When the process is said to have begun: what was never done was done long before.
+const BEGUN_MILLIS: u64 = 24 * 3_600_000;
+
+/// The mind's time: only differences matter to it. The wall clock would hold everything up that is done after a while, whenever
+/// it is set back.
 fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(since.as_millis() as u64)
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Timestamp::from_millis(BEGUN_MILLIS + BEGUN.elapsed().as_millis() as u64)
 }
 
 /// Runs something that may wait for the disk without holding up other tasks of this thread.
@@ -1037,5 +1041,18 @@ fn in_place<T>(work: impl FnOnce() -> T) -> T {
     match tokio::runtime::Handle::current().runtime_flavor() {
         tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
         _ => work(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_minds_time_is_not_the_wall_clocks() {
+        let (first, begun) = (now(), Timestamp::from_millis(BEGUN_MILLIS));
+        assert!(first >= begun && first < begun.later(Duration::from_secs(24 * 3600)), "{first}");
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(now() > first);
     }
 }
