@@ -42,6 +42,7 @@ pub mod fs;
 #[cfg(test)]
 mod group_tests;
 mod hashes;
+mod heard;
 mod history;
 mod housekeeping;
 mod leader;
