@@ -17,6 +17,7 @@ const FILES: &[&str] = &[
 
 /// Fields that serde prints through a function of `src/json.rs`, because their Rust type says too little.
 const PRINTED_BY: &[(&str, &str)] = &[
+    ("Done.verified", "verified"),
     ("Job.state", "job_state"),
     ("Job.began_at", "timestamp"),
     ("Job.elapsed", "duration"),
@@ -36,6 +37,7 @@ const PRINTED_BY: &[(&str, &str)] = &[
     ("ConflictSide.age", "duration"),
     ("Conflict.at", "timestamp"),
     ("Conflict.committed_before", "duration"),
+    ("Conflict.committed_before_at_most", "duration"),
     ("HotKey.last_at", "timestamp"),
     ("Replica.lag", "duration"),
     ("Session.in_state", "duration"),

@@ -110,7 +110,7 @@ fn the_id_of_the_error_finds_both_transactions() {
 
     let joined = format!(
         "SELECT c.kind, c.key_text, c.was_retried, t.engine, c.loser_user LIKE 'app@%', c.winner_user LIKE 'root@%', \
-         c.committed_before_micros IS NOT NULL \
+         COALESCE(c.committed_before_micros, c.committed_before_at_most_micros) IS NOT NULL \
          FROM information_schema.assize_conflicts c JOIN information_schema.tables t USING (table_schema, table_name) \
          WHERE c.id = '{id}'"
     );

@@ -18,6 +18,8 @@ use std::time::SystemTime;
 pub(crate) enum Outcome {
     /// It may be done, and is about to be.
     Asked,
+    /// It was begun, and goes on as a job. The node that does the work notes how that ends.
+    Begun,
     /// It was done.
     Done,
     /// It was tried, and failed.
@@ -93,49 +95,63 @@ pub fn note_by_hand(
     is_done: bool,
     text: &str,
 ) -> std::io::Result<()> {
-    let outcome = if is_done { Outcome::Done } else { Outcome::Asked };
-    note(file, node, "shell", rpc, outcome, text)
+    let noted = if is_done { Noted::Done } else { Noted::Asked };
+    let request = serde_json::Value::Null;
+    note(file, &Entry { node, caller: "shell", role: "admin", rpc, request, noted, text })
 }
 
-/// What a node has to note of its own doings.
+/// What there is to note of something that did not come as a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Noted {
     /// It is about to be done.
     Asked,
+    /// It was begun, and goes on as a job.
+    Begun,
     /// It was done.
     Done,
     /// It was tried, and failed.
     Failed,
+    /// It was only asked whether it could be done.
+    Validated,
 }
 
-/// Writes a line about what a node does without being asked; `what` stands where a call's name would. Waits until it is on
-/// disk.
-pub fn note_by_itself(
-    file: &Path,
-    node: u64,
-    what: &'static str,
-    noted: Noted,
-    text: &str,
-) -> std::io::Result<()> {
-    let outcome = match noted {
+/// A line about something that did not come as a call: a statement, the end of a job, what a node does by itself.
+pub struct Entry<'a> {
+    /// The node that notes it.
+    pub node: u64,
+    /// Who wants it: `user@host` of a statement, `assize` of what nobody asked for.
+    pub caller: &'a str,
+    /// By which right.
+    pub role: &'a str,
+    /// The call that does the same, `Shards.Split`, or a word that stands for it.
+    pub rpc: &'static str,
+    /// What was asked for.
+    pub request: serde_json::Value,
+    /// What is noted of it.
+    pub noted: Noted,
+    /// The answer, or why there is none.
+    pub text: &'a str,
+}
+
+/// Writes a line about something that did not come as a call. Waits until it is on disk.
+pub fn note(file: &Path, entry: &Entry<'_>) -> std::io::Result<()> {
+    let outcome = match entry.noted {
         Noted::Asked => Outcome::Asked,
+        Noted::Begun => Outcome::Begun,
         Noted::Done => Outcome::Done,
         Noted::Failed => Outcome::Failed,
+        Noted::Validated => Outcome::Validated,
     };
-    note(file, node, "assize", what, outcome, text)
-}
-
-fn note(
-    file: &Path,
-    node: u64,
-    caller: &str,
-    rpc: &'static str,
-    outcome: Outcome,
-    text: &str,
-) -> std::io::Result<()> {
-    let (caller, role) = (caller.to_owned(), "admin".to_owned());
-    let (request_id, request) = (String::new(), serde_json::Value::Null);
-    let mutation = Mutation { node, caller, role, address: None, rpc, request_id, request };
+    let mutation = Mutation {
+        node: entry.node,
+        caller: entry.caller.to_owned(),
+        role: entry.role.to_owned(),
+        address: None,
+        rpc: entry.rpc,
+        request_id: String::new(),
+        request: entry.request.clone(),
+    };
+    let text = entry.text;
     let at = prost_types::Timestamp::from(SystemTime::now()).to_string();
     let mut line = serde_json::to_vec(&Line { at, mutation: &mutation, outcome, text })?;
     line.push(b'\n');

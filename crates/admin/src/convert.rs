@@ -160,6 +160,7 @@ impl From<ConflictRecord> for pb::Conflict {
             loser: Some(conflict.loser.into()),
             winner: Some(conflict.winner.into()),
             committed_before: conflict.committed_before_micros.and_then(duration),
+            committed_before_at_most: conflict.committed_before_at_most_micros.and_then(duration),
             was_retried: conflict.was_retried,
         }
     }

@@ -21,8 +21,10 @@ pub fn diagnose(
 ) -> pb::DiagnoseResponse {
     let mut findings = Findings::default();
     match members {
+        Ok(members) if is_unfounded(members) => findings.unfounded(members),
         Ok(members) => {
             findings.group(members);
+            findings.frontends(members);
             findings.hashes(members);
             findings.versions(members);
             findings.cluster_version(members);
@@ -36,6 +38,7 @@ pub fn diagnose(
         ),
     }
     match shards {
+        Ok(_) | Err(_) if members.as_ref().is_ok_and(is_unfounded) => {}
         Ok(shards) => {
             findings.slots(shards);
             shards.iter().for_each(|shard| findings.shard(shard));
@@ -52,6 +55,16 @@ pub fn diagnose(
     }
     jobs.iter().for_each(|job| findings.job(job));
     findings.into_response(members, shards)
+}
+
+/// What a node that hears of no leader says besides.
+pub(crate) fn out_of_touch(node: u64) -> pb::Finding {
+    pb::Finding {
+        severity: Severity::Note.into(),
+        subject: format!("node {node}"),
+        what: "hears of no leader: nodes and shards are told as it knew them last".to_owned(),
+        advice: "ask another node with --admin, if one hears of a leader".to_owned(),
+    }
 }
 
 /// The adjudicator's group as its members tell it.
@@ -93,6 +106,13 @@ fn majority(of: usize) -> usize {
     of / 2 + 1
 }
 
+/// Whether the node that was asked belongs to no cluster yet: nobody votes, and of the nodes that do not answer nothing is known but
+/// that they are to found it.
+fn is_unfounded(members: &Members) -> bool {
+    let mut silent = members.members.iter().filter(|m| !m.is_reachable);
+    members.cluster == 0 && group(members).is_empty() && silent.all(|m| m.peer_address.is_empty())
+}
+
 fn longest_log(members: &Members) -> u64 {
     group(members).iter().filter(|m| m.is_reachable).map(|m| m.log_index).max().unwrap_or(0)
 }
@@ -111,6 +131,11 @@ fn may_take(member: &MemberInfo, shard: &ShardInfo) -> bool {
 fn numbers<'a>(nodes: impl IntoIterator<Item = &'a u64>) -> String {
     let texts: Vec<String> = nodes.into_iter().map(ToString::to_string).collect();
     if texts.len() == 1 { format!("node {}", texts[0]) } else { format!("nodes {}", texts.join(", ")) }
+}
+
+/// `node 2 does`, `nodes 2, 3 do`.
+fn who_does(nodes: &[u64]) -> String {
+    format!("{} {}", numbers(nodes), if nodes.len() == 1 { "does" } else { "do" })
 }
 
 #[derive(Default)]
@@ -152,7 +177,15 @@ impl Findings {
         let silent: Vec<u64> = voters.iter().filter(|m| !m.is_reachable).map(|m| m.node).collect();
         let answering = voters.len() - silent.len();
         let needed = majority(voters.len());
-        if answering < needed {
+        if voters.is_empty() {
+            let silent: Vec<u64> =
+                members.members.iter().filter(|m| !m.is_reachable).map(|m| m.node).collect();
+            self.critical(
+                "cluster",
+                "no node answers that knows who votes: nothing can commit".to_owned(),
+                format!("start {}", numbers(&silent)),
+            );
+        } else if answering < needed {
             self.critical(
                 "cluster",
                 format!(
@@ -194,6 +227,42 @@ impl Findings {
         }
     }
 
+    /// There is no cluster yet that this node belongs to.
+    fn unfounded(&mut self, members: &Members) {
+        let silent: Vec<u64> = members.members.iter().filter(|m| !m.is_reachable).map(|m| m.node).collect();
+        let advice = match &silent[..] {
+            [] => "it takes a moment once all founders are up; if this stays, see the nodes' logs".to_owned(),
+            silent => format!(
+                "start {}; if they run, look at `cluster.nodes`, `cluster.join`, the certificates, and the nodes' logs",
+                numbers(silent)
+            ),
+        };
+        self.critical(
+            "cluster",
+            match &silent[..] {
+                [] => "there is no cluster yet: its founders have not all spoken to each other".to_owned(),
+                silent => format!("there is no cluster yet: {} not answer", who_does(silent)),
+            },
+            advice,
+        );
+    }
+
+    /// Somebody has to take connections.
+    fn frontends(&mut self, members: &Members) {
+        let frontends: Vec<&MemberInfo> =
+            members.members.iter().filter(|m| !m.mysql_address.is_empty()).collect();
+        if frontends.is_empty() || frontends.iter().any(|m| m.is_reachable && !m.is_draining) {
+            return;
+        }
+        let draining: Vec<u64> = frontends.iter().filter(|m| m.is_draining).map(|m| m.node).collect();
+        let silent: Vec<u64> = frontends.iter().filter(|m| !m.is_draining).map(|m| m.node).collect();
+        let advice = match (draining.first(), &silent[..]) {
+            (Some(node), _) => format!("assize members undrain {node}"),
+            (None, silent) => format!("start {}", numbers(silent)),
+        };
+        self.critical("cluster", "no node takes connections: clients are refused".to_owned(), advice);
+    }
+
     /// Equal indexes must mean equal hashes.
     fn hashes(&mut self, members: &Members) {
         let part: Vec<&MemberInfo> =
@@ -233,6 +302,9 @@ impl Findings {
     fn member(&mut self, member: &MemberInfo, longest_log: u64) {
         let subject = format!("node {}", member.node);
         if !member.is_reachable {
+            if member.peer_address.is_empty() {
+                return self.warning(subject, "does not answer".to_owned(), "start it");
+            }
             let advice = format!(
                 "start it; if it is lost for good: assize members remove {} --force, then add a new node",
                 member.node

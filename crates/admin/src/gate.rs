@@ -1,7 +1,7 @@
 //! The one way by which anything is changed: role, then arguments, then the audit log, then the cluster.
 //!
 //! ```text
-//!   request ─▶ caller known? ─▶ role? ─▶ arguments? ─▶ request_id known? ─▶ audit: asked ─▶ act ─▶ audit: done
+//!   request ─▶ caller known? ─▶ role? ─▶ arguments? ─▶ request_id known? ─▶ audit: asked ─▶ act ─▶ audit: done, begun
 //!                  │              │          │              │                                 └──▶ audit: failed
 //!            UNAUTHENTICATED   audit: refused        audit: repeated, the same answer
 //! ```
@@ -10,7 +10,7 @@ use crate::audit::{self, Audit, Outcome};
 use crate::auth::{Identity, Role};
 use crate::error::{Reason, reason_of};
 use crate::pb;
-use assize_ports::{Action, ActionDone, ClusterError, ClusterView};
+use assize_ports::{Action, ActionDone, ClusterError, ClusterView, Verified};
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -154,6 +154,9 @@ impl Gate {
         })?;
         let answer = self.view.act(order.action.clone(), false, &order.mutation.caller).await;
         match &answer {
+            Ok(ActionDone { text, job: Some(job), .. }) => {
+                self.note(&order.mutation, Outcome::Begun, &format!("{text} (job {job})")).await;
+            }
             Ok(done) => self.note(&order.mutation, Outcome::Done, &done.text).await,
             Err(error) => self.note(&order.mutation, Outcome::Failed, &error.to_string()).await,
         }
@@ -196,7 +199,17 @@ impl Gate {
 
 impl From<ActionDone> for pb::Done {
     fn from(done: ActionDone) -> Self {
-        pb::Done { text: done.text, job_id: done.job.unwrap_or_default(), was_validate_only: false }
+        let verified = done.verified.map_or(pb::Verified::Unspecified, |verified| match verified {
+            Verified::Equal => pb::Verified::Equal,
+            Verified::Incomplete => pb::Verified::Incomplete,
+            Verified::Differ => pb::Verified::Differ,
+        });
+        pb::Done {
+            text: done.text,
+            job_id: done.job.unwrap_or_default(),
+            was_validate_only: false,
+            verified: verified.into(),
+        }
     }
 }
 
@@ -250,7 +263,7 @@ mod tests {
         }
         assert_eq!(remembered.places.len(), REMEMBERED_MAX);
         assert_eq!(remembered.order.len(), REMEMBERED_MAX);
-        let other = Action::Drain { node: 1 };
+        let other = Action::Drain { node: 1, force: false };
         assert!(remembered.place_of(&order("1030", other.clone())).is_none(), "its name is taken");
         assert!(remembered.place_of(&order("0", other)).is_some(), "its name was forgotten");
     }

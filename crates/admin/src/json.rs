@@ -27,6 +27,7 @@ names! {
     severity: Severity, "SEVERITY_";
     health: Health, "HEALTH_";
     outcome: Outcome, "OUTCOME_";
+    verified: Verified, "VERIFIED_";
 }
 
 fn short_name(name: &str, prefix: &str) -> String {

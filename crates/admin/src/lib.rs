@@ -36,7 +36,7 @@ mod services;
 mod tls;
 mod watch;
 
-pub use audit::{Noted, note_by_hand, note_by_itself};
+pub use audit::{Entry, Noted, note, note_by_hand};
 pub use auth::{Caller, Role};
 pub use client::{Client, ClientError, ClientOptions, ErrorKind};
 pub use diagnose::diagnose;

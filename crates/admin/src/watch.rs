@@ -182,7 +182,8 @@ pub(crate) fn shards(services: Services) -> BoxStream<'static, Result<pb::ListSh
         let (shards, balance) = services.shards().await?;
         let face = (shards.iter().cloned().map(face).collect::<Vec<_>>(), balance.clone());
         let shards = shards.into_iter().map(Into::into).collect();
-        let message = pb::ListShardsResponse { shards, balance: Some(balance) };
+        let may_be_old = services.view.may_be_old();
+        let message = pb::ListShardsResponse { shards, balance: Some(balance), may_be_old };
         Ok(Seen { face, message, is_last: false })
     })
 }
@@ -202,7 +203,7 @@ pub(crate) fn job(services: Services, id: String) -> BoxStream<'static, Result<p
     changes(services, Watched::Jobs, move |services| {
         let id = id.clone();
         async move {
-            let jobs = services.ask(services.view.jobs()).await?;
+            let jobs = services.ask(services.view.jobs()).await?.jobs;
             let found = jobs.into_iter().find(|job| job.id == id);
             let job = found.ok_or_else(|| Reason::NotFound.status(format!("there is no job {id:?}"), &[]))?;
             let face = (job.state.clone(), job.step.clone());
@@ -292,6 +293,7 @@ mod tests {
             loser: ConflictSide::default(),
             winner: ConflictSide::default(),
             committed_before_micros: None,
+            committed_before_at_most_micros: None,
             was_retried: false,
         }
     }

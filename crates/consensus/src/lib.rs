@@ -43,6 +43,7 @@ pub mod fs;
 #[cfg(test)]
 mod group_tests;
 mod hashes;
+mod heard;
 mod history;
 mod housekeeping;
 mod leader;

@@ -6,6 +6,7 @@ use crate::contacts::Contacts;
 use crate::founding::{Admission, Founding};
 use crate::fs::FileSystem;
 use crate::hashes::Hashes;
+use crate::heard::Heard;
 use crate::leader::{Event, Locks};
 use crate::losses::Losses;
 use crate::options::Options;
@@ -45,6 +46,8 @@ pub struct Node {
     pub clock: Clock,
     pub admission: watch::Sender<Admission>,
     pub hashes: Hashes,
+    /// When a leader was last heard of.
+    pub heard: Arc<Heard>,
     /// Which cluster the directory belongs to, as it says itself.
     pub belonging: Mutex<Option<Belonging>>,
     /// A checkpoint that is on its way here.
@@ -109,6 +112,7 @@ impl Node {
             clock: Clock::new(),
             admission: watch::Sender::new(admission),
             hashes: Hashes::default(),
+            heard: Arc::new(Heard::new()),
             belonging: Mutex::new(belonging),
             incoming: tokio::sync::Mutex::default(),
             state,

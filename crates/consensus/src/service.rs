@@ -1,6 +1,7 @@
 //! The serving half of the group: what other nodes ask of this one.
 
 use crate::founding::{Admission, Standing, admit};
+use crate::heard::Heard;
 use crate::leader::Event;
 use crate::node::{Node, Raft, Shared};
 use crate::raft::wire::{self, Hello, Offer, Request};
@@ -12,7 +13,7 @@ use assize_model::NodeId;
 use assize_ports::{BoxFuture, Channel, PeerService};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use openraft::raft::AppendEntriesRequest;
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -74,7 +75,9 @@ impl RaftService {
             Request::Append(request) => {
                 let (prev, last) = ends_of(&request);
                 let response = raft.append_entries(request).await.map_err(|error| error.to_string())?;
-                Ok(wire::served(&wire::encode_appended(&wire::appended(prev, last, response))))
+                let appended = wire::appended(prev, last, response);
+                note_leader(&node.heard, &appended);
+                Ok(wire::served(&wire::encode_appended(&appended)))
             }
             Request::Vote(request) => {
                 let voted = raft.vote(request).await.map_err(|error| error.to_string())?;
@@ -132,9 +135,9 @@ impl RaftService {
         }
         match hello {
             Hello::Appends => {
-                let raft = node.raft.clone();
+                let (raft, heard) = (node.raft.clone(), node.heard.clone());
                 drop(node);
-                serve_appends(raft, channel).await
+                serve_appends(raft, &heard, channel).await
             }
             Hello::Checkpoint(offer) => take_checkpoint(&node, from, offer, channel).await,
         }
@@ -171,8 +174,15 @@ fn told_who_it_is(node: &Node, from: NodeId, is_voter: bool) {
     }
 }
 
+/// Who was not refused for a newer term is the leader that this node follows.
+fn note_leader(heard: &Heard, appended: &StreamAppendResult<Types>) {
+    if !matches!(appended, Err(StreamAppendError::HigherVote(_))) {
+        heard.note();
+    }
+}
+
 /// Appends as they come, answers as they are flushed.
-async fn serve_appends(raft: Raft, channel: Channel) -> Result<(), String> {
+async fn serve_appends(raft: Raft, heard: &Heard, channel: Channel) -> Result<(), String> {
     let Channel { mut sender, receiver } = channel;
     let requests = futures_util::stream::unfold(receiver, |mut receiver| async move {
         let bytes = receiver.receive().await.ok()??;
@@ -187,6 +197,7 @@ async fn serve_appends(raft: Raft, channel: Channel) -> Result<(), String> {
     let mut answers = std::pin::pin!(raft.stream_append(requests.boxed()));
     while let Some(answer) = answers.next().await {
         let answer = answer.map_err(|fatal| fatal.to_string())?;
+        note_leader(heard, &answer);
         sender.send(wire::encode_appended(&answer)).await.map_err(|error| error.to_string())?;
     }
     Ok(())
@@ -229,6 +240,7 @@ async fn take_checkpoint(
         }
     }
     drop(incoming);
+    node.heard.note();
     if crc32fast::hash(&partial.bytes) != offer.crc {
         return Err("the checkpoint has arrived damaged".into());
     }

@@ -208,15 +208,27 @@ impl fmt::Display for TxnId {
 
 /// A text is not the hexadecimal form of a [`TxnId`].
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0:?} is not a transaction id: 32 hexadecimal digits")]
+#[error("{0:?} is not a transaction id: {reason}", reason = self.reason())]
 pub struct InvalidTxnId(pub String);
+
+impl InvalidTxnId {
+    fn reason(&self) -> &'static str {
+        match is_hex(&self.0) {
+            true => "no frontend makes one that says so of its deadline",
+            false => "it has 32 hexadecimal digits",
+        }
+    }
+}
+
+fn is_hex(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
 
 impl std::str::FromStr for TxnId {
     type Err = InvalidTxnId;
 
     fn from_str(text: &str) -> Result<Self, InvalidTxnId> {
-        let is_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let bits = u128::from_str_radix(text, 16).ok().filter(|_| is_hex);
+        let bits = u128::from_str_radix(text, 16).ok().filter(|_| is_hex(text));
         bits.and_then(TxnId::from_bits).ok_or_else(|| InvalidTxnId(text.to_owned()))
     }
 }
@@ -261,5 +273,9 @@ mod tests {
         for bad in ["", "1.2.3", &"f".repeat(32), &format!("+{:031x}", 1), &"0".repeat(33)] {
             assert_eq!(bad.parse::<TxnId>(), Err(InvalidTxnId(bad.to_owned())));
         }
+        // What is wrong is said: digits, or what they say.
+        let refusal = |bad: &str| bad.parse::<TxnId>().unwrap_err().to_string();
+        assert!(refusal("1.2.3").ends_with("it has 32 hexadecimal digits"), "{}", refusal("1.2.3"));
+        assert!(refusal(&"f".repeat(32)).contains("deadline"), "{}", refusal(&"f".repeat(32)));
     }
 }

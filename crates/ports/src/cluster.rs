@@ -178,8 +178,11 @@ pub struct ConflictRecord {
     pub loser: ConflictSide,
     /// Who won, as far as it is known.
     pub winner: ConflictSide,
-    /// How long before the loser's decision the winner had committed, in microseconds.
+    /// How long before the loser's decision the winner had committed, in microseconds; `None` if that is not known well enough.
     pub committed_before_micros: Option<u64>,
+    /// If it is not: it was no longer than this.
+    #[serde(default)]
+    pub committed_before_at_most_micros: Option<u64>,
     /// Whether the server ran the statement again by itself.
     pub was_retried: bool,
 }
@@ -296,6 +299,15 @@ pub struct JobInfo {
     pub longest_stall_micros: u64,
 }
 
+/// Long work, as the nodes that answer tell it.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct JobList {
+    /// Newest first.
+    pub jobs: Vec<JobInfo>,
+    /// The nodes that did not answer: what they are at is missing.
+    pub silent: Vec<u64>,
+}
+
 /// What one node tells an operator about itself: other nodes gather these.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -312,6 +324,8 @@ pub struct NodeReport {
     pub slow: Vec<SlowStatement>,
     /// Those of the winners asked for that this node ran and still remembers.
     pub winners: Vec<ConflictSide>,
+    /// The nodes that did not answer, by number: what they know is missing.
+    pub silent: Vec<u64>,
 }
 
 /// Which parts of a [`NodeReport`] are wanted.
@@ -446,6 +460,9 @@ pub enum Action {
     Drain {
         /// Which.
         node: u64,
+        /// Although no other frontend serves clients.
+        #[serde(default)]
+        force: bool,
     },
     /// A node that drains, or is drained, may have replicas again and takes connections.
     Undrain {
@@ -514,6 +531,28 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The call of the admin API that asks for it, whoever asks by which way.
+    pub fn rpc(&self) -> &'static str {
+        match self {
+            Action::TransferLeadership { .. } => "Cluster.TransferLeadership",
+            Action::AddLearner { .. } => "Cluster.AddLearner",
+            Action::Promote { .. } => "Cluster.PromoteMember",
+            Action::RemoveMember { .. } => "Cluster.RemoveMember",
+            Action::Drain { .. } | Action::MarkDraining { drains: true, .. } => "Cluster.DrainNode",
+            Action::Undrain { .. } | Action::MarkDraining { drains: false, .. } => "Cluster.UndrainNode",
+            Action::VerifyReplicas => "Cluster.VerifyReplicas",
+            Action::Split { .. } => "Shards.Split",
+            Action::Merge { .. } => "Shards.Merge",
+            Action::MoveReplica { .. } => "Shards.MoveReplica",
+            Action::AddReplica { .. } => "Shards.AddReplica",
+            Action::RemoveReplica { .. } => "Shards.RemoveReplica",
+            Action::RecoverShard { .. } => "Shards.Recover",
+            Action::KillSession { .. } => "Sessions.Kill",
+        }
+    }
+}
+
 /// What came of an [`Action`].
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ActionDone {
@@ -521,6 +560,20 @@ pub struct ActionDone {
     pub text: String,
     /// The job that goes on, for long work.
     pub job: Option<String>,
+    /// What replicas were found to be, if they were compared.
+    #[serde(default)]
+    pub verified: Option<Verified>,
+}
+
+/// What a comparison of replicas has shown.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Verified {
+    /// All were compared, and are equal.
+    Equal,
+    /// Those that were compared are equal, and some could not be compared.
+    Incomplete,
+    /// Some differ.
+    Differ,
 }
 
 /// What can be watched as it changes.
@@ -547,8 +600,8 @@ pub trait ClusterView: Send + Sync {
     fn report(&self, parts: ReportParts) -> BoxFuture<'_, Result<NodeReport, ClusterError>>;
     /// What became of a transaction.
     fn outcome(&self, txn: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>>;
-    /// Long work of the last day, newest first.
-    fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobInfo>, ClusterError>>;
+    /// Long work of the last day.
+    fn jobs(&self) -> BoxFuture<'_, Result<JobList, ClusterError>>;
     /// Databases and tables, as this node's catalog has them now.
     fn schema(&self) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>>;
     /// The counters of every frontend that answers.
@@ -565,6 +618,10 @@ pub trait ClusterView: Send + Sync {
     /// Whether there are nodes besides this one. Nobody tells this node of their changes: they have to be asked.
     fn has_others(&self) -> bool {
         true
+    }
+    /// Whether no leader is heard of, so that members, shards and the schema are told as this node knew them last.
+    fn may_be_old(&self) -> bool {
+        false
     }
     /// Completes once something in this process has changed since the change of this number, with the number of the last
     /// change; with `None` at once. What is looked at after a number was told contains that change. A view that cannot

@@ -70,7 +70,9 @@ impl NodeReport {
             all.digests.extend(report.digests);
             all.slow.extend(report.slow);
             all.winners.extend(report.winners);
+            all.silent.extend(report.silent);
         }
+        all.silent.sort_unstable();
         all.sessions.sort_by_key(|s| (s.node, s.connection));
         all.transactions.sort_by_key(|t| std::cmp::Reverse(t.age_micros));
         all.conflicts.sort_by_key(|c| std::cmp::Reverse(c.at_micros));
@@ -97,6 +99,7 @@ mod tests {
             loser: ConflictSide::default(),
             winner,
             committed_before_micros: Some(3000),
+            committed_before_at_most_micros: None,
             was_retried: false,
         }
     }

@@ -5,12 +5,13 @@
 //! needs PROCESS (error 1227). ALTER CLUSTER needs SUPER.
 
 use crate::acl::require_global;
-use assize_model::{ErrorCode, SqlError};
+use assize_model::{ErrorCode, SqlError, WarningLevel};
 use assize_ports::{
     Action, ActionDone, ClusterError, ClusterView, ConflictRecord, ConflictSide, HotKey, JobInfo, Members,
-    NodeReport, ReportParts, ShardInfo, StatementContext, hot_keys,
+    NodeReport, ReportParts, ShardInfo, StatementContext, Verified, hot_keys,
 };
 use assize_sql::ClusterAction;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What is asked of the cluster.
@@ -25,16 +26,21 @@ pub(crate) enum Wanted {
     Shards,
     Members,
     Jobs,
+    Config,
 }
 
 /// What it answered; only the part that was wanted is filled.
 #[derive(Default)]
 pub(crate) struct Facts {
     pub(crate) report: NodeReport,
+    /// Conflicts whose winner belongs to somebody else and is not shown: their ids.
+    pub(crate) withheld: BTreeSet<String>,
     pub(crate) hot_keys: Vec<HotKey>,
     pub(crate) shards: Vec<ShardInfo>,
     pub(crate) members: Option<Members>,
     pub(crate) jobs: Vec<JobInfo>,
+    /// Of this node: key, value, origin.
+    pub(crate) config: Vec<(String, String, String)>,
 }
 
 /// Asks the cluster, for this session's user.
@@ -51,7 +57,11 @@ pub(crate) async fn ask(wanted: Wanted, context: &mut dyn StatementContext) -> R
     match wanted {
         Wanted::Shards => facts.shards = cluster.shards().await.map_err(error)?,
         Wanted::Members => facts.members = Some(cluster.members().await.map_err(error)?),
-        Wanted::Jobs => facts.jobs = cluster.jobs().await.map_err(error)?,
+        Wanted::Jobs => {
+            let list = cluster.jobs().await.map_err(error)?;
+            (facts.jobs, facts.report.silent) = (list.jobs, list.silent);
+        }
+        Wanted::Config => facts.config = cluster.config(),
         _ => {
             let parts = ReportParts {
                 conflicts: matches!(wanted, Wanted::Conflicts | Wanted::HotKeys),
@@ -64,12 +74,14 @@ pub(crate) async fn ask(wanted: Wanted, context: &mut dyn StatementContext) -> R
             facts.report = cluster.report(parts).await.map_err(error)?;
         }
     }
+    let is_of_the_leader = matches!(wanted, Wanted::Shards | Wanted::Members);
+    warn_of_gaps(context, &facts.report.silent, is_of_the_leader && cluster.may_be_old());
     if wanted == Wanted::HotKeys {
         facts.hot_keys = hot_keys(&facts.report.conflicts);
     }
     if !has_process(context) {
         let name = context.user().name.clone();
-        keep_own(&mut facts.report, &name);
+        facts.withheld = keep_own(&mut facts.report, &name);
     }
     Ok(facts)
 }
@@ -78,17 +90,22 @@ fn has_process(context: &dyn StatementContext) -> bool {
     require_global(context, "PROCESS").is_ok()
 }
 
-/// Leaves what belongs to this user. Of a conflict that it lost to another, the other stays unnamed.
-fn keep_own(report: &mut NodeReport, name: &str) {
+/// Leaves what belongs to this user. Of a conflict that it lost to another, the other stays unnamed; the ids of those.
+fn keep_own(report: &mut NodeReport, name: &str) -> BTreeSet<String> {
+    let mut withheld = BTreeSet::new();
     report.conflicts.retain(|conflict| is_of(&conflict.loser.user, name));
-    for ConflictRecord { winner, .. } in &mut report.conflicts {
+    for ConflictRecord { id, winner, .. } in &mut report.conflicts {
         if !is_of(&winner.user, name) {
+            if winner.node != 0 {
+                withheld.insert(id.clone());
+            }
             *winner = ConflictSide { txn: std::mem::take(&mut winner.txn), ..ConflictSide::default() };
         }
     }
     report.transactions.retain(|transaction| is_of(&transaction.user, name));
     report.sessions.retain(|session| session.user == name);
     report.slow.retain(|statement| is_of(&statement.user, name));
+    withheld
 }
 
 /// Whether `user@host` is this user.
@@ -130,7 +147,38 @@ pub(crate) async fn alter(
     }
     let cluster = view(context)?;
     let who = context.eval().environment.user.clone();
-    cluster.act(action_of(*action), validate_only, &who).await.map_err(error)
+    let mut done = cluster.act(action_of(*action), validate_only, &who).await.map_err(error)?;
+    if validate_only {
+        done.text = format!("could be done: {}", done.text);
+    }
+    if done.verified == Some(Verified::Incomplete) {
+        warn(context, "nothing differs, but not everything was compared");
+    }
+    Ok(done)
+}
+
+/// What SHOW WARNINGS tells of a statement that was answered all the same.
+fn warn(context: &mut dyn StatementContext, text: &str) {
+    context.eval().push_warning(WarningLevel::Warning, ErrorCode::ClusterUnavailable, text);
+}
+
+/// Warns that the answers of nodes are missing, and that no leader has confirmed what was told.
+fn warn_of_gaps(context: &mut dyn StatementContext, silent: &[u64], may_be_old: bool) {
+    if !silent.is_empty() {
+        warn(context, &silence(silent));
+    }
+    if may_be_old {
+        warn(context, "no leader is heard of: this is what the node knew last");
+    }
+}
+
+/// Which nodes did not answer, in words.
+pub(crate) fn silence(nodes: &[u64]) -> String {
+    let numbers: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    match &numbers[..] {
+        [node] => format!("node {node} did not answer: what it knows is missing"),
+        nodes => format!("nodes {} did not answer: what they know is missing", nodes.join(", ")),
+    }
 }
 
 fn action_of(action: ClusterAction) -> Action {
@@ -139,7 +187,7 @@ fn action_of(action: ClusterAction) -> Action {
         ClusterAction::AddLearner { node } => Action::AddLearner { node },
         ClusterAction::Promote { node } => Action::Promote { node },
         ClusterAction::RemoveMember { node, force } => Action::RemoveMember { node, force },
-        ClusterAction::Drain { node } => Action::Drain { node },
+        ClusterAction::Drain { node, force } => Action::Drain { node, force },
         ClusterAction::Undrain { node } => Action::Undrain { node },
         ClusterAction::VerifyReplicas => Action::VerifyReplicas,
         ClusterAction::RecoverShard { shard, .. } => Action::RecoverShard { shard },

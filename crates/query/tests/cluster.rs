@@ -41,6 +41,9 @@ fn without_process_a_user_sees_what_is_its_own() {
                   FROM information_schema.assize_conflicts";
     assert_eq!(first(&mut session, winner), ["nobody"; 3], "whoever won is somebody else");
     assert_eq!(code(&mut session, "SHOW CONFLICT 'c-20002'"), ErrorCode::WrongArguments);
+    let answer = session.run("SHOW CONFLICT 'c-10003'").unwrap().texts();
+    let ran = answer.iter().find(|row| row[0] == "what that ran").expect("somebody won");
+    assert!(ran[1].contains("withheld") && ran[1].contains("PROCESS"), "{ran:?}");
     let own = "SELECT user_name FROM information_schema.assize_transactions";
     assert_eq!(first(&mut session, own), ["app@10.0.0.7"]);
     assert_eq!(first(&mut session, "SELECT user_name FROM information_schema.assize_sessions"), ["app"]);
@@ -53,6 +56,7 @@ fn without_process_a_user_sees_what_is_its_own() {
         "SHOW JOBS",
         "SELECT * FROM information_schema.assize_digests",
         "SELECT * FROM information_schema.assize_replicas",
+        "SELECT * FROM information_schema.assize_config",
     ] {
         let error = session.run(sql).expect_err(sql);
         assert_eq!(error.code, ErrorCode::SpecificAccessDenied, "{sql}");
@@ -61,6 +65,39 @@ fn without_process_a_user_sees_what_is_its_own() {
     session.becomes("app", &["PROCESS"]);
     assert_eq!(first(&mut session, "SHOW CONFLICTS").len(), 4);
     assert_eq!(first(&mut session, "SHOW SHARDS"), ["1", "2"]);
+    let setting =
+        "SELECT CONCAT_WS(' ', setting_name, setting_value, origin) FROM information_schema.assize_config";
+    assert_eq!(first(&mut session, setting), ["shard.count 4 node.toml"]);
+}
+
+#[test]
+fn what_is_missing_of_an_answer_is_a_warning() {
+    let mut session = Session::new();
+    session.joins(Arc::new(FakeCluster::default()));
+    let warnings = |session: &mut Session, sql: &str| {
+        session.run(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let told = session.run("SHOW WARNINGS").unwrap().texts();
+        told.into_iter().map(|row| row[2].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(&mut session, "SHOW CONFLICTS"), [""; 0]);
+    assert_eq!(code(&mut session, "SHOW CONFLICT 'c-99999'"), ErrorCode::WrongArguments);
+    session.joins(Arc::new(FakeCluster { is_half_silent: true, ..FakeCluster::default() }));
+    for sql in [
+        "SHOW CONFLICTS",
+        "SHOW JOBS",
+        "SHOW TRANSACTIONS",
+        "SELECT * FROM information_schema.assize_sessions",
+        "SELECT * FROM information_schema.assize_digests",
+    ] {
+        let told = warnings(&mut session, sql);
+        assert_eq!(told, ["node 3 did not answer: what it knows is missing"], "{sql}");
+    }
+    let told = warnings(&mut session, "SHOW MEMBERS");
+    assert_eq!(told, ["no leader is heard of: this is what the node knew last"]);
+    // It may be kept where nobody answers: that is another thing than never having been.
+    let error = session.run("SHOW CONFLICT 'c-99999'").unwrap_err();
+    assert_eq!(error.code, ErrorCode::ClusterUnavailable);
+    assert!(error.message.contains("node 3 did not answer"), "{error}");
 }
 
 #[test]
@@ -72,7 +109,7 @@ fn only_super_may_change_the_cluster_and_what_is_validated_is_not_done() {
     assert_eq!(code(&mut session, "ALTER CLUSTER SPLIT SHARD 1"), ErrorCode::SpecificAccessDenied);
     session.becomes("root", &["SUPER"]);
     let answer = session.run("ALTER CLUSTER SPLIT SHARD 1 AT 100 VALIDATE ONLY").unwrap();
-    assert_eq!(answer.texts(), [["it could be done: shard 1 is split at 100", "NULL"]]);
+    assert_eq!(answer.texts(), [["could be done: shard 1 is split at 100", "NULL"]]);
     assert!(cluster.done.lock().unwrap().is_empty());
     let answer = session.run("ALTER CLUSTER SPLIT SHARD 1 AT 100").unwrap();
     assert_eq!(answer.texts(), [["shard 1 is split at 100", "split-1"]]);

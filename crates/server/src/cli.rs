@@ -2,7 +2,7 @@
 
 use crate::cert::CertCommand;
 use crate::config;
-use crate::operate::Operate;
+use crate::operate::{Connection, Operate};
 use crate::recover::RecoverOptions;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use figment::value::Value;
@@ -33,8 +33,9 @@ pub enum Command {
     Cert(CertCommand),
     /// Make one voter the cluster after most voters are lost for good; what they alone had is lost
     RecoverQuorum(RecoverOptions),
-    /// Show the effective configuration
-    Config(ConfigOptions),
+    /// Show the effective configuration: of files and flags, or of a node that runs
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// For operators, through the admin API.
     #[command(flatten)]
     Operate(Operate),
@@ -169,12 +170,18 @@ pub enum Workload {
     Adjudicate,
 }
 
-/// Options of `assize config`.
+/// What `assize config` can do.
+#[derive(Subcommand, Debug)]
+pub enum ConfigCommand {
+    /// Print every setting that a node would use, by files, environment and flags
+    Show(ConfigOptions),
+    /// Print every setting that a running node uses, and where each value came from
+    Running(Connection),
+}
+
+/// Options of `assize config show`.
 #[derive(Args, Debug)]
 pub struct ConfigOptions {
-    /// `show` prints every setting
-    #[arg(value_parser = ["show"])]
-    pub action: String,
     /// The configuration file
     #[arg(long)]
     pub config: Option<PathBuf>,

@@ -11,7 +11,7 @@
 //!                 ├─ status, members, shards, top, … ── operate: the admin API from the shell
 //!                 ├─ recover-quorum ── one voter's directory becomes the cluster
 //!                 ├─ cert ── certificates of a cluster
-//!                 └─ config show
+//!                 └─ config show; config running, through the admin API
 //! ```
 //!
 //! Only this crate reads clocks, environment and arguments, and only `roles` spawns tasks.
@@ -130,7 +130,10 @@ fn run(arguments: cli::Arguments) -> Result<ExitCode, Failure> {
         cli::Command::Bench(options) => runtime()?.block_on(bench::run(options))?,
         cli::Command::Cert(command) => cert::run(&command)?,
         cli::Command::RecoverQuorum(options) => recover::run(&options)?,
-        cli::Command::Config(options) => cli::show_config(&options)?,
+        cli::Command::Config(cli::ConfigCommand::Show(options)) => cli::show_config(&options)?,
+        cli::Command::Config(cli::ConfigCommand::Running(connection)) => {
+            runtime()?.block_on(operate::running_config(&connection))?;
+        }
         cli::Command::Operate(command) => return runtime()?.block_on(operate::run(command)),
     }
     Ok(ExitCode::SUCCESS)

@@ -14,7 +14,8 @@ use crate::http::{self, Check};
 use crate::keys::KeyFiles;
 use crate::net::{self, Net};
 use crate::operator::bells::Bells;
-use crate::operator::jobs::{Diary, Jobs};
+use crate::operator::diary::Diary;
+use crate::operator::jobs::Jobs;
 use crate::operator::{Facts, Local, Operator, OperatorService, Survey, announce};
 use crate::roles;
 use crate::roles::frontend::Frontend;
@@ -61,6 +62,9 @@ const MOVE_PATIENCE: Duration = Duration::from_secs(120);
 const CARE_INTERVAL: Duration = Duration::from_secs(5);
 /// How often nodes ask each other who won conflicts that their own transactions lost.
 const WINNERS_INTERVAL: Duration = Duration::from_secs(2);
+/// A node that has heard nothing of a leader for so long takes no traffic. An election takes about a second, and a rolling
+/// restart is several: it must not make nodes unready.
+const LEADERLESS_MAX: Duration = Duration::from_secs(5);
 /// A shard replica so far behind is no help to readers.
 const LAG_MAX: Duration = Duration::from_secs(10);
 
@@ -247,6 +251,7 @@ pub async fn start(
         adjudicator: way.adjudicator.clone(),
         source: way.source.clone(),
         peers: peers.clone(),
+        diary: None,
     };
     let view: Arc<dyn ClusterView> = Arc::new(operator.clone());
     // Operators ask most while something is missing: the other nodes, a leader.
@@ -308,8 +313,7 @@ pub async fn start(
             let (adjudicator, source) = (adjudicator.clone(), source.clone());
             Mover::new(adjudicator, source, administration.clone(), colleagues.clone(), MOVE_PATIENCE)
         };
-        let diary = Diary { node: local.node, file: audit_file(config) };
-        let jobs = Jobs::new(Arc::new(mover()), local.bells.clone(), diary);
+        let jobs = Jobs::new(Arc::new(mover()), local.bells.clone(), diary(config));
         let _ = local.jobs.set(jobs.clone());
         let surveyor = Arc::new(Survey(local.clone()));
         let caretaker =
@@ -328,7 +332,8 @@ pub async fn start(
         let directory: Arc<dyn ShardDirectory> = way.directory(&local, host.clone(), &placement);
         let frontend =
             Frontend::start(config, mysql, way.adjudicator.clone(), directory, placement.clone()).await?;
-        frontend.joins(view.clone());
+        // The admin API notes by itself what it is asked for.
+        frontend.joins(Arc::new(Operator { diary: Some(diary(config)), ..operator.clone() }));
         let frontend = Arc::new(frontend);
         let _ = local.frontend.set(frontend.clone());
         let bells = local.bells.clone();
@@ -578,6 +583,10 @@ fn admin_options(config: &Config) -> assize_admin::Options {
     }
 }
 
+fn diary(config: &Config) -> Diary {
+    Diary { node: NodeId(config.node.id), file: audit_file(config) }
+}
+
 fn audit_file(config: &Config) -> Option<PathBuf> {
     config.node.data.as_ref().map(|data| data.join("audit.jsonl"))
 }
@@ -614,9 +623,7 @@ fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
                 let adjudicator = local.adjudicator.get().ok_or("starting")?;
                 adjudicator.ready().map_err(|e| e.to_string())?;
                 let status = adjudicator.status();
-                let leader = status.leader.ok_or("there is no leader")?;
-                let part =
-                    if leader == local.node { "leads".to_owned() } else { format!("follows {leader}") };
+                let part = part_in_the_group(local.node, status.leader, adjudicator.leader_silence())?;
                 Ok(format!("{part}, applied {}", status.applied))
             }),
         });
@@ -640,6 +647,24 @@ fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
         });
     }
     checks
+}
+
+/// What a node does in the adjudicator's group, or why it takes no traffic: who leads as Raft has it, and for how long nothing
+/// has been heard of that.
+fn part_in_the_group(
+    node: NodeId,
+    leader: Option<NodeId>,
+    silence: Option<Duration>,
+) -> Result<String, String> {
+    let silence = silence.ok_or("no leader has been heard of yet")?;
+    match leader {
+        _ if silence > LEADERLESS_MAX => {
+            Err(format!("nothing has been heard of a leader for {} s", silence.as_secs()))
+        }
+        Some(leader) if leader == node => Ok("leads".to_owned()),
+        Some(leader) => Ok(format!("follows {leader}")),
+        None => Ok("waits for an election".to_owned()),
+    }
 }
 
 async fn heed_draining(local: Arc<Local>, stopped: impl Future<Output = ()>) {
@@ -804,4 +829,24 @@ pub fn write_url_file(path: &Path, node: &Node) -> anyhow::Result<()> {
     let part = path.with_extension("part");
     std::fs::write(&part, format!("{}\n", node.url())).with_context(|| part.display().to_string())?;
     std::fs::rename(&part, path).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_election_leaves_a_node_ready_and_a_lost_majority_does_not() {
+        let part = |leader: Option<u64>, silence: Option<u64>| {
+            part_in_the_group(NodeId(1), leader.map(NodeId), silence.map(Duration::from_millis))
+        };
+        assert_eq!(part(Some(1), Some(0)).unwrap(), "leads");
+        assert_eq!(part(Some(3), Some(150)).unwrap(), "follows n3");
+        assert_eq!(part(None, Some(1_900)).unwrap(), "waits for an election");
+        // Raft goes on naming the leader that has died.
+        assert!(part(Some(3), Some(60_000)).unwrap_err().contains("for 60 s"));
+        assert!(part(None, Some(6_000)).is_err());
+        assert!(part(None, None).is_err(), "it has just started");
+        assert!(part(Some(3), None).is_err(), "its disk says so, nobody else has");
+    }
 }

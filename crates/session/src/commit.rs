@@ -75,16 +75,22 @@ impl Txn {
             CommitMode::Inline => (by_size, true),
             CommitMode::Prepared(class) => (class, false),
         };
+        let asked = services.clock.monotonic_micros();
         let ended = drive(self, &services, request, class, inline).await;
         self.release();
         let txn = Some(ended.txn);
-        self.conclude(&services, ended).map_err(|failure| CommitFailure { txn, ..failure })
+        self.conclude(&services, ended, asked).map_err(|failure| CommitFailure { txn, ..failure })
     }
 
-    fn conclude(&self, services: &Services, ended: Ended) -> Result<Committed, CommitFailure> {
+    fn conclude(
+        &self,
+        services: &Services,
+        ended: Ended,
+        asked_micros: u64,
+    ) -> Result<Committed, CommitFailure> {
         match ended.answer {
             Answer::Committed { txn, commit_ts } => {
-                services.heard(commit_ts);
+                services.heard(commit_ts, asked_micros);
                 Ok(Committed::At(txn, commit_ts))
             }
             Answer::Aborted(reason) => {

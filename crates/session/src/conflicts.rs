@@ -245,6 +245,7 @@ mod tests {
             loser: ConflictSide { statements: vec![statement.to_owned()], ..ConflictSide::default() },
             winner: ConflictSide { txn: winner.to_owned(), ..ConflictSide::default() },
             committed_before_micros: None,
+            committed_before_at_most_micros: None,
             was_retried: false,
         }
     }

@@ -2,6 +2,7 @@
 //! [`crate::ConflictLog`] under the same id.
 
 use crate::activity::cut;
+use crate::chronicle::Ago;
 use crate::services::Services;
 use crate::txn::Txn;
 use assize_catalog::{Catalog, Index, Table, key};
@@ -66,8 +67,13 @@ pub(crate) fn abort(
         let place = place_of_conflict(txn, groups, conflict);
         let winner = match conflict.winner {
             Some(winner) => {
-                let age = services.now().since(winner.commit_ts).as_millis();
-                format!("transaction {}, committed {age} ms before", winner.txn)
+                // Whoever won against it has committed after its snapshot.
+                let ago = services.ago(winner.commit_ts, txn.begun_micros());
+                let when = match ago.about_micros() {
+                    Some(micros) => format!("{} ms before", micros / 1000),
+                    None => format!("at most {} ms before", ago.at_most_micros().div_ceil(1000)),
+                };
+                format!("transaction {}, committed {when}", winner.txn)
             }
             None => "a transaction that committed first".to_owned(),
         };
@@ -139,6 +145,8 @@ fn keep(txn: &Txn, services: &Services, lost: Lost) -> String {
     let Lost { txn: id, kind, place, winner } = lost;
     let name = services.conflicts.draw_id();
     let by = txn.by();
+    let ago = winner.map(|winner| services.ago(winner.commit_ts, txn.begun_micros()));
+    let before = ago.and_then(Ago::about_micros);
     services.conflicts.keep(ConflictRecord {
         id: name.clone(),
         at_micros: services.clock.now_micros(),
@@ -157,9 +165,8 @@ fn keep(txn: &Txn, services: &Services, lost: Lost) -> String {
         winner: winner
             .map(|winner| ConflictSide { txn: winner.txn.to_string(), ..ConflictSide::default() })
             .unwrap_or_default(),
-        committed_before_micros: winner.map(|winner| {
-            u64::try_from(services.now().since(winner.commit_ts).as_micros()).unwrap_or(u64::MAX)
-        }),
+        committed_before_micros: before,
+        committed_before_at_most_micros: ago.filter(|_| before.is_none()).map(Ago::at_most_micros),
         was_retried: false,
     });
     name

@@ -43,6 +43,7 @@
 mod activity;
 mod buffer;
 mod cache;
+mod chronicle;
 mod commit;
 mod conflicts;
 mod explain;

@@ -1,6 +1,7 @@
 //! What all sessions of a frontend share.
 
 use crate::activity::Activity;
+use crate::chronicle::{Ago, Chronicle};
 use crate::conflicts::ConflictLog;
 use crate::rules::Rule;
 use crate::shedding::Shedding;
@@ -82,6 +83,7 @@ pub struct Services {
     placement: Mutex<Arc<Placement>>,
     catalogs: Mutex<Catalogs>,
     time: Mutex<TimeBase>,
+    chronicle: Mutex<Chronicle>,
     tracked: Mutex<BTreeSet<TableId>>,
     ids: Mutex<BTreeMap<TableId, IdBlock>>,
 }
@@ -156,6 +158,7 @@ impl Services {
             placement: Mutex::new(placement),
             catalogs: Mutex::default(),
             time: Mutex::default(),
+            chronicle: Mutex::default(),
             tracked: Mutex::default(),
             ids: Mutex::default(),
         }
@@ -227,18 +230,26 @@ impl Services {
     /// A snapshot that sees everything acknowledged so far, kept from garbage collection while the guard lives.
     pub async fn begin(&self) -> Result<(Begun, SnapshotGuard), SqlError> {
         let mut guard = Snapshots::enter_pending(&self.snapshots);
+        let asked = self.clock.monotonic_micros();
         if !self.keeps(Rule::HoldPendingBegins) {
             guard.settle(Timestamp::MAX);
         }
         let begun = self.adjudicator.begin().await.map_err(adjudicator_error)?;
-        self.heard(begun.snapshot_ts);
+        self.heard(begun.snapshot_ts, asked);
         guard.settle(if self.keeps(Rule::HoldSnapshots) { begun.snapshot_ts } else { Timestamp::MAX });
         Ok((begun, guard))
     }
 
-    /// Notes a timestamp that came from the adjudicator.
-    pub fn heard(&self, ts: Timestamp) {
+    /// How long ago the adjudicator decided something with this timestamp, which was not before this moment of our monotonic
+    /// clock.
+    pub(crate) fn ago(&self, ts: Timestamp, not_before_micros: u64) -> Ago {
+        lock(&self.chronicle).ago(ts, not_before_micros, self.clock.monotonic_micros())
+    }
+
+    /// Notes a timestamp that came from the adjudicator, which was asked at this moment of our monotonic clock.
+    pub(crate) fn heard(&self, ts: Timestamp, asked_micros: u64) {
         let at_micros = self.clock.monotonic_micros();
+        lock(&self.chronicle).note(ts, asked_micros, at_micros);
         let mut time = lock(&self.time);
         if ts > time.heard {
             *time = TimeBase { heard: ts, at_micros };
@@ -291,6 +302,11 @@ impl Services {
             held.by_version.pop_first();
         }
         Ok(built)
+    }
+
+    /// The newest catalog that this frontend has asked for; `None` before the first.
+    pub fn known_catalog(&self) -> Option<Arc<Catalog>> {
+        lock(&self.catalogs).by_version.last_key_value().map(|(_, catalog)| catalog.clone())
     }
 
     /// Whether the adjudicator tracks this table's ranges, as far as we know.

@@ -48,6 +48,45 @@ fn a_conflict_is_kept_with_both_sides_under_the_id_of_its_error() {
     assert!(conflict.committed_before_micros.is_some() && !conflict.was_retried);
 }
 
+/// The winner committed half a second before the loser was refused, in a cluster that does nothing else meanwhile.
+#[test]
+fn how_long_before_the_winner_had_committed_is_told_by_our_own_clock() {
+    let house = House::new();
+    house.world(|w| w.names_winners = true);
+    let (mut a, mut b) = (house.session_of(11, Default::default()), house.session_of(12, Default::default()));
+    a.sql("INSERT INTO stock VALUES (42, 'a'), (43, 'b')");
+    a.sql("BEGIN");
+    a.sql("UPDATE stock SET v = 'mine' WHERE id = 42");
+    house.pass_millis(400);
+    b.sql("UPDATE stock SET v = 'theirs' WHERE id = 42");
+    house.pass_millis(500);
+    let error = a.fails("COMMIT");
+    let before = kept(&house)[0].committed_before_micros.expect("this frontend ran both");
+    assert!((490_000..=520_000).contains(&before), "{before}");
+    let told = error.message.split("committed ").nth(1).and_then(|rest| rest.split(' ').next());
+    let millis: u64 = told.and_then(|millis| millis.parse().ok()).expect("it is told in milliseconds");
+    assert!((490..=520).contains(&millis), "{error}");
+    assert_eq!(kept(&house)[0].committed_before_at_most_micros, None);
+}
+
+/// Of a winner that ran elsewhere no more is known here than that it committed after the loser's snapshot.
+#[test]
+fn how_long_before_a_winner_elsewhere_had_committed_is_bounded_by_the_losers_age() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    a.sql("BEGIN");
+    a.sql("UPDATE stock SET v = 'b' WHERE id = 1");
+    house.world(|w| w.rival = Some((row_key(1).1, 1)));
+    house.pass_millis(1_001);
+    let error = a.fails("COMMIT");
+    let conflict = &kept(&house)[0];
+    let at_most = conflict.committed_before_at_most_micros.expect("the loser's age is known");
+    assert_eq!(conflict.committed_before_micros, None);
+    assert!((1_001_000..=1_100_000).contains(&at_most), "{at_most}");
+    assert!(error.message.contains("committed at most 10"), "{error}");
+}
+
 #[test]
 fn what_the_server_ran_again_by_itself_is_kept_as_well() {
     let house = House::with_limits(Limits { retries_max: 3, ..Limits::default() });

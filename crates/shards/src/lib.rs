@@ -30,6 +30,7 @@
 mod balance;
 mod care;
 mod colleagues;
+mod comparison;
 mod directory;
 pub mod embedded;
 mod mover;
@@ -40,7 +41,8 @@ pub mod wire;
 pub use balance::next_move;
 pub use care::{Balance, Caretaker, NodeCondition, Policy, Surveyor, Why, Worker, forsaken, next_task};
 pub use colleagues::{Colleagues, LeaderAdministration};
+pub use comparison::Comparison;
 pub use directory::{Directory, RemoteReplicas};
-pub use mover::{Comparison, MoveError, Mover, Progress, Task};
+pub use mover::{MoveError, Mover, Progress, Task};
 pub use replicated::{Member, Replicated};
 pub use service::SiblingService;

@@ -18,12 +18,13 @@
 //! for them wait; inline commits do not. That time is what a job reports as its longest stall.
 
 use crate::colleagues::Colleagues;
+use crate::comparison::Comparison;
 use crate::wire::{Phase, ReplicaStatus, Request, Response};
 use assize_model::{
     LogIndex, NodeId, Placement, PlacementChange, PlacementCommand, PlacementRefusal, ReplicaId, ShardId,
-    Slot, Timestamp,
+    Slot,
 };
-use assize_mvcc::{ContentHash, Slots};
+use assize_mvcc::Slots;
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, DecisionSource, PeerError, PlacementError, ShardAdministration,
     ShardStandings, StreamError,
@@ -569,7 +570,9 @@ impl Mover {
                 hashes.insert(*replica, (*node, hash));
             }
         }
-        Ok(Comparison { shard, configured: part.replicas.len(), snapshot_ts, hashes })
+        let missing = part.replicas.iter().filter(|(replica, _)| !hashes.contains_key(replica));
+        let missing = missing.map(|(replica, node)| (*replica, *node)).collect();
+        Ok(Comparison { shard, missing, snapshot_ts, hashes })
     }
 
     /// Has a replica rebuilt from a sibling.
@@ -734,43 +737,6 @@ impl Mover {
     }
 }
 
-/// What replicas of a shard show at one snapshot.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Comparison {
-    /// Which shard.
-    pub shard: ShardId,
-    /// How many replicas it has.
-    pub configured: usize,
-    /// The snapshot.
-    pub snapshot_ts: Timestamp,
-    /// Who answered, where it is, and the hash of what it shows.
-    pub hashes: BTreeMap<ReplicaId, (NodeId, ContentHash)>,
-}
-
-impl Comparison {
-    /// Those that differ from what a majority of the configured replicas shows. Without such a majority nobody can tell who
-    /// is right, and this is empty although [`Comparison::agrees`] is false.
-    pub fn outliers(&self) -> Vec<(ReplicaId, NodeId)> {
-        let mut voices: BTreeMap<(u64, u64), usize> = BTreeMap::new();
-        for (_, hash) in self.hashes.values() {
-            *voices.entry((hash.count, hash.sum)).or_default() += 1;
-        }
-        let Some((right, _)) = voices.into_iter().find(|(_, voices)| *voices > self.configured / 2) else {
-            return Vec::new();
-        };
-        let differs = |hash: &ContentHash| (hash.count, hash.sum) != right;
-        let outliers = self.hashes.iter().filter(|(_, (_, hash))| differs(hash));
-        outliers.map(|(replica, (node, _))| (*replica, *node)).collect()
-    }
-
-    /// Whether all that answered show the same.
-    pub fn agrees(&self) -> bool {
-        let mut hashes = self.hashes.values().map(|(_, hash)| hash);
-        let first = hashes.next();
-        hashes.all(|hash| Some(hash) == first)
-    }
-}
-
 fn learner_of(replica: ReplicaId) -> ReplicaId {
     ReplicaId(LEARNERS_FROM - replica.0)
 }
@@ -879,24 +845,5 @@ mod tests {
         // Slots 0 to 9, 100 to 109 and 65535: the upper eleven go.
         let gone = runs_from(&placement, ShardId(1), None).unwrap();
         assert_eq!(gone, [(Slot(100), Slot(109)), (Slot(65_535), Slot(65_535))]);
-    }
-
-    #[test]
-    fn who_differs_from_a_majority_is_an_outlier_and_without_one_nobody_is() {
-        let hash = |sum| ContentHash { count: 1, sum };
-        let comparison = |sums: &[u64]| {
-            let hashes = (1u8..).zip(sums);
-            Comparison {
-                shard: ShardId(1),
-                configured: 3,
-                snapshot_ts: Timestamp(1),
-                hashes: hashes.map(|(n, sum)| (ReplicaId(n), (NodeId(n.into()), hash(*sum)))).collect(),
-            }
-        };
-        assert!(comparison(&[7, 7, 7]).agrees());
-        assert_eq!(comparison(&[7, 8, 7]).outliers(), [(ReplicaId(2), NodeId(2))]);
-        assert_eq!(comparison(&[7, 8]).outliers(), []);
-        assert!(!comparison(&[7, 8]).agrees());
-        assert_eq!(comparison(&[6, 7, 8]).outliers(), []);
     }
 }

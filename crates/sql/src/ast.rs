@@ -1183,10 +1183,12 @@ pub enum ClusterAction {
         /// It is lost for good.
         force: bool,
     },
-    /// DRAIN NODE n.
+    /// DRAIN NODE n \[FORCE\].
     Drain {
         /// Which.
         node: u64,
+        /// Although no other frontend takes connections.
+        force: bool,
     },
     /// UNDRAIN NODE n.
     Undrain {

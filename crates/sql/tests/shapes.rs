@@ -415,7 +415,8 @@ fn alter_cluster_names_shards_and_nodes() {
     assert_eq!(action("PROMOTE NODE 4"), ClusterAction::Promote { node: 4 });
     assert_eq!(action("DROP NODE 4"), ClusterAction::RemoveMember { node: 4, force: false });
     assert_eq!(action("DROP NODE 4 FORCE"), ClusterAction::RemoveMember { node: 4, force: true });
-    assert_eq!(action("DRAIN NODE 4"), ClusterAction::Drain { node: 4 });
+    assert_eq!(action("DRAIN NODE 4"), ClusterAction::Drain { node: 4, force: false });
+    assert_eq!(action("DRAIN NODE 4 FORCE"), ClusterAction::Drain { node: 4, force: true });
     assert_eq!(action("UNDRAIN NODE 4"), ClusterAction::Undrain { node: 4 });
     assert_eq!(action("VERIFY REPLICAS"), ClusterAction::VerifyReplicas);
     let recover = |accept_data_loss| ClusterAction::RecoverShard { shard: 3, accept_data_loss };

@@ -2,6 +2,7 @@
 
 use crate::auth::PasswordKey;
 use crate::tls::Tls;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ pub struct Config {
     pub version: String,
     /// TLS, if there is any.
     pub tls: Option<Tls>,
+    /// The numbers that connections get.
+    pub ids: RangeInclusive<u32>,
     /// Most connections at a time, to begin with. One more is kept for administrators.
     pub connections_max: usize,
     /// How long a client may take to authenticate.
@@ -32,6 +35,8 @@ impl Default for Config {
         Config {
             version: concat!("8.4.6-assize-", env!("CARGO_PKG_VERSION")).to_owned(),
             tls: None,
+            // 0 is nobody's.
+            ids: 1..=u32::MAX,
             connections_max: 1000,
             connect_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(60),

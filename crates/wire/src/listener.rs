@@ -98,7 +98,7 @@ impl Listener {
             connections_max: AtomicUsize::new(config.connections_max),
             config: Arc::new(config),
             connections: Mutex::default(),
-            next: AtomicU32::new(1),
+            next: AtomicU32::new(0),
             refused: AtomicU64::new(0),
         })
     }
@@ -196,10 +196,10 @@ impl Listener {
             return;
         }
         let admission = if open == limit { Admission::Reserved } else { Admission::Ordinary };
-        // Numbers wrap after four billion connections; 0 is nobody's, and no two live ones share theirs.
+        // Numbers wrap; no two live connections share theirs.
         let id = loop {
-            let id = self.next.fetch_add(1, Ordering::Relaxed);
-            if id != 0 && !connections.contains_key(&id) {
+            let id = self.next_id();
+            if !connections.contains_key(&id) {
                 break id;
             }
         };
@@ -220,6 +220,16 @@ impl Listener {
                 tracing::debug!(connection = id, %error, "connection ended early");
             }
         });
+    }
+
+    fn next_id(&self) -> u32 {
+        let (first, last) = (*self.config.ids.start(), *self.config.ids.end());
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        match last.checked_sub(first).and_then(|rest| rest.checked_add(1)) {
+            Some(numbers) => first + n % numbers,
+            // All that there are, or a range that makes no sense.
+            None => n,
+        }
     }
 
     fn close_all(&self, closing: Closing) {

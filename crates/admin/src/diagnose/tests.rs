@@ -212,6 +212,48 @@ fn what_cannot_be_found_out_is_a_finding() {
 }
 
 #[test]
+fn a_cluster_that_nobody_has_founded_yet_names_who_is_missing() {
+    let told = diagnosis(|s| {
+        (s.members.cluster, s.members.leader) = (0, None);
+        s.members.members.iter_mut().for_each(|m| m.member_role = MemberRole::None);
+        let missing = s.member(3).unwrap();
+        (missing.is_reachable, missing.peer_address) = (false, String::new());
+        s.shards.clear();
+    });
+    check(&told, Health::Unavailable, "cluster", "there is no cluster yet: node 3 does not answer");
+    assert_eq!(told.findings.len(), 1, "nothing else is a finding then: {told:?}");
+    assert!(told.findings[0].advice.contains("start node 3"), "{told:?}");
+}
+
+#[test]
+fn a_frontend_that_hears_of_nobody_does_not_think_that_there_is_no_cluster() {
+    let told = diagnosis(|s| {
+        (s.members.cluster, s.members.leader) = (0, None);
+        s.members.members.iter_mut().for_each(|m| m.member_role = MemberRole::None);
+        [1, 2].iter().for_each(|node| s.member(*node).unwrap().is_reachable = false);
+    });
+    check(&told, Health::Unavailable, "cluster", "no node answers that knows who votes");
+    assert!(told.findings[0].advice.contains("start nodes 1, 2"), "{told:?}");
+}
+
+#[test]
+fn somebody_has_to_take_connections() {
+    let drain = |s: &mut State, nodes: &[u64]| {
+        nodes.iter().for_each(|node| s.member(*node).unwrap().is_draining = true);
+    };
+    let told = diagnosis(|s| drain(s, &[1, 2]));
+    assert_eq!(told.health(), Health::Degraded, "{told:?}");
+    let told = diagnosis(|s| drain(s, &[1, 2, 3]));
+    check(&told, Health::Unavailable, "cluster", "no node takes connections");
+    assert_eq!(told.findings[0].advice, "assize members undrain 1");
+    let told = diagnosis(|s| {
+        drain(s, &[1, 2]);
+        s.member(3).unwrap().is_reachable = false;
+    });
+    check(&told, Health::Unavailable, "cluster", "no node takes connections");
+}
+
+#[test]
 fn raft_status_counts_votes_and_reserve() {
     let fake = Fake::new();
     fake.state().member(1).unwrap().is_reachable = false;

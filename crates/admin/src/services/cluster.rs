@@ -1,7 +1,7 @@
 //! `assize.admin.v1.Cluster`.
 
 use super::Services;
-use crate::diagnose::{diagnose, raft_status};
+use crate::diagnose::{diagnose, out_of_touch, raft_status};
 use crate::pb;
 use crate::pb::cluster_server::Cluster;
 use tonic::{Request, Response, Status};
@@ -20,6 +20,7 @@ impl Cluster for Services {
             leader: members.leader.unwrap_or(0),
             members: members.members.into_iter().map(Into::into).collect(),
             answered_by: self.view.node().0,
+            may_be_old: self.view.may_be_old(),
         }))
     }
 
@@ -44,8 +45,12 @@ impl Cluster for Services {
             self.ask(self.view.jobs()),
         );
         let words = |status: Status| status.message().to_owned();
-        let jobs = jobs.unwrap_or_default();
-        Ok(Response::new(diagnose(&members.map_err(words), &shards.map_err(words), &jobs)))
+        let jobs = jobs.unwrap_or_default().jobs;
+        let mut told = diagnose(&members.map_err(words), &shards.map_err(words), &jobs);
+        if self.view.may_be_old() {
+            told.findings.push(out_of_touch(self.view.node().0));
+        }
+        Ok(Response::new(told))
     }
 
     async fn get_traffic(

@@ -42,7 +42,7 @@ mutations! {
     RemoveMemberRequest: "Cluster.RemoveMember", Admin, BY_LEADER, |m|
         Action::RemoveMember { node: node("node", m.node)?, force: m.force };
     VerifyReplicasRequest: "Cluster.VerifyReplicas", Operator, BY_NODE, |_m| Action::VerifyReplicas;
-    DrainNodeRequest: "Cluster.DrainNode", Operator, BY_NODE, |m| Action::Drain { node: node("node", m.node)? };
+    DrainNodeRequest: "Cluster.DrainNode", Operator, BY_NODE, |m| Action::Drain { node: node("node", m.node)?, force: m.force };
     UndrainNodeRequest: "Cluster.UndrainNode", Operator, BY_NODE, |m|
         Action::Undrain { node: node("node", m.node)? };
     KillTransactionRequest: "Transactions.Kill", Operator, BY_NODE, |m| Action::KillSession {

@@ -4,6 +4,7 @@ use super::Services;
 use crate::error::Reason;
 use crate::pb;
 use crate::pb::schema_server::Schema;
+use assize_ports::JobList;
 use tonic::{Request, Response, Status};
 
 #[tonic::async_trait]
@@ -40,8 +41,9 @@ impl Schema for Services {
     ) -> Result<Response<pb::ListJobsResponse>, Status> {
         self.admit(&request, "Schema.ListJobs")?;
         let running_only = request.get_ref().running_only;
-        let jobs = self.ask(self.view.jobs()).await?.into_iter().map(pb::Job::from);
+        let JobList { jobs, silent } = self.ask(self.view.jobs()).await?;
+        let jobs = jobs.into_iter().map(pb::Job::from);
         let jobs = jobs.filter(|job| !running_only || job.state() == pb::JobState::Running).collect();
-        Ok(Response::new(pb::ListJobsResponse { jobs }))
+        Ok(Response::new(pb::ListJobsResponse { jobs, silent_nodes: silent }))
     }
 }

@@ -3,7 +3,7 @@
 use super::{Services, listed, total};
 use crate::pb;
 use crate::pb::sessions_server::Sessions;
-use assize_ports::ReportParts;
+use assize_ports::{NodeReport, ReportParts};
 use tonic::{Request, Response, Status};
 
 #[tonic::async_trait]
@@ -15,7 +15,7 @@ impl Sessions for Services {
         self.admit(&request, "Sessions.List")?;
         let asked = request.into_inner();
         let parts = ReportParts { sessions: true, ..ReportParts::default() };
-        let mut sessions = self.report(parts).await?.sessions;
+        let NodeReport { mut sessions, silent, .. } = self.report(parts).await?;
         sessions.retain(|s| {
             (asked.node == 0 || s.node == asked.node) && (asked.user.is_empty() || s.user == asked.user)
         });
@@ -23,6 +23,7 @@ impl Sessions for Services {
         Ok(Response::new(pb::ListSessionsResponse {
             total: total(&sessions),
             sessions: listed(sessions, asked.limit),
+            silent_nodes: silent,
         }))
     }
 
@@ -37,10 +38,13 @@ impl Sessions for Services {
         self.admit(&request, "Sessions.ListDigests")?;
         let asked = request.into_inner();
         let parts = ReportParts { digests: true, ..ReportParts::default() };
-        let mut digests = self.report(parts).await?.digests;
+        let NodeReport { mut digests, silent, .. } = self.report(parts).await?;
         digests.retain(|d| asked.node == 0 || d.node == asked.node);
         digests.sort_by_key(|d| std::cmp::Reverse(d.total_micros));
-        Ok(Response::new(pb::ListDigestsResponse { digests: listed(digests, asked.limit) }))
+        Ok(Response::new(pb::ListDigestsResponse {
+            digests: listed(digests, asked.limit),
+            silent_nodes: silent,
+        }))
     }
 
     async fn list_slow_statements(
@@ -50,9 +54,12 @@ impl Sessions for Services {
         self.admit(&request, "Sessions.ListSlowStatements")?;
         let asked = request.into_inner();
         let parts = ReportParts { slow: true, ..ReportParts::default() };
-        let mut slow = self.report(parts).await?.slow;
+        let NodeReport { mut slow, silent, .. } = self.report(parts).await?;
         slow.retain(|s| asked.node == 0 || s.node == asked.node);
         slow.sort_by_key(|s| std::cmp::Reverse(s.at_micros));
-        Ok(Response::new(pb::ListSlowStatementsResponse { statements: listed(slow, asked.limit) }))
+        Ok(Response::new(pb::ListSlowStatementsResponse {
+            statements: listed(slow, asked.limit),
+            silent_nodes: silent,
+        }))
     }
 }

@@ -14,7 +14,7 @@ impl Services {
     /// The shards, and how they are evened out.
     pub(crate) async fn shards(&self) -> Result<(Vec<ShardInfo>, pb::Balance), Status> {
         let shards = self.ask(self.view.shards()).await?;
-        let jobs = self.ask(self.view.jobs()).await?;
+        let jobs = self.ask(self.view.jobs()).await?.jobs;
         let is_on = self.view.config().iter().any(|(key, value, _)| key == BALANCE && value == "true");
         Ok((shards, balance(is_on, &jobs)))
     }
@@ -41,7 +41,8 @@ impl Shards for Services {
         self.admit(&request, "Shards.List")?;
         let (shards, balance) = self.shards().await?;
         let shards = shards.into_iter().map(Into::into).collect();
-        Ok(Response::new(pb::ListShardsResponse { shards, balance: Some(balance) }))
+        let may_be_old = self.view.may_be_old();
+        Ok(Response::new(pb::ListShardsResponse { shards, balance: Some(balance), may_be_old }))
     }
 
     type WatchStream = BoxStream<'static, Result<pb::ListShardsResponse, Status>>;

@@ -5,17 +5,18 @@ use crate::error::Reason;
 use crate::pb::transactions_server::Transactions;
 use crate::{convert, pb, watch};
 use assize_model::{InvalidTxnId, TxnId};
-use assize_ports::{ReportParts, TransactionInfo, hot_keys};
+use assize_ports::{NodeReport, ReportParts, TransactionInfo, hot_keys};
 use futures_util::stream::BoxStream;
 use std::time::Duration;
 use tonic::{Request, Response, Status};
 
 impl Services {
-    async fn transactions(&self) -> Result<Vec<TransactionInfo>, Status> {
+    /// Open transactions, and the nodes that did not answer.
+    async fn transactions(&self) -> Result<(Vec<TransactionInfo>, Vec<u64>), Status> {
         let parts = ReportParts { transactions: true, ..ReportParts::default() };
-        let mut transactions = self.report(parts).await?.transactions;
+        let NodeReport { mut transactions, silent, .. } = self.report(parts).await?;
         transactions.sort_by_key(|t| (std::cmp::Reverse(t.age_micros), t.node, t.connection));
-        Ok(transactions)
+        Ok((transactions, silent))
     }
 }
 
@@ -28,13 +29,14 @@ impl Transactions for Services {
         self.admit(&request, "Transactions.List")?;
         let asked = request.into_inner();
         let age_min = asked.age_min.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default();
-        let mut transactions = self.transactions().await?;
+        let (mut transactions, silent) = self.transactions().await?;
         transactions.retain(|t| {
             (asked.node == 0 || t.node == asked.node) && Duration::from_micros(t.age_micros) >= age_min
         });
         Ok(Response::new(pb::ListTransactionsResponse {
             total: total(&transactions),
             transactions: listed(transactions, asked.limit),
+            silent_nodes: silent,
         }))
     }
 
@@ -44,8 +46,12 @@ impl Transactions for Services {
     ) -> Result<Response<pb::Transaction>, Status> {
         self.admit(&request, "Transactions.Get")?;
         let pb::GetTransactionRequest { node, connection } = request.into_inner();
-        let transactions = self.transactions().await?;
+        let (transactions, silent) = self.transactions().await?;
         let found = transactions.into_iter().find(|t| t.node == node && t.connection == connection);
+        if silent.contains(&node) {
+            let text = format!("node {node} does not answer: what it runs is not known");
+            return Err(Reason::Unavailable.status(text, &[]));
+        }
         let text = || format!("no open transaction on connection {connection} of node {node}");
         found.map(|t| Response::new(t.into())).ok_or_else(|| Reason::NotFound.status(text(), &[]))
     }
@@ -74,7 +80,7 @@ impl Transactions for Services {
     ) -> Result<Response<pb::ListConflictsResponse>, Status> {
         self.admit(&request, "Transactions.ListConflicts")?;
         let asked = request.into_inner();
-        let mut conflicts = self.report(watch::conflicts_only()).await?.conflicts;
+        let NodeReport { mut conflicts, silent, .. } = self.report(watch::conflicts_only()).await?;
         conflicts.retain(|c| {
             (asked.table.is_empty() || c.table == asked.table) && (asked.id.is_empty() || c.id == asked.id)
         });
@@ -82,6 +88,7 @@ impl Transactions for Services {
         Ok(Response::new(pb::ListConflictsResponse {
             total: total(&conflicts),
             conflicts: listed(conflicts, asked.limit),
+            silent_nodes: silent,
         }))
     }
 
@@ -100,8 +107,8 @@ impl Transactions for Services {
         request: Request<pb::ListHotKeysRequest>,
     ) -> Result<Response<pb::ListHotKeysResponse>, Status> {
         self.admit(&request, "Transactions.ListHotKeys")?;
-        let conflicts = self.report(watch::conflicts_only()).await?.conflicts;
+        let NodeReport { conflicts, silent, .. } = self.report(watch::conflicts_only()).await?;
         let hot_keys = listed(hot_keys(&conflicts), request.get_ref().limit);
-        Ok(Response::new(pb::ListHotKeysResponse { hot_keys }))
+        Ok(Response::new(pb::ListHotKeysResponse { hot_keys, silent_nodes: silent }))
     }
 }

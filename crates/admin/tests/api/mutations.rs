@@ -47,7 +47,7 @@ async fn every_mutation_does_what_it_says() {
         Action::Promote { node: 4 },
         Action::RemoveMember { node: 1, force: true },
         Action::VerifyReplicas,
-        Action::Drain { node: 3 },
+        Action::Drain { node: 3, force: false },
         Action::Split { shard: 1, at: Some(99) },
         Action::Merge { from: 4, into: 3 },
         Action::MoveReplica { shard: 2, from: 1, to: 4 },
@@ -110,7 +110,7 @@ async fn two_copies_of_a_request_at_once_are_one() {
     let api = Api::start().await;
     let client = api.client().await;
     let drain = || async {
-        let request = pb::DrainNodeRequest { node: 1, validate_only: false, request_id: "d".to_owned() };
+        let request = pb::DrainNodeRequest { node: 1, request_id: "d".to_owned(), ..Default::default() };
         client.cluster().drain_node(request).await.unwrap().into_inner()
     };
     let answers = tokio::join!(drain(), drain(), drain());
@@ -122,7 +122,7 @@ async fn two_copies_of_a_request_at_once_are_one() {
 async fn what_failed_may_be_tried_again_under_its_name() {
     let api = Api::start().await;
     let mut cluster = api.client().await.cluster();
-    let drain = || pb::DrainNodeRequest { node: 1, validate_only: false, request_id: "d".to_owned() };
+    let drain = || pb::DrainNodeRequest { node: 1, request_id: "d".to_owned(), ..Default::default() };
     api.fake.state().trouble = Some(ClusterError::Unavailable("no answer from the leader".to_owned()));
     refused(cluster.drain_node(drain()).await, Code::Unavailable, "UNAVAILABLE");
     api.fake.state().trouble = None;

@@ -86,6 +86,25 @@ async fn conflicts_are_listed_newest_first_and_hot_keys_counted() {
 }
 
 #[tokio::test]
+async fn lists_say_which_nodes_did_not_answer() {
+    let api = Api::start().await;
+    let client = api.client().await;
+    let sessions = async || client.sessions().list(pb::ListSessionsRequest::default()).await.unwrap();
+    assert_eq!(sessions().await.into_inner().silent_nodes, [0; 0]);
+    api.fake.state().report.silent = vec![3];
+    assert_eq!(sessions().await.into_inner().silent_nodes, [3]);
+    let mut transactions = client.transactions();
+    let conflicts = transactions.list_conflicts(pb::ListConflictsRequest::default()).await.unwrap();
+    assert_eq!(conflicts.into_inner().silent_nodes, [3]);
+    let jobs = client.schema().list_jobs(pb::ListJobsRequest::default()).await.unwrap();
+    assert_eq!(jobs.into_inner().silent_nodes, [3]);
+    // What runs on a node that does not answer is not known; on another one it is known that nothing does.
+    let ask = |node| pb::GetTransactionRequest { node, connection: 4242 };
+    refused(transactions.get(ask(3)).await, Code::Unavailable, "UNAVAILABLE");
+    refused(transactions.get(ask(1)).await, Code::NotFound, "NOT_FOUND");
+}
+
+#[tokio::test]
 async fn shards_tell_slots_and_replicas() {
     let api = Api::start().await;
     let shards =

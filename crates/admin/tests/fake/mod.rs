@@ -4,9 +4,9 @@
 use assize_model::{NodeId, Outcome, Timestamp, TxnId};
 use assize_ports::{
     Action, ActionDone, BoxFuture, ClusterError, ClusterView, ColumnInfo, ConflictRecord, ConflictSide,
-    DatabaseInfo, DigestInfo, IndexInfo, JobInfo, MemberInfo, MemberRole, Members, NodeReport, ReplicaInfo,
-    ReportParts, SchemaInfo, SessionInfo, ShardInfo, SlowStatement, TableInfo, TrafficInfo, TransactionInfo,
-    Watched,
+    DatabaseInfo, DigestInfo, IndexInfo, JobInfo, JobList, MemberInfo, MemberRole, Members, NodeReport,
+    ReplicaInfo, ReportParts, SchemaInfo, SessionInfo, ShardInfo, SlowStatement, TableInfo, TrafficInfo,
+    TransactionInfo, Watched,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -137,8 +137,8 @@ impl ClusterView for Fake {
         self.answer(|_| outcome)
     }
 
-    fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobInfo>, ClusterError>> {
-        self.answer(|s| s.jobs.clone())
+    fn jobs(&self) -> BoxFuture<'_, Result<JobList, ClusterError>> {
+        self.answer(|s| JobList { jobs: s.jobs.clone(), silent: s.report.silent.clone() })
     }
 
     fn schema(&self) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>> {
@@ -196,7 +196,7 @@ impl ClusterView for Fake {
 
 impl State {
     fn act(&mut self, action: &Action) -> Result<ActionDone, ClusterError> {
-        let said = |text: String| Ok(ActionDone { text, job: None });
+        let said = |text: String| Ok(ActionDone { text, ..ActionDone::default() });
         match *action {
             Action::TransferLeadership { to } => {
                 let to = to.unwrap_or(3);
@@ -223,7 +223,7 @@ impl State {
                 self.members.members.retain(|m| m.node != node);
                 said(format!("node {node} is no member any more"))
             }
-            Action::Drain { node } => {
+            Action::Drain { node, .. } => {
                 self.member(node)?.is_draining = true;
                 said(format!("node {node} drains"))
             }
@@ -290,7 +290,7 @@ impl State {
 
     fn begin(&mut self, id: String, what: String) -> ActionDone {
         self.jobs.insert(0, job(&id, &what, "running"));
-        ActionDone { text: what, job: Some(id) }
+        ActionDone { text: what, job: Some(id), verified: None }
     }
 
     /// A node.
@@ -405,6 +405,7 @@ pub fn conflict(id: &str, at_micros: i64, key: &str) -> ConflictRecord {
         ),
         winner: side("06831141b1ec0000100000100000004c", 18, "delete from `stock` where `id` = ?"),
         committed_before_micros: Some(3_000),
+        committed_before_at_most_micros: None,
         was_retried: false,
     }
 }
@@ -454,6 +455,7 @@ fn report() -> NodeReport {
             user: "app@10.0.0.7".to_owned(),
             text: "select count ( * ) from `stock`".to_owned(),
         }],
+        silent: Vec::new(),
         winners: Vec::new(),
     }
 }

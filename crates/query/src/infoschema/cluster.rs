@@ -13,7 +13,8 @@ pub(super) const TABLES: &[Definition] = &[
         columns: "ID:t32 OCCURRED_AT:m KIND:t64 TABLE_SCHEMA:t64? TABLE_NAME:t64? INDEX_NAME:t64? KEY_TEXT:t2048? \
                   LOSER_TXN:t64? LOSER_NODE:u? LOSER_CONNECTION:u? LOSER_USER:t288? LOSER_STATEMENTS:l? \
                   LOSER_AGE_MICROS:u? WINNER_TXN:t64? WINNER_NODE:u? WINNER_CONNECTION:u? WINNER_USER:t288? \
-                  WINNER_STATEMENTS:l? WINNER_AGE_MICROS:u? COMMITTED_BEFORE_MICROS:u? WAS_RETRIED:t3",
+                  WINNER_STATEMENTS:l? WINNER_AGE_MICROS:u? COMMITTED_BEFORE_MICROS:u? WAS_RETRIED:t3 \
+                  COMMITTED_BEFORE_AT_MOST_MICROS:u?",
         needs: Needs::Cluster(Wanted::Conflicts),
         rows: |s| s.cluster.report.conflicts.iter().map(|c| conflict(c, s)).collect(),
     },
@@ -179,6 +180,17 @@ pub(super) const TABLES: &[Definition] = &[
             s.cluster.jobs.iter().map(row).collect()
         },
     },
+    Definition {
+        database: "information_schema",
+        name: "ASSIZE_CONFIG",
+        columns: "SETTING_NAME:t128 SETTING_VALUE:l ORIGIN:t1024",
+        needs: Needs::Cluster(Wanted::Config),
+        rows: |s| {
+            let row =
+                |(key, value, origin): &(String, String, String)| vec![text(key), text(value), text(origin)];
+            s.cluster.config.iter().map(row).collect()
+        },
+    },
 ];
 
 fn conflict(c: &ConflictRecord, source: &Source) -> Row {
@@ -196,6 +208,7 @@ fn conflict(c: &ConflictRecord, source: &Source) -> Row {
     row.extend(side(&c.winner));
     row.push(c.committed_before_micros.map_or(Value::Null, Value::UInt));
     row.push(yes_no(c.was_retried));
+    row.push(c.committed_before_at_most_micros.map_or(Value::Null, Value::UInt));
     row
 }
 

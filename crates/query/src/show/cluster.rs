@@ -1,7 +1,7 @@
 //! SHOW CONFLICTS, CONFLICT, HOT KEYS, SHARDS, MEMBERS, TRANSACTIONS, JOBS; the answer of ALTER CLUSTER.
 
 use super::{Listing, listing};
-use crate::cluster::{Facts, Wanted, ask};
+use crate::cluster::{Facts, Wanted, ask, silence};
 use crate::infoschema::cluster::{role_name, slot_count, slots};
 use crate::infoschema::{moment, text, yes_no};
 use assize_model::{ErrorCode, SqlError};
@@ -73,22 +73,33 @@ pub(super) async fn conflicts(
 
 /// One of them in words.
 pub(super) async fn conflict(id: &str, context: &mut dyn StatementContext) -> Result<Listing, SqlError> {
-    let Facts { report, .. } = ask(Wanted::Conflicts, context).await?;
+    let Facts { report, withheld, .. } = ask(Wanted::Conflicts, context).await?;
     let Some(found) = report.conflicts.iter().find(|c| c.id == id) else {
-        return Err(SqlError::new(
-            ErrorCode::WrongArguments,
-            format!(
-                "conflict '{id}' is not remembered: it is too long ago, or there never was one of this id"
-            ),
-        ));
+        // It is kept on the node whose session lost.
+        let (code, why) = match &report.silent[..] {
+            [] => {
+                let why = "it is too long ago, or there never was one of this id".to_owned();
+                (ErrorCode::WrongArguments, why)
+            }
+            nodes => (ErrorCode::ClusterUnavailable, silence(nodes)),
+        };
+        return Err(SqlError::new(code, format!("conflict '{id}' is not remembered: {why}")));
     };
     let mut out = listing("Question Answer:l");
     let (now, zone) = (context.eval().now_micros, context.eval().time_zone);
-    out.rows = words(found, now, &zone).into_iter().map(|(q, a)| vec![text(q), text(&a)]).collect();
+    out.rows = words(found, withheld.contains(id), now, &zone)
+        .into_iter()
+        .map(|(q, a)| vec![text(q), text(&a)])
+        .collect();
     Ok(out)
 }
 
-fn words(conflict: &ConflictRecord, now_micros: i64, zone: &TimeZone) -> Vec<(&'static str, String)> {
+fn words(
+    conflict: &ConflictRecord,
+    is_withheld: bool,
+    now_micros: i64,
+    zone: &TimeZone,
+) -> Vec<(&'static str, String)> {
     let ago = u64::try_from(now_micros.saturating_sub(conflict.at_micros)).unwrap_or(0);
     let at = assize_values::format::to_string(
         &moment(conflict.at_micros, zone),
@@ -103,10 +114,17 @@ fn words(conflict: &ConflictRecord, now_micros: i64, zone: &TimeZone) -> Vec<(&'
     out.extend(ran("what it had run", &conflict.loser));
     let winner = &conflict.winner;
     if !winner.txn.is_empty() {
-        let when = conflict.committed_before_micros;
-        let when = when.map_or_else(String::new, |micros| format!("; it committed {} before", span(micros)));
+        let when = match (conflict.committed_before_micros, conflict.committed_before_at_most_micros) {
+            (Some(micros), _) => format!("; it committed {} before", span(micros)),
+            (None, Some(micros)) => format!("; it committed at most {} before", span(micros)),
+            (None, None) => String::new(),
+        };
         out.push(("who won", format!("{}{when}", who(winner, "which took"))));
-        let unknown = || ("what that ran", "not known any more".to_owned());
+        let why = match is_withheld {
+            true => "withheld: it belongs to another user, and to see that takes the privilege PROCESS",
+            false => "not known any more",
+        };
+        let unknown = || ("what that ran", why.to_owned());
         out.push(ran("what that ran", winner).unwrap_or_else(unknown));
     }
     let retried = if conflict.was_retried {

@@ -11,6 +11,8 @@ pub struct FakeCluster {
     pub done: Mutex<Vec<(Action, String)>>,
     /// Nobody answers.
     pub is_unreachable: bool,
+    /// Node 3 does not, and none leads.
+    pub is_half_silent: bool,
 }
 
 /// When everything happened, a minute before the tests' now.
@@ -41,6 +43,7 @@ fn conflict(id: &str, seconds: i64, key: &str, loser: ConflictSide, winner: Conf
         key: key.to_owned(),
         loser,
         committed_before_micros: (!winner.txn.is_empty()).then_some(3000),
+        committed_before_at_most_micros: None,
         winner,
         was_retried: false,
     }
@@ -151,6 +154,10 @@ fn session(node: u64, connection: u32, user: &str) -> SessionInfo {
 }
 
 impl FakeCluster {
+    fn silent(&self) -> Vec<u64> {
+        if self.is_half_silent { vec![3] } else { Vec::new() }
+    }
+
     fn answer<'a, T: Send + 'a>(&self, value: T) -> BoxFuture<'a, Result<T, ClusterError>> {
         if self.is_unreachable {
             return ready(Err(ClusterError::Unavailable("no node answers".to_owned())));
@@ -179,7 +186,7 @@ impl ClusterView for FakeCluster {
     }
 
     fn report(&self, parts: ReportParts) -> BoxFuture<'_, Result<NodeReport, ClusterError>> {
-        let mut report = NodeReport::default();
+        let mut report = NodeReport { silent: self.silent(), ..NodeReport::default() };
         if parts.conflicts {
             report.conflicts = conflicts();
         }
@@ -216,12 +223,16 @@ impl ClusterView for FakeCluster {
         self.answer(report)
     }
 
+    fn may_be_old(&self) -> bool {
+        self.is_half_silent
+    }
+
     fn outcome(&self, _: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>> {
         self.answer(Outcome::Unknown)
     }
 
-    fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobInfo>, ClusterError>> {
-        self.answer(vec![JobInfo {
+    fn jobs(&self) -> BoxFuture<'_, Result<JobList, ClusterError>> {
+        let jobs = vec![JobInfo {
             id: "split-1".to_owned(),
             what: "split shard 1 at slot 16384".to_owned(),
             state: "running".to_owned(),
@@ -229,7 +240,8 @@ impl ClusterView for FakeCluster {
             began_micros: THEN,
             micros: 1_234_567,
             longest_stall_micros: 900,
-        }])
+        }];
+        self.answer(JobList { jobs, silent: self.silent() })
     }
 
     fn schema(&self) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>> {
@@ -256,17 +268,18 @@ impl ClusterView for FakeCluster {
                     at.map_or("its middle".into(), |at| at.to_string())
                 ),
                 job: Some(format!("split-{shard}")),
+                verified: None,
             },
-            other => ActionDone { text: format!("{other:?}"), job: None },
+            other => ActionDone { text: format!("{other:?}"), ..ActionDone::default() },
         };
         if validate_only {
-            return self.answer(ActionDone { text: format!("it could be done: {}", done.text), job: None });
+            return self.answer(ActionDone { text: done.text, ..ActionDone::default() });
         }
         self.done.lock().expect("no test panics while it holds this").push((action, who.to_owned()));
         self.answer(done)
     }
 
     fn config(&self) -> Vec<(String, String, String)> {
-        Vec::new()
+        vec![("shard.count".to_owned(), "4".to_owned(), "node.toml".to_owned())]
     }
 }

@@ -63,13 +63,14 @@ pub async fn run(options: ConflictsOptions) -> Result<(), Failure> {
             let answer = call!(transactions, list_conflicts, request);
             output::list(printed, &answer.conflicts, HEADER, row)?;
             output::beyond(printed, answer.conflicts.len(), answer.total);
+            output::silence(&answer.silent_nodes);
             Ok(())
         }
         Action::Show { id } => {
             let request = pb::ListConflictsRequest { table: String::new(), id: id.clone(), limit: 1 };
-            let found = call!(transactions, list_conflicts, request).conflicts.into_iter().next();
-            let missing = || anyhow::anyhow!("no conflict {id} is remembered");
-            let conflict = found.ok_or_else(|| Failure { code: crate::exit::NO_INPUT, error: missing() })?;
+            let answer = call!(transactions, list_conflicts, request);
+            let conflict = answer.conflicts.into_iter().next();
+            let conflict = conflict.ok_or_else(|| not_found(&id, &answer.silent_nodes))?;
             output::one(printed, &conflict, text)
         }
         Action::Watch { table } => {
@@ -80,8 +81,10 @@ pub async fn run(options: ConflictsOptions) -> Result<(), Failure> {
             Ok(())
         }
         Action::Hot { limit } => {
-            let hot = call!(transactions, list_hot_keys, pb::ListHotKeysRequest { limit }).hot_keys;
-            output::list(printed, &hot, &["table", "index", "key", "conflicts", "last at"], |hot| {
+            let answer = call!(transactions, list_hot_keys, pb::ListHotKeysRequest { limit });
+            output::silence(&answer.silent_nodes);
+            let header = ["table", "index", "key", "conflicts", "last at"];
+            output::list(printed, &answer.hot_keys, &header, |hot| {
                 vec![
                     hot.table.clone(),
                     hot.index.clone(),
@@ -91,6 +94,28 @@ pub async fn run(options: ConflictsOptions) -> Result<(), Failure> {
                 ]
             })
         }
+    }
+}
+
+/// A conflict is kept on the node whose session lost it.
+fn not_found(id: &str, silent: &[u64]) -> Failure {
+    match output::silence_line(silent) {
+        None => {
+            Failure { code: crate::exit::NO_INPUT, error: anyhow::anyhow!("no conflict {id} is remembered") }
+        }
+        Some(line) => Failure {
+            code: crate::exit::UNAVAILABLE,
+            error: anyhow::anyhow!("no node that answers remembers conflict {id}; {line}"),
+        },
+    }
+}
+
+/// How long before the winner had committed.
+fn before(conflict: &pb::Conflict) -> String {
+    match (&conflict.committed_before, &conflict.committed_before_at_most) {
+        (Some(before), _) => before.to_string(),
+        (None, Some(at_most)) => format!("at most {at_most}"),
+        (None, None) => "-".to_owned(),
     }
 }
 
@@ -104,7 +129,7 @@ fn row(conflict: &pb::Conflict) -> Vec<String> {
         place(conflict),
         side(conflict.loser.as_ref()),
         side(conflict.winner.as_ref()),
-        output::or_dash(conflict.committed_before),
+        before(conflict),
     ]
 }
 
@@ -151,8 +176,9 @@ pub(super) fn text(conflict: &pb::Conflict) -> String {
             let _ = write!(text, "\n    {statement}");
         }
     }
-    if let Some(before) = conflict.committed_before {
-        let _ = write!(text, "\nthe winner had committed {before} before");
+    match before(conflict).as_str() {
+        "-" => {}
+        before => drop(write!(text, "\nthe winner had committed {before} before")),
     }
     if conflict.was_retried {
         text.push_str("\nthe server ran the loser's statement again by itself");

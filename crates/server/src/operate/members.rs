@@ -4,6 +4,7 @@ use super::{Connection, Mutating, call, output};
 use crate::Failure;
 use assize_admin::pb;
 use clap::{Args, Subcommand};
+use std::process::ExitCode;
 
 /// Options of `assize members`.
 #[derive(Args, Debug)]
@@ -56,6 +57,9 @@ pub enum Action {
     Drain {
         /// Its number
         node: u64,
+        /// Although no other frontend takes connections
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         mutating: Mutating,
     },
@@ -66,7 +70,8 @@ pub enum Action {
         #[command(flatten)]
         mutating: Mutating,
     },
-    /// Compare the state of adjudicator replicas and the content of shard replicas
+    /// Compare the state of adjudicator replicas and the content of shard replicas; exits with 0 if all are equal, 1 if some
+    /// differ, 2 if some could not be compared
     Verify {
         #[command(flatten)]
         mutating: Mutating,
@@ -74,13 +79,15 @@ pub enum Action {
 }
 
 /// Runs `assize members`.
-pub async fn run(options: MembersOptions) -> Result<(), Failure> {
+pub async fn run(options: MembersOptions) -> Result<ExitCode, Failure> {
     let printed = options.connection.output;
     let mut cluster = options.connection.open().await?.cluster();
     let done = match options.action.unwrap_or(Action::List) {
         Action::List => {
-            let members = call!(cluster, list_members, pb::ListMembersRequest {}).members;
-            return output::list(printed, &members, HEADER, row);
+            let answer = call!(cluster, list_members, pb::ListMembersRequest {});
+            output::list(printed, &answer.members, HEADER, row)?;
+            output::age(answer.may_be_old);
+            return Ok(ExitCode::SUCCESS);
         }
         Action::Add { node, mutating: Mutating { validate_only, request_id } } => {
             call!(cluster, add_learner, pb::AddLearnerRequest { node, validate_only, request_id })
@@ -96,8 +103,8 @@ pub async fn run(options: MembersOptions) -> Result<(), Failure> {
             let request = pb::TransferLeadershipRequest { to, validate_only, request_id };
             call!(cluster, transfer_leadership, request)
         }
-        Action::Drain { node, mutating: Mutating { validate_only, request_id } } => {
-            call!(cluster, drain_node, pb::DrainNodeRequest { node, validate_only, request_id })
+        Action::Drain { node, force, mutating: Mutating { validate_only, request_id } } => {
+            call!(cluster, drain_node, pb::DrainNodeRequest { node, force, validate_only, request_id })
         }
         Action::Undrain { node, mutating: Mutating { validate_only, request_id } } => {
             call!(cluster, undrain_node, pb::UndrainNodeRequest { node, validate_only, request_id })
@@ -106,7 +113,17 @@ pub async fn run(options: MembersOptions) -> Result<(), Failure> {
             call!(cluster, verify_replicas, pb::VerifyReplicasRequest { validate_only, request_id })
         }
     };
-    output::done(printed, &done)
+    output::done(printed, &done)?;
+    Ok(ExitCode::from(code(done.verified())))
+}
+
+/// What was not compared is not known to be equal.
+pub(super) fn code(verified: pb::Verified) -> u8 {
+    match verified {
+        pb::Verified::Unspecified | pb::Verified::Equal => 0,
+        pb::Verified::Differ => 1,
+        pb::Verified::Incomplete => 2,
+    }
 }
 
 /// What `assize members` and `assize top` print of a node.

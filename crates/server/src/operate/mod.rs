@@ -18,7 +18,7 @@ mod txn;
 
 use crate::cli::Output;
 use crate::{Failure, exit};
-use assize_admin::{Client, ClientError, ClientOptions, ErrorKind};
+use assize_admin::{Client, ClientError, ClientOptions, ErrorKind, pb};
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -110,7 +110,7 @@ impl FromStr for At {
 pub async fn run(command: Operate) -> Result<ExitCode, Failure> {
     let result = match command {
         Operate::Status(options) => status::run(options).await,
-        Operate::Members(options) => members::run(options).await.map(success),
+        Operate::Members(options) => members::run(options).await,
         Operate::Shards(options) => shards::run(options).await.map(success),
         Operate::Conflicts(options) => conflicts::run(options).await.map(success),
         Operate::Txn(options) => txn::run(options).await.map(success),
@@ -157,6 +157,23 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         .map_err(|e| Failure { code: exit::NO_INPUT, error: anyhow::anyhow!("{}: {e}", path.display()) })
 }
 
+/// Calls, and reads the answer.
+macro_rules! call {
+    ($service:expr, $method:ident, $request:expr) => {
+        $service.$method($request).await.map_err(assize_admin::ClientError::from)?.into_inner()
+    };
+}
+use call;
+
+/// `assize config running`.
+pub async fn running_config(connection: &Connection) -> Result<(), Failure> {
+    let mut config = connection.open().await?.config();
+    let settings = call!(config, get_effective, pb::GetEffectiveRequest {}).settings;
+    output::list(connection.output, &settings, &["setting", "value", "from"], |setting| {
+        vec![setting.key.clone(), setting.value.clone(), setting.origin.clone()]
+    })
+}
+
 /// The exit code for what the admin API answered.
 pub fn exit_code(error: &ClientError) -> u8 {
     match error.kind() {
@@ -168,14 +185,6 @@ pub fn exit_code(error: &ClientError) -> u8 {
         ErrorKind::Internal => exit::SOFTWARE,
     }
 }
-
-/// Calls, and reads the answer.
-macro_rules! call {
-    ($service:expr, $method:ident, $request:expr) => {
-        $service.$method($request).await.map_err(assize_admin::ClientError::from)?.into_inner()
-    };
-}
-use call;
 
 #[cfg(test)]
 mod tests;

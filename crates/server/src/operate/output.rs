@@ -38,6 +38,30 @@ pub fn beyond(output: Output, listed: usize, total: u32) {
     }
 }
 
+/// Says which nodes' part of a list is missing.
+pub fn silence(nodes: &[u64]) {
+    if let Some(line) = silence_line(nodes) {
+        eprintln!("{line}");
+    }
+}
+
+/// What is said of nodes that did not answer; nothing if all did.
+pub fn silence_line(nodes: &[u64]) -> Option<String> {
+    let numbers: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    match &numbers[..] {
+        [] => None,
+        [node] => Some(format!("node {node} did not answer: what it knows is missing")),
+        nodes => Some(format!("nodes {} did not answer: what they know is missing", nodes.join(", "))),
+    }
+}
+
+/// Says that no leader has confirmed what was printed.
+pub fn age(may_be_old: bool) {
+    if may_be_old {
+        eprintln!("no leader is heard of: this is what the node knew last, see `assize status`");
+    }
+}
+
 /// Prints one thing: a text of its own, or a line of JSON.
 pub fn one<T: Serialize>(output: Output, item: &T, text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
     match output {

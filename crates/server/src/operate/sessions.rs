@@ -69,6 +69,7 @@ pub async fn run(options: SessionsOptions) -> Result<(), Failure> {
             let answer = call!(sessions, list, pb::ListSessionsRequest { node, user, limit });
             output::list(printed, &answer.sessions, HEADER, row)?;
             output::beyond(printed, answer.sessions.len(), answer.total);
+            output::silence(&answer.silent_nodes);
             Ok(())
         }
         Action::Kill {
@@ -81,8 +82,10 @@ pub async fn run(options: SessionsOptions) -> Result<(), Failure> {
             output::done(printed, &call!(sessions, kill, request))
         }
         Action::Digests { limit } => {
-            let digests = call!(sessions, list_digests, pb::ListDigestsRequest { node: 0, limit }).digests;
-            output::list(printed, &digests, &["node", "runs", "total", "rows", "errors", "statement"], |d| {
+            let answer = call!(sessions, list_digests, pb::ListDigestsRequest { node: 0, limit });
+            output::silence(&answer.silent_nodes);
+            let header = ["node", "runs", "total", "rows", "errors", "statement"];
+            output::list(printed, &answer.digests, &header, |d| {
                 vec![
                     d.node.to_string(),
                     d.count.to_string(),
@@ -95,8 +98,9 @@ pub async fn run(options: SessionsOptions) -> Result<(), Failure> {
         }
         Action::Slow { limit } => {
             let request = pb::ListSlowStatementsRequest { node: 0, limit };
-            let slow = call!(sessions, list_slow_statements, request).statements;
-            output::list(printed, &slow, &["node", "at", "took", "user", "statement"], |s| {
+            let answer = call!(sessions, list_slow_statements, request);
+            output::silence(&answer.silent_nodes);
+            output::list(printed, &answer.statements, &["node", "at", "took", "user", "statement"], |s| {
                 vec![
                     s.node.to_string(),
                     output::or_dash(s.at),

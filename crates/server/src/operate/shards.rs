@@ -153,6 +153,7 @@ async fn change(client: &Client, printed: Output, action: Action) -> Result<(), 
 
 fn print(printed: Output, answer: &pb::ListShardsResponse) -> Result<(), Failure> {
     output::list(printed, &answer.shards, HEADER, row)?;
+    output::age(answer.may_be_old);
     if printed == Output::Table
         && let Some(line) = answer.balance.as_ref().and_then(balance_line)
     {

@@ -41,6 +41,7 @@ fn every_command_of_the_manual_is_understood() {
         "members transfer",
         "members transfer 2",
         "members drain 2 --admin 10.0.0.1:7406",
+        "members drain 2 --force",
         "members undrain 2 --validate-only",
         "members verify",
         "shards",
@@ -156,6 +157,33 @@ fn traffic(node: u64, commits: u64) -> pb::Traffic {
 }
 
 #[test]
+fn what_is_known_only_roughly_is_not_told_as_if_it_were_known_well() {
+    let last =
+        |conflict: &pb::Conflict| conflicts::text(conflict).lines().last().unwrap_or_default().to_owned();
+    let mut three = conflict().committed_before.unwrap_or_default();
+    three.seconds = 3;
+    let well = pb::Conflict { committed_before: Some(three), ..conflict() };
+    assert_eq!(last(&well), format!("the winner had committed {three} before"));
+    let roughly = pb::Conflict { committed_before_at_most: Some(three), ..conflict() };
+    assert_eq!(last(&roughly), format!("the winner had committed at most {three} before"));
+}
+
+#[test]
+fn lists_name_the_nodes_that_did_not_answer() {
+    assert_eq!(output::silence_line(&[]), None);
+    assert_eq!(output::silence_line(&[1]).unwrap(), "node 1 did not answer: what it knows is missing");
+    let two = output::silence_line(&[1, 3]).unwrap();
+    assert_eq!(two, "nodes 1, 3 did not answer: what they know is missing");
+}
+
+#[test]
+fn what_was_not_compared_does_not_exit_as_equal() {
+    use pb::Verified;
+    let codes = [Verified::Unspecified, Verified::Equal, Verified::Differ, Verified::Incomplete];
+    assert_eq!(codes.map(super::members::code), [0, 0, 1, 2]);
+}
+
+#[test]
 fn rates_leave_out_nodes_that_began_anew() {
     let before = [traffic(1, 1000), traffic(2, 9000)];
     let now = [traffic(1, 3000), traffic(2, 0), traffic(3, 5000)];
@@ -202,6 +230,9 @@ fn a_frame_shows_rates_nodes_shards_and_conflicts() {
     ] {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
+    let frame = serde_json::to_value(board.frame().unwrap()).unwrap();
+    assert_eq!((&frame["rates"]["commits"], &frame["members"][0]["node"]), (&1000.0.into(), &1.into()));
+    assert_eq!(frame["diagnosis"]["health"], "healthy");
     let mut lines = text.lines();
     assert!(lines.all(|line| line.chars().count() <= 100 && line.trim_end() == line));
     board.problem = Some("connection refused".to_owned());

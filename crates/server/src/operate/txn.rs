@@ -54,6 +54,7 @@ pub async fn run(options: TxnOptions) -> Result<(), Failure> {
             let answer = call!(transactions, list, request);
             output::list(printed, &answer.transactions, HEADER, row)?;
             output::beyond(printed, answer.transactions.len(), answer.total);
+            output::silence(&answer.silent_nodes);
             Ok(())
         }
         Action::Get { at: At { node, connection } } => {

@@ -3,13 +3,17 @@
 use super::jobs::{self, Jobs};
 use super::local::Local;
 use super::membership_error;
+use super::words::{self, Question};
+use assize_consensus::Comparison;
 use assize_model::{NodeId, ShardId};
-use assize_ports::{Action, ActionDone, ClusterError, PlacementError};
+use assize_ports::{Action, ActionDone, ClusterError, PlacementError, Service, Verified};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often a node looks whether it is to drain.
 const HEED_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a node may take to show that it is there.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// How long a drained node's connections may take to finish their statements.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -28,7 +32,7 @@ impl Local {
             Action::KillSession { connection, query_only, .. } => {
                 self.kill_session(connection, query_only, validate_only)
             }
-            Action::Drain { node } => self.drain(node, validate_only).await,
+            Action::Drain { node, .. } => self.drain(node, validate_only).await,
             Action::Undrain { node } => self.undrain(node, validate_only).await,
             Action::TransferLeadership { .. }
             | Action::AddLearner { .. }
@@ -40,7 +44,7 @@ impl Local {
             | Action::Merge { .. }
             | Action::MoveReplica { .. }
             | Action::AddReplica { .. }
-            | Action::RemoveReplica { .. } => self.change_shards(action, validate_only).await,
+            | Action::RemoveReplica { .. } => self.change_shards(action, validate_only, who).await,
             Action::RecoverShard { shard } => self.recover_shard(ShardId(shard), validate_only).await,
         }
     }
@@ -51,7 +55,9 @@ impl Local {
         query_only: bool,
         validate_only: bool,
     ) -> Result<ActionDone, ClusterError> {
-        let missing = || ClusterError::NotFound(format!("there is no connection {connection} on this node"));
+        let node = self.node.0;
+        let missing =
+            || ClusterError::NotFound(format!("there is no connection {connection} on node {node}"));
         let frontend = self.frontend.get().ok_or_else(missing)?;
         let found = if validate_only {
             frontend.has_connection(connection)
@@ -74,8 +80,9 @@ impl Local {
         if let Some(adjudicator) = self.adjudicator.get() {
             adjudicator.drain().await.map_err(membership_error)?;
         }
-        if let Some(frontend) = self.frontend.get() {
-            frontend.close(DRAIN_LIMIT).await;
+        if let Some(frontend) = self.frontend.get().cloned() {
+            // Who asks may be one of its clients, and wants an answer before its connection ends.
+            tokio::spawn(async move { frontend.close(DRAIN_LIMIT).await });
         }
         Ok(done(text))
     }
@@ -141,11 +148,20 @@ impl Local {
                 if to.is_some_and(|to| !status.voters.contains(&to)) || status.voters.len() == 1 {
                     return Err(ClusterError::Refused("only another voter can lead".into()));
                 }
+                if let Some(to) = to.filter(|to| *to != self.node) {
+                    self.check_answers(to).await?;
+                }
                 if validate_only {
                     return Ok(done("the lead can be handed over".into()));
                 }
                 let leader = adjudicator.transfer_leadership(to).await.map_err(membership_error)?;
-                Ok(done(format!("node {} leads", leader.0)))
+                match to.filter(|to| *to != leader) {
+                    None => Ok(done(format!("node {} leads", leader.0))),
+                    Some(to) => {
+                        let why = format!("node {} has not taken the lead: node {} leads", to.0, leader.0);
+                        Err(ClusterError::Unavailable(why))
+                    }
+                }
             }
             Action::AddLearner { node } => {
                 let record = known(node)?;
@@ -194,6 +210,10 @@ impl Local {
             Action::MarkDraining { node, drains } => {
                 let record = known(node)?;
                 let held = self.replicas_on(record.node);
+                if validate_only && adjudicator.cluster_version() < assize_adjudicator::DRAINS_SINCE {
+                    let text = "not every node's release understands that yet: finish the upgrade first";
+                    return Err(ClusterError::Refused(text.into()));
+                }
                 if !validate_only {
                     adjudicator.drain_node(record.node, drains).await.map_err(membership_error)?;
                 }
@@ -208,14 +228,54 @@ impl Local {
                     return Ok(done("the replicas can be compared".into()));
                 }
                 let comparison = adjudicator.verify_replicas().await.map_err(super::cluster_error)?;
-                let mut text = comparison.to_string();
+                let (mut text, mut verified) = (comparison.to_string(), verified(&comparison));
                 if let Some(jobs) = self.jobs.get() {
-                    text.push_str(&verify_shards(jobs).await?);
+                    verified = verified.max(verify_shards(jobs, &mut text).await?);
                 }
-                Ok(done(text))
+                if verified == Verified::Incomplete {
+                    text.push_str("; nothing differs, but not everything was compared");
+                }
+                Ok(ActionDone { verified: Some(verified), ..done(text) })
             }
             other => Err(ClusterError::Internal(format!("{other:?} changes no members"))),
         }
+    }
+
+    /// Refuses what needs another node, if that does not answer.
+    async fn check_answers(&self, node: NodeId) -> Result<(), ClusterError> {
+        let Some(peers) = &self.peers else { return Ok(()) };
+        let question = words::encode(&Question::Status);
+        match peers.call(node, Service::Operator, question, ANSWER_LIMIT).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ClusterError::Unavailable(format!("node {} does not answer: {error}", node.0))),
+        }
+    }
+
+    /// Refuses work on shards and nodes that there are not, or with nodes that hold no shards.
+    fn check_places(&self, action: &Action) -> Result<(), ClusterError> {
+        let Some(adjudicator) = self.adjudicator.get() else { return Ok(()) };
+        let (shards, onto) = match *action {
+            Action::Split { shard, .. } | Action::RecoverShard { shard } => (vec![shard], None),
+            Action::Merge { from, into } => (vec![from, into], None),
+            Action::MoveReplica { shard, to, .. } => (vec![shard], Some(to)),
+            Action::AddReplica { shard, node } => (vec![shard], Some(node)),
+            Action::RemoveReplica { shard, .. } => (vec![shard], None),
+            _ => return Ok(()),
+        };
+        let placement = adjudicator.known_placement();
+        if let Some(shard) = shards.into_iter().find(|shard| !placement.shards.contains_key(&ShardId(*shard)))
+        {
+            return Err(ClusterError::NotFound(format!("there is no shard {shard}")));
+        }
+        let Some(onto) = onto else { return Ok(()) };
+        let nodes = adjudicator.known_nodes();
+        let Some(record) = nodes.iter().find(|record| record.node.0 == onto) else {
+            return Err(ClusterError::NotFound(format!("there is no node {onto}")));
+        };
+        if !record.roles.iter().any(|role| role == "shard") {
+            return Err(ClusterError::Refused(format!("node {onto} holds no shards: it has not that role")));
+        }
+        Ok(())
     }
 
     /// How many replicas the placement has on a node.
@@ -234,6 +294,7 @@ impl Local {
             let text = "not every node's release understands that yet: finish the upgrade first";
             return Err(ClusterError::Refused(text.into()));
         }
+        self.check_places(&Action::RecoverShard { shard: shard.0 })?;
         let (left, lost) = jobs.mover().left_and_lost(shard).await.map_err(jobs::cluster_error)?;
         let numbers = |nodes: &[NodeId]| {
             let numbers: Vec<String> = nodes.iter().map(|node| node.0.to_string()).collect();
@@ -268,35 +329,75 @@ impl Local {
         Ok(done(text))
     }
 
-    async fn change_shards(&self, action: Action, validate_only: bool) -> Result<ActionDone, ClusterError> {
+    async fn change_shards(
+        &self,
+        action: Action,
+        validate_only: bool,
+        who: &str,
+    ) -> Result<ActionDone, ClusterError> {
         let Some(jobs) = self.jobs.get() else {
             return Err(ClusterError::Refused("this node moves no shards: ask the leader".into()));
         };
-        jobs.act(action, validate_only).await
+        self.check_places(&action)?;
+        jobs.act(action, validate_only, who).await
     }
 }
 
-/// Compares the content of every shard's replicas; those that differ from the majority are rebuilt.
-async fn verify_shards(jobs: &Jobs) -> Result<String, ClusterError> {
+/// What a comparison of adjudicators has shown.
+fn verified(comparison: &Comparison) -> Verified {
+    let others = || comparison.others.values();
+    match () {
+        () if others().flatten().any(|hash| *hash != comparison.hash) => Verified::Differ,
+        () if others().any(Option::is_none) => Verified::Incomplete,
+        () => Verified::Equal,
+    }
+}
+
+/// Compares the content of every shard's replicas; those that differ from the majority are rebuilt. Says so in `text`.
+async fn verify_shards(jobs: &Jobs, text: &mut String) -> Result<Verified, ClusterError> {
     let mover = jobs.mover();
     let placement = mover.placement().await.map_err(jobs::cluster_error)?;
-    let mut text = String::new();
-    let mut equal = 0;
+    let mut all = Verified::Equal;
+    let (mut equal, mut remarks) = (0, String::new());
     for shard in placement.shards.keys() {
         let comparison = mover.compare(*shard).await.map_err(jobs::cluster_error)?;
-        if comparison.agrees() {
-            equal += 1;
-            continue;
-        }
+        let verified = match (comparison.agrees(), comparison.missing.is_empty()) {
+            (false, _) => Verified::Differ,
+            (true, false) => Verified::Incomplete,
+            (true, true) => {
+                equal += 1;
+                continue;
+            }
+        };
+        all = all.max(verified);
+        remarks.push_str(&format!("; {comparison}"));
         for (replica, node) in comparison.outliers() {
             tracing::error!(%shard, %replica, %node, "a replica differs from its siblings: it is rebuilt");
             mover.rebuild(*shard, node).await.map_err(jobs::cluster_error)?;
-            text.push_str(&format!("; {shard} {replica} on {node} differs and is rebuilt"));
+            remarks.push_str(&format!("; {replica} on {node} is rebuilt"));
         }
     }
-    Ok(format!("; {equal} of {} shards have equal replicas{text}", placement.shards.len()))
+    text.push_str(&format!("; {equal} of {} shards have equal replicas{remarks}", placement.shards.len()));
+    Ok(all)
 }
 
 fn done(text: String) -> ActionDone {
-    ActionDone { text, job: None }
+    ActionDone { text, ..ActionDone::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assize_model::LogIndex;
+
+    #[test]
+    fn adjudicators_that_did_not_answer_are_not_called_equal() {
+        let verified = |others: &[Option<u64>]| {
+            let others = others.iter().zip(2..).map(|(hash, node)| (NodeId(node), *hash)).collect();
+            verified(&Comparison { index: LogIndex(9), hash: 5, others })
+        };
+        assert_eq!(verified(&[Some(5), Some(5)]), Verified::Equal);
+        assert_eq!(verified(&[Some(5), None]), Verified::Incomplete);
+        assert_eq!(verified(&[Some(6), None]), Verified::Differ);
+    }
 }

@@ -1,13 +1,13 @@
 //! Long work on shards: begun by an operator, carried on in the background, looked at as jobs.
 
 use super::bells::Bells;
+use super::diary::{Author, Diary};
 use crate::metrics;
 use assize_admin::Noted;
 use assize_model::{NodeId, ShardId, Slot};
 use assize_ports::{Action, ActionDone, BoxFuture, ClusterError, JobInfo, Watched};
 use assize_shards::{MoveError, Mover, Progress, Task, Why, Worker};
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,28 +20,8 @@ pub struct Jobs {
     known: Mutex<Known>,
     turn: tokio::sync::Mutex<()>,
     bells: Arc<Bells>,
-    /// What nobody asked for is noted there as well.
+    /// What nobody asked for is noted there, and how all of it ends.
     diary: Diary,
-}
-
-/// The audit log, for what the node does by itself.
-pub struct Diary {
-    /// The node.
-    pub node: NodeId,
-    /// The file; `None`: it keeps nothing on disk.
-    pub file: Option<PathBuf>,
-}
-
-impl Diary {
-    async fn note(&self, what: &'static str, noted: Noted, text: String) {
-        let (node, Some(file)) = (self.node.0, self.file.clone()) else { return };
-        let write = move || assize_admin::note_by_itself(&file, node, what, noted, &text);
-        match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the audit log cannot be written"),
-            Err(error) => tracing::error!(%error, "the audit log was not written"),
-        }
-    }
 }
 
 #[derive(Default)]
@@ -125,31 +105,49 @@ impl Jobs {
         self: &Arc<Self>,
         action: Action,
         validate_only: bool,
+        who: &str,
     ) -> Result<ActionDone, ClusterError> {
+        let rpc = action.rpc();
         let (name, task) = task_of(action)?;
         let placement = self.mover.placement().await.map_err(cluster_error)?;
         Mover::check(&placement, &task).map_err(cluster_error)?;
         if validate_only {
-            return Ok(ActionDone { text: format!("could {task}"), job: None });
+            return Ok(ActionDone { text: task.to_string(), ..ActionDone::default() });
         }
-        let id = self.begin(name, task);
-        Ok(ActionDone { text: task.to_string(), job: Some(id) })
+        let id = self.begin(name, task, rpc, Author::Somebody(who.to_owned()));
+        Ok(ActionDone { text: task.to_string(), job: Some(id), verified: None })
     }
 
     /// Begins a task in the background; returns its job's name.
-    pub fn begin(self: &Arc<Self>, name: &str, task: Task) -> String {
+    fn begin(self: &Arc<Self>, name: &str, task: Task, rpc: &'static str, author: Author) -> String {
         let mut known = self.known();
         let job = new_job(&mut known, self.bells.clone(), name, &task);
         drop(known);
         job.ring();
         let id = job.info().id.clone();
-        tokio::spawn(self.clone().run(job, task));
+        tokio::spawn(self.clone().run(job, task, rpc, author));
         id
     }
 
-    async fn run(self: Arc<Self>, job: Arc<Job>, task: Task) {
-        // Whoever wants to know looks at the job.
-        let _ = self.run_to_its_end(&job, task).await;
+    async fn run(self: Arc<Self>, job: Arc<Job>, task: Task, rpc: &'static str, author: Author) {
+        // Whoever wants to know looks at the job, or reads the audit log.
+        let outcome = self.run_to_its_end(&job, task).await;
+        self.note_end(&job, &outcome, rpc, &author).await;
+    }
+
+    async fn note_end(
+        &self,
+        job: &Job,
+        outcome: &Result<String, MoveError>,
+        what: &'static str,
+        author: &Author,
+    ) {
+        let id = job.info().id.clone();
+        let (noted, text) = match outcome {
+            Ok(text) => (Noted::Done, format!("{id}: {text}")),
+            Err(error) => (Noted::Failed, format!("{id}: {error}")),
+        };
+        self.diary.work(author, what, noted, text).await;
     }
 
     async fn run_to_its_end(&self, job: &Job, task: Task) -> Result<String, MoveError> {
@@ -177,15 +175,11 @@ impl Jobs {
 
     /// Does what nobody asked for, as a job like any other.
     async fn do_by_itself(&self, why: Why, task: Task) -> Result<Duration, String> {
-        self.diary.note(why.label(), Noted::Asked, task.to_string()).await;
+        self.diary.work(&Author::Itself, why.label(), Noted::Asked, task.to_string()).await;
         let job = new_job(&mut self.known(), self.bells.clone(), why.label(), &task);
         job.ring();
         let outcome = self.run_to_its_end(&job, task).await;
-        let (noted, text) = match &outcome {
-            Ok(text) => (Noted::Done, text.clone()),
-            Err(error) => (Noted::Failed, error.to_string()),
-        };
-        self.diary.note(why.label(), noted, text).await;
+        self.note_end(&job, &outcome, why.label(), &Author::Itself).await;
         let is_done = if outcome.is_ok() { "done" } else { "failed" };
         ::metrics::counter!(
             metrics::SHARD_CARE_TASKS_TOTAL,

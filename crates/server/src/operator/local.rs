@@ -6,7 +6,7 @@ use super::words::{Answer, NodeStatus, Question, Record, ReplicaStatus};
 use crate::pressure::Measured;
 use crate::roles::frontend::Frontend;
 use assize_consensus::Adjudicator;
-use assize_model::NodeId;
+use assize_model::{NodeId, Placement};
 use assize_ports::{BoxFuture, ClusterError, JobInfo, NodeRecord, NodeReport, Peers, ReportParts, Service};
 use assize_rpc::{JoinToken, Services};
 use assize_shards::Surveyor;
@@ -15,11 +15,14 @@ use assize_shards::wire::Phase;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the leader may take over a greeting that is handed on to it.
 const HANDED_ON_LIMIT: Duration = Duration::from_secs(5);
+
+/// A node that has heard nothing of a leader for so long takes it that there is none: an election takes about a second.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
 
 /// How long a node may take to say how much room it has.
 const SURVEY_LIMIT: Duration = Duration::from_secs(2);
@@ -69,6 +72,10 @@ pub struct Local {
     pub joined: OnceLock<u128>,
     /// What it offers to other nodes.
     offered: OnceLock<Arc<Services>>,
+    /// The nodes of the cluster, as a leader has told of them last.
+    told_nodes: Mutex<Vec<NodeRecord>>,
+    /// The placement, likewise.
+    told_placement: Mutex<Option<Arc<Placement>>>,
     /// Set while it takes no more connections: an operator wants it so, or it is about to end.
     pub draining: Arc<AtomicBool>,
 }
@@ -88,6 +95,8 @@ impl Local {
             bells: Arc::default(),
             joined: OnceLock::new(),
             offered: OnceLock::new(),
+            told_nodes: Mutex::default(),
+            told_placement: Mutex::default(),
             draining: Arc::default(),
         })
     }
@@ -111,7 +120,50 @@ impl Local {
 
     /// Who leads, as far as this node's own adjudicator knows.
     pub fn leader(&self) -> Option<NodeId> {
-        self.adjudicator.get().and_then(|adjudicator| adjudicator.status().leader)
+        let adjudicator = self.adjudicator.get()?;
+        adjudicator.status().leader.filter(|_| !self.is_cut_off())
+    }
+
+    /// Whether its adjudicator has not heard of a leader lately. What it knows may be old then.
+    pub fn is_cut_off(&self) -> bool {
+        let heard = |adjudicator: &Adjudicator| {
+            adjudicator.leader_silence().is_some_and(|silence| silence < SILENCE_MAX)
+        };
+        self.adjudicator.get().is_some_and(|adjudicator| !heard(adjudicator))
+    }
+
+    /// Keeps what a leader has told.
+    pub(super) fn was_told_nodes(&self, nodes: &[NodeRecord]) {
+        nodes.clone_into(&mut self.told_nodes.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Keeps what a leader has told.
+    pub(super) fn was_told_placement(&self, placement: &Arc<Placement>) {
+        *self.told_placement.lock().unwrap_or_else(PoisonError::into_inner) = Some(placement.clone());
+    }
+
+    /// The nodes of the cluster as this node knows them, however old that is. Before there is a cluster: those that are to found
+    /// it.
+    pub(super) fn known_nodes(&self) -> Vec<NodeRecord> {
+        let mut nodes = match self.adjudicator.get() {
+            Some(adjudicator) => adjudicator.known_nodes(),
+            None => self.told_nodes.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        };
+        if nodes.is_empty() {
+            let others = self.facts.founders.iter().filter(|founder| **founder != self.node);
+            nodes.extend(others.map(|founder| unknown(*founder)));
+        }
+        nodes
+    }
+
+    /// The placement as this node knows it, however old that is; `None` if it knows none.
+    pub(super) fn known_placement(&self) -> Option<Arc<Placement>> {
+        match self.adjudicator.get() {
+            Some(adjudicator) => {
+                Some(Arc::new(adjudicator.known_placement())).filter(|placement| !placement.shards.is_empty())
+            }
+            None => self.told_placement.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
     }
 
     /// Bytes free on the disk with the node's data; `None` if it has none, or the disk does not say.
@@ -178,7 +230,8 @@ impl Local {
             status.applied_index = raft.applied.0;
             status.log_index = raft.log.0;
             status.term = raft.term;
-            status.leader = raft.leader.map(|node| node.0);
+            // Raft goes on naming the last one.
+            status.leader = self.leader().map(|node| node.0);
             status.voters = raft.voters.iter().map(|node| node.0).collect();
             status.learners = raft.learners.iter().map(|node| node.0).collect();
             (status.hash_index, status.state_hash) = (hash.0.0, hash.1);
@@ -306,6 +359,20 @@ impl Surveyor for Survey {
             // 0 from a release that has not measured, the largest number from a node without a disk.
             Some(status.disk_free_bytes).filter(|free| !matches!(*free, 0 | u64::MAX))
         })
+    }
+}
+
+/// A node of which nothing is known but its number.
+fn unknown(node: NodeId) -> NodeRecord {
+    NodeRecord {
+        node,
+        peer_address: String::new(),
+        admin_address: String::new(),
+        mysql_address: String::new(),
+        roles: Vec::new(),
+        zone: String::new(),
+        version: String::new(),
+        cluster_version: 0,
     }
 }
 

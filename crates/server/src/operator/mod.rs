@@ -11,6 +11,7 @@
 pub mod announce;
 pub mod bells;
 mod deeds;
+pub mod diary;
 pub mod jobs;
 mod local;
 mod serve;
@@ -19,14 +20,18 @@ pub mod words;
 pub use local::{Facts, Local, Survey};
 pub use serve::OperatorService;
 
+use assize_admin::Noted;
 use assize_consensus::MembershipError;
-use assize_model::{AbortReason, BatchNumber, Conflict, NodeId, Outcome, Timestamp, TxnId, Winner};
+use assize_model::{
+    AbortReason, BatchNumber, Conflict, NodeId, Outcome, Placement, ShardId, Timestamp, TxnId, Winner,
+};
 use assize_ports::{
     Action, ActionDone, AdjudicatorClient, AdjudicatorError, BoxFuture, ClusterError, ClusterView,
-    ConflictRecord, DecisionSource, JobInfo, MemberInfo, MemberRole, Members, NodePressure, NodeRecord,
-    NodeReport, PeerError, Peers, ReplicaInfo, ReportParts, SchemaInfo, Service, ShardInfo, TrafficInfo,
-    Watched, complete_winners, unknown_winners,
+    ConflictRecord, DecisionSource, JobList, MemberInfo, MemberRole, Members, NodePressure, NodeRecord,
+    NodeReport, PeerError, Peers, ReplicaInfo, ReplicaStanding, ReportParts, SchemaInfo, Service, ShardInfo,
+    TrafficInfo, Watched, complete_winners, unknown_winners,
 };
+use diary::Diary;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +40,8 @@ use words::{Answer, NodeStatus, Question};
 
 /// How long another node may take to answer a question.
 const ASK_LIMIT: Duration = Duration::from_secs(2);
+/// How long the leader may take to answer a question, before this node says what it knows itself.
+const LEADER_LIMIT: Duration = Duration::from_millis(1500);
 /// How long a deed may take that another node does.
 const ACT_LIMIT: Duration = Duration::from_secs(60);
 
@@ -49,17 +56,70 @@ pub struct Operator {
     pub source: Arc<dyn DecisionSource>,
     /// The way to other nodes; `None` in a cluster of one.
     pub peers: Option<Arc<dyn Peers>>,
+    /// Where it is noted what is done through it; `None`: whoever asks has noted that already.
+    pub diary: Option<Diary>,
+}
+
+/// What the leader has told, or what this node knows itself while there is none.
+struct Known<T> {
+    what: T,
+    /// No leader has said so: it may be old.
+    may_be_old: bool,
 }
 
 impl Operator {
-    /// All nodes, this one among them even before the log knows it.
+    /// All nodes, this one among them even before the log knows it. Without a leader as this node knows them, which may be old.
     pub async fn nodes(&self) -> Result<Vec<NodeRecord>, ClusterError> {
-        let mut nodes = self.adjudicator.nodes().await.map_err(cluster_error)?;
+        let told = self.ask_leader(self.adjudicator.nodes()).await;
+        let mut nodes = match told {
+            Ok(nodes) => {
+                self.local.was_told_nodes(&nodes);
+                nodes
+            }
+            Err(_) => self.local.known_nodes(),
+        };
         if !nodes.iter().any(|record| record.node == self.local.node) {
             nodes.push(self.local.facts.record());
-            nodes.sort_by_key(|record| record.node);
         }
+        nodes.sort_by_key(|record| record.node);
         Ok(nodes)
+    }
+
+    /// The placement; without a leader as this node knows it, which may be old.
+    async fn placement(&self) -> Result<Known<Arc<Placement>>, ClusterError> {
+        match self.ask_leader(self.adjudicator.placement()).await {
+            Ok(placement) => {
+                self.local.was_told_placement(&placement);
+                Ok(Known { what: placement, may_be_old: false })
+            }
+            Err(error) => {
+                let known = self.local.known_placement().ok_or(error)?;
+                Ok(Known { what: known, may_be_old: true })
+            }
+        }
+    }
+
+    /// Asks the leader, for a short time: whoever asks wants to know above all when there is none.
+    async fn ask_leader<T>(
+        &self,
+        answer: BoxFuture<'_, Result<T, AdjudicatorError>>,
+    ) -> Result<T, ClusterError> {
+        let silent = || ClusterError::Unavailable("no node leads the adjudicator's group".into());
+        if self.local.is_cut_off() {
+            return Err(silent());
+        }
+        match tokio::time::timeout(LEADER_LIMIT, answer).await {
+            Ok(answer) => answer.map_err(cluster_error),
+            Err(_) => Err(silent()),
+        }
+    }
+
+    /// Refuses what is about a node that there is not.
+    async fn check_known(&self, node: NodeId) -> Result<(), ClusterError> {
+        match self.nodes().await?.iter().any(|record| record.node == node) {
+            true => Ok(()),
+            false => Err(ClusterError::NotFound(format!("there is no node {}", node.0))),
+        }
     }
 
     /// Asks one node, this one included.
@@ -92,16 +152,16 @@ impl Operator {
         join_all(asked).await.into_iter().collect()
     }
 
-    /// The reports of all nodes that answer.
-    async fn reports(&self, nodes: &[NodeRecord], parts: ReportParts) -> Vec<NodeReport> {
+    /// The reports of all nodes that answer, put together, and who did not.
+    async fn reports(&self, nodes: &[NodeRecord], parts: ReportParts) -> NodeReport {
         let question = Question::Report(parts);
-        let asked = nodes.iter().map(|record| self.ask(record.node, &question, ASK_LIMIT));
-        let answers = join_all(asked).await.into_iter();
-        let reports = answers.filter_map(|answer| match answer {
-            Ok(Answer::Report(report)) => Some(*report),
-            _ => None,
+        let asked = nodes.iter().map(|record| async {
+            match self.ask(record.node, &question, ASK_LIMIT).await {
+                Ok(Answer::Report(report)) => *report,
+                _ => NodeReport { silent: vec![record.node.0], ..NodeReport::default() },
+            }
         });
-        reports.collect()
+        NodeReport::put_together(join_all(asked).await)
     }
 
     /// Has a node do something.
@@ -128,11 +188,15 @@ impl Operator {
         validate_only: bool,
         who: &str,
     ) -> Result<ActionDone, ClusterError> {
+        let drains = matches!(action, Action::Drain { .. });
+        if let Action::Drain { force: false, .. } = action {
+            self.check_others_serve(node).await?;
+        }
         if self.peers.is_none() {
             // There is nowhere for replicas to go.
             return self.have_done(node, action, validate_only, who).await;
         }
-        let mark = Action::MarkDraining { node: node.0, drains: matches!(action, Action::Drain { .. }) };
+        let mark = Action::MarkDraining { node: node.0, drains };
         let marked = self.have_done(self.leader().await?, mark, validate_only, who).await?;
         let text = match self.have_done(node, action, validate_only, who).await {
             Ok(done) => format!("{}; {}", marked.text, done.text),
@@ -141,7 +205,78 @@ impl Operator {
             }
             Err(error) => return Err(error),
         };
-        Ok(ActionDone { text, job: None })
+        Ok(ActionDone { text, ..ActionDone::default() })
+    }
+
+    /// Refuses to drain the only frontend that serves clients.
+    async fn check_others_serve(&self, node: NodeId) -> Result<(), ClusterError> {
+        let nodes = self.nodes().await?;
+        let is_frontend = |record: &NodeRecord| !record.mysql_address.is_empty();
+        if !nodes.iter().any(|record| record.node == node && is_frontend(record)) {
+            return Ok(());
+        }
+        let statuses = self.statuses(&nodes).await;
+        let serves = |record: &NodeRecord| {
+            let status = statuses.get(&record.node).and_then(Option::as_ref);
+            is_frontend(record)
+                && status.is_some_and(|s| !s.is_draining && !s.draining.contains(&record.node.0))
+        };
+        match nodes.iter().any(|record| record.node != node && serves(record)) {
+            true => Ok(()),
+            false => Err(ClusterError::Refused(format!(
+                "node {} is the only one that takes connections of clients: undrain or start another frontend, or force it",
+                node.0
+            ))),
+        }
+    }
+
+    /// Does something. See [`ClusterView::act`].
+    async fn carry_out(
+        &self,
+        action: Action,
+        validate_only: bool,
+        who: &str,
+    ) -> Result<ActionDone, ClusterError> {
+        match action {
+            Action::Drain { node, .. } | Action::Undrain { node } => {
+                self.check_known(NodeId(node)).await?;
+                self.drain(action, NodeId(node), validate_only, who).await
+            }
+            Action::KillSession { node, .. } => {
+                self.check_known(NodeId(node)).await?;
+                self.have_done(NodeId(node), action, validate_only, who).await
+            }
+            _ => self.have_done(self.leader().await?, action, validate_only, who).await,
+        }
+    }
+
+    /// As [`Operator::carry_out`], with lines in the audit log: what statements ask for has passed no gate.
+    async fn carry_out_noted(
+        &self,
+        diary: &Diary,
+        action: Action,
+        validate_only: bool,
+        who: &str,
+    ) -> Result<ActionDone, ClusterError> {
+        if !validate_only {
+            diary.statement(who, &action, Noted::Asked, "").await.map_err(|error| {
+                let why = format!("nothing was done, because the audit log cannot be written: {error}");
+                ClusterError::Internal(why)
+            })?;
+        }
+        let answer = self.carry_out(action.clone(), validate_only, who).await;
+        let (noted, text) = match &answer {
+            Ok(done) if validate_only => (Noted::Validated, done.text.clone()),
+            Err(error) if validate_only => (Noted::Validated, error.to_string()),
+            Ok(ActionDone { text, job: Some(job), .. }) => (Noted::Begun, format!("{text} (job {job})")),
+            Ok(done) => (Noted::Done, done.text.clone()),
+            Err(error) => (Noted::Failed, error.to_string()),
+        };
+        // It comes too late to stop anything.
+        if let Err(error) = diary.statement(who, &action, noted, &text).await {
+            tracing::error!(%error, rpc = action.rpc(), "a line of the audit log is lost");
+        }
+        answer
     }
 
     /// How far each of the other nodes is behind; those that do not answer are left out.
@@ -152,6 +287,26 @@ impl Operator {
                 Ok(Answer::Pressure(pressure)) => Some((record.node, pressure)),
                 _ => None,
             }
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    /// How the replicas of every shard stand in the log: as the leader has it, or as this node does.
+    async fn standings(
+        &self,
+        placement: &Placement,
+        may_be_old: bool,
+    ) -> BTreeMap<ShardId, Vec<ReplicaStanding>> {
+        if may_be_old {
+            let mut known: BTreeMap<ShardId, Vec<ReplicaStanding>> = BTreeMap::new();
+            for (shard, standing) in self.local.adjudicator.get().iter().flat_map(|a| a.durable_positions()) {
+                known.entry(shard).or_default().push(standing);
+            }
+            return known;
+        }
+        let asked = placement.shards.keys().map(|shard| async move {
+            let standings = tokio::time::timeout(ASK_LIMIT, self.source.standings(*shard)).await;
+            standings.ok()?.ok().map(|standings| (*shard, standings.replicas))
         });
         join_all(asked).await.into_iter().flatten().collect()
     }
@@ -183,7 +338,7 @@ impl ClusterView for Operator {
             let best =
                 statuses.values().flatten().filter(|s| s.is_adjudicator).max_by_key(|s| s.term).cloned();
             let best = best.unwrap_or_default();
-            let placement = self.adjudicator.placement().await.ok();
+            let placement = self.placement().await.ok().map(|known| known.what);
             let replicas_on = |node: NodeId| {
                 let shards = placement.iter().flat_map(|placement| placement.shards.values());
                 shards.flat_map(|at| at.replicas.values()).filter(|on| **on == node).count() as u32
@@ -236,17 +391,17 @@ impl ClusterView for Operator {
 
     fn shards(&self) -> BoxFuture<'_, Result<Vec<ShardInfo>, ClusterError>> {
         Box::pin(async move {
-            let placement = self.adjudicator.placement().await.map_err(cluster_error)?;
-            let nodes = self.nodes().await?;
-            let statuses = self.statuses(&nodes).await;
+            let (placement, nodes) = tokio::join!(self.placement(), self.nodes());
+            let (Known { what: placement, may_be_old }, nodes) = (placement?, nodes?);
+            let (statuses, all_standings) =
+                tokio::join!(self.statuses(&nodes), self.standings(&placement, may_be_old));
             let closed = statuses.values().flatten().map(|s| s.closed_millis).max().unwrap_or_default();
             let mut shards = Vec::with_capacity(placement.shards.len());
             for (shard, at) in &placement.shards {
-                let standings = self.source.standings(*shard).await.ok();
+                let standings = all_standings.get(shard);
                 let mut bytes = 0;
                 let replicas = at.replicas.iter().map(|(replica, node)| {
-                    let standing =
-                        standings.as_ref().and_then(|s| s.replicas.iter().find(|r| r.replica == *replica));
+                    let standing = standings.and_then(|s| s.iter().find(|r| r.replica == *replica));
                     let status = statuses.get(node).and_then(Option::as_ref).and_then(|status| {
                         status.replicas.iter().find(|r| r.shard == shard.0 && r.replica == replica.0)
                     });
@@ -277,14 +432,14 @@ impl ClusterView for Operator {
     fn report(&self, parts: ReportParts) -> BoxFuture<'_, Result<NodeReport, ClusterError>> {
         Box::pin(async move {
             let nodes = self.nodes().await?;
-            let report = NodeReport::put_together(self.reports(&nodes, parts).await);
+            let report = self.reports(&nodes, parts).await;
             let unknown = unknown_winners(&report.conflicts);
             if unknown.is_empty() {
                 return Ok(report);
             }
             // Who won on another node is known there.
             let parts = ReportParts { winners: unknown, ..ReportParts::default() };
-            let told = NodeReport::put_together(self.reports(&nodes, parts).await);
+            let told = self.reports(&nodes, parts).await;
             let mut report = report;
             complete_winners(&mut report.conflicts, &told.winners);
             Ok(report)
@@ -293,6 +448,10 @@ impl ClusterView for Operator {
 
     fn outcome(&self, txn: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>> {
         Box::pin(async move {
+            if self.local.is_cut_off() {
+                let why = "no node leads the adjudicator's group: what became of the transaction cannot be said now";
+                return Err(ClusterError::Unavailable(why.into()));
+            }
             let outcome = self.adjudicator.outcome(txn, false).await.map_err(cluster_error)?;
             if outcome != Outcome::Undecided {
                 return Ok(outcome);
@@ -300,23 +459,26 @@ impl ClusterView for Operator {
             // What was refused before it came into the log is known to whoever ran it only.
             let nodes = self.nodes().await?;
             let parts = ReportParts { conflicts: true, ..ReportParts::default() };
-            let report = NodeReport::put_together(self.reports(&nodes, parts).await);
+            let report = self.reports(&nodes, parts).await;
             Ok(refused_early(txn, &report.conflicts).unwrap_or(outcome))
         })
     }
 
-    fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobInfo>, ClusterError>> {
+    fn jobs(&self) -> BoxFuture<'_, Result<JobList, ClusterError>> {
         Box::pin(async move {
             let nodes = self.nodes().await?;
-            let asked = nodes.iter().map(|record| self.ask(record.node, &Question::Jobs, ASK_LIMIT));
-            let mut jobs: Vec<JobInfo> = join_all(asked)
-                .await
-                .into_iter()
-                .filter_map(|answer| if let Ok(Answer::Jobs(jobs)) = answer { Some(jobs) } else { None })
-                .flatten()
-                .collect();
-            jobs.sort_by_key(|job| std::cmp::Reverse(job.began_micros));
-            Ok(jobs)
+            let asked = nodes.iter().map(|record| async {
+                (record.node.0, self.ask(record.node, &Question::Jobs, ASK_LIMIT).await)
+            });
+            let mut list = JobList::default();
+            for (node, answer) in join_all(asked).await {
+                match answer {
+                    Ok(Answer::Jobs(jobs)) => list.jobs.extend(jobs),
+                    _ => list.silent.push(node),
+                }
+            }
+            list.jobs.sort_by_key(|job| std::cmp::Reverse(job.began_micros));
+            Ok(list)
         })
     }
 
@@ -327,14 +489,16 @@ impl ClusterView for Operator {
         who: &'a str,
     ) -> BoxFuture<'a, Result<ActionDone, ClusterError>> {
         Box::pin(async move {
-            if let Action::Drain { node } | Action::Undrain { node } = action {
-                return self.drain(action, NodeId(node), validate_only, who).await;
-            }
-            let node = match &action {
-                Action::KillSession { node, .. } => NodeId(*node),
-                _ => self.leader().await?,
+            let Some(diary) = self.diary.clone() else {
+                return self.carry_out(action, validate_only, who).await;
             };
-            self.have_done(node, action, validate_only, who).await
+            let (operator, who) = (self.clone(), who.to_owned());
+            // Once begun it is finished and noted, although the client may be gone.
+            let done =
+                tokio::spawn(
+                    async move { operator.carry_out_noted(&diary, action, validate_only, &who).await },
+                );
+            done.await.unwrap_or_else(|error| Err(ClusterError::Internal(error.to_string())))
         })
     }
 
@@ -343,6 +507,10 @@ impl ClusterView for Operator {
             let Some(frontend) = self.local.frontend.get() else {
                 return Err(ClusterError::Refused("this node runs no frontend: ask one that does".into()));
             };
+            if self.local.is_cut_off() {
+                let none = || ClusterError::Unavailable("no node leads the adjudicator's group".into());
+                return frontend.known_schema().ok_or_else(none);
+            }
             frontend.schema().await.map_err(ClusterError::Unavailable)
         })
     }
@@ -364,6 +532,10 @@ impl ClusterView for Operator {
 
     fn has_others(&self) -> bool {
         self.peers.is_some()
+    }
+
+    fn may_be_old(&self) -> bool {
+        self.local.is_cut_off()
     }
 
     fn changed(&self, what: Watched, seen: Option<u64>) -> BoxFuture<'_, u64> {
@@ -423,6 +595,7 @@ mod tests {
             loser,
             winner,
             committed_before_micros: None,
+            committed_before_at_most_micros: None,
             was_retried: false,
         };
         let kept = [

@@ -34,6 +34,7 @@ use metered::{Metered, Tally};
 use registry::Registry;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -85,6 +86,8 @@ pub struct Frontend {
     /// Where it listens, and the task that does.
     address: SocketAddr,
     listening: Mutex<Listening>,
+    /// Held by whoever closes or reopens.
+    closing: tokio::sync::Mutex<()>,
     listener: Arc<assize_wire::Listener>,
     hall: Arc<Hall>,
     registry: Arc<Registry>,
@@ -157,9 +160,19 @@ impl Frontend {
         tasks.spawn(report(services.clone(), shared, registry.clone(), stopped));
         tracing::info!(frontend = identity.frontend.0, "takes connections");
         let node = config.node.id;
-        let (tasks, listening) = (Mutex::new(tasks), Mutex::default());
-        let frontend =
-            Frontend { stop, tasks, address, listening, listener, hall, registry, services, tally, node };
+        let frontend = Frontend {
+            stop,
+            tasks: Mutex::new(tasks),
+            address,
+            listening: Mutex::default(),
+            closing: tokio::sync::Mutex::default(),
+            listener,
+            hall,
+            registry,
+            services,
+            tally,
+            node,
+        };
         frontend.listen(socket);
         Ok(frontend)
     }
@@ -181,6 +194,8 @@ impl Frontend {
 
     /// Takes connections again after it was closed. Nothing happens if it does.
     pub async fn reopen(&self) -> anyhow::Result<()> {
+        // Until the last of the old connections has ended, the address may be taken.
+        let _one_at_a_time = self.closing.lock().await;
         {
             let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
             while listening.tasks.try_join_next().is_some() {}
@@ -244,6 +259,11 @@ impl Frontend {
         Ok(schema::describe(&catalog))
     }
 
+    /// Databases and tables as this frontend has heard of them last, however old that is; `None` if it has not yet.
+    pub fn known_schema(&self) -> Option<SchemaInfo> {
+        self.services.known_catalog().map(|catalog| schema::describe(&catalog))
+    }
+
     /// Whether there is a connection of this number.
     pub fn has_connection(&self, connection: u32) -> bool {
         self.registry.processes().iter().any(|process| process.id == connection)
@@ -272,6 +292,7 @@ impl Frontend {
 
     /// Takes no more connections, lets open transactions end for a while, and ends the rest. See [`Frontend::reopen`].
     pub async fn close(&self, limit: Duration) {
+        let _one_at_a_time = self.closing.lock().await;
         let mut tasks = {
             let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
             listening.close.send_replace(true);
@@ -344,6 +365,18 @@ async fn bootstrap(services: &Arc<Services>) -> anyhow::Result<()> {
     }
 }
 
+/// Nodes up to this number give their connections numbers that no other node gives.
+const NUMBERED_NODES: u64 = 1 << (u32::BITS - IDS_BITS);
+/// Bits of a connection's number below those of its node.
+const IDS_BITS: u32 = 22;
+
+/// The numbers of a node's connections. In a cluster those of its nodes differ, so that `KILL` means one connection.
+fn connection_ids(config: &Config) -> RangeInclusive<u32> {
+    let id = config.node.id;
+    let above = if config.is_clustered() && id < NUMBERED_NODES { (id as u32) << IDS_BITS } else { 0 };
+    above + 1..=above + ((1 << IDS_BITS) - 1)
+}
+
 fn wire_config(config: &Config) -> anyhow::Result<assize_wire::Config> {
     let mysql = &config.mysql;
     let tls = match (&mysql.tls_certificate, &mysql.tls_key) {
@@ -353,6 +386,7 @@ fn wire_config(config: &Config) -> anyhow::Result<assize_wire::Config> {
     Ok(assize_wire::Config {
         version: mysql.version.clone(),
         tls: Some(tls),
+        ids: connection_ids(config),
         connections_max: mysql.max_connections as usize,
         connect_timeout: Duration::from_secs(mysql.connect_timeout_seconds),
         ..assize_wire::Config::default()
@@ -480,5 +514,26 @@ async fn report(
         let now = shared.retries.load(Ordering::Relaxed);
         ::metrics::counter!(metrics::FRONTEND_RETRIES_TOTAL).increment(now.saturating_sub(retries));
         retries = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_of_different_nodes_have_different_numbers() {
+        let mut config = Config::default();
+        assert_eq!(*connection_ids(&config).start(), 1, "alone, a node counts from one");
+        config.cluster.nodes = vec!["1=127.0.0.1:7407".to_owned()];
+        let mut before = 0;
+        for id in [1, 2, 3, NUMBERED_NODES - 1] {
+            config.node.id = id;
+            let ids = connection_ids(&config);
+            assert!(before < *ids.start() && ids.start() < ids.end(), "{id}: {ids:?}");
+            before = *ids.end();
+        }
+        config.node.id = NUMBERED_NODES;
+        assert_eq!(*connection_ids(&config).start(), 1, "there are too many to tell them apart");
     }
 }

@@ -4,7 +4,7 @@ use super::Session;
 use crate::privilege;
 use crate::state::{Change, plain};
 use assize_model::{ErrorCode, SqlError};
-use assize_ports::{Mark, Transaction};
+use assize_ports::{Action, ClusterError, ClusterView, Mark, ReportParts, Transaction};
 use assize_sql::Completion;
 use assize_values::Value;
 
@@ -109,7 +109,44 @@ impl Session {
         let unknown =
             || SqlError::new(ErrorCode::UnknownThread, format!("Unknown thread id: {}", plain(&value)));
         let id: u32 = plain(&value).parse().map_err(|_| unknown())?;
-        self.kill_connection(id, query_only, unknown)
+        let server = &self.state.services.server;
+        match server.cluster() {
+            Some(cluster) if !server.processes().iter().any(|process| process.id == id) => {
+                self.kill_elsewhere(&*cluster, id, query_only, unknown).await
+            }
+            _ => self.kill_connection(id, query_only, unknown),
+        }
+    }
+
+    /// Ends a connection of another node, or its statement. Nodes give their connections different numbers; where they do not,
+    /// nobody can say which is meant.
+    async fn kill_elsewhere(
+        &self,
+        cluster: &dyn ClusterView,
+        id: u32,
+        query_only: bool,
+        unknown: impl Fn() -> SqlError,
+    ) -> Result<(), SqlError> {
+        let parts = ReportParts { sessions: true, ..ReportParts::default() };
+        let report = cluster.report(parts).await.map_err(|_| unknown())?;
+        let mut found = report.sessions.iter().filter(|session| session.connection == id);
+        let (Some(session), None) = (found.next(), found.next()) else { return Err(unknown()) };
+        self.check_owner(&session.user, id)?;
+        let action = Action::KillSession { node: session.node, connection: id, query_only };
+        let who = self.state.eval.environment.user.clone();
+        match cluster.act(action, false, &who).await {
+            Ok(_) => Ok(()),
+            Err(ClusterError::NotFound(_)) => Err(unknown()),
+            Err(error) => Err(SqlError::new(ErrorCode::ClusterUnavailable, error.to_string())),
+        }
+    }
+
+    /// Others' connections are for administrators.
+    fn check_owner(&self, user: &str, id: u32) -> Result<(), SqlError> {
+        match *user == *self.state.user.name || self.state.user.is_administrator() {
+            true => Ok(()),
+            false => Err(SqlError::new(ErrorCode::KillDenied, format!("You are not owner of thread {id}"))),
+        }
     }
 
     /// COM_PROCESS_KILL.
@@ -127,10 +164,7 @@ impl Session {
     ) -> Result<(), SqlError> {
         let server = &self.state.services.server;
         let process = server.processes().into_iter().find(|process| process.id == id).ok_or_else(&unknown)?;
-        let own = *process.user == *self.state.user.name;
-        if !own && !self.state.user.is_administrator() {
-            return Err(SqlError::new(ErrorCode::KillDenied, format!("You are not owner of thread {id}")));
-        }
+        self.check_owner(&process.user, id)?;
         if server.kill(id, query_only) { Ok(()) } else { Err(unknown()) }
     }
 }

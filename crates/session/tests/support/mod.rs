@@ -768,9 +768,15 @@ pub struct House {
     pub cluster: Arc<Cluster>,
     pub services: Arc<Services>,
     pub shared: Arc<Shared>,
+    clock: Arc<TestClock>,
 }
 
 impl House {
+    /// So much time passes.
+    pub fn pass_millis(&self, millis: u64) {
+        self.clock.micros.fetch_add(millis * 1000, Ordering::Relaxed);
+    }
+
     pub fn new() -> Self {
         House::with_limits(Limits::default())
     }
@@ -790,18 +796,19 @@ impl House {
         let shard = |n| -> (ShardId, Arc<dyn Shard>) {
             (ShardId(n), Arc::new(TestShard { id: ShardId(n), cluster: cluster.clone() }))
         };
+        let clock = Arc::new(TestClock::default());
         let services = Services::new(
             cluster.clone(),
             Arc::new(BTreeMap::from([shard(1), shard(2)])),
             Arc::new(TestEngine),
-            Arc::new(TestClock::default()),
+            clock.clone(),
             cluster.clone(),
             registered(),
             Arc::new(Placement::even(2, NodeId(1))),
             limits,
         );
         let globals = Arc::new(GlobalVariables::new([("version", Value::text("8.4.6-assize-test"))]));
-        House { cluster, services: Arc::new(services), shared: Arc::new(Shared::new(globals)) }
+        House { cluster, services: Arc::new(services), shared: Arc::new(Shared::new(globals)), clock }
     }
 
     pub fn session(&self) -> Client {

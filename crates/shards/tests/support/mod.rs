@@ -436,7 +436,7 @@ impl Cluster {
         let mut rows = 0;
         for shard in self.placement().await.shards.keys() {
             let comparison = self.mover(NodeId(1)).compare(*shard).await.unwrap();
-            assert_eq!(comparison.hashes.len(), comparison.configured, "{comparison:?}");
+            assert_eq!(comparison.hashes.len(), comparison.configured(), "{comparison:?}");
             assert!(comparison.agrees(), "{comparison:?}");
             rows += comparison.hashes.values().next().unwrap().1.count;
         }

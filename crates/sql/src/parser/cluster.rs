@@ -51,7 +51,10 @@ impl Parser<'_> {
                 ClusterAction::RemoveMember { node, force: self.eat_kw("FORCE") }
             }
             "PROMOTE" => ClusterAction::Promote { node: self.node()? },
-            "DRAIN" => ClusterAction::Drain { node: self.node()? },
+            "DRAIN" => {
+                let node = self.node()?;
+                ClusterAction::Drain { node, force: self.eat_kw("FORCE") }
+            }
             "UNDRAIN" => ClusterAction::Undrain { node: self.node()? },
             "RECOVER" => {
                 let shard = self.shard()?;

@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::operate::call;
 use assize_admin::{Client, pb};
+use serde::Serialize;
 use std::collections::VecDeque;
 
 /// Rates that are remembered for the curve.
@@ -11,6 +12,7 @@ const HISTORY_MAX: usize = 240;
 const CONFLICTS_MAX: u32 = 5;
 
 /// One look at the cluster.
+#[derive(Serialize)]
 pub struct Sample {
     /// How it does.
     pub diagnosis: pb::DiagnoseResponse,
@@ -27,7 +29,7 @@ pub struct Sample {
 }
 
 /// Per second.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
 pub struct Rates {
     /// Transactions committed.
     pub commits: f64,
@@ -35,6 +37,16 @@ pub struct Rates {
     pub aborts: f64,
     /// Statements run.
     pub statements: f64,
+}
+
+/// A frame for programs.
+#[derive(Serialize)]
+pub struct Frame<'a> {
+    /// The last look.
+    #[serde(flatten)]
+    sample: &'a Sample,
+    /// Per second, from the last two looks.
+    rates: Option<Rates>,
 }
 
 /// Everything that is shown.
@@ -68,6 +80,11 @@ impl Sample {
 }
 
 impl Board {
+    /// What programs are told; `None` before the first look.
+    pub fn frame(&self) -> Option<Frame<'_>> {
+        Some(Frame { sample: self.sample.as_ref()?, rates: self.rates })
+    }
+
     /// Shows a new look.
     pub fn show(&mut self, sample: Sample) {
         self.rates = self.sample.as_ref().map(|last| rates(&last.traffic, &sample.traffic));

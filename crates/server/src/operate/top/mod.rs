@@ -11,6 +11,7 @@ pub(super) use draw::text;
 
 use super::{Connection, output};
 use crate::Failure;
+use crate::cli::Output;
 use assize_admin::Client;
 use clap::Args;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -31,7 +32,7 @@ pub struct TopOptions {
     /// Where to ask.
     #[command(flatten)]
     pub connection: Connection,
-    /// Print one frame as text and exit, as is done anyway if the output is no terminal
+    /// Print one frame as text and exit, as is done anyway if the output is no terminal, and for --output json
     #[arg(long)]
     pub once: bool,
     /// Seconds between two frames
@@ -48,19 +49,24 @@ fn seconds(text: &str) -> Result<f64, String> {
 pub async fn run(options: TopOptions) -> Result<(), Failure> {
     let interval = Duration::from_secs_f64(options.interval);
     let client = options.connection.open().await?;
-    if options.once || !std::io::stdout().is_terminal() {
-        return output::line(frame(&client, interval).await?);
+    let is_for_programs = options.connection.output == Output::Json;
+    if options.once || is_for_programs || !std::io::stdout().is_terminal() {
+        let board = two_looks(&client, interval).await?;
+        return match board.frame() {
+            Some(frame) if is_for_programs => output::json(&frame),
+            _ => output::line(draw::text(&board, PRINTED_COLUMNS)),
+        };
     }
     live(client, &options.connection, interval).await
 }
 
-/// Two looks, because rates need them, and one frame.
-async fn frame(client: &Client, interval: Duration) -> Result<String, Failure> {
+/// Two looks, because rates need them.
+async fn two_looks(client: &Client, interval: Duration) -> Result<Board, Failure> {
     let mut board = Board::default();
     board.show(Sample::take(client).await?);
     tokio::time::sleep(interval).await;
     board.show(Sample::take(client).await?);
-    Ok(draw::text(&board, PRINTED_COLUMNS))
+    Ok(board)
 }
 
 async fn live(client: Client, connection: &Connection, interval: Duration) -> Result<(), Failure> {

@@ -452,7 +452,7 @@ mod tests {
             winners: vec!["1.1.5".to_owned()],
         };
         let report = registry.report(&all);
-        let NodeReport { sessions, transactions, conflicts, digests, slow, winners } = &report;
+        let NodeReport { sessions, transactions, conflicts, digests, slow, winners, .. } = &report;
         let [session] = sessions.as_slice() else { panic!("{sessions:?}") };
         assert_eq!((session.node, session.connection, session.user.as_str()), (3, 7, "app"));
         assert_eq!(session.statement, "SELECT ? FROM stock");
