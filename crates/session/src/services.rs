@@ -2,6 +2,7 @@
 
 use crate::activity::Activity;
 use crate::conflicts::ConflictLog;
+use crate::jobs::JobLog;
 use crate::rules::Rule;
 use crate::shedding::Shedding;
 use assize_catalog::Catalog;
@@ -67,6 +68,8 @@ pub struct Services {
     pub snapshots: Arc<Snapshots>,
     /// Every abort, kept for a while.
     pub conflicts: Arc<ConflictLog>,
+    /// The long work of its statements.
+    pub jobs: Arc<JobLog>,
     /// Whether new transactions may write.
     pub shedding: Shedding,
     /// What the coordinators of commits are told.
@@ -136,6 +139,7 @@ impl Services {
     ) -> Self {
         let epoch = identity.epoch;
         let conflicts = Arc::new(ConflictLog::new(identity.frontend, epoch));
+        let jobs = Arc::new(JobLog::new(clock.clone()));
         Services {
             adjudicator,
             shards,
@@ -146,6 +150,7 @@ impl Services {
             limits,
             snapshots: Arc::default(),
             conflicts,
+            jobs,
             shedding: Shedding::default(),
             coordinator: assize_coordinator::Options::default(),
             disabled_rules: BTreeSet::new(),
