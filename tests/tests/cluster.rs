@@ -109,6 +109,43 @@ fn a_statement_through_any_node_sees_what_was_acknowledged_by_any_other() {
     }
 }
 
+/// Whatever node is asked tells of the jobs of all, and who held a row that another node's session waited for.
+#[test]
+fn jobs_and_holders_of_rows_are_known_on_every_node() {
+    let _alone = alone();
+    let cluster = Cluster::start(Options::nodes(3));
+    let mut connections: Vec<_> =
+        cluster.nodes().into_iter().map(|node| cluster.connect(node).unwrap()).collect();
+    connections[0].query_drop("CREATE DATABASE f").unwrap();
+    connections[0].query_drop("CREATE TABLE f.t (id VARCHAR(9) PRIMARY KEY, n INT)").unwrap();
+    connections[0].query_drop("INSERT INTO f.t VALUES ('one', 1), ('two', 2)").unwrap();
+    for (node, name) in ["a", "b", "c"].into_iter().enumerate() {
+        connections[node].query_drop(format!("CREATE INDEX {name} ON f.t (n)")).unwrap();
+    }
+    for connection in &mut connections {
+        let asked = "SELECT id, state FROM information_schema.assize_jobs ORDER BY id";
+        let jobs: Vec<(String, String)> = connection.query(asked).unwrap();
+        let done = ["index-1.1", "index-2.1", "index-3.1"].map(|id| (id.to_owned(), "done".to_owned()));
+        assert_eq!(jobs, done);
+    }
+    for waiter in 0..3 {
+        let holder = (waiter + 1) % 3;
+        connections[holder].query_drop("BEGIN").unwrap();
+        connections[holder].query_drop("SELECT * FROM f.t WHERE id = 'one' FOR UPDATE").unwrap();
+        connections[waiter].query_drop("SET innodb_lock_wait_timeout = 1").unwrap();
+        let ended = connections[waiter].query_drop("SELECT * FROM f.t WHERE id = 'one' FOR UPDATE");
+        let Err(mysql::Error::MySqlError(error)) = ended else { panic!("the row is held") };
+        assert_eq!(error.code, 1205);
+        let id = error.message.rsplit('(').next().unwrap().trim_end_matches(')');
+        let asked = format!(
+            "SELECT key_text, winner_node FROM information_schema.assize_conflicts WHERE id = '{id}'"
+        );
+        let kept: Option<(String, u64)> = connections[(waiter + 2) % 3].query_first(asked).unwrap();
+        assert_eq!(kept, Some(("('one')".to_owned(), holder as u64 + 1)), "{}", error.message);
+        connections[holder].query_drop("ROLLBACK").unwrap();
+    }
+}
+
 /// A frontend dies holding a snapshot and the intents of commits that it had prepared: others can write the same rows at
 /// once or after the deadline, and nothing half done becomes visible.
 #[test]

@@ -208,26 +208,143 @@ fn whoever_watches_conflicts_is_told_each_of_them_once_and_in_order() {
     watcher.wait().expect("it can be waited for");
 }
 
+/// The index and key of the conflict that an error's text names.
+fn place(root: &mut Session, text: &str) -> (String, String) {
+    let asked = "SELECT index_name, key_text FROM information_schema.assize_conflicts WHERE id = ";
+    let rows = root.rows(&format!("{asked}'{}'", named(text)));
+    let [index, key] = &rows[0][..] else { panic!("two columns were asked for") };
+    assert!(text.contains(&format!(" {index} {key}: lost to transaction ")), "{text}");
+    (index.clone(), key.clone())
+}
+
 #[test]
-fn texts_in_keys_are_told_where_they_are_known_and_told_apart_where_not() {
+fn keys_are_told_in_full_whatever_their_columns_are_and_whoever_wrote_them() {
     let assize = start();
     let mut root = Session::open(&assize, "root");
     let mut a = Session::open(&assize, "root");
-    root.run("CREATE TABLE shop.word (w VARCHAR(20) PRIMARY KEY, n INT NOT NULL)");
-    root.run("INSERT INTO shop.word VALUES ('ash', 1), ('oak', 1)");
-    let mut lose = |statement: &str, word: &str| {
+    for statement in [
+        "CREATE TABLE shop.word (w VARCHAR(20), day DATE, n INT NOT NULL, PRIMARY KEY (w, day))",
+        "INSERT INTO shop.word VALUES ('ash', '2026-11-20', 1), ('oak', '2026-11-21', 1)",
+        "CREATE TABLE shop.item (id INT PRIMARY KEY, sku VARCHAR(20), since DATE, UNIQUE KEY sku (sku, since))",
+        "INSERT INTO shop.item VALUES (1, 'old', '2026-01-02')",
+    ] {
+        root.run(statement);
+    }
+    let mut lose = |loser: &str, winner: &str| {
         a.run("BEGIN");
-        a.run(&format!("{statement} WHERE w = '{word}'"));
-        root.run(&format!("UPDATE shop.word SET n = n + 1 WHERE w = '{word}'"));
+        a.run(loser);
+        root.run(winner);
         let (_, text) = a.fails("COMMIT");
-        let key =
-            format!("SELECT key_text FROM information_schema.assize_conflicts WHERE id = '{}'", named(&text));
-        root.rows(&key)[0][0].clone()
+        let (index, key) = place(&mut root, &text);
+        format!("{index} {key}")
     };
-    assert_eq!(lose("UPDATE shop.word SET n = 0", "ash"), "('ash')");
-    let deleted = ["ash", "oak", "ash"].map(|word| lose("DELETE FROM shop.word", word));
-    assert!(deleted.iter().all(|key| key.starts_with("(…")), "{deleted:?}");
-    assert!(deleted[0] == deleted[2] && deleted[0] != deleted[1], "{deleted:?}");
+    let ash = "w = 'ash' AND day = '2026-11-20'";
+    let counts = format!("UPDATE shop.word SET n = n + 1 WHERE {ash}");
+    let found = lose(&format!("UPDATE shop.word SET n = 0 WHERE {ash}"), &counts);
+    assert_eq!(found, "PRIMARY ('ash', '2026-11-20')");
+    assert_eq!(lose(&format!("DELETE FROM shop.word WHERE {ash}"), &counts), found);
+
+    // Both insert the same values under different primary keys.
+    let inserted = lose(
+        "INSERT INTO shop.item VALUES (2, 'new', '2026-03-04')",
+        "INSERT INTO shop.item VALUES (3, 'new', '2026-03-04')",
+    );
+    assert_eq!(inserted, "sku ('new', '2026-03-04')");
+    // One gives up the values, the other has them, too.
+    let renamed = lose(
+        "UPDATE shop.item SET sku = 'renamed' WHERE id = 1",
+        "UPDATE shop.item SET since = '2026-05-06' WHERE id = 1",
+    );
+    assert!(renamed == "PRIMARY (1)" || renamed == "sku ('old', '2026-01-02')", "{renamed}");
+
+    let hot = root.rows(
+        "SELECT index_name, key_text, conflicts FROM information_schema.assize_hot_keys \
+         WHERE table_name IN ('word', 'item') AND conflicts > 1 OR index_name = 'sku'",
+    );
+    assert!(hot.contains(&["PRIMARY", "('ash', '2026-11-20')", "2"].map(str::to_owned).to_vec()), "{hot:?}");
+    assert!(hot.contains(&["sku", "('new', '2026-03-04')", "1"].map(str::to_owned).to_vec()), "{hot:?}");
+}
+
+#[test]
+fn a_parent_that_a_foreign_key_checked_is_told_with_its_key_and_can_be_hot() {
+    let assize = start();
+    let mut root = Session::open(&assize, "root");
+    let mut a = Session::open(&assize, "root");
+    for statement in [
+        "CREATE TABLE shop.par (id VARCHAR(20) PRIMARY KEY)",
+        "CREATE TABLE shop.child (id INT PRIMARY KEY, par VARCHAR(20), FOREIGN KEY (par) REFERENCES shop.par (id))",
+        "INSERT INTO shop.par VALUES ('seven'), ('eight')",
+    ] {
+        root.run(statement);
+    }
+    for (n, parent) in ["seven", "eight"].into_iter().enumerate() {
+        a.run("BEGIN");
+        a.run(&format!("INSERT INTO shop.child VALUES ({n}, '{parent}')"));
+        root.run(&format!("DELETE FROM shop.par WHERE id = '{parent}'"));
+        let (code, text) = a.fails("COMMIT");
+        assert_eq!(code, 1213);
+        assert!(
+            text.contains(&format!("on shop.par PRIMARY ('{parent}'), a foreign key's parent: lost to")),
+            "{text}"
+        );
+    }
+    let hot =
+        root.rows("SELECT table_name, key_text FROM information_schema.assize_hot_keys ORDER BY 2 DESC");
+    let expected = ["('seven'), a foreign key's parent", "('eight'), a foreign key's parent"];
+    assert_eq!(hot, expected.map(|key| vec!["par".to_owned(), key.to_owned()]));
+}
+
+/// What SHOW CONFLICT answers to a question about the conflict that an error's text names.
+fn answer(root: &mut Session, text: &str, question: &str) -> String {
+    let words = root.rows(&format!("SHOW CONFLICT '{}'", named(text)));
+    let found = words.iter().find(|row| row[0] == question);
+    found.unwrap_or_else(|| panic!("nothing says {question}: {words:?}"))[1].clone()
+}
+
+#[test]
+fn the_first_conflict_over_a_range_of_a_table_has_a_winner_like_any_other() {
+    let assize = start();
+    let mut root = Session::open(&assize, "root");
+    let mut a = Session::open(&assize, "root");
+    a.run("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+    for table in ["first", "second"] {
+        root.run(&format!("CREATE TABLE shop.{table} (id INT PRIMARY KEY, n INT NOT NULL)"));
+        root.run(&format!("INSERT INTO shop.{table} VALUES (1, 1), (2, 1)"));
+        for id in [10, 11] {
+            a.run("BEGIN");
+            a.run(&format!("SELECT SUM(n) FROM shop.{table} WHERE id < 100"));
+            a.run("UPDATE shop.stock SET n = n + 1 WHERE id = 1");
+            root.run(&format!("INSERT INTO shop.{table} VALUES ({id}, 1)"));
+            let (_, text) = a.fails("COMMIT");
+            assert!(
+                text.contains(&format!(
+                    "on shop.{table} PRIMARY (a range that was read): lost to transaction "
+                ))
+            );
+            let winner = answer(&mut root, &text, "who won");
+            assert!(winner.contains(&format!("(connection {} of node ", root.connection())), "{winner}");
+            let ran = answer(&mut root, &text, "what that ran");
+            assert!(ran.starts_with(&format!("INSERT INTO shop.{table} VALUES")), "{ran}");
+        }
+    }
+}
+
+#[test]
+fn whoever_loses_to_a_schema_change_learns_which_and_whose_it_was() {
+    let assize = start();
+    let mut root = Session::open(&assize, "root");
+    let mut a = Session::open(&assize, "app");
+    a.run("BEGIN");
+    a.run("UPDATE shop.stock SET n = 0 WHERE id = 1");
+    root.run("ALTER TABLE shop.stock ADD COLUMN note VARCHAR(20)");
+    let (code, text) = a.fails("COMMIT");
+    assert_eq!(code, 1412);
+    assert!(text.contains("shop.stock, changed by transaction "), "{text}");
+    assert!(answer(&mut root, &text, "on which row").starts_with("shop.stock version "));
+    let changed = answer(&mut root, &text, "who changed it");
+    assert!(changed.contains(&format!("(connection {} of node ", root.connection())), "{changed}");
+    assert!(answer(&mut root, &text, "what that ran").starts_with("ALTER TABLE shop.stock ADD COLUMN note"));
+    assert!(root.rows("SHOW HOT KEYS").is_empty(), "it is not about a key");
 }
 
 #[test]
@@ -280,6 +397,11 @@ fn waits_that_came_to_nothing_and_what_is_open_can_be_seen() {
         named(&text)
     );
     assert_eq!(root.rows(&kept), [["lock wait timeout", "stock", "(1)"]]);
+    assert!(text.contains(": held by transaction "), "{text}");
+    let holder = answer(&mut root, &text, "who held it");
+    assert!(holder.contains(&format!("(connection {connection} of node ")), "{holder}");
+    let locked = answer(&mut root, &text, "what that had run");
+    assert!(locked.contains("SELECT * FROM shop.stock WHERE id = ? FOR UPDATE"), "{locked}");
 
     b.run("SET innodb_lock_wait_timeout = 50");
     b.run("BEGIN");
@@ -302,6 +424,12 @@ fn waits_that_came_to_nothing_and_what_is_open_can_be_seen() {
     assert_eq!(victim.code, 1213);
     let found = root.rows(&format!("SHOW CONFLICT '{}'", named(&victim.message)));
     assert!(found[0][1].starts_with("deadlock, "), "{found:?}");
+    let holder = answer(&mut root, &victim.message, "who held it");
+    assert!(victim.message.contains(": held by transaction ") && holder.contains(" of app@"), "{holder}");
+    let mut show = Command::new(Assize::binary());
+    show.args(["conflicts", "show", &named(&victim.message), "--admin", &assize.admin()]);
+    let shown = run_ok(&mut show, b"");
+    assert!(shown.contains(" waited for ") && shown.contains("holder: transaction "), "{shown}");
 }
 
 #[test]

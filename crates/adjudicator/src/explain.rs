@@ -29,7 +29,14 @@ pub struct Explainer {
     recent: VecDeque<Arc<RecentBatch>>,
     bytes: usize,
     bytes_max: usize,
+    /// The catalog's version after the last entry.
+    catalog_version: CatalogVersion,
+    /// Whose change fenced a table, the last at the end.
+    fences: VecDeque<(TableId, Winner)>,
 }
+
+/// Fences that are remembered.
+const FENCES_MAX: usize = 1024;
 
 /// A batch and what became of it.
 #[derive(Debug)]
@@ -137,12 +144,23 @@ fn home(key: KeyHash, chains: usize) -> usize {
 impl Explainer {
     /// Keeps about so many bytes of batches.
     pub fn new(bytes_max: usize) -> Self {
-        Explainer { recent: VecDeque::new(), bytes: 0, bytes_max }
+        Explainer {
+            recent: VecDeque::new(),
+            bytes: 0,
+            bytes_max,
+            catalog_version: CatalogVersion::default(),
+            fences: VecDeque::new(),
+        }
     }
 
     /// Takes note of an applied entry.
     pub fn observe(&mut self, command: &Command, applied: &Applied) {
+        let has_new_catalog =
+            std::mem::replace(&mut self.catalog_version, applied.catalog_version) != applied.catalog_version;
         let Command::Batch(batch) = command else { return };
+        if has_new_catalog {
+            self.note_fences(batch, &applied.decisions);
+        }
         self.bytes += batch.bytes().len();
         self.recent.push_back(Arc::new(RecentBatch {
             number: applied.batch,
@@ -157,10 +175,31 @@ impl Explainer {
         }
     }
 
+    /// Few batches change the catalog, and only those are looked through.
+    fn note_fences(&mut self, batch: &Batch, decisions: &Decisions) {
+        for (view, commit_ts) in batch.views().zip(decisions.committed_here()) {
+            let Some((change, commit_ts)) = view.catalog_change().zip(commit_ts) else { continue };
+            let winner = Winner { txn: view.txn(), commit_ts };
+            self.fences.extend(change.fences.iter().map(|fence| (fence.table, winner)));
+        }
+        self.fences.drain(..self.fences.len().saturating_sub(FENCES_MAX));
+    }
+
     /// A recent batch, if it is still at hand.
     pub fn batch(&self, number: BatchNumber) -> Option<Arc<RecentBatch>> {
         let found = self.recent.binary_search_by_key(&number, |recent| recent.number);
         found.ok().map(|found| self.recent[found].clone())
+    }
+
+    /// The recent batch in which something may have committed at this timestamp, if it is still at hand.
+    pub fn batch_at(&self, commit_ts: Timestamp) -> Option<Arc<RecentBatch>> {
+        let after = self.recent.partition_point(|recent| recent.decisions.commit_ts(0) <= commit_ts);
+        Some(self.recent[after.checked_sub(1)?].clone())
+    }
+
+    /// Whose change of the catalog fenced this table last.
+    pub fn fenced(&self, table: TableId) -> Option<Winner> {
+        self.fences.iter().rev().find(|(fenced, _)| *fenced == table).map(|(_, winner)| *winner)
     }
 }
 
@@ -179,6 +218,13 @@ pub fn complete(
 }
 
 impl RecentBatch {
+    /// What committed in this batch at this timestamp.
+    pub fn committed_at(&self, commit_ts: Timestamp) -> Option<Winner> {
+        let mut committed = self.batch.views().zip(self.decisions.committed_here());
+        let (view, _) = committed.find(|(_, at)| *at == Some(commit_ts))?;
+        Some(Winner { txn: view.txn(), commit_ts })
+    }
+
     /// Who won in this batch against `loser`.
     pub fn explain(&self, conflict: &Conflict, loser: &FootprintView<'_>) -> Explanation {
         if let Some(key) = conflict.key {
@@ -214,7 +260,49 @@ impl RecentBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::footprint_view::encode_prepared;
+    use crate::footprint_view::{encode_footprint, encode_prepared};
+
+    fn changes_the_catalog(number: u64, table: TableId) -> Vec<u8> {
+        let fence = Fence { table, min_version: SchemaVersion(2) };
+        let footprint = Footprint {
+            txn: TxnId::from_serial(Timestamp::from_millis(5), number.into()),
+            groups: Vec::new(),
+            schemas: Vec::new(),
+            auto_increments: Vec::new(),
+            body: CommitBody::Inline { mutations: Vec::new(), written: Vec::new() },
+            catalog_change: Some(CatalogChange { fences: vec![fence], ..CatalogChange::default() }),
+        };
+        let mut bytes = Vec::new();
+        encode_footprint(&mut bytes, &footprint);
+        bytes
+    }
+
+    #[test]
+    fn whoever_fenced_a_table_and_whoever_committed_at_a_timestamp_is_known() {
+        let mut explainer = Explainer::new(1 << 20);
+        let txn = |number: u64| TxnId::from_serial(Timestamp::from_millis(5), number.into());
+        let mut observe = |number: u64, version: u64, tables: &[u32], refused: &[u32]| {
+            let base = Timestamp(number * 100);
+            let changes = (0..).zip(tables);
+            let bytes = changes.flat_map(|(n, table)| changes_the_catalog(number * 10 + n, TableId(*table)));
+            let batch = Batch::of_bytes(base, tables.len() as u32, bytes.collect());
+            let lost = |place: &u32| (*place, Decision::Abort { reason: AbortReason::Resolved });
+            let decisions = Decisions::new(base, tables.len(), refused.iter().map(lost).collect());
+            let catalog_version = CatalogVersion(version);
+            let applied =
+                Applied { batch: BatchNumber(number), decisions, catalog_version, ..Applied::default() };
+            explainer.observe(&Command::Batch(batch), &applied);
+        };
+        observe(1, 1, &[7, 8], &[]);
+        observe(2, 2, &[9, 7], &[1]);
+        let won = |number: u64, commit_ts: u64| Winner { txn: txn(number), commit_ts: Timestamp(commit_ts) };
+        assert_eq!(explainer.fenced(TableId(7)), Some(won(10, 100)), "the other one was refused");
+        assert_eq!(explainer.fenced(TableId(9)), Some(won(20, 200)));
+        assert_eq!(explainer.fenced(TableId(6)), None);
+        let at = |ts: u64| explainer.batch_at(Timestamp(ts)).and_then(|b| b.committed_at(Timestamp(ts)));
+        assert_eq!((at(101), at(200)), (Some(won(11, 101)), Some(won(20, 200))));
+        assert_eq!((at(99), at(102), at(201)), (None, None, None));
+    }
 
     #[test]
     fn the_last_of_others_that_committed_a_key_has_won_however_alike_keys_are() {

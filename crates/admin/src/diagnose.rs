@@ -53,7 +53,7 @@ pub fn diagnose(
         let draining = members.members.iter().filter(|member| member.is_draining);
         draining.for_each(|member| findings.draining(member, members, shards));
     }
-    jobs.iter().for_each(|job| findings.job(job));
+    failures(jobs).for_each(|job| findings.job(job));
     findings.into_response(members, shards)
 }
 
@@ -65,6 +65,20 @@ pub(crate) fn out_of_touch(node: u64) -> pb::Finding {
         what: "hears of no leader: nodes and shards are told as it knew them last".to_owned(),
         advice: "ask another node with --admin, if one hears of a leader".to_owned(),
     }
+}
+
+/// Failed work on shards that was not done later, in another try. Whoever ran a statement was told of its failure himself.
+fn failures(jobs: &[JobInfo]) -> impl Iterator<Item = &JobInfo> {
+    fn kind(job: &JobInfo) -> Option<&str> {
+        job.id.rsplit_once('-').map(|(kind, _)| kind)
+    }
+    let is_made_good = move |failed: &JobInfo| {
+        jobs.iter().any(|later| {
+            let is_same = later.what == failed.what && kind(later) == kind(failed);
+            is_same && later.began_micros > failed.began_micros && later.state == "done"
+        })
+    };
+    jobs.iter().filter(move |job| job.rows.is_none() && !is_made_good(job))
 }
 
 /// The adjudicator's group as its members tell it.

@@ -120,6 +120,16 @@ pub fn existence_key(row_key: &Key) -> Key {
     Key::new(out)
 }
 
+/// The row key that an existence key belongs to; `None` if it is none.
+pub fn row_of_existence(key: &Key) -> Option<Key> {
+    if *key.0.get(4..PREFIX_LEN)? != EXISTENCE.to_be_bytes() {
+        return None;
+    }
+    let mut out = key.0.to_vec();
+    out[4..PREFIX_LEN].fill(0);
+    Some(Key::new(out))
+}
+
 impl Table {
     /// What the keys begin with that have these values in the first columns of an index. `values` may be
     /// fewer than the index has columns. They must be of the columns' types.

@@ -19,12 +19,12 @@ use assize_adjudicator::{
 };
 use assize_model::{
     CatalogVersion, Decision, Epoch, Footprint, FrontendEpoch, FrontendId, KeyHash, LogIndex, NodeId,
-    Outcome, Placement, Position, ReplicaId, ShardId, TableId, Timestamp, TxnId,
+    Outcome, Placement, Position, ReplicaId, ShardId, TableId, Timestamp, TxnId, Winner,
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, Decided, DecisionSource,
-    DecisionStream, Footprints, FrameDecisions, IdRange, LockStrength, LockWait, NodeRecord, PeerService,
-    Peers, Registered, ReplicaStanding, Reserved, ShardStandings, StreamError, TxnRun,
+    DecisionStream, Footprints, FrameDecisions, IdRange, LockStrength, LockWait, NodeRecord, Obstacle,
+    PeerService, Peers, Registered, ReplicaStanding, Reserved, ShardStandings, StreamError, TxnRun,
 };
 use bytes::Bytes;
 use openraft::ReadPolicy;
@@ -837,6 +837,19 @@ impl AdjudicatorClient for Adjudicator {
 
     fn release(&self, owner: TxnId) {
         self.inner.shared.locks().release(owner);
+    }
+
+    fn who(&self, obstacle: Obstacle) -> BoxFuture<'_, Result<Option<Winner>, AdjudicatorError>> {
+        let published = &self.inner.node.published;
+        let who = match obstacle {
+            Obstacle::Held { owner, keys, strength } => {
+                let holder = self.inner.shared.locks().table.in_the_way(owner, &keys, strength);
+                holder.map(|txn| Winner { txn, commit_ts: Timestamp::ZERO })
+            }
+            Obstacle::CommittedAt(commit_ts) => published.committed_at(commit_ts),
+            Obstacle::Fence(table) => published.fenced(table),
+        };
+        Box::pin(std::future::ready(Ok(who)))
     }
 }
 

@@ -126,6 +126,20 @@ impl LockTable {
         })
     }
 
+    /// Who keeps this owner from having one of these keys: the first that holds one, or waits for it ahead of him.
+    pub fn in_the_way(&self, owner: TxnId, keys: &[KeyHash], strength: LockStrength) -> Option<TxnId> {
+        let others = |key: &Key| {
+            let is_shared = |held: LockStrength| held == LockStrength::Shared && strength == held;
+            let holder = key.holders.iter().find(|(holder, held)| **holder != owner && !is_shared(**held));
+            let waiter = || key.waiters.iter().map(|(waiter, _)| waiter).find(|waiter| **waiter != owner);
+            holder.map(|(holder, _)| holder).or_else(waiter).copied()
+        };
+        keys.iter().find_map(|hash| {
+            let is_refused = |key: &&Key| !key.admits(owner, strength, key.waiters.is_empty());
+            self.keys.get(hash).filter(is_refused).and_then(others)
+        })
+    }
+
     /// Gives up a request that waits; answers whether it still waited.
     pub fn cancel(&mut self, owner: TxnId, ticket: Ticket) -> bool {
         let waits =
@@ -387,6 +401,28 @@ mod tests {
         waiting(table.request(txn(2), keys(5..6), Exclusive));
         table.release(txn(3));
         assert_eq!(table.take_settled(), [(walker, Settled::Deadlock)]);
+    }
+
+    #[test]
+    fn whoever_is_refused_a_key_learns_who_holds_it() {
+        let mut table = LockTable::default();
+        assert_eq!(table.request(txn(1), keys(0..1), Shared), Requested::Granted);
+        assert_eq!(table.request(txn(2), keys(1..2), Exclusive), Requested::Granted);
+        let in_the_way =
+            |table: &LockTable, range, strength| table.in_the_way(txn(9), &keys(range), strength);
+        assert_eq!(in_the_way(&table, 0..2, Exclusive), Some(txn(1)));
+        assert_eq!(in_the_way(&table, 0..2, Shared), Some(txn(2)), "readers share the first key");
+        assert_eq!(in_the_way(&table, 0..1, Shared), None);
+        assert_eq!(in_the_way(&table, 5..7, Exclusive), None);
+        waiting(table.request(txn(3), keys(0..1), Exclusive));
+        assert_eq!(in_the_way(&table, 0..1, Shared), Some(txn(3)), "a writer waits ahead");
+        // A victim learns who closed the circle, although it does not wait any more.
+        waiting(table.request(txn(1), keys(1..2), Exclusive));
+        assert_eq!(table.request(txn(2), keys(0..1), Shared), Requested::Deadlock);
+        assert_eq!(table.in_the_way(txn(2), &keys(0..1), Shared), Some(txn(3)));
+        table.release(txn(3));
+        assert_eq!(table.request(txn(2), keys(0..1), Exclusive), Requested::Deadlock);
+        assert_eq!(table.in_the_way(txn(2), &keys(0..1), Exclusive), Some(txn(1)));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! anybody hears what became of it.
 
 use assize_adjudicator::{Applied, Begin, Command, Explainer, FootprintView, complete};
-use assize_model::Decision;
+use assize_model::{Decision, TableId, Timestamp, Winner};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
@@ -58,6 +58,17 @@ impl Published {
     pub fn complete(&self, decision: &mut Decision, loser: &FootprintView<'_>) {
         // Searched without the lock: whoever applies the next entry needs it.
         complete(decision, loser, |batch| self.explainer().batch(batch));
+    }
+
+    /// Who has committed at this timestamp, if that was lately.
+    pub fn committed_at(&self, commit_ts: Timestamp) -> Option<Winner> {
+        let batch = self.explainer().batch_at(commit_ts)?;
+        batch.committed_at(commit_ts)
+    }
+
+    /// Whose change of the catalog fenced this table last, if that is remembered.
+    pub fn fenced(&self, table: TableId) -> Option<Winner> {
+        self.explainer().fenced(table)
     }
 
     fn explainer(&self) -> MutexGuard<'_, Explainer> {

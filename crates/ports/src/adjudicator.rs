@@ -3,7 +3,7 @@
 use crate::{BoxFuture, Footprints, FrameDecisions, TxnRun};
 use assize_model::{
     CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, NodeId, Outcome, Placement,
-    TableId, Timestamp, TxnId,
+    TableId, Timestamp, TxnId, Winner,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -138,6 +138,24 @@ pub enum Reserved {
     Deadlock,
 }
 
+/// What stood in a transaction's way, as far as its refusal told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Obstacle {
+    /// Keys that others hold so that `owner` could not have them with this strength.
+    Held {
+        /// Who could not have them.
+        owner: TxnId,
+        /// The keys.
+        keys: Vec<KeyHash>,
+        /// How it wanted them.
+        strength: LockStrength,
+    },
+    /// Something that was committed at this timestamp.
+    CommittedAt(Timestamp),
+    /// A table that has been fenced.
+    Fence(TableId),
+}
+
 /// The adjudicator, as a frontend sees it. Every method may be called concurrently.
 pub trait AdjudicatorClient: Send + Sync {
     /// Registers a frontend life; the log grants the epoch. `nonce` is drawn once by each life: asking again with the
@@ -213,4 +231,11 @@ pub trait AdjudicatorClient: Send + Sync {
 
     /// Gives back everything `owner` has reserved.
     fn release(&self, owner: TxnId);
+
+    /// Whose an obstacle is; `None` if that is not known any more. For explanations only: the leader answers from memory, at
+    /// once, and whoever holds something has committed at zero.
+    fn who(&self, obstacle: Obstacle) -> BoxFuture<'_, Result<Option<Winner>, AdjudicatorError>> {
+        let _ = obstacle;
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }

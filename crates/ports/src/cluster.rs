@@ -283,7 +283,7 @@ pub struct SlowStatement {
 /// A piece of long work: a split, a move, an index build.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct JobInfo {
-    /// Its name: `split-3`.
+    /// Its name: kind, node and number, as in `split-1.3`. No other job has it, on whatever node.
     pub id: String,
     /// What it does, in words.
     pub what: String,
@@ -297,6 +297,9 @@ pub struct JobInfo {
     pub micros: u64,
     /// The longest time that writes were held up by it, in microseconds.
     pub longest_stall_micros: u64,
+    /// Rows done at this step, if a statement does it; `None` of work on shards.
+    #[serde(default)]
+    pub rows: Option<u64>,
 }
 
 /// Long work, as the nodes that answer tell it.

@@ -35,11 +35,20 @@ pub fn complete_winners(conflicts: &mut [ConflictRecord], winners: &[ConflictSid
     }
 }
 
+/// The kind of a deadlock among those that reserve rows.
+pub const DEADLOCK: &str = "deadlock";
+/// The kind of a wait for a reserved row that took too long.
+pub const LOCK_WAIT_TIMEOUT: &str = "lock wait timeout";
+/// The kind of an abort because a table was changed by DDL.
+pub const SCHEMA_CHANGED: &str = "schema changed";
+
 /// The keys on which these conflicts were, most conflicts first, then the latest. Aborts that are not about a key are left
 /// out.
 pub fn hot_keys(conflicts: &[ConflictRecord]) -> Vec<HotKey> {
     let mut by_key: BTreeMap<(&str, &str, &str), (u64, i64)> = BTreeMap::new();
-    for conflict in conflicts.iter().filter(|c| !c.table.is_empty() && !c.key.is_empty()) {
+    let is_about_a_key =
+        |c: &&ConflictRecord| !c.table.is_empty() && !c.key.is_empty() && c.kind != SCHEMA_CHANGED;
+    for conflict in conflicts.iter().filter(is_about_a_key) {
         let key = (conflict.table.as_str(), conflict.index.as_str(), conflict.key.as_str());
         let (count, last) = by_key.entry(key).or_insert((0, i64::MIN));
         *count += 1;

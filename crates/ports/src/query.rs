@@ -149,12 +149,34 @@ pub trait StatementContext: Send {
     /// A transaction of its own for internal work (DDL, backfill), at the newest snapshot, with the newest
     /// catalog. The statement's own transaction has been committed before a DDL statement runs.
     fn begin_internal(&mut self) -> BoxFuture<'_, Result<Box<dyn InternalTransaction>, SqlError>>;
+    /// Long work on data begins, for operators to look at: its kind (`index`) and what it does, in words.
+    fn begin_job(&mut self, kind: &'static str, what: String) -> Box<dyn StatementJob> {
+        let _ = (kind, what);
+        Box::new(())
+    }
     /// Makes `catalog()` show the newest catalog from now on; DDL calls it after its commit.
     fn refresh_catalog(&mut self) -> BoxFuture<'_, Result<Arc<Catalog>, SqlError>>;
     /// Bytes that the statement may hold for sorting, grouping, joining and materialising; error 1041 beyond.
     fn memory_max(&self) -> usize;
     /// The rest of the process: other connections, status counters, advisory user locks.
     fn server(&self) -> &dyn ServerView;
+}
+
+/// Long work that a statement does on data. Dropped before its end it counts as failed.
+pub trait StatementJob: Send + Sync {
+    /// The step that it is at from now on, in words. Rows are counted anew.
+    fn step(&self, step: &str);
+    /// It has done so many rows more.
+    fn did(&self, rows: u64);
+    /// It has come to its end. What is said after that is not heard.
+    fn end(&self, outcome: Result<(), &SqlError>);
+}
+
+/// Nobody looks.
+impl StatementJob for () {
+    fn step(&self, _: &str) {}
+    fn did(&self, _: u64) {}
+    fn end(&self, _: Result<(), &SqlError>) {}
 }
 
 /// A transaction that the engine itself begins and ends.

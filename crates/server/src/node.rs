@@ -338,6 +338,8 @@ pub async fn start(
         let _ = local.frontend.set(frontend.clone());
         let bells = local.bells.clone();
         frontend.rings(Box::new(move |total| bells.count_conflicts(total)));
+        let bells = local.bells.clone();
+        frontend.rings_for_jobs(Box::new(move || bells.ring(Watched::Jobs)));
         tasks.spawn(learn_winners(frontend, view.clone(), until(stopped.clone())));
     }
     if let Some(adjudicator) = local.adjudicator.get() {

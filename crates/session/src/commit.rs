@@ -6,10 +6,10 @@ use crate::services::{Services, adjudicator_error, shard_error};
 use crate::txn::{CommitMode, Txn};
 use assize_coordinator::{Answer, Coordinator, Effect, Event, Newest, NotProposed, Request, Voter};
 use assize_model::{
-    AbortReason, AccessGroup, CatalogChange, DeadlineClass, ErrorCode, Key, KeyHash, KeyRange, Mutation,
-    Outcome, Placement, ShardId, SqlError, Timestamp, TxnId, Vote, VoteRefusal,
+    AbortReason, AccessGroup, CatalogChange, Conflict, DeadlineClass, ErrorCode, Key, KeyHash, KeyRange,
+    Mutation, Outcome, Placement, ShardId, SqlError, Timestamp, TxnId, Vote, VoteRefusal,
 };
-use assize_ports::{AdjudicatorError, BoxFuture, TxnRun};
+use assize_ports::{AdjudicatorError, BoxFuture, Obstacle, TxnRun};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -79,10 +79,10 @@ impl Txn {
         let ended = drive(self, &services, request, class, inline).await;
         self.release();
         let txn = Some(ended.txn);
-        self.conclude(&services, ended, asked).map_err(|failure| CommitFailure { txn, ..failure })
+        self.conclude(&services, ended, asked).await.map_err(|failure| CommitFailure { txn, ..failure })
     }
 
-    fn conclude(
+    async fn conclude(
         &self,
         services: &Services,
         ended: Ended,
@@ -93,14 +93,20 @@ impl Txn {
                 services.heard(commit_ts, asked_micros);
                 Ok(Committed::At(txn, commit_ts))
             }
-            Answer::Aborted(reason) => {
-                match reason {
-                    AbortReason::RangeKeysMissing { table } => services.note_tracked(table),
+            Answer::Aborted(mut reason) => {
+                match &mut reason {
+                    // The shards found it, who know when, not who.
+                    AbortReason::Conflict(conflict) if conflict.winner.is_none() => {
+                        if let Some(newest) = ended.newest.of(conflict) {
+                            conflict.winner = explain::who(services, Obstacle::CommittedAt(newest)).await;
+                        }
+                    }
+                    AbortReason::RangeKeysMissing { table } => services.note_tracked(*table),
                     AbortReason::FrontendFenced { .. } => services.heard_of_fence(ended.txn),
                     _ => {}
                 }
                 let Explained { error, conflict } =
-                    explain::abort(self, services, &ended.groups, ended.txn, &reason);
+                    explain::abort(self, services, &ended.groups, ended.txn, &reason).await;
                 let is_retryable = reason.is_retryable();
                 Err(CommitFailure { is_retryable, conflict: Some(conflict), ..error.into() })
             }
@@ -140,7 +146,25 @@ struct Ended {
     txn: TxnId,
     /// The groups of the footprint that was sent last: conflicts name places in them.
     groups: Vec<AccessGroup>,
+    newest: NewestKnown,
     turned_away: Option<AdjudicatorError>,
+}
+
+/// What the shards said last of keys and ranges that the conflict window had forgotten.
+#[derive(Default)]
+struct NewestKnown {
+    keys: NewestKeys,
+    ranges: NewestRanges,
+}
+
+impl NewestKnown {
+    /// When the transaction that won a conflict committed.
+    fn of(&self, conflict: &Conflict) -> Option<Timestamp> {
+        let (keys, ranges) = (&self.keys, &self.ranges);
+        let key = conflict.key.and_then(|key| keys.iter().find(|(known, _)| *known == key));
+        let range = || conflict.range.and_then(|range| ranges.iter().find(|(known, _)| *known == range));
+        key.map(|(_, newest)| newest).or_else(|| range().map(|(_, newest)| newest))?.newest
+    }
 }
 
 type Pending<'a> = FuturesUnordered<BoxFuture<'a, Heard>>;
@@ -171,12 +195,13 @@ async fn drive(
     let mut driver =
         Driver { txn, services, class, groups: Vec::new(), places: BTreeMap::new(), hinted: None };
     let mut turned_away = None;
+    let mut newest = NewestKnown::default();
     let mut pending: Pending<'_> = FuturesUnordered::new();
     loop {
         let mut events = Vec::new();
         for effect in effects.drain(..) {
             if let Effect::Answer(answer) = effect {
-                return Ended { answer, txn: coordinator.txn(), groups: driver.groups, turned_away };
+                return Ended { answer, txn: coordinator.txn(), groups: driver.groups, newest, turned_away };
             }
             driver.perform(effect, &mut pending, &mut events);
         }
@@ -198,6 +223,9 @@ async fn drive(
             }
         }
         for event in events {
+            if let Event::NewestAnswered { keys, ranges, .. } = &event {
+                newest = NewestKnown { keys: keys.clone(), ranges: ranges.clone() };
+            }
             coordinator.step(services.now(), event, &mut effects);
         }
     }

@@ -8,16 +8,17 @@ use crate::txn::Txn;
 use assize_catalog::{Catalog, Index, Table, key};
 use assize_codec::order;
 use assize_model::{
-    AbortReason, AccessGroup, Conflict, ErrorCode, IndexId, Key, KeyHash, Slot, SqlError, TableId, TxnId,
-    Winner,
+    AbortReason, AccessGroup, Conflict, ErrorCode, Key, KeyHash, SchemaVersion, Slot, SqlError, TableId,
+    Timestamp, TxnId, Winner,
 };
-use assize_ports::{ConflictRecord, ConflictSide};
+use assize_ports::{
+    ConflictRecord, ConflictSide, DEADLOCK, LOCK_WAIT_TIMEOUT, LockStrength, Obstacle, SCHEMA_CHANGED,
+};
 use assize_values::{SqlType, format};
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use std::fmt;
-
-/// Bit that marks the existence key beside a row's key.
-const EXISTENCE_BIT: u16 = 0x8000;
+use std::future::Future;
 
 /// An abort as the client is told of it, and the id under which it is kept.
 pub(crate) struct Explained {
@@ -31,6 +32,7 @@ struct Lost {
     txn: Option<TxnId>,
     kind: &'static str,
     place: Place,
+    /// Who came first. Whoever has not committed, but holds what was waited for, has a timestamp of zero.
     winner: Option<Winner>,
 }
 
@@ -53,9 +55,11 @@ impl fmt::Display for Place {
 
 /// Keys in records are cut here; the error tells them whole.
 const KEY_BYTES_MAX: usize = 512;
+/// Whoever has lost waits no longer than this for what explains it.
+const LOOKED_FOR_MICROS_MAX: u64 = 500_000;
 
 /// A refused transaction: what its client gets, and what is kept.
-pub(crate) fn abort(
+pub(crate) async fn abort(
     txn: &Txn,
     services: &Services,
     groups: &[AccessGroup],
@@ -64,7 +68,7 @@ pub(crate) fn abort(
 ) -> Explained {
     let kind = kind(reason);
     if let AbortReason::Conflict(conflict) = reason {
-        let place = place_of_conflict(txn, groups, conflict);
+        let place = place_of_conflict(txn, groups, conflict).await;
         let winner = match conflict.winner {
             Some(winner) => {
                 // Whoever won against it has committed after its snapshot.
@@ -82,14 +86,34 @@ pub(crate) fn abort(
         let text = format!("conflict {name} on {on}: lost to {winner}; retry the transaction");
         return Explained { error: SqlError::new(ErrorCode::Deadlock, text), conflict: name };
     }
-    let place = match reason {
-        AbortReason::SchemaChanged { table } | AbortReason::RangeKeysMissing { table } => {
-            Place { table: table_name(txn.catalog(), *table), ..Place::default() }
+    let (code, mut text) = refusal(txn.catalog(), id, reason);
+    let (place, winner) = match reason {
+        AbortReason::SchemaChanged { table } => {
+            let winner = who(services, Obstacle::Fence(*table)).await;
+            (place_of_change(txn, *table).await, winner)
         }
-        _ => Place::default(),
+        AbortReason::RangeKeysMissing { table } => {
+            (Place { table: table_name(txn.catalog(), *table), ..Place::default() }, None)
+        }
+        _ => (Place::default(), None),
     };
-    let (code, text) = refusal(txn.catalog(), id, reason);
-    named(txn, services, Lost { txn: Some(id), kind, place, winner: None }, code, &text)
+    if let Some(winner) = winner {
+        text.push_str(&format!(", changed by transaction {}", winner.txn));
+    }
+    named(txn, services, Lost { txn: Some(id), kind, place, winner }, code, &text)
+}
+
+/// Whose an obstacle is, if the adjudicator's leader remembers.
+pub(crate) async fn who(services: &Services, obstacle: Obstacle) -> Option<Winner> {
+    soon(services, async { services.adjudicator.who(obstacle).await.ok().flatten() }).await
+}
+
+/// What explains an abort, if it is found soon enough.
+async fn soon<T>(services: &Services, found: impl Future<Output = Option<T>> + Send) -> Option<T> {
+    match select(Box::pin(found), services.clock.sleep(LOOKED_FOR_MICROS_MAX)).await {
+        Either::Left((found, _)) => found,
+        Either::Right(_) => None,
+    }
 }
 
 /// A participant refused to prepare.
@@ -105,33 +129,40 @@ pub(crate) fn snapshot_too_old(txn: &Txn, services: &Services, error: &SqlError)
     named(txn, services, lost, error.code, &error.message)
 }
 
-/// A wait for rows that others hold came to nothing: in a deadlock, or because the time passed. Who holds them is not
-/// known here.
-pub(crate) fn waited(
+/// A wait for rows that others hold came to nothing: in a deadlock, or because the time passed.
+pub(crate) async fn waited(
     txn: &Txn,
     services: &Services,
     owner: TxnId,
     keys: &[(Slot, Key)],
+    strength: LockStrength,
     code: ErrorCode,
 ) -> Explained {
+    // At once: they may be given back at any moment.
+    let hashes = keys.iter().map(|(_, key)| services.hash(key)).collect();
+    let holder = who(services, Obstacle::Held { owner, keys: hashes, strength }).await;
     let (kind, text) = match code {
         ErrorCode::Deadlock => {
-            ("deadlock", "Deadlock found when trying to get lock; try restarting transaction")
+            (DEADLOCK, "Deadlock found when trying to get lock; try restarting transaction")
         }
-        _ => ("lock wait timeout", "Lock wait timeout exceeded; try restarting transaction"),
+        _ => (LOCK_WAIT_TIMEOUT, "Lock wait timeout exceeded; try restarting transaction"),
     };
     let place = match keys {
         [] => Place::default(),
-        [(_, key), others @ ..] => {
+        [(slot, key), others @ ..] => {
             let table = key::table_of(key).unwrap_or_default();
-            let mut place = place_of(txn, table, key);
+            let mut place = place_of(txn, table, Some(*slot), key).await;
             if !others.is_empty() {
                 place.key = format!("{} rows, {} the first", keys.len(), place.key);
             }
             place
         }
     };
-    named(txn, services, Lost { txn: Some(owner), kind, place, winner: None }, code, text)
+    let text = match holder {
+        Some(holder) => format!("{text}: held by transaction {}", holder.txn),
+        None => text.to_owned(),
+    };
+    named(txn, services, Lost { txn: Some(owner), kind, place, winner: holder }, code, &text)
 }
 
 /// Keeps an abort and puts its id behind the text.
@@ -142,7 +173,8 @@ fn named(txn: &Txn, services: &Services, lost: Lost, code: ErrorCode, text: &str
 
 /// Keeps an abort; its id.
 fn keep(txn: &Txn, services: &Services, lost: Lost) -> String {
-    let Lost { txn: id, kind, place, winner } = lost;
+    let Lost { txn: id, kind, place, winner: other } = lost;
+    let winner = other.filter(|other| other.commit_ts != Timestamp::ZERO);
     let name = services.conflicts.draw_id();
     let by = txn.by();
     let ago = winner.map(|winner| services.ago(winner.commit_ts, txn.begun_micros()));
@@ -162,8 +194,8 @@ fn keep(txn: &Txn, services: &Services, lost: Lost) -> String {
             statements: txn.trail().texts(),
             age_micros: Some(txn.age_micros()),
         },
-        winner: winner
-            .map(|winner| ConflictSide { txn: winner.txn.to_string(), ..ConflictSide::default() })
+        winner: other
+            .map(|other| ConflictSide { txn: other.txn.to_string(), ..ConflictSide::default() })
             .unwrap_or_default(),
         committed_before_micros: before,
         committed_before_at_most_micros: ago.filter(|_| before.is_none()).map(Ago::at_most_micros),
@@ -176,7 +208,7 @@ fn keep(txn: &Txn, services: &Services, lost: Lost) -> String {
 fn kind(reason: &AbortReason) -> &'static str {
     match reason {
         AbortReason::Conflict(_) => "conflict",
-        AbortReason::SchemaChanged { .. } | AbortReason::CatalogChanged { .. } => "schema changed",
+        AbortReason::SchemaChanged { .. } | AbortReason::CatalogChanged { .. } => SCHEMA_CHANGED,
         AbortReason::SnapshotTooOld => "snapshot too old",
         AbortReason::ShardUnavailable { .. } => "shard unavailable",
         AbortReason::FrontendFenced { .. } => "frontend fenced",
@@ -242,10 +274,10 @@ fn plain(reason: &AbortReason) -> &'static str {
     }
 }
 
-fn place_of_conflict(txn: &Txn, groups: &[AccessGroup], conflict: &Conflict) -> Place {
+async fn place_of_conflict(txn: &Txn, groups: &[AccessGroup], conflict: &Conflict) -> Place {
     let catalog = txn.catalog();
     if let Some((table, key)) = conflict.key.and_then(|hash| txn.key_of(hash)) {
-        return place_of(txn, table, &key);
+        return place_of(txn, table, txn.slot_of(&key), &key).await;
     }
     let Some((group, range)) = conflict.range else { return Place::default() };
     match groups.get(group as usize).and_then(|g| g.ranges.get(range as usize)) {
@@ -258,6 +290,18 @@ fn place_of_conflict(txn: &Txn, groups: &[AccessGroup], conflict: &Conflict) -> 
     }
 }
 
+/// A table whose definition has changed: from which version to which, if that can be told.
+async fn place_of_change(txn: &Txn, id: TableId) -> Place {
+    let versions = |planned: SchemaVersion, newest: Option<SchemaVersion>| match newest {
+        Some(newest) if newest == planned => String::new(),
+        Some(newest) => format!("version {}, planned with version {}", newest.0, planned.0),
+        None => "dropped".to_owned(),
+    };
+    let newest = soon(txn.services(), txn.newest_version_of(id)).await;
+    let words = txn.planned_with(id).zip(newest).map(|(planned, newest)| versions(planned, newest));
+    Place { table: table_name(txn.catalog(), id), key: words.unwrap_or_default(), ..Place::default() }
+}
+
 fn table_name(catalog: &Catalog, table: TableId) -> String {
     match catalog.tables.get(&table) {
         Some(table) => format!("{}.{}", table.database, table.name),
@@ -266,7 +310,7 @@ fn table_name(catalog: &Catalog, table: TableId) -> String {
 }
 
 fn index_of<'a>(table: &'a Table, key: &Key) -> Option<&'a Index> {
-    let id = IndexId(key::index_of(key)?.0 & !EXISTENCE_BIT);
+    let id = key::index_of(key)?;
     table.indexes.iter().find(|index| index.id == id)
 }
 
@@ -275,18 +319,26 @@ fn index_name(catalog: &Catalog, table: TableId, key: &Key) -> String {
     index.map_or_else(|| "PRIMARY".to_owned(), |index| index.name.to_string())
 }
 
-/// `shop.stock PRIMARY (42)`.
-fn place_of(txn: &Txn, id: TableId, key: &Key) -> Place {
-    let catalog = txn.catalog();
-    let table_name = table_name(catalog, id);
-    let found = catalog.tables.get(&id).and_then(|table| Some((table, index_of(table, key)?)));
+/// `shop.stock PRIMARY (42)`. The slot is where the key lives, if that is known.
+async fn place_of(txn: &Txn, id: TableId, slot: Option<Slot>, key: &Key) -> Place {
+    let table_name = table_name(txn.catalog(), id);
+    let parent = key::row_of_existence(key);
+    let row_or_entry = parent.as_ref().unwrap_or(key);
+    let table = txn.catalog().tables.get(&id);
+    let found = table.and_then(|table| Some((table, index_of(table, row_or_entry)?)));
     let Some((table, index)) = found else { return Place { table: table_name, ..Place::default() } };
-    let values = txn
-        .own_row(key)
-        .filter(|_| key::index_of(key) == Some(IndexId(0)))
-        .and_then(|row| values_of_row(table, index, &row))
-        .unwrap_or_else(|| values_of_key(table, index, key, txn.services().hash(key)));
-    Place { table: table_name, index: index.name.to_string(), key: format!("({values})") }
+    let values = match values_of_key(table, index, row_or_entry, txn.services().hash(key)) {
+        Ok(values) => values,
+        Err(some) => {
+            let row = match slot {
+                Some(slot) => soon(txn.services(), txn.row_behind(slot, row_or_entry)).await,
+                None => None,
+            };
+            row.and_then(|row| values_of_row(table, index, &row)).unwrap_or(some)
+        }
+    };
+    let of_what = if parent.is_some() { ", a foreign key's parent" } else { "" };
+    Place { table: table_name, index: index.name.to_string(), key: format!("({values}){of_what}") }
 }
 
 /// The indexed columns of a row as literals.
@@ -301,27 +353,50 @@ fn values_of_row(table: &Table, index: &Index, row: &Bytes) -> Option<String> {
 }
 
 /// The indexed columns as far as a key tells them: integers can be read back, text is there by its collation's
-/// weights only. Digits of the key's hash stand for the rest, so that two keys are told apart.
-fn values_of_key(table: &Table, index: &Index, key: &Key, hash: KeyHash) -> String {
+/// weights only. Digits of the key's hash stand for the rest, so that two keys are told apart. An error is not all of them.
+fn values_of_key(table: &Table, index: &Index, key: &Key, hash: KeyHash) -> Result<String, String> {
     let mut reader = order::KeyReader::new(&key.0[key::PREFIX_LEN.min(key.0.len())..]);
-    let mut out = Vec::new();
+    let digits = format!("…{:08x}", hash.0 >> 32);
+    if index.parts.is_empty() {
+        return reader.u64().map(|id| format!("hidden row {id}")).map_err(|_| digits);
+    }
+    let (mut out, mut is_whole) = (Vec::new(), true);
     for part in &index.parts {
-        let value = match table.indexed_column(part).sql_type {
-            SqlType::Int(int) if !part.descending => match reader.has_value() {
-                Ok(true) if int.unsigned => reader.u64().ok().map(|n| n.to_string()),
-                Ok(true) => reader.i64().ok().map(|n| n.to_string()),
-                Ok(false) => Some("NULL".to_owned()),
-                Err(_) => None,
-            },
-            _ => None,
+        let told = value_of_part(&mut reader, &table.indexed_column(part).sql_type, part.descending);
+        let (text, goes_on) = match told {
+            Part::Told(text) => (text, true),
+            Part::Passed => (digits.clone(), true),
+            Part::Unread => (digits.clone(), false),
         };
-        match value {
-            Some(value) => out.push(value),
-            None => {
-                out.push(format!("…{:08x}", hash.0 >> 32));
-                break;
-            }
+        is_whole &= !text.starts_with('…');
+        out.push(text);
+        if !goes_on {
+            break;
         }
     }
-    out.join(", ")
+    let values = out.join(", ");
+    if is_whole { Ok(values) } else { Err(values) }
+}
+
+/// What a key tells of a column.
+enum Part {
+    /// Its value.
+    Told(String),
+    /// Nothing but where it ends.
+    Passed,
+    /// Nothing.
+    Unread,
+}
+
+fn value_of_part(reader: &mut order::KeyReader<'_>, sql_type: &SqlType, descending: bool) -> Part {
+    let number = |told: Result<String, assize_codec::DecodeError>| told.map_or(Part::Unread, Part::Told);
+    match (reader.descending(descending).has_value(), sql_type) {
+        (Ok(false), _) => Part::Told("NULL".to_owned()),
+        (Ok(true), SqlType::Int(int)) if int.unsigned => number(reader.u64().map(|n| n.to_string())),
+        (Ok(true), SqlType::Int(_)) => number(reader.i64().map(|n| n.to_string())),
+        (Ok(true), SqlType::Char { .. } | SqlType::VarChar { .. } | SqlType::Text { .. }) => {
+            reader.skip_bytes().map_or(Part::Unread, |()| Part::Passed)
+        }
+        _ => Part::Unread,
+    }
 }

@@ -3,6 +3,7 @@
 use crate::activity::Activity;
 use crate::chronicle::{Ago, Chronicle};
 use crate::conflicts::ConflictLog;
+use crate::jobs::JobLog;
 use crate::rules::Rule;
 use crate::shedding::Shedding;
 use assize_catalog::Catalog;
@@ -68,6 +69,8 @@ pub struct Services {
     pub snapshots: Arc<Snapshots>,
     /// Every abort, kept for a while.
     pub conflicts: Arc<ConflictLog>,
+    /// The long work of its statements.
+    pub jobs: Arc<JobLog>,
     /// Whether new transactions may write.
     pub shedding: Shedding,
     /// What the coordinators of commits are told.
@@ -138,6 +141,7 @@ impl Services {
     ) -> Self {
         let epoch = identity.epoch;
         let conflicts = Arc::new(ConflictLog::new(identity.frontend, epoch));
+        let jobs = Arc::new(JobLog::new(clock.clone()));
         Services {
             adjudicator,
             shards,
@@ -148,6 +152,7 @@ impl Services {
             limits,
             snapshots: Arc::default(),
             conflicts,
+            jobs,
             shedding: Shedding::default(),
             coordinator: assize_coordinator::Options::default(),
             disabled_rules: BTreeSet::new(),

@@ -9,7 +9,9 @@ use crate::txn::{CommitMode, Isolation, Txn, TxnOptions};
 use crate::variables::{GlobalVariables, SessionVariables};
 use assize_catalog::{Catalog, User};
 use assize_model::{CatalogChange, CatalogVersion, ErrorCode, SqlError, Timestamp, Warning, WarningLevel};
-use assize_ports::{BoxFuture, InternalTransaction, Mark, ServerView, StatementContext, Transaction};
+use assize_ports::{
+    BoxFuture, InternalTransaction, Mark, ServerView, StatementContext, StatementJob, Transaction,
+};
 use assize_sql::ParseOptions;
 use assize_values::{Collation, EvalContext, RandState, TimeZone, UuidState, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -523,6 +525,11 @@ impl StatementContext for State {
             }
             Ok(Box::new(Internal { txn }) as Box<dyn InternalTransaction>)
         })
+    }
+
+    fn begin_job(&mut self, kind: &'static str, what: String) -> Box<dyn StatementJob> {
+        let Activity { user, connection, .. } = &*self.activity;
+        self.services.jobs.begin(kind, format!("{what}, for {user} (connection {connection})"))
     }
 
     fn refresh_catalog(&mut self) -> BoxFuture<'_, Result<Arc<Catalog>, SqlError>> {

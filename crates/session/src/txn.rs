@@ -100,6 +100,7 @@ struct Locked {
 #[derive(Clone, Copy, Debug)]
 struct Checked {
     table: TableId,
+    slot: Slot,
     ts: Timestamp,
 }
 
@@ -331,6 +332,55 @@ impl Txn {
             .map(|(key, table)| (table, key.clone()))
     }
 
+    /// Where a key of the footprint lives.
+    pub(crate) fn slot_of(&self, key: &Key) -> Option<Slot> {
+        let written = self.writes.get(key).map(|write| write.slot);
+        let locked = || self.locked.get(key).map(|locked| locked.slot);
+        written.or_else(locked).or_else(|| self.checked.get(key).map(|checked| checked.slot))
+    }
+
+    /// The version of a table that it has planned with.
+    pub(crate) fn planned_with(&self, table: TableId) -> Option<SchemaVersion> {
+        self.schemas.get(&table).copied()
+    }
+
+    /// The version of a table by now; `Some(None)` if it is gone.
+    pub(crate) async fn newest_version_of(&self, table: TableId) -> Option<Option<SchemaVersion>> {
+        let (_, _, catalog) = newest_view(&self.services).await.ok()?;
+        Some(catalog.tables.get(&table).map(|table| table.version))
+    }
+
+    /// The row behind the key of a row or an index entry, for explaining a conflict: as the transaction has it, as it was at
+    /// its snapshot, or as it is by now.
+    pub(crate) async fn row_behind(&self, slot: Slot, key: &Key) -> Option<Bytes> {
+        let own = match self.writes.get(key).map(|write| &write.op) {
+            _ if key::index_of(key) == Some(IndexId(0)) => self.own_row(key),
+            Some(MutationOp::Put(entry)) => {
+                key::row_of_entry(key, entry).ok().and_then(|(_, row)| self.own_row(&row))
+            }
+            _ => None,
+        };
+        if own.is_some() {
+            return own;
+        }
+        let then = self.stored_row(slot, key, self.begun.snapshot_ts).await;
+        if then.is_some() {
+            return then;
+        }
+        let (begun, _guard) = self.services.begin().await.ok()?;
+        self.stored_row(slot, key, begun.snapshot_ts).await
+    }
+
+    /// The row behind the key of a row or an index entry at a snapshot.
+    async fn stored_row(&self, slot: Slot, key: &Key, ts: Timestamp) -> Option<Bytes> {
+        let value = self.fetch(&[(slot, key.clone())], ts).await.ok()?.pop()??;
+        if key::index_of(key) == Some(IndexId(0)) {
+            return Some(value);
+        }
+        let row = key::row_of_entry(key, &value).ok()?;
+        self.fetch(&[row], ts).await.ok()?.pop()?
+    }
+
     /// The table behind a range of the footprint.
     pub fn tables_of_ranges(&self) -> impl Iterator<Item = TableId> {
         self.ranges.iter().map(|(_, range)| range.table)
@@ -419,10 +469,10 @@ impl Txn {
         }
     }
 
-    fn record_point(&mut self, table: TableId, key: &Key) {
+    fn record_point(&mut self, table: TableId, slot: Slot, key: &Key) {
         let ts = self.begun.snapshot_ts;
         if self.writes.get(key).is_none() && self.services.keeps(Rule::RecordKeys) {
-            self.checked.entry(key.clone()).or_insert(Checked { table, ts });
+            self.checked.entry(key.clone()).or_insert(Checked { table, slot, ts });
         }
     }
 
@@ -536,9 +586,9 @@ impl Txn {
         }
         self.has_read = true;
         if self.must_record(intent) {
-            for (_, key) in keys {
+            for (slot, key) in keys {
                 if self.own_value(key).is_none() {
-                    self.record_point(table, key);
+                    self.record_point(table, *slot, key);
                 }
             }
         }
@@ -607,6 +657,8 @@ impl Txn {
     ) -> Result<(Begun, Vec<KeyHash>), SqlError> {
         self.may_write()?;
         let owner = *self.owner.get_or_insert_with(|| self.services.next_txn_id(DeadlineClass::Normal));
+        // Whoever waits for what it holds wants to know.
+        self.services.conflicts.sent(owner, &self.by, &self.trail, self.age_micros());
         let hashes: Vec<KeyHash> = keys.iter().map(|(_, key)| self.services.hash(key)).collect();
         let reserved = self
             .services
@@ -624,7 +676,7 @@ impl Txn {
             lost @ (Reserved::TimedOut | Reserved::Deadlock) => {
                 let is_deadlock = lost == Reserved::Deadlock;
                 let code = if is_deadlock { ErrorCode::Deadlock } else { ErrorCode::LockWaitTimeout };
-                let explained = explain::waited(self, &self.services, owner, keys, code);
+                let explained = explain::waited(self, &self.services, owner, keys, strength, code).await;
                 return Err(self.lose(explained));
             }
         };
@@ -963,7 +1015,7 @@ impl Transaction for Txn {
                 }
                 self.has_read = true;
                 if self.must_record(intent) {
-                    self.record_point(table, key);
+                    self.record_point(table, slot, key);
                 }
                 return self.fetch_one(slot, key).await;
             }

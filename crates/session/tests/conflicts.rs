@@ -2,7 +2,7 @@
 
 mod support;
 
-use assize_model::AbortReason;
+use assize_model::{AbortReason, Winner};
 use assize_ports::ConflictRecord;
 use assize_session::Limits;
 use support::*;
@@ -127,7 +127,12 @@ fn waits_for_locks_and_schema_changes_are_kept_by_their_kind() {
     errors.push(b.fails("SELECT * FROM stock WHERE id = 1 FOR UPDATE"));
     house.world(|w| w.deadlocks = false);
     a.sql("UPDATE stock SET v = 'c' WHERE id = 1");
-    house.world(|w| w.mishaps.push_back(Mishap::Abort(AbortReason::SchemaChanged { table: TABLE })));
+    let changer = house.world(|w| {
+        w.mishaps.push_back(Mishap::Abort(AbortReason::SchemaChanged { table: TABLE }));
+        let (commit_ts, txn) = w.committers.last_key_value().map(|(ts, txn)| (*ts, *txn)).unwrap();
+        w.fenced_by = Some(Winner { txn, commit_ts });
+        txn.to_string()
+    });
     errors.push(a.fails("COMMIT"));
     let conflicts = kept(&house);
     let told: Vec<String> = errors.iter().rev().map(|e| named(&e.message)).collect();
@@ -138,6 +143,32 @@ fn waits_for_locks_and_schema_changes_are_kept_by_their_kind() {
     assert_eq!(conflicts.iter().map(|c| c.key.as_str()).collect::<Vec<_>>(), ["", "(1)", "(1)"]);
     assert!(conflicts.iter().all(|c| c.table == "shop.stock"));
     assert_eq!(conflicts[1].loser.statements[0], "UPDATE stock SET v = ? WHERE id = ?");
+    // Who held the row, and who changed the table.
+    for (conflict, error) in conflicts[1..].iter().zip(errors.iter().rev().skip(1)) {
+        assert_eq!((conflict.winner.node, conflict.committed_before_micros), (4, None));
+        assert_eq!(conflict.winner.statements, ["SELECT * FROM stock WHERE id = ? FOR UPDATE"]);
+        assert!(error.message.contains(&format!(": held by transaction {} (c-", conflict.winner.txn)));
+    }
+    assert_eq!((conflicts[0].winner.txn.as_str(), conflicts[0].winner.node), (changer.as_str(), 4));
+    assert!(conflicts[0].committed_before_micros.is_some());
+    assert!(errors[2].message.contains(&format!("changed by transaction {changer} (c-")));
+}
+
+#[test]
+fn whoever_won_what_only_the_shards_remember_is_named_too() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session_of(11, Default::default()), house.session_of(12, Default::default()));
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    a.sql("BEGIN");
+    a.sql("UPDATE stock SET v = 'mine' WHERE id = 1");
+    b.sql("UPDATE stock SET v = 'theirs' WHERE id = 1");
+    let keys = vec![row_key(1).1.hash(SEED)];
+    let forgotten = AbortReason::NeedRefresh { keys, ranges: Vec::new() };
+    house.world(|w| w.mishaps.push_back(Mishap::Abort(forgotten)));
+    let error = a.fails("COMMIT");
+    let conflict = &kept(&house)[0];
+    assert_eq!((conflict.key.as_str(), conflict.winner.connection), ("(1)", 12));
+    assert!(error.message.contains(&format!("lost to transaction {}, committed ", conflict.winner.txn)));
 }
 
 #[test]

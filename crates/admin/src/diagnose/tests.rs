@@ -2,7 +2,7 @@
 mod fake;
 
 use super::*;
-use assize_ports::{Cause, Strain};
+use assize_ports::{Cause, JobInfo, Strain};
 use fake::{Fake, State};
 
 /// Breaks a healthy cluster and diagnoses it.
@@ -202,6 +202,28 @@ fn slots_without_a_shard_and_failed_jobs_are_found() {
     );
     let failed = |s: &mut State| s.jobs.push(fake::job("split-3", "split of shard 3", "failed: no space"));
     check(&diagnosis(failed), Health::Healthy, "job split-3", "split of shard 3 has failed: no space");
+}
+
+#[test]
+fn what_was_done_in_another_try_is_no_failure_any_more() {
+    let found = |others: Vec<JobInfo>| {
+        let with = move |s: &mut State| {
+            s.jobs = others;
+            s.jobs.push(fake::job("move-1.3", "move s1 from n1 to n4", "failed: no space"));
+        };
+        diagnosis(with).findings.iter().filter(|finding| finding.subject.starts_with("job ")).count()
+    };
+    let later = |id: &str, what: &str, state: &str| {
+        let job = fake::job(id, what, state);
+        vec![JobInfo { began_micros: job.began_micros + 1, ..job }]
+    };
+    assert_eq!(found(later("move-2.1", "move s1 from n1 to n4", "done")), 0);
+    assert_eq!(found(later("move-2.1", "move s2 from n1 to n4", "done")), 1);
+    assert_eq!(found(later("care-2.1", "move s1 from n1 to n4", "done")), 1);
+    assert_eq!(found(later("move-2.1", "move s1 from n1 to n4", "running")), 1);
+    assert_eq!(found(vec![fake::job("move-1.2", "move s1 from n1 to n4", "done")]), 1, "it was before");
+    let statement = fake::job("index-1.1", "builds index v of shop.stock", "failed: Duplicate entry");
+    assert_eq!(found(vec![JobInfo { rows: Some(7), ..statement }]), 1, "its client was told");
 }
 
 #[test]

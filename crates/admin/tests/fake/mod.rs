@@ -378,6 +378,7 @@ pub fn job(id: &str, what: &str, state: &str) -> JobInfo {
         began_micros: 1_790_000_000_000_000,
         micros: 1_500_000,
         longest_stall_micros: 12_000,
+        rows: None,
     }
 }
 

@@ -67,6 +67,16 @@ fn prefixes_hold_what_begins_with_them() {
     assert_eq!(index_of(&entry(&inside)), Some(IndexId(2)));
 }
 
+#[test]
+fn an_existence_key_leads_to_its_row_and_no_other_key_does() {
+    let row = Key::new([&index_prefix(TableId(7), IndexId(0))[..], &[1, 2, 3]].concat());
+    assert_eq!(row_of_existence(&existence_key(&row)), Some(row.clone()));
+    let entry = Key::new(index_prefix(TableId(7), IndexId(2)));
+    for other in [row, entry, Key::new(vec![0, 0, 0, 7, 0x80])] {
+        assert_eq!(row_of_existence(&other), None);
+    }
+}
+
 proptest! {
     #[test]
     fn keys_sort_as_rows_do(a: i64, b: i64, x in proptest::option::of(any::<u64>()), y in proptest::option::of(any::<u64>())) {

@@ -22,7 +22,9 @@ use assize_catalog::{
     Catalog, ChangeBuilder, Column, DefaultValue, Index, IndexState, Table, key, same_name,
 };
 use assize_model::{ErrorCode, IndexId, KeyRange, SchemaVersion, SqlError, TableId};
-use assize_ports::{Direction, Executed, ReadIntent, ScanRequest, ScanShards, StatementContext};
+use assize_ports::{
+    Direction, Executed, ReadIntent, ScanRequest, ScanShards, StatementContext, StatementJob,
+};
 use assize_sql::{AlterAction, AlterTable, ColumnDef, ColumnPosition, PartitionBy, TableName};
 use assize_values::{IntType, SqlType, Value};
 use std::sync::Arc;
@@ -89,7 +91,10 @@ async fn attempt_once(alter: &AlterTable, context: &mut dyn StatementContext) ->
     }
     if plan.copy {
         std::mem::drop(internal);
-        return copy_table(&old, plan, context).await;
+        let job = context.begin_job("alter", format!("copies {}.{}", old.database, old.name));
+        let copied = copy_table(&old, plan, &*job, context).await;
+        job.end(copied.as_ref().map(|_| ()));
+        return copied;
     }
     let mut new = plan.new;
     new.version = SchemaVersion(old.version.0 + 1);
@@ -125,21 +130,55 @@ async fn attempt_once(alter: &AlterTable, context: &mut dyn StatementContext) ->
         .filter(|k| !old.foreign_keys.iter().any(|o| o.name == k.name))
         .map(|k| k.name.clone())
         .collect();
+    let has_work = [added.len(), new_checks.len(), new_keys.len(), gone.len()].iter().any(|n| *n > 0);
+    let job: Box<dyn StatementJob> = match has_work {
+        true => context.begin_job(if added.is_empty() { "alter" } else { "index" }, work_on(&old, &new)),
+        false => Box::new(()),
+    };
     let checked = async {
-        index::build(new.id, &added, context).await?;
-        validate(new.id, &new_checks, &new_keys, context).await
+        index::build(new.id, &added, &*job, context).await?;
+        validate(new.id, &new_checks, &new_keys, &*job, context).await
     };
     if let Err(error) = checked.await {
-        take_back(new.id, &added, &new_checks, &new_keys, context).await?;
+        let taken_back = take_back(new.id, &added, &new_checks, &new_keys, context).await;
+        job.end(Err(&error));
+        taken_back?;
         return Err(again_as_final(error));
     }
-    index::delete_entries(&old, &gone, context).await?;
+    if !gone.is_empty() {
+        job.step("deleting the entries of what was dropped");
+    }
+    let deleted = index::delete_entries(&old, &gone, context).await;
+    job.end(deleted.as_ref().map(|_| ()));
+    deleted?;
     Ok(Executed::Affected {
         changed: 0,
         matched: 0,
         insert_id: 0,
         info: "Records: 0  Duplicates: 0  Warnings: 0".into(),
     })
+}
+
+/// What a changed definition has to be done on data, in words.
+fn work_on(old: &Table, new: &Table) -> String {
+    let not_in = |these: &Table, index: &Index| !these.indexes.iter().any(|other| other.id == index.id);
+    let names = |of: &Table, but: &Table| {
+        let names: Vec<&str> =
+            of.indexes.iter().filter(|index| not_in(but, index)).map(|index| &*index.name).collect();
+        names.join(", ")
+    };
+    let (added, gone) = (names(new, old), names(old, new));
+    let mut parts = Vec::new();
+    if !added.is_empty() {
+        parts.push(format!("builds index {added}"));
+    }
+    if !gone.is_empty() {
+        parts.push(format!("drops index {gone}"));
+    }
+    if parts.is_empty() {
+        parts.push("checks new constraints".to_owned());
+    }
+    format!("{} of {}.{}", parts.join(" and "), new.database, new.name)
 }
 
 /// A conflict after the definition is in force must not start the statement again.
@@ -245,12 +284,14 @@ async fn validate(
     table: TableId,
     checks: &[Arc<str>],
     keys: &[Arc<str>],
+    job: &dyn StatementJob,
     context: &mut dyn StatementContext,
 ) -> Result<(), SqlError> {
     let keys: &[Arc<str>] = if crate::constraints::foreign_key_checks(context) { keys } else { &[] };
     if checks.is_empty() && keys.is_empty() {
         return Ok(());
     }
+    job.step("checking constraints");
     let mut rest = Some(key::index_range(table, IndexId(0)));
     while let Some(range) = rest {
         context.check_killed()?;
@@ -277,6 +318,7 @@ async fn validate(
                 writer.check(row, &mut rt).await?;
             }
         }
+        job.did(rows.len() as u64);
         // Nothing is written; what was read only has to be so at the snapshot, which lies behind the fence.
         rest = page.rest;
     }
@@ -292,6 +334,7 @@ fn scan_of(table: TableId, range: KeyRange, intent: ReadIntent) -> ScanRequest {
 async fn copy_table(
     old: &Arc<Table>,
     plan: Plan,
+    job: &dyn StatementJob,
     context: &mut dyn StatementContext,
 ) -> Result<Executed, SqlError> {
     let id = reserve_table_id(context).await?;
@@ -310,7 +353,7 @@ async fn copy_table(
     }
     reader.transaction().use_table(old.id, old.version);
     reader.transaction().check_range(old.id, key::index_range(old.id, IndexId(0)));
-    let copied = copy_rows(old, &new, &plan.fresh, &mut *reader, context).await;
+    let copied = copy_rows(old, &new, &plan.fresh, &mut *reader, job, context).await;
     let (records, greatest) = match copied {
         Ok(counts) => counts,
         Err(error) => {
@@ -341,7 +384,8 @@ async fn copy_table(
         recycle::delete_rows_of(&new, context).await?;
         return Err(lost(old));
     }
-    recycle::delete_rows_of(old, context).await?;
+    job.step("deleting the old rows");
+    recycle::delete_range_as(old, key::table_range(old.id), job, context).await?;
     Ok(Executed::Affected {
         changed: records,
         matched: records,
@@ -355,8 +399,10 @@ async fn copy_rows(
     new: &Arc<Table>,
     fresh: &[u32],
     reader: &mut dyn assize_ports::InternalTransaction,
+    job: &dyn StatementJob,
     context: &mut dyn StatementContext,
 ) -> Result<(u64, u64), SqlError> {
+    job.step("copying");
     let catalog = reader.catalog();
     let fk_checks = crate::constraints::foreign_key_checks(context);
     let rules: Vec<ParentRule> = if fk_checks {
@@ -413,6 +459,7 @@ async fn copy_rows(
             rows.push(row.clone());
             filler.add(row, hidden, context).await?;
         }
+        job.did(rows.len() as u64);
         for rule in &rules {
             rule.all_hold(new, &rows, reader.transaction()).await?;
         }

@@ -11,7 +11,7 @@ use crate::infoschema::SystemTables;
 use crate::plan::{Planned, plan_query};
 use assize_catalog::{Column, Table};
 use assize_model::{ErrorCode, SqlError};
-use assize_ports::{Executed, StatementContext};
+use assize_ports::{Executed, StatementContext, StatementJob};
 use assize_sql::{CreateTable, SelectDuplicates};
 use assize_values::{SqlType, Value};
 use std::sync::Arc;
@@ -210,7 +210,10 @@ async fn create_filled(
     let table = Arc::new(table);
     let targets: Vec<Option<usize>> =
         planned.plan.columns.iter().map(|c| table.ordinal(&c.result.name)).collect();
-    let result = fill(create, &table, &targets, planned, params, context).await;
+    let job = context.begin_job("create", format!("fills {}.{}", table.database, table.name));
+    job.step("copying");
+    let result = fill(create, &table, &targets, planned, params, &*job, context).await;
+    job.end(result.as_ref().map(|_| ()));
     let (records, greatest) = match result {
         Ok(counts) => counts,
         Err(error) => {
@@ -243,6 +246,7 @@ async fn fill(
     targets: &[Option<usize>],
     planned: &Planned,
     params: &[Value],
+    job: &dyn StatementJob,
     context: &mut dyn StatementContext,
 ) -> Result<(u64, u64), SqlError> {
     let ignore = match create.on_duplicate {
@@ -259,6 +263,7 @@ async fn fill(
     rt.context.eval().writing = true;
     while let Some(batch) = operator.next(&mut rt).await? {
         rt.context.check_killed()?;
+        job.did(batch.len() as u64);
         for values in batch {
             row_number += 1;
             let mut row = vec![Value::Null; table.columns.len()];

@@ -18,6 +18,7 @@ use assize_catalog::{Index, IndexState, Table, key};
 use assize_model::{IndexId, Key, Mutation, SchemaVersion, Slot, SqlError, TableId};
 use assize_ports::{
     Direction, Executed, InternalTransaction, ReadIntent, ScanRequest, ScanShards, StatementContext,
+    StatementJob,
 };
 use assize_sql::{AlterAction, AlterTable, IndexDef, TableConstraint, TableName};
 use std::collections::BTreeMap;
@@ -57,12 +58,14 @@ pub async fn drop_index(
 pub(crate) async fn build(
     table: TableId,
     indexes: &[IndexId],
+    job: &dyn StatementJob,
     context: &mut dyn StatementContext,
 ) -> Result<(), SqlError> {
     if indexes.is_empty() {
         return Ok(());
     }
-    if let Err(error) = backfill(table, indexes, context).await {
+    if let Err(error) = backfill(table, indexes, job, context).await {
+        job.step("taking the index away again");
         take_away(table, indexes, context).await?;
         return Err(error);
     }
@@ -119,8 +122,10 @@ pub(crate) async fn delete_entries(
 async fn backfill(
     table: TableId,
     indexes: &[IndexId],
+    job: &dyn StatementJob,
     context: &mut dyn StatementContext,
 ) -> Result<(), SqlError> {
+    job.step("building");
     let mut rest = Some(key::index_range(table, IndexId(0)));
     let mut attempts = 0;
     while let Some(range) = rest.clone() {
@@ -130,9 +135,10 @@ async fn backfill(
         let Some(definition) = catalog.table_by_id(table).cloned() else { return Ok(()) };
         let building: Vec<Index> =
             definition.indexes.iter().filter(|i| indexes.contains(&i.id)).cloned().collect();
-        let next = page(&definition, &building, range, &mut *internal).await?;
+        let (rows, next) = page(&definition, &building, range, &mut *internal).await?;
         match internal.commit(None).await {
             Ok(_) => {
+                job.did(rows);
                 rest = next;
                 attempts = 0;
             }
@@ -143,13 +149,13 @@ async fn backfill(
     Ok(())
 }
 
-/// Writes the entries of one page of rows; answers what is left of the range.
+/// Writes the entries of one page of rows; answers how many rows those were, and what is left of the range.
 async fn page(
     table: &Table,
     indexes: &[Index],
     range: assize_model::KeyRange,
     internal: &mut dyn InternalTransaction,
-) -> Result<Option<assize_model::KeyRange>, SqlError> {
+) -> Result<(u64, Option<assize_model::KeyRange>), SqlError> {
     let txn = internal.transaction();
     txn.use_table(table.id, table.version);
     let rows = txn
@@ -193,5 +199,5 @@ async fn page(
     for entry in entries {
         txn.write(table.id, Mutation::put(entry.key, entry.slot, entry.value))?;
     }
-    Ok(rows.rest)
+    Ok((rows.rows.len() as u64, rows.rest))
 }

@@ -8,7 +8,9 @@ use super::{commit_change, done, fence_parents, is_lost, table_exists};
 use crate::dml::database_of;
 use assize_catalog::{ChangeBuilder, Database, DropCause, Dropped, Table, key};
 use assize_model::{ErrorCode, KeyRange, Mutation, SchemaVersion, SqlError};
-use assize_ports::{Direction, Executed, ReadIntent, ScanRequest, ScanShards, StatementContext};
+use assize_ports::{
+    Direction, Executed, ReadIntent, ScanRequest, ScanShards, StatementContext, StatementJob,
+};
 use assize_sql::TableName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -171,9 +173,18 @@ pub async fn purge_expired(context: &mut dyn StatementContext) -> Result<u64, Sq
 }
 
 async fn purge_entry(entry: &Arc<Dropped>, context: &mut dyn StatementContext) -> Result<(), SqlError> {
+    let names: Vec<String> =
+        entry.tables.iter().map(|table| format!("{}.{}", table.database, table.name)).collect();
+    let job = context.begin_job("purge", format!("purges {}", names.join(", ")));
     for table in &entry.tables {
-        delete_rows_of(table, context).await?;
+        job.step(&format!("deleting {}", table.name));
+        let deleted = delete_range_as(table, key::table_range(table.id), &*job, context).await;
+        if let Err(error) = &deleted {
+            job.end(Err(error));
+        }
+        deleted?;
     }
+    job.end(Ok(()));
     commit_change(context, |catalog, change| {
         if !catalog.dropped.iter().any(|d| d.id == entry.id) {
             return Ok(None);
@@ -199,6 +210,16 @@ pub(crate) async fn delete_range(
     range: KeyRange,
     context: &mut dyn StatementContext,
 ) -> Result<(), SqlError> {
+    delete_range_as(table, range, &(), context).await
+}
+
+/// Likewise, as the work of a job.
+pub(crate) async fn delete_range_as(
+    table: &Table,
+    range: KeyRange,
+    job: &dyn StatementJob,
+    context: &mut dyn StatementContext,
+) -> Result<(), SqlError> {
     let mut rest = Some(range);
     let mut attempts = 0;
     while let Some(range) = rest.clone() {
@@ -215,12 +236,14 @@ pub(crate) async fn delete_range(
                 intent: ReadIntent::Plain,
             })
             .await?;
+        let rows = page.rows.len() as u64;
         for (key, value) in page.rows {
             let slot = key::slot_of_stored(table, &key, &value)?;
             txn.write(table.id, Mutation::delete(key, slot))?;
         }
         match internal.commit(None).await {
             Ok(_) => {
+                job.did(rows);
                 rest = page.rest;
                 attempts = 0;
             }

@@ -5,7 +5,10 @@ use crate::cluster::{Facts, Wanted, ask, silence};
 use crate::infoschema::cluster::{role_name, slot_count, slots};
 use crate::infoschema::{moment, text, yes_no};
 use assize_model::{ErrorCode, SqlError};
-use assize_ports::{ActionDone, ConflictRecord, ConflictSide, ReplicaInfo, StatementContext};
+use assize_ports::{
+    ActionDone, ConflictRecord, ConflictSide, DEADLOCK, LOCK_WAIT_TIMEOUT, ReplicaInfo, SCHEMA_CHANGED,
+    StatementContext,
+};
 use assize_values::{TimeZone, Value};
 
 /// Milliseconds out of microseconds, with three decimals.
@@ -119,13 +122,18 @@ fn words(
             (None, Some(micros)) => format!("; it committed at most {} before", span(micros)),
             (None, None) => String::new(),
         };
-        out.push(("who won", format!("{}{when}", who(winner, "which took"))));
+        let (question, took, ran_what) = match conflict.kind.as_str() {
+            DEADLOCK | LOCK_WAIT_TIMEOUT => ("who held it", "which locked last after", "what that had run"),
+            SCHEMA_CHANGED => ("who changed it", "which took", "what that ran"),
+            _ => ("who won", "which took", "what that ran"),
+        };
+        out.push((question, format!("{}{when}", who(winner, took))));
         let why = match is_withheld {
             true => "withheld: it belongs to another user, and to see that takes the privilege PROCESS",
             false => "not known any more",
         };
-        let unknown = || ("what that ran", why.to_owned());
-        out.push(ran("what that ran", winner).unwrap_or_else(unknown));
+        let unknown = || (ran_what, why.to_owned());
+        out.push(ran(ran_what, winner).unwrap_or_else(unknown));
     }
     let retried = if conflict.was_retried {
         "yes, by the server, at once"

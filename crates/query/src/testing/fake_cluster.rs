@@ -240,6 +240,7 @@ impl ClusterView for FakeCluster {
             began_micros: THEN,
             micros: 1_234_567,
             longest_stall_micros: 900,
+            rows: None,
         }];
         self.answer(JobList { jobs, silent: self.silent() })
     }

@@ -34,5 +34,6 @@ pub async fn answer(client: &dyn AdjudicatorClient, request: &Bytes) -> Result<B
             let epoch = client.frontend_epoch(frontend).await;
             wire::answer(&epoch, |out, epoch| assize_codec::Put::put_u32(out, epoch.0))
         }
+        Request::Who(obstacle) => wire::answer(&client.who(obstacle).await, wire::put_winner),
     })
 }

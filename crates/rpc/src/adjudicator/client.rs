@@ -10,11 +10,12 @@ use assize_adjudicator::{EncodedFootprint, flat, footprints_of};
 use assize_codec::{DecodeError, Reader};
 use assize_model::{
     CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, NodeId, Outcome, Placement,
-    TableId, Timestamp, TxnId,
+    TableId, Timestamp, TxnId, Winner,
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, Footprints, FrameDecisions,
-    IdRange, LockStrength, LockWait, NodeRecord, PeerError, Peers, Registered, Reserved, Service, TxnRun,
+    IdRange, LockStrength, LockWait, NodeRecord, Obstacle, PeerError, Peers, Registered, Reserved, Service,
+    TxnRun,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -251,5 +252,9 @@ impl AdjudicatorClient for RemoteAdjudicator {
 
     fn release(&self, owner: TxnId) {
         reservations::release(&self.reservations, owner);
+    }
+
+    fn who(&self, obstacle: Obstacle) -> BoxFuture<'_, Result<Option<Winner>, AdjudicatorError>> {
+        Box::pin(self.link.ask(Request::Who(obstacle), wire::read_winner))
     }
 }

@@ -4,11 +4,11 @@ use assize_adjudicator::flat;
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::{
     CatalogVersion, Epoch, FrontendEpoch, FrontendId, KeyHash, NodeId, Outcome, Placement, TableId,
-    Timestamp, TxnId,
+    Timestamp, TxnId, Winner,
 };
 use assize_ports::{
     AdjudicatorError, Begun, CatalogObjects, DecisionRun, Footprints, FrameDecisions, IdRange, LockStrength,
-    LockWait, NodeRecord, Registered, Reserved, TxnRun,
+    LockWait, NodeRecord, Obstacle, Registered, Reserved, TxnRun,
 };
 use bytes::Bytes;
 use std::time::Duration;
@@ -21,16 +21,39 @@ pub const VERSION: u8 = 1;
 /// What a call asks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
-    Register { name: String, nonce: u64 },
+    Register {
+        name: String,
+        nonce: u64,
+    },
     Begin,
-    Outcome { txn: TxnId, resolve: bool },
+    Outcome {
+        txn: TxnId,
+        resolve: bool,
+    },
     Placement,
     Nodes,
-    Catalog { since: CatalogVersion, at_least: CatalogVersion },
-    AllocateIds { table: TableId, count: u64, at_least: u64, increment: u64, offset: u64 },
-    NextId { table: TableId },
-    TrackRanges { table: TableId },
-    FrontendEpoch { frontend: FrontendId },
+    Catalog {
+        since: CatalogVersion,
+        at_least: CatalogVersion,
+    },
+    AllocateIds {
+        table: TableId,
+        count: u64,
+        at_least: u64,
+        increment: u64,
+        offset: u64,
+    },
+    NextId {
+        table: TableId,
+    },
+    TrackRanges {
+        table: TableId,
+    },
+    FrontendEpoch {
+        frontend: FrontendId,
+    },
+    /// Programs from before there was such a question refuse it: nothing is explained then.
+    Who(Obstacle),
 }
 
 impl Request {
@@ -74,6 +97,10 @@ impl Request {
                 out.put_u8(10);
                 out.put_u32(frontend.0);
             }
+            Request::Who(obstacle) => {
+                out.put_u8(11);
+                put_obstacle(&mut out, obstacle);
+            }
         }
         out.into()
     }
@@ -100,11 +127,61 @@ impl Request {
             8 => Request::NextId { table: TableId(reader.u32()?) },
             9 => Request::TrackRanges { table: TableId(reader.u32()?) },
             10 => Request::FrontendEpoch { frontend: FrontendId(reader.u32()?) },
+            11 => Request::Who(read_obstacle(&mut reader)?),
             other => return Err(reader.bad("request to the adjudicator", other.into())),
         };
         reader.finish()?;
         Ok(request)
     }
+}
+
+fn put_obstacle(out: &mut Vec<u8>, obstacle: &Obstacle) {
+    match obstacle {
+        Obstacle::Held { owner, keys, strength } => {
+            out.put_u8(1);
+            flat::put_txn(out, *owner);
+            out.put_bool(*strength == LockStrength::Exclusive);
+            put_keys(out, keys);
+        }
+        Obstacle::CommittedAt(commit_ts) => {
+            out.put_u8(2);
+            out.put_u64(commit_ts.0);
+        }
+        Obstacle::Fence(table) => {
+            out.put_u8(3);
+            out.put_u32(table.0);
+        }
+    }
+}
+
+fn read_obstacle(reader: &mut Reader<'_>) -> Read<Obstacle> {
+    Ok(match reader.u8()? {
+        1 => Obstacle::Held {
+            owner: flat::read_txn(reader)?,
+            strength: if reader.bool()? { LockStrength::Exclusive } else { LockStrength::Shared },
+            keys: read_keys(reader)?,
+        },
+        2 => Obstacle::CommittedAt(Timestamp(reader.u64()?)),
+        3 => Obstacle::Fence(TableId(reader.u32()?)),
+        other => return Err(reader.bad("obstacle", other.into())),
+    })
+}
+
+/// Writes whose an obstacle is.
+pub fn put_winner(out: &mut Vec<u8>, winner: &Option<Winner>) {
+    out.put_bool(winner.is_some());
+    if let Some(winner) = winner {
+        flat::put_txn(out, winner.txn);
+        out.put_u64(winner.commit_ts.0);
+    }
+}
+
+/// Reads whose an obstacle is.
+pub fn read_winner(reader: &mut Reader<'_>) -> Read<Option<Winner>> {
+    Ok(match reader.bool()? {
+        true => Some(Winner { txn: flat::read_txn(reader)?, commit_ts: Timestamp(reader.u64()?) }),
+        false => None,
+    })
 }
 
 /// What a channel is for: its first message.
@@ -626,7 +703,7 @@ mod tests {
     use super::*;
     use crate::samples::comes_back;
     use assize_model::Decision;
-    use assize_model::{AbortReason, BatchNumber, Conflict, DeadlineClass, Winner};
+    use assize_model::{AbortReason, BatchNumber, Conflict, DeadlineClass};
     use assize_ports::Decided;
 
     fn txn(sequence: u64) -> TxnId {
@@ -669,6 +746,13 @@ mod tests {
             Request::NextId { table },
             Request::TrackRanges { table },
             Request::FrontendEpoch { frontend: FrontendId(3) },
+            Request::Who(Obstacle::Held {
+                owner: txn(1),
+                keys: vec![KeyHash(4), KeyHash(2)],
+                strength: LockStrength::Shared,
+            }),
+            Request::Who(Obstacle::CommittedAt(Timestamp(5))),
+            Request::Who(Obstacle::Fence(table)),
         ] {
             comes_back(&request, Request::encode, Request::decode);
         }
@@ -762,6 +846,8 @@ mod tests {
         let catalog = CatalogObjects { version: CatalogVersion(4), complete: false, objects };
         check(catalog, put_catalog, read_catalog);
         check(IdRange { first: 1, count: 2, increment: 3 }, put_id_range, read_id_range);
+        check(Some(Winner { txn: txn(3), commit_ts: Timestamp(77) }), put_winner, read_winner);
+        check(None, put_winner, read_winner);
         for error in errors() {
             let failed: Result<Begun, _> = Err(error);
             comes_back(&failed, |failed| answer(failed, put_begun), |bytes| read_answer(bytes, read_begun));

@@ -9,11 +9,11 @@ use crate::adjudicator::NewestSnapshot;
 use assize_adjudicator::EncodedFootprint;
 use assize_model::{
     CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, Outcome, Placement, TableId,
-    Timestamp, TxnId,
+    Timestamp, TxnId, Winner,
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, Decided, Footprints,
-    FrameDecisions, IdRange, LockStrength, LockWait, NodeRecord, Registered, Reserved, TxnRun,
+    FrameDecisions, IdRange, LockStrength, LockWait, NodeRecord, Obstacle, Registered, Reserved, TxnRun,
 };
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
@@ -24,6 +24,8 @@ use tokio::time::{Instant, timeout_at};
 /// Acknowledgements kept while nobody leads; beyond that they are lost, which keeps outcomes longer than needed, no
 /// more.
 const ACKNOWLEDGEMENTS_MAX: usize = 1 << 16;
+/// An explanation is waited for so long.
+const WHO_MAX: Duration = Duration::from_millis(500);
 
 /// How long a router is patient.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -384,5 +386,14 @@ impl AdjudicatorClient for Router {
         if let Some(leader) = self.inner.leaders.believed() {
             leader.client.release(owner);
         }
+    }
+
+    fn who(&self, obstacle: Obstacle) -> BoxFuture<'_, Result<Option<Winner>, AdjudicatorError>> {
+        Box::pin(async move {
+            // Whoever has lost is not to wait for a leader, too; and an older one does not know the question.
+            let Some(leader) = self.inner.leaders.believed() else { return Ok(None) };
+            let answer = tokio::time::timeout(WHO_MAX, leader.client.who(obstacle)).await;
+            Ok(answer.ok().and_then(Result::ok).flatten())
+        })
     }
 }

@@ -3,6 +3,7 @@
 use super::{Connection, call, output};
 use crate::Failure;
 use assize_admin::{ClientError, pb};
+use assize_ports::{DEADLOCK, LOCK_WAIT_TIMEOUT};
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
 
@@ -147,15 +148,21 @@ fn side(side: Option<&pb::ConflictSide>) -> String {
     }
 }
 
+/// Whether it is about a row that somebody held, who need not have committed.
+fn is_held(conflict: &pb::Conflict) -> bool {
+    [DEADLOCK, LOCK_WAIT_TIMEOUT].contains(&conflict.kind.as_str())
+}
+
 /// A conflict in one line.
 pub(super) fn sentence(conflict: &pb::Conflict) -> String {
     format!(
-        "{} {} {} on {}: {} lost to {}",
+        "{} {} {} on {}: {} {} {}",
         output::or_dash(conflict.at),
         conflict.id,
         conflict.kind,
         place(conflict),
         side(conflict.loser.as_ref()),
+        if is_held(conflict) { "waited for" } else { "lost to" },
         side(conflict.winner.as_ref())
     )
 }
@@ -163,7 +170,8 @@ pub(super) fn sentence(conflict: &pb::Conflict) -> String {
 /// Everything about a conflict.
 pub(super) fn text(conflict: &pb::Conflict) -> String {
     let mut text = sentence(conflict);
-    for (name, side) in [("loser", &conflict.loser), ("winner", &conflict.winner)] {
+    let other = if is_held(conflict) { "holder" } else { "winner" };
+    for (name, side) in [("loser", &conflict.loser), (other, &conflict.winner)] {
         let Some(side) = side.as_ref().filter(|side| !side.txn.is_empty()) else { continue };
         let _ = write!(text, "\n{name}: transaction {} on node {}", side.txn, side.node);
         if side.connection != 0 {

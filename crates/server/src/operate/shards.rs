@@ -24,7 +24,7 @@ pub enum Action {
     List,
     /// Print the shards whenever something about them changes; or follow one job to its end
     Watch {
-        /// The job: `split-3`
+        /// The job: `split-1.3`
         job: Option<String>,
     },
     /// Half of a shard's slots, or those from a slot on, go to a new shard

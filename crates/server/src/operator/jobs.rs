@@ -13,6 +13,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Jobs that are remembered.
 const JOBS_MAX: usize = 256;
+/// How long a job is remembered after its beginning, once it has ended.
+const JOBS_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// The long work of one node. Only one piece runs at a time: two that move the same shard would meet half-way.
 pub struct Jobs {
@@ -40,6 +42,11 @@ struct Job {
 impl Job {
     fn info(&self) -> MutexGuard<'_, JobInfo> {
         self.info.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_forgotten(&self) -> bool {
+        let goes_on = matches!(self.info().state.as_str(), "running" | "waiting");
+        !goes_on && self.began.elapsed() > JOBS_KEPT
     }
 
     /// It stands otherwise than before, and so may what it works on.
@@ -81,7 +88,8 @@ impl Jobs {
 
     /// All that are remembered, newest first.
     pub fn list(&self) -> Vec<JobInfo> {
-        let known = self.known();
+        let mut known = self.known();
+        known.jobs.retain(|job| !job.is_forgotten());
         known
             .jobs
             .iter()
@@ -121,7 +129,7 @@ impl Jobs {
     /// Begins a task in the background; returns its job's name.
     fn begin(self: &Arc<Self>, name: &str, task: Task, rpc: &'static str, author: Author) -> String {
         let mut known = self.known();
-        let job = new_job(&mut known, self.bells.clone(), name, &task);
+        let job = new_job(&mut known, self.bells.clone(), self.diary.node, name, &task);
         drop(known);
         job.ring();
         let id = job.info().id.clone();
@@ -176,7 +184,7 @@ impl Jobs {
     /// Does what nobody asked for, as a job like any other.
     async fn do_by_itself(&self, why: Why, task: Task) -> Result<Duration, String> {
         self.diary.work(&Author::Itself, why.label(), Noted::Asked, task.to_string()).await;
-        let job = new_job(&mut self.known(), self.bells.clone(), why.label(), &task);
+        let job = new_job(&mut self.known(), self.bells.clone(), self.diary.node, why.label(), &task);
         job.ring();
         let outcome = self.run_to_its_end(&job, task).await;
         self.note_end(&job, &outcome, why.label(), &Author::Itself).await;
@@ -197,18 +205,19 @@ impl Worker for Jobs {
     }
 }
 
-/// Enters a job that has not begun.
-fn new_job(known: &mut Known, bells: Arc<Bells>, name: &str, task: &Task) -> Arc<Job> {
+/// Enters a job that has not begun. Each node counts its own, so its number is part of the name.
+fn new_job(known: &mut Known, bells: Arc<Bells>, node: NodeId, name: &str, task: &Task) -> Arc<Job> {
     known.next += 1;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let info = JobInfo {
-        id: format!("{name}-{}", known.next),
+        id: format!("{name}-{}.{}", node.0, known.next),
         what: task.to_string(),
         state: "waiting".into(),
         step: String::new(),
         began_micros: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
         micros: 0,
         longest_stall_micros: 0,
+        rows: None,
     };
     let job = Arc::new(Job { began: Instant::now(), info: Mutex::new(info), bells });
     known.jobs.push_front(job.clone());

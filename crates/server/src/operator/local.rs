@@ -268,7 +268,9 @@ impl Local {
     }
 
     fn jobs(&self) -> Vec<JobInfo> {
-        self.jobs.get().map(|jobs| jobs.list()).unwrap_or_default()
+        let mut jobs = self.jobs.get().map(|jobs| jobs.list()).unwrap_or_default();
+        jobs.extend(self.frontend.get().into_iter().flat_map(|frontend| frontend.jobs()));
+        jobs
     }
 
     /// Enters a node in the log, once it has shown that it may be there. Only the leader can; others hand it on.

@@ -20,11 +20,12 @@ use crate::metrics;
 use assize_catalog::User;
 use assize_model::{Placement, Retry};
 use assize_ports::{
-    AdjudicatorClient, ClusterView, ConflictRecord, ConflictSide, NodeReport, Registered, ReportParts,
-    SchemaInfo, ServerView, ShardDirectory, TrafficInfo,
+    AdjudicatorClient, ClusterView, ConflictRecord, ConflictSide, JobInfo, NodeReport, Registered,
+    ReportParts, SchemaInfo, ServerView, ShardDirectory, TrafficInfo,
 };
 use assize_session::{
-    Bell, GlobalVariables, Limits, Login, Services, Session, Shared, Shedding, Txn, TxnOptions, find_variable,
+    Bell, GlobalVariables, JobBell, Limits, Login, Services, Session, Shared, Shedding, Txn, TxnOptions,
+    find_variable,
 };
 use assize_values::Value;
 use assize_wire::Tls;
@@ -216,6 +217,16 @@ impl Frontend {
     /// Calls `bell` with how many conflicts this frontend has kept, whenever there is one more.
     pub fn rings(&self, bell: Bell) {
         self.services.conflicts.rings(bell);
+    }
+
+    /// The long work of this frontend's statements, newest first.
+    pub fn jobs(&self) -> Vec<JobInfo> {
+        self.services.jobs.list(self.node)
+    }
+
+    /// Calls `bell` when such work has moved on.
+    pub fn rings_for_jobs(&self, bell: JobBell) {
+        self.services.jobs.rings(bell);
     }
 
     /// The conflicts that this frontend has kept after the first `seen`, oldest first.

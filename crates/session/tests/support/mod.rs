@@ -108,6 +108,8 @@ pub struct World {
     /// Conflicts name the transaction that committed, rather than one of a frontend that is not there.
     pub names_winners: bool,
     pub committers: BTreeMap<Timestamp, TxnId>,
+    /// Whose change fenced the table last.
+    pub fenced_by: Option<Winner>,
     /// Reservations end in a deadlock.
     pub deadlocks: bool,
     /// What the placement's next epochs are, as whoever asks is told.
@@ -326,6 +328,19 @@ impl AdjudicatorClient for Cluster {
         let mut world = self.world.lock().unwrap();
         world.reserved.retain(|_, held| *held != owner);
         world.released.push(owner);
+    }
+    fn who(&self, obstacle: Obstacle) -> BoxFuture<'_, Result<Option<Winner>, AdjudicatorError>> {
+        let world = self.world.lock().unwrap();
+        ready(Ok(match obstacle {
+            Obstacle::Held { keys, .. } => {
+                let holder = keys.iter().find_map(|key| world.reserved.get(key));
+                holder.map(|txn| Winner { txn: *txn, commit_ts: Timestamp::ZERO })
+            }
+            Obstacle::CommittedAt(commit_ts) => {
+                world.committers.get(&commit_ts).map(|txn| Winner { txn: *txn, commit_ts })
+            }
+            Obstacle::Fence(_) => world.fenced_by,
+        }))
     }
 }
 

@@ -4,11 +4,11 @@ use crate::metrics;
 use ::metrics::{Counter, counter};
 use assize_model::{
     CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, Outcome, Placement, TableId,
-    Timestamp, TxnId,
+    Timestamp, TxnId, Winner,
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, Footprints, FrameDecisions,
-    IdRange, LockStrength, LockWait, NodeRecord, Registered, Reserved, TxnRun,
+    IdRange, LockStrength, LockWait, NodeRecord, Obstacle, Registered, Reserved, TxnRun,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -160,5 +160,9 @@ impl AdjudicatorClient for Metered {
 
     fn release(&self, owner: TxnId) {
         self.inner.release(owner);
+    }
+
+    fn who(&self, obstacle: Obstacle) -> BoxFuture<'_, Result<Option<Winner>, AdjudicatorError>> {
+        self.inner.who(obstacle)
     }
 }
