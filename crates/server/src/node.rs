@@ -222,6 +222,7 @@ pub async fn start(
     let facts = Facts {
         record,
         config: settings,
+        founders: config.cluster.founders()?.into_iter().map(|(node, _)| node).collect(),
         token: config.cluster.join_token_file.as_deref().map(net::read_token).transpose()?,
         data: config.node.data.clone(),
         started: Instant::now(),

@@ -33,6 +33,8 @@ pub struct Facts {
     pub record: NodeRecord,
     /// Its settings: key, value, origin.
     pub config: Vec<(String, String, String)>,
+    /// The nodes that found the cluster with it.
+    pub founders: BTreeSet<NodeId>,
     /// What others have to show to join; `None`: nobody joins.
     pub token: Option<JoinToken>,
     /// Where it keeps its data; `None`: in memory.
@@ -416,8 +418,14 @@ mod tests {
     async fn who_is_no_member_shows_the_token_whatever_he_has_been() {
         let token = JoinToken::random();
         let secret = token.secret().to_owned();
-        let facts =
-            Facts { record: record(1), config: Vec::new(), token: Some(token), started: Instant::now() };
+        let facts = Facts {
+            record: record(1),
+            config: Vec::new(),
+            founders: BTreeSet::new(),
+            token: Some(token),
+            data: None,
+            started: Instant::now(),
+        };
         let local = Local::new(facts, None);
         let options = Options::new(NodeId(1), Placement::even(1, NodeId(1)));
         let adjudicator = Adjudicator::open(None, options, None).await.unwrap();
