@@ -16,6 +16,7 @@ use assize_ports::CatalogObjects;
 use assize_replica::{Standing, Standings};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The seed of key hashes.
 pub const HASH_SEED: u64 = 77;
@@ -80,8 +81,10 @@ struct Node {
     leading: Option<Leading>,
     /// Outcomes that left memory: the history on disk.
     past: BTreeMap<TxnId, Decision>,
-    /// How wrong its clock is.
+    /// How wrong its wall clock is.
     skew: i64,
+    /// By what it leads, of this life of its process.
+    clock: LeaderClock,
 }
 
 /// The nodes and the log.
@@ -90,6 +93,8 @@ pub struct Adjudicators {
     options: Options,
     leader: usize,
     term: u64,
+    /// Whether wall clocks are set.
+    steps_clocks: bool,
 }
 
 impl Adjudicators {
@@ -111,7 +116,8 @@ impl Adjudicators {
             history.log.push(Command::TrackRanges(table).encode().into());
         }
         let nodes = (0..MEMBERS_MIN).map(|_| Node::empty(options, net)).collect();
-        let mut all = Adjudicators { nodes, options, leader: 0, term: 0 };
+        let mut all =
+            Adjudicators { nodes, options, leader: 0, term: 0, steps_clocks: scenario.faults.clock_step > 0 };
         for node in 0..MEMBERS_MIN {
             all.nodes[node].is_up = true;
             all.nodes[node].is_member = true;
@@ -183,7 +189,7 @@ impl Adjudicators {
             acknowledged: Vec::new(),
         });
         self.catch_up(node, net, history);
-        let first = Sequencer::first_entry(self.wall(node, net));
+        let first = Sequencer::first_entry(self.time(node, net));
         self.propose(node, first, Waiting::Nobody, net);
     }
 
@@ -304,8 +310,25 @@ impl Adjudicators {
         history.leaves += 1;
     }
 
-    fn wall(&self, node: usize, net: &Net) -> u64 {
-        (EPOCH_MILLIS + net.now).saturating_add_signed(self.nodes[node].skew)
+    /// What time it is for a node, should it lead.
+    fn time(&mut self, node: usize, net: &Net) -> u64 {
+        let node = &mut self.nodes[node];
+        let wall = wall_millis(node.skew, net);
+        // Leaders here close timestamps without the log, up to a ceiling ahead of time, and each of them begins above that. Where
+        // all clocks go forward that evens out by itself.
+        if !self.steps_clocks {
+            return wall;
+        }
+        node.clock.observe(node.state.position().closed_ts, monotonic(net));
+        node.clock.read(wall, monotonic(net))
+    }
+
+    /// Somebody sets a node's wall clock, by up to an hour.
+    pub fn step_clock(&mut self, node: usize, net: &mut Net, history: &mut History) {
+        let most = *net.random.pick(&[5_000, 60_000, 3_600_000]);
+        let by = net.random.between(0, 2 * most) as i64 - most as i64;
+        self.nodes[node].skew = (self.nodes[node].skew + by).clamp(-3_600_000, 3_600_000);
+        history.clock_steps += 1;
     }
 
     /// A node stops; what it had in memory is gone.
@@ -332,6 +355,7 @@ impl Adjudicators {
             return;
         }
         host.is_up = true;
+        host.clock = LeaderClock::new(wall_millis(host.skew, net), monotonic(net));
         host.state = Adjudicator::decode_checkpoint(self.options, &host.checkpoint.0)
             .expect("a checkpoint of ours can be read");
         for stream in host.streams.values_mut() {
@@ -479,7 +503,7 @@ impl Adjudicators {
 
     /// Takes everything queued into a batch, unless two are on their way.
     fn batch(&mut self, node: usize, net: &mut Net) {
-        let wall = self.wall(node, net);
+        let wall = self.time(node, net);
         let Some(leading) = &mut self.nodes[node].leading else { return };
         let batches = leading.flight.iter().filter(|p| matches!(p.waiting, Waiting::Batch(_))).count();
         if leading.queue.is_empty() || batches >= 2 {
@@ -656,7 +680,7 @@ impl Adjudicators {
         if node == self.leader || follows {
             self.catch_up(node, net, history);
         }
-        let wall = self.wall(node, net);
+        let wall = self.time(node, net);
         let host = &mut self.nodes[node];
         let Some(leading) = &mut host.leading else { return };
         if let Some(entry) = leading.sequencer.close(wall, &host.state) {
@@ -715,6 +739,7 @@ fn note_moves(state: &Adjudicator, command: &Command, applied: &Applied, history
 
 impl Node {
     fn empty(options: Options, net: &mut Net) -> Node {
+        let skew = net.random.between(0, 600) as i64 - 300;
         Node {
             state: Adjudicator::new(options),
             is_up: false,
@@ -724,9 +749,19 @@ impl Node {
             subscriptions: Vec::new(),
             leading: None,
             past: BTreeMap::new(),
-            skew: net.random.between(0, 600) as i64 - 300,
+            skew,
+            clock: LeaderClock::new(wall_millis(skew, net), monotonic(net)),
         }
     }
+}
+
+/// A wall clock that is wrong by this.
+fn wall_millis(skew: i64, net: &Net) -> u64 {
+    (EPOCH_MILLIS + net.now).saturating_add_signed(skew)
+}
+
+fn monotonic(net: &Net) -> Duration {
+    Duration::from_millis(net.now)
 }
 
 /// What a frontend that knows the catalog at a version has missed.

@@ -93,6 +93,8 @@ pub struct History {
     pub joins: u64,
     /// How many left it.
     pub leaves: u64,
+    /// How often a wall clock was set.
+    pub clock_steps: u64,
     /// How many replicas were replaced by others.
     pub replacements: u64,
     /// Entries that removed a shard after its slots had gone.

@@ -49,6 +49,8 @@ pub struct Faults {
     pub membership: u64,
     /// A row of one replica changes behind everybody's back.
     pub damage: u64,
+    /// The wall clock of one node of the adjudicator is set, forward or back, and stays like that.
+    pub clock_step: u64,
 }
 
 impl Faults {
@@ -75,6 +77,7 @@ impl Faults {
             replace: 0,
             membership: 0,
             damage: 0,
+            clock_step: 0,
         }
     }
 }
@@ -194,6 +197,7 @@ impl Scenario {
             replace: some(4),
             membership: some(6),
             damage: some(4),
+            clock_step: *Random::new(seed ^ 0xc10c).pick(&[0, 0, 0, 3]),
         };
         // Every eighth world is one in which nearly nothing works for long.
         let mut rough = Random::new(seed ^ 0x0d15);

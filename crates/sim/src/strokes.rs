@@ -40,7 +40,7 @@ impl World {
         let wait = self.net.random.between(1, self.scenario.faults.stroke_millis);
         self.net.after(wait, Event::Stroke);
         let f = &self.scenario.faults;
-        let weights: [(u64, Blow); 14] = [
+        let weights: [(u64, Blow); 15] = [
             (f.leader_change, World::change_leader),
             (f.adjudicator_crash, World::crash_node),
             (f.replica_crash, World::crash_replica),
@@ -55,6 +55,7 @@ impl World {
             (f.replace, World::replace),
             (f.membership, World::change_members),
             (f.damage, World::damage),
+            (f.clock_step, World::step_clock),
         ];
         let sum: u64 = weights.iter().map(|(weight, _)| weight).sum();
         if sum == 0 {
@@ -94,6 +95,11 @@ impl World {
         if self.adjudicators.is_whole() {
             self.adjudicators.crash(node, &mut self.net, &mut self.history);
         }
+    }
+
+    fn step_clock(&mut self) {
+        let node = self.some_member();
+        self.adjudicators.step_clock(node, &mut self.net, &mut self.history);
     }
 
     fn crash_replica(&mut self) {

@@ -31,6 +31,26 @@ fn slots_that_are_staged_and_move_all_the_time_keep_everything() {
     }
 }
 
+/// Deadlines pass all the same: nothing is in doubt in the end.
+#[test]
+fn clocks_that_are_set_stop_no_time_and_break_nothing() {
+    let mut steps = 0;
+    for seed in 0..60 {
+        let mut scenario = Scenario::of_seed(seed);
+        scenario.faults.clock_step = 10;
+        scenario.faults.leader_change = 10;
+        scenario.faults.frontend_crash = 5;
+        scenario.faults.stroke_millis = 1_000;
+        scenario.prepared = [500, 1_000][seed as usize % 2];
+        let (outcome, judged) = run(&scenario);
+        if let Err(violation) = judged {
+            panic!("seed {seed} breaks {violation}");
+        }
+        steps += outcome.history.clock_steps;
+    }
+    assert!(steps > 60, "{steps} clocks were set");
+}
+
 #[test]
 fn the_same_seed_twice_gives_the_same_bytes() {
     for seed in 0..10 {
