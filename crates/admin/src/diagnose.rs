@@ -245,7 +245,7 @@ impl Findings {
     fn unfounded(&mut self, members: &Members) {
         let silent: Vec<u64> = members.members.iter().filter(|m| !m.is_reachable).map(|m| m.node).collect();
         let advice = match &silent[..] {
-            [] => "it takes a moment once all founders are up; if this stays, see the nodes' logs".to_owned(),
+            [] => "it takes a moment; if this stays, see the nodes' logs".to_owned(),
             silent => format!(
                 "start {}; if they run, look at `cluster.nodes`, `cluster.join`, the certificates, and the nodes' logs",
                 numbers(silent)
@@ -254,7 +254,9 @@ impl Findings {
         self.critical(
             "cluster",
             match &silent[..] {
-                [] => "there is no cluster yet: its founders have not all spoken to each other".to_owned(),
+                [] => "this node belongs to no cluster yet: its founders have not all spoken to each other, or none has \
+                       taken it in"
+                    .to_owned(),
                 silent => format!("there is no cluster yet: {} not answer", who_does(silent)),
             },
             advice,

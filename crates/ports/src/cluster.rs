@@ -232,7 +232,7 @@ pub struct TransactionInfo {
 pub struct SessionInfo {
     /// Where.
     pub node: u64,
-    /// Its connection id, unique within the node.
+    /// Its connection id, unique within the node, and within a cluster of nodes up to number 1023.
     pub connection: u32,
     /// User.
     pub user: String,
