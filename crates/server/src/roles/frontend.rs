@@ -482,3 +482,18 @@ async fn report(
         retries = now;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_this_machine;
+
+    #[test]
+    fn only_loopback_is_this_machine() {
+        for host in ["localhost", "127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in ["10.0.0.1", "0.0.0.0", "fe80::1", "::ffff:10.0.0.1", "db1.example.net", ""] {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
+}
