@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 const ROWS: u64 = 4000;
 
-/// Three nodes with one shard whose rows are in files.
+/// Three nodes with two shards whose rows are in files.
 fn filled() -> Cluster {
     let settings = vec!["shard.flush_interval_seconds=1".to_owned()];
     let cluster = Cluster::start(Options { shards: 2, settings, ..Options::nodes(3) });
@@ -33,7 +33,7 @@ fn files(cluster: &Cluster, node: u64) -> Vec<PathBuf> {
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|e| e == "sst"))
         .collect();
-    files.sort_by_key(|path| std::fs::metadata(path).map_or(0, |meta| std::cmp::Reverse(meta.len()).0));
+    files.sort_by_key(|path| std::fs::metadata(path).map_or(0, |meta| meta.len()));
     files
 }
 
@@ -93,10 +93,35 @@ fn a_replica_with_damaged_rows_is_copied_from_a_sibling() {
     start_until_whole(&mut cluster, 3);
     let kept = std::fs::read_dir(cluster.data(3).join("shards/damaged")).unwrap().count();
     assert_eq!(kept, 1, "the damaged files are kept aside");
-    // The other two may go now: this one has everything.
     assert!(cluster.metric(3, "shard_damaged_total").is_some());
     let mut connection = cluster.connect(3).unwrap();
     connection.query_drop(format!("INSERT INTO f.t VALUES ({ROWS}, '')")).unwrap();
+}
+
+/// It was opened before the damage was done, and somebody reads what it has not read yet: the process stays.
+#[test]
+fn a_replica_that_finds_damage_while_it_runs_is_copied_from_a_sibling() {
+    let mut cluster = filled();
+    assert!(cluster.terminate(3).success());
+    let largest = files(&cluster, 3).pop().unwrap();
+    cluster.start_node(3);
+    cluster.wait_ready(3);
+    let pid = cluster.pid(3);
+    let length = std::fs::metadata(&largest).unwrap().len();
+    flip(&largest, 0, length / 2);
+    let mut connection = cluster.connect(3).unwrap();
+    wait_for("the damage to be found", || {
+        let read: mysql::Result<Option<u64>> = connection.query_first("SELECT COUNT(v) FROM f.t");
+        // A sibling answers for it.
+        assert_eq!(read.expect("the statement goes on"), Some(ROWS));
+        cluster.log(3).contains("damaged and given up")
+    });
+    wait_for("every replica to follow", || {
+        states(&mut connection) == BTreeSet::from(["following".to_owned()])
+            && cluster.metric(3, "shard_rebuilt_total").is_some_and(|rebuilt| rebuilt > 0.0)
+    });
+    assert!(cluster.is_running(3) && cluster.pid(3) == pid, "its process has not ended");
+    assert!(is_whole(&mut connection));
 }
 
 #[test]

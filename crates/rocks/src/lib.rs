@@ -634,6 +634,38 @@ mod tests {
     }
 
     #[test]
+    fn a_report_of_damage_names_the_family_and_its_files_can_be_kept() {
+        use std::os::unix::fs::FileExt;
+        let directory = tempfile::tempdir().unwrap();
+        let location = Location::Directory(directory.path().join("rocks"));
+        {
+            let store = open(&location);
+            for name in ["versions", "intents"] {
+                let family = store.family(name).unwrap();
+                (0..1000).for_each(|n| put(&family, &format!("key-{n:08}"), name, Mode::Buffered));
+                family.flush().unwrap();
+            }
+        }
+        let store = open(&location);
+        let files = store.inner.db.live_files().unwrap();
+        let of = |family: &str| files.iter().find(|f| f.column_family_name == family).unwrap().name.clone();
+        let path = directory.path().join("rocks").join(of("intents").trim_start_matches('/'));
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&[0x5a; 100], 100).unwrap();
+        let found = store.family("intents").unwrap().get(b"key-00000001");
+        let Err(RocksError::Damaged { reason }) = found else { panic!("{found:?}") };
+        assert_eq!(store.family_of_damage(&reason).as_deref(), Some("intents"), "{reason}");
+        assert_eq!(store.family_of_damage("in 9999999.sst, somewhere"), None);
+        assert_eq!(store.family_of_damage(&format!("1{}", of("versions").trim_start_matches('/'))), None);
+        let aside = directory.path().join("aside");
+        store.keep_files("intents", &aside).unwrap();
+        store.drop_family("intents").unwrap();
+        assert_eq!(std::fs::read_dir(&aside).unwrap().count(), 1);
+        let whole = store.family("versions").unwrap().get(b"key-00000001").unwrap();
+        assert_eq!(whole.as_deref(), Some(&b"versions"[..]));
+    }
+
+    #[test]
     fn a_cursor_stays_in_its_bounds_and_in_its_image() {
         let store = open(&Location::Memory);
         let family = store.family("versions").unwrap();

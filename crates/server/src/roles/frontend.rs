@@ -547,4 +547,14 @@ mod tests {
         config.node.id = NUMBERED_NODES;
         assert_eq!(*connection_ids(&config).start(), 1, "there are too many to tell them apart");
     }
+
+    #[test]
+    fn only_loopback_is_this_machine() {
+        for host in ["localhost", "127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in ["10.0.0.1", "0.0.0.0", "fe80::1", "::ffff:10.0.0.1", "db1.example.net", ""] {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
 }
