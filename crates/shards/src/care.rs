@@ -648,7 +648,7 @@ mod tests {
             nodes.get_mut(&NodeId(3)).unwrap().free_bytes = Some(free);
             let still_for = |_, _| Duration::from_secs(still);
             let standings = BTreeMap::from([(ONE, standings)]);
-            forsaken(&placement, &nodes, &standings, still_for, &Policy::default())
+            forsaken(&placement, &nodes, |_| Duration::ZERO, &standings, still_for, &Policy::default())
         };
         assert_eq!(forsaken_at(FULL_BELOW_BYTES - 1, 8, 300), [(ONE, ReplicaId(3))]);
         assert_eq!(forsaken_at(FULL_BELOW_BYTES, 8, 300), [], "it has room, and is slow");
