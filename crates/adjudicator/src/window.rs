@@ -76,7 +76,7 @@ impl Bucket {
         // Not in lane 0, whatever the mark is.
         let found = equal_lanes(self.tags(), tag) & !0b11;
         // If none does it is the 16th.
-        found.trailing_zeros() as usize / 2 & 7
+        (found.trailing_zeros() as usize / 2) & 7
     }
 
     /// The latest batch that may have committed a key of this tag: its own, or else the mark. Which of them it is no
@@ -91,7 +91,7 @@ impl Bucket {
     #[inline]
     fn oldest(&self) -> usize {
         let batches = self.batches();
-        equal_lanes(batches, least(batches)).trailing_zeros() as usize / 2 & 7
+        (equal_lanes(batches, least(batches)).trailing_zeros() as usize / 2) & 7
     }
 }
 
