@@ -531,6 +531,7 @@ mod tests {
     /// The mark rises and what was lost is forgotten while somebody reads, between his look at the rows and his look at the
     /// slots.
     #[test]
+    #[allow(clippy::disallowed_methods)] // The core does not wait, but its test does.
     fn a_read_that_the_low_water_mark_overtakes_is_refused_and_misses_nothing() {
         let key = Key::from("k");
         type Read = fn(&Reader<MemoryEngine>, &Key) -> Result<bool, ReadError>;
