@@ -228,6 +228,11 @@ fn a_lost_node_is_replaced_by_another() {
 
     let lost = others[0];
     cluster.kill(lost);
+    // The other one is needed now, and is not given up by mistake.
+    let drop_the_other = format!("ALTER CLUSTER DROP NODE {} FORCE", others[1]);
+    let refused = connection.query_drop(drop_the_other).unwrap_err().to_string();
+    assert!(refused.contains(&format!("of these {lost} does not answer")), "{refused}");
+    connection.query_drop("UPDATE f.t SET id = id WHERE id = 1").unwrap();
     cluster.join_node(4);
     have_done(&mut connection, "ALTER CLUSTER ADD LEARNER NODE 4");
     have_done(&mut connection, "ALTER CLUSTER PROMOTE NODE 4");
@@ -242,6 +247,22 @@ fn a_lost_node_is_replaced_by_another() {
     assert_eq!(through_new.query_first::<u64, _>("SELECT COUNT(*) FROM f.t").unwrap(), Some(501));
     let report: Vec<(String, String, String, String)> = through_new.query("CHECK TABLE f.t").unwrap();
     assert!(report.iter().all(|row| row.2 != "error"), "{report:?}");
+}
+
+/// There is no other node that could take the replicas of one that is given up: the log does not wait for them all the same.
+#[test]
+fn the_replicas_of_a_removed_node_do_not_count_where_nobody_takes_them() {
+    let _alone = alone();
+    let settings = vec!["cluster.uncount_after_seconds=10".to_owned()];
+    let mut cluster = Cluster::start(Options { settings, ..Options::nodes(3) });
+    let leader = cluster.wait_leader();
+    let mut connection = cluster.connect(leader).unwrap();
+    let lost = cluster.nodes().into_iter().find(|node| *node != leader).unwrap();
+    wait_for("it to have replicas", || replicas_on(&mut connection, lost) == 4);
+    cluster.kill(lost);
+    have_done(&mut connection, &format!("ALTER CLUSTER DROP NODE {lost} FORCE"));
+    wait_for("its replicas not to count", || replicas_on(&mut connection, lost) == 0);
+    connection.query_drop("CREATE DATABASE f").unwrap();
 }
 
 /// What `assize` answers when it is asked about a running cluster.

@@ -751,6 +751,28 @@ async fn a_frame_of_footprints_is_answered_one_by_one_in_its_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_counts_as_waiting_when_the_lead_is_lost_among_commits() {
+    let group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let (first, _) = frontend.commit(&group, "a").await;
+    for n in 0..4 {
+        let leader = group.leader().await;
+        let commits = (0..500).map(|k| frontend.put_unread(&first, &format!("{n}.{k}")));
+        let commits: Vec<_> = commits
+            .map(|footprint| {
+                let node = group.node(leader).clone();
+                tokio::spawn(async move { drop(node.commit(footprint).await) })
+            })
+            .collect();
+        let next = ALL.into_iter().find(|node| *node != leader).unwrap();
+        insist_on_moving(&group, next).await;
+        futures_util::future::join_all(commits).await;
+    }
+    let waiting = |node| group.node(node).inner.shared.waiting.load(std::sync::atomic::Ordering::Relaxed);
+    eventually("nothing waits", async || ALL.into_iter().all(|node| waiting(node) == 0).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reservations_end_with_the_lead() {
     let group = Group::found().await;
     let mut frontend = Frontend::register(&group).await;
