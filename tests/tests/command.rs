@@ -197,5 +197,5 @@ fn a_node_whose_cluster_is_not_founded_yet_says_what_is_missing() {
         // A node that does not listen yet is unavailable too, and says something else.
         output.status.code() == Some(2) && !told.contains("no admin API answers")
     });
-    assert!(told.starts_with("unavailable: ") && told.contains("look at this node's log"), "{told}");
+    assert!(told.starts_with("unavailable: ") && told.contains("nodes 2, 3 do not answer"), "{told}");
 }
