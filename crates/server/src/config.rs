@@ -514,7 +514,8 @@ fn check(config: &Config) -> Result<(), ConfigError> {
              the founders in `cluster.join` instead",
         );
     }
-    if !config.is_clustered() && !(config.performs(Role::Adjudicator) && config.performs(Role::Shard)) {
+    let has_both = config.performs(Role::Adjudicator) && config.performs(Role::Shard);
+    if !config.is_clustered() && !has_both {
         return invalid("setting `node.roles`: a cluster of one node needs an adjudicator and a shard");
     }
     if !(founders.is_empty() && seeds.is_empty()) && config.node.data.is_none() {
