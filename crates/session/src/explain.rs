@@ -11,12 +11,10 @@ use assize_model::{
     AbortReason, AccessGroup, Conflict, ErrorCode, Key, KeyHash, SchemaVersion, Slot, SqlError, TableId,
     Timestamp, TxnId, Winner,
 };
-use assize_ports::{
-    ConflictRecord, ConflictSide, DEADLOCK, LOCK_WAIT_TIMEOUT, LockStrength, Obstacle, SCHEMA_CHANGED,
-};
+use assize_ports::{ConflictRecord, ConflictSide, DEADLOCK, LOCK_WAIT_TIMEOUT, Obstacle, SCHEMA_CHANGED};
 use assize_values::{SqlType, format};
 use bytes::Bytes;
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join, select};
 use std::fmt;
 use std::future::Future;
 
@@ -89,8 +87,8 @@ pub(crate) async fn abort(
     let (code, mut text) = refusal(txn.catalog(), id, reason);
     let (place, winner) = match reason {
         AbortReason::SchemaChanged { table } => {
-            let winner = who(services, Obstacle::Fence(*table)).await;
-            (place_of_change(txn, *table).await, winner)
+            let winner = who(services, Obstacle::Fence(*table));
+            join(place_of_change(txn, *table), winner).await
         }
         AbortReason::RangeKeysMissing { table } => {
             (Place { table: table_name(txn.catalog(), *table), ..Place::default() }, None)
@@ -135,12 +133,9 @@ pub(crate) async fn waited(
     services: &Services,
     owner: TxnId,
     keys: &[(Slot, Key)],
-    strength: LockStrength,
+    holder: Option<Winner>,
     code: ErrorCode,
 ) -> Explained {
-    // At once: they may be given back at any moment.
-    let hashes = keys.iter().map(|(_, key)| services.hash(key)).collect();
-    let holder = who(services, Obstacle::Held { owner, keys: hashes, strength }).await;
     let (kind, text) = match code {
         ErrorCode::Deadlock => {
             (DEADLOCK, "Deadlock found when trying to get lock; try restarting transaction")

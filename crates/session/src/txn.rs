@@ -13,8 +13,8 @@ use assize_model::{
     SchemaVersion, ShardId, Slot, SqlError, TableId, TableRange, Timestamp, TxnId,
 };
 use assize_ports::{
-    Begun, BoxFuture, Direction, IdRange, LockMode, LockStrength, LockWait, Mark, ReadIntent, ReadView,
-    Reserved, Rows, ScanRequest, ScanShards, Transaction,
+    Begun, BoxFuture, Direction, IdRange, LockMode, LockStrength, LockWait, Mark, Obstacle, ReadIntent,
+    ReadView, Reserved, Rows, ScanRequest, ScanShards, Transaction,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -676,7 +676,14 @@ impl Txn {
             lost @ (Reserved::TimedOut | Reserved::Deadlock) => {
                 let is_deadlock = lost == Reserved::Deadlock;
                 let code = if is_deadlock { ErrorCode::Deadlock } else { ErrorCode::LockWaitTimeout };
-                let explained = explain::waited(self, &self.services, owner, keys, strength, code).await;
+                // At once: they may be given back at any moment.
+                let holder =
+                    explain::who(&self.services, Obstacle::Held { owner, keys: hashes, strength }).await;
+                if is_deadlock {
+                    // Others wait for what it holds, and it is over for this transaction.
+                    self.release();
+                }
+                let explained = explain::waited(self, &self.services, owner, keys, holder, code).await;
                 return Err(self.lose(explained));
             }
         };

@@ -130,7 +130,10 @@ impl Session {
         let parts = ReportParts { sessions: true, ..ReportParts::default() };
         let report = cluster.report(parts).await.map_err(|_| unknown())?;
         let mut found = report.sessions.iter().filter(|session| session.connection == id);
-        let (Some(session), None) = (found.next(), found.next()) else { return Err(unknown()) };
+        let (Some(session), None) = (found.next(), found.next()) else {
+            // It may be a connection of a node that does not answer.
+            return Err(if report.silent.is_empty() { unknown() } else { unasked(id, &report.silent) });
+        };
         self.check_owner(&session.user, id)?;
         let action = Action::KillSession { node: session.node, connection: id, query_only };
         let who = self.state.eval.environment.user.clone();
@@ -167,4 +170,13 @@ impl Session {
         self.check_owner(&process.user, id)?;
         if server.kill(id, query_only) { Ok(()) } else { Err(unknown()) }
     }
+}
+
+fn unasked(connection: u32, silent: &[u64]) -> SqlError {
+    let nodes: Vec<String> = silent.iter().map(|node| format!("node {node}")).collect();
+    let text = format!(
+        "thread {connection} is not known to the nodes that answer; not asked: {}; try again once they do",
+        nodes.join(", ")
+    );
+    SqlError::new(ErrorCode::ClusterUnavailable, text)
 }
