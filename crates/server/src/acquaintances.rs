@@ -2,9 +2,11 @@
 //!
 //! A node with an adjudicator has the list of nodes in its own state. One without asks whoever leads, as it does for the
 //! placement; while it cannot find the leader, because it knows no more than what its configuration names, any other
-//! adjudicator tells it what that has heard of.
+//! adjudicator tells it what that has heard of. The leader also says which nodes are to drain, and that it answers at all is
+//! how such a node knows that there is one.
 
-use crate::operator::words::{self, Answer, Question};
+use crate::operator::Told;
+use crate::operator::words::{self, Answer, NodeStatus, Question};
 use assize_model::NodeId;
 use assize_ports::{AdjudicatorClient, NodeRecord, Peers, Service};
 use assize_rpc::Leaders;
@@ -12,11 +14,14 @@ use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use tokio::time::MissedTickBehavior;
 
 /// How often the list is asked for.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long one node may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// How long the leader may take to say who drains. Short: meanwhile it is not noticed that it leads no more.
+const STATUS_MAX: Duration = Duration::from_secs(1);
 
 /// See the module's page. Clones share what they know.
 #[derive(Clone)]
@@ -25,6 +30,7 @@ pub struct Acquaintances {
     peers: Arc<dyn Peers>,
     leaders: Arc<Leaders>,
     adjudicator: Arc<dyn AdjudicatorClient>,
+    told: Arc<Told>,
     known: Arc<Mutex<Known>>,
 }
 
@@ -39,16 +45,17 @@ struct Known {
 }
 
 impl Acquaintances {
-    /// Of a node that has heard of these adjudicators so far.
+    /// Of a node that has heard of these adjudicators so far. What the leader says is left in `told`.
     pub fn new(
         node: NodeId,
         peers: Arc<dyn Peers>,
         leaders: Arc<Leaders>,
         adjudicator: Arc<dyn AdjudicatorClient>,
+        told: Arc<Told>,
         named: impl IntoIterator<Item = NodeId>,
     ) -> Acquaintances {
         let known = Arc::new(Mutex::new(Known::new(named)));
-        Acquaintances { node, peers, leaders, adjudicator, known }
+        Acquaintances { node, peers, leaders, adjudicator, told, known }
     }
 
     /// The nodes that may lead.
@@ -59,14 +66,16 @@ impl Acquaintances {
     /// Asks again and again. Long-lived: the node spawns it.
     pub async fn follow(self, stopped: impl Future<Output = ()>) {
         tokio::pin!(stopped);
+        let mut interval = tokio::time::interval(INTERVAL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = &mut stopped => return,
-                () = self.look() => {}
+                _ = interval.tick() => {}
             }
             tokio::select! {
                 () = &mut stopped => return,
-                () = tokio::time::sleep(INTERVAL) => {}
+                () = self.look() => {}
             }
         }
     }
@@ -74,7 +83,13 @@ impl Acquaintances {
     /// Asks once, and tells the transport and the way to the leader what is new.
     pub async fn look(&self) {
         match self.adjudicator.nodes().await {
-            Ok(records) => self.learn(&records, true),
+            Ok(records) => {
+                self.told.keep_nodes(&records);
+                self.learn(&records, true);
+                if let Some(draining) = self.ask_who_drains().await {
+                    self.told.keep_draining(draining);
+                }
+            }
             Err(_) => {
                 let others = self.adjudicators();
                 let told = join_all(others.into_iter().map(|other| self.ask(other))).await;
@@ -93,6 +108,17 @@ impl Acquaintances {
         }
     }
 
+    /// The nodes that are to drain, as the leader has it.
+    async fn ask_who_drains(&self) -> Option<BTreeSet<NodeId>> {
+        let leader = self.leaders.leader()?;
+        let question = words::encode(&Question::Status);
+        let answer = self.peers.call(leader, Service::Operator, question, STATUS_MAX).await.ok()?;
+        match words::decode(&answer) {
+            Ok(Answer::Status(status)) => draining(leader, &status),
+            _ => None,
+        }
+    }
+
     fn learn(&self, records: &[NodeRecord], is_whole: bool) {
         let mut known = self.known();
         for (node, address) in known.learn(self.node, records, is_whole) {
@@ -104,6 +130,11 @@ impl Acquaintances {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().expect("no panic happens under this lock")
     }
+}
+
+/// The nodes that are to drain, if a node says so that leads: the word of any other may be old.
+fn draining(node: NodeId, status: &NodeStatus) -> Option<BTreeSet<NodeId>> {
+    (status.leader == Some(node.0)).then(|| status.draining.iter().copied().map(NodeId).collect())
 }
 
 impl Known {
@@ -178,6 +209,15 @@ mod tests {
         let told = known.learn(me, &second, true);
         assert!(told.contains(&(NodeId(1), None)) && told.contains(&(NodeId(4), None)), "{told:?}");
         assert_eq!(nodes(&known), [2, 5]);
+    }
+
+    #[test]
+    fn only_the_leader_says_who_drains() {
+        let mut status = NodeStatus { leader: Some(2), draining: vec![9], ..NodeStatus::default() };
+        assert_eq!(draining(NodeId(2), &status), Some(BTreeSet::from([NodeId(9)])));
+        assert_eq!(draining(NodeId(1), &status), None, "it follows");
+        status.leader = None;
+        assert_eq!(draining(NodeId(2), &status), None, "it is cut off");
     }
 
     #[test]

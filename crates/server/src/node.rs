@@ -16,7 +16,7 @@ use crate::net::{self, Net};
 use crate::operator::bells::Bells;
 use crate::operator::diary::Diary;
 use crate::operator::jobs::Jobs;
-use crate::operator::{Facts, Local, Operator, OperatorService, Survey, announce};
+use crate::operator::{Facts, LEADERLESS_MAX, Local, Operator, OperatorService, Survey, announce};
 use crate::roles;
 use crate::roles::frontend::Frontend;
 use crate::{Failure, metrics, pressure, telemetry};
@@ -62,9 +62,6 @@ const MOVE_PATIENCE: Duration = Duration::from_secs(120);
 const CARE_INTERVAL: Duration = Duration::from_secs(5);
 /// How often nodes ask each other who won conflicts that their own transactions lost.
 const WINNERS_INTERVAL: Duration = Duration::from_secs(2);
-/// A node that has heard nothing of a leader for so long takes no traffic. An election takes about a second, and a rolling
-/// restart is several: it must not make nodes unready.
-const LEADERLESS_MAX: Duration = Duration::from_secs(5);
 /// A shard replica so far behind is no help to readers.
 const LAG_MAX: Duration = Duration::from_secs(10);
 
@@ -402,7 +399,8 @@ impl Way {
         let router = Router::new(leaders.clone(), RouterOptions::default());
         let decisions = DecisionRouter::new(leaders.clone());
         let router: Arc<dyn AdjudicatorClient> = Arc::new(router);
-        let others = Acquaintances::new(node, peers.clone(), leaders, router.clone(), others);
+        let others =
+            Acquaintances::new(node, peers.clone(), leaders, router.clone(), local.told.clone(), others);
         let voters = {
             let (local, others) = (Arc::downgrade(local), others.clone());
             move || {
@@ -630,6 +628,15 @@ fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
                 Ok(format!("{part}, applied {}", status.applied))
             }),
         });
+    } else {
+        let local = local.clone();
+        checks.push(Check {
+            name: "leader",
+            probe: Box::new(move || {
+                check_silence(local.leader_silence())?;
+                Ok("answers".to_owned())
+            }),
+        });
     }
     if config.performs(Role::Shard) {
         let local = local.clone();
@@ -659,15 +666,21 @@ fn part_in_the_group(
     leader: Option<NodeId>,
     silence: Option<Duration>,
 ) -> Result<String, String> {
-    let silence = silence.ok_or("no leader has been heard of yet")?;
+    check_silence(silence)?;
     match leader {
-        _ if silence > LEADERLESS_MAX => {
-            Err(format!("nothing has been heard of a leader for {} s", silence.as_secs()))
-        }
         Some(leader) if leader == node => Ok("leads".to_owned()),
         Some(leader) => Ok(format!("follows {leader}")),
         None => Ok("waits for an election".to_owned()),
     }
+}
+
+/// Why a node takes no traffic that has heard nothing of a leader for so long, or not at all.
+fn check_silence(silence: Option<Duration>) -> Result<(), String> {
+    let silence = silence.ok_or("no leader has been heard of yet")?;
+    if silence > LEADERLESS_MAX {
+        return Err(format!("nothing has been heard of a leader for {} s", silence.as_secs()));
+    }
+    Ok(())
 }
 
 async fn heed_draining(local: Arc<Local>, stopped: impl Future<Output = ()>) {
@@ -851,5 +864,17 @@ mod tests {
         assert!(part(None, Some(6_000)).is_err());
         assert!(part(None, None).is_err(), "it has just started");
         assert!(part(Some(3), None).is_err(), "its disk says so, nobody else has");
+    }
+
+    #[test]
+    fn a_node_that_asks_is_ready_while_the_leader_changes_and_not_for_long_after() {
+        let check = |millis: Option<u64>| check_silence(millis.map(Duration::from_millis));
+        assert_eq!(
+            check(Some(4_000)),
+            Ok(()),
+            "it asks each second, and waits two for a leader that has died"
+        );
+        assert!(check(Some(6_000)).unwrap_err().contains("for 6 s"));
+        assert!(check(None).is_err(), "it has just started");
     }
 }

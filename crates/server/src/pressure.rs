@@ -102,11 +102,9 @@ impl Keeper {
         let (mut nodes, mut asked) = (Vec::new(), None::<Instant>);
         loop {
             if asked.is_none_or(|asked| asked.elapsed() >= NODES_INTERVAL) {
-                // Without a leader those known before are asked.
-                if let Ok(newest) = self.operator.nodes().await {
-                    (nodes, asked) = (newest, Some(Instant::now()));
-                    self.learn_groups(&nodes).await;
-                }
+                let (known, is_new) = self.look_who_is_there().await;
+                nodes = known;
+                asked = is_new.then(Instant::now);
             }
             let heard = self.operator.pressures(&nodes).await;
             let now = Instant::now();
@@ -120,9 +118,19 @@ impl Keeper {
         }
     }
 
+    /// The nodes, and whether a leader has told of them. Otherwise that is what this node knew last, which may be nobody, and
+    /// it is worth looking again soon.
+    async fn look_who_is_there(&self) -> (Vec<NodeRecord>, bool) {
+        let is_new = !self.operator.local.is_cut_off();
+        // It never fails: without a leader it says what is known.
+        let nodes = self.operator.nodes().await.unwrap_or_default();
+        self.learn_groups(&nodes).await;
+        (nodes, is_new)
+    }
+
     /// Learns of which nodes a majority is needed.
     async fn learn_groups(&self, nodes: &[NodeRecord]) {
-        let Ok(placement) = self.operator.adjudicator.placement().await else { return };
+        let Ok(placement) = self.operator.newest_placement().await else { return };
         let voters = match self.operator.local.adjudicator.get() {
             Some(adjudicator) => adjudicator.status().voters.into_iter().collect(),
             None => {
@@ -257,5 +265,63 @@ impl Keeper {
         ::metrics::gauge!(metrics::SHARD_LEVEL0_FILES).set(backlog.level0_files as f64);
         ::metrics::gauge!(metrics::SHARD_WRITES_STALLED).set(f64::from(u8::from(backlog.is_stalled)));
         figures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::{Facts, LEADERLESS_MAX, Local};
+    use assize_consensus::{Adjudicator, Options};
+    use assize_model::Placement;
+    use std::sync::Arc;
+
+    fn record(node: u64, role: &str) -> NodeRecord {
+        NodeRecord {
+            node: NodeId(node),
+            peer_address: String::new(),
+            admin_address: String::new(),
+            mysql_address: String::new(),
+            roles: vec![role.to_owned()],
+            zone: String::new(),
+            version: String::new(),
+            cluster_version: 1,
+        }
+    }
+
+    /// A frontend whose leader has the placement, and no list of nodes yet.
+    async fn keeper() -> Keeper {
+        let facts = Facts {
+            record: record(9, "frontend"),
+            config: Vec::new(),
+            founders: BTreeSet::new(),
+            token: None,
+            data: None,
+            started: Instant::now(),
+        };
+        let local = Local::new(facts, None);
+        let options = Options::new(NodeId(1), Placement::even(1, NodeId(4)));
+        let leader = Arc::new(Adjudicator::open(None, options, None).await.unwrap());
+        let operator =
+            Operator { local, adjudicator: leader.clone(), source: leader, peers: None, diary: None };
+        Keeper { operator, others: Mutex::default(), groups: Mutex::default(), log: Mutex::default() }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_node_without_a_leader_knows_whom_it_needs_and_looks_again_soon() {
+        let keeper = keeper().await;
+        let (nodes, is_new) = keeper.look_who_is_there().await;
+        assert!(!is_new && nodes.len() == 1, "nobody has told it anything: {nodes:?}");
+        let voter = record(1, "adjudicator");
+        let leader = keeper.operator.adjudicator.clone();
+        keeper.operator.local.told.keep_nodes(std::slice::from_ref(&voter));
+        keeper.operator.local.told.keep_placement(&leader.placement().await.unwrap());
+        keeper.operator.local.told.fall_silent(LEADERLESS_MAX * 2);
+        let (nodes, is_new) = keeper.look_who_is_there().await;
+        assert!(!is_new && nodes.contains(&voter), "{nodes:?}");
+        let groups = keeper.groups.lock().unwrap().clone();
+        assert_eq!(groups, [BTreeSet::from([NodeId(1)]), BTreeSet::from([NodeId(4)])]);
+        keeper.operator.local.told.keep_nodes(&[voter]);
+        assert!(keeper.look_who_is_there().await.1, "a leader answers");
     }
 }

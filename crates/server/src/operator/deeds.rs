@@ -9,6 +9,7 @@ use assize_model::{NodeId, ShardId};
 use assize_ports::{Action, ActionDone, ClusterError, PlacementError, Service, Verified};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::time::MissedTickBehavior;
 
 /// How often a node looks whether it is to drain.
 const HEED_INTERVAL: Duration = Duration::from_secs(1);
@@ -106,10 +107,13 @@ impl Local {
     pub async fn heed_draining(&self, stopped: impl Future<Output = ()>) {
         tokio::pin!(stopped);
         let mut was_marked = false;
+        // At once for the first time: a node that starts may have been told to drain while it was down.
+        let mut interval = tokio::time::interval(HEED_INTERVAL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = &mut stopped => return,
-                () = tokio::time::sleep(HEED_INTERVAL) => {}
+                _ = interval.tick() => {}
             }
             let is_marked = self.is_marked_draining();
             let leads = self.leader() == Some(self.node);

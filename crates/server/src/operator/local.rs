@@ -2,6 +2,7 @@
 
 use super::bells::Bells;
 use super::jobs::Jobs;
+use super::told::Told;
 use super::words::{Answer, NodeStatus, Question, Record, ReplicaStatus};
 use crate::pressure::Measured;
 use crate::roles::frontend::Frontend;
@@ -15,7 +16,7 @@ use assize_shards::wire::Phase;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How long the leader may take over a greeting that is handed on to it.
@@ -23,6 +24,11 @@ const HANDED_ON_LIMIT: Duration = Duration::from_secs(5);
 
 /// A node that has heard nothing of a leader for so long takes it that there is none: an election takes about a second.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// One that has heard nothing of a leader for so long takes no traffic. An election takes about a second, and a rolling restart
+/// is several: it must not make nodes unready. A node without an adjudicator, which asks each second and may wait two for a
+/// leader that has died, does not take it before that either that there is none.
+pub const LEADERLESS_MAX: Duration = Duration::from_secs(5);
 
 /// How long a node may take to say how much room it has.
 const SURVEY_LIMIT: Duration = Duration::from_secs(2);
@@ -74,10 +80,8 @@ pub struct Local {
     pub joined: OnceLock<u128>,
     /// What it offers to other nodes.
     offered: OnceLock<Arc<Services>>,
-    /// The nodes of the cluster, as a leader has told of them last.
-    told_nodes: Mutex<Vec<NodeRecord>>,
-    /// The placement, likewise.
-    told_placement: Mutex<Option<Arc<Placement>>>,
+    /// What a leader has told it; what counts if it has no adjudicator.
+    pub told: Arc<Told>,
     /// Set while it takes no more connections: an operator wants it so, or it is about to end.
     pub draining: Arc<AtomicBool>,
 }
@@ -97,8 +101,7 @@ impl Local {
             bells: Arc::default(),
             joined: OnceLock::new(),
             offered: OnceLock::new(),
-            told_nodes: Mutex::default(),
-            told_placement: Mutex::default(),
+            told: Arc::default(),
             draining: Arc::default(),
         })
     }
@@ -126,22 +129,18 @@ impl Local {
         adjudicator.status().leader.filter(|_| !self.is_cut_off())
     }
 
-    /// Whether its adjudicator has not heard of a leader lately. What it knows may be old then.
+    /// For how long it has not heard of a leader; `None` if it has not since it started.
+    pub fn leader_silence(&self) -> Option<Duration> {
+        match self.adjudicator.get() {
+            Some(adjudicator) => adjudicator.leader_silence(),
+            None => self.told.silence(),
+        }
+    }
+
+    /// Whether it has not heard of a leader lately. What it knows may be old then.
     pub fn is_cut_off(&self) -> bool {
-        let heard = |adjudicator: &Adjudicator| {
-            adjudicator.leader_silence().is_some_and(|silence| silence < SILENCE_MAX)
-        };
-        self.adjudicator.get().is_some_and(|adjudicator| !heard(adjudicator))
-    }
-
-    /// Keeps what a leader has told.
-    pub(super) fn was_told_nodes(&self, nodes: &[NodeRecord]) {
-        nodes.clone_into(&mut self.told_nodes.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Keeps what a leader has told.
-    pub(super) fn was_told_placement(&self, placement: &Arc<Placement>) {
-        *self.told_placement.lock().unwrap_or_else(PoisonError::into_inner) = Some(placement.clone());
+        let max = if self.adjudicator.get().is_some() { SILENCE_MAX } else { LEADERLESS_MAX };
+        self.leader_silence().is_none_or(|silence| silence >= max)
     }
 
     /// The nodes of the cluster as this node knows them, however old that is. Before there is a cluster: those that are to found
@@ -149,7 +148,7 @@ impl Local {
     pub(super) fn known_nodes(&self) -> Vec<NodeRecord> {
         let mut nodes = match self.adjudicator.get() {
             Some(adjudicator) => adjudicator.known_nodes(),
-            None => self.told_nodes.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            None => self.told.nodes(),
         };
         if nodes.is_empty() {
             let others = self.facts.founders.iter().filter(|founder| **founder != self.node);
@@ -164,7 +163,7 @@ impl Local {
             Some(adjudicator) => {
                 Some(Arc::new(adjudicator.known_placement())).filter(|placement| !placement.shards.is_empty())
             }
-            None => self.told_placement.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            None => self.told.placement(),
         }
     }
 
@@ -182,9 +181,12 @@ impl Local {
         self.draining.load(Ordering::Relaxed) || self.is_marked_draining()
     }
 
-    /// Whether the log says that it is to give up what it has.
+    /// Whether the log says that it is to give up what it has: as its adjudicator has it, or as a leader has told it.
     pub fn is_marked_draining(&self) -> bool {
-        self.adjudicator.get().is_some_and(|adjudicator| adjudicator.draining().contains(&self.node))
+        match self.adjudicator.get() {
+            Some(adjudicator) => adjudicator.draining().contains(&self.node),
+            None => self.told.is_draining(self.node),
+        }
     }
 
     /// Answers a question, whoever asks.
@@ -414,19 +416,48 @@ mod tests {
         }
     }
 
+    fn facts() -> Facts {
+        Facts {
+            record: record(1),
+            config: Vec::new(),
+            founders: BTreeSet::new(),
+            token: None,
+            data: None,
+            started: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn a_node_without_an_adjudicator_knows_when_it_has_lost_the_leader() {
+        let local = Local::new(facts(), None);
+        assert!(local.is_cut_off() && local.leader_silence().is_none(), "nobody has told it anything");
+        local.told.keep_nodes(&[record(1), record(2)]);
+        assert!(!local.is_cut_off());
+        local.told.fall_silent(LEADERLESS_MAX * 2);
+        assert!(local.is_cut_off() && local.leader_silence() >= Some(LEADERLESS_MAX));
+        assert_eq!(local.known_nodes().len(), 2, "what it was told last");
+        local.told.keep_placement(&Arc::new(Placement::even(1, NodeId(1))));
+        assert!(!local.is_cut_off());
+    }
+
+    #[test]
+    fn a_node_without_an_adjudicator_drains_while_the_leader_says_so() {
+        let local = Local::new(facts(), None);
+        local.told.keep_draining([NodeId(2)].into());
+        assert!(!local.is_draining());
+        local.told.keep_draining([NodeId(1), NodeId(2)].into());
+        assert!(local.is_draining() && local.status().is_draining);
+        local.told.fall_silent(LEADERLESS_MAX * 2);
+        assert!(local.is_draining(), "silence calls nothing off");
+        local.told.keep_draining(BTreeSet::new());
+        assert!(!local.is_draining());
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn who_is_no_member_shows_the_token_whatever_he_has_been() {
         let token = JoinToken::random();
         let secret = token.secret().to_owned();
-        let facts = Facts {
-            record: record(1),
-            config: Vec::new(),
-            founders: BTreeSet::new(),
-            token: Some(token),
-            data: None,
-            started: Instant::now(),
-        };
-        let local = Local::new(facts, None);
+        let local = Local::new(Facts { token: Some(token), ..facts() }, None);
         let options = Options::new(NodeId(1), Placement::even(1, NodeId(1)));
         let adjudicator = Adjudicator::open(None, options, None).await.unwrap();
         assert!(local.adjudicator.set(adjudicator).is_ok());

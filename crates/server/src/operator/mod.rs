@@ -15,10 +15,12 @@ pub mod diary;
 pub mod jobs;
 mod local;
 mod serve;
+mod told;
 pub mod words;
 
-pub use local::{Facts, Local, Survey};
+pub use local::{Facts, LEADERLESS_MAX, Local, Survey};
 pub use serve::OperatorService;
+pub use told::Told;
 
 use assize_admin::Noted;
 use assize_consensus::MembershipError;
@@ -73,7 +75,7 @@ impl Operator {
         let told = self.ask_leader(self.adjudicator.nodes()).await;
         let mut nodes = match told {
             Ok(nodes) => {
-                self.local.was_told_nodes(&nodes);
+                self.local.told.keep_nodes(&nodes);
                 nodes
             }
             Err(_) => self.local.known_nodes(),
@@ -85,11 +87,16 @@ impl Operator {
         Ok(nodes)
     }
 
+    /// The placement, soon: without a leader as this node knows it.
+    pub async fn newest_placement(&self) -> Result<Arc<Placement>, ClusterError> {
+        Ok(self.placement().await?.what)
+    }
+
     /// The placement; without a leader as this node knows it, which may be old.
     async fn placement(&self) -> Result<Known<Arc<Placement>>, ClusterError> {
         match self.ask_leader(self.adjudicator.placement()).await {
             Ok(placement) => {
-                self.local.was_told_placement(&placement);
+                self.local.told.keep_placement(&placement);
                 Ok(Known { what: placement, may_be_old: false })
             }
             Err(error) => {
