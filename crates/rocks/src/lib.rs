@@ -84,6 +84,12 @@ impl RocksError {
     }
 }
 
+/// Bytes that the disk of a directory has left.
+pub fn free_bytes(directory: &Path) -> std::io::Result<u64> {
+    let disk = rustix::fs::statvfs(directory)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// Where a store lies.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Location {

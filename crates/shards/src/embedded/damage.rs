@@ -2,17 +2,18 @@
 //!
 //! ```text
 //!   rocks/      one store for all shards of the node
-//!   damaged/    files of what was given up, for somebody who wants to look; nothing reads them, and they may be deleted
+//!   damaged/    files of what was given up last, for somebody who wants to look; nothing reads them, and they may be deleted
 //!   damaged-3   the contents of shard 3 are to be given up at the next start
 //! ```
 //!
-//! A replica that has siblings gives its contents up and copies one of them, as if its disk were new. If nobody else has
-//! what it has, nothing is given up: the node does not start, or stops. A store that does not open at all is put aside as a
-//! whole, if every shard of the node has siblings.
+//! A replica gives its contents up and copies a sibling, as if its disk were new, once a sibling has said that it has
+//! everything. That others are configured is not enough: they may be away, or copying this very replica. If none says so,
+//! nothing is given up: the node does not start, or stops. A store that does not open at all is put aside as a whole, if
+//! siblings of every replica of the node have said so.
 
-use super::engine::{Generation, family_names, parse_family_name, shape_of};
+use super::engine::{Generation, RocksEngine, family_names, parse_family_name, shape_of};
 use super::registry::{Registry, RegistryError};
-use assize_model::{NodeId, Placement, ShardId};
+use assize_model::{NodeId, Placement, ReplicaId, ShardId};
 use assize_rocks::{Location, Options, RocksError, Store};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,41 +60,68 @@ impl Tally {
     }
 }
 
-/// Whether every shard with a replica on this node has others elsewhere.
-pub fn have_siblings(placement: &Placement, node: NodeId) -> bool {
-    let here = placement.shards.values().filter(|part| part.replicas.values().any(|on| *on == node));
-    here.map(|part| part.replicas.len()).all(|replicas| replicas > 1)
+/// The replicas of a node, by shard.
+pub fn placed_on(placement: &Placement, node: NodeId) -> Vec<(ShardId, ReplicaId)> {
+    let parts = placement.shards.iter();
+    let replicas = parts.flat_map(|(shard, part)| part.replicas.iter().map(|placed| (*shard, placed)));
+    replicas.filter(|(_, (_, on))| **on == node).map(|(shard, (replica, _))| (shard, *replica)).collect()
 }
 
-/// Opens the store of a node and its table of replicas. If they are damaged and it `may_begin_anew`, they are put aside, and
-/// the node begins with nothing.
-pub fn open_store(
-    directory: Option<&Path>,
-    may_begin_anew: bool,
-    options: &Options,
-    tally: &Tally,
-) -> Result<Registry, RegistryError> {
-    let Some(directory) = directory else { return open_at(&Location::Memory, options) };
-    let rocks = directory.join("rocks");
-    let location = Location::Directory(rocks.clone());
-    let reason = match open_at(&location, options) {
-        Err(RegistryError::Store(RocksError::Damaged { reason })) if may_begin_anew => reason,
-        opened => return opened,
-    };
-    let aside = aside(directory, "store");
-    let moved =
-        std::fs::create_dir_all(directory.join("damaged")).and_then(|()| std::fs::rename(&rocks, &aside));
-    moved.map_err(|error| RocksError::Failed {
+/// Opens the store of a node and its table of replicas.
+pub fn open_store(directory: Option<&Path>, options: &Options) -> Result<Registry, RegistryError> {
+    let location = directory.map_or(Location::Memory, |directory| Location::Directory(store_of(directory)));
+    Registry::open(Store::open(&location, &[], shape_of, options)?)
+}
+
+fn store_of(directory: &Path) -> PathBuf {
+    directory.join("rocks")
+}
+
+/// Moves the whole store of a node aside, so that it begins with nothing; where. Whoever calls this knows that others have
+/// everything.
+pub fn put_store_aside(directory: &Path) -> Result<PathBuf, RocksError> {
+    let failed = |error: std::io::Error| RocksError::Failed {
         doing: "put a damaged store aside",
         reason: error.to_string(),
-    })?;
-    tally.count_damaged();
-    tracing::error!(reason, kept = %aside.display(), "the store of all replicas is damaged: siblings are copied");
-    open_at(&location, options)
+    };
+    let rocks = store_of(directory);
+    let bytes = bytes_in(&rocks).map_err(failed)?;
+    if !has_room(assize_rocks::free_bytes(directory).map_err(failed)?, bytes) {
+        let reason =
+            format!("it has {bytes} bytes, and copies beside it need room: move {} away", rocks.display());
+        return Err(RocksError::Failed { doing: "put a damaged store aside", reason });
+    }
+    let aside = aside(directory, "store");
+    std::fs::create_dir_all(directory.join("damaged")).map_err(failed)?;
+    std::fs::rename(&rocks, &aside).map_err(failed)?;
+    keep_only(&aside);
+    Ok(aside)
 }
 
-fn open_at(location: &Location, options: &Options) -> Result<Registry, RegistryError> {
-    Registry::open(Store::open(location, &[], shape_of, options)?)
+fn bytes_in(directory: &Path) -> std::io::Result<u64> {
+    let lengths = std::fs::read_dir(directory)?.map(|entry| Ok(entry?.metadata()?.len()));
+    lengths.sum()
+}
+
+/// Whether a disk with so many bytes left can keep what was given up beside the copy that replaces it, and go on.
+fn has_room(free: u64, bytes: u64) -> bool {
+    free / 2 > bytes
+}
+
+/// Removes what was given up of the same thing before.
+fn keep_only(newest: &Path) {
+    let Some((parent, name)) = newest.parent().zip(newest.file_name().and_then(|name| name.to_str())) else {
+        return;
+    };
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let other = entry.file_name().to_string_lossy().into_owned();
+        let is_older = other != name
+            && other.strip_prefix(stem).is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit()));
+        if is_older && let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::warn!(path = %entry.path().display(), %error, "damaged files stay");
+        }
+    }
 }
 
 /// The shard whose contents a report of damage speaks of, if it names one of their files.
@@ -101,16 +129,29 @@ pub fn culprit(store: &Store, reason: &str) -> Option<ShardId> {
     parse_family_name(&store.family_of_damage(reason)?).map(|(shard, _)| shard)
 }
 
-/// Keeps the files of contents that are about to go; where. That it cannot holds nobody up.
-pub fn put_aside(store: &Store, directory: &Path, shard: ShardId, generation: Generation) -> Option<PathBuf> {
+/// Keeps the files of contents that are about to go; where. `None`: the disk has no room for them beside a copy.
+pub fn put_aside(
+    store: &Store,
+    directory: &Path,
+    shard: ShardId,
+    generation: Generation,
+) -> Result<Option<PathBuf>, RocksError> {
+    let bytes = RocksEngine::open(store, shard, generation).map_or(0, |engine| engine.file_bytes());
+    let free = assize_rocks::free_bytes(directory).unwrap_or(0);
+    if !has_room(free, bytes) {
+        tracing::warn!(%shard, bytes, free, "damaged files are not kept: the copy needs the room");
+        return Ok(None);
+    }
     let aside = aside(directory, &format!("shard-{}", shard.0));
     for family in family_names(shard, generation) {
         if let Err(error) = store.keep_files(&family, &aside) {
-            tracing::warn!(%shard, %error, "damaged files are not kept");
-            return None;
+            // Half of them would help nobody, and take room.
+            let _ = std::fs::remove_dir_all(&aside);
+            return Err(error);
         }
     }
-    Some(aside)
+    keep_only(&aside);
+    Ok(Some(aside))
 }
 
 /// A name that no other one has had.
@@ -135,29 +176,41 @@ pub fn mark(directory: &Path, shard: ShardId, reason: &str) {
     }
 }
 
-/// Forgets it.
+/// Forgets it, if it was remembered.
 pub fn unmark(directory: &Path, shard: ShardId) {
-    if let Err(error) = std::fs::remove_file(mark_of(directory, shard)) {
-        tracing::warn!(%shard, %error, "a mark stays");
+    match std::fs::remove_file(mark_of(directory, shard)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%shard, %error, "a mark stays");
+        }
+        _ => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assize_model::ReplicaId;
 
     #[test]
-    fn a_node_begins_anew_only_if_others_have_everything() {
+    fn the_replicas_of_a_node_are_those_that_the_placement_puts_there() {
         let mut placement = Placement::even(2, NodeId(1));
-        assert!(!have_siblings(&placement, NodeId(1)));
-        assert!(have_siblings(&placement, NodeId(2)), "it has nothing");
-        for part in placement.shards.values_mut() {
-            part.replicas.insert(ReplicaId(2), NodeId(2));
-        }
-        assert!(have_siblings(&placement, NodeId(1)));
-        placement.shards.values_mut().next().unwrap().replicas.remove(&ReplicaId(2));
-        assert!(!have_siblings(&placement, NodeId(1)));
+        assert_eq!(placed_on(&placement, NodeId(2)), []);
+        let (shard, part) = placement.shards.iter_mut().next().unwrap();
+        part.replicas.insert(ReplicaId(2), NodeId(2));
+        let shard = *shard;
+        assert_eq!(placed_on(&placement, NodeId(2)), [(shard, ReplicaId(2))]);
+        assert_eq!(placed_on(&placement, NodeId(1)).len(), 2);
+    }
+
+    #[test]
+    fn what_was_given_up_last_is_kept_if_there_is_room() {
+        assert!(has_room(201, 100) && has_room(2, 0));
+        assert!(!has_room(200, 100) && !has_room(0, 0) && !has_room(u64::MAX, u64::MAX));
+        let directory = tempfile::tempdir().unwrap();
+        let names = ["shard-1-100", "shard-1-200", "shard-11-100", "store-100", "shard-1-notes"];
+        names.iter().for_each(|name| std::fs::create_dir(directory.path().join(name)).unwrap());
+        keep_only(&directory.path().join("shard-1-200"));
+        let left: Vec<&str> = names.into_iter().filter(|name| directory.path().join(name).exists()).collect();
+        assert_eq!(left, ["shard-1-200", "shard-11-100", "store-100", "shard-1-notes"]);
     }
 
     #[test]

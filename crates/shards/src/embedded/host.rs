@@ -16,7 +16,7 @@
 
 use super::damage::{self, Tallies, Tally};
 use super::engine::RocksEngine;
-use super::registry::{Record, RegistryError};
+use super::registry::{Record, Registry, RegistryError};
 use super::replica::Surroundings;
 use super::shard::Embedded;
 use super::siblings::{Residents, Siblings};
@@ -27,7 +27,7 @@ use assize_ports::{
     DecisionSource, Peers, PlacementError, Replica, ReplicaStanding, ShardAdministration, StreamError,
 };
 use assize_rocks::{Backlog, RocksError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -40,6 +40,8 @@ const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 const STANDINGS_TRIES: u32 = 20;
 /// The pause between two such looks.
 const STANDINGS_PAUSE: Duration = Duration::from_millis(250);
+/// Why damaged contents are not given up.
+const ALONE: &str = "nothing is given up, as no sibling has said that it has everything";
 
 /// What a node's replicas need of it.
 pub struct Around {
@@ -113,18 +115,20 @@ impl ShardHost {
         options: Options,
     ) -> Result<ShardHost, OpenError> {
         let tally = Arc::<Tally>::default();
-        let (rocks, place, counted) = (options.rocks.clone(), directory.clone(), tally.clone());
-        let may_begin_anew = damage::have_siblings(&placement, around.node);
-        let opened = blocking(move || damage::open_store(place.as_deref(), may_begin_anew, &rocks, &counted));
-        let registry = opened.await.map_err(|error| match error {
-            RegistryError::Store(RocksError::InUse(path)) => OpenError::InUse(path),
-            RegistryError::Store(error) => OpenError::Store(error),
-            RegistryError::Undecodable(_) => OpenError::Registry(error),
-        })?;
         let residents = Arc::<Residents>::default();
         let (placement, watched) = watch::channel(placement);
         let siblings = Siblings::new(around.node, around.peers, watched, &residents);
         let (source, administration) = (around.source, around.administration);
+        let registry = match open_registry(directory.clone(), &options).await {
+            Err(OpenError::Store(RocksError::Damaged { reason })) => {
+                let here = damage::placed_on(&siblings.placement(), around.node);
+                let wait_max = options.sibling_wait_max;
+                put_store_aside(directory.as_deref(), &here, &siblings, &*source, wait_max, reason).await?;
+                tally.count_damaged();
+                open_registry(directory.clone(), &options).await?
+            }
+            opened => opened?,
+        };
         let around_replicas = Surroundings { source, administration, siblings, registry, options, tally };
         let inner = Inner {
             node: around.node,
@@ -136,11 +140,11 @@ impl ShardHost {
             failure: watch::Sender::new(None),
         };
         let host = ShardHost { inner: Arc::new(inner) };
-        host.give_up_marked()?;
+        host.give_up_marked().await?;
         for (shard, record) in host.inner.around.registry.records() {
             match host.start(shard, record) {
                 Err(OpenError::Damaged { shard, reason }) => {
-                    host.rebuild_damaged(shard, &reason)?;
+                    host.rebuild_damaged(shard, &reason).await?;
                 }
                 started => drop(started?),
             }
@@ -312,52 +316,69 @@ impl ShardHost {
     }
 
     /// Gives up what an earlier life has found damaged and could not give up itself.
-    fn give_up_marked(&self) -> Result<(), OpenError> {
+    async fn give_up_marked(&self) -> Result<(), OpenError> {
         let Some(directory) = self.inner.directory.clone() else { return Ok(()) };
-        for shard in self.inner.around.registry.records().into_keys() {
+        for (shard, record) in self.inner.around.registry.records() {
             let Some(reason) = damage::marked(&directory, shard) else { continue };
-            if self.has_siblings(shard) {
+            if self.others_have_everything(shard, record.replica).await {
                 self.give_up(shard, &reason).map_err(OpenError::Store)?;
+            } else if self.inner.around.siblings.has_any(shard, record.replica) {
+                // What can be read of it may be all that there is.
+                tracing::error!(%shard, reason, "a replica is damaged, and no sibling is known to have everything");
+                continue;
             }
             damage::unmark(&directory, shard);
         }
         Ok(())
     }
 
-    /// Whether somebody else has what the replica of a shard has.
-    fn has_siblings(&self, shard: ShardId) -> bool {
-        let placement = self.inner.placement.borrow();
-        placement.shards.get(&shard).is_some_and(|part| part.replicas.len() > 1)
+    /// Whether somebody else has what a replica of this node has, for certain and now.
+    async fn others_have_everything(&self, shard: ShardId, replica: ReplicaId) -> bool {
+        let Surroundings { siblings, source, options, .. } = &self.inner.around;
+        siblings.have_everything(&**source, shard, replica, options.sibling_wait_max).await
     }
 
-    /// Goes on without the contents of a replica that are damaged: a sibling's are copied. An error says why that cannot be.
-    fn rebuild_damaged(&self, shard: ShardId, reason: &str) -> Result<Arc<Embedded>, OpenError> {
+    /// Goes on without the contents of a replica that are damaged: a sibling's are copied. An error says why that cannot be;
+    /// nothing is lost then.
+    async fn rebuild_damaged(&self, shard: ShardId, reason: &str) -> Result<Arc<Embedded>, OpenError> {
         let registry = &self.inner.around.registry;
         // A store that has found damage while it compacted says so to everybody who writes.
-        let culprit = damage::culprit(registry.store(), reason).unwrap_or(shard);
-        let damaged = |reason: &str| OpenError::Damaged { shard: culprit, reason: reason.to_owned() };
-        if !self.has_siblings(culprit) {
-            return Err(damaged(reason));
+        let named = damage::culprit(registry.store(), reason);
+        let culprit = named.unwrap_or(shard);
+        let damaged = |reason: String| OpenError::Damaged { shard: culprit, reason };
+        let Some(record) = registry.get(culprit) else { return Err(damaged(reason.to_owned())) };
+        if !self.others_have_everything(culprit, record.replica).await {
+            return Err(damaged(format!("{reason}; {ALONE}")));
         }
-        let given_up = if culprit == shard { self.give_up(shard, reason).ok() } else { None };
-        let Some(record) = given_up else {
-            // The store takes no writes any more; another life can do it.
-            if let Some(directory) = &self.inner.directory {
-                damage::mark(directory, culprit, reason);
+        let why_not = if culprit == shard {
+            match self.give_up(shard, reason) {
+                Ok(emptied) => return self.start(shard, emptied),
+                Err(error) => error.to_string(),
             }
-            return Err(damaged(&format!("{reason}; they are given up at the next start")));
+        } else {
+            format!("{shard} has met it")
         };
-        self.start(shard, record)
+        // The store takes no writes any more; another life can do it. Damage that names no file may be anybody's.
+        if named.is_none() {
+            return Err(damaged(format!("{reason}; nothing is given up: {why_not}")));
+        }
+        if let Some(directory) = &self.inner.directory {
+            damage::mark(directory, culprit, reason);
+        }
+        Err(damaged(format!("{reason}; they are given up at the next start: {why_not}")))
     }
 
-    /// Drops the contents of a replica, and keeps their files aside.
+    /// Drops the contents of a replica, and keeps their files aside. What others have is for the caller to know.
     fn give_up(&self, shard: ShardId, reason: &str) -> Result<Record, RocksError> {
         let registry = &self.inner.around.registry;
         let record = registry.get(shard).ok_or_else(|| RocksError::Damaged { reason: reason.to_owned() })?;
         let emptied = Record { contents: None, had_intents: true, ..record };
-        let aside = record.contents.zip(self.inner.directory.as_ref()).and_then(|(generation, directory)| {
-            damage::put_aside(registry.store(), directory, shard, generation)
-        });
+        let aside = match (record.contents, &self.inner.directory) {
+            (Some(generation), Some(directory)) => {
+                damage::put_aside(registry.store(), directory, shard, generation)?
+            }
+            _ => None,
+        };
         registry.put(shard, emptied)?;
         if let Some(generation) = record.contents {
             RocksEngine::drop_pair(registry.store(), shard, generation)?;
@@ -422,7 +443,11 @@ impl ShardHost {
         let (epoch, slots) = self.configured(shard);
         let resident = Embedded::start(shard, record, epoch, slots, self.inner.around.clone())?;
         self.inner.residents.lock().insert(shard, resident.clone());
-        tokio::spawn(watch_for_failure(shard, resident.ended(), Arc::downgrade(&self.inner)));
+        tokio::spawn(watch_for_failure(
+            resident.ended(),
+            Arc::downgrade(&resident),
+            Arc::downgrade(&self.inner),
+        ));
         Ok(resident)
     }
 
@@ -436,6 +461,10 @@ impl ShardHost {
         let resident = self.inner.residents.lock().remove(&shard);
         if let Some(resident) = resident {
             resident.shutdown().await;
+        }
+        if let Some(directory) = &self.inner.directory {
+            // It speaks of contents that go now.
+            damage::unmark(directory, shard);
         }
         let registry = self.inner.around.registry.clone();
         copy::until_quiet(registry.store(), LEAVES_WITHIN).await;
@@ -490,18 +519,60 @@ impl ShardHost {
     }
 }
 
+async fn open_registry(directory: Option<PathBuf>, options: &Options) -> Result<Registry, OpenError> {
+    let rocks = options.rocks.clone();
+    let opened = blocking(move || damage::open_store(directory.as_deref(), &rocks)).await;
+    opened.map_err(|error| match error {
+        RegistryError::Store(RocksError::InUse(path)) => OpenError::InUse(path),
+        RegistryError::Store(error) => OpenError::Store(error),
+        RegistryError::Undecodable(_) => OpenError::Registry(error),
+    })
+}
+
+/// Puts a store that does not open aside, if siblings of everything `here` have said that they have it.
+async fn put_store_aside(
+    directory: Option<&Path>,
+    here: &[(ShardId, ReplicaId)],
+    siblings: &Siblings,
+    source: &dyn DecisionSource,
+    wait_max: Duration,
+    reason: String,
+) -> Result<(), OpenError> {
+    for (shard, replica) in here {
+        if !siblings.have_everything(source, *shard, *replica, wait_max).await {
+            let reason = format!("{reason}; {shard}: {ALONE}");
+            return Err(OpenError::Store(RocksError::Damaged { reason }));
+        }
+    }
+    let Some(directory) = directory.map(Path::to_owned) else {
+        return Err(OpenError::Store(RocksError::Damaged { reason }));
+    };
+    let aside = blocking(move || damage::put_store_aside(&directory)).await.map_err(OpenError::Store)?;
+    tracing::error!(reason, kept = %aside.display(), "the store of all replicas is damaged: siblings are copied");
+    Ok(())
+}
+
 /// Tells the host when a replica on which somebody relies can go on no more.
-async fn watch_for_failure(shard: ShardId, ended: impl Future<Output = Option<String>>, host: Weak<Inner>) {
+async fn watch_for_failure(
+    ended: impl Future<Output = Option<String>>,
+    resident: Weak<Embedded>,
+    host: Weak<Inner>,
+) {
     let Some(mut why) = ended.await else { return };
-    let Some(host) = host.upgrade() else { return };
+    let (Some(resident), Some(host)) = (resident.upgrade(), host.upgrade()) else { return };
+    let shard = resident.id();
     if host.around.registry.get(shard).is_none_or(|record| record.is_learner) {
         // Nobody relies on it yet; whoever asked for it sees how it is.
         return;
     }
-    if host.residents.get(shard).is_some_and(|resident| resident.is_damaged()) {
+    if resident.is_damaged() {
         let host = ShardHost { inner: host.clone() };
         let _moving = host.inner.moving.lock().await;
-        match host.rebuild_damaged(shard, &why) {
+        if host.resident(shard).is_none_or(|now| !Arc::ptr_eq(&now, &resident)) {
+            // It has left meanwhile, and took its damage along.
+            return;
+        }
+        match host.rebuild_damaged(shard, &why).await {
             Ok(_) => return,
             Err(error) => why = error.to_string(),
         }

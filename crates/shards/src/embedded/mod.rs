@@ -67,6 +67,8 @@ pub struct Options {
     pub flush_interval: Duration,
     /// Prepares without an answer, and reads that wait longer than this give up.
     pub wait_max: Duration,
+    /// Damaged contents are given up only if a sibling has said within this time that it has everything.
+    pub sibling_wait_max: Duration,
 }
 
 impl Default for Options {
@@ -75,6 +77,7 @@ impl Default for Options {
             rocks: assize_rocks::Options::default(),
             flush_interval: Duration::from_secs(10),
             wait_max: Duration::from_secs(10),
+            sibling_wait_max: Duration::from_secs(30),
         }
     }
 }

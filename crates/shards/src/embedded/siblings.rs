@@ -2,10 +2,10 @@
 
 use super::copy::{CopyError, GoOn, Source};
 use super::shard::Embedded;
-use crate::wire::{Arrived, Gathering, Hello, Piece, Request, Response};
+use crate::wire::{Arrived, Gathering, Hello, Phase, Piece, Request, Response};
 use assize_model::{Epoch, LogIndex, NodeId, Placement, ReplicaId, ShardId, TxnId};
 use assize_mvcc::{ContentHash, Gain};
-use assize_ports::{Peers, Service};
+use assize_ports::{DecisionSource, Peers, Service, ShardStandings};
 use assize_replica::{ContentPage, IntentAnswer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,8 @@ use tokio::sync::watch;
 
 /// A sibling that does not answer within this time cannot say.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// The pause before siblings are asked again whether they have everything.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The replicas of this process: at most one of each shard.
 #[derive(Default)]
@@ -60,10 +62,62 @@ impl Siblings {
         Siblings { node, peers, placement, residents: Arc::downgrade(residents) }
     }
 
+    /// The newest placement that this node knows.
+    pub fn placement(&self) -> Arc<Placement> {
+        self.placement.borrow().clone()
+    }
+
     /// Whether the placement names any replica of the shard but this one.
     pub fn has_any(&self, shard: ShardId, me: ReplicaId) -> bool {
         let placement = self.placement.borrow();
         placement.shards.get(&shard).is_some_and(|part| part.replicas.keys().any(|replica| *replica != me))
+    }
+
+    /// Whether another replica of the shard has everything that `me` has, for certain: the log waits for it, and it says
+    /// that it follows its stream. They are asked until this time has passed: all nodes may be starting at once.
+    pub async fn have_everything(
+        &self,
+        source: &dyn DecisionSource,
+        shard: ShardId,
+        me: ReplicaId,
+        within: Duration,
+    ) -> bool {
+        if !self.has_any(shard, me) {
+            return false;
+        }
+        let asking = async {
+            loop {
+                let standings = tokio::time::timeout(ANSWER_MAX, source.standings(shard)).await;
+                if let Ok(Ok(standings)) = standings
+                    && self.one_has_everything(shard, me, &standings).await
+                {
+                    return;
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(within, asking).await.is_ok()
+    }
+
+    async fn one_has_everything(&self, shard: ShardId, me: ReplicaId, standings: &ShardStandings) -> bool {
+        let standing = |replica| standings.replicas.iter().find(|standing| standing.replica == replica);
+        // What lies behind this the log may have forgotten.
+        let durable = standing(me).map_or(LogIndex(0), |standing| standing.durable);
+        let placement = self.placement.borrow().clone();
+        let placed = placement.shards.get(&shard).map(|part| &part.replicas);
+        for (replica, node) in placed.into_iter().flatten() {
+            let may_have = *replica != me && standing(*replica).is_some_and(|standing| standing.counts);
+            if may_have
+                && let Some(Response::Status(Some(status))) =
+                    self.call(*node, Request::Status { shard }).await
+                && status.replica == *replica
+                && status.phase == Phase::Following
+                && status.position.index >= durable
+            {
+                return true;
+            }
+        }
+        false
     }
 
     fn node_of(&self, shard: ShardId, replica: ReplicaId) -> Option<NodeId> {

@@ -6,7 +6,7 @@ use assize_consensus::Adjudicator;
 use assize_model::*;
 use assize_ports::*;
 use assize_session::{Isolation, Limits, Services, Txn, TxnOptions};
-use assize_shards::embedded::{self, Around, ShardHost};
+use assize_shards::embedded::{self, Around, OpenError, ShardHost};
 use assize_shards::{
     Caretaker, Colleagues, Directory, Mover, Policy, RemoteReplicas, SiblingService, Surveyor,
 };
@@ -319,12 +319,17 @@ impl Cluster {
         cluster
     }
 
-    fn path(&self, node: NodeId) -> std::path::PathBuf {
+    pub fn path(&self, node: NodeId) -> std::path::PathBuf {
         self.directory.path().join(node.to_string())
     }
 
     /// Starts a node.
     pub async fn open(&self, node: NodeId) -> ShardHost {
+        self.try_open(node, Duration::from_secs(30)).await.unwrap()
+    }
+
+    /// Likewise, if its directory lets it; siblings are asked for so long whether they have what is damaged.
+    pub async fn try_open(&self, node: NodeId, sibling_wait_max: Duration) -> Result<ShardHost, OpenError> {
         let peers: Arc<dyn Peers> = Arc::new(PeersOf { me: node, network: self.network.clone() });
         let around = Around {
             node,
@@ -334,10 +339,11 @@ impl Cluster {
         };
         let rocks =
             assize_rocks::Options { cache_bytes: 4 << 20, write_buffer_bytes: 8 << 20, background_jobs: 2 };
+        let flush_interval = Duration::from_millis(500);
         let options =
-            embedded::Options { rocks, flush_interval: Duration::from_millis(500), ..Default::default() };
+            embedded::Options { rocks, flush_interval, sibling_wait_max, ..embedded::Options::default() };
         let placement = self.placement().await;
-        let host = ShardHost::open(Some(self.path(node)), placement, around, options).await.unwrap();
+        let host = ShardHost::open(Some(self.path(node)), placement, around, options).await?;
         let service = Arc::new(SiblingService::new(Some(host.clone()), None));
         self.network.sites.lock().unwrap().insert(node, (host.clone(), service));
         let (stop, mut stopped) = watch::channel(false);
@@ -350,7 +356,7 @@ impl Cluster {
         tokio::spawn(host.clone().follow(newest, async move {
             let _ = stopped.wait_for(|stopped| *stopped).await;
         }));
-        host
+        Ok(host)
     }
 
     /// Stops a node in good order.

@@ -1,0 +1,153 @@
+//! Damaged contents are given up once a sibling has said that it has everything, and not before.
+#![allow(clippy::disallowed_methods)] // Reads the process's clock.
+
+mod support;
+
+use assize_model::*;
+use assize_ports::DecisionSource;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use support::*;
+
+const ROWS: u64 = 300;
+const ALONE: &str = "no sibling has said that it has everything";
+
+/// One shard with so many replicas and rows.
+async fn filled(nodes: u64) -> Cluster {
+    let cluster = Cluster::start(nodes, nodes, 1).await;
+    let writer = cluster.frontend(NodeId(1), Mode::Inline).await;
+    write(&writer, &rows(0, ROWS as usize, &"value ".repeat(40))).await;
+    // Until every replica has something to lose, as the log knows.
+    until("all are durable", || async {
+        let standings = cluster.adjudicator.standings(ShardId(1)).await.unwrap();
+        standings.replicas.iter().all(|standing| standing.durable.0 > 0)
+    })
+    .await;
+    assert_eq!(cluster.agree().await, ROWS);
+    cluster
+}
+
+fn rocks(cluster: &Cluster, node: NodeId) -> PathBuf {
+    cluster.path(node).join("rocks")
+}
+
+/// The longest file of a node's store of which the name says this.
+fn longest(cluster: &Cluster, node: NodeId, is_it: impl Fn(&str) -> bool) -> PathBuf {
+    let files = std::fs::read_dir(rocks(cluster, node)).unwrap().map(|entry| entry.unwrap());
+    let named = files.filter(|file| is_it(&file.file_name().to_string_lossy()));
+    named.max_by_key(|file| file.metadata().unwrap().len()).unwrap().path()
+}
+
+/// Damages the first quarter of a file, where its rows are, or repairs it again.
+fn flip(file: &Path) {
+    let mut bytes = std::fs::read(file).unwrap();
+    let end = bytes.len() / 4;
+    bytes[..end].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    std::fs::write(file, bytes).unwrap();
+}
+
+/// Starts a node and reads everything, until it says why it goes on no more.
+async fn why_it_stops(cluster: &Cluster, node: NodeId) -> String {
+    let host = match cluster.try_open(node, Duration::from_secs(2)).await {
+        Err(error) => {
+            // Until nobody holds the directory any more.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            return error.to_string();
+        }
+        Ok(host) => host,
+    };
+    let reader = cluster.frontend(node, Mode::Inline).await;
+    let reading = async {
+        loop {
+            let _ = scan(&reader).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let why = tokio::select! {
+        why = host.failed() => why,
+        () = reading => unreachable!("it never ends"),
+        () = tokio::time::sleep(Duration::from_secs(60)) => "the damage was not found".to_owned(),
+    };
+    drop(host);
+    cluster.close(node).await;
+    why
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_given_up_while_the_siblings_are_away() {
+    let (cluster, node) = (filled(3).await, NodeId(3));
+    cluster.close(node).await;
+    let file = longest(&cluster, node, |name| name.ends_with(".sst"));
+    flip(&file);
+    [1, 2].into_iter().for_each(|sibling| cluster.network.cut(NodeId(sibling)));
+    let why = why_it_stops(&cluster, node).await;
+    assert!(why.contains(ALONE), "{why}");
+    assert!(!cluster.path(node).join("damaged").exists());
+    // Repaired, it has everything that it had.
+    flip(&file);
+    [1, 2].into_iter().for_each(|sibling| cluster.network.heal(NodeId(sibling)));
+    let host = cluster.open(node).await;
+    cluster.all_follow(node, 1).await;
+    assert_eq!(cluster.agree().await, ROWS);
+    assert_eq!((host.tallies().damaged, host.tallies().rebuilt), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_given_up_that_a_sibling_still_has_to_copy() {
+    let (cluster, node, learner) = (filled(2).await, NodeId(1), NodeId(2));
+    cluster.close(node).await;
+    cluster.close(learner).await;
+    cluster.wipe(learner);
+    cluster.open(learner).await;
+    let file = longest(&cluster, node, |name| name.ends_with(".sst"));
+    flip(&file);
+    let why = why_it_stops(&cluster, node).await;
+    assert!(why.contains(ALONE), "{why}");
+    assert!(!cluster.path(node).join("damaged").exists());
+    flip(&file);
+    let host = cluster.open(node).await;
+    cluster.all_follow(node, 1).await;
+    cluster.all_follow(learner, 1).await;
+    assert_eq!(cluster.agree().await, ROWS);
+    assert_eq!(host.tallies().damaged, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_marked_is_given_up_once_a_sibling_has_everything() {
+    let (cluster, node) = (filled(3).await, NodeId(3));
+    cluster.close(node).await;
+    let mark = cluster.path(node).join("damaged-1");
+    std::fs::write(&mark, "a test says so").unwrap();
+    [1, 2].into_iter().for_each(|sibling| cluster.network.cut(NodeId(sibling)));
+    let host = cluster.try_open(node, Duration::from_secs(2)).await.unwrap();
+    cluster.all_follow(node, 1).await;
+    assert!(mark.exists() && host.tallies().damaged == 0, "{:?}", host.tallies());
+    drop(host);
+    cluster.close(node).await;
+    // One is enough.
+    cluster.network.heal(NodeId(1));
+    let host = cluster.open(node).await;
+    cluster.all_follow(node, 1).await;
+    assert!(!mark.exists());
+    assert_eq!((host.tallies().damaged, host.tallies().rebuilt), (1, 1));
+    cluster.network.heal(NodeId(2));
+    assert_eq!(cluster.agree().await, ROWS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_put_aside_once_siblings_have_all_of_it() {
+    let (cluster, node) = (filled(3).await, NodeId(3));
+    cluster.close(node).await;
+    flip(&longest(&cluster, node, |name| name.starts_with("MANIFEST")));
+    [1, 2].into_iter().for_each(|sibling| cluster.network.cut(NodeId(sibling)));
+    let why = why_it_stops(&cluster, node).await;
+    assert!(why.contains(ALONE), "{why}");
+    assert!(rocks(&cluster, node).exists() && !cluster.path(node).join("damaged").exists());
+    cluster.network.heal(NodeId(2));
+    let host = cluster.open(node).await;
+    cluster.all_follow(node, 1).await;
+    assert_eq!(host.tallies().damaged, 1);
+    assert_eq!(std::fs::read_dir(cluster.path(node).join("damaged")).unwrap().count(), 1);
+    cluster.network.heal(NodeId(1));
+    assert_eq!(cluster.agree().await, ROWS);
+}
