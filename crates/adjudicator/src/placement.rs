@@ -70,6 +70,13 @@ pub struct ReplicaState {
     pub learning_since: Option<LogIndex>,
 }
 
+impl ReplicaState {
+    /// Whether it is somebody to rely on.
+    pub fn is_whole(&self) -> bool {
+        self.counts && self.learning_since.is_none()
+    }
+}
+
 /// The placement, the replicas' standing, and a table that routes slots at once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shards {
@@ -364,11 +371,12 @@ impl Shards {
         if !self.replicas.contains_key(&(shard, replica)) {
             return Err(PlacementRefusal::NoSuchReplica(shard, replica));
         }
-        let is_whole = |state: &ReplicaState| state.counts && state.learning_since.is_none();
         let others = part
             .replicas
             .keys()
-            .filter(|r| **r != replica && self.replicas.get(&(shard, **r)).is_some_and(is_whole))
+            .filter(|r| {
+                **r != replica && self.replicas.get(&(shard, **r)).is_some_and(ReplicaState::is_whole)
+            })
             .count();
         // A learner does not count for majorities and may always go.
         if part.replicas.contains_key(&replica) && others <= part.replicas.len() / 2 {

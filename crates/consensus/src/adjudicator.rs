@@ -15,7 +15,8 @@ use crate::terms::{Leadership, lead_terms, watch_leadership};
 use assize_adjudicator::command::AllocateIds;
 use assize_adjudicator::sequencer::BATCH_MAX;
 use assize_adjudicator::{
-    COMPACT_SINCE, Command, EncodedFootprint, FootprintView, Known, Reply, footprints_of, widened,
+    COMPACT_SINCE, Command, EncodedFootprint, FootprintView, Known, ReplicaState, Reply, footprints_of,
+    widened,
 };
 use assize_model::{
     CatalogVersion, Decision, Epoch, Footprint, FrontendEpoch, FrontendId, KeyHash, LogIndex, NodeId,
@@ -269,11 +270,7 @@ impl Adjudicator {
     pub fn durable_positions(&self) -> Vec<(ShardId, ReplicaStanding)> {
         let state = self.inner.node.read();
         let replicas = state.core.replicas().iter();
-        let standings = replicas.map(|((shard, replica), state)| {
-            let (durable, counts) = (state.durable.index, state.counts);
-            (*shard, ReplicaStanding { replica: *replica, durable, counts })
-        });
-        standings.collect()
+        replicas.map(|((shard, replica), state)| (*shard, standing_of(*replica, state))).collect()
     }
 
     /// The epoch of the placement in force on this node, and whenever it changes.
@@ -686,6 +683,12 @@ async fn be_admitted(node: Arc<Node>, shared: Arc<Shared>) {
     }
 }
 
+/// What others are told of a replica.
+fn standing_of(replica: ReplicaId, state: &ReplicaState) -> ReplicaStanding {
+    let (durable, counts, is_whole) = (state.durable.index, state.counts, state.is_whole());
+    ReplicaStanding { replica, durable, counts, is_whole }
+}
+
 /// The number of a frontend: the digits at the end of its name, or else a hash of it. Frontends of one cluster
 /// need names with different numbers; two that share one would fence each other.
 fn frontend_id(name: &str) -> FrontendId {
@@ -866,11 +869,7 @@ impl DecisionSource for Adjudicator {
     fn standings(&self, shard: ShardId) -> BoxFuture<'_, Result<ShardStandings, StreamError>> {
         let state = self.inner.node.read();
         let replicas = state.core.replicas().iter().filter(|((of, _), _)| *of == shard);
-        let replicas = replicas.map(|((_, replica), state)| ReplicaStanding {
-            replica: *replica,
-            durable: state.durable.index,
-            counts: state.counts,
-        });
+        let replicas = replicas.map(|((_, replica), state)| standing_of(*replica, state));
         let standings = ShardStandings {
             as_of: state.core.applied(),
             replicas: replicas.collect(),

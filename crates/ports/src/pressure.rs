@@ -282,8 +282,8 @@ pub struct NodePressure {
     pub applied_index: u64,
     /// Bytes of the entries that its adjudicator has applied since its process began.
     pub applied_bytes: u64,
-    /// Whether its adjudicator leads.
-    pub leads: bool,
+    /// Whether its adjudicator leads; `None` from a release that does not say.
+    pub leads: Option<bool>,
     /// What it is behind with.
     pub strains: Vec<Strain>,
 }
@@ -291,19 +291,20 @@ pub struct NodePressure {
 /// Of which strains a node takes account that has heard these of itself and of others: the first is the reason that clients
 /// are told. `groups` are nodes of which a majority is needed: the voters, and the replicas of each shard.
 ///
-/// A node that is strained itself takes no new writes, and nobody does while the leader or so many of a group are strained
-/// that the others are no majority. A smaller part of them must not hold the cluster up: it falls behind, or stops when its
-/// disk is full, and comes back. What then piles up in the log has bounds of its own.
+/// A node that is strained itself takes no new writes, and nobody does while the leader is strained, or so many of a group
+/// are strained or have not been heard that the others are no majority: then the strained ones are needed. A smaller part of
+/// them must not hold the cluster up: it falls behind, or stops when its disk is full, and comes back. What then piles up in
+/// the log has bounds of its own. A node that may be the leader counts as the leader.
 pub fn reasons_to_shed(
     own: NodeId,
     told: &BTreeMap<NodeId, NodePressure>,
     groups: &[BTreeSet<NodeId>],
 ) -> Vec<(NodeId, Strain)> {
-    let is_strained = |node: &NodeId| {
-        told.get(node).is_some_and(|p| p.strains.iter().any(|strain| strain.cause.is_of_one_node()))
+    let is_well = |node: &NodeId| {
+        told.get(node).is_some_and(|p| !p.strains.iter().any(|strain| strain.cause.is_of_one_node()))
     };
     let lacks_majority = |group: &BTreeSet<NodeId>| {
-        let well = group.iter().filter(|node| !is_strained(node)).count();
+        let well = group.iter().filter(|node| is_well(node)).count();
         well <= group.len() / 2
     };
     let decisive: BTreeSet<NodeId> = groups.iter().filter(|g| lacks_majority(g)).flatten().copied().collect();
@@ -311,7 +312,7 @@ pub fn reasons_to_shed(
         !strain.cause.is_of_one_node() || node == own || leads || decisive.contains(&node)
     };
     let strains = told.iter().flat_map(|(node, pressure)| {
-        pressure.strains.iter().map(move |strain| (*node, pressure.leads, *strain))
+        pressure.strains.iter().map(move |strain| (*node, pressure.leads != Some(false), *strain))
     });
     let mut reasons: Vec<(NodeId, Strain)> = strains
         .filter(|(node, leads, strain)| counts(*node, *leads, strain))
@@ -510,18 +511,52 @@ mod tests {
 
     /// Nodes 1 to 3 vote, and hold shard 1 with 3 replicas; shard 2 has one replica, on node 4; node 5 is a frontend.
     fn reasons(own: u64, leader: u64, strained: &[(u64, Cause)]) -> Vec<(u64, Cause)> {
-        let mut told: BTreeMap<NodeId, NodePressure> = BTreeMap::new();
-        for node in 1..=5 {
-            told.insert(NodeId(node), NodePressure { leads: node == leader, ..NodePressure::default() });
-        }
+        reasons_by(own, &told(leader, strained))
+    }
+
+    fn told(leader: u64, strained: &[(u64, Cause)]) -> BTreeMap<NodeId, NodePressure> {
+        let calm = |leads| NodePressure { leads: Some(leads), ..NodePressure::default() };
+        let mut told: BTreeMap<NodeId, NodePressure> =
+            (1..=5).map(|node| (NodeId(node), calm(node == leader))).collect();
         for (node, cause) in strained {
             let strain = Strain { cause: *cause, figure: 2, bound: 1 };
             told.get_mut(&NodeId(*node)).unwrap().strains.push(strain);
         }
+        told
+    }
+
+    fn reasons_by(own: u64, told: &BTreeMap<NodeId, NodePressure>) -> Vec<(u64, Cause)> {
         let group = |nodes: &[u64]| nodes.iter().map(|node| NodeId(*node)).collect();
         let groups = [group(&[1, 2, 3]), group(&[4])];
-        let reasons = reasons_to_shed(NodeId(own), &told, &groups);
+        let reasons = reasons_to_shed(NodeId(own), told, &groups);
         reasons.into_iter().map(|(node, strain)| (node.0, strain.cause)).collect()
+    }
+
+    #[test]
+    fn nobody_relies_on_a_node_that_is_not_heard() {
+        let full = [(3, Cause::Disk)];
+        let mut told = told(1, &full);
+        told.remove(&NodeId(2));
+        assert_eq!(reasons_by(1, &told), full, "the leader needs it");
+        assert_eq!(reasons_by(5, &told), full);
+        told.get_mut(&NodeId(3)).unwrap().strains.clear();
+        assert_eq!(reasons_by(1, &told), [], "silence alone is no strain");
+        // Alone, before it has learnt of any other.
+        let alone = BTreeMap::from([(NodeId(1), NodePressure::default())]);
+        assert_eq!(reasons_by(1, &alone), []);
+    }
+
+    #[test]
+    fn a_node_that_does_not_say_whether_it_leads_may_do_so() {
+        let full = [(3, Cause::Disk)];
+        let mut told = told(1, &full);
+        assert_eq!(reasons_by(1, &told), []);
+        let said = told.get_mut(&NodeId(3)).unwrap();
+        let mut older = serde_json::to_value(&*said).unwrap();
+        assert_eq!(older["leads"], false, "what older releases read");
+        older.as_object_mut().unwrap().remove("leads");
+        *said = serde_json::from_value(older).unwrap();
+        assert_eq!(reasons_by(1, &told), full);
     }
 
     #[test]

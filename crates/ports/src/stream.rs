@@ -37,6 +37,9 @@ pub struct ReplicaStanding {
     pub durable: LogIndex,
     /// Whether the log and intents are kept for it.
     pub counts: bool,
+    /// Whether it counts and is known to have a copy, so that others can go. `false` also in what another node tells, which
+    /// does not say.
+    pub is_whole: bool,
 }
 
 /// How all replicas of a shard stand.

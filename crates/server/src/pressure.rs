@@ -45,8 +45,7 @@ impl Measured {
 
 /// Measures and asks until the node stops.
 pub async fn keep(operator: Operator, bounds: Bounds, stopped: impl Future<Output = ()>) {
-    let keeper =
-        Keeper { operator, others: Mutex::default(), groups: Mutex::default(), log: Mutex::default() };
+    let keeper = Keeper::new(operator);
     tokio::select! {
         () = stopped => {}
         // Measuring does not wait for nodes that are silent.
@@ -57,6 +56,8 @@ pub async fn keep(operator: Operator, bounds: Bounds, stopped: impl Future<Outpu
 
 struct Keeper {
     operator: Operator,
+    /// Until a while after this nobody has had to answer.
+    began: Instant,
     /// What other nodes have said last, and when.
     others: Mutex<BTreeMap<NodeId, (NodePressure, Instant)>>,
     /// Nodes of which a majority is needed: the voters, and the replicas of each shard.
@@ -66,6 +67,11 @@ struct Keeper {
 }
 
 impl Keeper {
+    fn new(operator: Operator) -> Keeper {
+        let (others, groups, log) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Keeper { operator, began: Instant::now(), others, groups, log }
+    }
+
     async fn keep_measuring(&self, bounds: &Bounds) {
         let (mut gauge, mut persisted) = (Gauge::default(), None::<Instant>);
         loop {
@@ -94,7 +100,8 @@ impl Keeper {
         }
     }
 
-    /// Who does not answer for long strains nobody: what is missing of it shows in the log of those who do.
+    /// Who does not answer for long strains nobody, and is nobody to rely on: what is missing of it shows in the log of those
+    /// who do.
     async fn keep_asking(&self) {
         if self.operator.peers.is_none() {
             return std::future::pending().await;
@@ -166,7 +173,12 @@ impl Keeper {
             told.set(f64::from(u8::from(is_strained)));
         }
         let leads = self.operator.local.leader() == Some(self.operator.local.node);
-        self.operator.local.pressure.set(NodePressure { applied_index, applied_bytes, leads, strains });
+        self.operator.local.pressure.set(NodePressure {
+            applied_index,
+            applied_bytes,
+            leads: Some(leads),
+            strains,
+        });
         self.turn();
     }
 
@@ -182,6 +194,12 @@ impl Keeper {
             self.others().iter().map(|(node, (pressure, _))| (*node, pressure.clone())).collect();
         told.insert(own, self.measured());
         let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if self.began.elapsed() < REMEMBERED {
+            // Who has not been heard yet has hardly been asked.
+            for node in groups.iter().flatten() {
+                told.entry(*node).or_default();
+            }
+        }
         let strained: Vec<(NodeId, Strain)> = reasons_to_shed(own, &told, &groups);
         let why = strained.first().map(|(node, strain)| {
             let others = match strained.len() - 1 {

@@ -10,7 +10,7 @@ use crate::colleagues::Colleagues;
 use crate::mover::{Mover, Task};
 use crate::wire::{Request, Response};
 use assize_model::{LogIndex, NodeId, Placement, ReplicaId, ShardId, ShardPlacement};
-use assize_ports::{AdjudicatorClient, BoxFuture, ROOM_MIN_BYTES, ShardStandings};
+use assize_ports::{AdjudicatorClient, BoxFuture, ROOM_MIN_BYTES, ReplicaStanding, ShardStandings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -219,9 +219,9 @@ enum Zone<'a> {
     Of(NodeId),
 }
 
-/// The replicas for which the log is to wait no longer: those on nodes that have been silent for long, that the log has
-/// not known for as long (`unknown_for`), or whose disk is full while they stand still for as long, only while the
-/// others are there; and learners that have long stood still.
+/// The replicas for which the log is to wait no longer, one of a shard at most: those on nodes that have been silent for
+/// long, that the log has not known for as long (`unknown_for`), or whose disk is full while they stand still for as long,
+/// only while enough others have everything and can go on; and learners that have long stood still.
 pub fn forsaken(
     placement: &Placement,
     nodes: &BTreeMap<NodeId, NodeCondition>,
@@ -241,27 +241,29 @@ pub fn forsaken(
             let silent_for = nodes.get(node).map_or_else(|| unknown_for(*node), |known| known.silent_for);
             silent_for >= policy.uncount_after
         };
-        let alive = counting().filter(|standing| {
-            let node = part.replicas.get(&standing.replica);
-            node.is_some_and(|node| nodes.get(node).is_some_and(|c| c.silent_for.is_zero()))
-        });
-        let has_majority = alive.count() > part.replicas.len() / 2;
+        let goes_on =
+            |node: &NodeId| nodes.get(node).is_some_and(|c| c.silent_for.is_zero()) && !is_full(node);
+        // The adjudicator asks for a majority of whole replicas as well, and suspends the shard if it has to refuse.
+        let can_spare = |replica: ReplicaId| {
+            let others = counting().filter(|other| other.replica != replica && other.is_whole);
+            let others = others.filter(|other| part.replicas.get(&other.replica).is_some_and(goes_on));
+            others.count() > part.replicas.len() / 2
+        };
         let newest = counting().map(|standing| standing.durable).max();
-        for standing in counting() {
+        let is_forsaken = |standing: &&ReplicaStanding| {
             // It answers, or starts again and again, and others get on without it.
             let stands_still = |node: &NodeId| {
                 is_full(node)
                     && Some(standing.durable) < newest
                     && still_for(*shard, standing.replica) >= policy.uncount_after
             };
-            let is_forsaken = match part.replicas.get(&standing.replica) {
-                Some(node) => has_majority && (is_silent(node) || stands_still(node)),
+            match part.replicas.get(&standing.replica) {
+                Some(node) => (is_silent(node) || stands_still(node)) && can_spare(standing.replica),
                 None => still_for(*shard, standing.replica) >= LEARNERS_STAND_STILL.max(policy.uncount_after),
-            };
-            if is_forsaken {
-                forsaken.push((*shard, standing.replica));
             }
-        }
+        };
+        // What a second one leaves is known only once the first is gone.
+        forsaken.extend(counting().find(is_forsaken).map(|standing| (*shard, standing.replica)));
     }
     forsaken
 }
@@ -531,7 +533,6 @@ fn is_calm(placement: &Placement, nodes: &BTreeMap<NodeId, NodeCondition>, polic
 mod tests {
     use super::*;
     use assize_model::Slot;
-    use assize_ports::ReplicaStanding;
 
     /// Nodes in zones, `a` to `c`.
     fn nodes(zones: &[(u64, &str)]) -> BTreeMap<NodeId, NodeCondition> {
@@ -556,6 +557,12 @@ mod tests {
     }
 
     const ONE: ShardId = ShardId(1);
+
+    /// A replica that counts and has a copy.
+    fn standing(replica: u8, durable: u64) -> ReplicaStanding {
+        let (replica, durable) = (ReplicaId(replica), LogIndex(durable));
+        ReplicaStanding { replica, durable, counts: true, is_whole: true }
+    }
 
     #[test]
     fn what_is_in_order_is_left_alone() {
@@ -637,11 +644,6 @@ mod tests {
     fn the_log_waits_only_so_long_for_a_full_disk() {
         let placement = placed(&[&[1, 2, 3]]);
         let forsaken_at = |free: u64, durable: u64, still: u64| {
-            let standing = |n: u8, durable| ReplicaStanding {
-                replica: ReplicaId(n),
-                durable: LogIndex(durable),
-                counts: true,
-            };
             let replicas = vec![standing(1, 9), standing(2, 9), standing(3, durable)];
             let standings = ShardStandings { as_of: LogIndex(9), replicas, recovered_at: LogIndex(0) };
             let mut nodes = nodes(&[(1, "a"), (2, "b"), (3, "c")]);
@@ -657,6 +659,52 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_given_up_whom_the_others_cannot_spare() {
+        const FULL: Option<u64> = Some(0);
+        let forsaken_of = |standings: &[ReplicaStanding], nodes: &BTreeMap<NodeId, NodeCondition>| {
+            let on: Vec<u64> = (1..).take(standings.len()).collect();
+            let (as_of, recovered_at) = (LogIndex(9), LogIndex(0));
+            let standings = ShardStandings { as_of, replicas: standings.to_vec(), recovered_at };
+            let (standings, placement) = (BTreeMap::from([(ONE, standings)]), placed(&[&on]));
+            let long = |_, _| Duration::from_secs(9_999);
+            forsaken(&placement, nodes, |_| Duration::MAX, &standings, long, &Policy::default())
+        };
+        let nodes_with = |full: &[u64], nodes_max: u64| {
+            let zones: Vec<(u64, &str)> = (1..=nodes_max).map(|node| (node, "")).collect();
+            let mut nodes = nodes(&zones);
+            full.iter().for_each(|node| nodes.get_mut(&NodeId(*node)).unwrap().free_bytes = FULL);
+            nodes
+        };
+        let learning = |replica, durable| ReplicaStanding { is_whole: false, ..standing(replica, durable) };
+        let gone = |replica| vec![(ONE, ReplicaId(replica))];
+
+        // Two of three are full.
+        let three = [standing(1, 9), standing(2, 8), standing(3, 8)];
+        assert_eq!(forsaken_of(&three, &nodes_with(&[3], 3)), gone(3));
+        assert_eq!(forsaken_of(&three, &nodes_with(&[2, 3], 3)), []);
+        // Two of five are, and go one after the other.
+        let mut five = [1, 2, 3, 4, 5].map(|replica| standing(replica, if replica < 4 { 9 } else { 8 }));
+        assert_eq!(forsaken_of(&five, &nodes_with(&[4, 5], 5)), gone(4));
+        (five[3].counts, five[3].is_whole) = (false, false);
+        assert_eq!(forsaken_of(&five, &nodes_with(&[4, 5], 5)), gone(5));
+        assert_eq!(forsaken_of(&five, &nodes_with(&[3, 5], 5)), [], "2 of 5 are left");
+        // One is full, or its node removed, and another has no copy yet.
+        let rebuilding = [standing(1, 9), learning(2, 8), standing(3, 8)];
+        assert_eq!(forsaken_of(&rebuilding, &nodes_with(&[3], 3)), []);
+        assert_eq!(forsaken_of(&rebuilding, &nodes_with(&[], 2)), []);
+        assert_eq!(forsaken_of(&three, &nodes_with(&[], 2)), gone(3));
+        // One that is learning itself is relied upon by nobody.
+        assert_eq!(
+            forsaken_of(&[standing(1, 9), standing(2, 9), learning(3, 8)], &nodes_with(&[3], 3)),
+            gone(3)
+        );
+        // One of two is no majority.
+        let two = [standing(1, 9), standing(2, 8)];
+        assert_eq!(forsaken_of(&two, &nodes_with(&[2], 2)), []);
+        assert_eq!(forsaken_of(&two, &nodes_with(&[], 1)), []);
+    }
+
+    #[test]
     fn replicas_of_one_zone_are_spread() {
         let three = nodes(&[(1, "a"), (2, "a"), (3, "b"), (4, "c")]);
         let task = Task::MoveReplica { shard: ONE, from: NodeId(1), to: NodeId(4) };
@@ -669,7 +717,7 @@ mod tests {
     #[test]
     fn the_log_waits_for_the_silent_only_so_long_and_never_below_a_majority() {
         let placement = placed(&[&[1, 2, 3]]);
-        let standing = |n: u8| ReplicaStanding { replica: ReplicaId(n), durable: LogIndex(9), counts: true };
+        let standing = |n: u8| standing(n, 9);
         let standings = |numbers: &[u8]| {
             let replicas = numbers.iter().map(|n| standing(*n)).collect();
             BTreeMap::from([(
@@ -699,7 +747,7 @@ mod tests {
     #[test]
     fn the_log_does_not_wait_for_the_replicas_of_a_node_that_was_removed() {
         let placement = placed(&[&[1, 2, 3]]);
-        let standing = |n: u8| ReplicaStanding { replica: ReplicaId(n), durable: LogIndex(9), counts: true };
+        let standing = |n: u8| standing(n, 9);
         let replicas = [1, 2, 3].map(standing).to_vec();
         let standings = ShardStandings { as_of: LogIndex(9), replicas, recovered_at: LogIndex(0) };
         let standings = BTreeMap::from([(ONE, standings)]);

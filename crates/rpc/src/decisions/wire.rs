@@ -177,6 +177,7 @@ pub fn read_standings(bytes: &Bytes) -> Read<Result<ShardStandings, StreamError>
                         replica: ReplicaId(reader.u8()?),
                         durable: LogIndex(reader.u64()?),
                         counts: reader.bool()?,
+                        is_whole: false,
                     })
                 })
                 .collect::<Read<_>>()?;
@@ -302,7 +303,7 @@ mod tests {
             comes_back(&request, Request::encode, Request::decode);
         }
         comes_back(&Subscribe { shard, from: position(6) }, Subscribe::encode, Subscribe::decode);
-        let standing = ReplicaStanding { replica, durable: LogIndex(4), counts: true };
+        let standing = ReplicaStanding { replica, durable: LogIndex(4), counts: true, is_whole: false };
         let standings = ShardStandings {
             as_of: LogIndex(5),
             replicas: vec![standing, standing],

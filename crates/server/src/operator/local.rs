@@ -224,7 +224,7 @@ impl Local {
             uptime_millis: millis(self.facts.started.elapsed()),
             is_draining: self.is_draining(),
             strains: self.pressure.get().strains,
-            disk_free_bytes: self.disk_free().unwrap_or(u64::MAX),
+            disk_free_bytes: super::words::told_free(self.disk_free()),
             ..NodeStatus::default()
         };
         if let Some(adjudicator) = self.adjudicator.get() {
@@ -362,8 +362,7 @@ impl Surveyor for Survey {
                     _ => return None,
                 }
             };
-            // 0 from a release that has not measured, the largest number from a node without a disk.
-            Some(status.disk_free_bytes).filter(|free| !matches!(*free, 0 | u64::MAX))
+            status.disk_free()
         })
     }
 }

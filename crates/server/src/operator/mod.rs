@@ -361,6 +361,7 @@ impl ClusterView for Operator {
                     _ if best.learners.contains(&number) => MemberRole::Learner,
                     _ => MemberRole::None,
                 };
+                let disk_free_bytes = status.disk_free();
                 MemberInfo {
                     node: number,
                     peer_address: record.peer_address,
@@ -377,9 +378,7 @@ impl ClusterView for Operator {
                     state_hash: status.state_hash,
                     hash_index: status.hash_index,
                     uptime_millis: status.uptime_millis,
-                    // What a node in memory says, and one that has no adjudicator.
-                    disk_free_bytes: Some(status.disk_free_bytes)
-                        .filter(|free| !matches!(*free, 0 | u64::MAX)),
+                    disk_free_bytes,
                     trouble: status.trouble,
                     is_draining: status.is_draining || best.draining.contains(&number),
                     replicas: replicas_on(record.node),

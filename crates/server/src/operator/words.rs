@@ -148,7 +148,7 @@ pub struct NodeStatus {
     pub closed_millis: u64,
     /// Milliseconds since it started.
     pub uptime_millis: u64,
-    /// Bytes free on its data disk.
+    /// Bytes free on its data disk, as [`told_free`] has them.
     pub disk_free_bytes: u64,
     /// Why it takes no writes, or empty.
     pub trouble: String,
@@ -160,6 +160,19 @@ pub struct NodeStatus {
     pub strains: Vec<Strain>,
     /// The shard replicas that it holds.
     pub replicas: Vec<ReplicaStatus>,
+}
+
+impl NodeStatus {
+    /// Bytes free on its data disk; `None` if it has none or has not measured.
+    pub fn disk_free(&self) -> Option<u64> {
+        Some(self.disk_free_bytes).filter(|free| !matches!(*free, 0 | u64::MAX))
+    }
+}
+
+/// How a node tells what is free on its disk: the largest number if it has none. 0 is what releases say that have not
+/// measured, so a disk that is quite full has a byte left.
+pub fn told_free(free: Option<u64>) -> u64 {
+    free.map_or(u64::MAX, |free| free.max(1))
 }
 
 /// How a replica is.
@@ -186,4 +199,17 @@ pub fn encode<T: Serialize>(value: &T) -> Bytes {
 /// Reads one.
 pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a Bytes) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|error| format!("the question cannot be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_one_that_was_not_measured() {
+        let heard =
+            |free| NodeStatus { disk_free_bytes: told_free(free), ..NodeStatus::default() }.disk_free();
+        assert_eq!([None, Some(0), Some(1), Some(4096)].map(heard), [None, Some(1), Some(1), Some(4096)]);
+        assert_eq!(NodeStatus::default().disk_free(), None, "it did not say");
+    }
 }

@@ -71,7 +71,7 @@ impl DecisionSource for Handed {
 
     fn standings(&self, _shard: ShardId) -> BoxFuture<'_, Result<ShardStandings, StreamError>> {
         let durable = self.0.durable.lock().unwrap().index;
-        let replicas = vec![ReplicaStanding { replica: ReplicaId(1), durable, counts: true }];
+        let replicas = vec![ReplicaStanding { replica: ReplicaId(1), durable, counts: true, is_whole: true }];
         let as_of = LogIndex(self.0.entries.lock().unwrap().len() as u64);
         Box::pin(std::future::ready(Ok(ShardStandings { as_of, replicas, recovered_at: LogIndex(0) })))
     }
