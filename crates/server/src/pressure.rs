@@ -322,7 +322,7 @@ mod tests {
         let leader = Arc::new(Adjudicator::open(None, options, None).await.unwrap());
         let operator =
             Operator { local, adjudicator: leader.clone(), source: leader, peers: None, diary: None };
-        Keeper { operator, others: Mutex::default(), groups: Mutex::default(), log: Mutex::default() }
+        Keeper::new(operator)
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
