@@ -12,6 +12,7 @@ use assize_ports::{AdjudicatorClient, NodeRecord, Peers, Service};
 use assize_rpc::Leaders;
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
@@ -82,19 +83,25 @@ impl Acquaintances {
 
     /// Asks once, and tells the transport and the way to the leader what is new.
     pub async fn look(&self) {
-        match self.adjudicator.nodes().await {
-            Ok(records) => {
-                self.told.keep_nodes(&records);
-                self.learn(&records, true);
-                if let Some(draining) = self.ask_who_drains().await {
-                    self.told.keep_draining(draining);
-                }
-            }
-            Err(_) => {
-                let others = self.adjudicators();
-                let told = join_all(others.into_iter().map(|other| self.ask(other))).await;
-                told.iter().flatten().for_each(|records| self.learn(records, false));
-            }
+        let told = tokio::select! {
+            told = self.adjudicator.nodes() => told,
+            // The question is held while nobody is known who leads, and one of the others may know.
+            never = self.keep_asking_others() => match never {},
+        };
+        let Ok(records) = told else { return };
+        self.told.keep_nodes(&records);
+        self.learn(&records, true);
+        if let Some(draining) = self.ask_who_drains().await {
+            self.told.keep_draining(draining);
+        }
+    }
+
+    async fn keep_asking_others(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let others = self.adjudicators();
+            let told = join_all(others.into_iter().map(|other| self.ask(other))).await;
+            told.iter().flatten().for_each(|records| self.learn(records, false));
         }
     }
 
