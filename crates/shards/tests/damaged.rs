@@ -139,6 +139,8 @@ async fn a_store_is_put_aside_once_siblings_have_all_of_it() {
     let (cluster, node) = (filled(3).await, NodeId(3));
     cluster.close(node).await;
     flip(&longest(&cluster, node, |name| name.starts_with("MANIFEST")));
+    let mark = cluster.path(node).join("damaged-1");
+    std::fs::write(&mark, "a test says so").unwrap();
     [1, 2].into_iter().for_each(|sibling| cluster.network.cut(NodeId(sibling)));
     let why = why_it_stops(&cluster, node).await;
     assert!(why.contains(ALONE), "{why}");
@@ -147,6 +149,7 @@ async fn a_store_is_put_aside_once_siblings_have_all_of_it() {
     let host = cluster.open(node).await;
     cluster.all_follow(node, 1).await;
     assert_eq!(host.tallies().damaged, 1);
+    assert!(!mark.exists(), "it spoke of what has gone");
     assert_eq!(std::fs::read_dir(cluster.path(node).join("damaged")).unwrap().count(), 1);
     cluster.network.heal(NodeId(1));
     assert_eq!(cluster.agree().await, ROWS);

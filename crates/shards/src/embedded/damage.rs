@@ -203,8 +203,8 @@ mod tests {
 
     #[test]
     fn what_was_given_up_last_is_kept_if_there_is_room() {
-        assert!(has_room(201, 100) && has_room(2, 0));
-        assert!(!has_room(200, 100) && !has_room(0, 0) && !has_room(u64::MAX, u64::MAX));
+        assert!(has_room(202, 100) && has_room(2, 0));
+        assert!(!has_room(201, 100) && !has_room(0, 0) && !has_room(u64::MAX, u64::MAX));
         let directory = tempfile::tempdir().unwrap();
         let names = ["shard-1-100", "shard-1-200", "shard-11-100", "store-100", "shard-1-notes"];
         names.iter().for_each(|name| std::fs::create_dir(directory.path().join(name)).unwrap());

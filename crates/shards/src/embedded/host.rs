@@ -547,7 +547,10 @@ async fn put_store_aside(
     let Some(directory) = directory.map(Path::to_owned) else {
         return Err(OpenError::Store(RocksError::Damaged { reason }));
     };
-    let aside = blocking(move || damage::put_store_aside(&directory)).await.map_err(OpenError::Store)?;
+    let of = directory.clone();
+    let aside = blocking(move || damage::put_store_aside(&of)).await.map_err(OpenError::Store)?;
+    // They speak of contents that have gone with the store.
+    here.iter().for_each(|(shard, _)| damage::unmark(&directory, *shard));
     tracing::error!(reason, kept = %aside.display(), "the store of all replicas is damaged: siblings are copied");
     Ok(())
 }
