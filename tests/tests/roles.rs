@@ -7,6 +7,7 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 const ADJUDICATORS: [u64; 3] = [1, 2, 3];
 const SHARDS: [u64; 3] = [4, 5, 6];
@@ -132,6 +133,8 @@ fn a_frontend_follows_voters_that_replace_those_it_was_told_of() {
             cluster.http(new, "/readyz").is_some_and(|(code, _)| code == 200)
         });
         have_done(&["members", "promote", &new.to_string()]);
+        // The frontends ask each second who is there.
+        std::thread::sleep(Duration::from_secs(3));
         cluster.kill(old);
         have_done(&["members", "remove", &old.to_string(), "--force"]);
     }
