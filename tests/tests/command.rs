@@ -199,3 +199,21 @@ fn a_node_whose_cluster_is_not_founded_yet_says_what_is_missing() {
     });
     assert!(told.starts_with("unavailable: ") && told.contains("nodes 2, 3 do not answer"), "{told}");
 }
+
+#[test]
+fn the_heart_is_measured_on_one_node_and_on_three() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new(Assize::binary())
+        .args(["bench", "adjudicate", "--json", "--seconds", "1", "--warm-up", "0", "--rate", "2000"])
+        .args(["--only", "one_node", "--only", "three_nodes_open_loop", "--directory"])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for what in ["one_node", "three_nodes_open_loop"] {
+        assert!(told[what]["txns_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{told}");
+        assert!(told[what]["p99_ms"].as_f64().is_some_and(|millis| millis > 0.0), "{told}");
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
+}

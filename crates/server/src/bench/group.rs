@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// The measuring process calls itself so.
 const CLIENT: NodeId = NodeId(1000);
+/// Shards are said to lie on nodes of these numbers and above, as many as decide; there are none, and the measuring process
+/// reports for them.
+const HOLDERS_FROM: u64 = 2001;
 /// How long a group may take to elect its leader.
 const ELECTION_MAX: Duration = Duration::from_secs(30);
 
@@ -42,6 +45,8 @@ impl Group {
         let addresses: Vec<String> =
             (1..=nodes).map(|node| format!("\"{node}=127.0.0.1:{}\"", port(node, 0))).collect();
         let founders = format!("[{}]", addresses.join(","));
+        let holders: Vec<String> = (0..nodes).map(|n| (HOLDERS_FROM + n).to_string()).collect();
+        let holders = format!("[{}]", holders.join(","));
         let mut children = Vec::new();
         for node in 1..=nodes {
             let data = directory.join(format!("node-{node}"));
@@ -49,6 +54,7 @@ impl Group {
                 format!("node.id={node}"),
                 "node.roles=[\"adjudicator\"]".to_owned(),
                 format!("cluster.nodes={founders}"),
+                format!("shard.nodes={holders}"),
                 format!("peers.listen=127.0.0.1:{}", port(node, 0)),
                 format!("admin.listen=127.0.0.1:{}", port(node, 1)),
                 format!("http.listen=127.0.0.1:{}", port(node, 2)),
