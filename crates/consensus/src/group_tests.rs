@@ -189,6 +189,23 @@ pub async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     }
 }
 
+/// A footprint that writes one key, which it has read at this snapshot.
+pub fn put_one(txn: TxnId, snapshot_ts: Timestamp, hash_seed: u64, key: Key, value: Vec<u8>) -> Footprint {
+    let hash = key.hash(hash_seed);
+    let mutation = Mutation::put(key.clone(), Slot::of(&key.0), value);
+    Footprint {
+        txn,
+        groups: vec![AccessGroup { snapshot_ts, checked: vec![hash], ranges: Vec::new() }],
+        schemas: Vec::new(),
+        auto_increments: Vec::new(),
+        body: CommitBody::Inline {
+            mutations: vec![mutation],
+            written: vec![WrittenKey { hash, ordered: None }],
+        },
+        catalog_change: None,
+    }
+}
+
 /// A client that finds the leader and asks again, as a frontend does.
 struct Frontend {
     registered: Registered,
@@ -216,20 +233,7 @@ impl Frontend {
         let Registered { frontend, epoch, hash_seed } = self.registered;
         self.next += 1;
         let txn = TxnId::new(snapshot_ts, DeadlineClass::Normal, frontend, epoch, self.next - 1);
-        let key = Key::new(key.as_bytes().to_vec());
-        let hash = key.hash(hash_seed);
-        let mutation = Mutation::put(key.clone(), Slot::of(&key.0), value);
-        Footprint {
-            txn,
-            groups: vec![AccessGroup { snapshot_ts, checked: vec![hash], ranges: Vec::new() }],
-            schemas: Vec::new(),
-            auto_increments: Vec::new(),
-            body: CommitBody::Inline {
-                mutations: vec![mutation],
-                written: vec![WrittenKey { hash, ordered: None }],
-            },
-            catalog_change: None,
-        }
+        put_one(txn, snapshot_ts, hash_seed, Key::new(key.as_bytes().to_vec()), value)
     }
 
     /// Commits one key for certain; the timestamp.

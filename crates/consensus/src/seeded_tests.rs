@@ -8,7 +8,7 @@
 //! `ASSIZE_SEED=1 ASSIZE_SEEDS=200 cargo test -p assize-consensus seeded` runs more of them.
 
 use crate::fs::{Crash, File, FileSystem, Memory};
-use crate::group_tests::{ALL, address, eventually, options};
+use crate::group_tests::{ALL, address, eventually, options, put_one};
 use crate::memory_peers::MemoryNetwork;
 use crate::{Adjudicator, Agreement, Founding, Options};
 use assize_model::*;
@@ -232,20 +232,7 @@ async fn commit_keys(world: Arc<World>, number: usize, seed: u64) -> Told {
 
 fn footprint(me: &Registered, sequence: u64, snapshot_ts: Timestamp, key: u64, value: Vec<u8>) -> Footprint {
     let txn = TxnId::new(snapshot_ts, DeadlineClass::Normal, me.frontend, me.epoch, sequence);
-    let key = Key::new(key.to_be_bytes().to_vec());
-    let hash = key.hash(me.hash_seed);
-    let mutation = Mutation::put(key.clone(), Slot::of(&key.0), value);
-    Footprint {
-        txn,
-        groups: vec![AccessGroup { snapshot_ts, checked: vec![hash], ranges: Vec::new() }],
-        schemas: Vec::new(),
-        auto_increments: Vec::new(),
-        body: CommitBody::Inline {
-            mutations: vec![mutation],
-            written: vec![WrittenKey { hash, ordered: None }],
-        },
-        catalog_change: None,
-    }
+    put_one(txn, snapshot_ts, me.hash_seed, Key::new(key.to_be_bytes().to_vec()), value)
 }
 
 /// Does something to a node, and undoes it.

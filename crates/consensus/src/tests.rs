@@ -1,7 +1,7 @@
 //! A whole node on a directory that can lose power, sync badly and fill up.
 
 use crate::fs::{Crash, FileSystem, Memory};
-use crate::group_tests::eventually;
+use crate::group_tests::{eventually, put_one};
 use crate::housekeeping::HOUSEKEEPING;
 use crate::{Adjudicator, Options, wal};
 use assize_adjudicator::EncodedFootprint;
@@ -67,20 +67,7 @@ impl Frontend {
     async fn put(&mut self, node: &Adjudicator, key: &'static str, value: Vec<u8>) -> Footprint {
         let txn = self.txn(node).await;
         let snapshot_ts = node.begin().await.unwrap().snapshot_ts;
-        let key = Key::from(key);
-        let hash = key.hash(self.registered.hash_seed);
-        let mutation = Mutation::put(key.clone(), Slot::of(&key.0), value);
-        Footprint {
-            txn,
-            groups: vec![AccessGroup { snapshot_ts, checked: vec![hash], ranges: Vec::new() }],
-            schemas: Vec::new(),
-            auto_increments: Vec::new(),
-            body: CommitBody::Inline {
-                mutations: vec![mutation],
-                written: vec![WrittenKey { hash, ordered: None }],
-            },
-            catalog_change: None,
-        }
+        put_one(txn, snapshot_ts, self.registered.hash_seed, Key::from(key), value)
     }
 
     async fn commit(&mut self, node: &Adjudicator, key: &'static str) -> (TxnId, Decision) {

@@ -183,10 +183,11 @@ impl Known {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn record(node: u64, address: &str, role: &str) -> NodeRecord {
+    /// What the log knows of a node with one role.
+    pub(crate) fn record(node: u64, address: &str, role: &str) -> NodeRecord {
         NodeRecord {
             node: NodeId(node),
             peer_address: address.to_owned(),

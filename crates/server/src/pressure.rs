@@ -289,28 +289,16 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acquaintances::tests::record;
     use crate::operator::{Facts, LEADERLESS_MAX, Local};
     use assize_consensus::{Adjudicator, Options};
     use assize_model::Placement;
     use std::sync::Arc;
 
-    fn record(node: u64, role: &str) -> NodeRecord {
-        NodeRecord {
-            node: NodeId(node),
-            peer_address: String::new(),
-            admin_address: String::new(),
-            mysql_address: String::new(),
-            roles: vec![role.to_owned()],
-            zone: String::new(),
-            version: String::new(),
-            cluster_version: 1,
-        }
-    }
-
     /// A frontend whose leader has the placement, and no list of nodes yet.
     async fn keeper() -> Keeper {
         let facts = Facts {
-            record: record(9, "frontend"),
+            record: record(9, "", "frontend"),
             config: Vec::new(),
             founders: BTreeSet::new(),
             token: None,
@@ -330,7 +318,7 @@ mod tests {
         let keeper = keeper().await;
         let (nodes, is_new) = keeper.look_who_is_there().await;
         assert!(!is_new && nodes.len() == 1, "nobody has told it anything: {nodes:?}");
-        let voter = record(1, "adjudicator");
+        let voter = record(1, "", "adjudicator");
         let leader = keeper.operator.adjudicator.clone();
         keeper.operator.local.told.keep_nodes(std::slice::from_ref(&voter));
         keeper.operator.local.told.keep_placement(&leader.placement().await.unwrap());
