@@ -113,10 +113,12 @@ impl Peers for MemoryPeers {
         Box::pin(async move {
             let there = self.reach(to, service)?;
             tokio::select! {
+                // Once it is cut nothing gets through any more.
+                biased;
+                () = self.cut(to) => Err(lost(to)),
                 answer = there.call(self.me, request) => {
                     answer.map_err(|reason| PeerError::Refused { node: to, reason })
                 }
-                () = self.cut(to) => Err(lost(to)),
                 () = tokio::time::sleep(limit) => Err(lost(to)),
             }
         })
@@ -136,9 +138,11 @@ impl Peers for MemoryPeers {
             let (me, cut) = (self.me, self.cut(to));
             tokio::spawn(async move {
                 tokio::select! {
+                    // As above. Asked second it would let through what is sent just after the cut, and its answer.
+                    biased;
+                    () = cut => {}
                     // How it ended shows at the other end.
                     _ = there.open(me, hello, channel(me, to_here, from_here)) => {}
-                    () = cut => {}
                 }
             });
             Ok(channel(to, to_there, from_there))
