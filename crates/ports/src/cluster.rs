@@ -248,6 +248,18 @@ pub struct SessionInfo {
     pub statement: String,
 }
 
+/// Bits of a connection's number below those of its node, if there are any of its node.
+pub const CONNECTION_BITS: u32 = 22;
+
+/// The node whose number is in the upper bits of its connections' numbers, so that no other node gives the same; `None` of a
+/// number of a node that is alone, or is above 1023.
+pub fn node_of_connection(connection: u32) -> Option<NodeId> {
+    match connection >> CONNECTION_BITS {
+        0 => None,
+        node => Some(NodeId(node.into())),
+    }
+}
+
 /// Statistics of one normalised statement.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct DigestInfo {
@@ -601,6 +613,12 @@ pub trait ClusterView: Send + Sync {
     /// The reports of all nodes that answer, put together ([`NodeReport::put_together`]), with the winners of conflicts
     /// completed as far as any node remembers them.
     fn report(&self, parts: ReportParts) -> BoxFuture<'_, Result<NodeReport, ClusterError>>;
+    /// What one node reports, which is silent if it does not answer; an error if there is no such node. A view that cannot ask one
+    /// alone asks all.
+    fn report_of(&self, node: NodeId, parts: ReportParts) -> BoxFuture<'_, Result<NodeReport, ClusterError>> {
+        let _ = node;
+        self.report(parts)
+    }
     /// What became of a transaction.
     fn outcome(&self, txn: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>>;
     /// Long work of the last day.

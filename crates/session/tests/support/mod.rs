@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod others;
+
 use assize_catalog::{
     Catalog, ChangeBuilder, Column, Database, Index, IndexPart, IndexState, Table, bootstrap, key, row,
 };
@@ -199,6 +201,8 @@ impl World {
 pub struct Cluster {
     pub world: Mutex<World>,
     pub killed: Mutex<Vec<(u32, bool)>>,
+    /// The other nodes, if there are any.
+    pub others: Mutex<Option<Arc<others::Others>>>,
 }
 
 fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
@@ -472,6 +476,9 @@ impl ServerView for Cluster {
     }
     fn digests(&self) -> Vec<(String, u64, u64, u64, u64)> {
         Vec::new()
+    }
+    fn cluster(&self) -> Option<Arc<dyn ClusterView>> {
+        Some(self.others.lock().unwrap().clone()?)
     }
 }
 
@@ -831,12 +838,15 @@ impl House {
     }
 
     pub fn session_of(&self, connection: u32, kill: Arc<KillSwitch>) -> Client {
-        let user = run(async {
+        self.login(connection, self.root(), kill)
+    }
+
+    pub fn root(&self) -> Arc<assize_catalog::User> {
+        run(async {
             let begun = self.cluster.begin().await.unwrap();
             let catalog = self.services.catalog(begun.catalog_version).await.unwrap();
             catalog.authenticate("root", "localhost").unwrap().clone()
-        });
-        self.login(connection, user, kill)
+        })
     }
 
     pub fn session_for(&self, user: Arc<assize_catalog::User>) -> Client {
