@@ -85,6 +85,11 @@ pub struct MemberInfo {
 }
 
 impl MemberInfo {
+    /// Whether it has a vote in the adjudicator's group.
+    pub fn votes(&self) -> bool {
+        matches!(self.member_role, MemberRole::Leader | MemberRole::Voter)
+    }
+
     /// What is wrong with it, in words: why it takes no writes, or else what it is behind with; empty: nothing.
     pub fn trouble_words(&self) -> String {
         if !self.trouble.is_empty() || self.strains.is_empty() {
@@ -93,6 +98,24 @@ impl MemberInfo {
         let strains: Vec<String> = self.strains.iter().map(ToString::to_string).collect();
         format!("new transactions are shed: {}", strains.join("; "))
     }
+}
+
+impl Members {
+    /// Those that take part in the adjudicator's group.
+    pub fn group(&self) -> Vec<&MemberInfo> {
+        self.members.iter().filter(|member| member.member_role != MemberRole::None).collect()
+    }
+
+    /// The last entry of the longest log in that group, as far as its members answer.
+    pub fn longest_log(&self) -> u64 {
+        let answering = self.group().into_iter().filter(|member| member.is_reachable);
+        answering.map(|member| member.log_index).max().unwrap_or(0)
+    }
+}
+
+/// How many of so many are most of them.
+pub fn majority(of: usize) -> usize {
+    of / 2 + 1
 }
 
 /// All nodes.
