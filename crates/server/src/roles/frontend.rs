@@ -76,7 +76,7 @@ impl Hall {
 }
 
 /// Whether what a connection says of its other end means this machine.
-fn is_this_machine(host: &str) -> bool {
+pub fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
