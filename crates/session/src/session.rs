@@ -480,10 +480,14 @@ impl Session {
             let mut watch = Watch { sink, touched: false };
             let (mut result, retryable, conflict) =
                 match self.run_once(statement, key, params, &mut watch).await {
-                    Ok(executed) => match self.state.commit().await {
-                        Ok(()) => (Ok(executed), false, None),
-                        Err(failure) => (Err(failure.error), failure.is_retryable, failure.conflict),
-                    },
+                    Ok(executed) => {
+                        let runs_again = self.may_run_again(attempt) && !watch.touched;
+                        self.state.txn.iter_mut().for_each(|txn| txn.set_runs_again(runs_again));
+                        match self.state.commit().await {
+                            Ok(()) => (Ok(executed), false, None),
+                            Err(failure) => (Err(failure.error), failure.is_retryable, failure.conflict),
+                        }
+                    }
                     Err(error) => {
                         let conflict = self.state.txn.as_mut().and_then(Txn::take_conflict);
                         self.state.rollback();
@@ -492,8 +496,7 @@ impl Session {
                         (Err(error), lost, conflict)
                     }
                 };
-            let stopped = self.state.login.kill.stops_statement();
-            if !retryable || watch.touched || stopped || attempt >= self.state.services.limits.retries_max {
+            if !retryable || watch.touched || !self.may_run_again(attempt) {
                 self.note_result(&mut result);
                 return result;
             }
@@ -506,6 +509,11 @@ impl Session {
             self.state.eval.warnings.clear();
             self.state.eval.warning_count = 0;
         }
+    }
+
+    /// Whether a statement of this session may be run once more after so many attempts.
+    fn may_run_again(&self, attempt: u32) -> bool {
+        attempt < self.state.services.limits.retries_max && !self.state.login.kill.stops_statement()
     }
 
     /// Waits a random time that grows with the attempts, so that losers do not meet again.

@@ -118,6 +118,8 @@ pub struct World {
     pub placement_epochs: VecDeque<u64>,
     /// How often shards were asked when keys were last committed.
     pub newest_asked: u32,
+    /// How often it was asked who stood in the way.
+    pub who_asked: u32,
     /// Before every decision, somebody else commits a lock marker on this key.
     pub rival: Option<(Key, u32)>,
 }
@@ -334,7 +336,8 @@ impl AdjudicatorClient for Cluster {
         world.released.push(owner);
     }
     fn who(&self, obstacle: Obstacle) -> BoxFuture<'_, Result<Option<Winner>, AdjudicatorError>> {
-        let world = self.world.lock().unwrap();
+        let mut world = self.world.lock().unwrap();
+        world.who_asked += 1;
         ready(Ok(match obstacle {
             Obstacle::Held { keys, .. } => {
                 let holder = keys.iter().find_map(|key| world.reserved.get(key));
@@ -343,7 +346,7 @@ impl AdjudicatorClient for Cluster {
             Obstacle::CommittedAt(commit_ts) => {
                 world.committers.get(&commit_ts).map(|txn| Winner { txn: *txn, commit_ts })
             }
-            Obstacle::Fence(_) => world.fenced_by,
+            Obstacle::Fence(_) | Obstacle::Object(_) => world.fenced_by,
         }))
     }
 }
