@@ -7,6 +7,7 @@ pub use prepared::Prepared;
 
 use crate::activity::{Activity, Doing};
 use crate::cache::{CachedStatement, mix, mix_bytes};
+use crate::jobs::StatementJobs;
 use crate::privilege;
 use crate::services::Services;
 use crate::set::{Capture, number};
@@ -475,6 +476,7 @@ impl Session {
             self.note_result(&mut result);
             return result;
         }
+        self.state.jobs = StatementJobs::default();
         let mut attempt = 0;
         loop {
             let mut watch = Watch { sink, touched: false };
@@ -501,6 +503,7 @@ impl Session {
                 return result;
             }
             attempt += 1;
+            self.state.jobs.run_again();
             self.state.shared.retries.fetch_add(1, Ordering::Relaxed);
             if let Some(id) = conflict {
                 self.state.services.conflicts.note_retried(&id);

@@ -2,6 +2,7 @@
 
 use crate::activity::{Activity, Doing};
 use crate::cache::{Digests, StatementCache, mix, mix_bytes};
+use crate::jobs::StatementJobs;
 use crate::kill::KillSwitch;
 use crate::last_txn::LastTxn;
 use crate::services::Services;
@@ -148,6 +149,8 @@ pub(crate) struct State {
     pub(crate) activity: Arc<Activity>,
     /// The statement that runs, normalised.
     pub(crate) running: Option<Arc<str>>,
+    /// The long work that it does.
+    pub(crate) jobs: StatementJobs,
 }
 
 impl State {
@@ -203,6 +206,7 @@ impl State {
             locked_tables: false,
             activity,
             running: None,
+            jobs: StatementJobs::default(),
         };
         if let Some(collation) = state.login.collation {
             // A collation that we do not know leaves the defaults, as MySQL does.
@@ -529,7 +533,8 @@ impl StatementContext for State {
 
     fn begin_job(&mut self, kind: &'static str, what: String) -> Box<dyn StatementJob> {
         let Activity { user, connection, .. } = &*self.activity;
-        self.services.jobs.begin(kind, format!("{what}, for {user} (connection {connection})"))
+        let what = format!("{what}, for {user} (connection {connection})");
+        self.services.jobs.begin(kind, what, &mut self.jobs)
     }
 
     fn refresh_catalog(&mut self) -> BoxFuture<'_, Result<Arc<Catalog>, SqlError>> {

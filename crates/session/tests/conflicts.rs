@@ -115,6 +115,18 @@ fn what_the_server_ran_again_by_itself_is_kept_as_well() {
 }
 
 #[test]
+fn what_the_server_runs_again_by_itself_is_one_job() {
+    let house = House::new();
+    let mut a = house.session();
+    house.world(|w| w.rival = Some((row_key(1).1, 2)));
+    a.sql("INSERT INTO stock VALUES (1, 'long')");
+    assert_eq!(kept(&house).len(), 2);
+    assert_eq!(house.services.jobs.list(4).len(), 1);
+    a.sql("INSERT INTO stock VALUES (2, 'long')");
+    assert_eq!(house.services.jobs.list(4).len(), 2, "another statement is another job");
+}
+
+#[test]
 fn waits_for_locks_and_schema_changes_are_kept_by_their_kind() {
     let house = House::new();
     let (mut a, mut b) = (house.session(), house.session());

@@ -542,7 +542,7 @@ pub fn row_key(id: i64) -> (Slot, Key) {
 
 /// An engine that knows `stock` by its primary key: INSERT … VALUES (id, v), UPDATE … SET v WHERE id =, DELETE …
 /// WHERE id =, SELECT … [WHERE id =] [FOR UPDATE | FOR SHARE], and SELECT of values. Inserting the value `'boom'`
-/// fails.
+/// fails, and `'long'` is long work.
 pub struct TestEngine;
 
 fn value(expr: &Expr, params: &[Value], context: &dyn StatementContext) -> Value {
@@ -644,6 +644,9 @@ async fn execute(
                 let Value::Int(id) = values[0] else { panic!("id") };
                 if values[1] == Value::text("boom") {
                     return Err(SqlError::new(ErrorCode::DataTooLong, "boom"));
+                }
+                if values[1] == Value::text("long") {
+                    context.begin_job("insert", "fills stock".to_owned()).end(Ok(()));
                 }
                 let (slot, key) = row_key(id);
                 let txn = context.transaction();
