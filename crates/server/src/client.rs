@@ -3,7 +3,7 @@
 use crate::cli::{Target, TlsMode};
 use crate::roles::frontend::is_this_machine;
 use assize_model::ErrorCode;
-use mysql_async::{Conn, DriverError, Error, Opts, OptsBuilder, SslOpts};
+use mysql_async::{Conn, DriverError, Error, IoError, Opts, OptsBuilder, SslOpts};
 use std::path::Path;
 
 /// How the bytes of a connection travel.
@@ -13,13 +13,18 @@ enum Way {
     Tls,
 }
 
+/// The file that was to name an authority does not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoAuthority(String);
+
 /// A connection to a target. The default collation of a session is left to the server.
 pub async fn connect(target: &Target) -> anyhow::Result<Conn> {
     let url = &target.url;
     let opts = Opts::from_url(url).map_err(|e| anyhow::anyhow!("{url} is not a MySQL URL: {e}"))?;
     if opts.ssl_opts().is_some() {
         // The URL has said what it wants.
-        return Ok(Conn::new(opts).await?);
+        return Conn::new(opts.clone()).await.map_err(told(&opts));
     }
     let mode = target.tls_mode.unwrap_or(if target.tls_ca.is_some() {
         TlsMode::Required
@@ -27,10 +32,11 @@ pub async fn connect(target: &Target) -> anyhow::Result<Conn> {
         TlsMode::Preferred
     });
     let (first, second) = ways(mode, is_this_machine(opts.ip_or_hostname()));
-    let open = async |way| Conn::new(prepared(&opts, way, target.tls_ca.as_deref())).await;
+    let authority = target.tls_ca.as_deref().map(read_authority).transpose()?;
+    let open = async |way| Conn::new(prepared(&opts, way, authority.as_deref())).await;
     match (open(first).await, second) {
-        (Err(error), Some(second)) if refuses(first, &error) => Ok(open(second).await?),
-        (answer, _) => Ok(answer?),
+        (Err(error), Some(second)) if refuses(first, &error) => open(second).await.map_err(told(&opts)),
+        (answer, _) => answer.map_err(told(&opts)),
     }
 }
 
@@ -55,18 +61,41 @@ fn refuses(way: Way, error: &Error) -> bool {
 }
 
 /// With an authority the server has to show a certificate that it has signed for this host; without, any will do.
-fn prepared(opts: &Opts, way: Way, authority: Option<&Path>) -> OptsBuilder {
+fn prepared(opts: &Opts, way: Way, authority: Option<&[u8]>) -> OptsBuilder {
     let builder = OptsBuilder::from_opts(opts.clone());
     let tls = match (way, authority) {
         (Way::Plain, _) => return builder,
         (Way::Tls, None) => SslOpts::default().with_danger_accept_invalid_certs(true),
-        (Way::Tls, Some(file)) => {
-            let roots = vec![file.to_path_buf().into()];
+        (Way::Tls, Some(pem)) => {
+            let roots = vec![pem.to_vec().into()];
             SslOpts::default().with_root_certs(roots).with_disable_built_in_roots(true)
         }
     };
     // The driver speaks no TLS over a socket.
     builder.prefer_socket(false).ssl_opts(tls)
+}
+
+/// The certificates of an authority, PEM.
+fn read_authority(file: &Path) -> Result<Vec<u8>, NoAuthority> {
+    let why = |why: String| NoAuthority(format!("{}: {why}", file.display()));
+    let pem = std::fs::read(file).map_err(|error| why(error.to_string()))?;
+    let begins = b"-----BEGIN CERTIFICATE-----";
+    match pem.windows(begins.len()).any(|part| part == begins) {
+        true => Ok(pem),
+        false => Err(why("there is no certificate in it".to_owned())),
+    }
+}
+
+/// With whom it went wrong, instead of the driver's words, which say the same again and again.
+fn told(opts: &Opts) -> impl Fn(Error) -> anyhow::Error {
+    let place = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port());
+    move |error| match error {
+        Error::Io(IoError::Io(error)) => {
+            std::io::Error::new(error.kind(), format!("{place}: {error}")).into()
+        }
+        Error::Io(IoError::Tls(error)) => std::io::Error::other(format!("{place}: {error}")).into(),
+        other => other.into(),
+    }
 }
 
 #[cfg(test)]
