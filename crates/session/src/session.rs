@@ -477,6 +477,7 @@ impl Session {
             return result;
         }
         self.state.jobs = StatementJobs::default();
+        self.state.lost.take();
         let mut attempt = 0;
         loop {
             let mut watch = Watch { sink, touched: false };
@@ -491,7 +492,8 @@ impl Session {
                         }
                     }
                     Err(error) => {
-                        let conflict = self.state.txn.as_mut().and_then(Txn::take_conflict);
+                        let own = self.state.txn.as_mut().and_then(Txn::take_conflict);
+                        let conflict = own.or_else(|| self.state.lost.take());
                         self.state.rollback();
                         let lost = error.code.retry() == Retry::Transaction
                             && !matches!(error.code, ErrorCode::LockWaitTimeout | ErrorCode::LockNowait);

@@ -115,6 +115,16 @@ fn what_the_server_ran_again_by_itself_is_kept_as_well() {
 }
 
 #[test]
+fn a_schema_change_that_the_server_runs_again_by_itself_says_so() {
+    let house = House::new();
+    let mut a = house.session();
+    let reason = AbortReason::CatalogChanged { object: ObjectKey::Ids.encode() };
+    house.world(|w| w.mishaps.push_back(Mishap::Abort(reason)));
+    a.sql("CREATE DATABASE other");
+    assert_eq!(kept(&house).iter().map(|c| c.was_retried).collect::<Vec<_>>(), [true]);
+}
+
+#[test]
 fn what_the_server_runs_again_by_itself_is_one_job() {
     let house = House::new();
     let mut a = house.session();
