@@ -188,10 +188,17 @@ fn unknown(connection: impl std::fmt::Display) -> SqlError {
 }
 
 fn unasked(connection: u32, silent: &[u64]) -> SqlError {
-    let nodes: Vec<String> = silent.iter().map(|node| format!("node {node}")).collect();
-    let text = format!(
-        "thread {connection} is not known to the nodes that answer; not asked: {}; try again once they do",
-        nodes.join(", ")
-    );
+    let text = match (node_of_connection(connection), silent) {
+        (Some(node), [silent]) if node.0 == *silent => {
+            format!("thread {connection} is of node {silent}, which does not answer; try again once it does")
+        }
+        _ => {
+            let nodes: Vec<String> = silent.iter().map(|node| format!("node {node}")).collect();
+            let nodes = nodes.join(", ");
+            format!(
+                "thread {connection} is not known to the nodes that answer; not asked: {nodes}; try again once they do"
+            )
+        }
+    };
     SqlError::new(ErrorCode::ClusterUnavailable, text)
 }
