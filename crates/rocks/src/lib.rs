@@ -26,6 +26,7 @@ use rocksdb::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod going;
@@ -127,6 +128,13 @@ pub enum Shape {
     Versioned,
 }
 
+/// Of a machine that does not die.
+const UNENDING: u64 = u64::MAX;
+
+fn dead() -> RocksError {
+    RocksError::Failed { doing: "write", reason: "a test has let the machine die".into() }
+}
+
 /// The family that every store has.
 const DEFAULT_FAMILY: &str = "default";
 
@@ -166,6 +174,8 @@ struct Inner {
     shapes: Mutex<BTreeMap<String, Shape>>,
     /// Families that are not compacted.
     resting: Mutex<BTreeSet<String>>,
+    /// How many steps to the disk are left before the machine is dead, in tests of that.
+    steps_left: AtomicU64,
     cache: Cache,
     options: Options,
     // Lets the files go that the database has removed.
@@ -236,11 +246,32 @@ impl Store {
             Location::Memory => None,
             Location::Directory(path) => Some(going::Going::begin(path)),
         };
-        Ok(Store { inner: Arc::new(Inner { db, shapes, resting, cache, options, _going, _env: env }) })
+        let steps_left = AtomicU64::new(UNENDING);
+        let inner = Inner { db, shapes, resting, steps_left, cache, options, _going, _env: env };
+        Ok(Store { inner: Arc::new(inner) })
     }
 
     fn shapes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Shape>> {
         self.inner.shapes.lock().expect("no panic happens under this lock")
+    }
+
+    /// For tests: after so many more steps to the disk (flushes, logged writes, families that come and go) the machine is
+    /// dead, and whatever would write fails. What lies in the directory then is what a process that is killed leaves.
+    pub fn die_after(&self, steps: u64) {
+        self.inner.steps_left.store(steps, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    pub fn is_dead(&self) -> bool {
+        self.inner.steps_left.load(Ordering::Relaxed) == 0
+    }
+
+    /// One more step; an error if the machine is dead.
+    fn step(&self) -> Result<(), RocksError> {
+        let left = &self.inner.steps_left;
+        let fewer = |left| if left == UNENDING { Some(left) } else { u64::checked_sub(left, 1) };
+        let counted = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+        counted.map(drop).map_err(|_| dead())
     }
 
     fn resting(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -291,6 +322,7 @@ impl Store {
 
     /// Makes a new, empty family.
     pub fn create_family(&self, name: &str, shape: Shape) -> Result<Family, RocksError> {
+        self.step()?;
         let options = family_options(shape, &self.inner.cache, &self.inner.options);
         self.inner.db.create_cf(name, &options).map_err(RocksError::new("create a family"))?;
         self.shapes().insert(name.to_owned(), shape);
@@ -300,6 +332,10 @@ impl Store {
     /// Drops a family and everything in it, for good. Whoever still reads it with a cursor goes on; new reads and writes
     /// fail. Dropping one that is not there does nothing.
     pub fn drop_family(&self, name: &str) -> Result<(), RocksError> {
+        if !self.shapes().contains_key(name) {
+            return Ok(());
+        }
+        self.step()?;
         if self.shapes().remove(name).is_none() {
             return Ok(());
         }
@@ -483,6 +519,7 @@ impl Family {
 
     /// Makes everything written to this family durable, and waits until it is.
     pub fn flush(&self) -> Result<(), RocksError> {
+        self.store.step()?;
         let mut options = FlushOptions::default();
         options.set_wait(true);
         self.db().flush_cf_opt(&self.handle()?, &options).map_err(RocksError::new("flush"))
@@ -533,6 +570,7 @@ impl Family {
     }
 
     fn ask_for_flush(&self) -> Result<(), RocksError> {
+        self.store.step()?;
         let mut options = FlushOptions::default();
         options.set_wait(false);
         self.db().flush_cf_opt(&self.handle()?, &options).map_err(RocksError::new("flush"))
@@ -585,6 +623,11 @@ impl Batch<'_> {
 
     /// Writes it.
     pub fn write(self, mode: Mode) -> Result<(), RocksError> {
+        match mode {
+            Mode::Buffered if self.family.store.is_dead() => return Err(dead()),
+            Mode::Buffered => {}
+            Mode::Logged | Mode::Synced => self.family.store.step()?,
+        }
         let mut options = WriteOptions::default();
         match mode {
             Mode::Buffered => options.disable_wal(true),

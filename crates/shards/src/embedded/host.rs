@@ -177,6 +177,16 @@ impl ShardHost {
         self.inner.around.registry.store().backlog()
     }
 
+    /// For tests: the node is dead after so many more steps to the disk. See [`assize_rocks::Store::die_after`].
+    pub fn die_after(&self, steps: u64) {
+        self.inner.around.registry.store().die_after(steps);
+    }
+
+    /// Whether it is.
+    pub fn is_dead(&self) -> bool {
+        self.inner.around.registry.store().is_dead()
+    }
+
     /// How its replica of a shard is.
     pub fn status(&self, shard: ShardId) -> Option<ReplicaStatus> {
         self.resident(shard).map(|resident| resident.status())
