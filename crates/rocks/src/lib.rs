@@ -685,6 +685,7 @@ impl Cursor<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // Waits for a real thread.
 mod tests {
     use super::*;
 
