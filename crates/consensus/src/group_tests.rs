@@ -52,6 +52,7 @@ pub fn options(node: NodeId, founding: Founding) -> Options {
         window_log2: 10,
         wal: wal::Options { segment_size: 64 << 10, cache_max: 16 << 10, reserve: 0 },
         checkpoint_bytes: 20 << 10,
+        keep_incoming_every: 4,
         headroom_min: 8 << 10,
         free_min: 0,
         founding,
@@ -861,8 +862,9 @@ async fn a_node_that_comes_to_another_state_is_found_out_and_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_checkpoint_that_was_cut_off_goes_on_where_it_stood_and_a_damaged_one_is_refused() {
-    let group = Group::found().await;
+async fn a_checkpoint_that_was_cut_off_goes_on_where_it_stood_also_after_a_restart_and_a_damaged_one_is_refused()
+ {
+    let mut group = Group::found().await;
     let leader = group.leader().await;
     let to = ALL.into_iter().find(|node| *node != leader).unwrap();
     let metrics = group.node(leader).inner.node.raft.metrics();
@@ -880,6 +882,12 @@ async fn a_checkpoint_that_was_cut_off_goes_on_where_it_stood_and_a_damaged_one_
     drop(channel);
     let mut channel = peers.open(to, Service::Raft, hello.clone(), PATIENCE).await.unwrap();
     assert_eq!(has(&mut channel).await, 5, "the rest only");
+    drop(channel);
+    // Also after a power cut.
+    group.kill(to).await;
+    group.restart(to).await;
+    let mut channel = peers.open(to, Service::Raft, hello.clone(), PATIENCE).await.unwrap();
+    assert_eq!(has(&mut channel).await, 5, "the rest only, after a restart");
     channel.sender.send(Bytes::from_static(b"67890")).await.unwrap();
     // Its checksum is not the one announced: nothing is installed and nothing is answered.
     assert_eq!(channel.receiver.receive().await.unwrap(), None);

@@ -46,6 +46,7 @@ mod hashes;
 mod heard;
 mod history;
 mod housekeeping;
+mod incoming;
 mod leader;
 mod locks;
 mod losses;

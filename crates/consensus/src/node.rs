@@ -7,12 +7,12 @@ use crate::founding::{Admission, Founding};
 use crate::fs::FileSystem;
 use crate::hashes::Hashes;
 use crate::heard::Heard;
+use crate::incoming::Incoming;
 use crate::leader::{Event, Locks};
 use crate::losses::Losses;
 use crate::options::Options;
 use crate::published::Published;
 use crate::raft::{CheckpointFiles, LogStore, Machine, Network, Types};
-use crate::service::Incoming;
 use crate::state::State;
 use crate::streams::Streams;
 use crate::terms::Leadership;
@@ -52,6 +52,10 @@ pub struct Node {
     pub belonging: Mutex<Option<Belonging>>,
     /// A checkpoint that is on its way here.
     pub incoming: tokio::sync::Mutex<Option<Incoming>>,
+    /// It is kept over a restart every so many bytes.
+    pub keep_incoming_every: u64,
+    /// The node's directory.
+    pub fs: Arc<dyn FileSystem>,
     state: Arc<RwLock<State>>,
     wal: Arc<Wal>,
     /// Bytes applied when the base was captured.
@@ -81,6 +85,7 @@ impl Node {
             peers.belong(belonging.cluster);
         }
         let (wal, files, machine) = {
+            let fs = fs.clone();
             let wal_options = crate::wal::Options { reserve: options.free_min, ..options.wal.clone() };
             let state = state.clone();
             tokio::task::spawn_blocking(move || {
@@ -115,6 +120,8 @@ impl Node {
             heard: Arc::new(Heard::new()),
             belonging: Mutex::new(belonging),
             incoming: tokio::sync::Mutex::default(),
+            keep_incoming_every: options.keep_incoming_every,
+            fs,
             state,
             wal,
             base_bytes: AtomicU64::new(0),
@@ -213,9 +220,19 @@ impl Node {
         let promoted = tokio::task::spawn_blocking(move || files.promote(candidate));
         if promoted.await.map_err(io::Error::other)?? {
             self.base_bytes.store(captured.bytes_applied, Ordering::Relaxed);
+            self.forget_old_incoming().await?;
             tracing::debug!(index = candidate, "a checkpoint has become the base");
         }
         Ok(())
+    }
+
+    /// Whoever makes checkpoints of its own again has no use for one that did not arrive.
+    async fn forget_old_incoming(&self) -> io::Result<()> {
+        // One that is arriving now goes when it is here.
+        let Ok(mut incoming) = self.incoming.try_lock() else { return Ok(()) };
+        *incoming = None;
+        let fs = self.fs.clone();
+        tokio::task::spawn_blocking(move || crate::incoming::forget(&*fs)).await.map_err(io::Error::other)
     }
 
     /// Forgets what every replica that counts has persisted of the streams. The log keeps it for longer, and brings it again

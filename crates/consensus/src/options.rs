@@ -18,6 +18,8 @@ pub struct Options {
     pub wal: wal::Options,
     /// A checkpoint is taken once so many bytes of commands have been applied since the one before.
     pub checkpoint_bytes: u64,
+    /// Of a checkpoint that comes from another node, what has come is kept over a restart every so many bytes.
+    pub keep_incoming_every: u64,
     /// Commits are refused while replicas that count lag so many bytes of commands behind in persisting.
     pub retained_bytes_max: u64,
     /// Commits are refused while the log can write less than this without new space from the disk…
@@ -48,6 +50,7 @@ impl Options {
             window_log2: 18,
             wal: wal::Options::default(),
             checkpoint_bytes: 256 << 20,
+            keep_incoming_every: 16 << 20,
             retained_bytes_max: 4 << 30,
             headroom_min: 1 << 20,
             free_min: 64 << 20,
@@ -66,6 +69,7 @@ impl Options {
             window_log2: 14,
             wal: wal::Options { segment_size: 2 << 20, cache_max: 4 << 20, reserve: 0 },
             checkpoint_bytes: 8 << 20,
+            keep_incoming_every: u64::MAX,
             headroom_min: 64 << 10,
             ..Options::new(node, placement)
         }

@@ -2,6 +2,7 @@
 
 use crate::founding::{Admission, Standing, admit};
 use crate::heard::Heard;
+use crate::incoming::Incoming;
 use crate::leader::Event;
 use crate::node::{Node, Raft, Shared};
 use crate::raft::wire::{self, Hello, Offer, Request};
@@ -27,12 +28,6 @@ const CHECKPOINT_MAX: u64 = 8 << 30;
 pub struct RaftService {
     node: Weak<Node>,
     shared: Weak<Shared>,
-}
-
-/// A checkpoint on its way here. It survives a broken channel, so that the next one brings the rest only.
-pub struct Incoming {
-    offer: Offer,
-    bytes: Vec<u8>,
 }
 
 impl RaftService {
@@ -215,43 +210,76 @@ async fn take_checkpoint(
     }
     // Whoever comes second waits: two channels must not write into one buffer.
     let mut incoming = node.incoming.lock().await;
-    let is_the_same = |incoming: &Incoming| {
-        let now = incoming.offer;
-        (now.last, now.len, now.crc) == (offer.last, offer.len, offer.crc)
-    };
-    let mut partial = match incoming.take().filter(is_the_same) {
-        Some(partial) => Incoming { offer, ..partial },
-        None => Incoming { offer, bytes: Vec::new() },
-    };
-    let mut has = Vec::new();
-    has.put_u64(partial.bytes.len() as u64);
-    channel.sender.send(has.into()).await.map_err(|error| error.to_string())?;
-    while (partial.bytes.len() as u64) < offer.len {
-        let received = tokio::time::timeout(SILENCE_MAX, channel.receiver.receive()).await;
-        match received.unwrap_or(Ok(None)) {
-            Ok(Some(chunk)) if partial.bytes.len() as u64 + chunk.len() as u64 <= offer.len => {
-                partial.bytes.extend_from_slice(&chunk);
-            }
-            Ok(Some(_)) => return Err("the checkpoint is longer than announced".into()),
-            Ok(None) | Err(_) => {
-                *incoming = Some(partial);
-                return Err("the checkpoint was cut off".into());
-            }
+    let partial = match incoming.take().filter(|partial| partial.is(&offer)) {
+        Some(partial) => partial,
+        None => {
+            let fs = node.fs.clone();
+            on_disk(move || Incoming::find(&*fs, &offer)).await?
         }
-    }
+    };
+    let received = receive_checkpoint(node, &offer, partial, &mut channel).await;
+    let bytes = match received {
+        Ok(whole) => whole.into_bytes(),
+        Err((cut_off, why)) => {
+            *incoming = cut_off;
+            return Err(why);
+        }
+    };
     drop(incoming);
     node.heard.note();
-    if crc32fast::hash(&partial.bytes) != offer.crc {
+    if crc32fast::hash(&bytes) != offer.crc {
+        forget_incoming(node).await?;
         return Err("the checkpoint has arrived damaged".into());
     }
     tracing::info!(%from, bytes = offer.len, "installing a checkpoint");
-    let meta = checkpoint_meta(&partial.bytes).map_err(|error| error.to_string())?;
-    let snapshot = openraft::storage::Snapshot { meta, snapshot: Arc::new(partial.bytes) };
+    let meta = checkpoint_meta(&bytes).map_err(|error| error.to_string())?;
+    let snapshot = openraft::storage::Snapshot { meta, snapshot: Arc::new(bytes) };
     let installed = node.raft.install_full_snapshot(offer.vote, snapshot).await;
     let response = installed.map_err(|fatal| fatal.to_string())?;
+    forget_incoming(node).await?;
     let mut answer = Vec::new();
     wire::put_vote(&mut answer, &response.vote);
     channel.sender.send(answer.into()).await.map_err(|error| error.to_string())
+}
+
+/// Takes in what is missing of a checkpoint. An error says why that ended, and hands back what can be gone on with.
+async fn receive_checkpoint(
+    node: &Node,
+    offer: &Offer,
+    mut partial: Incoming,
+    channel: &mut Channel,
+) -> Result<Incoming, (Option<Incoming>, String)> {
+    let mut has = Vec::new();
+    has.put_u64(partial.has());
+    if let Err(error) = channel.sender.send(has.into()).await {
+        return Err((Some(partial), error.to_string()));
+    }
+    while partial.has() < offer.len {
+        let received = tokio::time::timeout(SILENCE_MAX, channel.receiver.receive()).await;
+        match received.unwrap_or(Ok(None)) {
+            Ok(Some(chunk)) if partial.has() + chunk.len() as u64 <= offer.len => partial.push(&chunk),
+            Ok(Some(_)) => return Err((None, "the checkpoint is longer than announced".into())),
+            Ok(None) | Err(_) => return Err((Some(partial), "the checkpoint was cut off".into())),
+        }
+        if partial.unkept() >= node.keep_incoming_every {
+            let fs = node.fs.clone();
+            let keeping = on_disk(move || {
+                partial.keep(&*fs);
+                partial
+            });
+            partial = keeping.await.map_err(|why| (None, why))?;
+        }
+    }
+    Ok(partial)
+}
+
+async fn forget_incoming(node: &Node) -> Result<(), String> {
+    let fs = node.fs.clone();
+    on_disk(move || crate::incoming::forget(&*fs)).await
+}
+
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
 }
 
 impl Node {

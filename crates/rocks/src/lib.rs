@@ -24,8 +24,9 @@ use rocksdb::{
     DBRawIteratorWithThreadMode, DBWithThreadMode, Env, FlushOptions, LogLevel, MultiThreaded,
     Options as DbOptions, ReadOptions, ReadTier, SliceTransform, WriteBatch, WriteOptions,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod going;
@@ -127,6 +128,13 @@ pub enum Shape {
     Versioned,
 }
 
+/// Of a machine that does not die.
+const UNENDING: u64 = u64::MAX;
+
+fn dead() -> RocksError {
+    RocksError::Failed { doing: "write", reason: "a test has let the machine die".into() }
+}
+
 /// The family that every store has.
 const DEFAULT_FAMILY: &str = "default";
 
@@ -164,6 +172,10 @@ pub struct Store {
 struct Inner {
     db: Db,
     shapes: Mutex<BTreeMap<String, Shape>>,
+    /// Families that are not compacted.
+    resting: Mutex<BTreeSet<String>>,
+    /// How many steps to the disk are left before the machine is dead, in tests of that.
+    steps_left: AtomicU64,
     cache: Cache,
     options: Options,
     // Lets the files go that the database has removed.
@@ -179,6 +191,17 @@ impl Store {
         location: &Location,
         families: &[(String, Shape)],
         shape_of: fn(&str) -> Shape,
+        options: &Options,
+    ) -> Result<Store, RocksError> {
+        Store::open_with_resting(location, families, shape_of, &[], options)
+    }
+
+    /// Likewise, and lets these families rest from the beginning: see [`Store::let_rest`].
+    pub fn open_with_resting(
+        location: &Location,
+        families: &[(String, Shape)],
+        shape_of: fn(&str) -> Shape,
+        resting: &[String],
         options: &Options,
     ) -> Result<Store, RocksError> {
         let env = match location {
@@ -211,20 +234,48 @@ impl Store {
         }
         shapes.extend(families.iter().cloned());
         let cache = Cache::new_lru_cache(options.cache_bytes);
-        let descriptors = shapes
-            .iter()
-            .map(|(name, shape)| ColumnFamilyDescriptor::new(name, family_options(*shape, &cache, options)));
+        let descriptors = shapes.iter().map(|(name, shape)| {
+            let mut family = family_options(*shape, &cache, options);
+            family.set_disable_auto_compactions(resting.contains(name));
+            ColumnFamilyDescriptor::new(name, family)
+        });
         let db = Db::open_cf_descriptors(&db_options, &path, descriptors).map_err(opening(&path))?;
         let (shapes, options) = (Mutex::new(shapes), options.clone());
+        let resting = Mutex::new(resting.iter().cloned().collect());
         let _going = match location {
             Location::Memory => None,
             Location::Directory(path) => Some(going::Going::begin(path)),
         };
-        Ok(Store { inner: Arc::new(Inner { db, shapes, cache, options, _going, _env: env }) })
+        let steps_left = AtomicU64::new(UNENDING);
+        let inner = Inner { db, shapes, resting, steps_left, cache, options, _going, _env: env };
+        Ok(Store { inner: Arc::new(inner) })
     }
 
     fn shapes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Shape>> {
         self.inner.shapes.lock().expect("no panic happens under this lock")
+    }
+
+    /// For tests: after so many more steps to the disk (flushes, logged writes, families that come and go) the machine is
+    /// dead, and whatever would write fails. What lies in the directory then is what a process that is killed leaves.
+    pub fn die_after(&self, steps: u64) {
+        self.inner.steps_left.store(steps, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    pub fn is_dead(&self) -> bool {
+        self.inner.steps_left.load(Ordering::Relaxed) == 0
+    }
+
+    /// One more step; an error if the machine is dead.
+    fn step(&self) -> Result<(), RocksError> {
+        let left = &self.inner.steps_left;
+        let fewer = |left| if left == UNENDING { Some(left) } else { u64::checked_sub(left, 1) };
+        let counted = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+        counted.map(drop).map_err(|_| dead())
+    }
+
+    fn resting(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.inner.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A handle to one family; `None` if there is none of that name.
@@ -271,6 +322,7 @@ impl Store {
 
     /// Makes a new, empty family.
     pub fn create_family(&self, name: &str, shape: Shape) -> Result<Family, RocksError> {
+        self.step()?;
         let options = family_options(shape, &self.inner.cache, &self.inner.options);
         self.inner.db.create_cf(name, &options).map_err(RocksError::new("create a family"))?;
         self.shapes().insert(name.to_owned(), shape);
@@ -280,13 +332,27 @@ impl Store {
     /// Drops a family and everything in it, for good. Whoever still reads it with a cursor goes on; new reads and writes
     /// fail. Dropping one that is not there does nothing.
     pub fn drop_family(&self, name: &str) -> Result<(), RocksError> {
+        if !self.shapes().contains_key(name) {
+            return Ok(());
+        }
+        self.step()?;
         if self.shapes().remove(name).is_none() {
             return Ok(());
         }
+        self.resting().remove(name);
         self.inner.db.drop_cf(name).map_err(RocksError::new("drop a family"))
     }
 
-    /// How far it is behind, now. What RocksDB does not tell counts as nothing.
+    /// Compacts a family no more, until the store is opened again: compaction that meets damage ends all writing to the
+    /// store. One that has begun goes on. Does nothing to one that is not there.
+    pub fn let_rest(&self, name: &str) -> Result<(), RocksError> {
+        let Some(handle) = self.inner.db.cf_handle(name) else { return Ok(()) };
+        self.resting().insert(name.to_owned());
+        let rests = [("disable_auto_compactions", "true")];
+        self.inner.db.set_options_cf(&handle, &rests).map_err(RocksError::new("let a family rest"))
+    }
+
+    /// How far it is behind, now. What RocksDB does not tell counts as nothing, nor does what rests.
     pub fn backlog(&self) -> Backlog {
         use rocksdb::properties;
         let db = &self.inner.db;
@@ -294,7 +360,8 @@ impl Store {
         let is_stopped = number(db.property_int_value(properties::IS_WRITE_STOPPED)) != 0;
         let is_slowed = number(db.property_int_value(properties::ACTUAL_DELAYED_WRITE_RATE)) != 0;
         let mut backlog = Backlog { is_stalled: is_stopped || is_slowed, ..Backlog::default() };
-        let names: Vec<String> = self.shapes().keys().cloned().collect();
+        let mut names: Vec<String> = self.shapes().keys().cloned().collect();
+        names.retain(|name| !self.resting().contains(name));
         for handle in names.iter().filter_map(|name| db.cf_handle(name)) {
             let pending = properties::ESTIMATE_PENDING_COMPACTION_BYTES;
             backlog.compaction_bytes += number(db.property_int_value_cf(&handle, pending));
@@ -452,6 +519,7 @@ impl Family {
 
     /// Makes everything written to this family durable, and waits until it is.
     pub fn flush(&self) -> Result<(), RocksError> {
+        self.store.step()?;
         let mut options = FlushOptions::default();
         options.set_wait(true);
         self.db().flush_cf_opt(&self.handle()?, &options).map_err(RocksError::new("flush"))
@@ -502,6 +570,7 @@ impl Family {
     }
 
     fn ask_for_flush(&self) -> Result<(), RocksError> {
+        self.store.step()?;
         let mut options = FlushOptions::default();
         options.set_wait(false);
         self.db().flush_cf_opt(&self.handle()?, &options).map_err(RocksError::new("flush"))
@@ -554,6 +623,11 @@ impl Batch<'_> {
 
     /// Writes it.
     pub fn write(self, mode: Mode) -> Result<(), RocksError> {
+        match mode {
+            Mode::Buffered if self.family.store.is_dead() => return Err(dead()),
+            Mode::Buffered => {}
+            Mode::Logged | Mode::Synced => self.family.store.step()?,
+        }
         let mut options = WriteOptions::default();
         match mode {
             Mode::Buffered => options.disable_wal(true),
@@ -611,6 +685,7 @@ impl Cursor<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // Waits for a real thread.
 mod tests {
     use super::*;
 
@@ -669,6 +744,73 @@ mod tests {
         assert_eq!(std::fs::read_dir(&aside).unwrap().count(), 1);
         let whole = store.family("versions").unwrap().get(b"key-00000001").unwrap();
         assert_eq!(whole.as_deref(), Some(&b"versions"[..]));
+    }
+
+    /// Flushes a file that overlaps all others of the family.
+    fn add_file(family: &Family) -> Result<(), RocksError> {
+        let mut batch = family.batch()?;
+        (0..1000).for_each(|n| batch.put(format!("key-{n:08}").as_bytes(), family.name().as_bytes()));
+        batch.write(Mode::Buffered)?;
+        family.flush()
+    }
+
+    /// A store with a damaged file in "intents", and one file less than get compacted.
+    fn nearly_compacting(directory: &Path) -> Location {
+        let location = Location::Directory(directory.join("rocks"));
+        let damaged = {
+            let store = open(&location);
+            let family = store.family("intents").unwrap();
+            (0..3).for_each(|_| add_file(&family).unwrap());
+            store.inner.db.live_files().unwrap()[0].name.clone()
+        };
+        let path = directory.join("rocks").join(damaged.trim_start_matches('/'));
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[100..200].fill(0x5a);
+        std::fs::write(&path, bytes).unwrap();
+        location
+    }
+
+    #[test]
+    fn a_family_that_rests_does_not_take_the_store_down_with_its_damage() {
+        let put_everywhere = |store: &Store| {
+            let family = store.default_family();
+            let mut batch = family.batch()?;
+            batch.put(b"k", b"v");
+            batch.write(Mode::Synced)
+        };
+        let open_with_resting = |location: &Location, resting: &[String]| {
+            let options = Options { cache_bytes: 1 << 20, write_buffer_bytes: 4 << 20, background_jobs: 2 };
+            Store::open_with_resting(location, &[], |_| Shape::Plain, resting, &options).unwrap()
+        };
+        // What compaction does that meets it.
+        let directory = tempfile::tempdir().unwrap();
+        let store = open_with_resting(&nearly_compacting(directory.path()), &[]);
+        let _ = add_file(&store.family("intents").unwrap());
+        let since = std::time::Instant::now();
+        while put_everywhere(&store).is_ok() {
+            assert!(since.elapsed() < std::time::Duration::from_secs(60), "it was not compacted");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        // Let rest while it is open, and from the beginning.
+        for from_the_beginning in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let resting = if from_the_beginning { vec!["intents".to_owned()] } else { Vec::new() };
+            let store = open_with_resting(&nearly_compacting(directory.path()), &resting);
+            if !from_the_beginning {
+                store.let_rest("intents").unwrap();
+                store.let_rest("unheard of").unwrap();
+            }
+            let (resting, other) = (store.family("intents").unwrap(), store.family("versions").unwrap());
+            // Twice as many as stop all writes to a family that compaction cannot keep up with.
+            (0..40).for_each(|_| add_file(&resting).unwrap());
+            // The other one is compacted as ever.
+            (0..8).for_each(|_| add_file(&other).unwrap());
+            put_everywhere(&store).unwrap();
+            assert!(!store.backlog().is_stalled && store.backlog().level0_files < 10);
+            assert!(resting.get(b"key-00000001").is_ok());
+            store.drop_family("intents").unwrap();
+            put_everywhere(&store).unwrap();
+        }
     }
 
     #[test]

@@ -185,7 +185,7 @@ impl Checkpoint {
     }
 }
 
-pub(super) fn put_log_id(out: &mut Vec<u8>, log_id: Option<&LogId>) {
+pub(crate) fn put_log_id(out: &mut Vec<u8>, log_id: Option<&LogId>) {
     out.put_bool(log_id.is_some());
     if let Some(log_id) = log_id {
         out.put_u64(log_id.leader_id.term);
@@ -194,7 +194,7 @@ pub(super) fn put_log_id(out: &mut Vec<u8>, log_id: Option<&LogId>) {
     }
 }
 
-pub(super) fn log_id(reader: &mut Reader<'_>) -> Result<Option<LogId>, DecodeError> {
+pub(crate) fn log_id(reader: &mut Reader<'_>) -> Result<Option<LogId>, DecodeError> {
     if !reader.bool()? {
         return Ok(None);
     }

@@ -275,6 +275,8 @@ const BATCH_BYTES_MAX: usize = 32 << 20;
 const AHEAD_MAX: usize = 4;
 /// The allocator tries again this long after the disk was full.
 const ALLOCATE_AGAIN: Duration = Duration::from_millis(500);
+/// And at most so long if the disk does not say that it is full (a quota): every try writes, in vain, all that there is room for.
+const ALLOCATE_AGAIN_MAX: Duration = Duration::from_secs(8);
 
 impl Wal {
     /// Opens the log in this directory, or begins one. The directory may hold other files whose names do not
@@ -623,6 +625,7 @@ fn allocate(
 ) {
     debug_assert!(segment_size > RECORDS);
     while let Ok((number, pace)) = asked.recv() {
+        let mut pause = ALLOCATE_AGAIN;
         loop {
             // A disk that does not say how much it has left is not taken for a full one.
             let is_scarce = fs.free().is_ok_and(|free| free < segment_size.saturating_add(reserve));
@@ -634,11 +637,14 @@ fn allocate(
                     break;
                 }
                 // Headroom tells callers that the log is about to be full; here we only wait for space.
-                Some(Err(_)) | None => match asked.recv_timeout(ALLOCATE_AGAIN) {
-                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
-                    // Nobody asks twice before an answer.
-                    Ok(_) | Err(mpsc::RecvTimeoutError::Timeout) => {}
-                },
+                failed => {
+                    match asked.recv_timeout(pause) {
+                        Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                        // Nobody asks twice before an answer.
+                        Ok(_) | Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    }
+                    pause = if failed.is_some() { pause * 2 } else { ALLOCATE_AGAIN }.min(ALLOCATE_AGAIN_MAX);
+                }
             }
         }
     }

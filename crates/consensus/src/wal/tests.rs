@@ -2,8 +2,10 @@
 
 use super::segments::Segments;
 use super::*;
-use crate::fs::{Crash, FileSystem, Memory};
+use crate::fs::{Crash, File, FileSystem, Memory};
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc as channel;
+use std::time::Instant;
 
 const SEGMENT: u64 = 16 << 10;
 
@@ -403,6 +405,75 @@ fn a_full_disk_is_seen_in_the_headroom_before_it_is_felt() {
     drop(wal);
     let wal = Wal::open(Arc::new(fs), &options()).unwrap();
     assert_eq!(wal.next_index(), index);
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !is_so() {
+        assert!(since.elapsed() < Duration::from_secs(60), "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A disk that may not tell how full it is, as under a quota, and counts the files that are begun.
+struct Counting {
+    memory: Memory,
+    tells: bool,
+    created: AtomicUsize,
+}
+
+impl FileSystem for Counting {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.memory.list()
+    }
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.memory.open(name)
+    }
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.created.fetch_add(1, Ordering::Relaxed);
+        self.memory.create(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.memory.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.memory.remove(name)
+    }
+    fn sync_directory(&self) -> io::Result<()> {
+        self.memory.sync_directory()
+    }
+    fn free(&self) -> io::Result<u64> {
+        if self.tells { self.memory.free() } else { Err(io::ErrorKind::Unsupported.into()) }
+    }
+}
+
+#[test]
+fn segments_are_made_ahead_again_once_a_full_disk_has_room() {
+    for tells in [true, false] {
+        let memory = Memory::new();
+        memory.set_capacity(Some(SEGMENT * 3 / 2));
+        let fs = Arc::new(Counting { memory: memory.clone(), tells, created: AtomicUsize::new(0) });
+        let since = Instant::now();
+        let wal = Wal::open(fs.clone(), &options()).unwrap();
+        // Long enough for several tries.
+        std::thread::sleep(ALLOCATE_AGAIN * 5);
+        let tries = fs.created.load(Ordering::Relaxed) as u32 - 1;
+        if tells {
+            assert_eq!(tries, 0, "it is known that there is no room");
+        } else {
+            // Each pause is twice the one before.
+            let pauses = (1 << tries.saturating_sub(1).min(4)) - 1;
+            assert!(tries > 0 && since.elapsed() >= ALLOCATE_AGAIN * pauses, "{tries} tries");
+        }
+        wait(&wal, 0, vec![0; 1000]).unwrap();
+        assert!(wal.headroom() < SEGMENT && wal.failure().is_none());
+        // No leftover keeps the disk full.
+        until("a leftover goes", || memory.list().unwrap().len() == 1);
+        memory.set_capacity(None);
+        // Nobody has to write for that.
+        until("a segment is made ahead", || wal.headroom() > SEGMENT);
+        (1..50).for_each(|index| wait(&wal, index, vec![0; 1000]).unwrap());
+    }
 }
 
 #[test]

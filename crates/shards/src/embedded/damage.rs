@@ -2,19 +2,26 @@
 //!
 //! ```text
 //!   rocks/      one store for all shards of the node
-//!   damaged/    files of what was given up last, for somebody who wants to look; nothing reads them, and they may be deleted
-//!   damaged-3   the contents of shard 3 are to be given up at the next start
+//!   damaged/    files of what has gone last, for somebody who wants to look; nothing reads them, and they may be deleted
+//!   damaged-3   some contents of shard 3 are damaged: which, and why
 //! ```
 //!
 //! A replica gives its contents up and copies a sibling, as if its disk were new, once a sibling has said that it has
 //! everything. That others are configured is not enough: they may be away, or copying this very replica. If none says so,
 //! nothing is given up: the node does not start, or stops. A store that does not open at all is put aside as a whole, if
 //! siblings of every replica of the node have said so.
+//!
+//! The sibling may still be lost while it is copied. So contents that are given up stay in the store, and their record names
+//! them, until the record names the copy: nobody reads them or votes with them, and they are not compacted, because that would
+//! meet the damage and end all writing. A node that starts meanwhile finds the mark, and begins the copy anew if a sibling
+//! still has everything; if none has, it goes on with what can be read of them. Only if the disk has no room for both they go
+//! at once.
 
 use super::engine::{Generation, RocksEngine, family_names, parse_family_name, shape_of};
 use super::registry::{Registry, RegistryError};
 use assize_model::{NodeId, Placement, ReplicaId, ShardId};
 use assize_rocks::{Location, Options, RocksError, Store};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -67,10 +74,11 @@ pub fn placed_on(placement: &Placement, node: NodeId) -> Vec<(ShardId, ReplicaId
     replicas.filter(|(_, (_, on))| **on == node).map(|(shard, (replica, _))| (shard, *replica)).collect()
 }
 
-/// Opens the store of a node and its table of replicas.
+/// Opens the store of a node and its table of replicas. What is known to be damaged is not compacted.
 pub fn open_store(directory: Option<&Path>, options: &Options) -> Result<Registry, RegistryError> {
     let location = directory.map_or(Location::Memory, |directory| Location::Directory(store_of(directory)));
-    Registry::open(Store::open(&location, &[], shape_of, options)?)
+    let resting = directory.map(marked_families).unwrap_or_default();
+    Registry::open(Store::open_with_resting(&location, &[], shape_of, &resting, options)?)
 }
 
 fn store_of(directory: &Path) -> PathBuf {
@@ -124,34 +132,49 @@ fn keep_only(newest: &Path) {
     }
 }
 
-/// The shard whose contents a report of damage speaks of, if it names one of their files.
-pub fn culprit(store: &Store, reason: &str) -> Option<ShardId> {
-    parse_family_name(&store.family_of_damage(reason)?).map(|(shard, _)| shard)
+/// The contents that a report of damage speaks of, if it names one of their files.
+pub fn culprit(store: &Store, reason: &str) -> Option<(ShardId, Generation)> {
+    parse_family_name(&store.family_of_damage(reason)?)
 }
 
-/// Keeps the files of contents that are about to go; where. `None`: the disk has no room for them beside a copy.
-pub fn put_aside(
-    store: &Store,
-    directory: &Path,
-    shard: ShardId,
-    generation: Generation,
-) -> Result<Option<PathBuf>, RocksError> {
-    let bytes = RocksEngine::open(store, shard, generation).map_or(0, |engine| engine.file_bytes());
+/// Whether damaged contents can stay until their copy is here.
+pub fn has_room_to_stay(store: &Store, directory: &Path, shard: ShardId, generation: Generation) -> bool {
+    has_room(assize_rocks::free_bytes(directory).unwrap_or(0), bytes_of(store, shard, generation))
+}
+
+fn bytes_of(store: &Store, shard: ShardId, generation: Generation) -> u64 {
+    RocksEngine::open(store, shard, generation).map_or(0, |engine| engine.file_bytes())
+}
+
+/// Compacts contents no more.
+pub fn let_rest(store: &Store, shard: ShardId, generation: Generation) {
+    for family in family_names(shard, generation) {
+        if let Err(error) = store.let_rest(&family) {
+            tracing::warn!(%shard, family, %error, "damaged contents are still compacted");
+        }
+    }
+}
+
+/// Keeps the files of damaged contents that are about to go, as their copy is here; where. `None`: the disk has no room for
+/// them, or they cannot be kept.
+pub fn put_aside(store: &Store, directory: &Path, shard: ShardId, generation: Generation) -> Option<PathBuf> {
+    let bytes = bytes_of(store, shard, generation);
     let free = assize_rocks::free_bytes(directory).unwrap_or(0);
-    if !has_room(free, bytes) {
-        tracing::warn!(%shard, bytes, free, "damaged files are not kept: the copy needs the room");
-        return Ok(None);
+    if free <= bytes {
+        tracing::warn!(%shard, bytes, free, "damaged files are not kept: the disk has too little room");
+        return None;
     }
     let aside = aside(directory, &format!("shard-{}", shard.0));
     for family in family_names(shard, generation) {
         if let Err(error) = store.keep_files(&family, &aside) {
+            tracing::warn!(%shard, %error, "damaged files are not kept");
             // Half of them would help nobody, and take room.
             let _ = std::fs::remove_dir_all(&aside);
-            return Err(error);
+            return None;
         }
     }
     keep_only(&aside);
-    Ok(Some(aside))
+    Some(aside)
 }
 
 /// A name that no other one has had.
@@ -160,20 +183,72 @@ fn aside(directory: &Path, what: &str) -> PathBuf {
     directory.join("damaged").join(format!("{what}-{}", now.as_millis()))
 }
 
+const MARK: &str = "damaged-";
+
 fn mark_of(directory: &Path, shard: ShardId) -> PathBuf {
-    directory.join(format!("damaged-{}", shard.0))
+    directory.join(format!("{MARK}{}", shard.0))
 }
 
-/// Why the contents of a shard are to be given up, if they are.
-pub fn marked(directory: &Path, shard: ShardId) -> Option<String> {
-    std::fs::read_to_string(mark_of(directory, shard)).ok()
+/// What is remembered of damaged contents.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mark {
+    /// Which they are; `None`: those that the record names. Earlier releases did not say.
+    generation: Option<Generation>,
+    /// What was found.
+    pub reason: String,
 }
 
-/// Remembers that the contents of a shard are to be given up at the next start.
-pub fn mark(directory: &Path, shard: ShardId, reason: &str) {
-    if let Err(error) = std::fs::write(mark_of(directory, shard), reason) {
+/// Begins a mark that says which contents it speaks of.
+const CONTENTS: &str = "contents ";
+
+impl Mark {
+    /// Whether it speaks of these contents.
+    pub fn is_about(&self, contents: Option<Generation>) -> bool {
+        contents.is_some_and(|contents| self.generation.is_none_or(|generation| generation == contents))
+    }
+
+    fn parse(text: &str) -> Mark {
+        let named = text.strip_prefix(CONTENTS).and_then(|rest| rest.split_once('\n'));
+        let numbered = named.and_then(|(number, reason)| Some((number.parse().ok()?, reason)));
+        match numbered {
+            Some((number, reason)) => {
+                Mark { generation: Some(Generation(number)), reason: reason.to_owned() }
+            }
+            None => Mark { generation: None, reason: text.to_owned() },
+        }
+    }
+}
+
+/// What is remembered of damaged contents of a shard, if anything is.
+pub fn marked(directory: &Path, shard: ShardId) -> Option<Mark> {
+    std::fs::read(mark_of(directory, shard)).ok().map(|text| Mark::parse(&String::from_utf8_lossy(&text)))
+}
+
+/// Remembers that contents of a shard are damaged, durably. Should that fail, the next start finds the damage again.
+pub fn mark(directory: &Path, shard: ShardId, generation: Generation, reason: &str) {
+    let text = format!("{CONTENTS}{}\n{reason}", generation.0);
+    if let Err(error) = write_durably(&mark_of(directory, shard), text.as_bytes()) {
         tracing::warn!(%shard, %error, "it cannot be remembered that a replica is damaged");
     }
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    path.parent().map_or(Ok(()), |directory| std::fs::File::open(directory)?.sync_all())
+}
+
+/// The families of all contents that are known to be damaged.
+fn marked_families(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let shards = entries.filter_map(|entry| {
+        let name = entry.file_name();
+        name.to_str()?.strip_prefix(MARK)?.parse().ok().map(ShardId)
+    });
+    let families =
+        shards.filter_map(|shard| Some(family_names(shard, marked(directory, shard)?.generation?)));
+    families.flatten().collect()
 }
 
 /// Forgets it, if it was remembered.
@@ -216,11 +291,27 @@ mod tests {
     #[test]
     fn marks_are_kept_until_they_are_taken_away() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(marked(directory.path(), ShardId(2)), None);
-        mark(directory.path(), ShardId(2), "why");
-        assert_eq!(marked(directory.path(), ShardId(2)).as_deref(), Some("why"));
-        assert_eq!(marked(directory.path(), ShardId(1)), None);
-        unmark(directory.path(), ShardId(2));
-        assert_eq!(marked(directory.path(), ShardId(2)), None);
+        let (path, shard) = (directory.path(), ShardId(2));
+        assert_eq!(marked(path, shard), None);
+        mark(path, shard, Generation(12), "why\nand where");
+        let found = marked(path, shard).unwrap();
+        assert_eq!(found.reason, "why\nand where");
+        assert!(found.is_about(Some(Generation(12))));
+        assert!(!found.is_about(Some(Generation(1))) && !found.is_about(None));
+        assert_eq!(marked(path, ShardId(1)), None);
+        std::fs::create_dir(path.join("damaged")).unwrap();
+        assert_eq!(marked_families(path), family_names(shard, Generation(12)));
+        unmark(path, shard);
+        assert_eq!(marked(path, shard), None);
+        assert!(marked_families(path).is_empty());
+    }
+
+    #[test]
+    fn a_mark_that_does_not_say_of_what_is_about_what_is_there() {
+        for text in ["why", "contents 1", "contents one\nwhy", ""] {
+            let mark = Mark::parse(text);
+            assert_eq!(mark, Mark { generation: None, reason: text.to_owned() });
+            assert!(mark.is_about(Some(Generation(3))) && !mark.is_about(None));
+        }
     }
 }

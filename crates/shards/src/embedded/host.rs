@@ -16,7 +16,7 @@
 
 use super::damage::{self, Tallies, Tally};
 use super::engine::RocksEngine;
-use super::registry::{Record, Registry, RegistryError};
+use super::registry::{Record, Registry};
 use super::replica::Surroundings;
 use super::shard::Embedded;
 use super::siblings::{Residents, Siblings};
@@ -27,6 +27,7 @@ use assize_ports::{
     DecisionSource, Peers, PlacementError, Replica, ReplicaStanding, ShardAdministration, StreamError,
 };
 use assize_rocks::{Backlog, RocksError};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -99,8 +100,6 @@ struct Inner {
     placement: watch::Sender<Arc<Placement>>,
     /// Held while a replica comes or goes.
     moving: tokio::sync::Mutex<()>,
-    /// Where the node keeps its shards; `None`: in memory.
-    directory: Option<PathBuf>,
     /// Why a replica has failed, once one has.
     failure: watch::Sender<Option<String>>,
 }
@@ -129,19 +128,18 @@ impl ShardHost {
             }
             opened => opened?,
         };
-        let around_replicas = Surroundings { source, administration, siblings, registry, options, tally };
+        let around_replicas =
+            Surroundings { source, administration, siblings, registry, directory, options, tally };
         let inner = Inner {
             node: around.node,
             around: around_replicas,
             residents,
             placement,
             moving: tokio::sync::Mutex::default(),
-            directory,
             failure: watch::Sender::new(None),
         };
         let host = ShardHost { inner: Arc::new(inner) };
-        host.give_up_marked().await?;
-        for (shard, record) in host.inner.around.registry.records() {
+        for (shard, record) in host.without_marked().await? {
             match host.start(shard, record) {
                 Err(OpenError::Damaged { shard, reason }) => {
                     host.rebuild_damaged(shard, &reason).await?;
@@ -177,6 +175,16 @@ impl ShardHost {
     /// How far the node's RocksDB is behind with its work.
     pub fn backlog(&self) -> Backlog {
         self.inner.around.registry.store().backlog()
+    }
+
+    /// For tests: the node is dead after so many more steps to the disk. See [`assize_rocks::Store::die_after`].
+    pub fn die_after(&self, steps: u64) {
+        self.inner.around.registry.store().die_after(steps);
+    }
+
+    /// Whether it is.
+    pub fn is_dead(&self) -> bool {
+        self.inner.around.registry.store().is_dead()
     }
 
     /// How its replica of a shard is.
@@ -315,21 +323,25 @@ impl ShardHost {
         self.inner.around.tally.get()
     }
 
-    /// Gives up what an earlier life has found damaged and could not give up itself.
-    async fn give_up_marked(&self) -> Result<(), OpenError> {
-        let Some(directory) = self.inner.directory.clone() else { return Ok(()) };
-        for (shard, record) in self.inner.around.registry.records() {
-            let Some(reason) = damage::marked(&directory, shard) else { continue };
-            if self.others_have_everything(shard, record.replica).await {
-                self.give_up(shard, &reason).map_err(OpenError::Store)?;
-            } else if self.inner.around.siblings.has_any(shard, record.replica) {
+    /// The replicas to start: without what an earlier life has found damaged, if a sibling still has everything.
+    async fn without_marked(&self) -> Result<BTreeMap<ShardId, Record>, OpenError> {
+        let mut records = self.inner.around.registry.records();
+        let Some(directory) = self.inner.around.directory.clone() else { return Ok(records) };
+        for (shard, record) in &mut records {
+            let Some(mark) = damage::marked(&directory, *shard) else { continue };
+            // Otherwise it speaks of what has gone.
+            let is_about = mark.is_about(record.contents);
+            if is_about && self.others_have_everything(*shard, record.replica).await {
+                *record = self.give_up(*shard, &mark.reason).map_err(OpenError::Store)?;
+            } else if is_about && self.inner.around.siblings.has_any(*shard, record.replica) {
                 // What can be read of it may be all that there is.
+                let reason = mark.reason;
                 tracing::error!(%shard, reason, "a replica is damaged, and no sibling is known to have everything");
-                continue;
+            } else {
+                damage::unmark(&directory, *shard);
             }
-            damage::unmark(&directory, shard);
         }
-        Ok(())
+        Ok(records)
     }
 
     /// Whether somebody else has what a replica of this node has, for certain and now.
@@ -344,7 +356,7 @@ impl ShardHost {
         let registry = &self.inner.around.registry;
         // A store that has found damage while it compacted says so to everybody who writes.
         let named = damage::culprit(registry.store(), reason);
-        let culprit = named.unwrap_or(shard);
+        let culprit = named.map_or(shard, |(culprit, _)| culprit);
         let damaged = |reason: String| OpenError::Damaged { shard: culprit, reason };
         let Some(record) = registry.get(culprit) else { return Err(damaged(reason.to_owned())) };
         if !self.others_have_everything(culprit, record.replica).await {
@@ -359,36 +371,47 @@ impl ShardHost {
             format!("{shard} has met it")
         };
         // The store takes no writes any more; another life can do it. Damage that names no file may be anybody's.
-        if named.is_none() {
+        let Some((_, generation)) = named else {
             return Err(damaged(format!("{reason}; nothing is given up: {why_not}")));
-        }
-        if let Some(directory) = &self.inner.directory {
-            damage::mark(directory, culprit, reason);
+        };
+        // What no record names goes at the next start by itself.
+        if let Some(directory) = &self.inner.around.directory
+            && record.contents == Some(generation)
+        {
+            damage::mark(directory, culprit, generation, reason);
         }
         Err(damaged(format!("{reason}; they are given up at the next start: {why_not}")))
     }
 
-    /// Drops the contents of a replica, and keeps their files aside. What others have is for the caller to know.
+    /// Goes on without the contents of a replica. They stay until a copy has arrived, if there is room for both. What others
+    /// have is for the caller to know.
     fn give_up(&self, shard: ShardId, reason: &str) -> Result<Record, RocksError> {
-        let registry = &self.inner.around.registry;
+        let Surroundings { registry, directory, .. } = &self.inner.around;
+        let store = registry.store();
         let record = registry.get(shard).ok_or_else(|| RocksError::Damaged { reason: reason.to_owned() })?;
-        let emptied = Record { contents: None, had_intents: true, ..record };
-        let aside = match (record.contents, &self.inner.directory) {
-            (Some(generation), Some(directory)) => {
-                damage::put_aside(registry.store(), directory, shard, generation)?
+        let staying = directory.as_ref().zip(record.contents);
+        let staying = staying
+            .filter(|(directory, contents)| damage::has_room_to_stay(store, directory, shard, *contents));
+        let contents = staying.map(|(_, generation)| generation);
+        // A store that takes no writes any more says so here.
+        registry.put(shard, Record { contents, had_intents: true, ..record })?;
+        match (staying, record.contents) {
+            (Some((directory, generation)), _) => {
+                damage::mark(directory, shard, generation, reason);
+                damage::let_rest(store, shard, generation);
             }
-            _ => None,
-        };
-        registry.put(shard, emptied)?;
-        if let Some(generation) = record.contents {
-            RocksEngine::drop_pair(registry.store(), shard, generation)?;
+            (None, Some(generation)) => {
+                RocksEngine::drop_pair(store, shard, generation)?;
+                directory.iter().for_each(|directory| damage::unmark(directory, shard));
+            }
+            (None, None) => {}
         }
         self.inner.around.tally.count_damaged();
         tracing::error!(
-            %shard, replica = %record.replica, reason, kept = aside.map(|path| path.display().to_string()),
+            %shard, replica = %record.replica, reason, stay = staying.is_some(),
             "the contents of a replica are damaged and given up: a sibling's are copied"
         );
-        Ok(emptied)
+        Ok(Record { contents: None, had_intents: true, ..record })
     }
 
     /// How a replica without contents begins.
@@ -462,7 +485,7 @@ impl ShardHost {
         if let Some(resident) = resident {
             resident.shutdown().await;
         }
-        if let Some(directory) = &self.inner.directory {
+        if let Some(directory) = &self.inner.around.directory {
             // It speaks of contents that go now.
             damage::unmark(directory, shard);
         }
@@ -521,12 +544,7 @@ impl ShardHost {
 
 async fn open_registry(directory: Option<PathBuf>, options: &Options) -> Result<Registry, OpenError> {
     let rocks = options.rocks.clone();
-    let opened = blocking(move || damage::open_store(directory.as_deref(), &rocks)).await;
-    opened.map_err(|error| match error {
-        RegistryError::Store(RocksError::InUse(path)) => OpenError::InUse(path),
-        RegistryError::Store(error) => OpenError::Store(error),
-        RegistryError::Undecodable(_) => OpenError::Registry(error),
-    })
+    Ok(blocking(move || damage::open_store(directory.as_deref(), &rocks)).await?)
 }
 
 /// Puts a store that does not open aside, if siblings of everything `here` have said that they have it.

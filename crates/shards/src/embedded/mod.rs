@@ -58,6 +58,16 @@ pub enum OpenError {
     Registry(RegistryError),
 }
 
+impl From<RegistryError> for OpenError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Store(RocksError::InUse(path)) => OpenError::InUse(path),
+            RegistryError::Store(error) => OpenError::Store(error),
+            RegistryError::Undecodable(_) => OpenError::Registry(error),
+        }
+    }
+}
+
 /// How shards are stored.
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -1,11 +1,9 @@
 //! What a node that is down has of its shards, for somebody who judges it from outside.
 
-use super::OpenError;
-use super::engine::{RocksEngine, shape_of};
-use super::registry::{Registry, RegistryError};
+use super::engine::RocksEngine;
+use super::{OpenError, damage};
 use assize_model::{ReplicaId, ShardId};
 use assize_mvcc::Remains;
-use assize_rocks::{Location, RocksError, Store};
 use std::path::Path;
 
 /// What a node that is down has of one shard.
@@ -25,19 +23,12 @@ pub struct ReplicaRemains {
 /// # Errors
 /// If a process has it, or it cannot be read.
 pub fn inspect(directory: &Path) -> Result<Vec<ReplicaRemains>, OpenError> {
-    let location = Location::Directory(directory.join("rocks"));
     let options = assize_rocks::Options { cache_bytes: 8 << 20, ..assize_rocks::Options::default() };
-    let store = Store::open(&location, &[], shape_of, &options).map_err(|error| match error {
-        RocksError::InUse(path) => OpenError::InUse(path),
-        error => OpenError::Store(error),
-    })?;
-    let registry = Registry::open(store.clone()).map_err(|error| match error {
-        RegistryError::Store(error) => OpenError::Store(error),
-        RegistryError::Undecodable(_) => OpenError::Registry(error),
-    })?;
+    let registry = damage::open_store(Some(directory), &options)?;
     let mut all = Vec::new();
     for (shard, record) in registry.records() {
-        let engine = record.contents.and_then(|generation| RocksEngine::open(&store, shard, generation));
+        let engine =
+            record.contents.and_then(|generation| RocksEngine::open(registry.store(), shard, generation));
         let contents = match engine {
             Some(engine) => assize_mvcc::remains(&engine)
                 .map_err(|error| OpenError::Shard { shard, reason: error.to_string() })?,

@@ -15,7 +15,7 @@
 //! ```
 
 use super::copy::Purpose;
-use super::damage::Tally;
+use super::damage::{self, Tally};
 use super::engine::{Generation, RocksEngine};
 use super::giver::{self, Giver};
 use super::registry::{Record, Registry};
@@ -34,9 +34,10 @@ use assize_ports::{
 use assize_replica::{
     Alarm, ContentPage, Effect, IntentAnswer, ReadRefusal, RequestId, Staging, Standing, Standings,
 };
-use assize_rocks::Image;
+use assize_rocks::{Image, RocksError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -134,6 +135,8 @@ pub struct Surroundings {
     pub administration: Arc<dyn ShardAdministration>,
     pub siblings: Siblings,
     pub registry: Registry,
+    /// Where the node keeps its shards; `None`: in memory.
+    pub directory: Option<PathBuf>,
     pub options: Options,
     pub tally: Arc<Tally>,
 }
@@ -925,6 +928,10 @@ impl Replica {
         let (shard, from) = (self.shard, self.asked_for_copy);
         let (generation, engine) = match copied {
             Ok(copied) => copied,
+            Err(copy::CopyError::Store(RocksError::Damaged { reason })) if self.is_named(&reason) => {
+                // Compaction had begun before they were let rest, and the store takes no writes any more.
+                return Err(End::Damaged(reason));
+            }
             Err(error) => {
                 tracing::warn!(%shard, %from, %error, "a sibling could not be copied");
                 // Not at once: siblings that are all away would be asked in a circle without a pause.
@@ -937,8 +944,10 @@ impl Replica {
             }
         };
         let record = Record { contents: Some(generation), had_intents: true, ..self.record };
+        let replaced = self.around.registry.get(shard).and_then(|known| known.contents);
+        in_place(|| self.keep_damaged(replaced));
         in_place(|| self.around.registry.put(shard, record)).map_err(|e| End::Failed(e.to_string()))?;
-        self.outdated.extend(self.record.contents);
+        self.outdated.extend(replaced);
         self.record = record;
         in_place(|| self.step(MindEvent::CheckpointArrived(engine)));
         if self.mind.position().is_some() {
@@ -953,8 +962,32 @@ impl Replica {
                 in_place(|| RocksEngine::drop_pair(store, shard, outdated))
                     .map_err(|error| End::Failed(error.to_string()))?;
             }
+            if let Some(directory) = &self.around.directory {
+                // What it speaks of has gone.
+                in_place(|| damage::unmark(directory, shard));
+            }
         }
         Ok(())
+    }
+
+    /// Whether a report of damage speaks of the contents that a record names.
+    fn is_named(&self, reason: &str) -> bool {
+        let registry = &self.around.registry;
+        damage::culprit(registry.store(), reason).is_some_and(|(shard, generation)| {
+            registry.get(shard).is_some_and(|record| record.contents == Some(generation))
+        })
+    }
+
+    /// Keeps the files of contents that a copy replaces, if they go because they are damaged.
+    fn keep_damaged(&self, replaced: Option<Generation>) {
+        let (shard, store) = (self.shard, self.around.registry.store());
+        if let (Some(directory), Some(generation)) = (&self.around.directory, replaced)
+            && damage::marked(directory, shard).is_some_and(|mark| mark.is_about(replaced))
+        {
+            let kept = damage::put_aside(store, directory, shard, generation);
+            let kept = kept.map(|path| path.display().to_string());
+            tracing::info!(%shard, kept, "damaged contents go, as their copy is here");
+        }
     }
 }
 

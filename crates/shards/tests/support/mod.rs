@@ -293,8 +293,11 @@ pub struct Cluster {
     pub adjudicator: Adjudicator,
     pub network: Arc<Network>,
     directory: tempfile::TempDir,
+    /// Where nodes that have died go on.
+    moved: Mutex<BTreeMap<NodeId, std::path::PathBuf>>,
     stops: Mutex<BTreeMap<NodeId, watch::Sender<bool>>>,
     frontends: AtomicU64,
+    lives: AtomicU64,
 }
 
 impl Cluster {
@@ -307,8 +310,10 @@ impl Cluster {
             adjudicator: Adjudicator::open(None, options, None).await.unwrap(),
             network: Arc::default(),
             directory: tempfile::tempdir().unwrap(),
+            moved: Mutex::default(),
             stops: Mutex::default(),
             frontends: AtomicU64::new(1),
+            lives: AtomicU64::new(1),
         };
         for node in 1..=nodes {
             cluster.open(NodeId(node)).await;
@@ -320,7 +325,8 @@ impl Cluster {
     }
 
     pub fn path(&self, node: NodeId) -> std::path::PathBuf {
-        self.directory.path().join(node.to_string())
+        let moved = self.moved.lock().unwrap().get(&node).cloned();
+        moved.unwrap_or_else(|| self.directory.path().join(node.to_string()))
     }
 
     /// Starts a node.
@@ -367,6 +373,18 @@ impl Cluster {
         drop(host);
         // Until nobody holds the directory any more.
         tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+
+    /// Kills a node whose disk takes no writes any more. It goes on with what lies there now: what its process still makes
+    /// durable when it is closed does not count.
+    pub async fn kill(&self, node: NodeId) {
+        assert!(self.host(node).is_dead());
+        let from = self.path(node);
+        let life = self.lives.fetch_add(1, Ordering::Relaxed);
+        let to = self.directory.path().join(format!("{node} again {life}"));
+        copy_while_still(&from, &to);
+        self.moved.lock().unwrap().insert(node, to);
+        self.close(node).await;
     }
 
     /// Loses the disk of a node that is stopped.
@@ -458,6 +476,44 @@ async fn report_snapshots(adjudicator: Adjudicator, services: std::sync::Weak<Se
         drop(services);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// Copies a directory, again until nothing has changed meanwhile: a flush or a compaction may have been on its way.
+fn copy_while_still(from: &std::path::Path, to: &std::path::Path) {
+    for _ in 0..100 {
+        let before = lengths(from);
+        let is_copied = before.as_ref().is_ok_and(|files| {
+            files.keys().all(|file| {
+                let target = to.join(file);
+                std::fs::create_dir_all(target.parent().unwrap()).is_ok()
+                    && std::fs::copy(from.join(file), target).is_ok()
+            })
+        });
+        if is_copied && lengths(from).ok() == before.ok() {
+            return;
+        }
+        let _ = std::fs::remove_dir_all(to);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{} is never still", from.display());
+}
+
+/// Every file below a directory, and its length.
+fn lengths(directory: &std::path::Path) -> std::io::Result<BTreeMap<std::path::PathBuf, u64>> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![std::path::PathBuf::new()];
+    while let Some(next) = left.pop() {
+        for entry in std::fs::read_dir(directory.join(&next))? {
+            let entry = entry?;
+            let (name, meta) = (next.join(entry.file_name()), entry.metadata()?);
+            if meta.is_dir() {
+                left.push(name);
+            } else {
+                found.insert(name, meta.len());
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Waits until something is so.

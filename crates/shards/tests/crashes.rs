@@ -1,0 +1,127 @@
+//! A node dies at every step to its disk while a replica is copied, split off or merged, and goes on with what lies there.
+#![allow(clippy::disallowed_methods)] // Reads the process's clock.
+
+mod support;
+
+use assize_model::*;
+use assize_session::Services;
+use assize_shards::Task;
+use assize_shards::wire::Phase;
+use std::sync::Arc;
+use support::*;
+
+const SHARD: ShardId = ShardId(1);
+const ROWS: usize = 300;
+
+/// More steps than anything here takes.
+const STEPS_MAX: u64 = 100;
+
+/// Nodes with a replica of each shard, all of which have something to lose.
+async fn filled(nodes: u64, shards: u32) -> (Cluster, Arc<Services>) {
+    let cluster = Cluster::start(nodes, nodes, shards).await;
+    let writer = cluster.frontend(NodeId(1), Mode::Prepared).await;
+    write(&writer, &rows(0, ROWS, &"value ".repeat(40))).await;
+    until("all are durable", || async {
+        use assize_ports::DecisionSource;
+        let standings = cluster.adjudicator.standings(SHARD).await.unwrap();
+        standings.replicas.iter().all(|standing| standing.durable.0 > 0)
+    })
+    .await;
+    (cluster, writer)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_rebuilt_wherever_its_node_dies() {
+    let ((cluster, writer), node) = (filled(3, 1).await, NodeId(3));
+    let mut deaths = 0;
+    for steps in 0..STEPS_MAX {
+        cluster.close(node).await;
+        // Promises that it does not hear.
+        write(&writer, &rows(ROWS + steps as usize, 1, "meanwhile")).await;
+        let mark = cluster.path(node).join("damaged-1");
+        std::fs::write(&mark, "a test says so").unwrap();
+        *cluster.network.breaking.lock().unwrap() = vec![0; 100_000];
+        let host = cluster.open(node).await;
+        assert_eq!(host.tallies().damaged, 1);
+        host.die_after(steps);
+        cluster.network.breaking.lock().unwrap().clear();
+        let is_rebuilt = || {
+            let status = host.status(SHARD);
+            !mark.exists() && status.is_some_and(|status| status.phase == Phase::Following)
+        };
+        until("it is rebuilt, or dead", || async { host.is_dead() || is_rebuilt() }).await;
+        let has_died = host.is_dead() && !is_rebuilt();
+        if has_died {
+            drop(host);
+            cluster.kill(node).await;
+            let host = cluster.open(node).await;
+            cluster.all_follow(node, 1).await;
+            drop(host);
+            deaths += 1;
+        } else {
+            host.die_after(u64::MAX);
+        }
+        assert_eq!(cluster.agree().await as usize, ROWS + steps as usize + 1, "after {steps} steps");
+        if !has_died {
+            println!("died {deaths} times");
+            assert!(deaths > 5, "a copy takes more steps than {deaths}");
+            return;
+        }
+    }
+    panic!("it never ends");
+}
+
+/// Runs a task until there are so many shards: one that is done cannot be run again.
+async fn insist(cluster: &Cluster, task: Task, shards: usize) {
+    until(&format!("{task} is done"), || async {
+        let is_done = cluster.placement().await.shards.len() == shards;
+        is_done || cluster.mover(NodeId(1)).run(task, &()).await.is_ok()
+    })
+    .await;
+}
+
+/// Runs a task on clusters with so many shards, each of which loses a node some steps later than the one before, and again when
+/// the node is back; then there must be so many shards. Ends with the first node that outlives the task.
+async fn run_wherever_a_node_dies(before: u32, task: Task, after: usize, stride: usize) {
+    let node = NodeId(2);
+    for steps in (0..STEPS_MAX).step_by(stride) {
+        let (cluster, _writer) = filled(2, before).await;
+        let host = cluster.host(node);
+        host.die_after(steps);
+        tokio::select! {
+            () = insist(&cluster, task, after) => {}
+            () = until("it dies", || async { host.is_dead() }) => {}
+        }
+        let has_died = host.is_dead();
+        drop(host);
+        if has_died {
+            cluster.kill(node).await;
+            cluster.open(node).await;
+            insist(&cluster, task, after).await;
+        } else {
+            cluster.host(node).die_after(u64::MAX);
+        }
+        // Both nodes are needed for a majority.
+        cluster.all_follow(node, after).await;
+        let writer = cluster.frontend(NodeId(1), Mode::Prepared).await;
+        write(&writer, &rows(ROWS, 20, "after")).await;
+        assert_eq!(cluster.agree().await as usize, ROWS + 20, "{task} after {steps} steps");
+        println!("{task} after {steps} steps");
+        if !has_died {
+            assert!(steps > 5, "{task} takes more than {steps} steps");
+            return;
+        }
+    }
+    panic!("it never ends");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_is_split_wherever_a_node_dies() {
+    run_wherever_a_node_dies(1, Task::Split { shard: SHARD, at: Some(Slot(20_000)) }, 2, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_are_merged_wherever_a_node_dies() {
+    // Not at every step: this takes some seconds.
+    run_wherever_a_node_dies(2, Task::Merge { from: ShardId(2), into: SHARD }, 1, 4).await;
+}
