@@ -540,6 +540,7 @@ fn policy(config: &Config) -> Policy {
             pause: Duration::from_secs(config.shard.balance_pause_seconds),
             slots_below: config.shard.balance_slots_below_bytes,
         }),
+        ..Policy::default()
     }
 }
 
