@@ -120,6 +120,40 @@ fn mysql_clients_are_shown_new_certificates_without_a_restart() {
 }
 
 #[test]
+fn the_small_client_and_the_workloads_speak_tls() {
+    let certificates = Certificates::new();
+    let assize = certificates.start("mysql");
+    let url = format!("mysql://root@127.0.0.1:{}", assize.port());
+    let cipher = "SELECT variable_value <> '' AS is_secure FROM performance_schema.session_status \
+                  WHERE variable_name = 'Ssl_cipher'";
+    let sql = |more: &[&str]| {
+        let mut command = Command::new(Assize::binary());
+        command.args(["sql", "--url", &url, "--output", "json", "--execute", cipher]).args(more);
+        let told = run(&mut command, b"");
+        (told.status.success(), String::from_utf8_lossy(&[told.stdout, told.stderr].concat()).into_owned())
+    };
+    let is_secure = |answer: &str| (true, format!("{{\"is_secure\":\"{answer}\"}}\n"));
+    let authority = |name: &str| certificates.authority(name).display().to_string();
+    // Nobody listens to what does not leave this machine.
+    assert_eq!(sql(&[]), is_secure("0"));
+    assert_eq!(sql(&["--tls-mode", "required"]), is_secure("1"));
+    assert_eq!(sql(&["--tls-ca", &authority("first")]), is_secure("1"));
+    let (succeeds, told) = sql(&["--tls-ca", &authority("second")]);
+    let refused = format!("assize: 127.0.0.1:{}: invalid peer certificate: UnknownIssuer\n", assize.port());
+    assert_eq!((succeeds, told), (false, refused));
+    let (succeeds, told) = sql(&["--tls-ca", "nowhere.pem"]);
+    assert!(!succeeds && told.starts_with("assize: nowhere.pem: No such file"), "{told}");
+
+    assize.query("SET GLOBAL require_secure_transport = ON");
+    assert_eq!(sql(&[]), is_secure("1"));
+    let (succeeds, told) = sql(&["--ssl-mode", "DISABLED"]);
+    assert!(!succeeds && told.contains("3159"), "{told}");
+    let mut bench = Command::new(Assize::binary());
+    bench.args(["bench", "point", "--url", &url, "--connections", "2", "--seconds", "1", "--rows", "100"]);
+    run_ok(bench.args(["--tls-ca", &authority("first")]), b"");
+}
+
+#[test]
 fn clients_without_tls_are_refused_once_secure_transport_is_required() {
     let assize = Assize::start();
     let plain = || {

@@ -448,5 +448,10 @@ fn what_is_asked_of_the_cluster_is_answered_in_sql() {
     );
     assert_eq!(digests, [["1"]]);
     assert!(root.rows("SHOW JOBS").is_empty());
+    let health = root.rows("SHOW DIAGNOSIS WHERE What LIKE '1 node, 4 shards, %'");
+    assert_eq!(health[0][..2], ["healthy", "cluster"]);
+    assert!(
+        root.rows("SELECT * FROM information_schema.assize_diagnosis WHERE severity <> 'note'").is_empty()
+    );
     assert_eq!(root.fails("ALTER CLUSTER SPLIT SHARD 99 VALIDATE ONLY").0, 1210);
 }

@@ -38,6 +38,14 @@ fn ends_with(cluster: &Cluster, node: u64, line: &str, code: i32) -> String {
     told(&output)
 }
 
+/// COM_PROCESS_KILL through a node.
+fn process_kill(cluster: &Cluster, node: u64, connection: u64) {
+    let port = cluster.ports(node).mysql.to_string();
+    let mut command = Command::new("mariadb-admin");
+    command.args(["--no-defaults", "--host=127.0.0.1", "--user=root", "--port", &port]);
+    assize_tests::run_ok(command.args(["kill", &connection.to_string()]), b"");
+}
+
 /// Lines of a node's audit log.
 fn audit(cluster: &Cluster, node: u64) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(cluster.data(node).join("audit.jsonl")).unwrap_or_default();
@@ -113,6 +121,9 @@ fn whoever_leads_a_fresh_cluster_can_split_and_merge_shards() {
     connection.query_drop(format!("KILL {id}")).unwrap();
     wait_for("the connection to end", || victim.query_drop("DO 1").is_err());
     assert!(connection.query_drop(format!("KILL {id}")).is_err());
+    let mut victim = cluster.connect(3).unwrap();
+    process_kill(&cluster, 2, victim.query_first("SELECT CONNECTION_ID()").unwrap().unwrap());
+    wait_for("the connection to end", || victim.query_drop("DO 1").is_err());
 
     // What could be done is not told as if it had been.
     let text: Option<(String, Option<String>)> =
@@ -152,6 +163,7 @@ fn what_silent_nodes_know_is_missed_and_a_lost_majority_is_said_at_once() {
     connection.query_drop("CREATE TABLE f.t (id INT PRIMARY KEY, n INT NOT NULL)").unwrap();
     connection.query_drop("INSERT INTO f.t VALUES (1, 0)").unwrap();
     let id = conflict_on(&cluster, 1);
+    let lost: u64 = cluster.connect(1).unwrap().query_first("SELECT CONNECTION_ID()").unwrap().unwrap();
     ends_with(&cluster, 3, "members verify", 0);
     assert!(ends_with(&cluster, 3, &format!("conflicts show {id}"), 0).contains(&id));
 
@@ -177,6 +189,10 @@ fn what_silent_nodes_know_is_missed_and_a_lost_majority_is_said_at_once() {
     assert!(ends_with(&cluster, 3, "sessions", 0).contains("node 1 did not answer"));
     let refused = connection.query_drop(format!("SHOW CONFLICT '{id}'")).unwrap_err().to_string();
     assert!(refused.contains("node 1 did not answer"), "{refused}");
+    let since = Instant::now();
+    let refused = connection.query_drop(format!("KILL {lost}")).unwrap_err().to_string();
+    assert!(refused.contains("1429") && refused.contains("of node 1, which does not answer"), "{refused}");
+    assert!(since.elapsed() < PROMPT, "{:?}", since.elapsed());
     connection.query_drop("SHOW CONFLICTS").unwrap();
     let warnings: Vec<(String, u16, String)> = connection.query("SHOW WARNINGS").unwrap();
     assert!(warnings[0].2.contains("node 1 did not answer"), "{warnings:?}");

@@ -141,7 +141,7 @@ impl Adjudicator {
                 }
             }
             Command::Uncount { shard, replica } => {
-                if let Err(refusal) = self.shards.uncount(*shard, *replica) {
+                if let Err(refusal) = self.shards.uncount(*shard, *replica, self.cluster_version) {
                     applied.reply = Reply::PlacementRefused(refusal);
                 }
             }

@@ -11,6 +11,7 @@ use crate::decisions::Decisions;
 use crate::footprint_view::FootprintView;
 use crate::sequencer::BATCH_MAX;
 use assize_model::*;
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
@@ -33,9 +34,11 @@ pub struct Explainer {
     catalog_version: CatalogVersion,
     /// Whose change fenced a table, the last at the end.
     fences: VecDeque<(TableId, Winner)>,
+    /// Whose change put or removed an object of the catalog, likewise.
+    objects: VecDeque<(Bytes, Winner)>,
 }
 
-/// Fences that are remembered.
+/// Fences, and changed objects, that are remembered.
 const FENCES_MAX: usize = 1024;
 
 /// A batch and what became of it.
@@ -150,6 +153,7 @@ impl Explainer {
             bytes_max,
             catalog_version: CatalogVersion::default(),
             fences: VecDeque::new(),
+            objects: VecDeque::new(),
         }
     }
 
@@ -159,7 +163,7 @@ impl Explainer {
             std::mem::replace(&mut self.catalog_version, applied.catalog_version) != applied.catalog_version;
         let Command::Batch(batch) = command else { return };
         if has_new_catalog {
-            self.note_fences(batch, &applied.decisions);
+            self.note_changes(batch, &applied.decisions);
         }
         self.bytes += batch.bytes().len();
         self.recent.push_back(Arc::new(RecentBatch {
@@ -176,13 +180,17 @@ impl Explainer {
     }
 
     /// Few batches change the catalog, and only those are looked through.
-    fn note_fences(&mut self, batch: &Batch, decisions: &Decisions) {
+    fn note_changes(&mut self, batch: &Batch, decisions: &Decisions) {
         for (view, commit_ts) in batch.views().zip(decisions.committed_here()) {
             let Some((change, commit_ts)) = view.catalog_change().zip(commit_ts) else { continue };
             let winner = Winner { txn: view.txn(), commit_ts };
             self.fences.extend(change.fences.iter().map(|fence| (fence.table, winner)));
+            // Copied: a key must not keep a whole batch in memory.
+            let keys = change.objects.iter().map(|(key, _)| Bytes::copy_from_slice(key));
+            self.objects.extend(keys.map(|key| (key, winner)));
         }
         self.fences.drain(..self.fences.len().saturating_sub(FENCES_MAX));
+        self.objects.drain(..self.objects.len().saturating_sub(FENCES_MAX));
     }
 
     /// A recent batch, if it is still at hand.
@@ -200,6 +208,11 @@ impl Explainer {
     /// Whose change of the catalog fenced this table last.
     pub fn fenced(&self, table: TableId) -> Option<Winner> {
         self.fences.iter().rev().find(|(fenced, _)| *fenced == table).map(|(_, winner)| *winner)
+    }
+
+    /// Whose change put or removed this object of the catalog last.
+    pub fn changed(&self, object: &[u8]) -> Option<Winner> {
+        self.objects.iter().rev().find(|(changed, _)| changed == object).map(|(_, winner)| *winner)
     }
 }
 
@@ -262,6 +275,10 @@ mod tests {
     use super::*;
     use crate::footprint_view::{encode_footprint, encode_prepared};
 
+    fn object(table: TableId) -> Bytes {
+        format!("table {}", table.0).into()
+    }
+
     fn changes_the_catalog(number: u64, table: TableId) -> Vec<u8> {
         let fence = Fence { table, min_version: SchemaVersion(2) };
         let footprint = Footprint {
@@ -270,7 +287,11 @@ mod tests {
             schemas: Vec::new(),
             auto_increments: Vec::new(),
             body: CommitBody::Inline { mutations: Vec::new(), written: Vec::new() },
-            catalog_change: Some(CatalogChange { fences: vec![fence], ..CatalogChange::default() }),
+            catalog_change: Some(CatalogChange {
+                fences: vec![fence],
+                objects: vec![(object(table), None)],
+                ..CatalogChange::default()
+            }),
         };
         let mut bytes = Vec::new();
         encode_footprint(&mut bytes, &footprint);
@@ -299,6 +320,8 @@ mod tests {
         assert_eq!(explainer.fenced(TableId(7)), Some(won(10, 100)), "the other one was refused");
         assert_eq!(explainer.fenced(TableId(9)), Some(won(20, 200)));
         assert_eq!(explainer.fenced(TableId(6)), None);
+        let changed = [7, 9, 6].map(|table| explainer.changed(&object(TableId(table))));
+        assert_eq!(changed, [Some(won(10, 100)), Some(won(20, 200)), None]);
         let at = |ts: u64| explainer.batch_at(Timestamp(ts)).and_then(|b| b.committed_at(Timestamp(ts)));
         assert_eq!((at(101), at(200)), (Some(won(11, 101)), Some(won(20, 200))));
         assert_eq!((at(99), at(102), at(201)), (None, None, None));

@@ -92,8 +92,8 @@ pub mod workload;
 /// the log has raised the cluster to their version.
 ///
 /// 1: the beginning. 2: [`Command::DrainNode`], [`Command::Recover`], [`Command::RecoverShard`]. 3: compact footprints; slots that
-/// move wait for learners, too.
-pub const CLUSTER_VERSION_MAX: u32 = 3;
+/// move wait for learners, too. 4: a refused [`Command::Uncount`] changes nothing.
+pub const CLUSTER_VERSION_MAX: u32 = 4;
 /// From this cluster version on footprints in the log may be compact.
 pub const COMPACT_SINCE: u32 = 3;
 /// From this cluster version on the log can say that a node is draining, and that a shard was recovered.
@@ -102,6 +102,8 @@ pub const DRAINS_SINCE: u32 = 2;
 pub(crate) const RECOVERS_SINCE: u32 = 2;
 /// Since then slots that move wait for learners of the shard that they go to, too.
 pub(crate) const LEARNERS_WAITED_FOR_SINCE: u32 = 3;
+/// Since then a shard takes commits although the log could not do without one of its replicas.
+pub(crate) const REFUSALS_CHANGE_NOTHING_SINCE: u32 = 4;
 
 pub use applied::{Applied, Reply};
 pub use assize_model::{PlacementChange, PlacementRefusal};

@@ -1,8 +1,8 @@
 //! Which shard holds which slots, which replicas count, and how far those have come.
 
-use crate::LEARNERS_WAITED_FOR_SINCE;
 use crate::flat;
 use crate::moves::{self, SlotMove};
+use crate::{LEARNERS_WAITED_FOR_SINCE, REFUSALS_CHANGE_NOTHING_SINCE};
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,6 +82,7 @@ impl ReplicaState {
 pub(crate) struct Shards {
     placement: Placement,
     replicas: BTreeMap<(ShardId, ReplicaId), ReplicaState>,
+    /// Shards whose commits are refused; only until [`REFUSALS_CHANGE_NOTHING_SINCE`] there are any.
     suspended: BTreeSet<ShardId>,
     /// Slots that are, or may still be read, in two places.
     moves: BTreeSet<SlotMove>,
@@ -366,7 +367,13 @@ impl Shards {
         }
     }
 
-    pub(crate) fn uncount(&mut self, shard: ShardId, replica: ReplicaId) -> Result<(), PlacementRefusal> {
+    /// The log waits for a replica no longer. Refused unless a majority of the configured ones is left: then it goes on waiting.
+    pub(crate) fn uncount(
+        &mut self,
+        shard: ShardId,
+        replica: ReplicaId,
+        cluster_version: u32,
+    ) -> Result<(), PlacementRefusal> {
         let part = self.placement.shards.get(&shard).ok_or(PlacementRefusal::NoSuchShard(shard))?;
         if !self.replicas.contains_key(&(shard, replica)) {
             return Err(PlacementRefusal::NoSuchReplica(shard, replica));
@@ -380,7 +387,11 @@ impl Shards {
             .count();
         // A learner does not count for majorities and may always go.
         if part.replicas.contains_key(&replica) && others <= part.replicas.len() / 2 {
-            self.suspended.insert(shard);
+            // Former versions refused the shard's commits as well, until one of its replicas had persisted more. That kept the log
+            // from growing; whoever leads sheds transactions for that by now.
+            if cluster_version < REFUSALS_CHANGE_NOTHING_SINCE {
+                self.suspended.insert(shard);
+            }
             return Err(PlacementRefusal::MajorityLost(shard, replica));
         }
         if part.replicas.contains_key(&replica) {

@@ -474,6 +474,7 @@ impl goldenscript::Runner for Runner {
                     }
                 }
             }
+            "raise" => self.reply(Command::RaiseClusterVersion(number(pos()?)? as u32)),
             "retained" => match self.state.retained_from() {
                 Some(index) => format!("entries after {index} are kept"),
                 None => "nothing is kept".into(),

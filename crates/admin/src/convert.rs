@@ -1,11 +1,11 @@
 //! From the ports' words to the messages of `assize.admin.v1`.
 
 use crate::pb;
-use assize_model::{AbortReason, Outcome, Timestamp, TxnId};
+use assize_model::{Outcome, Timestamp, TxnId};
 use assize_ports::{
     ColumnInfo, ConflictRecord, ConflictSide, DatabaseInfo, DigestInfo, HotKey, IndexInfo, JobInfo,
     MemberInfo, MemberRole, ReplicaInfo, SessionInfo, ShardInfo, SlowStatement, TableInfo, TrafficInfo,
-    TransactionInfo,
+    TransactionInfo, abort_words,
 };
 
 /// A point in time from microseconds since the Unix epoch.
@@ -183,7 +183,7 @@ pub(crate) fn outcome(txn: TxnId, outcome: Outcome) -> pb::GetOutcomeResponse {
     let none = Timestamp::ZERO;
     let (kind, commit_ts, abort_reason) = match outcome {
         Outcome::Committed(commit_ts) => (pb::Outcome::Committed, commit_ts, String::new()),
-        Outcome::Aborted(reason) => (pb::Outcome::Aborted, none, abort_reason_words(&reason)),
+        Outcome::Aborted(reason) => (pb::Outcome::Aborted, none, abort_words(&reason)),
         Outcome::Undecided => (pb::Outcome::Undecided, none, String::new()),
         Outcome::Unknown => (pb::Outcome::Unknown, none, String::new()),
     };
@@ -194,33 +194,6 @@ pub(crate) fn outcome(txn: TxnId, outcome: Outcome) -> pb::GetOutcomeResponse {
         commit_ts: commit_ts.0,
         committed_at: committed_at.and_then(|millis| timestamp(millis.saturating_mul(1000))),
         abort_reason,
-    }
-}
-
-fn abort_reason_words(reason: &AbortReason) -> String {
-    match reason {
-        AbortReason::Conflict(conflict) => match &conflict.winner {
-            Some(winner) => format!("lost a conflict to transaction {}", winner.txn),
-            None => "lost a conflict".to_owned(),
-        },
-        AbortReason::NeedRefresh { .. } => "its snapshot was older than the conflict window".to_owned(),
-        AbortReason::DeadlinePassed => "its deadline had passed".to_owned(),
-        AbortReason::FromTheFuture => "its id was from the future".to_owned(),
-        AbortReason::FrontendFenced { .. } => "its frontend had been replaced".to_owned(),
-        AbortReason::SnapshotTooOld => "its snapshot was below the low-water mark".to_owned(),
-        AbortReason::StaleEpoch { shard, .. } => {
-            format!("shard {} had been moved since it was prepared", shard.0)
-        }
-        AbortReason::SchemaChanged { table } => format!("the definition of table {} had changed", table.0),
-        AbortReason::CatalogChanged { .. } => "another change of the schema came first".to_owned(),
-        AbortReason::RangeKeysMissing { table } => {
-            format!("ranges of table {} were tracked, and it did not say which it had read", table.0)
-        }
-        AbortReason::OutcomesFull => "too many outcomes were held".to_owned(),
-        AbortReason::ShardUnavailable { shard } => format!("too few replicas of shard {} counted", shard.0),
-        AbortReason::Resolved => {
-            "somebody needed to know what had become of it, and nobody had committed it".to_owned()
-        }
     }
 }
 

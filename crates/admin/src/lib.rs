@@ -39,7 +39,6 @@ mod watch;
 pub use audit::{Entry, Noted, note, note_by_hand};
 pub use auth::{Caller, Role};
 pub use client::{Client, ClientError, ClientOptions, ErrorKind};
-pub use diagnose::diagnose;
 pub use error::{Explained, explain};
 pub use serve::{Options, StartError, Tls, check, serve};
 

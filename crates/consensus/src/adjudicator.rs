@@ -851,6 +851,7 @@ impl AdjudicatorClient for Adjudicator {
             }
             Obstacle::CommittedAt(commit_ts) => published.committed_at(commit_ts),
             Obstacle::Fence(table) => published.fenced(table),
+            Obstacle::Object(object) => published.changed(&object),
         };
         Box::pin(std::future::ready(Ok(who)))
     }

@@ -71,6 +71,11 @@ impl Published {
         self.explainer().fenced(table)
     }
 
+    /// Whose change of the catalog put or removed this object last, if that is remembered.
+    pub fn changed(&self, object: &[u8]) -> Option<Winner> {
+        self.explainer().changed(object)
+    }
+
     fn explainer(&self) -> MutexGuard<'_, Explainer> {
         self.explainer.lock().expect("no panic happens under this lock")
     }

@@ -154,6 +154,8 @@ pub enum Obstacle {
     CommittedAt(Timestamp),
     /// A table that has been fenced.
     Fence(TableId),
+    /// An object of the catalog that is no longer as it was, by its key.
+    Object(Bytes),
 }
 
 /// The adjudicator, as a frontend sees it. Every method may be called concurrently.

@@ -85,6 +85,11 @@ pub struct MemberInfo {
 }
 
 impl MemberInfo {
+    /// Whether it has a vote in the adjudicator's group.
+    pub fn votes(&self) -> bool {
+        matches!(self.member_role, MemberRole::Leader | MemberRole::Voter)
+    }
+
     /// What is wrong with it, in words: why it takes no writes, or else what it is behind with; empty: nothing.
     pub fn trouble_words(&self) -> String {
         if !self.trouble.is_empty() || self.strains.is_empty() {
@@ -93,6 +98,24 @@ impl MemberInfo {
         let strains: Vec<String> = self.strains.iter().map(ToString::to_string).collect();
         format!("new transactions are shed: {}", strains.join("; "))
     }
+}
+
+impl Members {
+    /// Those that take part in the adjudicator's group.
+    pub fn group(&self) -> Vec<&MemberInfo> {
+        self.members.iter().filter(|member| member.member_role != MemberRole::None).collect()
+    }
+
+    /// The last entry of the longest log in that group, as far as its members answer.
+    pub fn longest_log(&self) -> u64 {
+        let answering = self.group().into_iter().filter(|member| member.is_reachable);
+        answering.map(|member| member.log_index).max().unwrap_or(0)
+    }
+}
+
+/// How many of so many are most of them.
+pub fn majority(of: usize) -> usize {
+    of / 2 + 1
 }
 
 /// All nodes.
@@ -246,6 +269,18 @@ pub struct SessionInfo {
     pub seconds: u64,
     /// Statement, if one runs.
     pub statement: String,
+}
+
+/// Bits of a connection's number below those of its node, if there are any of its node.
+pub const CONNECTION_BITS: u32 = 22;
+
+/// The node whose number is in the upper bits of its connections' numbers, so that no other node gives the same; `None` of a
+/// number of a node that is alone, or is above 1023.
+pub fn node_of_connection(connection: u32) -> Option<NodeId> {
+    match connection >> CONNECTION_BITS {
+        0 => None,
+        node => Some(NodeId(node.into())),
+    }
 }
 
 /// Statistics of one normalised statement.
@@ -601,6 +636,12 @@ pub trait ClusterView: Send + Sync {
     /// The reports of all nodes that answer, put together ([`NodeReport::put_together`]), with the winners of conflicts
     /// completed as far as any node remembers them.
     fn report(&self, parts: ReportParts) -> BoxFuture<'_, Result<NodeReport, ClusterError>>;
+    /// What one node reports, which is silent if it does not answer; an error if there is no such node. A view that cannot ask one
+    /// alone asks all.
+    fn report_of(&self, node: NodeId, parts: ReportParts) -> BoxFuture<'_, Result<NodeReport, ClusterError>> {
+        let _ = node;
+        self.report(parts)
+    }
     /// What became of a transaction.
     fn outcome(&self, txn: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>>;
     /// Long work of the last day.

@@ -5,7 +5,36 @@
 //! puts the two together with [`complete_winners`].
 
 use crate::{ConflictRecord, ConflictSide, HotKey, NodeReport};
+use assize_model::AbortReason;
 use std::collections::BTreeMap;
+
+/// Why a transaction was aborted, in words.
+pub fn abort_words(reason: &AbortReason) -> String {
+    match reason {
+        AbortReason::Conflict(conflict) => match &conflict.winner {
+            Some(winner) => format!("lost a conflict to transaction {}", winner.txn),
+            None => "lost a conflict".to_owned(),
+        },
+        AbortReason::NeedRefresh { .. } => "its snapshot was older than the conflict window".to_owned(),
+        AbortReason::DeadlinePassed => "its deadline had passed".to_owned(),
+        AbortReason::FromTheFuture => "its id was from the future".to_owned(),
+        AbortReason::FrontendFenced { .. } => "its frontend had been replaced".to_owned(),
+        AbortReason::SnapshotTooOld => "its snapshot was below the low-water mark".to_owned(),
+        AbortReason::StaleEpoch { shard, .. } => {
+            format!("shard {} had been moved since it was prepared", shard.0)
+        }
+        AbortReason::SchemaChanged { table } => format!("the definition of table {} had changed", table.0),
+        AbortReason::CatalogChanged { .. } => "another change of the schema came first".to_owned(),
+        AbortReason::RangeKeysMissing { table } => {
+            format!("ranges of table {} were tracked, and it did not say which it had read", table.0)
+        }
+        AbortReason::OutcomesFull => "too many outcomes were held".to_owned(),
+        AbortReason::ShardUnavailable { shard } => format!("too few replicas of shard {} counted", shard.0),
+        AbortReason::Resolved => {
+            "somebody needed to know what had become of it, and nobody had committed it".to_owned()
+        }
+    }
+}
 
 /// Winners that are asked for at a time.
 const WINNERS_MAX: usize = 4096;

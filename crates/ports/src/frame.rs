@@ -179,6 +179,34 @@ impl FromIterator<Decided> for FrameDecisions {
     }
 }
 
+/// The decisions of a frame for those who each want one of them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct IndexedDecisions {
+    decisions: FrameDecisions,
+    /// Behind the last footprint of each run.
+    ends: Vec<u32>,
+}
+
+impl From<FrameDecisions> for IndexedDecisions {
+    fn from(decisions: FrameDecisions) -> Self {
+        let mut end = 0;
+        let ends = decisions.runs.iter().map(|run| {
+            end += run.count();
+            end
+        });
+        IndexedDecisions { ends: ends.collect(), decisions }
+    }
+}
+
+impl IndexedDecisions {
+    /// The answer to the footprint in this place. Behind the last one replies are lost.
+    pub fn get(&self, place: u32) -> Decided {
+        let run = self.ends.partition_point(|end| *end <= place);
+        let first = run.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.decisions.runs.get(run).map_or(Err(AdjudicatorError::ReplyLost), |run| run.get(place - first))
+    }
+}
+
 /// The answers of a frame, handed out to those whose footprints gathered in it.
 pub struct DecisionParts {
     runs: std::vec::IntoIter<DecisionRun>,
@@ -285,6 +313,10 @@ mod tests {
         }
         let mut parts = decisions.into_parts();
         assert_eq!((0..7).map(|_| parts.take_one()).collect::<Vec<_>>(), each);
+        let indexed = IndexedDecisions::from(each.iter().cloned().collect::<FrameDecisions>());
+        assert_eq!((0..7).map(|place| indexed.get(place)).collect::<Vec<_>>(), each);
+        assert_eq!(indexed.get(7), lost);
+        assert_eq!(IndexedDecisions::default().get(0), lost);
     }
 
     #[test]

@@ -21,6 +21,7 @@
 mod adjudicator;
 mod cluster;
 mod conflict;
+mod diagnosis;
 mod frame;
 mod peers;
 mod placement;
@@ -32,6 +33,7 @@ mod stream;
 pub use adjudicator::*;
 pub use cluster::*;
 pub use conflict::*;
+pub use diagnosis::*;
 pub use frame::*;
 pub use peers::*;
 pub use placement::*;

@@ -5,10 +5,10 @@
 //! needs PROCESS (error 1227). ALTER CLUSTER needs SUPER.
 
 use crate::acl::require_global;
-use assize_model::{ErrorCode, SqlError, WarningLevel};
+use assize_model::{ErrorCode, Outcome, SqlError, TxnId, WarningLevel};
 use assize_ports::{
-    Action, ActionDone, ClusterError, ClusterView, ConflictRecord, ConflictSide, HotKey, JobInfo, Members,
-    NodeReport, ReportParts, ShardInfo, StatementContext, Verified, hot_keys,
+    Action, ActionDone, ClusterError, ClusterView, ConflictRecord, ConflictSide, Diagnosis, HotKey, JobInfo,
+    Members, NodeReport, ReportParts, ShardInfo, StatementContext, TrafficInfo, Verified, diagnose, hot_keys,
 };
 use assize_sql::ClusterAction;
 use std::collections::BTreeSet;
@@ -27,6 +27,8 @@ pub(crate) enum Wanted {
     Members,
     Jobs,
     Config,
+    Diagnosis,
+    Traffic,
 }
 
 /// What it answered; only the part that was wanted is filled.
@@ -39,6 +41,8 @@ pub(crate) struct Facts {
     pub(crate) shards: Vec<ShardInfo>,
     pub(crate) members: Option<Members>,
     pub(crate) jobs: Vec<JobInfo>,
+    pub(crate) diagnosis: Option<Diagnosis>,
+    pub(crate) traffic: Vec<TrafficInfo>,
     /// Of this node: key, value, origin.
     pub(crate) config: Vec<(String, String, String)>,
 }
@@ -62,6 +66,8 @@ pub(crate) async fn ask(wanted: Wanted, context: &mut dyn StatementContext) -> R
             (facts.jobs, facts.report.silent) = (list.jobs, list.silent);
         }
         Wanted::Config => facts.config = cluster.config(),
+        Wanted::Diagnosis => facts.diagnosis = Some(diagnosis(&*cluster).await),
+        Wanted::Traffic => facts.traffic = cluster.traffic().await.map_err(error)?,
         _ => {
             let parts = ReportParts {
                 conflicts: matches!(wanted, Wanted::Conflicts | Wanted::HotKeys),
@@ -84,6 +90,29 @@ pub(crate) async fn ask(wanted: Wanted, context: &mut dyn StatementContext) -> R
         facts.withheld = keep_own(&mut facts.report, &name);
     }
     Ok(facts)
+}
+
+/// What is wrong, and what to do. What cannot be found out is a finding, not a failure.
+async fn diagnosis(cluster: &dyn ClusterView) -> Diagnosis {
+    let (members, shards, jobs) = futures_util::join!(cluster.members(), cluster.shards(), cluster.jobs());
+    let words = |error: ClusterError| error.to_string();
+    let jobs = jobs.unwrap_or_default().jobs;
+    let mut told = diagnose(&members.map_err(words), &shards.map_err(words), &jobs);
+    if cluster.may_be_old() {
+        told.is_out_of_touch(cluster.node());
+    }
+    told
+}
+
+/// What became of a transaction. Whoever knows its id may ask: the client that ran it was told the id with the error.
+pub(crate) async fn outcome(
+    id: &str,
+    context: &mut dyn StatementContext,
+) -> Result<(TxnId, Outcome), SqlError> {
+    let txn: TxnId =
+        id.parse().map_err(|error| SqlError::new(ErrorCode::WrongArguments, format!("{error}")))?;
+    let outcome = view(context)?.outcome(txn).await.map_err(error)?;
+    Ok((txn, outcome))
 }
 
 fn has_process(context: &dyn StatementContext) -> bool {

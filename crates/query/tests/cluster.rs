@@ -28,6 +28,8 @@ fn a_process_without_a_cluster_says_so() {
     session.joins(Arc::new(FakeCluster { is_unreachable: true, ..FakeCluster::default() }));
     let error = session.run("SHOW MEMBERS").unwrap_err();
     assert_eq!((error.code, error.message.as_str()), (ErrorCode::ClusterUnavailable, "no node answers"));
+    // What cannot be found out is a finding.
+    assert_eq!(first(&mut session, "SHOW DIAGNOSIS"), ["unavailable", "critical", "critical"]);
 }
 
 #[test]
@@ -54,6 +56,9 @@ fn without_process_a_user_sees_what_is_its_own() {
         "SHOW SHARDS",
         "SHOW MEMBERS",
         "SHOW JOBS",
+        "SHOW DIAGNOSIS",
+        "SELECT * FROM information_schema.assize_diagnosis",
+        "SELECT * FROM information_schema.assize_traffic",
         "SELECT * FROM information_schema.assize_digests",
         "SELECT * FROM information_schema.assize_replicas",
         "SELECT * FROM information_schema.assize_config",

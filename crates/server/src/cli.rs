@@ -90,6 +90,24 @@ pub struct Target {
     /// mysql://user:password@host:port/database
     #[arg(long, env = "ASSIZE_URL", default_value = "mysql://root@127.0.0.1:3406")]
     pub url: String,
+    /// Whether to speak TLS. Preferred: to other machines if they offer it, to this one if it insists [default: required with
+    /// `--tls-ca`, otherwise preferred]
+    #[arg(long, alias = "ssl-mode", value_enum, ignore_case = true, value_name = "MODE")]
+    pub tls_mode: Option<TlsMode>,
+    /// The authority that has to have signed the server's certificate, PEM
+    #[arg(long, alias = "ssl-ca", env = "ASSIZE_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+}
+
+/// Whether a connection to a server is encrypted.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Never.
+    Disabled,
+    /// If the server asks for it; to another machine if it offers it.
+    Preferred,
+    /// Always.
+    Required,
 }
 
 /// Options of `assize sql`.

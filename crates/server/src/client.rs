@@ -1,9 +1,124 @@
 //! Connecting to a server, for `assize sql` and `assize bench`.
 
-use mysql_async::{Conn, Opts};
+use crate::cli::{Target, TlsMode};
+use crate::roles::frontend::is_this_machine;
+use assize_model::ErrorCode;
+use mysql_async::{Conn, DriverError, Error, IoError, Opts, OptsBuilder, SslOpts};
+use std::path::Path;
 
-/// A connection to this URL. The default collation of a session is left to the server.
-pub async fn connect(url: &str) -> anyhow::Result<Conn> {
+/// How the bytes of a connection travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    Plain,
+    Tls,
+}
+
+/// The file that was to name an authority does not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoAuthority(String);
+
+/// A connection to a target. The default collation of a session is left to the server.
+pub async fn connect(target: &Target) -> anyhow::Result<Conn> {
+    let url = &target.url;
     let opts = Opts::from_url(url).map_err(|e| anyhow::anyhow!("{url} is not a MySQL URL: {e}"))?;
-    Ok(Conn::new(opts).await?)
+    if opts.ssl_opts().is_some() {
+        // The URL has said what it wants.
+        return Conn::new(opts.clone()).await.map_err(told(&opts));
+    }
+    let mode = target.tls_mode.unwrap_or(if target.tls_ca.is_some() {
+        TlsMode::Required
+    } else {
+        TlsMode::Preferred
+    });
+    let (first, second) = ways(mode, is_this_machine(opts.ip_or_hostname()));
+    let authority = target.tls_ca.as_deref().map(read_authority).transpose()?;
+    let open = async |way| Conn::new(prepared(&opts, way, authority.as_deref())).await;
+    match (open(first).await, second) {
+        (Err(error), Some(second)) if refuses(first, &error) => open(second).await.map_err(told(&opts)),
+        (answer, _) => answer.map_err(told(&opts)),
+    }
+}
+
+/// Which way is tried, and which one if the server does not want that. Bytes that do not leave this machine are not encrypted unless
+/// somebody asks for it, so that a workload measures the server.
+fn ways(mode: TlsMode, is_here: bool) -> (Way, Option<Way>) {
+    match mode {
+        TlsMode::Disabled => (Way::Plain, None),
+        TlsMode::Required => (Way::Tls, None),
+        TlsMode::Preferred if is_here => (Way::Plain, Some(Way::Tls)),
+        TlsMode::Preferred => (Way::Tls, Some(Way::Plain)),
+    }
+}
+
+/// Whether the server does not want us to come this way.
+fn refuses(way: Way, error: &Error) -> bool {
+    match (way, error) {
+        (Way::Plain, Error::Server(error)) => error.code == ErrorCode::SecureTransportRequired.errno(),
+        (Way::Tls, Error::Driver(DriverError::NoClientSslFlagFromServer)) => true,
+        _ => false,
+    }
+}
+
+/// With an authority the server has to show a certificate that it has signed for this host; without, any will do.
+fn prepared(opts: &Opts, way: Way, authority: Option<&[u8]>) -> OptsBuilder {
+    let builder = OptsBuilder::from_opts(opts.clone());
+    let tls = match (way, authority) {
+        (Way::Plain, _) => return builder,
+        (Way::Tls, None) => SslOpts::default().with_danger_accept_invalid_certs(true),
+        (Way::Tls, Some(pem)) => {
+            let roots = vec![pem.to_vec().into()];
+            SslOpts::default().with_root_certs(roots).with_disable_built_in_roots(true)
+        }
+    };
+    // The driver speaks no TLS over a socket.
+    builder.prefer_socket(false).ssl_opts(tls)
+}
+
+/// The certificates of an authority, PEM.
+fn read_authority(file: &Path) -> Result<Vec<u8>, NoAuthority> {
+    let why = |why: String| NoAuthority(format!("{}: {why}", file.display()));
+    let pem = std::fs::read(file).map_err(|error| why(error.to_string()))?;
+    let begins = b"-----BEGIN CERTIFICATE-----";
+    match pem.windows(begins.len()).any(|part| part == begins) {
+        true => Ok(pem),
+        false => Err(why("there is no certificate in it".to_owned())),
+    }
+}
+
+/// With whom it went wrong, instead of the driver's words, which say the same again and again.
+fn told(opts: &Opts) -> impl Fn(Error) -> anyhow::Error {
+    let place = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port());
+    move |error| match error {
+        Error::Io(IoError::Io(error)) => {
+            std::io::Error::new(error.kind(), format!("{place}: {error}")).into()
+        }
+        Error::Io(IoError::Tls(error)) => std::io::Error::other(format!("{place}: {error}")).into(),
+        other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mysql_async::ServerError;
+
+    #[test]
+    fn what_leaves_the_machine_is_encrypted_if_it_can_be() {
+        assert_eq!(ways(TlsMode::Preferred, false), (Way::Tls, Some(Way::Plain)));
+        assert_eq!(ways(TlsMode::Preferred, true), (Way::Plain, Some(Way::Tls)));
+        for is_here in [false, true] {
+            assert_eq!(ways(TlsMode::Required, is_here), (Way::Tls, None));
+            assert_eq!(ways(TlsMode::Disabled, is_here), (Way::Plain, None));
+        }
+        let told = |code: ErrorCode| {
+            let (code, message) = (code.errno(), String::new());
+            Error::Server(ServerError { code, message, state: "HY000".to_owned() })
+        };
+        assert!(refuses(Way::Plain, &told(ErrorCode::SecureTransportRequired)));
+        assert!(refuses(Way::Tls, &DriverError::NoClientSslFlagFromServer.into()));
+        // A password that was wrong is not shown again to whoever listens.
+        assert!(!refuses(Way::Tls, &told(ErrorCode::AccessDenied)));
+        assert!(!refuses(Way::Tls, &told(ErrorCode::SecureTransportRequired)));
+    }
 }

@@ -75,6 +75,8 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
         let error = said_once(error.into());
         let code = if error.is::<config::ConfigError>() {
             exit::CONFIG
+        } else if error.is::<client::NoAuthority>() {
+            exit::NO_INPUT
         } else if error.is::<node::DataDirError>() {
             exit::CANT_CREATE
         } else if let Some(error) = error.downcast_ref::<assize_consensus::recover::RecoverError>() {

@@ -57,7 +57,7 @@ fn told(error: &ServerError, line: Option<usize>) -> String {
 }
 
 async fn connect_and_run(options: &SqlOptions) -> Result<(), Ended> {
-    let mut connection = client::connect(&options.target.url).await?;
+    let mut connection = client::connect(&options.target).await?;
     if let Some(text) = &options.execute {
         execute(&mut connection, text, 1, options.output).await?;
     } else {

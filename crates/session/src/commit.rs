@@ -78,6 +78,11 @@ impl Txn {
         let asked = services.clock.monotonic_micros();
         let ended = drive(self, &services, request, class, inline).await;
         self.release();
+        if let Answer::Aborted(reason) = &ended.answer
+            && !reason.is_retryable()
+        {
+            self.set_runs_again(false);
+        }
         let txn = Some(ended.txn);
         self.conclude(&services, ended, asked).await.map_err(|failure| CommitFailure { txn, ..failure })
     }
@@ -98,7 +103,7 @@ impl Txn {
                     // The shards found it, who know when, not who.
                     AbortReason::Conflict(conflict) if conflict.winner.is_none() => {
                         if let Some(newest) = ended.newest.of(conflict) {
-                            conflict.winner = explain::who(services, Obstacle::CommittedAt(newest)).await;
+                            conflict.winner = explain::who(self, Obstacle::CommittedAt(newest)).await;
                         }
                     }
                     AbortReason::RangeKeysMissing { table } => services.note_tracked(*table),

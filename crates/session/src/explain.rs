@@ -5,7 +5,7 @@ use crate::activity::cut;
 use crate::chronicle::Ago;
 use crate::services::Services;
 use crate::txn::Txn;
-use assize_catalog::{Catalog, Index, Table, key};
+use assize_catalog::{Catalog, Index, ObjectKey, Table, key};
 use assize_codec::order;
 use assize_model::{
     AbortReason, AccessGroup, Conflict, ErrorCode, Key, KeyHash, SchemaVersion, Slot, SqlError, TableId,
@@ -87,8 +87,11 @@ pub(crate) async fn abort(
     let (code, mut text) = refusal(txn.catalog(), id, reason);
     let (place, winner) = match reason {
         AbortReason::SchemaChanged { table } => {
-            let winner = who(services, Obstacle::Fence(*table));
+            let winner = who(txn, Obstacle::Fence(*table));
             join(place_of_change(txn, *table), winner).await
+        }
+        AbortReason::CatalogChanged { object } => {
+            (place_of_object(object), who(txn, Obstacle::Object(object.clone())).await)
         }
         AbortReason::RangeKeysMissing { table } => {
             (Place { table: table_name(txn.catalog(), *table), ..Place::default() }, None)
@@ -102,13 +105,16 @@ pub(crate) async fn abort(
 }
 
 /// Whose an obstacle is, if the adjudicator's leader remembers.
-pub(crate) async fn who(services: &Services, obstacle: Obstacle) -> Option<Winner> {
-    soon(services, async { services.adjudicator.who(obstacle).await.ok().flatten() }).await
+pub(crate) async fn who(txn: &Txn, obstacle: Obstacle) -> Option<Winner> {
+    soon(txn, async { txn.services().adjudicator.who(obstacle).await.ok().flatten() }).await
 }
 
-/// What explains an abort, if it is found soon enough.
-async fn soon<T>(services: &Services, found: impl Future<Output = Option<T>> + Send) -> Option<T> {
-    match select(Box::pin(found), services.clock.sleep(LOOKED_FOR_MICROS_MAX)).await {
+/// What explains an abort, if it is found soon enough. What runs again at once does not wait for what no client will read.
+async fn soon<T>(txn: &Txn, found: impl Future<Output = Option<T>> + Send) -> Option<T> {
+    if txn.runs_again() {
+        return None;
+    }
+    match select(Box::pin(found), txn.services().clock.sleep(LOOKED_FOR_MICROS_MAX)).await {
         Either::Left((found, _)) => found,
         Either::Right(_) => None,
     }
@@ -292,9 +298,25 @@ async fn place_of_change(txn: &Txn, id: TableId) -> Place {
         Some(newest) => format!("version {}, planned with version {}", newest.0, planned.0),
         None => "dropped".to_owned(),
     };
-    let newest = soon(txn.services(), txn.newest_version_of(id)).await;
+    let newest = soon(txn, txn.newest_version_of(id)).await;
     let words = txn.planned_with(id).zip(newest).map(|(planned, newest)| versions(planned, newest));
     Place { table: table_name(txn.catalog(), id), key: words.unwrap_or_default(), ..Place::default() }
+}
+
+/// An object of the catalog that is no longer as it was.
+fn place_of_object(object: &[u8]) -> Place {
+    let words = |key: String| Place { key, ..Place::default() };
+    match ObjectKey::decode(object) {
+        Some(ObjectKey::Table(database, name)) => {
+            Place { table: format!("{database}.{name}"), ..Place::default() }
+        }
+        Some(ObjectKey::Ids) => words("the numbers of new tables and databases".to_owned()),
+        Some(ObjectKey::Database(name)) => words(format!("database {name}")),
+        Some(ObjectKey::User(name, host)) => words(format!("user {name}@{host}")),
+        Some(ObjectKey::Global(name)) => words(format!("variable {name}")),
+        Some(ObjectKey::Dropped(id)) => words(format!("entry {id} of the recycle bin")),
+        None => Place::default(),
+    }
 }
 
 fn table_name(catalog: &Catalog, table: TableId) -> String {
@@ -325,9 +347,10 @@ async fn place_of(txn: &Txn, id: TableId, slot: Option<Slot>, key: &Key) -> Plac
     let values = match values_of_key(table, index, row_or_entry, txn.services().hash(key)) {
         Ok(values) => values,
         Err(some) => {
-            let row = match slot {
-                Some(slot) => soon(txn.services(), txn.row_behind(slot, row_or_entry)).await,
-                None => None,
+            let row = match (txn.own_row_behind(row_or_entry), slot) {
+                (Some(row), _) => Some(row),
+                (None, Some(slot)) => soon(txn, txn.stored_row_behind(slot, row_or_entry)).await,
+                (None, None) => None,
             };
             row.and_then(|row| values_of_row(table, index, &row)).unwrap_or(some)
         }

@@ -1,10 +1,12 @@
 //! Long work that statements do on data (an index is built, a table copied), kept for a while so that operators can look at it.
 //!
-//! A job is named when it is told, because only whoever asks knows the node's number: `index-1.7` is the seventh of node 1.
+//! A job is named when it is told, because only whoever asks knows the node's number: `index-1.1795168740` is one of node 1. Numbers
+//! begin with the time, in seconds, so that those of a node that has started again are other ones.
 //!
 //! Invariants:
 //! - Jobs are bounded; what goes on is forgotten last, and what has ended is forgotten after a day.
 //! - A job whose statement was dropped before its end counts as failed.
+//! - What a statement begins again because it is run again goes on as the job that it was.
 
 use assize_model::SqlError;
 use assize_ports::{Clock, JobInfo, StatementJob};
@@ -28,10 +30,32 @@ pub type JobBell = Box<dyn Fn() + Send + Sync>;
 
 #[derive(Default)]
 struct Kept {
-    /// Numbers drawn so far.
+    /// The number drawn last.
     drawn: u64,
     /// Newest first.
     jobs: VecDeque<Arc<Job>>,
+}
+
+/// The jobs of a statement, which may be run again.
+#[derive(Default)]
+pub(crate) struct StatementJobs {
+    /// Of this attempt.
+    begun: Vec<Arc<Job>>,
+    /// Of attempts before, not begun again yet.
+    before: Vec<Arc<Job>>,
+}
+
+impl StatementJobs {
+    /// The statement is run again.
+    pub(crate) fn run_again(&mut self) {
+        self.before.append(&mut self.begun);
+    }
+
+    /// Takes out what was begun in an attempt before.
+    fn take(&mut self, kind: &str, what: &str) -> Option<Arc<Job>> {
+        let at = self.before.iter().position(|job| job.kind == kind && job.what == what)?;
+        Some(self.before.swap_remove(at))
+    }
 }
 
 struct Job {
@@ -64,11 +88,30 @@ impl JobLog {
         JobLog { clock, kept: Mutex::default(), bell: OnceLock::new() }
     }
 
-    /// A statement begins work of this kind.
-    pub(crate) fn begin(self: &Arc<Self>, kind: &'static str, what: String) -> Box<dyn StatementJob> {
+    /// A statement begins work of this kind, or begins it again.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        kind: &'static str,
+        what: String,
+        of: &mut StatementJobs,
+    ) -> Box<dyn StatementJob> {
+        let job = match of.take(kind, &what) {
+            Some(job) => {
+                *lock(&job.now) = Now::default();
+                job
+            }
+            None => self.begin_new(kind, what),
+        };
+        of.begun.push(job.clone());
+        self.ring();
+        Box::new(Running { job, log: self.clone() })
+    }
+
+    fn begin_new(&self, kind: &'static str, what: String) -> Arc<Job> {
         let (began, began_micros) = (self.clock.monotonic_micros(), self.clock.now_micros());
+        let seconds = u64::try_from(began_micros / 1_000_000).unwrap_or_default();
         let mut kept = lock(&self.kept);
-        kept.drawn += 1;
+        kept.drawn = seconds.max(kept.drawn + 1);
         let job = Job { kind, number: kept.drawn, what, began_micros, began, now: Mutex::default() };
         let job = Arc::new(job);
         kept.jobs.push_front(job.clone());
@@ -76,9 +119,7 @@ impl JobLog {
             let oldest = kept.jobs.iter().rposition(|job| lock(&job.now).ended.is_some());
             kept.jobs.remove(oldest.unwrap_or(JOBS_MAX));
         }
-        drop(kept);
-        self.ring();
-        Box::new(Running { job, log: self.clone() })
+        job
     }
 
     /// Somebody wants to know when a job has moved on. Only the first one is told.
@@ -198,6 +239,11 @@ mod tests {
         (clock.clone(), Arc::new(JobLog::new(clock)))
     }
 
+    /// Begins a job of a statement that begins nothing else.
+    fn begin(log: &Arc<JobLog>, kind: &'static str, what: &str) -> Box<dyn StatementJob> {
+        log.begin(kind, what.to_owned(), &mut StatementJobs::default())
+    }
+
     fn told(log: &JobLog) -> Vec<(String, String, String)> {
         log.list(3).into_iter().map(|job| (job.id, job.state, job.step)).collect()
     }
@@ -209,20 +255,20 @@ mod tests {
     #[test]
     fn a_job_is_told_while_it_goes_on_and_for_a_day_after() {
         let (clock, log) = log();
-        let index = log.begin("index", "builds index v of shop.stock".to_owned());
+        let index = begin(&log, "index", "builds index v of shop.stock");
         index.step("building v");
         index.did(500);
         index.did(20);
-        assert_eq!(told(&log), [row("index-3.1", "running", "building v: 520 rows")]);
-        let copy = log.begin("alter", "copies shop.stock".to_owned());
+        assert_eq!(told(&log), [row("index-3.1790000000", "running", "building v: 520 rows")]);
+        let copy = begin(&log, "alter", "copies shop.stock");
         copy.step("copying");
         clock.0.store(7, Ordering::Relaxed);
         index.end(Ok(()));
         copy.end(Err(&SqlError::new(ErrorCode::DuplicateEntry, "Duplicate entry '1' for key 'v'")));
         drop((index, copy));
         let ended = [
-            row("alter-3.2", "failed: Duplicate entry '1' for key 'v'", "copying: 0 rows"),
-            row("index-3.1", "done", "building v: 520 rows"),
+            row("alter-3.1790000001", "failed: Duplicate entry '1' for key 'v'", "copying: 0 rows"),
+            row("index-3.1790000000", "done", "building v: 520 rows"),
         ];
         assert_eq!(told(&log), ended);
         assert_eq!(log.list(3)[1].micros, 7);
@@ -233,16 +279,43 @@ mod tests {
     }
 
     #[test]
+    fn what_a_statement_begins_again_is_the_same_job_whatever_became_of_it_before() {
+        let (_, log) = log();
+        let mut of = StatementJobs::default();
+        let lost = SqlError::new(ErrorCode::TableDefinitionChanged, "another schema change came first");
+        for outcome in [Err(&lost), Ok(()), Err(&lost)] {
+            let index = log.begin("index", "builds v".to_owned(), &mut of);
+            index.did(3);
+            index.end(outcome);
+            of.run_again();
+        }
+        assert_eq!(told(&log).len(), 1);
+        let index = log.begin("index", "builds v".to_owned(), &mut of);
+        // It has another one to do now, too, and the first one twice.
+        let other = log.begin("index", "builds w".to_owned(), &mut of);
+        let twice = log.begin("index", "builds v".to_owned(), &mut of);
+        index.end(Ok(()));
+        drop((index, other, twice));
+        let given_up = "failed: its statement was given up";
+        let expected = [
+            row("index-3.1790000002", given_up, ": 0 rows"),
+            row("index-3.1790000001", given_up, ": 0 rows"),
+            row("index-3.1790000000", "done", ": 0 rows"),
+        ];
+        assert_eq!(told(&log), expected);
+    }
+
+    #[test]
     fn a_statement_that_is_dropped_has_failed_and_what_goes_on_is_forgotten_last() {
         let (_, log) = log();
-        let first = log.begin("index", "builds".to_owned());
+        let first = begin(&log, "index", "builds");
         for _ in 0..JOBS_MAX + 10 {
-            drop(log.begin("index", "builds".to_owned()));
+            drop(begin(&log, "index", "builds"));
         }
         let list = told(&log);
         assert_eq!(list.len(), JOBS_MAX);
         assert_eq!(list[0].1, "failed: its statement was given up");
-        assert_eq!(list.last(), Some(&row("index-3.1", "running", ": 0 rows")));
+        assert_eq!(list.last(), Some(&row("index-3.1790000000", "running", ": 0 rows")));
         drop(first);
     }
 }

@@ -7,6 +7,7 @@ pub use prepared::Prepared;
 
 use crate::activity::{Activity, Doing};
 use crate::cache::{CachedStatement, mix, mix_bytes};
+use crate::jobs::StatementJobs;
 use crate::privilege;
 use crate::services::Services;
 use crate::set::{Capture, number};
@@ -475,29 +476,36 @@ impl Session {
             self.note_result(&mut result);
             return result;
         }
+        self.state.jobs = StatementJobs::default();
+        self.state.lost.take();
         let mut attempt = 0;
         loop {
             let mut watch = Watch { sink, touched: false };
             let (mut result, retryable, conflict) =
                 match self.run_once(statement, key, params, &mut watch).await {
-                    Ok(executed) => match self.state.commit().await {
-                        Ok(()) => (Ok(executed), false, None),
-                        Err(failure) => (Err(failure.error), failure.is_retryable, failure.conflict),
-                    },
+                    Ok(executed) => {
+                        let runs_again = self.may_run_again(attempt) && !watch.touched;
+                        self.state.txn.iter_mut().for_each(|txn| txn.set_runs_again(runs_again));
+                        match self.state.commit().await {
+                            Ok(()) => (Ok(executed), false, None),
+                            Err(failure) => (Err(failure.error), failure.is_retryable, failure.conflict),
+                        }
+                    }
                     Err(error) => {
-                        let conflict = self.state.txn.as_mut().and_then(Txn::take_conflict);
+                        let own = self.state.txn.as_mut().and_then(Txn::take_conflict);
+                        let conflict = own.or_else(|| self.state.lost.take());
                         self.state.rollback();
                         let lost = error.code.retry() == Retry::Transaction
                             && !matches!(error.code, ErrorCode::LockWaitTimeout | ErrorCode::LockNowait);
                         (Err(error), lost, conflict)
                     }
                 };
-            let stopped = self.state.login.kill.stops_statement();
-            if !retryable || watch.touched || stopped || attempt >= self.state.services.limits.retries_max {
+            if !retryable || watch.touched || !self.may_run_again(attempt) {
                 self.note_result(&mut result);
                 return result;
             }
             attempt += 1;
+            self.state.jobs.run_again();
             self.state.shared.retries.fetch_add(1, Ordering::Relaxed);
             if let Some(id) = conflict {
                 self.state.services.conflicts.note_retried(&id);
@@ -506,6 +514,11 @@ impl Session {
             self.state.eval.warnings.clear();
             self.state.eval.warning_count = 0;
         }
+    }
+
+    /// Whether a statement of this session may be run once more after so many attempts.
+    fn may_run_again(&self, attempt: u32) -> bool {
+        attempt < self.state.services.limits.retries_max && !self.state.login.kill.stops_statement()
     }
 
     /// Waits a random time that grows with the attempts, so that losers do not meet again.

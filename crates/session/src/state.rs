@@ -2,6 +2,7 @@
 
 use crate::activity::{Activity, Doing};
 use crate::cache::{Digests, StatementCache, mix, mix_bytes};
+use crate::jobs::StatementJobs;
 use crate::kill::KillSwitch;
 use crate::last_txn::LastTxn;
 use crate::services::Services;
@@ -148,6 +149,10 @@ pub(crate) struct State {
     pub(crate) activity: Arc<Activity>,
     /// The statement that runs, normalised.
     pub(crate) running: Option<Arc<str>>,
+    /// The long work that it does.
+    pub(crate) jobs: StatementJobs,
+    /// What its own transactions have lost.
+    pub(crate) lost: Lost,
 }
 
 impl State {
@@ -203,6 +208,8 @@ impl State {
             locked_tables: false,
             activity,
             running: None,
+            jobs: StatementJobs::default(),
+            lost: Lost::default(),
         };
         if let Some(collation) = state.login.collation {
             // A collation that we do not know leaves the defaults, as MySQL does.
@@ -388,9 +395,25 @@ pub(crate) fn plain(value: &Value) -> String {
     }
 }
 
+/// The id under which the abort of a transaction that the engine began itself is kept.
+#[derive(Clone, Default)]
+pub(crate) struct Lost(Arc<Mutex<Option<String>>>);
+
+impl Lost {
+    fn set(&self, conflict: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = conflict;
+    }
+
+    /// That of the attempt that has just ended.
+    pub(crate) fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// A transaction that the engine begins and ends itself.
 struct Internal {
     txn: Txn,
+    lost: Lost,
 }
 
 impl InternalTransaction for Internal {
@@ -411,7 +434,10 @@ impl InternalTransaction for Internal {
             match self.txn.commit(change).await {
                 Ok(crate::commit::Committed::At(_, commit_ts)) => Ok(commit_ts),
                 Ok(crate::commit::Committed::Nothing) => Ok(read_at),
-                Err(failure) => Err(failure.error),
+                Err(failure) => {
+                    self.lost.set(failure.conflict);
+                    Err(failure.error)
+                }
             }
         })
     }
@@ -523,13 +549,15 @@ impl StatementContext for State {
             if let Some(text) = &self.running {
                 txn.note_statement(text);
             }
-            Ok(Box::new(Internal { txn }) as Box<dyn InternalTransaction>)
+            let lost = self.lost.clone();
+            Ok(Box::new(Internal { txn, lost }) as Box<dyn InternalTransaction>)
         })
     }
 
     fn begin_job(&mut self, kind: &'static str, what: String) -> Box<dyn StatementJob> {
         let Activity { user, connection, .. } = &*self.activity;
-        self.services.jobs.begin(kind, format!("{what}, for {user} (connection {connection})"))
+        let what = format!("{what}, for {user} (connection {connection})");
+        self.services.jobs.begin(kind, what, &mut self.jobs)
     }
 
     fn refresh_catalog(&mut self) -> BoxFuture<'_, Result<Arc<Catalog>, SqlError>> {

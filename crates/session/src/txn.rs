@@ -140,6 +140,7 @@ pub struct Txn {
     begun_micros: u64,
     /// The id under which its abort is kept, once it has lost.
     conflict: Option<String>,
+    runs_again: bool,
 }
 
 impl Txn {
@@ -187,6 +188,7 @@ impl Txn {
             trail: Trail::default(),
             begun_micros,
             conflict: None,
+            runs_again: false,
         })
     }
 
@@ -234,6 +236,16 @@ impl Txn {
         let id = self.services.next_txn_id(class);
         self.services.conflicts.sent(id, &self.by, &self.trail, self.age_micros());
         id
+    }
+
+    /// Says whether its statement is run again, without a word to the client, if its commit loses.
+    pub(crate) fn set_runs_again(&mut self, runs_again: bool) {
+        self.runs_again = runs_again;
+    }
+
+    /// Whether it is run again if it loses: nobody waits for what explains that.
+    pub(crate) fn runs_again(&self) -> bool {
+        self.runs_again
     }
 
     /// The id under which its abort is kept, if it has lost.
@@ -350,19 +362,19 @@ impl Txn {
         Some(catalog.tables.get(&table).map(|table| table.version))
     }
 
-    /// The row behind the key of a row or an index entry, for explaining a conflict: as the transaction has it, as it was at
-    /// its snapshot, or as it is by now.
-    pub(crate) async fn row_behind(&self, slot: Slot, key: &Key) -> Option<Bytes> {
-        let own = match self.writes.get(key).map(|write| &write.op) {
+    /// The row behind the key of a row or an index entry, for explaining a conflict: as the transaction has written it.
+    pub(crate) fn own_row_behind(&self, key: &Key) -> Option<Bytes> {
+        match self.writes.get(key).map(|write| &write.op) {
             _ if key::index_of(key) == Some(IndexId(0)) => self.own_row(key),
             Some(MutationOp::Put(entry)) => {
                 key::row_of_entry(key, entry).ok().and_then(|(_, row)| self.own_row(&row))
             }
             _ => None,
-        };
-        if own.is_some() {
-            return own;
         }
+    }
+
+    /// Likewise: as it was at the snapshot, or as it is by now.
+    pub(crate) async fn stored_row_behind(&self, slot: Slot, key: &Key) -> Option<Bytes> {
         let then = self.stored_row(slot, key, self.begun.snapshot_ts).await;
         if then.is_some() {
             return then;
@@ -677,8 +689,7 @@ impl Txn {
                 let is_deadlock = lost == Reserved::Deadlock;
                 let code = if is_deadlock { ErrorCode::Deadlock } else { ErrorCode::LockWaitTimeout };
                 // At once: they may be given back at any moment.
-                let holder =
-                    explain::who(&self.services, Obstacle::Held { owner, keys: hashes, strength }).await;
+                let holder = explain::who(self, Obstacle::Held { owner, keys: hashes, strength }).await;
                 if is_deadlock {
                     // Others wait for what it holds, and it is over for this transaction.
                     self.release();

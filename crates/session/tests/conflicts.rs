@@ -2,6 +2,7 @@
 
 mod support;
 
+use assize_catalog::ObjectKey;
 use assize_model::{AbortReason, Winner};
 use assize_ports::ConflictRecord;
 use assize_session::Limits;
@@ -114,6 +115,28 @@ fn what_the_server_ran_again_by_itself_is_kept_as_well() {
 }
 
 #[test]
+fn a_schema_change_that_the_server_runs_again_by_itself_says_so() {
+    let house = House::new();
+    let mut a = house.session();
+    let reason = AbortReason::CatalogChanged { object: ObjectKey::Ids.encode() };
+    house.world(|w| w.mishaps.push_back(Mishap::Abort(reason)));
+    a.sql("CREATE DATABASE other");
+    assert_eq!(kept(&house).iter().map(|c| c.was_retried).collect::<Vec<_>>(), [true]);
+}
+
+#[test]
+fn what_the_server_runs_again_by_itself_is_one_job() {
+    let house = House::new();
+    let mut a = house.session();
+    house.world(|w| w.rival = Some((row_key(1).1, 2)));
+    a.sql("INSERT INTO stock VALUES (1, 'long')");
+    assert_eq!(kept(&house).len(), 2);
+    assert_eq!(house.services.jobs.list(4).len(), 1);
+    a.sql("INSERT INTO stock VALUES (2, 'long')");
+    assert_eq!(house.services.jobs.list(4).len(), 2, "another statement is another job");
+}
+
+#[test]
 fn waits_for_locks_and_schema_changes_are_kept_by_their_kind() {
     let house = House::new();
     let (mut a, mut b) = (house.session(), house.session());
@@ -152,6 +175,42 @@ fn waits_for_locks_and_schema_changes_are_kept_by_their_kind() {
     assert_eq!((conflicts[0].winner.txn.as_str(), conflicts[0].winner.node), (changer.as_str(), 4));
     assert!(conflicts[0].committed_before_micros.is_some());
     assert!(errors[2].message.contains(&format!("changed by transaction {changer} (c-")));
+}
+
+/// Whose change of the schema came first, and of what; what is run again at once asks nobody, and the last attempt does.
+#[test]
+fn a_change_of_the_catalog_is_explained_to_whoever_is_told_of_it() {
+    let house = House::with_limits(Limits { retries_max: 2, ..Limits::default() });
+    let mut a = house.session();
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    let refuse = |times: usize, object: ObjectKey| {
+        house.world(|w| {
+            let reason = AbortReason::CatalogChanged { object: object.encode() };
+            w.mishaps.extend(std::iter::repeat_n(Mishap::Abort(reason), times));
+            let (commit_ts, txn) = w.committers.last_key_value().map(|(ts, txn)| (*ts, *txn)).unwrap();
+            w.fenced_by = Some(Winner { txn, commit_ts });
+            w.who_asked = 0;
+            txn.to_string()
+        })
+    };
+    let changer = refuse(3, ObjectKey::Table("shop".into(), "stock".into()));
+    let error = a.fails("UPDATE stock SET v = 'b' WHERE id = 1");
+    assert_eq!(error.code.errno(), 1412);
+    assert!(error.message.contains(&format!("changed by transaction {changer} (c-")), "{error}");
+    assert_eq!(house.world(|w| w.who_asked), 1);
+    let conflicts = kept(&house);
+    let told: Vec<(&str, bool)> = conflicts.iter().map(|c| (c.winner.txn.as_str(), c.was_retried)).collect();
+    assert_eq!(told, [(changer.as_str(), false), ("", true), ("", true)]);
+    assert!(
+        conflicts.iter().all(|c| (c.kind.as_str(), c.table.as_str()) == ("schema changed", "shop.stock"))
+    );
+
+    refuse(1, ObjectKey::Ids);
+    a.sql("BEGIN");
+    a.sql("UPDATE stock SET v = 'b' WHERE id = 1");
+    assert_eq!(a.errno("COMMIT"), 1412);
+    assert_eq!(kept(&house)[0].key, "the numbers of new tables and databases");
+    assert_eq!(kept(&house)[0].winner.txn, changer);
 }
 
 #[test]

@@ -3,10 +3,11 @@
 mod support;
 
 use assize_model::{AbortReason, CommitBody, DeadlineClass, ErrorCode, FrontendEpoch, Mutation, TableId};
-use assize_ports::{Cause, ReadIntent, Transaction};
+use assize_ports::{Action, Cause, ReadIntent, Transaction};
 use assize_session::{Isolation, KillSwitch, Limits, Rule, Txn, TxnOptions, status};
 use assize_values::Value;
 use std::sync::Arc;
+use support::others::{Others, connection_of};
 use support::*;
 
 #[test]
@@ -681,6 +682,48 @@ fn a_killed_statement_stops_and_a_killed_connection_runs_nothing_more() {
     switch.kill();
     assert_eq!(a.errno("SELECT 1"), 1927);
     run(a.session.disconnect());
+}
+
+/// KILL, KILL QUERY and COM_PROCESS_KILL; none of them asks a node that the number does not name.
+#[test]
+fn a_connection_is_killed_on_the_node_that_its_number_names() {
+    let house = House::new();
+    let others = Arc::new(Others::default());
+    *house.cluster.others.lock().unwrap() = Some(others.clone());
+    let mut a = house.session();
+    let asked = || std::mem::take(&mut *others.asked.lock().unwrap());
+    let kill = |connection, query_only| Action::KillSession { node: 2, connection, query_only };
+
+    let there = connection_of(2, 5);
+    a.sql(&format!("KILL QUERY {there}"));
+    run(a.session.process_kill(there)).unwrap();
+    assert_eq!(std::mem::take(&mut *others.done.lock().unwrap()), [kill(there, true), kill(there, false)]);
+    assert_eq!(asked(), [2, 2]);
+
+    // One that is not there, of a node that answers, of this one, and of one that does not.
+    assert_eq!(a.errno(&format!("KILL {}", connection_of(2, 6))), 1094);
+    assert_eq!(a.errno(&format!("KILL {}", connection_of(1, 6))), 1094);
+    let silent = a.fails(&format!("KILL {}", connection_of(3, 5)));
+    assert_eq!(silent.code, ErrorCode::ClusterUnavailable);
+    assert!(silent.message.contains("is of node 3, which does not answer"), "{}", silent.message);
+    assert_eq!(run(a.session.process_kill(connection_of(3, 5))).unwrap_err().code.errno(), 1429);
+    assert_eq!(asked(), [2, 3, 3]);
+
+    // A number that names no node that there is may be of any.
+    a.sql("KILL 77");
+    assert_eq!(*others.done.lock().unwrap(), [kill(77, false)]);
+    assert_eq!(a.errno(&format!("KILL {}", connection_of(9, 5))), 1429);
+    assert_eq!(asked(), [0, 9, 0]);
+    a.sql("KILL 2");
+    assert_eq!((asked(), house.cluster.killed.lock().unwrap().as_slice()), (vec![], &[(2, false)][..]));
+
+    // Others' connections are for administrators.
+    let mut stranger = house.session_for(Arc::new(assize_catalog::User {
+        name: "stranger".into(),
+        global: Vec::new(),
+        ..assize_catalog::User::clone(&house.root())
+    }));
+    assert_eq!(stranger.errno(&format!("KILL {there}")), 1095);
 }
 
 #[test]

@@ -246,7 +246,8 @@ pub fn forsaken(
         };
         let goes_on =
             |node: &NodeId| nodes.get(node).is_some_and(|c| c.silent_for.is_zero()) && !is_full(node);
-        // The adjudicator asks for a majority of whole replicas as well, and suspends the shard if it has to refuse.
+        // The adjudicator asks for a majority of whole replicas as well, and before cluster version 4 it refuses the shard's commits if it
+        // has to refuse this.
         let can_spare = |replica: ReplicaId| {
             let others = counting().filter(|other| other.replica != replica && other.is_whole);
             let others = others.filter(|other| part.replicas.get(&other.replica).is_some_and(goes_on));

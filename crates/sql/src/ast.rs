@@ -1156,6 +1156,10 @@ pub enum ShowWhat {
     Transactions,
     /// JOBS: splits, moves, index builds.
     Jobs,
+    /// DIAGNOSIS: what is wrong with the cluster, and what to do.
+    Diagnosis,
+    /// OUTCOME 'id': what became of a transaction.
+    Outcome(String),
 }
 
 /// What ALTER CLUSTER asks for. Shards and nodes are named by their numbers.

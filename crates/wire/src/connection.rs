@@ -753,7 +753,7 @@ impl<H: Handler> Running<'_, H> {
                 let text = self.handler.statistics();
                 self.writer.output.packet(text.as_bytes());
             }
-            command::PROCESS_KILL => self.kill(body),
+            command::PROCESS_KILL => self.kill(body).await,
             command::SET_OPTION => self.set_option(body),
             command::RESET_CONNECTION => self.reset().await,
             command::CHANGE_USER => match decode_change_user(body, self.session.client.capabilities) {
@@ -837,9 +837,12 @@ impl<H: Handler> Running<'_, H> {
         }
     }
 
-    fn kill(&mut self, body: &[u8]) {
+    async fn kill(&mut self, body: &[u8]) {
         let result = match Cursor::new(body).u32() {
-            Ok(connection) => self.handler.kill(connection),
+            Ok(connection) => {
+                // The connection may be one of another node.
+                watched(self.reader, self.interrupt, self.handler.kill(connection)).await
+            }
             Err(_) => Err(malformed()),
         };
         self.finish(result, &[]);

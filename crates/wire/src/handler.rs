@@ -176,7 +176,7 @@ pub trait Handler: Send {
     fn statistics(&mut self) -> String;
 
     /// COM_PROCESS_KILL.
-    fn kill(&mut self, connection: u32) -> Result<(), SqlError>;
+    fn kill(&mut self, connection: u32) -> impl Future<Output = Result<(), SqlError>> + Send;
 
     /// The connection ends: roll back, give up locks.
     fn disconnect(&mut self) -> impl Future<Output = ()> + Send;

@@ -1,8 +1,9 @@
 #[path = "../../tests/fake/mod.rs"]
 mod fake;
 
-use super::*;
-use assize_ports::{Cause, JobInfo, Strain};
+use super::raft_status;
+use crate::pb::{self, Health};
+use assize_ports::{Cause, JobInfo, MemberInfo, MemberRole, Members, ROOM_MIN_BYTES, ShardInfo, Strain};
 use fake::{Fake, State};
 
 /// Breaks a healthy cluster and diagnoses it.
@@ -11,6 +12,14 @@ fn diagnosis(break_it: impl FnOnce(&mut State)) -> pb::DiagnoseResponse {
     let mut state = fake.state();
     break_it(&mut state);
     diagnose(&Ok(state.members.clone()), &Ok(state.shards.clone()), &state.jobs)
+}
+
+fn diagnose(
+    members: &Result<Members, String>,
+    shards: &Result<Vec<ShardInfo>, String>,
+    jobs: &[JobInfo],
+) -> pb::DiagnoseResponse {
+    assize_ports::diagnose(members, shards, jobs).into()
 }
 
 /// Checks health, and what the worst finding is about and says.

@@ -1,9 +1,10 @@
 //! `assize.admin.v1.Cluster`.
 
 use super::Services;
-use crate::diagnose::{diagnose, out_of_touch, raft_status};
+use crate::diagnose::raft_status;
 use crate::pb;
 use crate::pb::cluster_server::Cluster;
+use assize_ports::diagnose;
 use tonic::{Request, Response, Status};
 
 #[tonic::async_trait]
@@ -48,9 +49,9 @@ impl Cluster for Services {
         let jobs = jobs.unwrap_or_default().jobs;
         let mut told = diagnose(&members.map_err(words), &shards.map_err(words), &jobs);
         if self.view.may_be_old() {
-            told.findings.push(out_of_touch(self.view.node().0));
+            told.is_out_of_touch(self.view.node());
         }
-        Ok(Response::new(told))
+        Ok(Response::new(told.into()))
     }
 
     async fn get_traffic(

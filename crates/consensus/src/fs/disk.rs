@@ -1,11 +1,13 @@
 //! A real directory.
 
-use super::{File, FileSystem};
+use super::{Blocks, File, FileSystem};
+use rustix::fs::OFlags;
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A directory on a real disk, locked against other processes for as long as this value lives.
 pub struct Disk {
@@ -60,14 +62,16 @@ impl FileSystem for Disk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = fs::OpenOptions::new().read(true).write(true).open(self.directory.join(name))?;
-        Ok(Arc::new(DiskFile(file)))
+        let path = self.directory.join(name);
+        let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
+        Ok(Arc::new(DiskFile::new(file, path)))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
-        Ok(Arc::new(DiskFile(options.open(self.directory.join(name))?)))
+        let path = self.directory.join(name);
+        Ok(Arc::new(DiskFile::new(options.open(&path)?, path)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -93,26 +97,96 @@ pub fn free_bytes(directory: &Path) -> io::Result<u64> {
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-struct DiskFile(fs::File);
+struct DiskFile {
+    file: fs::File,
+    path: PathBuf,
+    /// The same file past the cache; opened when it is first wanted. `None`: the file system cannot do that.
+    direct: OnceLock<Option<fs::File>>,
+    /// It said that it can, and then did not take what was written.
+    has_refused: AtomicBool,
+}
+
+impl DiskFile {
+    fn new(file: fs::File, path: PathBuf) -> DiskFile {
+        DiskFile { file, path, direct: OnceLock::new(), has_refused: AtomicBool::new(false) }
+    }
+
+    fn direct(&self) -> Option<&fs::File> {
+        if self.has_refused.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.direct.get_or_init(|| self.open_direct().ok().flatten()).as_ref()
+    }
+
+    fn open_direct(&self) -> io::Result<Option<fs::File>> {
+        let flag = OFlags::DIRECT.bits() as i32;
+        let direct = fs::OpenOptions::new().write(true).custom_flags(flag).open(&self.path)?;
+        // Its name may have become another file's.
+        let (this, that) = (self.file.metadata()?, direct.metadata()?);
+        Ok(((this.dev(), this.ino()) == (that.dev(), that.ino())).then_some(direct))
+    }
+}
 
 impl File for DiskFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
+        self.file.read_exact_at(buffer, offset)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn write_blocks_at(&self, offset: u64, blocks: &Blocks) -> io::Result<()> {
+        let Some(direct) = self.direct() else { return self.write_at(offset, blocks.bytes()) };
+        match direct.write_all_at(blocks.bytes(), offset) {
+            // Blocks of this disk are larger than any that we know. Nothing was written, or the same is written again.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.has_refused.store(true, Ordering::Relaxed);
+                self.write_at(offset, blocks.bytes())
+            }
+            written => written,
+        }
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::BLOCK;
+
+    #[test]
+    fn blocks_and_bytes_are_written_to_one_file_and_a_new_name_does_not_lead_astray() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::open(directory.path()).unwrap();
+        let file = disk.create("a.tmp").unwrap();
+        let mut blocks = Blocks::default();
+        file.write_blocks_at(0, blocks.fill(&[1; 2 * BLOCK])).unwrap();
+        file.write_at(BLOCK as u64, &[2; 10]).unwrap();
+        disk.rename("a.tmp", "a").unwrap();
+        file.write_blocks_at(2 * BLOCK as u64, blocks.fill(&[3; BLOCK])).unwrap();
+        file.sync_data().unwrap();
+        let mut found = vec![0; 3 * BLOCK];
+        disk.open("a").unwrap().read_at(0, &mut found).unwrap();
+        let expected = [vec![1; BLOCK], vec![2; 10], vec![1; BLOCK - 10], vec![3; BLOCK]].concat();
+        assert!(found == expected);
+
+        // Another file has taken the name before blocks were first written.
+        let renamed = disk.create("b").unwrap();
+        disk.rename("b", "c").unwrap();
+        let other = disk.create("b").unwrap();
+        renamed.write_blocks_at(0, blocks.fill(&[4; BLOCK])).unwrap();
+        assert_eq!((other.len().unwrap(), renamed.len().unwrap()), (0, BLOCK as u64));
     }
 }

@@ -5,9 +5,11 @@
 //! and torn at sector borders, and unsynced renames may or may not have happened. Both the demo without a
 //! data directory and every crash test run on the twin.
 
+mod blocks;
 mod disk;
 mod memory;
 
+pub use blocks::{BLOCK, Blocks};
 pub use disk::{Disk, free_bytes};
 pub use memory::{Crash, Memory};
 
@@ -41,6 +43,11 @@ pub trait File: Send + Sync {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
     /// Writes all of this at this offset.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// The same with whole blocks, which begin at a multiple of [`BLOCK`]: past the operating system's cache where the disk can
+    /// do that, so that the log's bytes are neither copied into it nor push anything out of it.
+    fn write_blocks_at(&self, offset: u64, blocks: &Blocks) -> io::Result<()> {
+        self.write_at(offset, blocks.bytes())
+    }
     /// Makes everything written durable. A failure says nothing about which writes are: never retry.
     fn sync_data(&self) -> io::Result<()>;
     /// Cuts or extends it.
@@ -53,8 +60,13 @@ pub const PIECE: usize = 1 << 20;
 
 /// Writes a large file from its beginning and makes it durable, piece by piece.
 pub fn write_in_pieces(file: &dyn File, bytes: &[u8]) -> io::Result<()> {
+    let mut blocks = Blocks::default();
     for (n, piece) in bytes.chunks(PIECE).enumerate() {
-        file.write_at((n * PIECE) as u64, piece)?;
+        let at = (n * PIECE) as u64;
+        match piece.len().is_multiple_of(BLOCK) {
+            true => file.write_blocks_at(at, blocks.fill(piece))?,
+            false => file.write_at(at, piece)?,
+        }
         file.sync_data()?;
     }
     if bytes.is_empty() { file.sync_data() } else { Ok(()) }

@@ -5,7 +5,7 @@
 
 use super::format::{HEAD, Head, Header, Kind, META_MAX, RECORDS};
 use super::{Location, Op, WalError};
-use crate::fs::{File, FileSystem, PIECE};
+use crate::fs::{BLOCK, Blocks, File, FileSystem, PIECE};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -42,7 +42,10 @@ pub struct Segments {
     first_index: u64,
     next_index: u64,
     meta: Bytes,
-    buffer: Vec<u8>,
+    /// What will be written next: the last block of the current segment as far as it is in use, and new records behind it.
+    buffer: Blocks,
+    /// Bytes of that block, which are durable already.
+    tail: usize,
     /// A segment was needed and no spare was there.
     was_short: bool,
 }
@@ -72,7 +75,8 @@ impl Segments {
             first_index: 0,
             next_index: 0,
             meta: Bytes::new(),
-            buffer: Vec::new(),
+            buffer: Blocks::default(),
+            tail: 0,
             was_short: false,
         };
         if found.chain.is_empty() {
@@ -106,6 +110,7 @@ impl Segments {
         if let Some((from, to)) = leftovers {
             segments.erase(from, to)?;
         }
+        segments.take_tail()?;
         Ok((segments, recovered))
     }
 
@@ -113,7 +118,6 @@ impl Segments {
     pub fn write(&mut self, ops: &[Op]) -> Result<Vec<Option<Location>>, WalError> {
         let mut locations = Vec::with_capacity(ops.len());
         let mut durable_below = self.next_lsn;
-        self.buffer.clear();
         for op in ops {
             let (kind, index, payload): (Kind, u64, [&[u8]; 2]) = match op {
                 Op::Append { index, payload } => (Kind::Append, *index, payload.parts()),
@@ -124,15 +128,16 @@ impl Segments {
             let len = payload[0].len() + payload[1].len();
             let space = Head::space(len) as u64;
             let current = self.live.back().expect("there is always a current segment");
-            if current.end + self.buffer.len() as u64 + space > current.len {
+            if current.end + self.fresh() + space > current.len {
                 self.flush()?;
                 self.roll(space)?;
                 durable_below = self.next_lsn;
             }
+            let fresh = self.fresh();
             let current = self.live.back_mut().expect("there is always a current segment");
-            let offset = current.end + self.buffer.len() as u64;
+            let offset = current.end + fresh;
             let (generation, lsn) = (current.generation, self.next_lsn);
-            Head { kind, generation, lsn, durable_below, index, len }.encode(payload, &mut self.buffer);
+            Head { kind, generation, lsn, durable_below, index, len }.encode(payload, self.buffer.end());
             self.next_lsn += 1;
             locations.push((kind == Kind::Append).then(|| {
                 current.index_end = current.index_end.max(index + 1);
@@ -196,23 +201,51 @@ impl Segments {
         self.next_file - 1
     }
 
-    /// Writes what is buffered to the current segment and syncs it.
+    /// Bytes of records that are not written yet.
+    fn fresh(&self) -> u64 {
+        (self.buffer.len() - self.tail) as u64
+    }
+
+    /// Writes what is buffered to the current segment and syncs it. What lies behind it in its last block belongs to an
+    /// earlier life of the file.
     fn flush(&mut self) -> Result<(), WalError> {
-        if self.buffer.is_empty() {
+        let fresh = self.fresh();
+        if fresh == 0 {
             return Ok(());
         }
+        let used = self.buffer.len();
         let current = self.live.back_mut().expect("there is always a current segment");
-        current.file.write_at(current.end, &self.buffer).map_err(WalError::io("write", &current.name))?;
+        let from = current.end - self.tail as u64;
+        // Only segments of an earlier release end within a block.
+        let written = match from + used.next_multiple_of(BLOCK) as u64 <= current.len {
+            true => current.file.write_blocks_at(from, self.buffer.close()),
+            false => current.file.write_at(from, self.buffer.bytes()),
+        };
+        written.map_err(WalError::io("write", &current.name))?;
         current.file.sync_data().map_err(WalError::io("sync", &current.name))?;
-        current.end += self.buffer.len() as u64;
-        self.buffer.clear();
+        current.end += fresh;
+        let mut last = [0; BLOCK];
+        self.tail = used % BLOCK;
+        last[..self.tail].copy_from_slice(&self.buffer.bytes()[used - self.tail..used]);
+        self.buffer.fill(&last[..self.tail]);
+        Ok(())
+    }
+
+    /// Reads the last block of the current segment as far as it is in use.
+    fn take_tail(&mut self) -> Result<(), WalError> {
+        let current = self.live.back().expect("there is always a current segment");
+        let mut last = [0; BLOCK];
+        self.tail = (current.end % BLOCK as u64) as usize;
+        let (last, from) = (&mut last[..self.tail], current.end - self.tail as u64);
+        current.file.read_at(from, last).map_err(WalError::io("read", &current.name))?;
+        self.buffer.fill(last);
         Ok(())
     }
 
     /// Begins a new segment with room for at least `space` bytes. Everything before it is durable.
     fn roll(&mut self, space: u64) -> Result<(), WalError> {
-        debug_assert!(self.buffer.is_empty());
-        let wanted = self.segment_size.max(RECORDS + space);
+        debug_assert_eq!(self.fresh(), 0);
+        let wanted = self.segment_size.max((RECORDS + space).next_multiple_of(BLOCK as u64));
         let spare = match self.spares.iter().position(|spare| spare.len >= wanted) {
             Some(at) => self.spares.swap_remove(at),
             None => {
@@ -233,6 +266,8 @@ impl Segments {
         spare.file.sync_data().map_err(WalError::io("sync", &spare.name))?;
         let Spare { name, file, len } = spare;
         self.live.push_back(Segment { name, file, len, generation, end: RECORDS, index_end: 0 });
+        self.tail = 0;
+        self.buffer.fill(&[]);
         Ok(())
     }
 
@@ -299,12 +334,17 @@ pub fn create_spare(fs: &dyn FileSystem, number: u64, len: u64, pace: Pace) -> R
     let created = (|| {
         let file = fs.create(&temporary)?;
         let piece = if pace == Pace::Easy { PIECE / 4 } else { PIECE };
-        let zeros = vec![0; piece.min(len as usize)];
+        let piece = piece.min(len as usize);
+        let mut zeros = Blocks::default();
+        zeros.fill_zeros(piece);
         let mut at = 0;
         while at < len {
             let began = Instant::now();
-            let n = (len - at).min(zeros.len() as u64);
-            file.write_at(at, &zeros[..n as usize])?;
+            let n = (len - at).min(piece as u64);
+            match n == piece as u64 && piece.is_multiple_of(BLOCK) {
+                true => file.write_blocks_at(at, &zeros)?,
+                false => file.write_at(at, &zeros.bytes()[..n as usize])?,
+            }
             // Piece by piece: the log is written at the same time, on the same disk.
             file.sync_data()?;
             at += n;

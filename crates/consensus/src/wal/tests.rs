@@ -273,6 +273,25 @@ fn segments_are_recycled_and_the_disk_does_not_grow() {
 }
 
 #[test]
+fn segments_that_end_within_a_block_are_filled_to_their_end_and_found_again() {
+    let fs = Memory::new();
+    let work = workload_with(5, 60, false);
+    let (first, rest) = work.split_at(30);
+    let mut twin = Twin::default();
+    for (size, batches) in [(SEGMENT + 1000, first), (SEGMENT, rest)] {
+        let (mut segments, recovered) = Segments::open(Arc::new(fs.clone()), size).unwrap();
+        assert_eq!(Twin::of(recovered), twin);
+        for batch in batches {
+            segments.write(batch).unwrap();
+            batch.iter().for_each(|op| twin.apply(op));
+        }
+        assert!(segments.live() > 1);
+        fs.crash(Crash::LoseUnsynced);
+    }
+    assert_eq!(open(&fs).unwrap().1, twin);
+}
+
+#[test]
 fn an_entry_larger_than_a_segment_gets_one_of_its_own() {
     let fs = Memory::new();
     let (mut segments, _) = open(&fs).unwrap();

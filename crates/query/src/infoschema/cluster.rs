@@ -182,6 +182,31 @@ pub(super) const TABLES: &[Definition] = &[
     },
     Definition {
         database: "information_schema",
+        name: "ASSIZE_DIAGNOSIS",
+        columns: "SEVERITY:t16 SUBJECT:t255 WHAT:l ADVICE:l",
+        needs: Needs::Cluster(Wanted::Diagnosis),
+        rows: |s| {
+            let row = |f: &assize_ports::Finding| {
+                [f.severity.name(), &f.subject, &f.what, &f.advice].map(text).into()
+            };
+            s.cluster.diagnosis.iter().flat_map(|told| &told.findings).map(row).collect()
+        },
+    },
+    Definition {
+        database: "information_schema",
+        name: "ASSIZE_TRAFFIC",
+        columns: "NODE_ID:u READ_AT:m COMMITS:u ABORTS:u STATEMENTS:u CONNECTIONS:u",
+        needs: Needs::Cluster(Wanted::Traffic),
+        rows: |s| {
+            let row = |t: &assize_ports::TrafficInfo| {
+                let counters = [t.commits, t.aborts, t.statements, t.connections].map(Value::UInt);
+                [Value::UInt(t.node), s.moment(t.at_micros)].into_iter().chain(counters).collect()
+            };
+            s.cluster.traffic.iter().map(row).collect()
+        },
+    },
+    Definition {
+        database: "information_schema",
         name: "ASSIZE_CONFIG",
         columns: "SETTING_NAME:t128 SETTING_VALUE:l ORIGIN:t1024",
         needs: Needs::Cluster(Wanted::Config),

@@ -1,13 +1,13 @@
-//! SHOW CONFLICTS, CONFLICT, HOT KEYS, SHARDS, MEMBERS, TRANSACTIONS, JOBS; the answer of ALTER CLUSTER.
+//! SHOW CONFLICTS, CONFLICT, HOT KEYS, SHARDS, MEMBERS, TRANSACTIONS, JOBS, DIAGNOSIS, OUTCOME; the answer of ALTER CLUSTER.
 
 use super::{Listing, listing};
-use crate::cluster::{Facts, Wanted, ask, silence};
+use crate::cluster::{self, Facts, Wanted, ask, silence};
 use crate::infoschema::cluster::{role_name, slot_count, slots};
 use crate::infoschema::{moment, text, yes_no};
-use assize_model::{ErrorCode, SqlError};
+use assize_model::{ErrorCode, Outcome, SqlError, Timestamp};
 use assize_ports::{
-    ActionDone, ConflictRecord, ConflictSide, DEADLOCK, LOCK_WAIT_TIMEOUT, ReplicaInfo, SCHEMA_CHANGED,
-    StatementContext,
+    ActionDone, ConflictRecord, ConflictSide, DEADLOCK, Finding, LOCK_WAIT_TIMEOUT, ReplicaInfo,
+    SCHEMA_CHANGED, StatementContext, abort_words,
 };
 use assize_values::{TimeZone, Value};
 
@@ -298,6 +298,43 @@ pub(super) async fn jobs(context: &mut dyn StatementContext) -> Result<Listing, 
             ]
         })
         .collect();
+    Ok(out)
+}
+
+/// How the cluster does, in a sentence, and then the findings, the worst first.
+pub(super) async fn diagnosis(context: &mut dyn StatementContext) -> Result<Listing, SqlError> {
+    let Facts { diagnosis, .. } = ask(Wanted::Diagnosis, context).await?;
+    let mut out = listing("Severity Subject:l What:l Advice:l");
+    if let Some(told) = diagnosis {
+        out.rows.push([told.health.name(), "cluster", &told.summary, ""].map(text).into());
+        let finding = |f: &Finding| [f.severity.name(), &f.subject, &f.what, &f.advice].map(text).into();
+        out.rows.extend(told.findings.iter().map(finding));
+    }
+    Ok(out)
+}
+
+/// What became of a transaction, in one row.
+pub(super) async fn outcome(id: &str, context: &mut dyn StatementContext) -> Result<Listing, SqlError> {
+    let (txn, outcome) = cluster::outcome(id, context).await?;
+    let zone = context.eval().time_zone;
+    let mut out = listing("Txn Outcome Commit_ts:u Committed_at:m Reason:l");
+    let (name, commit_ts, reason) = match &outcome {
+        Outcome::Committed(commit_ts) => ("committed", Some(*commit_ts), Value::Null),
+        Outcome::Aborted(reason) => ("aborted", None, text(&abort_words(reason))),
+        Outcome::Undecided => ("undecided", None, Value::Null),
+        Outcome::Unknown => ("unknown", None, Value::Null),
+    };
+    let at = |commit_ts: Timestamp| {
+        let micros = i64::try_from(commit_ts.millis()).ok()?.checked_mul(1000)?;
+        Some(moment(micros, &zone))
+    };
+    out.rows.push(vec![
+        text(&txn.to_string()),
+        text(name),
+        commit_ts.map_or(Value::Null, |commit_ts| Value::UInt(commit_ts.0)),
+        commit_ts.and_then(at).unwrap_or(Value::Null),
+        reason,
+    ]);
     Ok(out)
 }
 

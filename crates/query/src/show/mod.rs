@@ -354,6 +354,8 @@ async fn answer(what: &ShowWhat, context: &mut dyn StatementContext) -> Result<L
         ShowWhat::Members => cluster::members(context).await?,
         ShowWhat::Transactions => cluster::transactions(context).await?,
         ShowWhat::Jobs => cluster::jobs(context).await?,
+        ShowWhat::Diagnosis => cluster::diagnosis(context).await?,
+        ShowWhat::Outcome(id) => cluster::outcome(id, context).await?,
         ShowWhat::Dropped => {
             let mut out = listing("Id:u Database Table Cause Dropped_at:d Purged_after:d");
             out.like = 2;

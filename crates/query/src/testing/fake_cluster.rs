@@ -1,6 +1,8 @@
 //! A cluster of three nodes that stands still, for tests of what statements show of it.
 
-use assize_model::{DeadlineClass, FrontendEpoch, FrontendId, NodeId, Outcome, Timestamp, TxnId};
+use assize_model::{
+    AbortReason, DeadlineClass, FrontendEpoch, FrontendId, NodeId, Outcome, Timestamp, TxnId,
+};
 use assize_ports::*;
 use std::sync::Mutex;
 
@@ -227,8 +229,13 @@ impl ClusterView for FakeCluster {
         self.is_half_silent
     }
 
-    fn outcome(&self, _: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>> {
-        self.answer(Outcome::Unknown)
+    fn outcome(&self, asked: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>> {
+        let is = |frontend, sequence| asked.to_string() == txn(frontend, sequence);
+        self.answer(match () {
+            () if is(2, 9) => Outcome::Committed(Timestamp::from_millis(1_795_168_740_000)),
+            () if is(1, 17) => Outcome::Aborted(AbortReason::DeadlinePassed),
+            () => Outcome::Unknown,
+        })
     }
 
     fn jobs(&self) -> BoxFuture<'_, Result<JobList, ClusterError>> {
@@ -250,7 +257,15 @@ impl ClusterView for FakeCluster {
     }
 
     fn traffic(&self) -> BoxFuture<'_, Result<Vec<TrafficInfo>, ClusterError>> {
-        self.answer(Vec::new())
+        let traffic = |node| TrafficInfo {
+            node,
+            at_micros: THEN,
+            commits: 100 * node,
+            aborts: node,
+            statements: 1000 * node,
+            connections: 2,
+        };
+        self.answer([1, 2].map(traffic).into())
     }
 
     fn act<'a>(

@@ -151,6 +151,11 @@ fn put_obstacle(out: &mut Vec<u8>, obstacle: &Obstacle) {
             out.put_u8(3);
             out.put_u32(table.0);
         }
+        // A release that does not know it refuses the question, and nobody is named.
+        Obstacle::Object(object) => {
+            out.put_u8(4);
+            out.put_bytes(object);
+        }
     }
 }
 
@@ -163,6 +168,7 @@ fn read_obstacle(reader: &mut Reader<'_>) -> Read<Obstacle> {
         },
         2 => Obstacle::CommittedAt(Timestamp(reader.u64()?)),
         3 => Obstacle::Fence(TableId(reader.u32()?)),
+        4 => Obstacle::Object(reader.shared_bytes()?),
         other => return Err(reader.bad("obstacle", other.into())),
     })
 }
@@ -755,6 +761,7 @@ mod tests {
             }),
             Request::Who(Obstacle::CommittedAt(Timestamp(5))),
             Request::Who(Obstacle::Fence(table)),
+            Request::Who(Obstacle::Object(Bytes::from_static(b"ids"))),
         ] {
             comes_back(&mut samples, &request, Request::encode, Request::decode);
         }

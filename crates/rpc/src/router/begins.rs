@@ -3,11 +3,12 @@
 //! Whoever begins while a request is under way joins the next one, because a snapshot must see everything that was
 //! acknowledged before it was asked for.
 
+use super::answer::{Answer, Owed};
 use assize_ports::{AdjudicatorError, Begun};
-use std::sync::{Mutex, MutexGuard};
-use tokio::sync::oneshot;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-type Answer = Result<Begun, AdjudicatorError>;
+/// What all who joined a request are told.
+type Told = Result<Begun, AdjudicatorError>;
 
 /// Those who wait for a snapshot.
 #[derive(Default)]
@@ -18,7 +19,7 @@ pub struct Begins {
 #[derive(Default)]
 struct State {
     under_way: bool,
-    forming: Vec<oneshot::Sender<Answer>>,
+    forming: Option<Owed<Told>>,
 }
 
 impl Begins {
@@ -28,27 +29,19 @@ impl Begins {
 
     /// Joins the request that is forming. True: nobody has it in hand, and the caller must see to it that
     /// [`Begins::next`] is called until it returns `None`.
-    pub fn join(&self) -> (oneshot::Receiver<Answer>, bool) {
-        let (reply, answer) = oneshot::channel();
+    pub fn join(&self) -> (Arc<Answer<Told>>, bool) {
         let mut state = self.state();
-        state.forming.push(reply);
+        let answer = state.forming.get_or_insert_default().answer().clone();
         let mine = !std::mem::replace(&mut state.under_way, true);
         (answer, mine)
     }
 
-    /// Those for whom the next request is made; `None`, and nothing is under way any more, if there are none.
-    pub fn next(&self) -> Option<Vec<oneshot::Sender<Answer>>> {
+    /// The answer that is owed to those for whom the next request is made; `None`, and nothing is under way any more, if
+    /// there are none.
+    pub fn next(&self) -> Option<Owed<Told>> {
         let mut state = self.state();
-        let waiting = std::mem::take(&mut state.forming);
-        state.under_way = !waiting.is_empty();
-        Some(waiting).filter(|waiting| !waiting.is_empty())
-    }
-}
-
-/// Tells everybody.
-pub fn tell(waiting: Vec<oneshot::Sender<Answer>>, answer: &Answer) {
-    for reply in waiting {
-        // Whoever has gone needs no snapshot.
-        let _ = reply.send(answer.clone());
+        let forming = state.forming.take();
+        state.under_way = forming.is_some();
+        forming
     }
 }

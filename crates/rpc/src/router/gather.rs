@@ -9,11 +9,11 @@
 //! under way as may be, the others gather until one is answered: frames grow by themselves. What a commit costs its frontend
 //! is a place in a queue and a wake-up; timers and retries are the frame's.
 
-use assize_ports::{Decided, Footprints, FrameDecisions, TxnRun};
+use super::answer::{Answer, Owed};
+use assize_ports::{AdjudicatorError, Decided, Footprints, FrameDecisions, IndexedDecisions, TxnRun};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
-use tokio::sync::oneshot;
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::time::Instant;
 
 /// Frames under way.
@@ -33,26 +33,80 @@ pub struct Gather {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Waiting>,
+    /// Frames that nobody has taken yet; all but the last are full.
+    forming: VecDeque<Forming>,
     drivers: usize,
     acknowledged: Vec<TxnRun>,
+    /// How long the last frame was: the next one will be about as long.
+    last_bytes: usize,
 }
 
-struct Waiting {
-    footprint: Bytes,
+/// A frame to which commits are added.
+struct Forming {
+    body: Body,
+    count: u32,
     since: Instant,
-    reply: oneshot::Sender<Decided>,
+    owed: Owed<IndexedDecisions>,
+}
+
+enum Body {
+    /// As it came: most frames of a frontend with few sessions.
+    One(Bytes),
+    /// One behind the other. Each is copied when it comes, while the processor has it at hand.
+    Many(Vec<u8>),
+}
+
+impl Body {
+    fn len(&self) -> usize {
+        match self {
+            Body::One(bytes) => bytes.len(),
+            Body::Many(bytes) => bytes.len(),
+        }
+    }
+
+    /// Adds one; in the end there will be about so many bytes.
+    fn push(&mut self, footprint: &Bytes, expected: usize) {
+        if let Body::One(first) = self {
+            let mut bytes = Vec::with_capacity(expected.max(first.len() + footprint.len()));
+            bytes.extend_from_slice(first);
+            *self = Body::Many(bytes);
+        }
+        if let Body::Many(bytes) = self {
+            bytes.extend_from_slice(footprint);
+        }
+    }
+}
+
+impl From<Body> for Bytes {
+    fn from(body: Body) -> Bytes {
+        match body {
+            Body::One(bytes) => bytes,
+            Body::Many(bytes) => bytes.into(),
+        }
+    }
+}
+
+/// Where the decision about a commit will be.
+pub struct Place {
+    answer: Arc<Answer<IndexedDecisions>>,
+    place: u32,
 }
 
 /// What a driver has in hand.
 pub struct Gathered {
-    /// What is to be decided; may be nothing.
+    /// What is to be acknowledged.
+    pub acknowledged: Vec<TxnRun>,
+    /// What is to be decided.
+    pub frame: Option<Frame>,
+}
+
+/// Commits that are to be decided.
+pub struct Frame {
+    /// All of them.
     pub footprints: Footprints,
     /// Since when the first of them waits.
     pub since: Instant,
-    /// What is to be acknowledged.
-    pub acknowledged: Vec<TxnRun>,
-    replies: Vec<oneshot::Sender<Decided>>,
+    owed: Owed<IndexedDecisions>,
 }
 
 impl Gather {
@@ -61,14 +115,13 @@ impl Gather {
     }
 
     /// Joins the queue. True: the caller must see to it that a driver calls [`Gather::next`] until it returns `None`.
-    pub fn join(&self, footprint: Bytes) -> (oneshot::Receiver<Decided>, bool) {
-        let (reply, decided) = oneshot::channel();
+    pub fn join(&self, footprint: Bytes) -> (Place, bool) {
         let mut state = self.state();
-        let is_first = state.queue.is_empty();
-        state.queue.push_back(Waiting { footprint, since: Instant::now(), reply });
+        let is_first = state.forming.is_empty();
+        let place = state.add(footprint);
         let drives = is_first && state.drivers < DRIVERS_MAX;
         state.drivers += usize::from(drives);
-        (decided, drives)
+        (place, drives)
     }
 
     /// Leaves acknowledgements with the drivers, if there are any; otherwise gives them back.
@@ -86,42 +139,55 @@ impl Gather {
     /// What a driver sends next; `None`: it has ended.
     pub fn next(&self) -> Option<Gathered> {
         let mut state = self.state();
-        if state.queue.is_empty() && state.acknowledged.is_empty() {
+        if state.forming.is_empty() && state.acknowledged.is_empty() {
             state.drivers -= 1;
             return None;
         }
         let acknowledged = std::mem::take(&mut state.acknowledged);
-        let mut bytes = 0;
-        let mut waiting = Vec::new();
-        while let Some(next) = state.queue.front() {
-            let is_full = waiting.len() == FRAME_COMMITS_MAX as usize
-                || bytes + next.footprint.len() > FRAME_BYTES_MAX && !waiting.is_empty();
-            if is_full {
-                break;
-            }
-            bytes += next.footprint.len();
-            waiting.extend(state.queue.pop_front());
-        }
+        let forming = state.forming.pop_front();
+        state.last_bytes = forming.as_ref().map_or(0, |forming| forming.body.len());
         drop(state);
-        // Put together outside the lock.
-        let footprints = match &waiting[..] {
-            [one] => Footprints::one(one.footprint.clone()),
-            many => Footprints::joined(bytes, many.iter().map(|waiting| &waiting.footprint)),
-        };
-        let since = waiting.first().map_or_else(Instant::now, |waiting| waiting.since);
-        let replies = waiting.into_iter().map(|waiting| waiting.reply).collect();
-        Some(Gathered { footprints, since, acknowledged, replies })
+        let frame = forming.map(|Forming { body, count, since, owed }| Frame {
+            footprints: Footprints { bytes: body.into(), count },
+            since,
+            owed,
+        });
+        Some(Gathered { acknowledged, frame })
     }
 }
 
-impl Gathered {
+impl State {
+    /// Adds a commit to the last frame, or to another behind it.
+    fn add(&mut self, footprint: Bytes) -> Place {
+        let has_room = |forming: &&mut Forming| {
+            forming.count < FRAME_COMMITS_MAX && forming.body.len() + footprint.len() <= FRAME_BYTES_MAX
+        };
+        if let Some(forming) = self.forming.back_mut().filter(has_room) {
+            forming.body.push(&footprint, self.last_bytes);
+            forming.count += 1;
+            return Place { answer: forming.owed.answer().clone(), place: forming.count - 1 };
+        }
+        let owed = Owed::default();
+        let place = Place { answer: owed.answer().clone(), place: 0 };
+        self.forming.push_back(Forming { body: Body::One(footprint), count: 1, since: Instant::now(), owed });
+        place
+    }
+}
+
+impl Place {
+    /// Waits for the decision.
+    pub async fn decided(&self) -> Decided {
+        match self.answer.wait().await {
+            Some(decisions) => decisions.get(self.place),
+            None => Err(AdjudicatorError::ReplyLost),
+        }
+    }
+}
+
+impl Frame {
     /// Tells everybody his own decision.
     pub fn tell(self, decisions: FrameDecisions) {
-        let mut decisions = decisions.into_parts();
-        for reply in self.replies {
-            // Whoever has gone asks for the outcome if he cares.
-            let _ = reply.send(decisions.take_one());
-        }
+        self.owed.give(decisions.into());
     }
 }
 
@@ -129,7 +195,11 @@ impl Gathered {
 mod tests {
     use super::*;
     use assize_model::{Decision, FrontendEpoch, FrontendId, Timestamp};
-    use assize_ports::AdjudicatorError;
+    use futures_util::FutureExt;
+
+    fn told(place: &Place) -> Option<Decided> {
+        place.decided().now_or_never()
+    }
 
     fn footprint(n: u8) -> Bytes {
         Bytes::from(vec![n])
@@ -149,23 +219,46 @@ mod tests {
         for n in 0..DRIVERS_MAX as u8 {
             let (decision, drives) = gather.join(footprint(n));
             assert!(drives, "nobody else waits");
-            under_way.push(gather.next().unwrap());
+            under_way.push(gather.next().unwrap().frame.unwrap());
             decided.push(decision);
         }
-        let (mut late, drives) = gather.join(footprint(100));
+        let (late, drives) = gather.join(footprint(100));
         assert!(!drives);
-        let (mut later, drives) = gather.join(footprint(101));
+        let (later, drives) = gather.join(footprint(101));
         assert!(!drives);
         // A driver that is done takes all of them.
         under_way.remove(0).tell(commits(5, 1));
-        assert_eq!(decided[0].try_recv().unwrap(), Ok(Decision::Commit { commit_ts: Timestamp(5) }));
-        let both = gather.next().unwrap();
+        assert_eq!(told(&decided[0]), Some(Ok(Decision::Commit { commit_ts: Timestamp(5) })));
+        assert_eq!(told(&late), None);
+        let both = gather.next().unwrap().frame.unwrap();
         assert_eq!((both.footprints.count, &both.footprints.bytes[..]), (2, &[100, 101][..]));
         both.tell(commits(7, 1));
-        assert_eq!(late.try_recv().unwrap(), Ok(Decision::Commit { commit_ts: Timestamp(7) }));
-        assert_eq!(later.try_recv().unwrap(), Err(AdjudicatorError::ReplyLost), "too few decisions");
+        assert_eq!(told(&late), Some(Ok(Decision::Commit { commit_ts: Timestamp(7) })));
+        assert_eq!(told(&later), Some(Err(AdjudicatorError::ReplyLost)), "too few decisions");
         (0..DRIVERS_MAX).for_each(|_| assert!(gather.next().is_none()));
         assert!(gather.join(footprint(1)).1, "the next one drives again");
+    }
+
+    #[test]
+    fn a_frame_has_room_for_so_many_commits_and_bytes_and_for_any_single_one() {
+        let gather = Gather::default();
+        let huge = Bytes::from(vec![1; FRAME_BYTES_MAX + 1]);
+        let _places: Vec<Place> = std::iter::repeat_n(footprint(1), FRAME_COMMITS_MAX as usize + 1)
+            .chain([huge.clone(), footprint(2), footprint(3)])
+            .map(|footprint| gather.join(footprint).0)
+            .collect();
+        let frames = std::iter::from_fn(|| gather.next()?.frame);
+        let shapes: Vec<(u32, usize)> =
+            frames.take(4).map(|frame| (frame.footprints.count, frame.footprints.bytes.len())).collect();
+        assert_eq!(shapes, [(4096, 4096), (1, 1), (1, huge.len()), (2, 2)]);
+    }
+
+    #[test]
+    fn a_driver_that_ends_without_a_word_leaves_nobody_waiting() {
+        let gather = Gather::default();
+        let (place, _) = gather.join(footprint(1));
+        drop(gather.next());
+        assert_eq!(told(&place), Some(Err(AdjudicatorError::ReplyLost)));
     }
 
     #[test]
@@ -176,10 +269,11 @@ mod tests {
         let _decided = gather.join(footprint(1));
         assert_eq!(gather.acknowledge(vec![run(2)]), None);
         let frame = gather.next().unwrap();
-        assert_eq!((frame.footprints.count, frame.acknowledged), (1, vec![run(2)]));
+        assert_eq!((frame.frame.unwrap().footprints.count, frame.acknowledged), (1, vec![run(2)]));
         assert_eq!(gather.acknowledge(vec![run(3)]), None);
         let rest = gather.next().unwrap();
-        assert_eq!((rest.footprints.count, rest.acknowledged), (0, vec![run(3)]));
+        assert!(rest.frame.is_none());
+        assert_eq!(rest.acknowledged, [run(3)]);
         assert!(gather.next().is_none());
     }
 }

@@ -10,6 +10,7 @@
 //! the same id, and the adjudicator answers it from what it has decided: no transaction aborts because the leader
 //! changed, and no answer is guessed.
 
+mod answer;
 mod batch;
 mod begins;
 mod decisions;

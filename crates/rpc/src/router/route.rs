@@ -1,8 +1,8 @@
 //! [`AdjudicatorClient`] that goes to whichever node leads.
 
 use super::batch::Batch;
-use super::begins::{self, Begins};
-use super::gather::Gather;
+use super::begins::Begins;
+use super::gather::{Gather, Gathered};
 use super::leaders::{Leader, Leaders};
 use super::retry::{Held, Next};
 use crate::adjudicator::NewestSnapshot;
@@ -87,12 +87,12 @@ impl Router {
 
     /// Commits one encoded footprint together with whoever commits in the same moment.
     async fn commit_gathered(&self, footprint: Bytes) -> Decided {
-        let (decided, drives) = self.inner.gather.join(footprint);
+        let (place, drives) = self.inner.gather.join(footprint);
         if drives {
             // A task of its own: the session that happened to be first may leave.
             self.runtime.spawn(self.inner.clone().drive_commits());
         }
-        decided.await.unwrap_or(Err(AdjudicatorError::ReplyLost))
+        place.decided().await
     }
 
     /// Who leads.
@@ -151,8 +151,8 @@ impl Inner {
 
     /// Makes requests until nobody waits.
     async fn drive_begins(self: Arc<Inner>) {
-        while let Some(waiting) = self.begins.next() {
-            begins::tell(waiting, &self.begin_for_many().await);
+        while let Some(owed) = self.begins.next() {
+            owed.give(self.begin_for_many().await);
         }
     }
 
@@ -161,13 +161,13 @@ impl Inner {
         loop {
             // Whoever else is ready to commit goes first: one frame then carries all of it.
             tokio::task::yield_now().await;
-            let Some(mut gathered) = self.gather.next() else { return };
-            if !gathered.acknowledged.is_empty() {
-                self.acknowledge(std::mem::take(&mut gathered.acknowledged));
+            let Some(Gathered { acknowledged, frame }) = self.gather.next() else { return };
+            if !acknowledged.is_empty() {
+                self.acknowledge(acknowledged);
             }
-            if gathered.footprints.count > 0 {
-                let decisions = self.commit_all(gathered.footprints.clone(), gathered.since).await;
-                gathered.tell(decisions);
+            if let Some(frame) = frame {
+                let decisions = self.commit_all(frame.footprints.clone(), frame.since).await;
+                frame.tell(decisions);
             }
         }
     }
@@ -250,7 +250,8 @@ impl AdjudicatorClient for Router {
                 // A task of its own: the session that happened to be first may leave.
                 self.runtime.spawn(self.inner.clone().drive_begins());
             }
-            answer.await.unwrap_or_else(|_| Err(AdjudicatorError::Unreachable("it is shutting down".into())))
+            let shutting_down = || Err(AdjudicatorError::Unreachable("it is shutting down".into()));
+            answer.wait().await.map_or_else(shutting_down, Clone::clone)
         })
     }
 
@@ -265,12 +266,12 @@ impl AdjudicatorClient for Router {
     }
 
     fn commit_many(&self, footprints: Footprints) -> BoxFuture<'_, FrameDecisions> {
-        Box::pin(async move {
-            if footprints.count == 1 {
-                return FrameDecisions::all(1, self.commit_gathered(footprints.bytes).await);
-            }
-            self.inner.commit_all(footprints, Instant::now()).await
-        })
+        if footprints.count == 1 {
+            // What thousands of sessions wait in is small.
+            let decided = self.commit_gathered(footprints.bytes);
+            return Box::pin(async move { FrameDecisions::all(1, decided.await) });
+        }
+        Box::pin(async move { self.inner.commit_all(footprints, Instant::now()).await })
     }
 
     fn outcome(&self, txn: TxnId, resolve: bool) -> BoxFuture<'_, Result<Outcome, AdjudicatorError>> {

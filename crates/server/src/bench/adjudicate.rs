@@ -463,15 +463,17 @@ impl Shared {
 /// Sends one frame after the other.
 async fn send(shared: Arc<Shared>, load: Arc<Load>, sender: usize, frame: usize) -> anyhow::Result<()> {
     let (mut txns, mut footprints) = shared.frame(&mut load.source(sender).generator, frame);
+    let mut began = Instant::now();
     loop {
-        let began = Instant::now();
         let decided = shared.decide(txns, footprints).await?;
+        let ended = Instant::now();
         let mut source = load.source(sender);
         source.done += decided.all;
         source.aborted += decided.aborted;
         if load.warm.load(Ordering::Relaxed) {
-            source.times.push(began.elapsed().as_micros() as u32);
+            source.times.push((ended - began).as_micros() as u32);
         }
+        began = ended;
         if load.stop.load(Ordering::Relaxed) {
             return Ok(());
         }

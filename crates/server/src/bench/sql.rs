@@ -26,14 +26,14 @@ struct Counters {
 
 /// Fills the tables, runs the workload for the time asked, checks what can be checked, prints the figures.
 pub async fn run(options: BenchOptions) -> Result<(), Failure> {
-    let mut control = client::connect(&options.target.url).await?;
+    let mut control = client::connect(&options.target).await?;
     fill(&mut control, &options).await?;
 
     let counters = Arc::new(Counters::default());
     let started = Instant::now();
     let mut tasks = Vec::new();
     for n in 0..options.connections {
-        let connection = client::connect(&options.target.url).await?;
+        let connection = client::connect(&options.target).await?;
         let counters = counters.clone();
         let (workload, rows) = (options.workload, options.rows);
         tasks.push(tokio::spawn(work(connection, workload, rows, n as u64, counters)));

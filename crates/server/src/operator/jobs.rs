@@ -28,7 +28,8 @@ pub struct Jobs {
 
 #[derive(Default)]
 struct Known {
-    next: u64,
+    /// The number drawn last.
+    drawn: u64,
     jobs: VecDeque<Arc<Job>>,
 }
 
@@ -205,12 +206,13 @@ impl Worker for Jobs {
     }
 }
 
-/// Enters a job that has not begun. Each node counts its own, so its number is part of the name.
+/// Enters a job that has not begun. Each node counts its own, so its number is part of the name; it counts from the time, in seconds,
+/// so that what it does after it has started again has other names.
 fn new_job(known: &mut Known, bells: Arc<Bells>, node: NodeId, name: &str, task: &Task) -> Arc<Job> {
-    known.next += 1;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    known.drawn = now.as_secs().max(known.drawn + 1);
     let info = JobInfo {
-        id: format!("{name}-{}.{}", node.0, known.next),
+        id: format!("{name}-{}.{}", node.0, known.drawn),
         what: task.to_string(),
         state: "waiting".into(),
         step: String::new(),

@@ -162,13 +162,16 @@ impl Operator {
     /// The reports of all nodes that answer, put together, and who did not.
     async fn reports(&self, nodes: &[NodeRecord], parts: ReportParts) -> NodeReport {
         let question = Question::Report(parts);
-        let asked = nodes.iter().map(|record| async {
-            match self.ask(record.node, &question, ASK_LIMIT).await {
-                Ok(Answer::Report(report)) => *report,
-                _ => NodeReport { silent: vec![record.node.0], ..NodeReport::default() },
-            }
-        });
+        let asked = nodes.iter().map(|record| self.node_report(record.node, &question));
         NodeReport::put_together(join_all(asked).await)
+    }
+
+    /// What one node reports; silence if it does not.
+    async fn node_report(&self, node: NodeId, question: &Question) -> NodeReport {
+        match self.ask(node, question, ASK_LIMIT).await {
+            Ok(Answer::Report(report)) => *report,
+            _ => NodeReport { silent: vec![node.0], ..NodeReport::default() },
+        }
     }
 
     /// Has a node do something.
@@ -179,8 +182,10 @@ impl Operator {
         validate_only: bool,
         who: &str,
     ) -> Result<ActionDone, ClusterError> {
+        // A connection ends at once or not at all.
+        let limit = if matches!(action, Action::KillSession { .. }) { ASK_LIMIT } else { ACT_LIMIT };
         let question = Question::Act { action, validate_only, who: who.to_owned() };
-        match self.ask(node, &question, ACT_LIMIT).await? {
+        match self.ask(node, &question, limit).await? {
             Answer::Done(done) => Ok(done),
             Answer::Failed(error) => Err(error),
             other => Err(ClusterError::Internal(format!("node {} answered {other:?}", node.0))),
@@ -449,6 +454,13 @@ impl ClusterView for Operator {
             let mut report = report;
             complete_winners(&mut report.conflicts, &told.winners);
             Ok(report)
+        })
+    }
+
+    fn report_of(&self, node: NodeId, parts: ReportParts) -> BoxFuture<'_, Result<NodeReport, ClusterError>> {
+        Box::pin(async move {
+            self.check_known(node).await?;
+            Ok(self.node_report(node, &Question::Report(parts)).await)
         })
     }
 

@@ -20,8 +20,8 @@ use crate::metrics;
 use assize_catalog::User;
 use assize_model::{Placement, Retry};
 use assize_ports::{
-    AdjudicatorClient, ClusterView, ConflictRecord, ConflictSide, JobInfo, NodeReport, Registered,
-    ReportParts, SchemaInfo, ServerView, ShardDirectory, TrafficInfo,
+    AdjudicatorClient, CONNECTION_BITS, ClusterView, ConflictRecord, ConflictSide, JobInfo, NodeReport,
+    Registered, ReportParts, SchemaInfo, ServerView, ShardDirectory, TrafficInfo,
 };
 use assize_session::{
     Bell, GlobalVariables, JobBell, Limits, Login, Services, Session, Shared, Shedding, Txn, TxnOptions,
@@ -76,7 +76,7 @@ impl Hall {
 }
 
 /// Whether what a connection says of its other end means this machine.
-fn is_this_machine(host: &str) -> bool {
+pub fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
@@ -376,16 +376,14 @@ async fn bootstrap(services: &Arc<Services>) -> anyhow::Result<()> {
     }
 }
 
-/// Nodes up to this number give their connections numbers that no other node gives.
-const NUMBERED_NODES: u64 = 1 << (u32::BITS - IDS_BITS);
-/// Bits of a connection's number below those of its node.
-const IDS_BITS: u32 = 22;
+/// Nodes below this number give their connections numbers that no other node gives.
+const NUMBERED_NODES: u64 = 1 << (u32::BITS - CONNECTION_BITS);
 
 /// The numbers of a node's connections. In a cluster those of its nodes differ, so that `KILL` means one connection.
 fn connection_ids(config: &Config) -> RangeInclusive<u32> {
     let id = config.node.id;
-    let above = if config.is_clustered() && id < NUMBERED_NODES { (id as u32) << IDS_BITS } else { 0 };
-    above + 1..=above + ((1 << IDS_BITS) - 1)
+    let above = if config.is_clustered() && id < NUMBERED_NODES { (id as u32) << CONNECTION_BITS } else { 0 };
+    above + 1..=above + ((1 << CONNECTION_BITS) - 1)
 }
 
 fn wire_config(config: &Config) -> anyhow::Result<assize_wire::Config> {
@@ -531,6 +529,8 @@ async fn report(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use assize_model::NodeId;
+    use assize_ports::node_of_connection;
 
     #[test]
     fn connections_of_different_nodes_have_different_numbers() {
@@ -542,6 +542,9 @@ mod tests {
             config.node.id = id;
             let ids = connection_ids(&config);
             assert!(before < *ids.start() && ids.start() < ids.end(), "{id}: {ids:?}");
+            for connection in [*ids.start(), *ids.end()] {
+                assert_eq!(node_of_connection(connection), Some(NodeId(id)));
+            }
             before = *ids.end();
         }
         config.node.id = NUMBERED_NODES;

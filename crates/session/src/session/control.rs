@@ -4,7 +4,9 @@ use super::Session;
 use crate::privilege;
 use crate::state::{Change, plain};
 use assize_model::{ErrorCode, SqlError};
-use assize_ports::{Action, ClusterError, ClusterView, Mark, ReportParts, Transaction};
+use assize_ports::{
+    Action, ClusterError, ClusterView, Mark, NodeReport, ReportParts, Transaction, node_of_connection,
+};
 use assize_sql::Completion;
 use assize_values::Value;
 
@@ -105,16 +107,26 @@ impl Session {
         connection: &assize_sql::sqlparser::ast::Expr,
         params: &[Value],
     ) -> Result<(), SqlError> {
-        let value = self.evaluate(connection, params).await?;
-        let unknown =
-            || SqlError::new(ErrorCode::UnknownThread, format!("Unknown thread id: {}", plain(&value)));
-        let id: u32 = plain(&value).parse().map_err(|_| unknown())?;
+        let value = plain(&self.evaluate(connection, params).await?);
+        let id: u32 = value.parse().map_err(|_| unknown(&value))?;
+        self.kill_anywhere(id, query_only).await
+    }
+
+    /// COM_PROCESS_KILL.
+    pub async fn process_kill(&mut self, id: u32) -> Result<(), SqlError> {
+        self.kill_anywhere(id, false).await
+    }
+
+    async fn kill_anywhere(&self, id: u32, query_only: bool) -> Result<(), SqlError> {
         let server = &self.state.services.server;
         match server.cluster() {
-            Some(cluster) if !server.processes().iter().any(|process| process.id == id) => {
-                self.kill_elsewhere(&*cluster, id, query_only, unknown).await
+            Some(cluster)
+                if node_of_connection(id) != Some(cluster.node())
+                    && !server.processes().iter().any(|process| process.id == id) =>
+            {
+                self.kill_elsewhere(&*cluster, id, query_only).await
             }
-            _ => self.kill_connection(id, query_only, unknown),
+            _ => self.kill_connection(id, query_only),
         }
     }
 
@@ -125,21 +137,19 @@ impl Session {
         cluster: &dyn ClusterView,
         id: u32,
         query_only: bool,
-        unknown: impl Fn() -> SqlError,
     ) -> Result<(), SqlError> {
-        let parts = ReportParts { sessions: true, ..ReportParts::default() };
-        let report = cluster.report(parts).await.map_err(|_| unknown())?;
+        let report = sessions_of(cluster, id).await?;
         let mut found = report.sessions.iter().filter(|session| session.connection == id);
         let (Some(session), None) = (found.next(), found.next()) else {
             // It may be a connection of a node that does not answer.
-            return Err(if report.silent.is_empty() { unknown() } else { unasked(id, &report.silent) });
+            return Err(if report.silent.is_empty() { unknown(id) } else { unasked(id, &report.silent) });
         };
         self.check_owner(&session.user, id)?;
         let action = Action::KillSession { node: session.node, connection: id, query_only };
         let who = self.state.eval.environment.user.clone();
         match cluster.act(action, false, &who).await {
             Ok(_) => Ok(()),
-            Err(ClusterError::NotFound(_)) => Err(unknown()),
+            Err(ClusterError::NotFound(_)) => Err(unknown(id)),
             Err(error) => Err(SqlError::new(ErrorCode::ClusterUnavailable, error.to_string())),
         }
     }
@@ -152,31 +162,43 @@ impl Session {
         }
     }
 
-    /// COM_PROCESS_KILL.
-    pub fn process_kill(&mut self, id: u32) -> Result<(), SqlError> {
-        self.kill_connection(id, false, || {
-            SqlError::new(ErrorCode::UnknownThread, format!("Unknown thread id: {id}"))
-        })
-    }
-
-    fn kill_connection(
-        &self,
-        id: u32,
-        query_only: bool,
-        unknown: impl Fn() -> SqlError,
-    ) -> Result<(), SqlError> {
+    fn kill_connection(&self, id: u32, query_only: bool) -> Result<(), SqlError> {
         let server = &self.state.services.server;
-        let process = server.processes().into_iter().find(|process| process.id == id).ok_or_else(&unknown)?;
-        self.check_owner(&process.user, id)?;
-        if server.kill(id, query_only) { Ok(()) } else { Err(unknown()) }
+        let process = server.processes().into_iter().find(|process| process.id == id);
+        self.check_owner(&process.ok_or_else(|| unknown(id))?.user, id)?;
+        if server.kill(id, query_only) { Ok(()) } else { Err(unknown(id)) }
     }
 }
 
+/// The sessions among which a connection is: those of the node that its number names, or of all nodes if it names none that there
+/// is.
+async fn sessions_of(cluster: &dyn ClusterView, connection: u32) -> Result<NodeReport, SqlError> {
+    let parts = ReportParts { sessions: true, ..ReportParts::default() };
+    if let Some(node) = node_of_connection(connection) {
+        match cluster.report_of(node, parts.clone()).await {
+            Err(ClusterError::NotFound(_)) => {}
+            told => return told.map_err(|_| unasked(connection, &[node.0])),
+        }
+    }
+    cluster.report(parts).await.map_err(|_| unknown(connection))
+}
+
+fn unknown(connection: impl std::fmt::Display) -> SqlError {
+    SqlError::new(ErrorCode::UnknownThread, format!("Unknown thread id: {connection}"))
+}
+
 fn unasked(connection: u32, silent: &[u64]) -> SqlError {
-    let nodes: Vec<String> = silent.iter().map(|node| format!("node {node}")).collect();
-    let text = format!(
-        "thread {connection} is not known to the nodes that answer; not asked: {}; try again once they do",
-        nodes.join(", ")
-    );
+    let text = match (node_of_connection(connection), silent) {
+        (Some(node), [silent]) if node.0 == *silent => {
+            format!("thread {connection} is of node {silent}, which does not answer; try again once it does")
+        }
+        _ => {
+            let nodes: Vec<String> = silent.iter().map(|node| format!("node {node}")).collect();
+            let nodes = nodes.join(", ");
+            format!(
+                "thread {connection} is not known to the nodes that answer; not asked: {nodes}; try again once they do"
+            )
+        }
+    };
     SqlError::new(ErrorCode::ClusterUnavailable, text)
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod others;
+
 use assize_catalog::{
     Catalog, ChangeBuilder, Column, Database, Index, IndexPart, IndexState, Table, bootstrap, key, row,
 };
@@ -116,6 +118,8 @@ pub struct World {
     pub placement_epochs: VecDeque<u64>,
     /// How often shards were asked when keys were last committed.
     pub newest_asked: u32,
+    /// How often it was asked who stood in the way.
+    pub who_asked: u32,
     /// Before every decision, somebody else commits a lock marker on this key.
     pub rival: Option<(Key, u32)>,
 }
@@ -199,6 +203,8 @@ impl World {
 pub struct Cluster {
     pub world: Mutex<World>,
     pub killed: Mutex<Vec<(u32, bool)>>,
+    /// The other nodes, if there are any.
+    pub others: Mutex<Option<Arc<others::Others>>>,
 }
 
 fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
@@ -330,7 +336,8 @@ impl AdjudicatorClient for Cluster {
         world.released.push(owner);
     }
     fn who(&self, obstacle: Obstacle) -> BoxFuture<'_, Result<Option<Winner>, AdjudicatorError>> {
-        let world = self.world.lock().unwrap();
+        let mut world = self.world.lock().unwrap();
+        world.who_asked += 1;
         ready(Ok(match obstacle {
             Obstacle::Held { keys, .. } => {
                 let holder = keys.iter().find_map(|key| world.reserved.get(key));
@@ -339,7 +346,7 @@ impl AdjudicatorClient for Cluster {
             Obstacle::CommittedAt(commit_ts) => {
                 world.committers.get(&commit_ts).map(|txn| Winner { txn: *txn, commit_ts })
             }
-            Obstacle::Fence(_) => world.fenced_by,
+            Obstacle::Fence(_) | Obstacle::Object(_) => world.fenced_by,
         }))
     }
 }
@@ -473,6 +480,9 @@ impl ServerView for Cluster {
     fn digests(&self) -> Vec<(String, u64, u64, u64, u64)> {
         Vec::new()
     }
+    fn cluster(&self) -> Option<Arc<dyn ClusterView>> {
+        Some(self.others.lock().unwrap().clone()?)
+    }
 }
 
 pub const TABLE: TableId = TableId(7);
@@ -532,7 +542,7 @@ pub fn row_key(id: i64) -> (Slot, Key) {
 
 /// An engine that knows `stock` by its primary key: INSERT … VALUES (id, v), UPDATE … SET v WHERE id =, DELETE …
 /// WHERE id =, SELECT … [WHERE id =] [FOR UPDATE | FOR SHARE], and SELECT of values. Inserting the value `'boom'`
-/// fails.
+/// fails, and `'long'` is long work.
 pub struct TestEngine;
 
 fn value(expr: &Expr, params: &[Value], context: &dyn StatementContext) -> Value {
@@ -634,6 +644,9 @@ async fn execute(
                 let Value::Int(id) = values[0] else { panic!("id") };
                 if values[1] == Value::text("boom") {
                     return Err(SqlError::new(ErrorCode::DataTooLong, "boom"));
+                }
+                if values[1] == Value::text("long") {
+                    context.begin_job("insert", "fills stock".to_owned()).end(Ok(()));
                 }
                 let (slot, key) = row_key(id);
                 let txn = context.transaction();
@@ -831,12 +844,15 @@ impl House {
     }
 
     pub fn session_of(&self, connection: u32, kill: Arc<KillSwitch>) -> Client {
-        let user = run(async {
+        self.login(connection, self.root(), kill)
+    }
+
+    pub fn root(&self) -> Arc<assize_catalog::User> {
+        run(async {
             let begun = self.cluster.begin().await.unwrap();
             let catalog = self.services.catalog(begun.catalog_version).await.unwrap();
             catalog.authenticate("root", "localhost").unwrap().clone()
-        });
-        self.login(connection, user, kill)
+        })
     }
 
     pub fn session_for(&self, user: Arc<assize_catalog::User>) -> Client {

@@ -200,6 +200,8 @@ impl Parser<'_> {
             "MEMBERS" => ShowWhat::Members,
             "TRANSACTIONS" => ShowWhat::Transactions,
             "JOBS" => ShowWhat::Jobs,
+            "DIAGNOSIS" => ShowWhat::Diagnosis,
+            "OUTCOME" => ShowWhat::Outcome(self.string()?),
             _ => {
                 self.pos = start;
                 return Err(self.fail());

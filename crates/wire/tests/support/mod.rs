@@ -383,7 +383,7 @@ impl Handler for Echo {
         "Uptime: 1  Threads: 1".to_owned()
     }
 
-    fn kill(&mut self, connection: u32) -> Result<(), SqlError> {
+    async fn kill(&mut self, connection: u32) -> Result<(), SqlError> {
         Err(SqlError::new(ErrorCode::UnknownThread, format!("Unknown thread id: {connection}")))
     }
 

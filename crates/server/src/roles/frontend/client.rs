@@ -453,8 +453,8 @@ impl Handler for Client {
         self.hall.registry.statistics()
     }
 
-    fn kill(&mut self, connection: u32) -> Result<(), SqlError> {
-        self.session()?.process_kill(connection)
+    async fn kill(&mut self, connection: u32) -> Result<(), SqlError> {
+        self.session()?.process_kill(connection).await
     }
 
     async fn disconnect(&mut self) {
