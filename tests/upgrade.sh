@@ -18,12 +18,17 @@ else
     old=$PWD/target/upgrade/$revision/assize
     if [ ! -x "$old" ]; then
         tree=$PWD/target/upgrade/tree
-        git worktree remove --force "$tree" 2>/dev/null || true
-        git worktree add --quiet --detach "$tree" "$revision"
-        # One directory for all of them, so that only the first takes long.
-        (cd "$tree" && CARGO_TARGET_DIR=$tree/../target cargo build --profile fast --package assize-server --bin assize)
+        git worktree remove --force "$tree" 2>/dev/null || rm -rf "$tree"
+        git worktree add --quiet --force --detach "$tree" "$revision"
+        trap 'git worktree remove --force "$tree"' EXIT
+        # One directory for all of them, so that only the first takes long. Not ours: crates of one name at one place of two
+        # workspaces are the same to cargo, and each build would undo the other.
+        target=$PWD/target/upgrade/target
+        (cd "$tree" && CARGO_TARGET_DIR=$target cargo build --profile fast --package assize-server --bin assize)
         mkdir -p "$(dirname "$old")"
-        cp "$tree/../target/fast/assize" "$old"
+        cp "$target/fast/assize" "$old.part"
+        mv "$old.part" "$old"
+        trap - EXIT
         git worktree remove --force "$tree"
     fi
 fi

@@ -4,7 +4,7 @@
 use assize_tests::chaos::fault::Fault;
 use assize_tests::chaos::workload::{Kind, Level};
 use assize_tests::chaos::{Outcome, Plan, report, run};
-use assize_tests::cluster::{Cluster, Options};
+use assize_tests::cluster::{Cluster, Options, Rule};
 use assize_tests::{Assize, run as run_command, wait_for};
 use mysql::prelude::Queryable;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -150,50 +150,81 @@ fn jobs_and_holders_of_rows_are_known_on_every_node() {
     }
 }
 
-/// A frontend dies holding a snapshot and the intents of commits that it had prepared: others can write the same rows at
-/// once or after the deadline, and nothing half done becomes visible.
+/// A frontend dies holding a snapshot, a reserved row and the intents of a commit that it had prepared and that never reached the
+/// leader: all of it is released, the intents when their deadline has passed, the rest when the frontend is fenced.
 #[test]
 fn what_a_dead_frontend_held_is_released() {
     let _alone = alone();
     let mut cluster = Cluster::start(Options {
         // Every commit is prepared.
-        settings: vec!["frontend.inline_bytes_max=0".to_owned()],
+        settings: ["frontend.inline_bytes_max=0", "adjudicator.frontend_lease_seconds=10"]
+            .map(str::to_owned)
+            .into(),
+        with_links: true,
         ..Options::nodes(3)
     });
     let leader = cluster.wait_leader();
     let victim = cluster.nodes().into_iter().find(|node| *node != leader).unwrap();
+    let other = cluster.nodes().into_iter().find(|node| ![leader, victim].contains(node)).unwrap();
     let mut survivor = cluster.connect(leader).unwrap();
     survivor.query_drop("CREATE DATABASE f").unwrap();
     survivor.query_drop("CREATE TABLE f.t (id INT PRIMARY KEY, n INT NOT NULL)").unwrap();
     let rows: Vec<String> = (0..64).map(|id| format!("({id}, 0)")).collect();
     survivor.query_drop(format!("INSERT INTO f.t VALUES {}", rows.join(", "))).unwrap();
 
+    // A snapshot that is held keeps the low-water mark where it is, however much time passes.
     let mut holder = cluster.connect(victim).unwrap();
     holder.query_drop("BEGIN").unwrap();
-    holder.query_drop("SELECT COUNT(*) FROM f.t FOR UPDATE").unwrap();
-    // Commits of all rows at once, so that the kill meets some between prepare and decision.
-    let writers: Vec<_> = (0..4)
-        .map(|_| {
-            let mut connection = cluster.connect(victim).unwrap();
-            std::thread::spawn(move || while connection.query_drop("UPDATE f.t SET n = n + 1").is_ok() {})
-        })
-        .collect();
-    std::thread::sleep(Duration::from_millis(700));
-    cluster.kill(victim);
-    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    holder.query_drop("SELECT n FROM f.t WHERE id = 0 FOR UPDATE").unwrap();
+    let held = millis_now();
+    wait_for("time to pass", || {
+        survivor.query_drop("UPDATE f.t SET n = 0 WHERE id = 1").unwrap();
+        cluster.metric(leader, "adjudicator_closed_millis").is_some_and(|closed| closed > held + 10_000.0)
+    });
+    let low_water = |node| cluster.metric(node, "adjudicator_low_water_millis");
+    assert!(low_water(leader).is_some_and(|mark| mark <= held), "{:?} after {held}", low_water(leader));
 
+    // Two replicas of each shard vote; of the commit itself the leader never hears.
+    let mut writer = cluster.connect(victim).unwrap();
+    writer.query_drop("BEGIN").unwrap();
+    writer.query_drop("UPDATE f.t SET n = n + 1 WHERE id > 1").unwrap();
+    cluster.links().set(victim, leader, Rule::Block);
+    let writer = std::thread::spawn(move || writer.query_drop("COMMIT"));
+    let undecided = |cluster: &Cluster, node| {
+        let (_, text) = cluster.http(node, "/metrics").unwrap_or_default();
+        let of_shards = text.lines().filter(|line| line.starts_with("shard_undecided_intents{"));
+        of_shards.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+    };
+    wait_for("intents that are not decided", || undecided(&cluster, other) > 0.0);
+    assert!(!writer.is_finished(), "nobody has decided");
+    cluster.kill(victim);
+    assert!(writer.join().unwrap().is_err(), "its client was told nothing");
+    cluster.links().heal();
+
+    // An intent is no lock: others read and write the rows at once, and see nothing of it.
     let seen: Vec<i64> = survivor.query("SELECT DISTINCT n FROM f.t").unwrap();
-    assert_eq!(seen.len(), 1, "a transaction is half visible: {seen:?}");
-    let mut refused = None;
-    wait_for("the dead frontend's intents and reservations to be gone", || {
-        let written = survivor.query_drop("UPDATE f.t SET n = n + 1000");
-        refused = written.err();
-        refused.is_none()
+    assert_eq!(seen, [0], "of a transaction that was not decided something is visible");
+    survivor.query_drop("UPDATE f.t SET n = 1000 WHERE id > 1").unwrap();
+    wait_for("the dead frontend's intents to be gone", || {
+        [leader, other].iter().all(|node| undecided(&cluster, *node) == 0.0)
+    });
+    wait_for("the row that it had reserved", || {
+        survivor.query_drop("UPDATE f.t SET n = 1000 WHERE id < 2").is_ok()
+    });
+    wait_for("its snapshot to hold nothing up", || {
+        survivor.query_drop("UPDATE f.t SET n = 1000 WHERE id = 1").unwrap();
+        cluster.metric(leader, "adjudicator_low_water_millis").is_some_and(|mark| mark > held)
     });
     let seen: Vec<i64> = survivor.query("SELECT DISTINCT n FROM f.t").unwrap();
-    assert!(matches!(seen[..], [n] if n >= 1000), "{seen:?}");
+    assert_eq!(seen, [1000]);
     let report: Vec<(String, String, String, String)> = survivor.query("CHECK TABLE f.t").unwrap();
     assert!(report.iter().all(|row| row.2 != "error"), "{report:?}");
+}
+
+/// Milliseconds since the Unix epoch, as timestamps have them.
+fn millis_now() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    since.as_millis() as f64
 }
 
 /// How many replicas the shards have on a node, as the cluster sees it.

@@ -7,6 +7,7 @@ use assize_model::*;
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 const SEED: u64 = 99;
 const TABLE: TableId = TableId(7);
@@ -395,44 +396,53 @@ fn writes_without_a_body_are_refused_before_they_reach_the_log() {
 
 #[test]
 fn a_new_leader_starts_above_everything_that_the_old_one_closed() {
+    const JUST_NOW: Duration = Duration::ZERO;
     let mut state = start(Options::default(), 4);
     let mut old = Sequencer::new(Options::default());
     assert_eq!(old.next_base(2000, 1), None, "nothing before an entry of its own term");
-    assert_eq!(old.close(2000, &state), None);
+    assert_eq!(old.close(9000, &state, JUST_NOW), None);
     state.apply(LogIndex(4), &Sequencer::first_entry(2000));
     old.took_over(&state);
-    // The clock may close up to the ceiling and no further.
-    let first = old.close(3000, &state).unwrap();
-    assert_eq!(first.position.closed_ts, Timestamp::from_millis(3000));
-    let last = old.close(99_000, &state).unwrap();
-    assert_eq!(last.position.closed_ts, state.ceiling());
-    // The next leader has a clock that is behind.
-    state.apply(LogIndex(5), &Sequencer::first_entry(1500));
+    let now = Timestamp::from_millis(3_500);
+    let close = old.close(3_500, &state, JUST_NOW).unwrap();
+    assert_eq!(close, Command::RaiseCeiling { ceiling: now, close: now });
+    state.apply(LogIndex(5), &close);
+    assert_eq!(state.begin().snapshot_ts, now);
+    // The next leader has a clock that is behind. What it begins with takes no time back.
+    state.apply(LogIndex(6), &Sequencer::first_entry(1500));
+    assert_eq!(state.begin().snapshot_ts, now);
     let mut new = Sequencer::new(Options::default());
     new.took_over(&state);
-    assert!(new.next_base(1500, 1).unwrap() > last.position.closed_ts);
+    assert!(new.next_base(1500, 1).unwrap() > now);
+
+    let mut careless = Sequencer::new(Options { disabled_rules: Rules::only(Rule::ClosedBound) });
+    careless.took_over(&state);
+    assert!(careless.next_base(1500, 1).unwrap() < now, "the control breaks the rule");
 }
 
 #[test]
-fn a_leader_closes_nothing_above_the_base_of_an_entry_on_its_way() {
+fn time_passes_by_itself_only_while_no_batch_is_on_its_way() {
+    const JUST_NOW: Duration = Duration::ZERO;
+    const LONG_AGO: Duration = Duration::from_secs(60);
     let mut state = start(Options::default(), 4);
     state.apply(LogIndex(4), &Sequencer::first_entry(2000));
     let mut leader = Sequencer::new(Options::default());
     leader.took_over(&state);
-    let floor = state.ceiling();
-    state.apply(LogIndex(5), &Sequencer::first_entry(20_000));
     let base = leader.next_base(9000, 10).unwrap();
-    assert!(base > floor);
-    assert_eq!(leader.close(9500, &state).unwrap().position.closed_ts, Timestamp(base.0 - 1));
+    assert_eq!(leader.batches_in_flight(), 1);
+    assert_eq!(leader.close(19_000, &state, JUST_NOW), None);
     let none: [&Footprint; 0] = [];
-    state.apply(LogIndex(6), &Command::Batch(Batch::new(base, none)));
-    leader.batch_applied(&state);
-    assert!(leader.close(9500, &state).unwrap().position.closed_ts > base);
-
-    let mut careless = Sequencer::new(Options { disabled_rules: Rules::only(Rule::ClosedBound) });
-    careless.took_over(&state);
-    let base = careless.next_base(30_000, 1).unwrap();
-    assert!(careless.close(31_000, &state).unwrap().position.closed_ts > base, "the control breaks the rule");
+    state.apply(LogIndex(5), &Command::Batch(Batch::new(base, none)));
+    leader.batch_closed(state.begin().snapshot_ts);
+    // Nor in small steps: each is an entry. They are larger while nobody waits for a deadline.
+    assert_eq!(leader.close(9500, &state, JUST_NOW), None);
+    assert!(leader.close(10_500, &state, JUST_NOW).is_some());
+    assert_eq!(leader.close(10_500, &state, LONG_AGO), None);
+    assert!(leader.close(40_500, &state, LONG_AGO).is_some());
+    // Two batches of one millisecond do not overlap.
+    let first = leader.next_base(9000, 10).unwrap();
+    assert!(first > base);
+    assert_eq!(leader.next_base(9000, 1), Some(first.plus(11)));
 }
 
 /// A small state with something in every part of it.
@@ -481,6 +491,9 @@ fn checkpoints_written_by_every_version_are_still_read() {
         assert_eq!(state.counter(TABLE), 42);
         assert_eq!(state.outcomes_held(), 2);
         assert_eq!(state.state_hash(), expected.state_hash());
+        if version == "2_differences" {
+            assert_eq!(line, hex(&expected.encode_checkpoint()), "a format has changed: raise its version");
+        }
     }
 }
 

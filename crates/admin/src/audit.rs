@@ -192,3 +192,28 @@ impl Mutation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Others read these lines.
+    #[test]
+    fn a_line_stays_as_it_is() {
+        let mutation = Mutation {
+            node: 1,
+            caller: "alice".into(),
+            role: "operator".into(),
+            address: Some(([127, 0, 0, 1], 4000).into()),
+            rpc: "Shards.Split",
+            request_id: "r-1".into(),
+            request: serde_json::json!({ "shard": 4 }),
+        };
+        let at = "2026-11-27T10:00:00Z".to_owned();
+        let line = Line { at, mutation: &mutation, outcome: Outcome::Asked, text: "" };
+        assert_eq!(
+            serde_json::to_string(&line).unwrap(),
+            r#"{"at":"2026-11-27T10:00:00Z","node":1,"caller":"alice","role":"operator","address":"127.0.0.1:4000","rpc":"Shards.Split","request_id":"r-1","request":{"shard":4},"outcome":"asked","text":""}"#
+        );
+    }
+}

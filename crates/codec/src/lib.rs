@@ -29,6 +29,7 @@ pub mod envelope;
 pub mod order;
 mod put;
 mod reader;
+pub mod samples;
 
 pub use put::Put;
 pub use reader::{DecodeError, Reader};

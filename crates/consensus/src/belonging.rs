@@ -47,3 +47,22 @@ impl Belonging {
         write_atomically(fs, NAME, &envelope::seal(TAG, VERSION, &body))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Memory;
+    use assize_codec::samples::Samples;
+
+    #[test]
+    fn the_bytes_of_the_file_are_those_of_version_one() {
+        let fs = Memory::crashless();
+        assert_eq!(Belonging::read(&fs).unwrap(), None);
+        let belonging = Belonging { cluster: 7 << 64 | 9, recoveries: 2 };
+        belonging.write(&fs).unwrap();
+        assert_eq!(Belonging::read(&fs).unwrap(), Some(belonging));
+        let mut samples = Samples::default();
+        samples.add("cluster", &read_all(&fs, NAME).unwrap());
+        samples.are(include_str!("samples/cluster_v1.hex"));
+    }
+}

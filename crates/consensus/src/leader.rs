@@ -55,13 +55,6 @@ const ENTRY_FOOTPRINTS: usize = 4096;
 pub const BATCH_BYTES_MAX: usize = 8 << 20;
 /// The low-water mark moves in steps no smaller than this, because each is an entry.
 const LOW_WATER_STEP: Duration = Duration::from_secs(5);
-/// While transactions may wait for their deadlines, idle time is closed by an entry for each step of this size…
-const CLOSE_STEP_BUSY: Duration = Duration::from_secs(1);
-/// … and in steps of this size otherwise.
-const CLOSE_STEP_IDLE: Duration = Duration::from_secs(30);
-/// For this long after the last batch time counts as waited for: outcomes are held and intents may lie about until
-/// their deadlines have passed.
-const BUSY_FOR: Duration = Duration::from_secs(30);
 /// So many numbers of a frontend's life, back from the newest, may be unacknowledged; older ones are taken as acknowledged,
 /// so that their outcomes leave memory at their deadline.
 const UNACKNOWLEDGED_MAX: u64 = 1 << 20;
@@ -251,7 +244,6 @@ pub struct Leader {
     /// Footprints in the queue.
     queued: usize,
     flights: FuturesUnordered<Flight>,
-    batches_in_flight: usize,
     frontends: BTreeMap<FrontendId, FrontendReport>,
     unacknowledged: BTreeMap<(FrontendId, FrontendEpoch), Unacknowledged>,
     durable: BTreeMap<(ShardId, ReplicaId), Position>,
@@ -284,7 +276,6 @@ impl Leader {
             queue: VecDeque::new(),
             queued: 0,
             flights: FuturesUnordered::new(),
-            batches_in_flight: 0,
             frontends,
             unacknowledged: BTreeMap::new(),
             durable: BTreeMap::new(),
@@ -397,7 +388,6 @@ impl Leader {
             batch.iter().for_each(|frame| self.note_unacknowledged(frame));
             let parts = batch.iter().flat_map(Frame::parts);
             let entry = Batch::entry_of_parts(base, Timestamp::ZERO, count as u32, parts);
-            self.batches_in_flight += 1;
             self.shared.under_way.fetch_add(count, Ordering::Relaxed);
             self.last_batch = Instant::now();
             self.propose_entry(entry, Waiting::Batch(batch)).await;
@@ -406,7 +396,7 @@ impl Leader {
 
     fn may_propose(&self) -> bool {
         let most = if self.queued >= ENTRY_FOOTPRINTS { IN_FLIGHT_BUSY_MAX } else { IN_FLIGHT_MAX };
-        self.batches_in_flight < most && !self.queue.is_empty()
+        self.sequencer.batches_in_flight() < most && !self.queue.is_empty()
     }
 
     /// Takes from the queue what goes into one entry: whole frames, and at least one.
@@ -467,7 +457,6 @@ impl Leader {
     fn land(&mut self, landed: Landed) {
         match landed.waiting {
             Waiting::Batch(batch) => {
-                self.batches_in_flight -= 1;
                 let count = batch.iter().map(Frame::count).sum();
                 self.shared.under_way.fetch_sub(count, Ordering::Relaxed);
                 // Of one whose reply was lost nothing is known but that later ones are above it.
@@ -513,12 +502,8 @@ impl Leader {
         let node = self.node.clone();
         {
             let state = node.read();
-            let is_busy = self.last_batch.elapsed() < BUSY_FOR;
-            let step = if is_busy { CLOSE_STEP_BUSY } else { CLOSE_STEP_IDLE };
-            let now = Timestamp::from_millis(node.clock.millis());
-            if self.batches_in_flight == 0 && now > state.core.begin().snapshot_ts.later(step) {
-                commands.push(Command::RaiseCeiling { ceiling: now, close: now });
-            }
+            let since_last_batch = self.last_batch.elapsed();
+            commands.extend(self.sequencer.close(node.clock.millis(), &state.core, since_last_batch));
             self.report_durable(&state.core, &mut commands);
             self.report_oldest(&state.core, awake, &mut commands);
             let (when, batch) = self.compared;

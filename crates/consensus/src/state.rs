@@ -219,8 +219,13 @@ impl Mind for State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use assize_adjudicator::OutcomePage;
     use assize_adjudicator::command::Bootstrap;
-    use assize_model::{NodeId, Placement};
+    use assize_adjudicator::page::PageKey;
+    use assize_codec::samples::{self, Samples};
+    use assize_model::{
+        AbortReason, DeadlineClass, Decision, FrontendEpoch, FrontendId, NodeId, Outcome, Placement, TxnId,
+    };
 
     /// A state that has begun a cluster of this number, and a window of many parts.
     fn begun(cluster: u128, window_log2: u8) -> State {
@@ -238,6 +243,36 @@ mod tests {
         let mut image = Vec::new();
         State::encode(copy, &mut image);
         image
+    }
+
+    /// What is in checkpoints out there.
+    #[test]
+    fn images_of_every_version_are_read_and_the_bytes_of_the_newest_stay_as_they_are() {
+        let begun_at = Timestamp::from_millis(1000);
+        let txn = |n| TxnId::new(begun_at, DeadlineClass::Normal, FrontendId(1), FrontendEpoch(1), n);
+        let aborted = Decision::Abort { reason: AbortReason::SnapshotTooOld };
+        let mut page = OutcomePage::new(PageKey::of(txn(7)));
+        page.put_decision(txn(7), Decision::Commit { commit_ts: Timestamp(9) });
+        page.put_decision(txn(8), aborted.clone());
+        let mut history = History::default();
+        history.add(vec![page.pack()], begun_at);
+        let core = begun(1, 1).core;
+        let mut image = Vec::new();
+        write_image(&history, |out| out.extend(core.encode_checkpoint()), &mut image);
+        let mut samples = Samples::default();
+        samples.add("image", &image);
+        samples.are(include_str!("samples/image_v3.hex"));
+        let stored = [
+            include_str!("samples/image_v1.hex"),
+            include_str!("samples/image_v2.hex"),
+            include_str!("samples/image_v3.hex"),
+        ];
+        for (_, image) in stored.into_iter().flat_map(samples::parse) {
+            let (read, outcomes) = read_image(&image).unwrap();
+            assert_eq!(read.state_hash(), core.state_hash());
+            assert_eq!(outcomes.outcome(txn(7)), Outcome::Committed(Timestamp(9)));
+            assert_eq!(outcomes.outcome(txn(8)), Outcome::from(aborted.clone()));
+        }
     }
 
     #[test]

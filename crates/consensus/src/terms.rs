@@ -113,25 +113,18 @@ pub async fn ended(leadership: &mut watch::Receiver<Leadership>, term: u64) {
 /// Begins a term: an entry of it is applied, and with it everything that earlier leaders may have promised.
 async fn take_over(node: &Node, shared: &Shared) -> io::Result<Sequencer> {
     let mut sequencer = Sequencer::new(assize_adjudicator::Options::default());
-    propose(node, first_entry(node)).await?;
+    propose(node, Sequencer::first_entry(node.clock.millis())).await?;
     // Asked after that entry: what an earlier leader had appended is applied by now.
     if node.read().core.identity().is_none() {
         let now = Timestamp::from_millis(node.clock.millis());
         propose(node, Command::Bootstrap(bootstrap(shared, now)?)).await?;
-        propose(node, first_entry(node)).await?;
+        propose(node, Sequencer::first_entry(node.clock.millis())).await?;
     }
     let state = node.read();
     sequencer.took_over(&state.core);
     node.clock.observe(state.core.position().closed_ts);
     drop(state);
     Ok(sequencer)
-}
-
-/// The entry with which a term begins. A leader closes nothing without the log, so the ceiling is not ahead of its time:
-/// otherwise each change of the lead would take time forward.
-fn first_entry(node: &Node) -> Command {
-    let ceiling = Timestamp::from_millis(node.clock.millis());
-    Command::RaiseCeiling { ceiling, close: Timestamp::ZERO }
 }
 
 fn bootstrap(shared: &Shared, now: Timestamp) -> io::Result<Bootstrap> {

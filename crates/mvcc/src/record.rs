@@ -267,6 +267,9 @@ pub fn decode_part(bytes: &Bytes, out: &mut Vec<Mutation>) -> Result<(), DecodeE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key;
+    use assize_codec::samples::Samples;
+    use assize_model::{DeadlineClass, FrontendEpoch, FrontendId, TxnId};
     use proptest::prelude::*;
 
     fn state() -> State {
@@ -322,6 +325,44 @@ mod tests {
         let body = b"\x09\0\0\0\0\0\0\0\x01\x01\0\x02\0\x05\0\0\0\0\0\0\0\x01";
         assert_eq!(encode_gaining(&gaining), envelope::seal(GAINING_TAG, 1, body));
         assert_eq!(decode_gaining(&encode_gaining(&gaining)), Ok(gaining));
+    }
+
+    /// Everything that a shard's store holds, as it is encoded today.
+    #[test]
+    fn the_bytes_of_a_store_stay_as_they_are() {
+        let mut samples = Samples::default();
+        let key = Key::new(&b"k\0y"[..]);
+        let begun = Timestamp::from_millis(1_800_000_000_000);
+        let txn = TxnId::new(begun, DeadlineClass::Normal, FrontendId(1), FrontendEpoch(2), 3);
+        samples.add("version_key", &key::version(&key, Timestamp(900)));
+        for op in [MutationOp::Put(Bytes::from_static(b"value")), MutationOp::Delete, MutationOp::Lock] {
+            samples.add("version", &encode_version(&op, Slot(0x1234)));
+        }
+        samples.add("state_key", key::STATE);
+        samples.add("state", &encode_state(&state()));
+        samples.add("gaining_key", key::GAINING);
+        let slots = Slots::new(vec![(Slot(1), Slot(2))]);
+        let gaining = Gaining { at: LogIndex(9), slots, low_water: Timestamp(5), is_complete: true };
+        samples.add("gaining", &encode_gaining(&gaining));
+        samples.add("decided_key", &key::decided(txn));
+        samples.add("decided", &encode_decided(LogIndex(9)));
+        samples.add("intent_key", &key::intent(txn, 1));
+        let header = IntentHeader { epoch: Epoch(3), digest: WriteDigest { count: 3, sum: 4 }, parts: 1 };
+        samples.add("intent", &encode_intent(&header));
+        let mutations = [
+            Mutation::put(key.clone(), Slot(1), &b"value"[..]),
+            Mutation::delete(key.clone(), Slot(2)),
+            Mutation::lock(key, Slot(3)),
+        ];
+        let parts = encode_parts(&mutations);
+        samples.add("part", &parts[0]);
+        samples.are(include_str!("samples/store.hex"));
+        assert_eq!(decode_intent(&encode_intent(&header)), Ok(header));
+        let mut back = Vec::new();
+        decode_part(&parts[0], &mut back).unwrap();
+        assert_eq!(back, mutations);
+        assert_eq!(key::parse_intent(&key::intent(txn, 1)), Ok((txn, 1)));
+        assert_eq!(key::parse_decided(&key::decided(txn)), Ok(txn));
     }
 
     #[test]

@@ -355,6 +355,11 @@ impl<E: Engine> MvccStore<E> {
         self.intents.contains_key(&txn)
     }
 
+    /// How many intents are held that are not decided.
+    pub fn undecided(&self) -> usize {
+        self.undecided.len()
+    }
+
     /// Transactions whose intents are held, with whether each is decided.
     pub fn intents(&self) -> impl Iterator<Item = (TxnId, bool)> + '_ {
         self.intents.iter().map(|(txn, held)| (*txn, held.decided.is_some()))

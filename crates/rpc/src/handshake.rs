@@ -273,6 +273,7 @@ fn check_peer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use assize_codec::samples::Samples;
     use proptest::prelude::*;
 
     fn hello() -> Hello {
@@ -297,8 +298,13 @@ mod tests {
         assert_eq!(Hello::decode(&bytes), Ok(hello()));
         assert!((0..bytes.len()).all(|end| Hello::decode(&bytes[..end]).is_err()));
         let anybody = Hello { to: None, lane: Lane::Introduction, ..hello() };
-        assert_eq!(Hello::decode(&anybody.encode()), Ok(anybody));
+        assert_eq!(Hello::decode(&anybody.encode()).as_ref(), Ok(&anybody));
+        let mut samples = Samples::default();
+        samples.add("Hello", &bytes);
+        samples.add("Hello.anybody", &anybody.encode());
         let bytes = welcome().encode();
+        samples.add("Welcome", &bytes);
+        samples.are(include_str!("samples/handshake_v1.hex"));
         assert_eq!(Welcome::decode(&bytes), Ok(welcome()));
         assert!((0..bytes.len()).all(|end| Welcome::decode(&bytes[..end]).is_err()));
     }

@@ -20,6 +20,8 @@ pub const FRONTEND_SHED_TRANSACTIONS_TOTAL: &str = "frontend_shed_transactions_t
 pub const ADJUDICATOR_APPLIED_INDEX: &str = "adjudicator_applied_index";
 /// Closed timestamp, in milliseconds since the Unix epoch.
 pub const ADJUDICATOR_CLOSED_MILLIS: &str = "adjudicator_closed_millis";
+/// The low-water mark, in milliseconds since the Unix epoch.
+pub const ADJUDICATOR_LOW_WATER_MILLIS: &str = "adjudicator_low_water_millis";
 /// How far the cluster's time is ahead of this node's wall clock.
 pub const ADJUDICATOR_CLOCK_LEAD_SECONDS: &str = "adjudicator_clock_lead_seconds";
 /// Raft term of this node's adjudicator.
@@ -36,6 +38,8 @@ pub const ADJUDICATOR_LOG_BYTES: &str = "adjudicator_log_bytes";
 pub const ADJUDICATOR_LOG_ENTRIES: &str = "adjudicator_log_entries";
 /// Position of a shard's replica, in milliseconds since the Unix epoch.
 pub const SHARD_POSITION_MILLIS: &str = "shard_position_millis";
+/// Intents of a replica that are not decided, by shard.
+pub const SHARD_UNDECIDED_INTENTS: &str = "shard_undecided_intents";
 /// Log entries that this node's replica of a shard has not applied yet.
 pub const SHARD_STREAM_LAG_ENTRIES: &str = "shard_stream_lag_entries";
 /// Log entries that this node's replica of a shard has not persisted yet.
@@ -86,6 +90,7 @@ pub fn describe() {
     );
     describe_gauge!(ADJUDICATOR_APPLIED_INDEX, Unit::Count, "log entries applied");
     describe_gauge!(ADJUDICATOR_CLOSED_MILLIS, Unit::Milliseconds, "closed timestamp");
+    describe_gauge!(ADJUDICATOR_LOW_WATER_MILLIS, Unit::Milliseconds, "low-water mark");
     describe_gauge!(
         ADJUDICATOR_CLOCK_LEAD_SECONDS,
         Unit::Seconds,
@@ -98,6 +103,7 @@ pub fn describe() {
     describe_gauge!(ADJUDICATOR_LOG_BYTES, Unit::Bytes, "log that replicas have not persisted");
     describe_gauge!(ADJUDICATOR_LOG_ENTRIES, Unit::Count, "entries in the log");
     describe_gauge!(SHARD_POSITION_MILLIS, Unit::Milliseconds, "position of a shard's replica");
+    describe_gauge!(SHARD_UNDECIDED_INTENTS, Unit::Count, "intents that are not decided, by shard");
     describe_gauge!(SHARD_STREAM_LAG_ENTRIES, Unit::Count, "log entries not applied yet");
     describe_gauge!(SHARD_DURABLE_LAG_ENTRIES, Unit::Count, "log entries not persisted yet");
     describe_gauge!(SHARD_STREAM_LAG_BYTES, Unit::Bytes, "log not applied yet");

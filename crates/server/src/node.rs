@@ -540,6 +540,7 @@ fn policy(config: &Config) -> Policy {
             pause: Duration::from_secs(config.shard.balance_pause_seconds),
             slots_below: config.shard.balance_slots_below_bytes,
         }),
+        ..Policy::default()
     }
 }
 
@@ -731,6 +732,7 @@ async fn keep_gauges(local: Arc<Local>, prometheus: PrometheusHandle, stopped: i
             let (stats, status) = (adjudicator.stats(), adjudicator.status());
             ::metrics::gauge!(metrics::ADJUDICATOR_APPLIED_INDEX).set(stats.applied.0 as f64);
             ::metrics::gauge!(metrics::ADJUDICATOR_CLOSED_MILLIS).set(stats.closed_ts.millis() as f64);
+            ::metrics::gauge!(metrics::ADJUDICATOR_LOW_WATER_MILLIS).set(stats.low_water.millis() as f64);
             ::metrics::gauge!(metrics::ADJUDICATOR_CLOCK_LEAD_SECONDS).set(stats.clock_lead.as_secs_f64());
             ::metrics::gauge!(metrics::ADJUDICATOR_TERM).set(status.term as f64);
             let leads = status.leader == Some(local.node);
@@ -742,9 +744,10 @@ async fn keep_gauges(local: Arc<Local>, prometheus: PrometheusHandle, stopped: i
             }
         }
         for replica in local.host.get().map(ShardHost::residents).unwrap_or_default() {
-            let position = replica.stats().closed_ts.millis() as f64;
-            ::metrics::gauge!(metrics::SHARD_POSITION_MILLIS, "shard" => replica.id().0.to_string())
-                .set(position);
+            let (stats, shard) = (replica.stats(), replica.id().0.to_string());
+            let position = stats.closed_ts.millis() as f64;
+            ::metrics::gauge!(metrics::SHARD_POSITION_MILLIS, "shard" => shard.clone()).set(position);
+            ::metrics::gauge!(metrics::SHARD_UNDECIDED_INTENTS, "shard" => shard).set(stats.undecided as f64);
         }
         if let Some(host) = local.host.get() {
             tell_replicas(host);

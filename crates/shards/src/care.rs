@@ -65,6 +65,8 @@ pub struct Policy {
     pub split_above: Option<u64>,
     /// How nodes and shards are evened out; `None`: not at all.
     pub balance: Option<Balance>,
+    /// A shard that has been without slots for so long is what a merge left that was interrupted, and ceases.
+    pub cease_after: Duration,
 }
 
 /// How nodes and shards are evened out.
@@ -90,6 +92,7 @@ impl Default for Policy {
             uncount_after: Duration::from_secs(300),
             split_above: None,
             balance: Some(Balance::default()),
+            cease_after: Duration::from_secs(60),
         }
     }
 }
@@ -340,6 +343,8 @@ pub struct Caretaker {
     strangers: Strangers,
     /// Since when each replica has been durable up to the same entry.
     still_since: BTreeMap<(ShardId, ReplicaId), (LogIndex, Instant)>,
+    /// Since when each shard has had no slots, or when the log last refused that it ceases.
+    empty_since: BTreeMap<ShardId, Instant>,
     /// The size of each shard when it was last looked.
     bytes: BTreeMap<ShardId, u64>,
     /// Until then nothing is evened out.
@@ -356,7 +361,7 @@ impl Caretaker {
         policy: Policy,
     ) -> Self {
         let (silent_since, strangers, still_since) = (BTreeMap::new(), Strangers::default(), BTreeMap::new());
-        let (bytes, rests_until) = (BTreeMap::new(), None);
+        let (empty_since, bytes, rests_until) = (BTreeMap::new(), BTreeMap::new(), None);
         Caretaker {
             mover,
             colleagues,
@@ -366,6 +371,7 @@ impl Caretaker {
             silent_since,
             strangers,
             still_since,
+            empty_since,
             bytes,
             rests_until,
         }
@@ -391,6 +397,7 @@ impl Caretaker {
                 self.silent_since.clear();
                 self.strangers = Strangers::default();
                 self.still_since.clear();
+                self.empty_since.clear();
                 continue;
             }
             if let Some((why, task)) = self.look().await {
@@ -458,6 +465,7 @@ impl Caretaker {
         }
         self.strangers.look(&placement, &nodes, Instant::now());
         self.forsake(&placement, &nodes).await;
+        self.clear_away(&placement).await;
         self.bytes = bytes;
         if let Some(task) = next_task(&placement, &nodes, &self.bytes, &self.policy) {
             return Some((Why::Care, task));
@@ -497,6 +505,29 @@ impl Caretaker {
             match self.mover.uncount(shard, replica).await {
                 Ok(()) => tracing::warn!(%shard, %replica, "the log waits for this replica no longer"),
                 Err(error) => tracing::warn!(%shard, %replica, %error, "the log goes on waiting"),
+            }
+        }
+    }
+
+    /// Has shards cease that a merge has emptied whose node is gone, or lost its patience. While the merge goes on it does the same
+    /// itself, and neither minds the other.
+    async fn clear_away(&mut self, placement: &Placement) {
+        let is_empty = |shard: &ShardId| placement.slots_of(*shard).is_empty();
+        let empty: BTreeSet<ShardId> = placement.shards.keys().copied().filter(is_empty).collect();
+        self.empty_since.retain(|shard, _| empty.contains(shard));
+        for shard in empty {
+            let since = self.empty_since.entry(shard).or_insert_with(Instant::now);
+            if since.elapsed() < self.policy.cease_after {
+                continue;
+            }
+            // Each attempt is an entry of the log, so the next one waits as long.
+            *since = Instant::now();
+            match self.mover.cease(shard).await {
+                Ok(true) => {
+                    tracing::info!(%shard, "a merge had left this shard without slots: it is no more")
+                }
+                Ok(false) => tracing::info!(%shard, "somebody may still read what this shard has given away"),
+                Err(error) => tracing::warn!(%shard, %error, "a shard without slots stays"),
             }
         }
     }

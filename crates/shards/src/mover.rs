@@ -506,24 +506,11 @@ impl Mover {
 
         progress.step("waiting until nobody reads the slots where they were");
         let since = Instant::now();
-        loop {
-            let ceased = self.change(|placement| {
-                placement
-                    .shards
-                    .contains_key(&from)
-                    .then(|| PlacementChange { shards: vec![(from, None)], ..PlacementChange::default() })
-            });
-            match ceased.await {
-                Err(MoveError::Placement(PlacementError::Refused(PlacementRefusal::StillNeeded(_))))
-                    if since.elapsed() < self.patience =>
-                {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
-                done => {
-                    done?;
-                    break;
-                }
+        while !self.cease(from).await? {
+            if since.elapsed() >= self.patience {
+                return Err(PlacementError::Refused(PlacementRefusal::StillNeeded(from)).into());
             }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
         // A shard that is split off later may get the number again, and must find nothing under it.
         for node in leaving.replicas.values() {
@@ -534,6 +521,19 @@ impl Mover {
             }
         }
         Ok(())
+    }
+
+    /// Has a shard cease that has given its slots away. `false`: not yet, somebody may still read them there. The log refuses it of
+    /// one that has slots.
+    pub async fn cease(&self, shard: ShardId) -> Result<bool, MoveError> {
+        let ceased = self.change(|placement| {
+            let without = PlacementChange { shards: vec![(shard, None)], ..PlacementChange::default() };
+            placement.shards.contains_key(&shard).then_some(without)
+        });
+        match ceased.await {
+            Err(MoveError::Placement(PlacementError::Refused(PlacementRefusal::StillNeeded(_)))) => Ok(false),
+            done => done.map(|_| true),
+        }
     }
 
     /// Waits until a replica has applied an entry. One that gets no further, and copies nothing, is given up.

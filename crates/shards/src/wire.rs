@@ -948,6 +948,14 @@ pub fn pieces_of(answer: IntentAnswer) -> Vec<Piece> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use assize_codec::samples::Samples;
+
+    /// What a message is called: the words that its variants begin with.
+    fn name_of(message: &impl std::fmt::Debug) -> String {
+        let text = format!("{message:?}");
+        let end = text.find(|c: char| !c.is_alphanumeric() && c != '(').unwrap_or(text.len());
+        text[..end].trim_matches('(').replace('(', ".")
+    }
 
     fn txn_id() -> TxnId {
         let begun = Timestamp::from_millis(1_790_000_000_000);
@@ -956,6 +964,7 @@ mod tests {
 
     #[test]
     fn what_is_said_is_what_is_heard() {
+        let mut samples = Samples::default();
         let (shard, replica) = (ShardId(7), ReplicaId(2));
         let change = PlacementChange {
             expected: Epoch(4),
@@ -989,6 +998,7 @@ mod tests {
             requests.push(Request::Content { shard, to: replica, from: ReplicaId(1), page });
         }
         for request in requests {
+            samples.add(&name_of(&request), &request.encode());
             assert_eq!(Request::decode(&request.encode()), Ok(request));
         }
         let status = |phase| ReplicaStatus {
@@ -1038,6 +1048,7 @@ mod tests {
             Response::Failed("why".into()),
         ]);
         for response in responses {
+            samples.add(&name_of(&response), &response.encode());
             assert_eq!(Response::decode(&response.encode()), Ok(response));
         }
         let arrived = |key| Arrived { family: 1, key, digest: Digest { entries: 3, chain: 4 } };
@@ -1049,7 +1060,6 @@ mod tests {
             copy: 9,
             arrived,
         };
-        assert_eq!(Piece::decode(&Piece::Gone.encode()), Ok(Piece::Gone));
         for hello in [
             copy(None),
             copy(Some(arrived(Bytes::from_static(b"k")))),
@@ -1063,8 +1073,36 @@ mod tests {
                 },
             },
         ] {
+            samples.add(&name_of(&hello), &hello.encode());
             assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
         }
+        let put = Mutation::put(Key::from("k"), Slot(1), &b"v"[..]);
+        let mutations =
+            vec![put, Mutation::delete(Key::from("d"), Slot(2)), Mutation::lock(Key::from("l"), Slot(3))];
+        let intent = Intent { epoch: Epoch(3), mutations: mutations.clone() };
+        let answers =
+            [IntentAnswer::Has(intent), IntentAnswer::HasNot { as_of: LogIndex(4) }, IntentAnswer::CannotSay];
+        for response in answers.map(Response::Intent) {
+            samples.add(&name_of(&response), &response.encode());
+            assert_eq!(Response::decode(&response.encode()), Ok(response));
+        }
+        let chunk =
+            Chunk { family: 1, entries: vec![(Bytes::from_static(b"key"), Bytes::from_static(b"value"))] };
+        let mut digest = Digest::default();
+        digest.add(&chunk);
+        for piece in [
+            Piece::Mutations(mutations),
+            Piece::IntentEnd(IntentEnd::Has(Epoch(3))),
+            Piece::IntentEnd(IntentEnd::HasNot(LogIndex(4))),
+            Piece::IntentEnd(IntentEnd::CannotSay),
+            Piece::Entries(chunk),
+            Piece::CheckpointEnd(digest),
+            Piece::Gone,
+        ] {
+            samples.add(&name_of(&piece), &piece.encode());
+            assert_eq!(Piece::decode(&piece.encode()), Ok(piece));
+        }
+        samples.are(include_str!("samples/siblings_v1.hex"));
     }
 
     #[test]

@@ -290,6 +290,56 @@ async fn a_node_that_the_log_says_is_draining_is_emptied_under_clients() {
     cluster.agree().await;
 }
 
+/// Is told of a step, and lets the task go no further.
+struct Ends {
+    at: &'static str,
+    reached: tokio::sync::Notify,
+}
+
+impl assize_shards::Progress for Ends {
+    fn step(&self, step: &str) {
+        println!("  {step}");
+        if step == self.at {
+            self.reached.notify_one();
+        }
+    }
+    fn stalled(&self, _: Duration) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_an_interrupted_merge_left_without_slots_ceases() {
+    let _alone = ALONE.lock().await;
+    let cluster = Cluster::start(3, 3, 2).await;
+    let writer = cluster.frontend(NodeId(1), Mode::Prepared).await;
+    write(&writer, &rows(0, 200, "before")).await;
+    let ends = Ends { at: "taking the slots in", reached: tokio::sync::Notify::new() };
+    let mover = cluster.mover(NodeId(1));
+    tokio::select! {
+        // The placement has changed, and nobody goes on.
+        () = ends.reached.notified() => {}
+        merged = mover.run(Task::Merge { from: ShardId(2), into: ShardId(1) }, &ends) => panic!("{merged:?}"),
+    }
+    let placement = cluster.placement().await;
+    assert_eq!((placement.shards.len(), placement.slots_of(ShardId(2)).len()), (2, 0));
+
+    let surveyor = Arc::new(ByTheLog(cluster.adjudicator.clone()));
+    let patient = Policy { balance: None, ..Policy::default() };
+    assert_eq!(cluster.caretaker(NodeId(3), surveyor.clone(), patient.clone()).look().await, None);
+    assert_eq!(cluster.placement().await.shards.len(), 2, "a merge may be at it");
+    let at_once = Policy { cease_after: Duration::ZERO, ..patient };
+    let caretaker = tokio::sync::Mutex::new(cluster.caretaker(NodeId(3), surveyor, at_once));
+    until("nobody reads the slots where they were", || async {
+        assert_eq!(caretaker.lock().await.look().await, None);
+        cluster.placement().await.shards.len() == 1
+    })
+    .await;
+    for node in 1..=3 {
+        until("its replicas are gone", || async { cluster.host(NodeId(node)).residents().len() == 1 }).await;
+    }
+    write(&writer, &rows(200, 50, "after")).await;
+    assert_eq!(cluster.agree().await, 250);
+}
+
 /// Does what a caretaker says, and remembers it.
 struct Hand {
     mover: Mover,

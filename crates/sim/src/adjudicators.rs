@@ -59,6 +59,8 @@ struct Leading {
     heard: BTreeMap<FrontendId, u64>,
     reports: Vec<SnapshotReport>,
     acknowledged: Vec<Acknowledgement>,
+    /// When it last proposed a batch, or began to lead.
+    last_batch: u64,
 }
 
 struct Subscription {
@@ -93,8 +95,8 @@ pub struct Adjudicators {
     options: Options,
     leader: usize,
     term: u64,
-    /// Whether wall clocks are set.
-    steps_clocks: bool,
+    /// Negative control: leaders go by their wall clocks alone.
+    wall_clocks_alone: bool,
 }
 
 impl Adjudicators {
@@ -116,8 +118,8 @@ impl Adjudicators {
             history.log.push(Command::TrackRanges(table).encode().into());
         }
         let nodes = (0..MEMBERS_MIN).map(|_| Node::empty(options, net)).collect();
-        let mut all =
-            Adjudicators { nodes, options, leader: 0, term: 0, steps_clocks: scenario.faults.clock_step > 0 };
+        let wall_clocks_alone = scenario.wall_clocks_alone;
+        let mut all = Adjudicators { nodes, options, leader: 0, term: 0, wall_clocks_alone };
         for node in 0..MEMBERS_MIN {
             all.nodes[node].is_up = true;
             all.nodes[node].is_member = true;
@@ -187,6 +189,7 @@ impl Adjudicators {
             heard: BTreeMap::new(),
             reports: Vec::new(),
             acknowledged: Vec::new(),
+            last_batch: net.now,
         });
         self.catch_up(node, net, history);
         let first = Sequencer::first_entry(self.time(node, net));
@@ -314,12 +317,9 @@ impl Adjudicators {
     fn time(&mut self, node: usize, net: &Net) -> u64 {
         let node = &mut self.nodes[node];
         let wall = wall_millis(node.skew, net);
-        // Leaders here close timestamps without the log, up to a ceiling ahead of time, and each of them begins above that. Where
-        // all clocks go forward that evens out by itself.
-        if !self.steps_clocks {
+        if self.wall_clocks_alone {
             return wall;
         }
-        node.clock.observe(node.state.position().closed_ts, monotonic(net));
         node.clock.read(wall, monotonic(net))
     }
 
@@ -488,9 +488,10 @@ impl Adjudicators {
         if let Some(leading) = &mut host.leading {
             if is_first {
                 leading.sequencer.took_over(&host.state);
+                host.clock.observe(host.state.position().closed_ts, monotonic(net));
             }
             if is_batch {
-                leading.sequencer.batch_applied(&host.state);
+                leading.sequencer.batch_closed(host.state.position().closed_ts);
             }
         }
         if net.random.chance(net.faults.duplicate) {
@@ -503,13 +504,13 @@ impl Adjudicators {
 
     /// Takes everything queued into a batch, unless two are on their way.
     fn batch(&mut self, node: usize, net: &mut Net) {
-        let wall = self.time(node, net);
+        let now = self.time(node, net);
         let Some(leading) = &mut self.nodes[node].leading else { return };
-        let batches = leading.flight.iter().filter(|p| matches!(p.waiting, Waiting::Batch(_))).count();
-        if leading.queue.is_empty() || batches >= 2 {
+        if leading.queue.is_empty() || leading.sequencer.batches_in_flight() >= 2 {
             return;
         }
-        let Some(base_ts) = leading.sequencer.next_base(wall, leading.queue.len()) else { return };
+        let Some(base_ts) = leading.sequencer.next_base(now, leading.queue.len()) else { return };
+        leading.last_batch = net.now;
         let queue = std::mem::take(&mut leading.queue);
         let batch = Batch::of_encoded(base_ts, Timestamp::ZERO, queue.iter().map(|(_, footprint)| footprint));
         let askers = queue.iter().map(|(asker, _)| *asker).collect();
@@ -668,7 +669,7 @@ impl Adjudicators {
         self.pump(node, net);
     }
 
-    /// A node's clock strikes: followers catch up, a leader closes timestamps and passes reports on.
+    /// A node's clock strikes: followers catch up, a leader lets time pass and hands reports on.
     pub fn tick(&mut self, node: usize, net: &mut Net, history: &mut History) {
         net.after(100, Event::Tick(Actor::Adjudicator(node)));
         if !self.nodes[node].is_up {
@@ -680,34 +681,28 @@ impl Adjudicators {
         if node == self.leader || follows {
             self.catch_up(node, net, history);
         }
-        let wall = self.time(node, net);
+        let host = &mut self.nodes[node];
+        // Whoever follows has its clock go on from there, should it lead.
+        host.clock.observe(host.state.position().closed_ts, monotonic(net));
+        let now = self.time(node, net);
         let host = &mut self.nodes[node];
         let Some(leading) = &mut host.leading else { return };
-        if let Some(entry) = leading.sequencer.close(wall, &host.state) {
-            history.closed.push((history.log.len(), entry.position.closed_ts));
-            let entry = Arc::new(entry);
-            for subscription in &host.subscriptions {
-                let to = Actor::Replica(subscription.replica);
-                net.stream(Actor::Adjudicator(node), to, subscription.id, entry.clone());
-            }
-        }
+        let since_last_batch = Duration::from_millis(net.now - leading.last_batch);
         let mut proposals = Vec::new();
-        if leading.sequencer.is_ready() {
-            proposals.extend(leading.sequencer.raise_ceiling(wall, &host.state));
-        }
-        if !leading.acknowledged.is_empty() {
-            let acknowledged = std::mem::take(&mut leading.acknowledged);
-            proposals.push(Command::AcknowledgeOutcomes { acknowledged });
-        }
-        if !leading.reports.is_empty() && net.random.chance(300) {
-            proposals.push(Command::RaiseLowWater { reports: std::mem::take(&mut leading.reports) });
-        }
+        proposals.extend(leading.sequencer.close(now, &host.state, since_last_batch));
         for (frontend, known) in host.state.frontends() {
             let heard = *leading.heard.entry(frontend).or_insert(net.now);
             if known.nonce.is_some() && net.now - heard > LEASE_MILLIS {
                 leading.heard.insert(frontend, net.now);
                 proposals.push(Command::FenceFrontend { frontend, epoch: known.epoch });
             }
+        }
+        if !leading.reports.is_empty() && net.random.chance(300) {
+            proposals.push(Command::RaiseLowWater { reports: std::mem::take(&mut leading.reports) });
+        }
+        if !leading.acknowledged.is_empty() {
+            let acknowledged = std::mem::take(&mut leading.acknowledged);
+            proposals.push(Command::AcknowledgeOutcomes { acknowledged });
         }
         for proposal in proposals {
             self.propose(node, proposal, Waiting::Nobody, net);

@@ -71,8 +71,6 @@ pub struct History {
     pub log: Vec<Bytes>,
     /// Snapshots that were issued, with the length of the log then.
     pub issued: Vec<(usize, Timestamp)>,
-    /// Timestamps that were closed without the log, with the length of the log then.
-    pub closed: Vec<(usize, Timestamp)>,
     /// Who voted Yes.
     pub yes: BTreeMap<(TxnId, ShardId), BTreeSet<ReplicaId>>,
     /// Commits that a replica has heard of, with their entries.

@@ -156,6 +156,8 @@ pub struct Scenario {
     pub without_in_coordinator: BTreeSet<assize_coordinator::Rule>,
     /// Rules that the sessions' transactions ignore.
     pub without_in_session: BTreeSet<assize_session::Rule>,
+    /// Whether leaders go by their wall clocks alone, wherever the log's time is.
+    pub wall_clocks_alone: bool,
     /// Crash somebody right after so many effects.
     pub crash_after: Option<(u64, Victim)>,
 }
@@ -243,6 +245,7 @@ impl Scenario {
             without_in_replica: BTreeSet::new(),
             without_in_coordinator: BTreeSet::new(),
             without_in_session: BTreeSet::new(),
+            wall_clocks_alone: false,
             crash_after: None,
         }
     }

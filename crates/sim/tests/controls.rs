@@ -81,6 +81,18 @@ fn without_the_bound_of_closed_timestamps_something_breaks() {
 }
 
 #[test]
+fn leaders_that_go_by_their_wall_clocks_alone_break_something() {
+    must_break(100, &["nothing_in_doubt_after_healing"], |scenario| {
+        scenario.faults.clock_step = 10;
+        scenario.faults.leader_change = 10;
+        scenario.faults.frontend_crash = 5;
+        scenario.faults.stroke_millis = 1_000;
+        scenario.prepared = 1_000;
+        scenario.wall_clocks_alone = true;
+    });
+}
+
+#[test]
 fn without_deduplication_something_breaks() {
     must_break(200, &[], |scenario| {
         scenario.faults.loss = 60;

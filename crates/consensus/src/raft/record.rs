@@ -236,6 +236,7 @@ fn membership(reader: &mut Reader<'_>) -> Result<Membership, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use assize_codec::samples::Samples;
 
     fn sample_membership() -> Membership {
         let nodes = [(1, "a:1"), (2, "b:2"), (3, "c:3"), (9, "learner:9")]
@@ -267,6 +268,30 @@ mod tests {
                 assert_eq!(a.0, b.0);
             }
         }
+    }
+
+    /// What is on disks out there.
+    #[test]
+    fn the_bytes_of_records_are_those_of_version_one() {
+        let mut samples = Samples::default();
+        let payloads = [
+            ("blank", EntryPayload::Blank),
+            ("command", EntryPayload::Normal(Proposal(Bytes::from_static(b"command")))),
+            ("membership", EntryPayload::Membership(sample_membership())),
+        ];
+        for (name, payload) in payloads {
+            let entry = Entry { log_id: sample_id(7), payload };
+            samples.add(name, &encode_entry(&entry).parts().concat());
+        }
+        let vote = Some(Vote { leader_id: LeaderId { term: 5, node_id: 1 }, committed: true });
+        samples.add("meta", &Meta { vote, purged: Some(sample_id(3)), committed: None }.encode());
+        let checkpoint = Checkpoint {
+            last: Some(sample_id(9)),
+            membership: StoredMembership::new(Some(sample_id(1)), sample_membership()),
+            state: b"state".to_vec(),
+        };
+        samples.add("checkpoint", &checkpoint.encode());
+        samples.are(include_str!("../samples/records_v1.hex"));
     }
 
     #[test]

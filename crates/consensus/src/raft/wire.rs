@@ -365,6 +365,7 @@ pub fn read_vote(reader: &mut Reader<'_>) -> Result<Vote, DecodeError> {
 mod tests {
     use super::super::{Entry, Payload, Proposal};
     use super::*;
+    use assize_codec::samples::Samples;
 
     fn id(index: u64) -> LogId {
         LogId { leader_id: LeaderId { term: 3, node_id: 2 }, index }
@@ -408,8 +409,12 @@ mod tests {
             Request::StateHash(LogIndex(8)),
             Request::Enter(Bytes::from_static(b"command")),
         ];
-        for request in requests {
+        let names =
+            ["Append", "Vote", "PreVote", "Transfer", "WhoAmI", "YouAre", "StateHash", "Enter"].into_iter();
+        let mut samples = Samples::default();
+        for (name, request) in names.zip(requests) {
             let bytes = request.encode();
+            samples.add(name, &bytes);
             assert_eq!(Request::decode(&bytes).unwrap().encode(), bytes);
             assert!(Request::decode(&bytes.slice(..1)).is_err());
         }
@@ -418,6 +423,9 @@ mod tests {
             Hello::Checkpoint(back) => assert_eq!(back, offer),
             Hello::Appends => panic!(),
         }
+        samples.add("Hello.Appends", &Hello::Appends.encode());
+        samples.add("Hello.Checkpoint", &Hello::Checkpoint(offer).encode());
+        samples.are(include_str!("../samples/raft_v1.hex"));
     }
 
     #[test]
@@ -428,9 +436,14 @@ mod tests {
             Err(StreamAppendError::Conflict(id(4))),
             Err(StreamAppendError::HigherVote(vote())),
         ];
+        let mut samples = Samples::default();
         for answer in answers {
+            samples.add("Appended", &encode_appended(&answer));
             assert_eq!(decode_appended(&encode_appended(&answer)).unwrap(), answer);
         }
+        samples.add("Empty", &empty());
+        samples.add("Served", &served(b"body"));
+        samples.are(include_str!("../samples/raft_answers_v1.hex"));
         assert!(decode_appended(&[9]).is_err());
     }
 

@@ -172,6 +172,7 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use assize_codec::samples::Samples;
 
     #[test]
     fn a_record_reads_back_and_every_flipped_bit_is_noticed() {
@@ -191,17 +192,27 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_a_record_are_those_of_version_one() {
-        let head = Head { kind: Kind::Purge, generation: 1, lsn: 2, durable_below: 2, index: 4, len: 1 };
-        let mut bytes = Vec::new();
-        head.encode([b"", b"m"], &mut bytes);
-        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(&hex[..8], "617a7201");
-        assert_eq!(
-            &hex[16..],
-            "0100000003000000010000000000000002000000000000000200000000000000040000000000000\
-                    06d00000000000000"
-        );
+    fn the_bytes_of_a_segment_are_those_of_version_one() {
+        let mut samples = Samples::default();
+        let header = Header {
+            generation: 3,
+            first_lsn: 10,
+            first_index: 4,
+            next_index: 9,
+            meta: Bytes::from_static(b"vote"),
+        };
+        let block = header.encode();
+        assert_eq!(Header::decode(&block, "x").unwrap(), Some(header));
+        assert!(block[60..].iter().all(|byte| *byte == 0));
+        samples.add("header", &block[..60]);
+        for kind in [Kind::Append, Kind::Truncate, Kind::Purge, Kind::Meta] {
+            let head = Head { kind, generation: 1, lsn: 2, durable_below: 2, index: 4, len: 1 };
+            let mut bytes = Vec::new();
+            head.encode([b"", b"m"], &mut bytes);
+            assert_eq!(Head::decode(&bytes), Some((head, &b"m"[..])));
+            samples.add(&format!("{kind:?}"), &bytes);
+        }
+        samples.are(include_str!("../samples/segment_v1.hex"));
     }
 
     #[test]

@@ -708,6 +708,7 @@ fn read_version(bytes: &Bytes) -> Read<Reader<'_>> {
 mod tests {
     use super::*;
     use crate::samples::comes_back;
+    use assize_codec::samples::Samples;
     use assize_model::Decision;
     use assize_model::{AbortReason, BatchNumber, Conflict, DeadlineClass};
     use assize_ports::Decided;
@@ -740,6 +741,7 @@ mod tests {
 
     #[test]
     fn requests_come_back() {
+        let mut samples = Samples::default();
         let table = TableId(7);
         for request in [
             Request::Register { name: "frontend-1".into(), nonce: 9 },
@@ -761,15 +763,17 @@ mod tests {
             Request::Who(Obstacle::Fence(table)),
             Request::Who(Obstacle::Object(Bytes::from_static(b"ids"))),
         ] {
-            comes_back(&request, Request::encode, Request::decode);
+            comes_back(&mut samples, &request, Request::encode, Request::decode);
         }
         for purpose in [Purpose::Commits, Purpose::Reservations] {
-            comes_back(&purpose, |purpose| purpose.encode(), Purpose::decode);
+            comes_back(&mut samples, &purpose, |purpose| purpose.encode(), Purpose::decode);
         }
+        samples.are(include_str!("../samples/adjudicator_requests_v1.hex"));
     }
 
     #[test]
     fn messages_about_commits_come_back() {
+        let mut samples = Samples::default();
         let (frontend, epoch) = (FrontendId(1), FrontendEpoch(2));
         for message in [
             ToCommits::Commit { frame: 5, footprints: Footprints::one(Bytes::from_static(b"one")) },
@@ -777,7 +781,7 @@ mod tests {
             ToCommits::ReportOldest { frontend, epoch, oldest: None },
             ToCommits::ReportOldest { frontend, epoch, oldest: Some(Timestamp(8)) },
         ] {
-            comes_back(&message, ToCommits::encode, ToCommits::decode);
+            comes_back(&mut samples, &message, ToCommits::encode, ToCommits::decode);
         }
         let winner = Some(Winner { txn: txn(3), commit_ts: Timestamp(77) });
         let conflict = Conflict { key: Some(KeyHash(1)), range: None, batch: BatchNumber(4), winner };
@@ -789,52 +793,57 @@ mod tests {
         decisions.extend(errors().into_iter().map(Err));
         let mut decisions: FrameDecisions = decisions.into_iter().collect();
         decisions.extend(FrameDecisions::all(8192, Err(AdjudicatorError::ReplyLost)));
-        comes_back(&Decisions { frame: 6, decisions }, Decisions::encode, Decisions::decode);
+        comes_back(&mut samples, &Decisions { frame: 6, decisions }, Decisions::encode, Decisions::decode);
+        samples.are(include_str!("../samples/adjudicator_commits_v1.hex"));
     }
 
     #[test]
     fn messages_about_reservations_come_back() {
+        let mut samples = Samples::default();
         for wait in [LockWait::Timeout(Duration::from_millis(1500)), LockWait::NoWait, LockWait::SkipLocked] {
             for strength in [LockStrength::Shared, LockStrength::Exclusive] {
                 let keys = vec![KeyHash(1), KeyHash(2)];
                 let message = ToReservations::Reserve { id: 4, owner: txn(1), strength, wait, keys };
-                comes_back(&message, ToReservations::encode, ToReservations::decode);
+                comes_back(&mut samples, &message, ToReservations::encode, ToReservations::decode);
             }
         }
         for message in [ToReservations::Cancel { id: 4 }, ToReservations::Release { owner: txn(2) }] {
-            comes_back(&message, ToReservations::encode, ToReservations::decode);
+            comes_back(&mut samples, &message, ToReservations::encode, ToReservations::decode);
         }
         let keys = vec![KeyHash(5)];
         let granted = Reserved::Granted { keys, begun: begun() };
         let fates = [Ok(granted), Ok(Reserved::Busy), Ok(Reserved::TimedOut), Ok(Reserved::Deadlock)];
         for reserved in fates.into_iter().chain(errors().into_iter().map(Err)) {
             let message = FromReservations { id: 4, reserved };
-            comes_back(&message, FromReservations::encode, FromReservations::decode);
+            comes_back(&mut samples, &message, FromReservations::encode, FromReservations::decode);
         }
+        samples.are(include_str!("../samples/adjudicator_reservations_v1.hex"));
     }
 
     #[test]
     fn answers_come_back() {
+        let mut samples = Samples::default();
         fn check<T: PartialEq + std::fmt::Debug>(
+            samples: &mut Samples,
             value: T,
             put: impl Fn(&mut Vec<u8>, &T),
             read: impl Fn(&mut Reader<'_>) -> Read<T>,
         ) {
-            comes_back(&Ok(value), |value| answer(value, &put), |bytes| read_answer(bytes, &read));
+            comes_back(samples, &Ok(value), |value| answer(value, &put), |bytes| read_answer(bytes, &read));
         }
         let registered = Registered { frontend: FrontendId(1), epoch: FrontendEpoch(2), hash_seed: 3 };
-        check(registered, put_registered, read_registered);
-        check(begun(), put_begun, read_begun);
+        check(&mut samples, registered, put_registered, read_registered);
+        check(&mut samples, begun(), put_begun, read_begun);
         for outcome in [
             Outcome::Committed(Timestamp(4)),
             Outcome::Aborted(AbortReason::Resolved),
             Outcome::Undecided,
             Outcome::Unknown,
         ] {
-            check(outcome, put_outcome, read_outcome);
+            check(&mut samples, outcome, put_outcome, read_outcome);
         }
         let placement = Placement::even_replicated(4, &[NodeId(1), NodeId(2)]);
-        check(placement, put_placement, flat::read_placement);
+        check(&mut samples, placement, put_placement, flat::read_placement);
         let node = NodeRecord {
             node: NodeId(3),
             peer_address: "10.0.0.3:7407".into(),
@@ -845,20 +854,26 @@ mod tests {
             version: "0.1.0".into(),
             cluster_version: 2,
         };
-        check(vec![node.clone(), node], |out, nodes| put_nodes(out, nodes), read_nodes);
+        check(&mut samples, vec![node.clone(), node], |out, nodes| put_nodes(out, nodes), read_nodes);
         let objects = vec![
             (Bytes::from_static(b"k"), 3, Some(Bytes::from_static(b"v"))),
             (Bytes::from_static(b"gone"), 4, None),
         ];
         let catalog = CatalogObjects { version: CatalogVersion(4), complete: false, objects };
-        check(catalog, put_catalog, read_catalog);
-        check(IdRange { first: 1, count: 2, increment: 3 }, put_id_range, read_id_range);
-        check(Some(Winner { txn: txn(3), commit_ts: Timestamp(77) }), put_winner, read_winner);
-        check(None, put_winner, read_winner);
+        check(&mut samples, catalog, put_catalog, read_catalog);
+        check(&mut samples, IdRange { first: 1, count: 2, increment: 3 }, put_id_range, read_id_range);
+        check(&mut samples, Some(Winner { txn: txn(3), commit_ts: Timestamp(77) }), put_winner, read_winner);
+        check(&mut samples, None, put_winner, read_winner);
         for error in errors() {
             let failed: Result<Begun, _> = Err(error);
-            comes_back(&failed, |failed| answer(failed, put_begun), |bytes| read_answer(bytes, read_begun));
+            comes_back(
+                &mut samples,
+                &failed,
+                |failed| answer(failed, put_begun),
+                |bytes| read_answer(bytes, read_begun),
+            );
         }
+        samples.are(include_str!("../samples/adjudicator_answers_v1.hex"));
     }
 
     #[test]

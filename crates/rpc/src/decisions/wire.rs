@@ -253,6 +253,7 @@ fn read_version(bytes: &Bytes) -> Read<Reader<'_>> {
 mod tests {
     use super::*;
     use crate::samples::comes_back;
+    use assize_codec::samples::Samples;
     use assize_model::{
         DeadlineClass, Epoch, FrontendEpoch, FrontendId, Key, Mutation, ShardCommit, ShardWrites, Slot,
         TxnId, WriteDigest,
@@ -296,13 +297,19 @@ mod tests {
 
     #[test]
     fn requests_and_answers_come_back() {
+        let mut samples = Samples::default();
         let (shard, replica) = (ShardId(4), ReplicaId(2));
         for request in
             [Request::Standings { shard }, Request::ReportDurable { shard, replica, durable: position(4) }]
         {
-            comes_back(&request, Request::encode, Request::decode);
+            comes_back(&mut samples, &request, Request::encode, Request::decode);
         }
-        comes_back(&Subscribe { shard, from: position(6) }, Subscribe::encode, Subscribe::decode);
+        comes_back(
+            &mut samples,
+            &Subscribe { shard, from: position(6) },
+            Subscribe::encode,
+            Subscribe::decode,
+        );
         let standing = ReplicaStanding { replica, durable: LogIndex(4), counts: true, is_whole: false };
         let standings = ShardStandings {
             as_of: LogIndex(5),
@@ -311,13 +318,14 @@ mod tests {
         };
         let recovered = ShardStandings { recovered_at: LogIndex(4), ..standings.clone() };
         assert_eq!(read_standings(&answer_standings(&Ok(recovered.clone()))).unwrap(), Ok(recovered));
-        comes_back(&Ok(standings), answer_standings, read_standings);
+        comes_back(&mut samples, &Ok(standings), answer_standings, read_standings);
         for error in errors() {
-            comes_back(&Err(error.clone()), answer_standings, read_standings);
-            comes_back(&Heard::Failed(error), Heard::encode, Heard::decode);
+            comes_back(&mut samples, &Err(error.clone()), answer_standings, read_standings);
+            comes_back(&mut samples, &Heard::Failed(error), Heard::encode, Heard::decode);
         }
-        comes_back(&Heard::Subscribed, Heard::encode, Heard::decode);
-        comes_back(&Heard::Entries(vec![entry(8, 3)]), Heard::encode, Heard::decode);
+        comes_back(&mut samples, &Heard::Subscribed, Heard::encode, Heard::decode);
+        comes_back(&mut samples, &Heard::Entries(vec![entry(8, 3)]), Heard::encode, Heard::decode);
+        samples.are(include_str!("../samples/decisions_messages_v1.hex"));
     }
 
     #[test]

@@ -347,6 +347,7 @@ fn read_version(bytes: &Bytes) -> Read<Reader<'_>> {
 mod tests {
     use super::*;
     use crate::samples::comes_back;
+    use assize_codec::samples::Samples;
     use assize_model::{DeadlineClass, FrontendEpoch, FrontendId, Slot};
     use std::fmt::Debug;
 
@@ -361,6 +362,7 @@ mod tests {
 
     #[test]
     fn requests_come_back() {
+        let mut samples = Samples::default();
         let target = Target { shard: ShardId(4), replica: ReplicaId(2) };
         let view = ReadView { snapshot_ts: Timestamp(9), epoch: Epoch(3) };
         let range = KeyRange::new(key("a"), key("b"));
@@ -378,31 +380,39 @@ mod tests {
             Request::Forget { txn: txn() },
         ] {
             let both = (target, request);
-            comes_back(&both, |(target, request)| request.encode(*target), Request::decode);
+            comes_back(&mut samples, &both, |(target, request)| request.encode(*target), Request::decode);
         }
         let prepare = LargePrepare { target, txn: txn(), epoch: Epoch(3) };
-        comes_back(&prepare, LargePrepare::encode, LargePrepare::decode);
+        comes_back(&mut samples, &prepare, LargePrepare::encode, LargePrepare::decode);
+        samples.are(include_str!("../samples/replica_requests_v1.hex"));
     }
 
     #[test]
     fn answers_come_back() {
+        let mut samples = Samples::default();
         fn check<T: PartialEq + Debug>(
+            samples: &mut Samples,
             value: T,
             put: impl Fn(&mut Vec<u8>, &T),
             read: impl Fn(&mut Reader<'_>) -> Read<T>,
         ) {
-            comes_back(&Ok(value), |value| answer(value, &put), |bytes| read_answer(bytes, &read));
+            comes_back(samples, &Ok(value), |value| answer(value, &put), |bytes| read_answer(bytes, &read));
         }
         let value = || Some(Bytes::from_static(b"value"));
-        check(value(), put_value, read_value);
-        check(None, put_value, read_value);
-        check(vec![value(), None], |out, values| put_values(out, values), read_values);
+        check(&mut samples, value(), put_value, read_value);
+        check(&mut samples, None, put_value, read_value);
+        check(&mut samples, vec![value(), None], |out, values| put_values(out, values), read_values);
         for rest in [None, Some(KeyRange::new(key("b"), key("c")))] {
             let rows = vec![(key("a"), Bytes::from_static(b"row")), (key("b"), Bytes::new())];
-            check(ScanPage { rows, rest }, put_page, read_page);
+            check(&mut samples, ScanPage { rows, rest }, put_page, read_page);
         }
-        check((Timestamp(1), vec![Some(Timestamp(2)), None]), put_newest_commits, read_newest_commits);
-        check((Timestamp(1), Some(Timestamp(2))), put_newest_commit, read_newest_commit);
+        check(
+            &mut samples,
+            (Timestamp(1), vec![Some(Timestamp(2)), None]),
+            put_newest_commits,
+            read_newest_commits,
+        );
+        check(&mut samples, (Timestamp(1), Some(Timestamp(2))), put_newest_commit, read_newest_commit);
         for vote in [
             Vote::Yes,
             Vote::No(VoteRefusal::DeadlinePassed { closed_ts: Timestamp(4) }),
@@ -410,7 +420,7 @@ mod tests {
             Vote::No(VoteRefusal::DifferentWrites),
             Vote::No(VoteRefusal::Overloaded),
         ] {
-            check(vote, put_vote, read_vote);
+            check(&mut samples, vote, put_vote, read_vote);
         }
         for error in [
             ShardError::StaleEpoch { shard: ShardId(1), asked: Epoch(2), current: Epoch(3) },
@@ -419,7 +429,13 @@ mod tests {
             ShardError::Stopped(ShardId(1), "why".into()),
         ] {
             let failed: Result<Vote, _> = Err(error);
-            comes_back(&failed, |failed| answer(failed, put_vote), |bytes| read_answer(bytes, read_vote));
+            comes_back(
+                &mut samples,
+                &failed,
+                |failed| answer(failed, put_vote),
+                |bytes| read_answer(bytes, read_vote),
+            );
         }
+        samples.are(include_str!("../samples/replica_answers_v1.hex"));
     }
 }

@@ -212,4 +212,17 @@ mod tests {
         assert_eq!([None, Some(0), Some(1), Some(4096)].map(heard), [None, Some(1), Some(1), Some(4096)]);
         assert_eq!(NodeStatus::default().disk_free(), None, "it did not say");
     }
+
+    /// What nodes of this release say; those of earlier ones say less, and are understood.
+    #[test]
+    fn what_nodes_say_stays_as_it_is() {
+        fn says<T: Serialize + for<'a> Deserialize<'a>>(line: &str) {
+            let value: T = decode(&Bytes::copy_from_slice(line.as_bytes())).unwrap();
+            assert_eq!(std::str::from_utf8(&encode(&value)), Ok(line));
+        }
+        include_str!("samples/questions.jsonl").lines().for_each(says::<Question>);
+        include_str!("samples/answers.jsonl").lines().for_each(says::<Answer>);
+        let least: NodeStatus = serde_json::from_str("{}").unwrap();
+        assert_eq!(least, NodeStatus::default());
+    }
 }

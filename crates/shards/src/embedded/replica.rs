@@ -124,6 +124,8 @@ pub struct Gauges {
     pub copied: Arc<AtomicU64>,
     /// Bytes on disk, roughly.
     pub files: AtomicU64,
+    /// Intents that are not decided.
+    pub undecided: AtomicU64,
     /// Whether it has stopped because its stored bytes are not those that were written.
     pub is_damaged: AtomicBool,
 }
@@ -401,6 +403,8 @@ impl Replica {
         self.gauges.durable.store(durable.unwrap_or_default().index.0, Ordering::Relaxed);
         let files = self.mind.store().map_or(0, |store| store.engine().file_bytes());
         self.gauges.files.store(files, Ordering::Relaxed);
+        let undecided = self.mind.store().map_or(0, MvccStore::undecided);
+        self.gauges.undecided.store(undecided as u64, Ordering::Relaxed);
         self.give_back()?;
         self.look_at_the_disk()
     }

@@ -43,6 +43,8 @@ pub struct Stats {
     pub closed_ts: Timestamp,
     /// Snapshots from here on can be read.
     pub low_water: Timestamp,
+    /// Intents that are not decided, when it was last looked.
+    pub undecided: u64,
 }
 
 impl Embedded {
@@ -109,11 +111,12 @@ impl Embedded {
 
     /// Numbers for operators; zeros while it has nothing to read.
     pub fn stats(&self) -> Stats {
+        let undecided = self.gauges.undecided.load(Ordering::Relaxed);
         match &self.progress.borrow().view {
             Some(View { reader, .. }) => {
-                Stats { closed_ts: reader.closed_ts(), low_water: reader.low_water() }
+                Stats { closed_ts: reader.closed_ts(), low_water: reader.low_water(), undecided }
             }
-            None => Stats { closed_ts: Timestamp::ZERO, low_water: Timestamp::ZERO },
+            None => Stats { closed_ts: Timestamp::ZERO, low_water: Timestamp::ZERO, undecided },
         }
     }
 

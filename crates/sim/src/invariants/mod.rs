@@ -61,6 +61,8 @@ pub(crate) struct Evidence<'a> {
     pub commits: Vec<Commit>,
     /// Every decision, in the order of the log.
     pub decisions: Vec<(TxnId, Decision)>,
+    /// Timestamps that were closed while nobody committed, with the length of the log then.
+    pub closed: Vec<(usize, Timestamp)>,
     /// Where everything lies in the end.
     pub placement: Placement,
 }
@@ -76,6 +78,7 @@ impl<'a> Evidence<'a> {
         let mut state = Adjudicator::new(options);
         let mut commits = Vec::new();
         let mut decisions = Vec::new();
+        let mut closed = Vec::new();
         for (i, bytes) in history.log.iter().enumerate() {
             let index = LogIndex(i as u64 + 1);
             let command = Command::decode(bytes).expect("an entry of ours can be read");
@@ -89,6 +92,9 @@ impl<'a> Evidence<'a> {
             let lives: BTreeMap<FrontendId, FrontendEpoch> =
                 state.frontends().map(|(id, frontend)| (id, frontend.epoch)).collect();
             let applied = state.apply(index, &command);
+            if let Command::RaiseCeiling { close, .. } = &command {
+                closed.push((i + 1, *close));
+            }
             let Command::Batch(batch) = &command else { continue };
             for (place, (view, decision)) in batch.views().zip(applied.decisions.iter()).enumerate() {
                 decisions.push((view.txn(), decision.clone()));
@@ -122,7 +128,7 @@ impl<'a> Evidence<'a> {
             }
         }
         let placement = state.placement().clone();
-        Evidence { outcome, commits, decisions, placement }
+        Evidence { outcome, commits, decisions, closed, placement }
     }
 
     /// The transaction of a commit.

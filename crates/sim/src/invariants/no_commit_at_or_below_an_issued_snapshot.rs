@@ -8,7 +8,7 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Result<(), Violation> {
     let history = &evidence.outcome.history;
     let mut all: Vec<(usize, Timestamp, &str)> = Vec::new();
     all.extend(history.issued.iter().map(|(log, ts)| (*log, *ts, "issued as a snapshot")));
-    all.extend(history.closed.iter().map(|(log, ts)| (*log, *ts, "closed")));
+    all.extend(evidence.closed.iter().map(|(log, ts)| (*log, *ts, "closed")));
     all.sort();
     // The highest timestamp that was handed out while the log was at most so long.
     let mut handed_out = all.into_iter().peekable();
