@@ -19,7 +19,7 @@ impl Blocks {
     }
 
     /// How much that is.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.buffer.len() - self.lead
     }
 
@@ -44,7 +44,7 @@ impl Blocks {
 
     /// Fills the last block with zeros, and sees to it that the first one lies where a disk can take it.
     pub fn close(&mut self) -> &Blocks {
-        self.buffer.resize(self.lead + self.len().next_multiple_of(BLOCK), 0);
+        self.buffer.resize(self.lead + self.size().next_multiple_of(BLOCK), 0);
         if lead_of(&self.buffer) != self.lead {
             // It has grown, and with that moved. Once it is large enough it stays.
             let grown = std::mem::take(&mut self.buffer);
@@ -65,7 +65,7 @@ impl Blocks {
 }
 
 /// Bytes in front of the first block of a buffer.
-fn lead_of(buffer: &Vec<u8>) -> usize {
+fn lead_of(buffer: &[u8]) -> usize {
     buffer.as_ptr().align_offset(BLOCK)
 }
 
@@ -81,10 +81,10 @@ mod tests {
             let (begin, rest) = bytes.split_at(len / 3);
             blocks.fill(begin);
             rest.chunks(1000).for_each(|chunk| blocks.end().extend_from_slice(chunk));
-            assert_eq!(blocks.len(), len);
+            assert_eq!(blocks.size(), len);
             blocks.close();
             assert!(blocks.bytes().as_ptr().addr().is_multiple_of(BLOCK));
-            assert_eq!(blocks.len(), len.next_multiple_of(BLOCK));
+            assert_eq!(blocks.size(), len.next_multiple_of(BLOCK));
             assert_eq!(&blocks.bytes()[..len], bytes);
             assert!(blocks.bytes()[len..].iter().all(|byte| *byte == 0));
         }

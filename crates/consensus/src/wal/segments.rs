@@ -203,7 +203,7 @@ impl Segments {
 
     /// Bytes of records that are not written yet.
     fn fresh(&self) -> u64 {
-        (self.buffer.len() - self.tail) as u64
+        (self.buffer.size() - self.tail) as u64
     }
 
     /// Writes what is buffered to the current segment and syncs it. What lies behind it in its last block belongs to an
@@ -213,7 +213,7 @@ impl Segments {
         if fresh == 0 {
             return Ok(());
         }
-        let used = self.buffer.len();
+        let used = self.buffer.size();
         let current = self.live.back_mut().expect("there is always a current segment");
         let from = current.end - self.tail as u64;
         // Only segments of an earlier release end within a block.
