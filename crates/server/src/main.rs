@@ -108,6 +108,7 @@ fn said_once(error: anyhow::Error) -> anyhow::Error {
 
 fn main() -> ExitCode {
     allocator::set_up();
+    raise_descriptor_limit();
     let arguments = match cli::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(e) => {
@@ -122,6 +123,15 @@ fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// Lets the process have as many file descriptors as the system allows it. Each connection wants one, and each table and segment
+/// of the log; shells start programs with 1,024 for the sake of some that know no others.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where it may not be raised it stays, and whoever runs out of them is told so then.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 fn run(arguments: cli::Arguments) -> Result<ExitCode, Failure> {
@@ -143,4 +153,17 @@ fn run(arguments: cli::Arguments) -> Result<ExitCode, Failure> {
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    #[test]
+    fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(512), maximum }).unwrap();
+        super::raise_descriptor_limit();
+        assert_eq!(getrlimit(Resource::Nofile), Rlimit { current: maximum, maximum });
+    }
 }
