@@ -55,8 +55,11 @@ impl Incoming {
     /// The checkpoint that is on offer, with what an earlier process has kept of it.
     pub fn find(fs: &dyn FileSystem, offer: &Offer) -> Incoming {
         let what = What { last: offer.last, len: offer.len, crc: offer.crc };
-        // What cannot be read comes again.
+        // What cannot be read comes again. What is left of another one only takes room.
         let found = read(fs).ok().flatten().filter(|(found, ..)| *found == what);
+        if found.is_none() {
+            forget(fs);
+        }
         match found {
             Some((_, bytes, file)) => {
                 Incoming { what, kept: bytes.len() as u64, bytes, keeping: Keeping::File(file) }

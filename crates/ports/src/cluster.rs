@@ -346,6 +346,15 @@ pub struct JobList {
     pub silent: Vec<u64>,
 }
 
+/// What frontends have done, as the nodes that answer tell it.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct TrafficList {
+    /// One for each frontend.
+    pub frontends: Vec<TrafficInfo>,
+    /// The nodes that did not answer: what they have done is missing.
+    pub silent: Vec<u64>,
+}
+
 /// What one node tells an operator about itself: other nodes gather these.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -649,7 +658,7 @@ pub trait ClusterView: Send + Sync {
     /// Databases and tables, as this node's catalog has them now.
     fn schema(&self) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>>;
     /// The counters of every frontend that answers.
-    fn traffic(&self) -> BoxFuture<'_, Result<Vec<TrafficInfo>, ClusterError>>;
+    fn traffic(&self) -> BoxFuture<'_, Result<TrafficList, ClusterError>>;
     /// Does something, or with `validate_only` says whether it could be done. `who` goes into the audit log.
     fn act<'a>(
         &'a self,

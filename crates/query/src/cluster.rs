@@ -67,7 +67,10 @@ pub(crate) async fn ask(wanted: Wanted, context: &mut dyn StatementContext) -> R
         }
         Wanted::Config => facts.config = cluster.config(),
         Wanted::Diagnosis => facts.diagnosis = Some(diagnosis(&*cluster).await),
-        Wanted::Traffic => facts.traffic = cluster.traffic().await.map_err(error)?,
+        Wanted::Traffic => {
+            let list = cluster.traffic().await.map_err(error)?;
+            (facts.traffic, facts.report.silent) = (list.frontends, list.silent);
+        }
         _ => {
             let parts = ReportParts {
                 conflicts: matches!(wanted, Wanted::Conflicts | Wanted::HotKeys),

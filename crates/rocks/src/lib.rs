@@ -352,6 +352,14 @@ impl Store {
         self.inner.db.set_options_cf(&handle, &rests).map_err(RocksError::new("let a family rest"))
     }
 
+    /// Compacts a family again.
+    pub fn wake(&self, name: &str) -> Result<(), RocksError> {
+        let Some(handle) = self.inner.db.cf_handle(name) else { return Ok(()) };
+        self.resting().remove(name);
+        let works = [("disable_auto_compactions", "false")];
+        self.inner.db.set_options_cf(&handle, &works).map_err(RocksError::new("compact a family again"))
+    }
+
     /// How far it is behind, now. What RocksDB does not tell counts as nothing, nor does what rests.
     pub fn backlog(&self) -> Backlog {
         use rocksdb::properties;

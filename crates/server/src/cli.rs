@@ -94,7 +94,7 @@ pub struct Target {
     /// `--tls-ca`, otherwise preferred]
     #[arg(long, alias = "ssl-mode", value_enum, ignore_case = true, value_name = "MODE")]
     pub tls_mode: Option<TlsMode>,
-    /// The authority that has to have signed the server's certificate, PEM
+    /// The authority that has to have signed the server's certificate for this host, PEM; wherever TLS is spoken
     #[arg(long, alias = "ssl-ca", env = "ASSIZE_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
 }
@@ -108,6 +108,9 @@ pub enum TlsMode {
     Preferred,
     /// Always.
     Required,
+    /// Always, with a certificate that `--tls-ca` has signed for this host.
+    #[value(alias = "verify_identity", alias = "verify_ca", alias = "verify-ca")]
+    VerifyIdentity,
 }
 
 /// Options of `assize sql`.

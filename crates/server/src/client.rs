@@ -18,12 +18,19 @@ enum Way {
 #[error("{0}")]
 pub struct NoAuthority(String);
 
+/// TLS is asked for in two ways that may contradict each other.
+#[derive(Debug, thiserror::Error)]
+#[error("the URL says how to encrypt: leave `--tls-mode` and `--tls-ca` out, or its `require_ssl`")]
+pub struct TwoWishes;
+
 /// A connection to a target. The default collation of a session is left to the server.
 pub async fn connect(target: &Target) -> anyhow::Result<Conn> {
     let url = &target.url;
     let opts = Opts::from_url(url).map_err(|e| anyhow::anyhow!("{url} is not a MySQL URL: {e}"))?;
     if opts.ssl_opts().is_some() {
-        // The URL has said what it wants.
+        if target.tls_mode.is_some() || target.tls_ca.is_some() {
+            return Err(TwoWishes.into());
+        }
         return Conn::new(opts.clone()).await.map_err(told(&opts));
     }
     let mode = target.tls_mode.unwrap_or(if target.tls_ca.is_some() {
@@ -31,8 +38,11 @@ pub async fn connect(target: &Target) -> anyhow::Result<Conn> {
     } else {
         TlsMode::Preferred
     });
-    let (first, second) = ways(mode, is_this_machine(opts.ip_or_hostname()));
+    let (first, second) = ways(mode, is_this_machine(bare(opts.ip_or_hostname())));
     let authority = target.tls_ca.as_deref().map(read_authority).transpose()?;
+    if mode == TlsMode::VerifyIdentity && authority.is_none() {
+        return Err(NoAuthority("`--tls-mode verify-identity` needs `--tls-ca FILE`".to_owned()).into());
+    }
     let open = async |way| Conn::new(prepared(&opts, way, authority.as_deref())).await;
     match (open(first).await, second) {
         (Err(error), Some(second)) if refuses(first, &error) => open(second).await.map_err(told(&opts)),
@@ -45,7 +55,7 @@ pub async fn connect(target: &Target) -> anyhow::Result<Conn> {
 fn ways(mode: TlsMode, is_here: bool) -> (Way, Option<Way>) {
     match mode {
         TlsMode::Disabled => (Way::Plain, None),
-        TlsMode::Required => (Way::Tls, None),
+        TlsMode::Required | TlsMode::VerifyIdentity => (Way::Tls, None),
         TlsMode::Preferred if is_here => (Way::Plain, Some(Way::Tls)),
         TlsMode::Preferred => (Way::Tls, Some(Way::Plain)),
     }
@@ -71,8 +81,16 @@ fn prepared(opts: &Opts, way: Way, authority: Option<&[u8]>) -> OptsBuilder {
             SslOpts::default().with_root_certs(roots).with_disable_built_in_roots(true)
         }
     };
+    // The certificate names an IPv6 address without the brackets of a URL.
+    let name = bare(opts.ip_or_hostname());
+    let name = (name != opts.ip_or_hostname()).then(|| name.to_owned());
     // The driver speaks no TLS over a socket.
-    builder.prefer_socket(false).ssl_opts(tls)
+    builder.prefer_socket(false).ssl_opts(tls.with_danger_tls_hostname_override(name))
+}
+
+/// A host as it is called outside of URLs.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
 
 /// The certificates of an authority, PEM.
@@ -102,6 +120,30 @@ fn told(opts: &Opts) -> impl Fn(Error) -> anyhow::Error {
 mod tests {
     use super::*;
     use mysql_async::ServerError;
+
+    #[test]
+    fn addresses_of_both_kinds_are_told_from_names() {
+        for (url, host, is_here) in [
+            ("mysql://root@[::1]:3406", "::1", true),
+            ("mysql://root@[2001:db8::1]:3406", "2001:db8::1", false),
+            ("mysql://root@127.0.0.1", "127.0.0.1", true),
+            ("mysql://root@db.example.net", "db.example.net", false),
+        ] {
+            let opts = Opts::from_url(url).unwrap();
+            assert_eq!(bare(opts.ip_or_hostname()), host);
+            assert_eq!(is_this_machine(bare(opts.ip_or_hostname())), is_here, "{url}");
+            let opts: Opts = prepared(&opts, Way::Tls, None).into();
+            let name = opts.ssl_opts().unwrap().tls_hostname_override();
+            assert_eq!(name, url.contains('[').then_some(host));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_url_and_options_do_not_both_say_how_to_encrypt() {
+        let url = "mysql://root@127.0.0.1:1?require_ssl=true&verify_ca=false".to_owned();
+        let target = Target { url, tls_mode: None, tls_ca: Some("ca.pem".into()) };
+        assert!(connect(&target).await.unwrap_err().is::<TwoWishes>());
+    }
 
     #[test]
     fn what_leaves_the_machine_is_encrypted_if_it_can_be() {

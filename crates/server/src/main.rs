@@ -75,6 +75,8 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
         let error = said_once(error.into());
         let code = if error.is::<config::ConfigError>() {
             exit::CONFIG
+        } else if error.is::<client::TwoWishes>() {
+            exit::USAGE
         } else if error.is::<client::NoAuthority>() {
             exit::NO_INPUT
         } else if error.is::<node::DataDirError>() {

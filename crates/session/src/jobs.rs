@@ -1,7 +1,7 @@
 //! Long work that statements do on data (an index is built, a table copied), kept for a while so that operators can look at it.
 //!
-//! A job is named when it is told, because only whoever asks knows the node's number: `index-1.1795168740` is one of node 1. Numbers
-//! begin with the time, in seconds, so that those of a node that has started again are other ones.
+//! A job is named when it is told, because only whoever asks knows the node's number: `index-1.1795168740123456` is one of node 1.
+//! Numbers begin with the time, in microseconds, so that those of a node that has started again are other ones.
 //!
 //! Invariants:
 //! - Jobs are bounded; what goes on is forgotten last, and what has ended is forgotten after a day.
@@ -109,9 +109,9 @@ impl JobLog {
 
     fn begin_new(&self, kind: &'static str, what: String) -> Arc<Job> {
         let (began, began_micros) = (self.clock.monotonic_micros(), self.clock.now_micros());
-        let seconds = u64::try_from(began_micros / 1_000_000).unwrap_or_default();
+        let time = u64::try_from(began_micros).unwrap_or_default();
         let mut kept = lock(&self.kept);
-        kept.drawn = seconds.max(kept.drawn + 1);
+        kept.drawn = time.max(kept.drawn + 1);
         let job = Job { kind, number: kept.drawn, what, began_micros, began, now: Mutex::default() };
         let job = Arc::new(job);
         kept.jobs.push_front(job.clone());

@@ -465,8 +465,11 @@ impl Caretaker {
         }
         self.strangers.look(&placement, &nodes, Instant::now());
         self.forsake(&placement, &nodes).await;
-        self.clear_away(&placement).await;
         self.bytes = bytes;
+        if self.clear_away(&placement).await {
+            // What comes next is found in the placement as it is then.
+            return None;
+        }
         if let Some(task) = next_task(&placement, &nodes, &self.bytes, &self.policy) {
             return Some((Why::Care, task));
         }
@@ -510,8 +513,9 @@ impl Caretaker {
     }
 
     /// Has shards cease that a merge has emptied whose node is gone, or lost its patience. While the merge goes on it does the same
-    /// itself, and neither minds the other.
-    async fn clear_away(&mut self, placement: &Placement) {
+    /// itself, and neither minds the other. True: one has ceased.
+    async fn clear_away(&mut self, placement: &Placement) -> bool {
+        let mut has_ceased = false;
         let is_empty = |shard: &ShardId| placement.slots_of(*shard).is_empty();
         let empty: BTreeSet<ShardId> = placement.shards.keys().copied().filter(is_empty).collect();
         self.empty_since.retain(|shard, _| empty.contains(shard));
@@ -524,12 +528,14 @@ impl Caretaker {
             *since = Instant::now();
             match self.mover.cease(shard).await {
                 Ok(true) => {
+                    has_ceased = true;
                     tracing::info!(%shard, "a merge had left this shard without slots: it is no more")
                 }
                 Ok(false) => tracing::info!(%shard, "somebody may still read what this shard has given away"),
                 Err(error) => tracing::warn!(%shard, %error, "a shard without slots stays"),
             }
         }
+        has_ceased
     }
 
     /// The sizes of a node's replicas; `None` if it does not answer.

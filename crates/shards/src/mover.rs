@@ -234,6 +234,11 @@ impl Mover {
                 part(shard)?;
                 runs_from(placement, *shard, *at).map(drop)
             }
+            Task::Merge { into, .. } | Task::MoveSlots { into, .. }
+                if part(into).is_ok() && placement.slots_of(*into).is_empty() =>
+            {
+                refuse(format!("{into} has given its slots away and ceases"))
+            }
             Task::Merge { from, into } => {
                 part(from)?;
                 part(into)?;
@@ -500,8 +505,9 @@ impl Mover {
     }
 
     async fn merge(&self, from: ShardId, into: ShardId, progress: &dyn Progress) -> Result<(), MoveError> {
-        let placement = self.placement().await?;
-        let Some(leaving) = placement.shards.get(&from).cloned() else { return Ok(()) };
+        if !self.placement().await?.shards.contains_key(&from) {
+            return Ok(());
+        }
         self.take_in(from, into, |placement| placement.slots_of(from), progress).await?;
 
         progress.step("waiting until nobody reads the slots where they were");
@@ -512,28 +518,33 @@ impl Mover {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        // A shard that is split off later may get the number again, and must find nothing under it.
-        for node in leaving.replicas.values() {
-            while self.status(from, *node).await.is_ok_and(|status| status.is_some())
-                && since.elapsed() < self.patience
-            {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        }
         Ok(())
     }
 
-    /// Has a shard cease that has given its slots away. `false`: not yet, somebody may still read them there. The log refuses it of
-    /// one that has slots.
+    /// Has a shard cease that has given its slots away, and waits until its replicas are gone. `false`: not yet, somebody may still
+    /// read there. The log refuses it of one that has slots.
     pub async fn cease(&self, shard: ShardId) -> Result<bool, MoveError> {
+        let Some(leaving) = self.placement().await?.shards.get(&shard).cloned() else { return Ok(true) };
         let ceased = self.change(|placement| {
             let without = PlacementChange { shards: vec![(shard, None)], ..PlacementChange::default() };
             placement.shards.contains_key(&shard).then_some(without)
         });
         match ceased.await {
-            Err(MoveError::Placement(PlacementError::Refused(PlacementRefusal::StillNeeded(_)))) => Ok(false),
-            done => done.map(|_| true),
+            Err(MoveError::Placement(PlacementError::Refused(PlacementRefusal::StillNeeded(_)))) => {
+                return Ok(false);
+            }
+            done => done?,
+        };
+        // A shard that is split off later may get the number again, and must find nothing under it.
+        let since = Instant::now();
+        for node in leaving.replicas.values() {
+            while self.status(shard, *node).await.is_ok_and(|status| status.is_some())
+                && since.elapsed() < self.patience
+            {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
         }
+        Ok(true)
     }
 
     /// Waits until a replica has applied an entry. One that gets no further, and copies nothing, is given up.

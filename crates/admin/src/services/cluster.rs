@@ -59,7 +59,7 @@ impl Cluster for Services {
         request: Request<pb::GetTrafficRequest>,
     ) -> Result<Response<pb::GetTrafficResponse>, Status> {
         self.admit(&request, "Cluster.GetTraffic")?;
-        let traffic = self.ask(self.view.traffic()).await?;
+        let traffic = self.ask(self.view.traffic()).await?.frontends;
         Ok(Response::new(pb::GetTrafficResponse { traffic: traffic.into_iter().map(Into::into).collect() }))
     }
 

@@ -6,7 +6,7 @@ use assize_ports::{
     Action, ActionDone, BoxFuture, ClusterError, ClusterView, ColumnInfo, ConflictRecord, ConflictSide,
     DatabaseInfo, DigestInfo, IndexInfo, JobInfo, JobList, MemberInfo, MemberRole, Members, NodeReport,
     ReplicaInfo, ReportParts, SchemaInfo, SessionInfo, ShardInfo, SlowStatement, TableInfo, TrafficInfo,
-    TransactionInfo, Watched,
+    TrafficList, TransactionInfo, Watched,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -145,7 +145,7 @@ impl ClusterView for Fake {
         self.answer(|_| schema())
     }
 
-    fn traffic(&self) -> BoxFuture<'_, Result<Vec<TrafficInfo>, ClusterError>> {
+    fn traffic(&self) -> BoxFuture<'_, Result<TrafficList, ClusterError>> {
         let mut state = self.state();
         state.seconds += 1;
         let n = state.seconds;
@@ -157,7 +157,7 @@ impl ClusterView for Fake {
             statements: n * 4000,
             connections: 2,
         };
-        let traffic = vec![of(1), of(2), of(3)];
+        let traffic = TrafficList { frontends: vec![of(1), of(2), of(3)], silent: Vec::new() };
         Box::pin(async move { Ok(traffic) })
     }
 

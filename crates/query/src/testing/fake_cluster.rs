@@ -256,7 +256,7 @@ impl ClusterView for FakeCluster {
         self.answer(SchemaInfo::default())
     }
 
-    fn traffic(&self) -> BoxFuture<'_, Result<Vec<TrafficInfo>, ClusterError>> {
+    fn traffic(&self) -> BoxFuture<'_, Result<TrafficList, ClusterError>> {
         let traffic = |node| TrafficInfo {
             node,
             at_micros: THEN,
@@ -265,7 +265,7 @@ impl ClusterView for FakeCluster {
             statements: 1000 * node,
             connections: 2,
         };
-        self.answer([1, 2].map(traffic).into())
+        self.answer(TrafficList { frontends: [1, 2].map(traffic).into(), silent: self.silent() })
     }
 
     fn act<'a>(

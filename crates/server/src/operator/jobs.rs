@@ -206,17 +206,18 @@ impl Worker for Jobs {
     }
 }
 
-/// Enters a job that has not begun. Each node counts its own, so its number is part of the name; it counts from the time, in seconds,
-/// so that what it does after it has started again has other names.
+/// Enters a job that has not begun. Each node counts its own, so its number is part of the name: the time in microseconds, or
+/// more, so that what it does after it has started again has other names.
 fn new_job(known: &mut Known, bells: Arc<Bells>, node: NodeId, name: &str, task: &Task) -> Arc<Job> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    known.drawn = now.as_secs().max(known.drawn + 1);
+    let micros = now.as_micros() as u64;
+    known.drawn = micros.max(known.drawn + 1);
     let info = JobInfo {
         id: format!("{name}-{}.{}", node.0, known.drawn),
         what: task.to_string(),
         state: "waiting".into(),
         step: String::new(),
-        began_micros: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
+        began_micros: i64::try_from(micros).unwrap_or(i64::MAX),
         micros: 0,
         longest_stall_micros: 0,
         rows: None,

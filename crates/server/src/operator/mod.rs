@@ -31,7 +31,7 @@ use assize_ports::{
     Action, ActionDone, AdjudicatorClient, AdjudicatorError, BoxFuture, ClusterError, ClusterView,
     ConflictRecord, DecisionSource, JobList, MemberInfo, MemberRole, Members, NodePressure, NodeRecord,
     NodeReport, PeerError, Peers, ReplicaInfo, ReplicaStanding, ReportParts, SchemaInfo, Service, ShardInfo,
-    TrafficInfo, Watched, complete_winners, unknown_winners,
+    TrafficList, Watched, complete_winners, unknown_winners,
 };
 use diary::Diary;
 use futures_util::future::join_all;
@@ -533,14 +533,19 @@ impl ClusterView for Operator {
         })
     }
 
-    fn traffic(&self) -> BoxFuture<'_, Result<Vec<TrafficInfo>, ClusterError>> {
+    fn traffic(&self) -> BoxFuture<'_, Result<TrafficList, ClusterError>> {
         Box::pin(async move {
             let nodes = self.nodes().await?;
             let asked = nodes.iter().map(|record| self.ask(record.node, &Question::Traffic, ASK_LIMIT));
-            let answers = join_all(asked).await.into_iter();
-            Ok(answers
-                .filter_map(|answer| if let Ok(Answer::Traffic(traffic)) = answer { traffic } else { None })
-                .collect())
+            let answers = join_all(asked).await;
+            let mut list = TrafficList::default();
+            for (record, answer) in nodes.iter().zip(answers) {
+                match answer {
+                    Ok(Answer::Traffic(traffic)) => list.frontends.extend(traffic),
+                    _ => list.silent.push(record.node.0),
+                }
+            }
+            Ok(list)
         })
     }
 

@@ -74,7 +74,7 @@ impl ClusterView for Others {
     fn schema(&self) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>> {
         refused()
     }
-    fn traffic(&self) -> BoxFuture<'_, Result<Vec<TrafficInfo>, ClusterError>> {
+    fn traffic(&self) -> BoxFuture<'_, Result<TrafficList, ClusterError>> {
         refused()
     }
     fn act<'a>(

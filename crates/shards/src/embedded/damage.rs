@@ -137,9 +137,12 @@ pub fn culprit(store: &Store, reason: &str) -> Option<(ShardId, Generation)> {
     parse_family_name(&store.family_of_damage(reason)?)
 }
 
-/// Whether damaged contents can stay until their copy is here.
+/// Whether damaged contents can stay until their copy is here, beside those of other shards that wait for theirs.
 pub fn has_room_to_stay(store: &Store, directory: &Path, shard: ShardId, generation: Generation) -> bool {
-    has_room(assize_rocks::free_bytes(directory).unwrap_or(0), bytes_of(store, shard, generation))
+    let others = marked_contents(directory).into_iter().filter(|(other, _)| *other != shard);
+    let waiting: u64 = others.map(|(shard, generation)| bytes_of(store, shard, generation)).sum();
+    let free = assize_rocks::free_bytes(directory).unwrap_or(0);
+    has_room(free, waiting.saturating_add(bytes_of(store, shard, generation)))
 }
 
 fn bytes_of(store: &Store, shard: ShardId, generation: Generation) -> u64 {
@@ -151,6 +154,15 @@ pub fn let_rest(store: &Store, shard: ShardId, generation: Generation) {
     for family in family_names(shard, generation) {
         if let Err(error) = store.let_rest(&family) {
             tracing::warn!(%shard, family, %error, "damaged contents are still compacted");
+        }
+    }
+}
+
+/// Compacts contents again that are not damaged after all, or all that there is.
+pub fn wake(store: &Store, shard: ShardId, generation: Generation) {
+    for family in family_names(shard, generation) {
+        if let Err(error) = store.wake(&family) {
+            tracing::warn!(%shard, family, %error, "contents are not compacted");
         }
     }
 }
@@ -239,16 +251,28 @@ fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     path.parent().map_or(Ok(()), |directory| std::fs::File::open(directory)?.sync_all())
 }
 
-/// The families of all contents that are known to be damaged.
-fn marked_families(directory: &Path) -> Vec<String> {
+/// The shards of which damage is remembered.
+pub fn marked_shards(directory: &Path) -> Vec<ShardId> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let shards = entries.filter_map(|entry| {
         let name = entry.file_name();
         name.to_str()?.strip_prefix(MARK)?.parse().ok().map(ShardId)
     });
-    let families =
-        shards.filter_map(|shard| Some(family_names(shard, marked(directory, shard)?.generation?)));
-    families.flatten().collect()
+    shards.collect()
+}
+
+/// All contents that are known to be damaged.
+fn marked_contents(directory: &Path) -> Vec<(ShardId, Generation)> {
+    let marked = |shard| Some((shard, marked(directory, shard)?.generation?));
+    marked_shards(directory).into_iter().filter_map(marked).collect()
+}
+
+/// Their families.
+fn marked_families(directory: &Path) -> Vec<String> {
+    marked_contents(directory)
+        .into_iter()
+        .flat_map(|(shard, generation)| family_names(shard, generation))
+        .collect()
 }
 
 /// Forgets it, if it was remembered.

@@ -104,6 +104,17 @@ struct Inner {
     failure: watch::Sender<Option<String>>,
 }
 
+impl Inner {
+    /// A replica can go on no more; the first one is told.
+    fn fail(&self, shard: ShardId, why: &str) {
+        self.failure.send_if_modified(|known| {
+            let is_first = known.is_none();
+            known.get_or_insert_with(|| format!("{shard} has stopped: {why}"));
+            is_first
+        });
+    }
+}
+
 impl ShardHost {
     /// Opens the node's directory (`None`: in memory, gone with the process) and every replica that it holds. Those that
     /// the placement wants besides are made by [`ShardHost::settle`].
@@ -139,13 +150,17 @@ impl ShardHost {
             failure: watch::Sender::new(None),
         };
         let host = ShardHost { inner: Arc::new(inner) };
-        for (shard, record) in host.without_marked().await? {
+        let (records, lingering) = host.without_marked().await?;
+        for (shard, record) in records {
             match host.start(shard, record) {
                 Err(OpenError::Damaged { shard, reason }) => {
                     host.rebuild_damaged(shard, &reason).await?;
                 }
                 started => drop(started?),
             }
+        }
+        for shard in lingering {
+            tokio::spawn(give_up_when_others_have_it(Arc::downgrade(&host.inner), shard));
         }
         Ok(host)
     }
@@ -323,25 +338,48 @@ impl ShardHost {
         self.inner.around.tally.get()
     }
 
-    /// The replicas to start: without what an earlier life has found damaged, if a sibling still has everything.
-    async fn without_marked(&self) -> Result<BTreeMap<ShardId, Record>, OpenError> {
+    /// The replicas to start: without what an earlier life has found damaged, if a sibling still has everything. And those that
+    /// start with it, because none is known to.
+    async fn without_marked(&self) -> Result<(BTreeMap<ShardId, Record>, Vec<ShardId>), OpenError> {
         let mut records = self.inner.around.registry.records();
-        let Some(directory) = self.inner.around.directory.clone() else { return Ok(records) };
+        let mut lingering = Vec::new();
+        let Some(directory) = self.inner.around.directory.clone() else { return Ok((records, lingering)) };
+        let store = self.inner.around.registry.store();
         for (shard, record) in &mut records {
             let Some(mark) = damage::marked(&directory, *shard) else { continue };
             // Otherwise it speaks of what has gone.
             let is_about = mark.is_about(record.contents);
+            if let (true, Some(generation)) = (is_about, record.contents) {
+                // Marks of earlier releases did not say which contents they are about, so these do not rest yet.
+                damage::mark(&directory, *shard, generation, &mark.reason);
+                damage::let_rest(store, *shard, generation);
+            }
             if is_about && self.others_have_everything(*shard, record.replica).await {
                 *record = self.give_up(*shard, &mark.reason).map_err(OpenError::Store)?;
             } else if is_about && self.inner.around.siblings.has_any(*shard, record.replica) {
                 // What can be read of it may be all that there is.
                 let reason = mark.reason;
                 tracing::error!(%shard, reason, "a replica is damaged, and no sibling is known to have everything");
+                lingering.push(*shard);
             } else {
                 damage::unmark(&directory, *shard);
+                record.contents.iter().for_each(|generation| damage::wake(store, *shard, *generation));
             }
         }
-        Ok(records)
+        Ok((records, lingering))
+    }
+
+    /// Gives up what is damaged and serves all the same. What others have is for the caller to know.
+    async fn give_up_lingering(&self, shard: ShardId) -> Result<(), OpenError> {
+        let _moving = self.inner.moving.lock().await;
+        let Surroundings { registry, directory, .. } = &self.inner.around;
+        let contents = registry.get(shard).and_then(|record| record.contents);
+        let mark = directory.as_ref().and_then(|directory| damage::marked(directory, shard));
+        let Some(mark) = mark.filter(|mark| mark.is_about(contents)) else { return Ok(()) };
+        let Some(resident) = self.inner.residents.lock().remove(&shard) else { return Ok(()) };
+        resident.shutdown().await;
+        let record = self.give_up(shard, &mark.reason).map_err(OpenError::Store)?;
+        self.start(shard, record).map(drop)
     }
 
     /// Whether somebody else has what a replica of this node has, for certain and now.
@@ -393,13 +431,14 @@ impl ShardHost {
         let staying = staying
             .filter(|(directory, contents)| damage::has_room_to_stay(store, directory, shard, *contents));
         let contents = staying.map(|(_, generation)| generation);
+        // First: whatever is written next may be the last thing that this life does.
+        if let Some((directory, generation)) = staying {
+            damage::mark(directory, shard, generation, reason);
+        }
         // A store that takes no writes any more says so here.
         registry.put(shard, Record { contents, had_intents: true, ..record })?;
         match (staying, record.contents) {
-            (Some((directory, generation)), _) => {
-                damage::mark(directory, shard, generation, reason);
-                damage::let_rest(store, shard, generation);
-            }
+            (Some((_, generation)), _) => damage::let_rest(store, shard, generation),
             (None, Some(generation)) => {
                 RocksEngine::drop_pair(store, shard, generation)?;
                 directory.iter().for_each(|directory| damage::unmark(directory, shard));
@@ -568,9 +607,31 @@ async fn put_store_aside(
     let of = directory.clone();
     let aside = blocking(move || damage::put_store_aside(&of)).await.map_err(OpenError::Store)?;
     // They speak of contents that have gone with the store.
-    here.iter().for_each(|(shard, _)| damage::unmark(&directory, *shard));
+    damage::marked_shards(&directory).into_iter().for_each(|shard| damage::unmark(&directory, shard));
     tracing::error!(reason, kept = %aside.display(), "the store of all replicas is damaged: siblings are copied");
     Ok(())
+}
+
+/// Gives up the contents of a replica that are damaged and serve all the same, as soon as a sibling says that it has everything.
+async fn give_up_when_others_have_it(host: Weak<Inner>, shard: ShardId) {
+    loop {
+        // Only what is asked with: the host may be closed meanwhile.
+        let asking = host.upgrade().and_then(|inner| {
+            let Surroundings { registry, siblings, source, options, .. } = &inner.around;
+            let replica = registry.get(shard)?.replica;
+            Some((replica, siblings.clone(), source.clone(), options.sibling_wait_max))
+        });
+        let Some((replica, siblings, source, wait_max)) = asking else { return };
+        tokio::time::sleep(wait_max).await;
+        if !siblings.have_everything(&*source, shard, replica, wait_max).await {
+            continue;
+        }
+        let Some(inner) = host.upgrade() else { return };
+        if let Err(error) = (ShardHost { inner: inner.clone() }).give_up_lingering(shard).await {
+            inner.fail(shard, &error.to_string());
+        }
+        return;
+    }
 }
 
 /// Tells the host when a replica on which somebody relies can go on no more.
@@ -598,9 +659,5 @@ async fn watch_for_failure(
             Err(error) => why = error.to_string(),
         }
     }
-    host.failure.send_if_modified(|known| {
-        let is_first = known.is_none();
-        known.get_or_insert(format!("{shard} has stopped: {why}"));
-        is_first
-    });
+    host.fail(shard, &why);
 }
