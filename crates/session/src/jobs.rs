@@ -259,7 +259,7 @@ mod tests {
         index.step("building v");
         index.did(500);
         index.did(20);
-        assert_eq!(told(&log), [row("index-3.1790000000", "running", "building v: 520 rows")]);
+        assert_eq!(told(&log), [row("index-3.1790000000000000", "running", "building v: 520 rows")]);
         let copy = begin(&log, "alter", "copies shop.stock");
         copy.step("copying");
         clock.0.store(7, Ordering::Relaxed);
@@ -267,8 +267,8 @@ mod tests {
         copy.end(Err(&SqlError::new(ErrorCode::DuplicateEntry, "Duplicate entry '1' for key 'v'")));
         drop((index, copy));
         let ended = [
-            row("alter-3.1790000001", "failed: Duplicate entry '1' for key 'v'", "copying: 0 rows"),
-            row("index-3.1790000000", "done", "building v: 520 rows"),
+            row("alter-3.1790000000000001", "failed: Duplicate entry '1' for key 'v'", "copying: 0 rows"),
+            row("index-3.1790000000000000", "done", "building v: 520 rows"),
         ];
         assert_eq!(told(&log), ended);
         assert_eq!(log.list(3)[1].micros, 7);
@@ -298,9 +298,9 @@ mod tests {
         drop((index, other, twice));
         let given_up = "failed: its statement was given up";
         let expected = [
-            row("index-3.1790000002", given_up, ": 0 rows"),
-            row("index-3.1790000001", given_up, ": 0 rows"),
-            row("index-3.1790000000", "done", ": 0 rows"),
+            row("index-3.1790000000000002", given_up, ": 0 rows"),
+            row("index-3.1790000000000001", given_up, ": 0 rows"),
+            row("index-3.1790000000000000", "done", ": 0 rows"),
         ];
         assert_eq!(told(&log), expected);
     }
@@ -315,7 +315,7 @@ mod tests {
         let list = told(&log);
         assert_eq!(list.len(), JOBS_MAX);
         assert_eq!(list[0].1, "failed: its statement was given up");
-        assert_eq!(list.last(), Some(&row("index-3.1790000000", "running", ": 0 rows")));
+        assert_eq!(list.last(), Some(&row("index-3.1790000000000000", "running", ": 0 rows")));
         drop(first);
     }
 }
