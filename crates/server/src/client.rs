@@ -27,6 +27,7 @@ pub struct TwoWishes;
 pub async fn connect(target: &Target) -> anyhow::Result<Conn> {
     let url = &target.url;
     let opts = Opts::from_url(url).map_err(|e| anyhow::anyhow!("{url} is not a MySQL URL: {e}"))?;
+    let opts = without_brackets(opts);
     if opts.ssl_opts().is_some() {
         if target.tls_mode.is_some() || target.tls_ca.is_some() {
             return Err(TwoWishes.into());
@@ -38,7 +39,7 @@ pub async fn connect(target: &Target) -> anyhow::Result<Conn> {
     } else {
         TlsMode::Preferred
     });
-    let (first, second) = ways(mode, is_this_machine(bare(opts.ip_or_hostname())));
+    let (first, second) = ways(mode, is_this_machine(opts.ip_or_hostname()));
     let authority = target.tls_ca.as_deref().map(read_authority).transpose()?;
     if mode == TlsMode::VerifyIdentity && authority.is_none() {
         return Err(NoAuthority("`--tls-mode verify-identity` needs `--tls-ca FILE`".to_owned()).into());
@@ -81,16 +82,17 @@ fn prepared(opts: &Opts, way: Way, authority: Option<&[u8]>) -> OptsBuilder {
             SslOpts::default().with_root_certs(roots).with_disable_built_in_roots(true)
         }
     };
-    // The certificate names an IPv6 address without the brackets of a URL.
-    let name = bare(opts.ip_or_hostname());
-    let name = (name != opts.ip_or_hostname()).then(|| name.to_owned());
     // The driver speaks no TLS over a socket.
-    builder.prefer_socket(false).ssl_opts(tls.with_danger_tls_hostname_override(name))
+    builder.prefer_socket(false).ssl_opts(tls)
 }
 
-/// A host as it is called outside of URLs.
-fn bare(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
+/// An IPv6 address has brackets in a URL, and nowhere else: no resolver and no certificate knows them.
+fn without_brackets(opts: Opts) -> Opts {
+    let host = opts.ip_or_hostname().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match host.map(str::to_owned) {
+        Some(host) => OptsBuilder::from_opts(opts).ip_or_hostname(host).into(),
+        None => opts,
+    }
 }
 
 /// The certificates of an authority, PEM.
@@ -129,12 +131,9 @@ mod tests {
             ("mysql://root@127.0.0.1", "127.0.0.1", true),
             ("mysql://root@db.example.net", "db.example.net", false),
         ] {
-            let opts = Opts::from_url(url).unwrap();
-            assert_eq!(bare(opts.ip_or_hostname()), host);
-            assert_eq!(is_this_machine(bare(opts.ip_or_hostname())), is_here, "{url}");
-            let opts: Opts = prepared(&opts, Way::Tls, None).into();
-            let name = opts.ssl_opts().unwrap().tls_hostname_override();
-            assert_eq!(name, url.contains('[').then_some(host));
+            let opts = without_brackets(Opts::from_url(url).unwrap());
+            assert_eq!(opts.ip_or_hostname(), host);
+            assert_eq!(is_this_machine(opts.ip_or_hostname()), is_here, "{url}");
         }
     }
 
