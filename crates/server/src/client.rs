@@ -86,7 +86,7 @@ fn prepared(opts: &Opts, way: Way, authority: Option<&[u8]>) -> OptsBuilder {
     builder.prefer_socket(false).ssl_opts(tls)
 }
 
-/// An IPv6 address has brackets in a URL, and nowhere else: no resolver and no certificate knows them.
+/// An IPv6 address has brackets in a URL, and nowhere else: neither a lookup of names nor a certificate knows them.
 fn without_brackets(opts: Opts) -> Opts {
     let host = opts.ip_or_hostname().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     match host.map(str::to_owned) {

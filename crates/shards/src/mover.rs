@@ -843,6 +843,25 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_that_has_given_its_slots_away_gets_none_and_its_merge_can_be_run_again() {
+        let (kept, empty) = (ShardId(1), ShardId(2));
+        let mut merged = placement();
+        merged.ranges = [(Slot(0), kept)].into();
+        for task in [
+            Task::Merge { from: kept, into: empty },
+            Task::MoveSlots { from: kept, into: empty, first: Slot(0), last: Slot(9) },
+        ] {
+            let refused = Mover::check(&merged, &task).unwrap_err();
+            assert_eq!(
+                refused,
+                MoveError::Refused("s2 has given its slots away and ceases".into()),
+                "{task}"
+            );
+        }
+        assert_eq!(Mover::check(&merged, &Task::Merge { from: empty, into: kept }), Ok(()));
+    }
+
+    #[test]
     fn a_split_without_a_slot_halves_the_shard_whatever_its_runs() {
         let mut placement = placement();
         assert_eq!(runs_from(&placement, ShardId(1), None).unwrap(), [(Slot(16_384), Slot(32_767))]);

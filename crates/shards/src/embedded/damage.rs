@@ -219,6 +219,11 @@ impl Mark {
         contents.is_some_and(|contents| self.generation.is_none_or(|generation| generation == contents))
     }
 
+    /// Whether it says of which contents it speaks.
+    pub fn is_numbered(&self) -> bool {
+        self.generation.is_some()
+    }
+
     fn parse(text: &str) -> Mark {
         let named = text.strip_prefix(CONTENTS).and_then(|rest| rest.split_once('\n'));
         let numbered = named.and_then(|(number, reason)| Some((number.parse().ok()?, reason)));
@@ -320,7 +325,7 @@ mod tests {
         mark(path, shard, Generation(12), "why\nand where");
         let found = marked(path, shard).unwrap();
         assert_eq!(found.reason, "why\nand where");
-        assert!(found.is_about(Some(Generation(12))));
+        assert!(found.is_numbered() && found.is_about(Some(Generation(12))));
         assert!(!found.is_about(Some(Generation(1))) && !found.is_about(None));
         assert_eq!(marked(path, ShardId(1)), None);
         std::fs::create_dir(path.join("damaged")).unwrap();
@@ -335,7 +340,7 @@ mod tests {
         for text in ["why", "contents 1", "contents one\nwhy", ""] {
             let mark = Mark::parse(text);
             assert_eq!(mark, Mark { generation: None, reason: text.to_owned() });
-            assert!(mark.is_about(Some(Generation(3))) && !mark.is_about(None));
+            assert!(!mark.is_numbered() && mark.is_about(Some(Generation(3))) && !mark.is_about(None));
         }
     }
 }

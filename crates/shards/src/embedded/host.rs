@@ -349,8 +349,8 @@ impl ShardHost {
             let Some(mark) = damage::marked(&directory, *shard) else { continue };
             // Otherwise it speaks of what has gone.
             let is_about = mark.is_about(record.contents);
-            if let (true, Some(generation)) = (is_about, record.contents) {
-                // Marks of earlier releases did not say which contents they are about, so these do not rest yet.
+            if let (true, false, Some(generation)) = (is_about, mark.is_numbered(), record.contents) {
+                // Earlier releases did not say which contents a mark is about, so these do not rest yet.
                 damage::mark(&directory, *shard, generation, &mark.reason);
                 damage::let_rest(store, *shard, generation);
             }
