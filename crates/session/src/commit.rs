@@ -338,11 +338,13 @@ async fn prepare(
     let vote = match answer {
         Some(vote) => vote,
         // Silence: the others may carry the majority, and this one is asked again. Unless it is silent because the shard
-        // is elsewhere by now.
-        None => match services.refresh_placement().await.ok().and_then(|p| p.shard_epoch(to.shard)) {
-            Some(current) if current > epoch => Vote::No(VoteRefusal::StaleEpoch { current }),
-            _ => return Heard::Coordinator(Event::AskFailed),
-        },
+        // is elsewhere by now, or is no more: it was merged into another one.
+        None => {
+            match services.refresh_placement().await.map(|p| p.shard_epoch(to.shard).unwrap_or(p.epoch)) {
+                Ok(current) if current > epoch => Vote::No(VoteRefusal::StaleEpoch { current }),
+                _ => return Heard::Coordinator(Event::AskFailed),
+            }
+        }
     };
     Heard::Coordinator(Event::Voted { voter: to, txn, vote })
 }

@@ -204,6 +204,35 @@ async fn what_is_given_up_stays_until_its_copy_has_arrived() {
     assert_eq!(cluster.agree().await, ROWS);
 }
 
+/// The sibling may be larger than what was damaged, and a full disk would end the copy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_given_up_makes_room_for_its_copy_once_that_is_coming() {
+    let (cluster, node) = (filled(3).await, NodeId(3));
+    cluster.close(node).await;
+    let file = longest(&cluster, node, |name| name.ends_with(".sst"));
+    flip(&file);
+    let mark = cluster.path(node).join("damaged-1");
+    cluster.room_min.store(u64::MAX, Ordering::Relaxed);
+    // Not for a copy of which nothing comes.
+    *cluster.network.breaking.lock().unwrap() = vec![0; 100_000];
+    let host = open_until_given_up(&cluster, node).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(mark.exists() && file.exists());
+    // The next one breaks after its first message, and does not go on.
+    cluster.network.breaking.lock().unwrap().push(1);
+    until("it has made room", || async { !mark.exists() && !file.exists() }).await;
+    let status = host.status(ShardId(1)).unwrap();
+    assert!(matches!(status.phase, Phase::Copying { .. }), "{status:?}");
+    drop(host);
+    cluster.close(node).await;
+    cluster.network.breaking.lock().unwrap().clear();
+    let host = cluster.open(node).await;
+    cluster.all_follow(node, 1).await;
+    assert_eq!(host.tallies().rebuilt, 1);
+    assert_eq!(std::fs::read_dir(cluster.path(node).join("damaged")).map_or(0, Iterator::count), 0);
+    assert_eq!(cluster.agree().await, ROWS);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_is_put_aside_once_siblings_have_all_of_it() {
     let (cluster, node) = (filled(3).await, NodeId(3));

@@ -185,6 +185,22 @@ async fn a_frontend_that_knows_an_old_placement_finds_a_shard_that_has_moved_awa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frontend_that_knows_an_old_placement_commits_although_the_shard_was_merged_into_another() {
+    let _alone = ALONE.lock().await;
+    let cluster = Cluster::start(2, 2, 2).await;
+    let late = [Mode::Inline, Mode::Prepared].map(|mode| cluster.frontend(NodeId(1), mode));
+    let late = futures_util::future::join_all(late).await;
+    let merge = Task::Merge { from: ShardId(2), into: ShardId(1) };
+    cluster.mover(NodeId(2)).run(merge, &()).await.unwrap();
+    until("its replica is gone", || async { cluster.host(NodeId(1)).resident(ShardId(2)).is_none() }).await;
+    for (frontend, from) in late.iter().zip([0, 20]) {
+        write(frontend, &rows(from, 20, "late")).await;
+    }
+    assert_eq!(scan(&late[0]).await.unwrap().len(), 40);
+    assert_eq!(cluster.agree().await, 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shards_are_merged_under_clients_and_what_was_split_comes_together_again() {
     let _alone = ALONE.lock().await;
     let cluster = Cluster::start(3, 3, 2).await;

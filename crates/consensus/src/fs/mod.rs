@@ -74,9 +74,29 @@ pub fn write_in_pieces(file: &dyn File, bytes: &[u8]) -> io::Result<()> {
 
 /// Writes a whole file so that a crash leaves either the old one or the new one.
 pub fn write_atomically(fs: &dyn FileSystem, name: &str, bytes: &[u8]) -> io::Result<()> {
+    write_atomically_over(fs, None, name, bytes)
+}
+
+/// Likewise, over a file that nobody needs, which is gone afterwards: to overwrite blocks is nothing to a file system's journal,
+/// while new ones are written down in it at each sync, and old ones are given back to the disk.
+pub fn write_atomically_over(
+    fs: &dyn FileSystem,
+    spare: Option<&str>,
+    name: &str,
+    bytes: &[u8],
+) -> io::Result<()> {
     let temporary = format!("{name}.tmp");
     let written = (|| {
-        let file = fs.create(&temporary)?;
+        let file = match spare {
+            Some(spare) => {
+                fs.rename(spare, &temporary)?;
+                fs.open(&temporary)?
+            }
+            None => fs.create(&temporary)?,
+        };
+        if file.len()? > bytes.len() as u64 {
+            file.set_len(bytes.len() as u64)?;
+        }
         write_in_pieces(&*file, bytes)
     })();
     if let Err(error) = written {
@@ -104,20 +124,34 @@ mod tests {
     #[test]
     fn a_file_of_several_pieces_is_whole_or_not_there() {
         let bytes: Vec<u8> = (0..PIECE * 2 + 5).map(|n| (n % 251) as u8).collect();
-        for content in [&bytes[..], &[]] {
-            let fs = Memory::new();
-            write_atomically(&fs, "f", content).unwrap();
-            let operations = fs.operations();
+        let (shorter, longer) = (vec![7; PIECE + 3], vec![8; PIECE * 4]);
+        for (content, spare) in [(&bytes[..], None), (&[], None)]
+            .into_iter()
+            .chain([&shorter, &longer, &Vec::new()].map(|spare| (&bytes[..], Some(spare))))
+            .chain([(&[][..], Some(&shorter))])
+        {
+            let begun = || {
+                let fs = Memory::new();
+                spare.iter().for_each(|spare| write_atomically(&fs, "spare", spare).unwrap());
+                (fs.operations(), fs)
+            };
+            let write = |fs: &Memory| write_atomically_over(fs, spare.map(|_| "spare"), "f", content);
+            let (before, fs) = begun();
+            write(&fs).unwrap();
+            let operations = fs.operations() - before;
             fs.crash(Crash::LoseUnsynced);
             assert!(read_all(&fs, "f").unwrap() == content);
+            assert_eq!(fs.list().unwrap(), ["f"]);
             for dies in 1..=operations {
-                let fs = Memory::new();
-                fs.die_after(dies);
-                let written = write_atomically(&fs, "f", content);
-                fs.crash(Crash::LoseUnsynced);
-                match read_all(&fs, "f") {
-                    Ok(found) => assert!(found == content, "after {dies} operations"),
-                    Err(_) => assert!(written.is_err(), "after {dies} operations"),
+                for crash in [Crash::LoseUnsynced, Crash::Toss(dies)] {
+                    let (_, fs) = begun();
+                    fs.die_after(dies);
+                    let written = write(&fs);
+                    fs.crash(crash);
+                    match read_all(&fs, "f") {
+                        Ok(found) => assert!(found == content, "after {dies} operations"),
+                        Err(_) => assert!(written.is_err(), "after {dies} operations"),
+                    }
                 }
             }
         }

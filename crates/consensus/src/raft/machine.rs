@@ -14,7 +14,7 @@
 
 use super::record::Checkpoint;
 use super::{Capture, LogId, Mind, Payload, SnapshotMeta, StoredMembership, Types};
-use crate::fs::{FileSystem, read_all, write_atomically};
+use crate::fs::{FileSystem, read_all, write_atomically, write_atomically_over};
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::type_config::alias::SnapshotOf;
@@ -25,7 +25,8 @@ use std::time::Duration;
 /// A checkpoint as openraft passes it round.
 pub type Image = Arc<Vec<u8>>;
 
-/// The checkpoints of one node on disk: `base-<index>.ckpt` and `candidate-<index>.ckpt`.
+/// The checkpoints of one node on disk: `base-<index>.ckpt` and `candidate-<index>.ckpt`; and `checkpoint.spare`, what is left
+/// of one that nobody needs any more, for the next one to be written over it.
 #[derive(Clone)]
 pub struct CheckpointFiles {
     fs: Arc<dyn FileSystem>,
@@ -37,6 +38,8 @@ pub struct CheckpointFiles {
 struct Indexes {
     base: Option<u64>,
     candidate: Option<u64>,
+    /// Whether there is a spare file.
+    has_spare: bool,
     /// Bytes of the last one that was written.
     last_bytes: u64,
     /// The last one that was written, for its memory: the kernel clears every page that it gives, which takes longer than
@@ -60,9 +63,12 @@ impl CheckpointFiles {
             }
         }
         fs.sync_directory()?;
-        let indexes = Indexes { base, ..Indexes::default() };
+        let has_spare = names.iter().any(|name| name == Self::SPARE);
+        let indexes = Indexes { base, has_spare, ..Indexes::default() };
         Ok(CheckpointFiles { fs, indexes: Arc::new(Mutex::new(indexes)) })
     }
+
+    const SPARE: &str = "checkpoint.spare";
 
     fn base_name(index: u64) -> String {
         format!("base-{index:020}.ckpt")
@@ -138,17 +144,44 @@ impl CheckpointFiles {
     /// Writes a candidate durably. It takes the place of one that waits. One that has been overtaken while it was written, by
     /// a base that came from another node, is dropped: the log behind it is gone.
     pub(super) fn add(&self, index: u64, bytes: &[u8]) -> io::Result<()> {
-        write_atomically(&*self.fs, &Self::candidate_name(index), bytes)?;
+        let spare = self.take_spare(index)?;
+        write_atomically_over(&*self.fs, spare.as_deref(), &Self::candidate_name(index), bytes)?;
         let mut indexes = self.indexes();
         indexes.last_bytes = bytes.len() as u64;
         if indexes.base >= Some(index) {
-            return self.fs.remove(&Self::candidate_name(index));
+            return self.retire(&mut indexes, &Self::candidate_name(index));
         }
         if let Some(before) = indexes.candidate.replace(index)
             && before != index
         {
-            self.fs.remove(&Self::candidate_name(before))?;
+            self.retire(&mut indexes, &Self::candidate_name(before))?;
         }
+        Ok(())
+    }
+
+    /// Takes the spare file, if there is one, for the candidate of this index; its name.
+    fn take_spare(&self, index: u64) -> io::Result<Option<String>> {
+        // Locked until it has another name: somebody may make another file the spare one at any time.
+        let mut indexes = self.indexes();
+        if !indexes.has_spare {
+            return Ok(None);
+        }
+        // Found and removed at the next start, should there be one before it is written over.
+        let taken = format!("candidate-{index:020}.spare");
+        self.fs.rename(Self::SPARE, &taken)?;
+        indexes.has_spare = false;
+        Ok(Some(taken))
+    }
+
+    /// Makes a file the spare one, or removes it: one is enough, and on a small disk others need the room. Whatever has taken
+    /// the file's place must be durable: a crash may bring its name back, with what was written over it.
+    fn retire(&self, indexes: &mut Indexes, name: &str) -> io::Result<()> {
+        let is_roomy = self.fs.free().is_ok_and(|free| free / 4 > indexes.last_bytes);
+        if indexes.has_spare || !is_roomy {
+            return self.fs.remove(name);
+        }
+        self.fs.rename(name, Self::SPARE)?;
+        indexes.has_spare = true;
         Ok(())
     }
 
@@ -161,13 +194,13 @@ impl CheckpointFiles {
         }
         indexes.candidate = None;
         if indexes.base >= Some(index) {
-            self.fs.remove(&Self::candidate_name(index))?;
+            self.retire(&mut indexes, &Self::candidate_name(index))?;
             return Ok(false);
         }
         self.fs.rename(&Self::candidate_name(index), &Self::base_name(index))?;
         self.fs.sync_directory()?;
         if let Some(before) = indexes.base.replace(index) {
-            self.fs.remove(&Self::base_name(before))?;
+            self.retire(&mut indexes, &Self::base_name(before))?;
         }
         Ok(true)
     }
@@ -180,16 +213,16 @@ impl CheckpointFiles {
         let mut indexes = self.indexes();
         indexes.last_bytes = bytes.len() as u64;
         if indexes.base >= Some(index) {
-            return self.fs.remove(&name);
+            return self.retire(&mut indexes, &name);
         }
         self.fs.rename(&name, &Self::base_name(index))?;
         self.fs.sync_directory()?;
         if let Some(before) = indexes.base.replace(index) {
-            self.fs.remove(&Self::base_name(before))?;
+            self.retire(&mut indexes, &Self::base_name(before))?;
         }
         // What waits was captured before the state was replaced.
         if let Some(overtaken) = indexes.candidate.take_if(|candidate| *candidate <= index) {
-            self.fs.remove(&Self::candidate_name(overtaken))?;
+            self.retire(&mut indexes, &Self::candidate_name(overtaken))?;
         }
         Ok(())
     }

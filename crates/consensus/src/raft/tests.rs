@@ -8,6 +8,7 @@ use crate::wal::{Options, Wal};
 use openraft::StorageError;
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
+use std::io;
 use std::sync::{Arc, RwLock};
 
 /// A mind that remembers what it was told.
@@ -71,6 +72,13 @@ fn machine_on(fs: &Memory) -> (Machine<Scribe>, CheckpointFiles) {
     (Machine::open(mind, files.clone()).expect("the base is whole"), files)
 }
 
+/// The files of a directory but the spare one.
+fn checkpoints(fs: &Memory) -> Vec<String> {
+    let mut names = fs.list().unwrap();
+    names.retain(|name| name != "checkpoint.spare");
+    names
+}
+
 fn log_id(index: u64) -> LogId {
     LogId { leader_id: LeaderId { term: 1, node_id: 1 }, index }
 }
@@ -98,7 +106,7 @@ async fn assert_begins_with_the_sent_one(fs: &Memory, crash: Crash) {
     let (mut machine, files) = machine_on(fs);
     assert_eq!(files.base_index(), Some(5000));
     assert_eq!(machine.applied_state().await.unwrap().0, Some(log_id(5000)));
-    assert_eq!(fs.list().unwrap(), ["base-00000000000000005000.ckpt"]);
+    assert_eq!(checkpoints(fs), ["base-00000000000000005000.ckpt"]);
 }
 
 #[tokio::test]
@@ -153,7 +161,7 @@ fn the_base_never_goes_back() {
         let (_, files) = machine_on(&fs);
         let (builder, checker) = (files.clone(), files.clone());
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let building = scope.spawn(|| {
                 for index in 1..400 {
                     builder.add(index, b"built").unwrap();
                     builder.promote(index).unwrap();
@@ -165,9 +173,10 @@ fn the_base_never_goes_back() {
                     assert!(files.base_index() >= Some(index));
                 }
             });
-            scope.spawn(|| {
+            scope.spawn(move || {
                 let mut last = None;
-                while last < Some(399) {
+                // Should the builder panic, the last one never comes.
+                while last < Some(399) && !building.is_finished() {
                     let base = checker.base_index();
                     assert!(base >= last, "{base:?} after {last:?}");
                     last = base;
@@ -175,6 +184,60 @@ fn the_base_never_goes_back() {
                 }
             });
         });
-        assert_eq!(fs.list().unwrap(), ["base-00000000000000000399.ckpt"]);
+        assert_eq!(checkpoints(&fs), ["base-00000000000000000399.ckpt"]);
     }
+}
+
+/// The machine dies at every step while one checkpoint is written over what is left of another.
+#[test]
+fn the_base_is_whole_although_checkpoints_are_written_over_one_another() {
+    let image = |index: u64| {
+        let state = vec![index as u8; 1000 * (3 + index as usize % 3)];
+        Checkpoint { last: Some(log_id(index)), membership: StoredMembership::default(), state }.encode()
+    };
+    let run = |fs: &Memory| -> io::Result<Option<u64>> {
+        let files = CheckpointFiles::open(Arc::new(fs.clone()))?;
+        for index in 1..8 {
+            files.add(index, &image(index))?;
+            // Some are overtaken before they become the base.
+            if index % 3 != 0 {
+                files.promote(index)?;
+            }
+        }
+        Ok(files.base_index())
+    };
+    let fs = Memory::new();
+    assert_eq!(run(&fs).unwrap(), Some(7));
+    assert_eq!(fs.list().unwrap(), ["base-00000000000000000007.ckpt", "checkpoint.spare"]);
+    for dies in 0..fs.operations() {
+        for crash in [Crash::LoseUnsynced, Crash::KeepUnsynced, Crash::Toss(dies), Crash::Toss(!dies)] {
+            let fs = Memory::new();
+            fs.die_after(dies);
+            run(&fs).unwrap_err();
+            fs.crash(crash);
+            let (_, files) = machine_on(&fs);
+            if let Some(base) = files.base().unwrap() {
+                let index = base.last.unwrap().index;
+                assert_eq!(
+                    base.encode(),
+                    image(index),
+                    "the machine died after {dies} operations: {crash:?}"
+                );
+            }
+            drop(files);
+            assert_eq!(run(&fs).unwrap(), Some(7));
+        }
+    }
+}
+
+#[test]
+fn no_spare_checkpoint_is_kept_on_a_small_disk() {
+    let fs = Memory::new();
+    fs.set_capacity(Some(100_000));
+    let (_, files) = machine_on(&fs);
+    for index in 1..4 {
+        files.add(index, &[1; 30_000]).unwrap();
+        files.promote(index).unwrap();
+    }
+    assert_eq!(fs.list().unwrap(), ["base-00000000000000000003.ckpt"]);
 }

@@ -5,7 +5,8 @@
 //!   append ─┼─▶ index (memory) ─▶│ drain queue ▶ write ▶ one fdatasync ▶ call   │──▶ done, done, done
 //!   purge  ─┘   readable at once │                                   everybody  │
 //!                                └──────────────────────────────────────────────┘
-//!                                   ▲ spare segments, pre-written by a second thread
+//!                                   ▲ spare segments, pre-written by a second thread,
+//!                                     which also removes those of which there are enough
 //! ```
 //!
 //! Promises:
@@ -32,7 +33,7 @@ use crate::fs::{File, FileSystem};
 use bytes::Bytes;
 pub use format::META_MAX;
 use format::{HEAD, Head, RECORDS};
-use segments::{Pace, Segments, Spare, create_spare};
+use segments::{Pace, Segments, Spare, create_spare, remove_surplus};
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
@@ -306,20 +307,22 @@ impl Wal {
             cache_max: options.cache_max,
         });
         let (queue, work) = mpsc::channel();
-        let (ask, asked) = mpsc::sync_channel(1);
+        let (errands, to_do) = mpsc::channel();
         let (segment_size, reserve) = (options.segment_size, options.reserve);
-        let weak_queue = queue.clone();
+        let queue_for_spares = queue.clone();
         let failed_to_spawn = WalError::io("start a thread for", "the log");
         let writer = {
             let shared = shared.clone();
             thread::Builder::new()
                 .name("wal-writer".into())
-                .spawn(move || Writer { segments, shared, ask, asked: false, ahead: 1 }.run(&work))
+                .spawn(move || Writer { segments, shared, errands, asked: false, ahead: 1 }.run(&work))
                 .map_err(&failed_to_spawn)?
         };
         let allocator = thread::Builder::new()
             .name("wal-allocator".into())
-            .spawn(move || allocate(&*fs, segment_size, reserve, &asked, &weak_queue))
+            .spawn(move || {
+                Allocator { fs, segment_size, reserve, errands: to_do, queue: queue_for_spares }.run();
+            })
             .map_err(&failed_to_spawn)?;
         Ok(Wal { shared, queue: Some(queue), threads: vec![writer, allocator] })
     }
@@ -507,9 +510,9 @@ impl Log {
 struct Writer {
     segments: Segments,
     shared: Arc<Shared>,
-    /// Asks the allocator for a spare segment with this number.
-    ask: mpsc::SyncSender<(u64, Pace)>,
-    /// Whether it has not answered yet.
+    /// What the allocator shall do.
+    errands: mpsc::Sender<Errand>,
+    /// Whether it was asked for a spare segment and has not answered yet.
     asked: bool,
     /// How many spares are kept ahead: more once there was none when one was needed.
     ahead: usize,
@@ -517,7 +520,7 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, work: &mpsc::Receiver<Work>) {
-        self.ask_for_spares();
+        self.send_errands();
         let mut closing = false;
         while !closing && let Ok(first) = work.recv() {
             let mut ops = Vec::new();
@@ -540,7 +543,7 @@ impl Writer {
                 next = if size < BATCH_BYTES_MAX { work.try_recv().ok() } else { None };
             }
             self.commit(ops, groups);
-            self.ask_for_spares();
+            self.send_errands();
             self.shared.headroom.store(self.segments.headroom(), Ordering::Relaxed);
         }
     }
@@ -605,43 +608,73 @@ impl Writer {
         log.evict(self.shared.cache_max);
     }
 
-    /// Keeps spare segments ahead, so that a commit never waits for the creation of one.
-    fn ask_for_spares(&mut self) {
+    /// Keeps spare segments ahead, so that a commit never waits for the creation of one, and has those removed that are too
+    /// many.
+    fn send_errands(&mut self) {
+        // The allocator lives as long as the writer; without it there is nobody to do it.
+        let surplus = self.segments.take_surplus();
+        if !surplus.is_empty() {
+            let _ = self.errands.send(Errand::Remove(surplus));
+        }
         if self.segments.spares() < self.ahead && !self.asked {
             let number = self.segments.draw_file_number();
             let pace = if self.segments.spares() < self.ahead / 2 { Pace::Hurried } else { Pace::Easy };
-            self.asked = self.ask.try_send((number, pace)).is_ok();
+            self.asked = self.errands.send(Errand::Create(number, pace)).is_ok();
         }
     }
 }
 
-/// Creates spare segments when asked, and keeps trying while the disk is full.
-fn allocate(
-    fs: &dyn FileSystem,
+/// What takes the writer too long.
+enum Errand {
+    /// A spare segment whose file has this number. Nobody asks for a second one before it is there.
+    Create(u64, Pace),
+    /// Files that nobody needs.
+    Remove(Vec<Spare>),
+}
+
+/// The thread that creates spare segments and removes those of which there are enough.
+struct Allocator {
+    fs: Arc<dyn FileSystem>,
     segment_size: u64,
     reserve: u64,
-    asked: &mpsc::Receiver<(u64, Pace)>,
-    queue: &mpsc::Sender<Work>,
-) {
-    debug_assert!(segment_size > RECORDS);
-    while let Ok((number, pace)) = asked.recv() {
+    errands: mpsc::Receiver<Errand>,
+    queue: mpsc::Sender<Work>,
+}
+
+impl Allocator {
+    /// Runs until the writer is gone.
+    fn run(self) {
+        debug_assert!(self.segment_size > RECORDS);
+        while let Ok(errand) = self.errands.recv() {
+            let done = match errand {
+                Errand::Remove(surplus) => {
+                    remove_surplus(&*self.fs, surplus);
+                    Some(())
+                }
+                Errand::Create(number, pace) => self.create(number, pace),
+            };
+            if done.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Creates a spare segment, and keeps trying while the disk is full. `None` if the writer is gone.
+    fn create(&self, number: u64, pace: Pace) -> Option<()> {
         let mut pause = ALLOCATE_AGAIN;
         loop {
             // A disk that does not say how much it has left is not taken for a full one.
-            let is_scarce = fs.free().is_ok_and(|free| free < segment_size.saturating_add(reserve));
-            match (!is_scarce).then(|| create_spare(fs, number, segment_size, pace)) {
-                Some(Ok(spare)) => {
-                    if queue.send(Work::Spare(spare)).is_err() {
-                        return;
-                    }
-                    break;
-                }
+            let needed = self.segment_size.saturating_add(self.reserve);
+            let is_scarce = self.fs.free().is_ok_and(|free| free < needed);
+            match (!is_scarce).then(|| create_spare(&*self.fs, number, self.segment_size, pace)) {
+                Some(Ok(spare)) => return self.queue.send(Work::Spare(spare)).ok(),
                 // Headroom tells callers that the log is about to be full; here we only wait for space.
                 failed => {
-                    match asked.recv_timeout(pause) {
-                        Err(mpsc::RecvTimeoutError::Disconnected) => return,
-                        // Nobody asks twice before an answer.
-                        Ok(_) | Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    match self.errands.recv_timeout(pause) {
+                        // That makes room.
+                        Ok(Errand::Remove(surplus)) => remove_surplus(&*self.fs, surplus),
+                        Ok(Errand::Create(..)) | Err(mpsc::RecvTimeoutError::Timeout) => {}
+                        Err(mpsc::RecvTimeoutError::Disconnected) => return None,
                     }
                     pause = if failed.is_some() { pause * 2 } else { ALLOCATE_AGAIN }.min(ALLOCATE_AGAIN_MAX);
                 }

@@ -37,6 +37,8 @@ pub struct Segments {
     /// Oldest first; the last one is written to. Never empty.
     live: VecDeque<Segment>,
     spares: Vec<Spare>,
+    /// Files of which there are enough: whoever has the time removes them.
+    surplus: Vec<Spare>,
     next_file: u64,
     next_lsn: u64,
     first_index: u64,
@@ -70,6 +72,7 @@ impl Segments {
             segment_size,
             live: VecDeque::new(),
             spares: found.spares,
+            surplus: Vec::new(),
             next_file: found.next_file,
             next_lsn: 1,
             first_index: 0,
@@ -184,6 +187,11 @@ impl Segments {
         std::mem::take(&mut self.was_short)
     }
 
+    /// Files that nobody needs, to be given to [`remove_surplus`].
+    pub fn take_surplus(&mut self) -> Vec<Spare> {
+        std::mem::take(&mut self.surplus)
+    }
+
     /// How many segments hold something.
     #[cfg(test)]
     pub fn live(&self) -> usize {
@@ -280,23 +288,18 @@ impl Segments {
         current.file.sync_data().map_err(WalError::io("sync", &current.name))
     }
 
-    /// Turns the oldest segments that hold nothing but purged entries into spares, or removes them if there
-    /// are enough. The meta blob needs none of them: every later header repeats it.
+    /// Turns the oldest segments that hold nothing but purged entries into spares, or has them removed if there are enough.
+    /// The meta blob needs none of them: every later header repeats it.
     fn release(&mut self) {
         let most = self.spares_max();
         while self.live.len() > 1 && self.live[0].index_end <= self.first_index {
             let Segment { name, file, len, .. } = self.live.pop_front().expect("more than one");
-            let spare = Spare { name, file, len };
-            if len == self.segment_size && self.spares.len() < most {
-                self.spares.push(spare);
-            } else {
-                self.remove(spare);
-            }
+            let is_ordinary = len == self.segment_size;
+            let kept = if is_ordinary { &mut self.spares } else { &mut self.surplus };
+            kept.push(Spare { name, file, len });
         }
-        while self.spares.len() > most {
-            let spare = self.spares.pop().expect("there are too many");
-            self.remove(spare);
-        }
+        let enough = self.spares.len().min(most);
+        self.surplus.extend(self.spares.drain(enough..));
     }
 
     /// How many spares are enough: what a burst has needed the next one finds, unless others may need the space.
@@ -306,12 +309,19 @@ impl Segments {
         let is_roomy = self.fs.free().is_ok_and(|free| free / 4 > MANY as u64 * self.segment_size);
         if is_roomy { MANY } else { FEW }
     }
+}
 
-    /// Removes the file of a segment that nobody needs. One that stays by failure or by a crash is found and reused at the
-    /// next start.
-    fn remove(&self, spare: Spare) {
-        let _ = self.fs.remove(&spare.name).and_then(|()| self.fs.sync_directory());
+/// Removes files that nobody needs, one at a time: to free the blocks of one keeps a file system's journal busy, and with it
+/// everybody who writes. One that stays by failure or by a crash is found and reused at the next start.
+pub fn remove_surplus(fs: &dyn FileSystem, surplus: Vec<Spare>) {
+    for Spare { name, file, .. } in surplus {
+        let began = Instant::now();
+        let _ = fs.remove(&name);
+        // Its blocks are freed when nobody has it open any more.
+        drop(file);
+        std::thread::sleep(began.elapsed().min(REST_MAX));
     }
+    let _ = fs.sync_directory();
 }
 
 /// The longest rest between two pieces of a spare segment.

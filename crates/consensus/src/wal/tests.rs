@@ -100,6 +100,7 @@ fn run(fs: &Memory, workload: &[Vec<Op>]) -> usize {
         if segments.write(batch).is_err() {
             return n;
         }
+        remove_surplus(fs, segments.take_surplus());
     }
     workload.len()
 }
@@ -474,6 +475,27 @@ fn segments_are_made_ahead_again_once_a_full_disk_has_room() {
         until("a segment is made ahead", || wal.headroom() > SEGMENT);
         (1..50).for_each(|index| wait(&wal, index, vec![0; 1000]).unwrap());
     }
+}
+
+#[test]
+fn segments_of_which_there_are_enough_are_removed_and_what_a_crash_leaves_of_them_does_no_harm() {
+    let fs = Memory::new();
+    fs.set_capacity(Some(100 * SEGMENT));
+    let wal = Wal::open(Arc::new(fs.clone()), &options()).unwrap();
+    (0..60).for_each(|index| wait(&wal, index, vec![index as u8; SEGMENT as usize / 3]).unwrap());
+    let files = || fs.list().unwrap().len();
+    let before = files();
+    assert!(before > 20, "only {before} segments");
+    let (tell, told) = std::sync::mpsc::channel();
+    wal.purge(60, Bytes::from_static(b"meta"), Box::new(move |r| tell.send(r).unwrap())).unwrap();
+    told.recv().unwrap().unwrap();
+    // The current one, and those that are made ahead.
+    until("surplus segments are removed", || files() <= 1 + AHEAD_MAX);
+    drop(wal);
+    fs.crash(Crash::LoseUnsynced);
+    let wal = Wal::open(Arc::new(fs.clone()), &options()).unwrap();
+    assert_eq!((wal.first_index(), wal.next_index(), wal.meta().as_ref()), (60, 60, b"meta".as_ref()));
+    (60..80).for_each(|index| wait(&wal, index, vec![7; SEGMENT as usize / 3]).unwrap());
 }
 
 #[test]

@@ -15,10 +15,10 @@
 //! them, until the record names the copy: nobody reads them or votes with them, and they are not compacted, because that would
 //! meet the damage and end all writing. A node that starts meanwhile finds the mark, and begins the copy anew if a sibling
 //! still has everything; if none has, it goes on with what can be read of them. Only if the disk has no room for both they go
-//! at once.
+//! at once, or while the copy comes: a sibling may be larger than what was damaged, and a full disk would end the copy.
 
 use super::engine::{Generation, RocksEngine, family_names, parse_family_name, shape_of};
-use super::registry::{Registry, RegistryError};
+use super::registry::{Record, Registry, RegistryError};
 use assize_model::{NodeId, Placement, ReplicaId, ShardId};
 use assize_rocks::{Location, Options, RocksError, Store};
 use std::io::Write;
@@ -143,6 +143,30 @@ pub fn has_room_to_stay(store: &Store, directory: &Path, shard: ShardId, generat
     let waiting: u64 = others.map(|(shard, generation)| bytes_of(store, shard, generation)).sum();
     let free = assize_rocks::free_bytes(directory).unwrap_or(0);
     has_room(free, waiting.saturating_add(bytes_of(store, shard, generation)))
+}
+
+/// Drops damaged contents of a shard that wait for their copy, if the disk has less than `room_min` bytes left. `Ok(true)` if
+/// nothing waits any more. The copy must be coming: what a sibling gives is all that the replica will have.
+pub fn make_room(
+    registry: &Registry,
+    directory: &Path,
+    shard: ShardId,
+    room_min: u64,
+) -> Result<bool, RocksError> {
+    let waiting = registry.get(shard).and_then(|record| Some((record, record.contents?)));
+    let Some((record, generation)) = waiting else { return Ok(true) };
+    if !marked(directory, shard).is_some_and(|mark| mark.is_about(Some(generation))) {
+        return Ok(true);
+    }
+    let free = assize_rocks::free_bytes(directory).unwrap_or(u64::MAX);
+    if free >= room_min {
+        return Ok(false);
+    }
+    registry.put(shard, Record { contents: None, ..record })?;
+    RocksEngine::drop_pair(registry.store(), shard, generation)?;
+    unmark(directory, shard);
+    tracing::warn!(%shard, free, "damaged contents go before their copy is whole: the disk has too little room for both");
+    Ok(true)
 }
 
 fn bytes_of(store: &Store, shard: ShardId, generation: Generation) -> u64 {

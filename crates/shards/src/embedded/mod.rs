@@ -79,6 +79,8 @@ pub struct Options {
     pub wait_max: Duration,
     /// Damaged contents are given up only if a sibling has said within this time that it has everything.
     pub sibling_wait_max: Duration,
+    /// Damaged contents that wait for their copy go before it is whole if less than this is left of the disk, in bytes.
+    pub room_min: u64,
 }
 
 impl Default for Options {
@@ -88,6 +90,7 @@ impl Default for Options {
             flush_interval: Duration::from_secs(10),
             wait_max: Duration::from_secs(10),
             sibling_wait_max: Duration::from_secs(30),
+            room_min: assize_ports::ROOM_MIN_BYTES,
         }
     }
 }

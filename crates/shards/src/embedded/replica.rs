@@ -63,6 +63,8 @@ const RELEASES_MAX: usize = 100;
 const RELEASE_AGAIN: Duration = Duration::from_secs(3);
 /// Requests for a shard that is about to be there; more are turned away.
 const HELD_MAX: usize = 1024;
+/// While a copy comes it is looked this often whether the disk has room for it.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(250);
 
 type Mind = assize_replica::Replica<RocksEngine>;
 type MindEvent = assize_replica::Event<RocksEngine>;
@@ -912,19 +914,47 @@ impl Replica {
         let is_learner = registry.get(into).unwrap_or(self.record).is_learner;
         let purpose = Purpose::Replica { pace: is_learner.then_some(giver::PACE) };
         tracing::info!(%shard, replica = %me, %from, "copying a sibling");
+        let room = self.keep_room();
         self.copying = Some(Box::pin(async move {
             let arrived = async {
                 let (source, go_on) = siblings.checkpoint(shard, me, from, at_least).await?;
                 copy::receive(registry.clone(), into, purpose.clone(), source, copied.clone(), go_on).await
             };
-            match arrived.await {
-                Err(copy::CopyError::Peer(PeerError::Refused { .. })) => {
-                    let source = siblings.checkpoint_in_one_piece(shard, me, from, at_least).await?;
-                    copy::receive(registry, into, purpose, source, copied, None).await
+            let arrived = async {
+                match arrived.await {
+                    Err(copy::CopyError::Peer(PeerError::Refused { .. })) => {
+                        let source = siblings.checkpoint_in_one_piece(shard, me, from, at_least).await?;
+                        copy::receive(registry.clone(), into, purpose.clone(), source, copied.clone(), None)
+                            .await
+                    }
+                    arrived => arrived,
                 }
-                arrived => arrived,
+            };
+            tokio::select! {
+                arrived = arrived => arrived,
+                Err(error) = room => Err(error.into()),
             }
         }));
+    }
+
+    /// Has damaged contents go that wait for the copy which is coming, if the disk gets too full for both. Ends well when
+    /// nothing waits.
+    fn keep_room(&self) -> impl Future<Output = Result<(), RocksError>> + use<> {
+        let (shard, registry, room_min) =
+            (self.shard, self.around.registry.clone(), self.around.options.room_min);
+        let (directory, copied) = (self.around.directory.clone(), self.gauges.copied.clone());
+        async move {
+            let Some(directory) = directory else { return Ok(()) };
+            loop {
+                tokio::time::sleep(LOOK_FOR_ROOM).await;
+                // Nothing goes for a sibling that has given nothing. On this task, which is the only one to say where the
+                // contents of its replica are.
+                let is_coming = copied.load(Ordering::Relaxed) > 0;
+                if is_coming && in_place(|| damage::make_room(&registry, &directory, shard, room_min))? {
+                    return Ok(());
+                }
+            }
+        }
     }
 
     fn copied(&mut self, copied: Copied) -> Result<(), End> {

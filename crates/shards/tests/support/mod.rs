@@ -296,6 +296,8 @@ pub struct Cluster {
     /// Where nodes that have died go on.
     moved: Mutex<BTreeMap<NodeId, std::path::PathBuf>>,
     stops: Mutex<BTreeMap<NodeId, watch::Sender<bool>>>,
+    /// `embedded::Options::room_min` of nodes that are started from now on.
+    pub room_min: AtomicU64,
     frontends: AtomicU64,
     lives: AtomicU64,
 }
@@ -312,6 +314,7 @@ impl Cluster {
             directory: tempfile::tempdir().unwrap(),
             moved: Mutex::default(),
             stops: Mutex::default(),
+            room_min: AtomicU64::new(0),
             frontends: AtomicU64::new(1),
             lives: AtomicU64::new(1),
         };
@@ -346,8 +349,14 @@ impl Cluster {
         let rocks =
             assize_rocks::Options { cache_bytes: 4 << 20, write_buffer_bytes: 8 << 20, background_jobs: 2 };
         let flush_interval = Duration::from_millis(500);
-        let options =
-            embedded::Options { rocks, flush_interval, sibling_wait_max, ..embedded::Options::default() };
+        let room_min = self.room_min.load(Ordering::Relaxed);
+        let options = embedded::Options {
+            rocks,
+            flush_interval,
+            sibling_wait_max,
+            room_min,
+            ..embedded::Options::default()
+        };
         let placement = self.placement().await;
         let host = ShardHost::open(Some(self.path(node)), placement, around, options).await?;
         let service = Arc::new(SiblingService::new(Some(host.clone()), None));
