@@ -32,13 +32,11 @@ type Rows = BTreeMap<Key, Option<Row>>;
 struct Tables {
     by_name: HashMap<(String, String), Arc<Table>>,
     by_id: HashMap<TableId, Arc<Table>>,
-    placement: Placement,
 }
 
 impl Tables {
     fn find(case: &Case, replayed: &Replayed) -> Tables {
-        let placement = replayed.placement.clone();
-        let mut tables = Tables { by_name: HashMap::new(), by_id: HashMap::new(), placement };
+        let mut tables = Tables { by_name: HashMap::new(), by_id: HashMap::new() };
         for (schema, name) in &case.tables {
             if let Some(table) = replayed.catalog.table(schema, name) {
                 tables.by_name.insert((schema.clone(), name.clone()), table.clone());
@@ -85,7 +83,7 @@ impl Tables {
         let mut rows = self.rows_of(commit);
         for receipt in &commit.missing {
             let on_shard = |(key, row): &(&Key, &Row)| {
-                self.mutation(key, row).filter(|m| self.placement.shard_of(m.slot) == receipt.shard)
+                self.mutation(key, row).filter(|m| commit.placement.shard_of(m.slot) == receipt.shard)
             };
             // A row that is written as it was may be left out.
             let all: Vec<Mutation> = made.iter().filter_map(|one| on_shard(&one)).collect();

@@ -7,6 +7,7 @@ use assize_catalog::Catalog;
 use assize_consensus::evidence::{Content, Image, Logged, Replay};
 use assize_model::*;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A write of a commit.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +35,8 @@ pub struct Commit {
     pub receipts: Vec<Receipt>,
     /// Those of them whose writes no replica has whole: collected, or not flushed yet.
     pub missing: Vec<Receipt>,
+    /// Where slots were at that entry.
+    pub placement: Arc<Placement>,
 }
 
 /// What a replay found.
@@ -42,8 +45,6 @@ pub struct Replayed {
     pub commits: Vec<Commit>,
     /// The catalog in the end.
     pub catalog: Catalog,
-    /// Where slots are in the end.
-    pub placement: Placement,
     /// Whether slots moved from one shard to another.
     pub is_moved: bool,
 }
@@ -61,6 +62,7 @@ pub fn replay(log: &[&Logged], case: &Case, report: &mut Report) -> Option<Repla
     let mut naive = Naive::default();
     let mut commits = Vec::new();
     let mut slots = None;
+    let mut placement = Arc::new(Placement::default());
     let mut is_moved = false;
     for entry in log {
         report.entries += 1;
@@ -73,9 +75,13 @@ pub fn replay(log: &[&Logged], case: &Case, report: &mut Report) -> Option<Repla
                 }
             };
             let applied = replay.apply(entry.id.index, &command);
-            let now = &replay.core().placement().ranges;
+            let now = replay.core().placement();
             // The first entry of a cluster places them; before that there are none.
-            is_moved |= !now.is_empty() && slots.get_or_insert_with(|| now.clone()) != now;
+            is_moved |=
+                !now.ranges.is_empty() && slots.get_or_insert_with(|| now.ranges.clone()) != &now.ranges;
+            if now.epoch != placement.epoch {
+                placement = Arc::new(now.clone());
+            }
             naive.observe(&command, &applied);
             if let Command::Batch(batch) = &command {
                 let seed = replay.core().identity().map_or(0, |identity| identity.hash_seed);
@@ -85,7 +91,7 @@ pub fn replay(log: &[&Logged], case: &Case, report: &mut Report) -> Option<Repla
                     let decided = Decided { index: applied.index, base_ts: applied.base_ts, own_ts, seed };
                     let is_new = naive.judge(&decided, &footprint, &decision, report);
                     if is_new && decision.is_commit() {
-                        commits.push(commit(applied.index, own_ts, footprint, replay.core().placement()));
+                        commits.push(commit(applied.index, own_ts, footprint, placement.clone()));
                     }
                 }
             }
@@ -107,10 +113,10 @@ pub fn replay(log: &[&Logged], case: &Case, report: &mut Report) -> Option<Repla
             return None;
         }
     };
-    Some(Replayed { commits, catalog, placement: replay.core().placement().clone(), is_moved })
+    Some(Replayed { commits, catalog, is_moved })
 }
 
-fn commit(index: LogIndex, commit_ts: Timestamp, footprint: Footprint, placement: &Placement) -> Commit {
+fn commit(index: LogIndex, commit_ts: Timestamp, footprint: Footprint, placement: Arc<Placement>) -> Commit {
     let snapshots = footprint.groups.iter().map(|group| group.snapshot_ts).collect();
     let (mutations, receipts) = match footprint.body {
         CommitBody::Inline { mutations, .. } => (mutations, Vec::new()),
@@ -118,7 +124,8 @@ fn commit(index: LogIndex, commit_ts: Timestamp, footprint: Footprint, placement
     };
     let write = |mutation: Mutation| Write { shard: placement.shard_of(mutation.slot), mutation };
     let writes = mutations.into_iter().map(write).collect();
-    Commit { index, commit_ts, txn: footprint.txn, snapshots, writes, receipts, missing: Vec::new() }
+    let txn = footprint.txn;
+    Commit { index, commit_ts, txn, snapshots, writes, receipts, missing: Vec::new(), placement }
 }
 
 /// The checkpoints of all nodes by their last entry, which must be one of the log's.

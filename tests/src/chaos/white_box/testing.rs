@@ -219,6 +219,16 @@ impl Cluster {
         self.end(testimony, Fate::Committed, told);
     }
 
+    /// All slots go to the first shard.
+    pub fn merge(&mut self) {
+        let placement = self.replay.core().placement();
+        let first = *placement.shards.keys().next().expect("there are shards");
+        let slots = vec![(Slot(0), Slot(u16::MAX), first)];
+        let change = PlacementChange { expected: placement.epoch, slots, ..PlacementChange::default() };
+        self.command(&Command::ChangePlacement(change));
+        assert_eq!(self.replay.core().placement().ranges.len(), 1);
+    }
+
     fn testimony(&mut self, reads: &[(u64, u64)], writes: &[(u64, u64)]) -> Testimony {
         let read = |(id, n): &(u64, u64)| Act::Read {
             table: NAME,

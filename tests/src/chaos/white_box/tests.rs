@@ -351,6 +351,23 @@ fn the_writes_of_a_prepared_commit_are_those_that_were_promised() {
     assert_eq!(broken(&case), ["atomicity_across_participants"]);
 }
 
+/// Each shard has promised what was its own when it did.
+#[test]
+fn writes_that_were_promised_before_slots_moved_are_still_those_that_the_client_speaks_of() {
+    let mut cluster = cluster();
+    cluster.prepare(&[(1, 41), (2, 42), (3, 43), (4, 44)]);
+    cluster.merge();
+    let mut case = cluster.into_case();
+    for replica in case.nodes.iter_mut().flat_map(|node| &mut node.replicas) {
+        replica.contents = None;
+    }
+    assert_eq!(broken(&case), [] as [&str; 0]);
+    let last = case.testimonies.len() - 1;
+    let Act::Write { change, .. } = &mut case.testimonies[last].acts[0] else { panic!("a write") };
+    *change = Change::Set("n", 9);
+    assert_eq!(broken(&case), ["a_commit_writes_what_its_statements_say"]);
+}
+
 #[test]
 fn writes_that_no_replica_has_any_more_are_those_that_the_client_speaks_of() {
     // One version of the prepared commit is collected everywhere.
