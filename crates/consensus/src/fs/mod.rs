@@ -15,6 +15,7 @@ pub use memory::{Crash, Memory};
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// One directory.
 pub trait FileSystem: Send + Sync + 'static {
@@ -72,6 +73,23 @@ pub fn write_in_pieces(file: &dyn File, bytes: &[u8]) -> io::Result<()> {
     if bytes.is_empty() { file.sync_data() } else { Ok(()) }
 }
 
+/// The longest rest between two pieces of something that can wait.
+pub const REST_MAX: Duration = Duration::from_millis(20);
+
+/// Cuts a file down to this length, if it is longer, piece by piece: the file system gives the blocks back to the disk together
+/// with the next part of its journal, and whoever writes a file meanwhile waits for as long as that takes.
+fn shrink(file: &dyn File, to: u64) -> io::Result<()> {
+    let mut len = file.len()?;
+    while len > to {
+        let began = Instant::now();
+        len = len.saturating_sub(PIECE as u64).max(to);
+        file.set_len(len)?;
+        file.sync_data()?;
+        std::thread::sleep(began.elapsed().min(REST_MAX));
+    }
+    Ok(())
+}
+
 /// Writes a whole file so that a crash leaves either the old one or the new one.
 pub fn write_atomically(fs: &dyn FileSystem, name: &str, bytes: &[u8]) -> io::Result<()> {
     write_atomically_over(fs, None, name, bytes)
@@ -94,9 +112,7 @@ pub fn write_atomically_over(
             }
             None => fs.create(&temporary)?,
         };
-        if file.len()? > bytes.len() as u64 {
-            file.set_len(bytes.len() as u64)?;
-        }
+        shrink(&*file, bytes.len() as u64)?;
         write_in_pieces(&*file, bytes)
     })();
     if let Err(error) = written {

@@ -5,11 +5,11 @@
 
 use super::format::{HEAD, Head, Header, Kind, META_MAX, RECORDS};
 use super::{Location, Op, WalError};
-use crate::fs::{BLOCK, Blocks, File, FileSystem, PIECE};
+use crate::fs::{BLOCK, Blocks, File, FileSystem, PIECE, REST_MAX};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A pre-written file that holds nothing that is needed.
 pub struct Spare {
@@ -323,9 +323,6 @@ pub fn remove_surplus(fs: &dyn FileSystem, surplus: Vec<Spare>) {
     }
     let _ = fs.sync_directory();
 }
-
-/// The longest rest between two pieces of a spare segment.
-const REST_MAX: Duration = Duration::from_millis(20);
 
 /// How fast a spare segment is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
