@@ -64,6 +64,8 @@ pub struct Hall {
     slow: Duration,
     /// Whether clients on other machines may come without TLS.
     takes_plaintext: bool,
+    /// A login waits so long for the cluster: less than the connection is given for all of it, so that the client hears why.
+    login_wait_max: Duration,
 }
 
 impl Hall {
@@ -153,6 +155,7 @@ impl Frontend {
             statements,
             slow,
             takes_plaintext: config.mysql.insecure,
+            login_wait_max: Duration::from_secs(config.mysql.connect_timeout_seconds) * 4 / 5,
         });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();

@@ -247,6 +247,13 @@ fn loggable(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
 }
 
+/// A login has waited in vain for the cluster to say who may come.
+fn nobody_leads() -> SqlError {
+    let text = "the cluster cannot be asked for your account: no node leads it, or none can be reached; `assize status` says \
+                what is missing";
+    SqlError::new(ErrorCode::ClusterUnavailable, text)
+}
+
 fn rows_of(done: &Done) -> u64 {
     match &done.executed {
         assize_ports::Executed::Rows { count, .. } => *count,
@@ -272,8 +279,13 @@ impl Interrupt for Gone {
 
 impl Handler for Client {
     async fn account(&mut self, user: &str, host: &str) -> Result<Option<Account>, SqlError> {
-        let (begun, _guard) = self.hall.services.begin().await?;
-        let catalog = self.hall.services.catalog(begun.catalog_version).await?;
+        let services = &self.hall.services;
+        let newest = async {
+            let (begun, _guard) = services.begin().await?;
+            services.catalog(begun.catalog_version).await
+        };
+        let newest = tokio::time::timeout(self.hall.login_wait_max, newest).await;
+        let catalog = newest.map_err(|_| nobody_leads())??;
         self.hall.shared.apply_globals(&catalog);
         self.user = catalog.authenticate(user, host).cloned();
         Ok(self.user.as_ref().and_then(|user| {
