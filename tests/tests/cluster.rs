@@ -385,7 +385,7 @@ fn a_node_that_is_recovered_in_the_midst_of_commits_serves() {
     lost.iter().for_each(|node| cluster.kill(*node));
     writers.into_iter().for_each(|writer| writer.join().unwrap());
     // Whoever comes now is told why nobody is let in, before the connection has had all its time.
-    let refused = cluster.connect(survivor).err().expect("nobody can say who may come").to_string();
+    let refused = cluster.connect(survivor).expect_err("nobody can say who may come").to_string();
     assert!(refused.contains("1429") && refused.contains("assize status"), "{refused}");
     cluster.kill(survivor);
     let mut command = std::process::Command::new(Assize::binary());
