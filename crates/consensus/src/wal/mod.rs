@@ -646,35 +646,33 @@ impl Allocator {
     fn run(self) {
         debug_assert!(self.segment_size > RECORDS);
         while let Ok(errand) = self.errands.recv() {
-            let done = match errand {
-                Errand::Remove(surplus) => {
-                    remove_surplus(&*self.fs, surplus);
-                    Some(())
-                }
+            match errand {
+                Errand::Remove(surplus) => remove_surplus(&*self.fs, surplus),
                 Errand::Create(number, pace) => self.create(number, pace),
-            };
-            if done.is_none() {
-                return;
             }
         }
     }
 
-    /// Creates a spare segment, and keeps trying while the disk is full. `None` if the writer is gone.
-    fn create(&self, number: u64, pace: Pace) -> Option<()> {
+    /// Creates a spare segment, and keeps trying while the disk is full, until the writer is gone.
+    fn create(&self, number: u64, pace: Pace) {
         let mut pause = ALLOCATE_AGAIN;
         loop {
             // A disk that does not say how much it has left is not taken for a full one.
             let needed = self.segment_size.saturating_add(self.reserve);
             let is_scarce = self.fs.free().is_ok_and(|free| free < needed);
             match (!is_scarce).then(|| create_spare(&*self.fs, number, self.segment_size, pace)) {
-                Some(Ok(spare)) => return self.queue.send(Work::Spare(spare)).ok(),
+                Some(Ok(spare)) => {
+                    // Nobody takes it from a log that is being closed; the next start finds the file.
+                    let _ = self.queue.send(Work::Spare(spare));
+                    return;
+                }
                 // Headroom tells callers that the log is about to be full; here we only wait for space.
                 failed => {
                     match self.errands.recv_timeout(pause) {
                         // That makes room.
                         Ok(Errand::Remove(surplus)) => remove_surplus(&*self.fs, surplus),
                         Ok(Errand::Create(..)) | Err(mpsc::RecvTimeoutError::Timeout) => {}
-                        Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                        Err(mpsc::RecvTimeoutError::Disconnected) => return,
                     }
                     pause = if failed.is_some() { pause * 2 } else { ALLOCATE_AGAIN }.min(ALLOCATE_AGAIN_MAX);
                 }

@@ -155,7 +155,7 @@ impl Frontend {
             statements,
             slow,
             takes_plaintext: config.mysql.insecure,
-            login_wait_max: Duration::from_secs(config.mysql.connect_timeout_seconds) * 4 / 5,
+            login_wait_max: Duration::from_secs(config.mysql.connect_timeout_seconds) / 5 * 4,
         });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();

@@ -916,16 +916,18 @@ impl Replica {
         tracing::info!(%shard, replica = %me, %from, "copying a sibling");
         let room = self.keep_room();
         self.copying = Some(Box::pin(async move {
-            let arrived = async {
+            let receive = |source, go_on| {
+                copy::receive(registry.clone(), into, purpose.clone(), source, copied.clone(), go_on)
+            };
+            let in_parts = async {
                 let (source, go_on) = siblings.checkpoint(shard, me, from, at_least).await?;
-                copy::receive(registry.clone(), into, purpose.clone(), source, copied.clone(), go_on).await
+                receive(source, go_on).await
             };
             let arrived = async {
-                match arrived.await {
+                match in_parts.await {
                     Err(copy::CopyError::Peer(PeerError::Refused { .. })) => {
                         let source = siblings.checkpoint_in_one_piece(shard, me, from, at_least).await?;
-                        copy::receive(registry.clone(), into, purpose.clone(), source, copied.clone(), None)
-                            .await
+                        receive(source, None).await
                     }
                     arrived => arrived,
                 }
