@@ -4,7 +4,7 @@
 //! let the machine die at each of its operations.
 
 use super::format::{HEAD, Head, Header, Kind, META_MAX, RECORDS};
-use super::{Location, Op, WalError};
+use super::{AHEAD_MAX, Location, Op, WalError};
 use crate::fs::{BLOCK, Blocks, File, FileSystem, PIECE, REST_MAX};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -302,12 +302,12 @@ impl Segments {
         self.surplus.extend(self.spares.drain(enough..));
     }
 
-    /// How many spares are enough: what a burst has needed the next one finds, unless others may need the space.
+    /// How many spares are enough: what a burst has needed the next one finds, unless others may need the space; no
+    /// fewer than are made ahead, or they would be removed and made again.
     fn spares_max(&self) -> usize {
         const MANY: usize = 128;
-        const FEW: usize = 2;
         let is_roomy = self.fs.free().is_ok_and(|free| free / 4 > MANY as u64 * self.segment_size);
-        if is_roomy { MANY } else { FEW }
+        if is_roomy { MANY } else { AHEAD_MAX }
     }
 }
 
