@@ -7,6 +7,7 @@ use crate::fs::{Disk, FileSystem, Memory};
 use crate::housekeeping::Keeper;
 use crate::leader::{BATCH_BYTES_MAX, Event, Frame, Row, Verdict};
 use crate::locks::{Requested, Settled};
+use crate::meter::Tally;
 use crate::node::{Node, Shared};
 use crate::options::Options;
 use crate::service::RaftService;
@@ -374,6 +375,7 @@ impl Adjudicator {
         let refused = self.inner.node.try_read().and_then(|state| state.core.refuse_early(&footprint.view()));
         if let Some(mut decision) = refused {
             self.inner.node.published.complete(&mut decision, &footprint.view());
+            self.inner.shared.options.meter.decided(Tally::default().and(&decision));
             return Ok(decision);
         }
         self.inner.shared.room()?;
@@ -492,7 +494,11 @@ impl Adjudicator {
             }
             let lost = looked.hopeless.len() - lost_before;
             if lost > 0 {
-                self.inner.shared.losses.note(chunk.len(), lost);
+                let Shared { losses, options, .. } = &*self.inner.shared;
+                losses.note(chunk.len(), lost);
+                let refused =
+                    looked.hopeless[lost_before..].iter().filter_map(|(_, refused)| refused.as_ref().ok());
+                options.meter.decided(refused.fold(Tally::default(), Tally::and));
             }
             if chunk.len() < left as usize || place == footprints.count {
                 // What cannot be told apart from what follows takes that with it.

@@ -50,7 +50,7 @@ fn record(node: NodeId, cluster_version: u32) -> NodeRecord {
 pub fn options(node: NodeId, founding: Founding) -> Options {
     Options {
         window_log2: 10,
-        wal: wal::Options { segment_size: 64 << 10, cache_max: 16 << 10, reserve: 0 },
+        wal: wal::Options { segment_size: 64 << 10, cache_max: 16 << 10, ..wal::Options::default() },
         checkpoint_bytes: 20 << 10,
         keep_incoming_every: 4,
         headroom_min: 8 << 10,

@@ -19,6 +19,7 @@
 
 use crate::housekeeping::HOUSEKEEPING;
 use crate::locks::LockTable;
+use crate::meter::Tally;
 use crate::node::{Node, Shared};
 use crate::outstanding::Outstanding;
 use crate::published::Published;
@@ -210,7 +211,8 @@ struct Landed {
 }
 
 enum Waiting {
-    Batch(Vec<Frame>),
+    /// Frames, and when their entry was proposed.
+    Batch(Vec<Frame>, Instant),
     Command(CommandReply),
     /// The leader itself: nobody waits.
     Nobody,
@@ -390,7 +392,7 @@ impl Leader {
             let entry = Batch::entry_of_parts(base, Timestamp::ZERO, count as u32, parts);
             self.shared.under_way.fetch_add(count, Ordering::Relaxed);
             self.last_batch = Instant::now();
-            self.propose_entry(entry, Waiting::Batch(batch)).await;
+            self.propose_entry(entry, Waiting::Batch(batch, self.last_batch)).await;
         }
     }
 
@@ -456,7 +458,7 @@ impl Leader {
     /// Answers those who waited for an entry.
     fn land(&mut self, landed: Landed) {
         match landed.waiting {
-            Waiting::Batch(batch) => {
+            Waiting::Batch(batch, proposed) => {
                 let count = batch.iter().map(Frame::count).sum();
                 self.shared.under_way.fetch_sub(count, Ordering::Relaxed);
                 // Of one whose reply was lost nothing is known but that later ones are above it.
@@ -466,6 +468,9 @@ impl Leader {
                     Ok(answer) => {
                         let decided = answer.decisions.len();
                         self.shared.losses.note(decided, decided - answer.decisions.commits());
+                        let meter = &self.shared.options.meter;
+                        meter.entry_decided(proposed.elapsed());
+                        meter.decided(Tally::of(&answer.decisions));
                         let mut place = 0;
                         for frame in batch {
                             let count = frame.count() as u32;

@@ -86,7 +86,8 @@ impl Node {
         }
         let (wal, files, machine) = {
             let fs = fs.clone();
-            let wal_options = crate::wal::Options { reserve: options.free_min, ..options.wal.clone() };
+            let (reserve, meter) = (options.free_min, options.meter.clone());
+            let wal_options = crate::wal::Options { reserve, meter, ..options.wal.clone() };
             let state = state.clone();
             tokio::task::spawn_blocking(move || {
                 let wal = Wal::open(fs.clone(), &wal_options)?;

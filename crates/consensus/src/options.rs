@@ -1,8 +1,10 @@
 //! What an adjudicator node is started with.
 
 use crate::founding::Founding;
+use crate::meter::{Meter, Unmetered};
 use crate::wal;
 use assize_model::{NodeId, Placement};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What an adjudicator node is started with. The defaults are right for a server; tests make things smaller.
@@ -39,6 +41,8 @@ pub struct Options {
     /// The highest cluster version that this node may say it understands, at most what the program does. Lower in tests that
     /// stand for an older release.
     pub cluster_version_max: u32,
+    /// Who keeps figures of this node's work.
+    pub meter: Arc<dyn Meter>,
 }
 
 impl Options {
@@ -60,6 +64,7 @@ impl Options {
             compare_every: Duration::from_secs(30),
             lease: Duration::from_secs(30),
             cluster_version_max: assize_adjudicator::CLUSTER_VERSION_MAX,
+            meter: Arc::new(Unmetered),
         }
     }
 
@@ -67,7 +72,7 @@ impl Options {
     pub fn small(node: NodeId, placement: Placement) -> Self {
         Options {
             window_log2: 14,
-            wal: wal::Options { segment_size: 2 << 20, cache_max: 4 << 20, reserve: 0 },
+            wal: wal::Options { segment_size: 2 << 20, cache_max: 4 << 20, ..wal::Options::default() },
             checkpoint_bytes: 8 << 20,
             keep_incoming_every: u64::MAX,
             headroom_min: 64 << 10,

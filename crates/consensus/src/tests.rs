@@ -3,7 +3,7 @@
 use crate::fs::{Crash, FileSystem, Memory};
 use crate::group_tests::{eventually, put_one};
 use crate::housekeeping::HOUSEKEEPING;
-use crate::{Adjudicator, Options, wal};
+use crate::{Adjudicator, Meter, Options, Tally, wal};
 use assize_adjudicator::EncodedFootprint;
 use assize_model::*;
 use assize_ports::{
@@ -11,7 +11,7 @@ use assize_ports::{
     Reserved, StreamError,
 };
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const SHARDS: u32 = 2;
@@ -20,7 +20,7 @@ fn options() -> Options {
     let placement = Placement::even(SHARDS, NodeId(1));
     Options {
         window_log2: 10,
-        wal: wal::Options { segment_size: 64 << 10, cache_max: 16 << 10, reserve: 0 },
+        wal: wal::Options { segment_size: 64 << 10, cache_max: 16 << 10, ..wal::Options::default() },
         checkpoint_bytes: 20 << 10,
         headroom_min: 8 << 10,
         free_min: 0,
@@ -111,6 +111,55 @@ async fn the_first_committer_wins_and_the_loser_learns_who_won() {
     // The same id again is answered, not adjudicated.
     assert_eq!(node.commit(first).await.unwrap(), Decision::Commit { commit_ts });
     assert_eq!(node.outcome(winner, false).await.unwrap(), Outcome::Committed(commit_ts));
+    node.shutdown().await;
+}
+
+/// Remembers what it is told: syncs, entries, transactions.
+#[derive(Debug, Default)]
+struct Figures(Mutex<(u64, u64, Tally)>);
+
+impl Meter for Figures {
+    fn log_synced(&self, _took: Duration) {
+        self.0.lock().unwrap().0 += 1;
+    }
+
+    fn entry_decided(&self, _took: Duration) {
+        self.0.lock().unwrap().1 += 1;
+    }
+
+    fn decided(&self, tally: Tally) {
+        let (_, _, all) = &mut *self.0.lock().unwrap();
+        all.commits += tally.commits;
+        all.conflicts += tally.conflicts;
+        all.again += tally.again;
+        all.refusals += tally.refusals;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_meter_is_told_of_every_sync_every_entry_and_every_transaction() {
+    let figures = Arc::new(Figures::default());
+    let metered = Options { meter: figures.clone(), ..options() };
+    let node = Adjudicator::open_on(Arc::new(Memory::new()), metered, None).await.unwrap();
+    let mut frontend = Frontend::register(&node).await;
+    let (syncs, entries, none) = *figures.0.lock().unwrap();
+    assert!(syncs > 0 && entries == 0, "the log was begun, and nothing was decided");
+    assert_eq!(none, Tally::default());
+    let first = frontend.put(&node, "k", b"1".to_vec()).await;
+    // Both come together, so that neither can be refused before it has a place in the log.
+    let second = frontend.put(&node, "k", b"2".to_vec()).await;
+    let third = frontend.put(&node, "k", b"3".to_vec()).await;
+    let mut bytes = Vec::new();
+    for footprint in [&first, &second] {
+        bytes.extend_from_slice(EncodedFootprint::new(footprint).unwrap().bytes());
+    }
+    let decided = node.commit_many(Footprints { bytes: bytes.into(), count: 2 }).await;
+    assert_eq!(decided.commits(), 1);
+    // This one is refused by a look at the state.
+    assert!(!node.commit(third).await.unwrap().is_commit());
+    let (more_syncs, entries, tally) = *figures.0.lock().unwrap();
+    assert!(more_syncs > syncs && entries == 1, "{more_syncs} syncs after {syncs}, {entries} entries");
+    assert_eq!(tally, Tally { commits: 1, conflicts: 2, ..Tally::default() });
     node.shutdown().await;
 }
 

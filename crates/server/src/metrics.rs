@@ -36,6 +36,12 @@ pub const ADJUDICATOR_DISK_FREE_BYTES: &str = "adjudicator_disk_free_bytes";
 pub const ADJUDICATOR_LOG_BYTES: &str = "adjudicator_log_bytes";
 /// Entries in the log.
 pub const ADJUDICATOR_LOG_ENTRIES: &str = "adjudicator_log_entries";
+/// How long the log's writer takes to write and sync a group of records.
+pub const ADJUDICATOR_LOG_SYNC_SECONDS: &str = "adjudicator_log_sync_seconds";
+/// How long an entry of transactions takes from the leader's proposal until it is applied there.
+pub const ADJUDICATOR_ENTRY_SECONDS: &str = "adjudicator_entry_seconds";
+/// Transactions that the leader has decided or sent back, by outcome (`commit`, `conflict`, `again`, `refused`).
+pub const ADJUDICATOR_TRANSACTIONS_TOTAL: &str = "adjudicator_transactions_total";
 /// Position of a shard's replica, in milliseconds since the Unix epoch.
 pub const SHARD_POSITION_MILLIS: &str = "shard_position_millis";
 /// Intents of a replica that are not decided, by shard.
@@ -102,6 +108,13 @@ pub fn describe() {
     describe_gauge!(ADJUDICATOR_DISK_FREE_BYTES, Unit::Bytes, "free on the disk of the log");
     describe_gauge!(ADJUDICATOR_LOG_BYTES, Unit::Bytes, "log that replicas have not persisted");
     describe_gauge!(ADJUDICATOR_LOG_ENTRIES, Unit::Count, "entries in the log");
+    describe_histogram!(ADJUDICATOR_LOG_SYNC_SECONDS, Unit::Seconds, "time to write and sync log records");
+    describe_histogram!(
+        ADJUDICATOR_ENTRY_SECONDS,
+        Unit::Seconds,
+        "time from an entry's proposal until it is applied"
+    );
+    describe_counter!(ADJUDICATOR_TRANSACTIONS_TOTAL, Unit::Count, "transactions decided, by outcome");
     describe_gauge!(SHARD_POSITION_MILLIS, Unit::Milliseconds, "position of a shard's replica");
     describe_gauge!(SHARD_UNDECIDED_INTENTS, Unit::Count, "intents that are not decided, by shard");
     describe_gauge!(SHARD_STREAM_LAG_ENTRIES, Unit::Count, "log entries not applied yet");

@@ -49,7 +49,7 @@ struct Fresh;
 impl StoreBuilder<Types, LogStore, Machine<Scribe>> for Fresh {
     async fn build(&self) -> Result<((), LogStore, Machine<Scribe>), StorageError<Types>> {
         let fs: Arc<dyn FileSystem> = Arc::new(Memory::new());
-        let options = Options { segment_size: 64 << 10, cache_max: 100, reserve: 0 };
+        let options = Options { segment_size: 64 << 10, cache_max: 100, ..Options::default() };
         let wal = Wal::open(fs.clone(), &options).expect("a fresh directory opens");
         let store = LogStore::new(Arc::new(wal)).expect("a fresh log opens");
         let files = CheckpointFiles::open(fs).expect("a fresh directory opens");

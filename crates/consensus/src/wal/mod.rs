@@ -30,6 +30,7 @@ mod segments;
 mod tests;
 
 use crate::fs::{File, FileSystem};
+use crate::meter::{Meter, Unmetered};
 use bytes::Bytes;
 pub use format::META_MAX;
 use format::{HEAD, Head, RECORDS};
@@ -40,7 +41,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Why the log cannot do what it is asked to.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -130,11 +131,13 @@ pub struct Options {
     /// No segment is created ahead of time if less than this would be left of the disk: others need space
     /// too, and it is better to refuse work than to let them fail.
     pub reserve: u64,
+    /// Who is told how long the disk takes.
+    pub meter: Arc<dyn Meter>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { segment_size: 16 << 20, cache_max: 64 << 20, reserve: 0 }
+        Options { segment_size: 16 << 20, cache_max: 64 << 20, reserve: 0, meter: Arc::new(Unmetered) }
     }
 }
 
@@ -312,10 +315,10 @@ impl Wal {
         let queue_for_spares = queue.clone();
         let failed_to_spawn = WalError::io("start a thread for", "the log");
         let writer = {
-            let shared = shared.clone();
+            let (shared, meter) = (shared.clone(), options.meter.clone());
             thread::Builder::new()
                 .name("wal-writer".into())
-                .spawn(move || Writer { segments, shared, errands, asked: false, ahead: 1 }.run(&work))
+                .spawn(move || Writer { segments, shared, meter, errands, asked: false, ahead: 1 }.run(&work))
                 .map_err(&failed_to_spawn)?
         };
         let allocator = thread::Builder::new()
@@ -510,6 +513,7 @@ impl Log {
 struct Writer {
     segments: Segments,
     shared: Arc<Shared>,
+    meter: Arc<dyn Meter>,
     /// What the allocator shall do.
     errands: mpsc::Sender<Errand>,
     /// Whether it was asked for a spare segment and has not answered yet.
@@ -562,7 +566,12 @@ impl Writer {
         }
         let result = match self.shared.failure.get() {
             Some(failure) => Err(failure.clone()),
-            None => self.segments.write(&ops),
+            None => {
+                let began = Instant::now();
+                let written = self.segments.write(&ops);
+                self.meter.log_synced(began.elapsed());
+                written
+            }
         };
         if self.segments.was_short() {
             self.ahead = AHEAD_MAX;

@@ -317,7 +317,7 @@ fn wait(wal: &Wal, index: u64, payload: Vec<u8>) -> Result<(), WalError> {
 }
 
 fn options() -> Options {
-    Options { segment_size: SEGMENT, cache_max: 2000, reserve: 0 }
+    Options { segment_size: SEGMENT, cache_max: 2000, ..Options::default() }
 }
 
 #[test]

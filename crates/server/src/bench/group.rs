@@ -25,6 +25,8 @@ pub struct Group {
     pub adjudicator: Arc<dyn AdjudicatorClient>,
     /// Its decision streams.
     pub decisions: Arc<dyn DecisionSource>,
+    /// Where its nodes show their metrics.
+    pub http: Vec<SocketAddr>,
 }
 
 impl Drop for Group {
@@ -80,7 +82,8 @@ impl Group {
         let leaders = Leaders::new(None, peers, members);
         let router = Arc::new(Router::new(leaders.clone(), RouterOptions::default()));
         let decisions = Arc::new(DecisionRouter::new(leaders));
-        let group = Group { children, adjudicator: router, decisions };
+        let http = (1..=nodes).map(|node| SocketAddr::from(([127, 0, 0, 1], port(node, 2)))).collect();
+        let group = Group { children, adjudicator: router, decisions, http };
         let leads = async {
             while group.adjudicator.begin().await.is_err() {
                 tokio::time::sleep(Duration::from_millis(50)).await;

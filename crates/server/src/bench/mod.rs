@@ -4,6 +4,7 @@
 //! the heart alone: processes of this binary, started for the purpose.
 
 mod adjudicate;
+mod conditions;
 mod disk;
 mod group;
 mod sql;

@@ -1,11 +1,14 @@
 //! The adjudicator role: the replicated log, `apply`, and the decision streams.
 
 use crate::config::{CHECKPOINT_BYTES, CHECKPOINT_BYTES_IN_MEMORY, Config};
+use crate::metrics;
 use crate::node::DataDirError;
-use assize_consensus::{Adjudicator, Founding, OpenError, Options};
+use ::metrics::{Counter, Histogram, counter, histogram};
+use assize_consensus::{Adjudicator, Founding, Meter, OpenError, Options, Tally};
 use assize_model::NodeId;
 use assize_ports::Peers;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +30,7 @@ pub async fn open(config: &Config, peers: Option<Arc<dyn Peers>>) -> anyhow::Res
         Some(_) => CHECKPOINT_BYTES,
         None => CHECKPOINT_BYTES_IN_MEMORY,
     });
+    options.meter = Arc::new(Metered::new());
     options.lease = Duration::from_secs(config.adjudicator.frontend_lease_seconds);
     let directory = config.node.data.as_ref().map(|data| data.join("adjudicator"));
     if directory.as_ref().is_none_or(|directory| !directory.exists()) {
@@ -47,6 +51,59 @@ pub async fn open(config: &Config, peers: Option<Arc<dyn Peers>>) -> anyhow::Res
     let stats = adjudicator.stats();
     tracing::info!(applied = %stats.applied, closed_ts = %stats.closed_ts, "the adjudicator is open");
     Ok(adjudicator)
+}
+
+/// Writes what the adjudicator measures of itself into the process's metrics.
+struct Metered {
+    log_sync: Histogram,
+    entry: Histogram,
+    commits: Counter,
+    conflicts: Counter,
+    again: Counter,
+    refusals: Counter,
+}
+
+impl Metered {
+    fn new() -> Metered {
+        let of = |outcome: &'static str| {
+            let counter = counter!(metrics::ADJUDICATOR_TRANSACTIONS_TOTAL, "outcome" => outcome);
+            // So that it is there, and 0, before the first of its kind.
+            counter.increment(0);
+            counter
+        };
+        Metered {
+            log_sync: histogram!(metrics::ADJUDICATOR_LOG_SYNC_SECONDS),
+            entry: histogram!(metrics::ADJUDICATOR_ENTRY_SECONDS),
+            commits: of("commit"),
+            conflicts: of("conflict"),
+            again: of("again"),
+            refusals: of("refused"),
+        }
+    }
+}
+
+impl fmt::Debug for Metered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metered")
+    }
+}
+
+impl Meter for Metered {
+    fn log_synced(&self, took: Duration) {
+        self.log_sync.record(took);
+    }
+
+    fn entry_decided(&self, took: Duration) {
+        self.entry.record(took);
+    }
+
+    fn decided(&self, tally: Tally) {
+        let Tally { commits, conflicts, again, refusals } = tally;
+        self.commits.increment(commits);
+        self.conflicts.increment(conflicts);
+        self.again.increment(again);
+        self.refusals.increment(refusals);
+    }
 }
 
 /// The logarithm of the number of buckets that hold so many keys.
