@@ -3,6 +3,11 @@
 use crate::{Epoch, Key, KeyHash, KeyRange, Mutation, SchemaVersion, ShardId, TableId, Timestamp, TxnId};
 use bytes::Bytes;
 
+/// Most bytes that an encoded footprint may have. An entry of the log holds a batch of footprints and goes to the followers in
+/// one message; one that is larger than a message would stand in the log for ever without reaching a follower, and nothing
+/// would commit behind it. A session refuses what would be larger, and the adjudicator refuses it again.
+pub const FOOTPRINT_BYTES_MAX: usize = 32 << 20;
+
 /// What a transaction read and wrote, with the snapshots it used. The adjudicator decides from this alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Footprint {
