@@ -813,6 +813,8 @@ async fn reservations_end_with_the_lead() {
     let node = group.node(leader).clone();
     let waits = tokio::spawn(async move { node.reserve(waiter, &[KeyHash(1)], exclusive, patient).await });
     let to = ALL.into_iter().find(|node| *node != leader).unwrap();
+    // A request that has found an earlier lead of that node, and comes to its table after the end of it.
+    group.node(to).inner.shared.locks().table.request(holder, [KeyHash(1)], exclusive);
     insist_on_moving(&group, to).await;
     let refused = tokio::time::timeout(PATIENCE, waits).await.unwrap().unwrap();
     // The one who waited is told, or had come too late to wait.

@@ -493,6 +493,7 @@ impl Leader {
         // A process that was stopped for a while has not listened for a while.
         let awake = self.last_tick.elapsed().min(2 * HOUSEKEEPING);
         self.last_tick = Instant::now();
+        self.release_former_lives();
         if self.stopping.is_some() || !self.shared.may_free_the_log() {
             return;
         }
@@ -522,6 +523,14 @@ impl Leader {
         for command in commands {
             self.propose(command, Waiting::Nobody).await;
         }
+    }
+
+    /// Gives back what lives that are over have reserved: fenced or begun anew, they can release nothing any more.
+    fn release_former_lives(&self) {
+        let frontends: BTreeMap<FrontendId, FrontendEpoch> =
+            self.node.read().core.frontends().map(|(id, frontend)| (id, frontend.epoch)).collect();
+        let is_over = |frontend, epoch| frontends.get(&frontend).is_some_and(|living| epoch < *living);
+        self.shared.locks().release_lives(is_over);
     }
 
     fn report_durable(&mut self, core: &assize_adjudicator::Adjudicator, commands: &mut Vec<Command>) {
@@ -557,7 +566,6 @@ impl Leader {
         }
         for (frontend, epoch) in fenced {
             self.frontends.remove(&frontend);
-            self.shared.locks().release_frontend(frontend, epoch);
             tracing::warn!(%frontend, %epoch, "a frontend fell silent and is fenced");
             commands.push(Command::FenceFrontend { frontend, epoch });
         }
@@ -632,9 +640,9 @@ impl Locks {
         self.settle();
     }
 
-    /// Gives back everything of a frontend.
-    pub fn release_frontend(&mut self, frontend: FrontendId, epoch: FrontendEpoch) {
-        self.table.release_frontend(frontend, epoch);
+    /// Gives back everything of the lives of frontends that are over.
+    pub fn release_lives(&mut self, is_over: impl Fn(FrontendId, FrontendEpoch) -> bool) {
+        self.table.release_lives(is_over);
         self.settle();
     }
 

@@ -162,9 +162,9 @@ impl LockTable {
         }
     }
 
-    /// Gives back everything of a frontend's life and of earlier ones.
-    pub fn release_frontend(&mut self, frontend: FrontendId, epoch: FrontendEpoch) {
-        let gone = |txn: &&TxnId| txn.frontend() == frontend && txn.frontend_epoch() <= epoch;
+    /// Gives back everything of the lives of frontends that are over.
+    pub fn release_lives(&mut self, is_over: impl Fn(FrontendId, FrontendEpoch) -> bool) {
+        let gone = |txn: &&TxnId| is_over(txn.frontend(), txn.frontend_epoch());
         let owners: Vec<TxnId> = self.owners.keys().filter(gone).copied().collect();
         owners.into_iter().for_each(|owner| self.release(owner));
     }
@@ -387,7 +387,22 @@ mod tests {
         assert!(table.cancel(txn(2), writer));
         assert!(!table.cancel(txn(2), writer));
         assert_eq!(granted(&mut table), [reader]);
-        table.release_frontend(FrontendId(1), FrontendEpoch(1));
+        table.release(txn(1));
+        table.release(txn(3));
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn what_a_life_that_is_over_holds_or_waits_for_is_given_back() {
+        let mut table = LockTable::default();
+        let of_next_life =
+            TxnId::new(Timestamp::from_millis(1), DeadlineClass::Normal, FrontendId(1), FrontendEpoch(2), 1);
+        assert_eq!(table.request(txn(1), keys(0..2), Exclusive), Requested::Granted);
+        let heir = waiting(table.request(of_next_life, keys(0..1), Exclusive));
+        waiting(table.request(txn(2), keys(1..2), Exclusive));
+        table.release_lives(|frontend, epoch| frontend == FrontendId(1) && epoch < FrontendEpoch(2));
+        assert!(granted(&mut table).contains(&heir));
+        table.release(of_next_life);
         assert!(table.is_empty());
     }
 

@@ -89,6 +89,8 @@ pub async fn lead_terms(node: Arc<Node>, shared: Arc<Shared>) {
             Ok(sequencer) => {
                 let (events, receiver) = mpsc::channel(shared.options.queue_max);
                 let leader = Leader::new(node.clone(), shared.clone(), receiver, sequencer);
+                // A request that found an earlier lead may have come to the table after its end: nobody would release it.
+                *shared.locks() = Default::default();
                 tracing::info!(term, "leading");
                 shared.leading.send_replace(Some(events));
                 leader.run(leadership.clone(), term).await;

@@ -674,6 +674,28 @@ async fn a_life_is_fenced_when_nothing_is_heard_of_it_and_what_a_former_one_stil
     node.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_life_has_reserved_is_given_back_when_the_next_one_begins() {
+    let node = open(&Memory::new()).await;
+    let owner = Frontend::begin_life(&node, 1).await.txn(&node).await;
+    let key = [KeyHash(1)];
+    let reserve = async |owner| node.reserve(owner, &key, LockStrength::Exclusive, LockWait::NoWait).await;
+    assert!(matches!(reserve(owner).await, Ok(Reserved::Granted { .. })));
+    // Within its lease: the frontend never falls silent.
+    let mut next = Frontend::begin_life(&node, 2).await;
+    let owner = next.txn(&node).await;
+    eventually("the reservation is given back", async || {
+        node.report_oldest_snapshot(next.registered.frontend, next.registered.epoch, None);
+        matches!(reserve(owner).await, Ok(Reserved::Granted { .. })).then_some(())
+    })
+    .await;
+    // What the new life holds it keeps.
+    tokio::time::sleep(2 * HOUSEKEEPING).await;
+    let other = next.txn(&node).await;
+    assert_eq!(reserve(other).await, Ok(Reserved::Busy));
+    node.shutdown().await;
+}
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Idle time is closed beyond this timestamp, by more than batches could have counted.
