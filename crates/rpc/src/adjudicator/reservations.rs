@@ -10,7 +10,7 @@ use assize_ports::{
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -119,14 +119,37 @@ impl Talk for Reservations {
             };
             let _ = waiting.reply.send(Err(error));
         }
-        // Releases among it are lost without harm: the leader's reservations are, too, when it is.
+        // Releases among it are lost without harm: the other end releases everybody who asked on this channel.
         self.queue.clear();
     }
 }
 
-/// The server's end: serves requests until the channel ends, and gives up those that still wait then.
+/// Those who have asked for something and were not released yet. Whoever could release them is not heard any more when this
+/// goes: what they hold is given back then. They are advisory, so one who lives on and asks elsewhere loses no more than his
+/// turn.
+struct Owners<'a> {
+    client: &'a dyn AdjudicatorClient,
+    unreleased: HashSet<TxnId>,
+}
+
+impl Owners<'_> {
+    fn release(&mut self, owner: TxnId) {
+        self.unreleased.remove(&owner);
+        self.client.release(owner);
+    }
+}
+
+impl Drop for Owners<'_> {
+    fn drop(&mut self) {
+        self.unreleased.iter().for_each(|owner| self.client.release(*owner));
+    }
+}
+
+/// The server's end: serves requests until the channel ends; then it gives up those that still wait, and releases the owners.
 pub async fn serve(client: &Arc<dyn AdjudicatorClient>, channel: Channel) -> Result<(), String> {
     let Channel { mut sender, mut receiver } = channel;
+    // Goes last: no request may be granted to an owner after his release.
+    let mut owners = Owners { client: &**client, unreleased: HashSet::new() };
     let mut asked = FuturesUnordered::new();
     let mut waiting: HashMap<u64, (Asked, AbortHandle)> = HashMap::new();
     loop {
@@ -153,6 +176,8 @@ pub async fn serve(client: &Arc<dyn AdjudicatorClient>, channel: Channel) -> Res
                 sender.send(answer.encode()).await.map_err(|error| error.to_string())?;
             }
             ToReservations::Reserve { id, owner, strength, wait, keys } => {
+                // Not only when it is granted: that may be so already when the channel ends before its answer.
+                owners.unreleased.insert(owner);
                 let client = client.clone();
                 let request =
                     Asked::new(id, async move { client.reserve(owner, &keys, strength, wait).await });
@@ -166,7 +191,7 @@ pub async fn serve(client: &Arc<dyn AdjudicatorClient>, channel: Channel) -> Res
                     abort.abort();
                 }
             }
-            ToReservations::Release { owner } => client.release(owner),
+            ToReservations::Release { owner } => owners.release(owner),
         }
     }
 }

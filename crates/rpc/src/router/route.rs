@@ -24,6 +24,9 @@ use tokio::time::{Instant, timeout_at};
 /// Acknowledgements kept while nobody leads; beyond that they are lost, which keeps outcomes longer than needed, no
 /// more.
 const ACKNOWLEDGEMENTS_MAX: usize = 1 << 16;
+/// Owners to be released that are kept while nobody leads; beyond that they hold what they have reserved until the lead or the
+/// life of the frontend ends.
+const RELEASES_MAX: usize = 1 << 16;
 /// An explanation is waited for so long.
 const WHO_MAX: Duration = Duration::from_millis(500);
 
@@ -62,6 +65,8 @@ struct Inner {
 #[derive(Default)]
 struct Told {
     acknowledged: Vec<TxnRun>,
+    /// Owners to be released. A leader that was doubted may be the next one, with all its reservations.
+    released: Vec<TxnId>,
     /// The last report, told again to a new leader.
     oldest: Option<(FrontendId, FrontendEpoch, Timestamp)>,
     /// The belief under which the last report was told.
@@ -207,7 +212,7 @@ impl Inner {
         }
     }
 
-    /// Tells a leader what nobody waits for: acknowledgements, and to a new one the oldest snapshot.
+    /// Tells a leader what nobody waits for: acknowledgements, releases, and to a new one the oldest snapshot.
     fn tell(&self, leader: &Leader) {
         let mut told = self.told.lock().expect("no panic happens under this lock");
         if let Some((frontend, epoch, oldest)) = told.oldest
@@ -219,6 +224,7 @@ impl Inner {
         if !told.acknowledged.is_empty() {
             leader.client.acknowledge(std::mem::take(&mut told.acknowledged));
         }
+        told.released.drain(..).for_each(|owner| leader.client.release(owner));
     }
 }
 
@@ -383,9 +389,14 @@ impl AdjudicatorClient for Router {
     }
 
     fn release(&self, owner: TxnId) {
-        // Without a leader there are no reservations either.
-        if let Some(leader) = self.inner.leaders.believed() {
-            leader.client.release(owner);
+        match self.inner.leaders.believed() {
+            Some(leader) => leader.client.release(owner),
+            None => {
+                let mut told = self.inner.told.lock().expect("no panic happens under this lock");
+                if told.released.len() < RELEASES_MAX {
+                    told.released.push(owner);
+                }
+            }
         }
     }
 

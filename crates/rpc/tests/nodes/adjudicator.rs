@@ -107,6 +107,31 @@ async fn a_reservation_that_waits_holds_nobody_up_and_is_given_up_before_its_own
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_not_released_yet_is_when_the_channel_breaks() {
+    let (_one, two, fake, remote) = pair().await;
+    let keys = [KeyHash(1)];
+    let reserve = |n, wait| remote.reserve(txn(n), &keys, LockStrength::Shared, wait);
+    for n in [1, 2] {
+        assert!(matches!(reserve(n, LockWait::NoWait).await, Ok(Reserved::Granted { .. })));
+    }
+    remote.release(txn(1));
+    let released = |n| {
+        let expected = format!("release {}", txn(n));
+        fake.log().iter().filter(|line| **line == expected).count()
+    };
+    eventually("one is released", || released(1) == 1).await;
+    let mut waiting = std::pin::pin!(reserve(3, LockWait::Timeout(LONG)));
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    eventually("another waits", || fake.log().contains(&format!("reserve {}", txn(3)))).await;
+    two.kill();
+    eventually("the others are released", || released(2) == 1 && released(3) == 1).await;
+    let log = fake.log();
+    let at = |what: &str| log.iter().position(|line| *line == format!("{what} {}", txn(3)));
+    assert!(at("given up") < at("release"), "{log:?}");
+    assert_eq!(released(1), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frontend_without_snapshots_never_reports_more_than_it_has_been_given() {
     let (_one, _two, fake, remote) = pair().await;
     let (frontend, epoch) = (FrontendId(1), FrontendEpoch(1));

@@ -191,3 +191,18 @@ async fn this_node_s_own_adjudicator_is_asked_directly_while_it_leads() {
     let released = format!("release {}", txn(2));
     eventually("it is released there", || other.log().contains(&released)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_while_the_leader_is_doubted_is_told_to_it_when_it_is_found_again() {
+    let cluster = cluster(impatient()).await;
+    let reserve = cluster.router.reserve(txn(1), &[KeyHash(1)], LockStrength::Shared, LockWait::NoWait);
+    assert!(matches!(reserve.await, Ok(Reserved::Granted { .. })));
+    cluster.group.elect(None);
+    assert!(cluster.router.begin().await.is_err());
+    assert_eq!(cluster.router.leaders().leader(), None);
+    cluster.router.release(txn(1));
+    cluster.group.elect(Some(1));
+    cluster.router.begin().await.unwrap();
+    let released = format!("release {}", txn(1));
+    eventually("it is released there", || cluster.fakes[0].log().contains(&released)).await;
+}
