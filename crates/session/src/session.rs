@@ -11,7 +11,7 @@ use crate::jobs::StatementJobs;
 use crate::privilege;
 use crate::services::Services;
 use crate::set::{Capture, number};
-use crate::state::{Change, Login, Shared, State, plain};
+use crate::state::{Change, Login, Next, Shared, State, plain};
 use crate::txn::Txn;
 use assize_model::{ErrorCode, Retry, SqlError, Warning, WarningLevel};
 use assize_ports::{BoxFuture, Executed, ResultColumn, ResultSink, StatementContext, Transaction};
@@ -95,11 +95,9 @@ impl Session {
     pub fn status(&self) -> u16 {
         let state = &self.state;
         let mut flags = 0;
-        if state.explicit || (state.txn.is_some() && state.in_transaction()) {
+        if state.explicit.is_some() || (state.txn.is_some() && state.in_transaction()) {
             flags |= status::IN_TRANSACTION;
-            if state.explicit_read_only == Some(true)
-                || state.txn.as_ref().is_some_and(|txn| txn.options().read_only)
-            {
+            if state.characteristics().read_only {
                 flags |= status::IN_READ_ONLY_TRANSACTION;
             }
         }
@@ -355,13 +353,15 @@ impl Session {
                 nothing()
             }
             Statement::Commit(completion) => {
+                let ended = self.state.characteristics();
                 self.commit().await?;
-                self.complete(*completion).await?;
+                self.complete(*completion, ended);
                 nothing()
             }
             Statement::Rollback(completion) => {
+                let ended = self.state.characteristics();
                 self.state.rollback();
-                self.complete(*completion).await?;
+                self.complete(*completion, ended);
                 nothing()
             }
             Statement::Savepoint(name) => {
@@ -470,6 +470,9 @@ impl Session {
         let class = classify(statement);
         if self.state.in_transaction() && class != Class::Ddl {
             let mut result = self.run_once(statement, key, params, sink).await;
+            if self.state.txn.is_some() {
+                self.state.next = Next::default();
+            }
             if result.as_ref().is_err_and(|error| ends_transaction(error.code)) {
                 self.state.rollback();
             }
@@ -479,19 +482,25 @@ impl Session {
         self.state.jobs = StatementJobs::default();
         self.state.lost.take();
         let mut attempt = 0;
+        // A statement without a table is no transaction to SET TRANSACTION; every attempt of one runs like the first.
+        let mut takes_next = class == Class::Ddl;
         loop {
             let mut watch = Watch { sink, touched: false };
             let (mut result, retryable, conflict) =
                 match self.run_once(statement, key, params, &mut watch).await {
                     Ok(executed) => {
                         let runs_again = self.may_run_again(attempt) && !watch.touched;
-                        self.state.txn.iter_mut().for_each(|txn| txn.set_runs_again(runs_again));
+                        if let Some(txn) = &mut self.state.txn {
+                            txn.set_runs_again(runs_again);
+                            takes_next |= !txn.is_idle();
+                        }
                         match self.state.commit().await {
                             Ok(()) => (Ok(executed), false, None),
                             Err(failure) => (Err(failure.error), failure.is_retryable, failure.conflict),
                         }
                     }
                     Err(error) => {
+                        takes_next |= self.state.txn.as_ref().is_some_and(|txn| !txn.is_idle());
                         let own = self.state.txn.as_mut().and_then(Txn::take_conflict);
                         let conflict = own.or_else(|| self.state.lost.take());
                         self.state.rollback();
@@ -501,6 +510,9 @@ impl Session {
                     }
                 };
             if !retryable || watch.touched || !self.may_run_again(attempt) {
+                if takes_next {
+                    self.state.next = Next::default();
+                }
                 self.note_result(&mut result);
                 return result;
             }

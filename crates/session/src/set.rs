@@ -171,14 +171,14 @@ impl Session {
         });
         match scope {
             None => {
-                if self.state.explicit || self.state.txn.is_some() {
+                if self.state.explicit.is_some() || self.state.txn.is_some() {
                     return Err(SqlError::new(
                         ErrorCode::TransactionInProgress,
                         "Transaction characteristics can't be changed while a transaction is in progress",
                     ));
                 }
                 if let Some(isolation) = isolation {
-                    self.state.next_isolation = Some(match isolation {
+                    self.state.next.isolation = Some(match isolation {
                         assize_sql::Isolation::ReadUncommitted | assize_sql::Isolation::ReadCommitted => {
                             Isolation::ReadCommitted
                         }
@@ -187,7 +187,7 @@ impl Session {
                     });
                 }
                 if read_only.is_some() {
-                    self.state.next_read_only = read_only;
+                    self.state.next.read_only = read_only;
                 }
             }
             Some(Scope::Session) => {

@@ -106,6 +106,20 @@ pub(crate) struct Settings {
     pub(crate) timestamp_micros: Option<i64>,
 }
 
+/// With what a transaction runs: settled when it begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Characteristics {
+    pub(crate) isolation: Isolation,
+    pub(crate) read_only: bool,
+}
+
+/// What SET TRANSACTION without a scope has said of the next transaction.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Next {
+    pub(crate) isolation: Option<Isolation>,
+    pub(crate) read_only: Option<bool>,
+}
+
 /// What a session is; the engine sees it as a [`StatementContext`].
 pub(crate) struct State {
     pub(crate) services: Arc<Services>,
@@ -129,14 +143,11 @@ pub(crate) struct State {
     pub(crate) txn: Option<Txn>,
     /// What `assize_last_txn_info` tells.
     pub(crate) last_txn: LastTxn,
-    /// BEGIN has been said.
-    pub(crate) explicit: bool,
-    /// START TRANSACTION READ ONLY, or READ WRITE.
-    pub(crate) explicit_read_only: Option<bool>,
+    /// BEGIN has been said, and this is what it settled.
+    pub(crate) explicit: Option<Characteristics>,
     pub(crate) savepoints: Vec<(String, Mark)>,
-    /// SET TRANSACTION without a scope: for the next transaction only.
-    pub(crate) next_isolation: Option<Isolation>,
-    pub(crate) next_read_only: Option<bool>,
+    /// Kept until a transaction that has used a table has begun with it.
+    pub(crate) next: Next,
     /// Shown instead of the transaction's catalog for the rest of a DDL statement.
     pub(crate) newest_catalog: Option<Arc<Catalog>>,
     /// The catalog seen last.
@@ -196,11 +207,9 @@ impl State {
             warning_count: 0,
             txn: None,
             last_txn: LastTxn::None,
-            explicit: false,
-            explicit_read_only: None,
+            explicit: None,
             savepoints: Vec::new(),
-            next_isolation: None,
-            next_read_only: None,
+            next: Next::default(),
             newest_catalog: None,
             catalog: Arc::default(),
             stop_at_micros: None,
@@ -265,16 +274,27 @@ impl State {
 
     /// Whether statements do not end their transaction themselves.
     pub(crate) fn in_transaction(&self) -> bool {
-        self.explicit || !self.settings.autocommit
+        self.explicit.is_some() || !self.settings.autocommit
+    }
+
+    /// With what the open transaction runs; if none is open, with what one would begin. Asking takes nothing away.
+    pub(crate) fn characteristics(&self) -> Characteristics {
+        if let Some(options) = self.txn.as_ref().map(Txn::options) {
+            return Characteristics { isolation: options.isolation, read_only: options.read_only };
+        }
+        self.explicit.unwrap_or_else(|| Characteristics {
+            isolation: self.next.isolation.unwrap_or(self.settings.isolation),
+            read_only: self.next.read_only.unwrap_or(self.settings.read_only),
+        })
     }
 
     /// What a transaction that begins now begins with.
-    fn txn_options(&mut self) -> TxnOptions {
+    fn txn_options(&self) -> TxnOptions {
+        let Characteristics { isolation, read_only } = self.characteristics();
         let settings = &self.settings;
-        let read_only = self.explicit_read_only.or(self.next_read_only.take());
         TxnOptions {
-            isolation: self.next_isolation.take().unwrap_or(settings.isolation),
-            read_only: read_only.unwrap_or(settings.read_only),
+            isolation,
+            read_only,
             lock_wait: settings.lock_wait,
             auto_increment: settings.auto_increment,
             commit_mode: CommitMode::BySize,
@@ -325,8 +345,7 @@ impl State {
 
     /// Commits what runs, if anything does. The transaction is over, whatever comes of it.
     pub(crate) async fn commit(&mut self) -> Result<(), crate::commit::CommitFailure> {
-        self.explicit = false;
-        self.explicit_read_only = None;
+        self.explicit = None;
         self.savepoints.clear();
         let Some(mut txn) = self.txn.take() else {
             self.activity.ends();
@@ -345,8 +364,7 @@ impl State {
 
     /// Ends the transaction without a trace.
     pub(crate) fn rollback(&mut self) {
-        self.explicit = false;
-        self.explicit_read_only = None;
+        self.explicit = None;
         self.savepoints.clear();
         // Dropping it gives back its reservations.
         self.txn = None;
@@ -518,7 +536,7 @@ impl StatementContext for State {
     fn isolation(&self) -> &'static str {
         match &self.txn {
             Some(txn) => txn.options().isolation.name(),
-            None => self.settings.isolation.name(),
+            None => self.characteristics().isolation.name(),
         }
     }
 

@@ -470,6 +470,103 @@ fn serializable_puts_what_was_read_into_the_footprint() {
     assert_eq!(house.world(|w| w.footprints.len()), before);
 }
 
+/// One loses by write skew if it runs at SERIALIZABLE: it read row 1, which somebody else has written since.
+fn skews(house: &House, a: &mut support::Client, commit: &str) -> Option<u16> {
+    a.sql("SELECT * FROM stock WHERE id = 1");
+    a.sql("UPDATE stock SET v = 'x' WHERE id = 2");
+    house.session().sql("UPDATE stock SET v = 'y' WHERE id = 1");
+    a.try_sql(commit).err().map(|error| error.code.errno())
+}
+
+const NEXT_SERIALIZABLE: &str = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE";
+
+#[test]
+fn what_set_transaction_says_outlives_whatever_is_no_transaction() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("INSERT INTO stock VALUES (1, 'a'), (2, 'b')");
+    for autocommit in [1, 0] {
+        a.sql(&format!("SET autocommit = {autocommit}"));
+        a.sql(NEXT_SERIALIZABLE);
+        run(a.session.prepare(b"SELECT * FROM stock WHERE id = ?")).unwrap();
+        run(a.session.field_list("stock")).unwrap();
+        a.sql("PREPARE s FROM 'SELECT * FROM stock'");
+        a.sql("BEGIN");
+        run(a.session.prepare(b"SELECT * FROM stock WHERE id = ?")).unwrap();
+        assert_eq!(skews(&house, &mut a, "COMMIT"), Some(1213), "autocommit {autocommit}");
+        a.sql("BEGIN");
+        assert_eq!(skews(&house, &mut a, "COMMIT"), None, "it was for one transaction");
+    }
+    a.sql("SET autocommit = 1");
+    a.sql(NEXT_SERIALIZABLE);
+    a.sql("SELECT 1");
+    a.sql("BEGIN");
+    assert_eq!(skews(&house, &mut a, "COMMIT"), Some(1213), "a SELECT without a table");
+    a.sql("SET TRANSACTION READ ONLY");
+    run(a.session.prepare(b"SELECT * FROM stock")).unwrap();
+    a.sql("START TRANSACTION");
+    assert_eq!(a.errno("INSERT INTO stock VALUES (3, 'c')"), 1792);
+}
+
+#[test]
+fn what_set_transaction_says_is_for_the_next_transaction_even_if_that_runs_no_statement() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("INSERT INTO stock VALUES (1, 'a'), (2, 'b')");
+    for (begin, end) in [("BEGIN", "COMMIT"), ("BEGIN", "ROLLBACK"), ("SET @a = 1", "COMMIT")] {
+        a.sql(NEXT_SERIALIZABLE);
+        a.sql(begin);
+        a.sql(end);
+        a.sql("BEGIN");
+        assert_eq!(skews(&house, &mut a, "COMMIT"), None, "{begin}; {end}");
+    }
+    a.sql(NEXT_SERIALIZABLE);
+    a.sql("SELECT * FROM stock");
+    a.sql("BEGIN");
+    assert_eq!(skews(&house, &mut a, "COMMIT"), None, "the SELECT was the next transaction");
+}
+
+#[test]
+fn a_chained_transaction_runs_like_the_one_before() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("INSERT INTO stock VALUES (1, 'a'), (2, 'b')");
+    for end in ["COMMIT AND CHAIN", "ROLLBACK AND CHAIN"] {
+        a.sql(NEXT_SERIALIZABLE);
+        a.sql("BEGIN");
+        a.sql("SELECT * FROM stock WHERE id = 1");
+        a.sql(end);
+        a.sql(end);
+        assert_eq!(skews(&house, &mut a, "COMMIT"), Some(1213), "{end}");
+    }
+    a.sql("START TRANSACTION READ ONLY");
+    a.sql("SELECT * FROM stock");
+    a.sql("COMMIT AND CHAIN");
+    assert_ne!(a.session.status() & status::IN_READ_ONLY_TRANSACTION, 0);
+    assert_eq!(a.errno("INSERT INTO stock VALUES (3, 'c')"), 1792);
+    a.sql("COMMIT");
+    a.sql("INSERT INTO stock VALUES (3, 'c')");
+}
+
+#[test]
+fn a_statement_that_could_not_begin_runs_at_the_same_level_when_it_is_repeated() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("INSERT INTO stock VALUES (1, 'a'), (2, 'b')");
+    for begin in ["BEGIN", "SET autocommit = 0"] {
+        a.sql(NEXT_SERIALIZABLE);
+        a.sql(begin);
+        house.world(|w| w.begins_fail = 1);
+        assert_eq!(a.errno("SELECT * FROM stock WHERE id = 1"), 1429, "{begin}");
+        assert_eq!(skews(&house, &mut a, "COMMIT"), Some(1213), "{begin}");
+    }
+    a.sql("SET autocommit = 1");
+    a.sql("SET TRANSACTION READ ONLY");
+    house.world(|w| w.begins_fail = 1);
+    assert_eq!(a.errno("SELECT * FROM stock"), 1429);
+    assert_eq!(a.errno("INSERT INTO stock VALUES (3, 'c')"), 1792);
+}
+
 #[test]
 fn large_writes_are_prepared_and_too_large_ones_are_refused_with_figures() {
     let limits = Limits { inline_bytes_max: 64, transaction_bytes_max: 2000, ..Limits::default() };

@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::privilege;
-use crate::state::{Change, plain};
+use crate::state::{Change, Characteristics, Next, plain};
 use assize_model::{ErrorCode, SqlError};
 use assize_ports::{
     Action, ClusterError, ClusterView, Mark, NodeReport, ReportParts, Transaction, node_of_connection,
@@ -21,10 +21,8 @@ impl Session {
         consistent_snapshot: bool,
     ) -> Result<(), SqlError> {
         self.commit().await?;
-        self.state.explicit = true;
-        self.state.explicit_read_only = read_only;
-        let isolation = self.state.next_isolation.unwrap_or(self.state.settings.isolation);
-        self.state.activity.begins(isolation, self.state.services.clock.monotonic_micros());
+        let next = self.state.characteristics();
+        self.begin_with(Characteristics { read_only: read_only.unwrap_or(next.read_only), ..next });
         if consistent_snapshot {
             let entered = self.state.enter_transaction().await;
             if entered.is_err() {
@@ -35,16 +33,25 @@ impl Session {
         Ok(())
     }
 
-    /// AND CHAIN and RELEASE after COMMIT and ROLLBACK, said or by `completion_type`.
-    pub(super) async fn complete(&mut self, completion: Completion) -> Result<(), SqlError> {
+    /// Settles with what the transaction runs, so that nothing said before its first statement changes that.
+    fn begin_with(&mut self, characteristics: Characteristics) {
+        self.state.next = Next::default();
+        self.state.explicit = Some(characteristics);
+        let now = self.state.services.clock.monotonic_micros();
+        self.state.activity.begins(characteristics.isolation, now);
+    }
+
+    /// AND CHAIN and RELEASE after COMMIT and ROLLBACK, said or by `completion_type`. A chained transaction runs like the one
+    /// that has `ended`.
+    pub(super) fn complete(&mut self, completion: Completion, ended: Characteristics) {
         let kind = self.state.variables.text("completion_type");
         let release = completion.release.unwrap_or(kind == "RELEASE" && completion.chain != Some(true));
         let chain = completion.chain.unwrap_or(kind == "CHAIN" && !release);
+        self.state.next = Next::default();
         if chain {
-            self.begin(None, false).await?;
+            self.begin_with(ended);
         }
         self.release = release;
-        Ok(())
     }
 
     pub(super) fn savepoint(&mut self, name: &str) {

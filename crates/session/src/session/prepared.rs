@@ -86,7 +86,8 @@ impl Session {
         Ok((PreparedStatement { cached, hash }, columns))
     }
 
-    /// The result columns of a statement. Looks at the catalog only: no transaction is left behind.
+    /// The result columns of a statement. Looks at the catalog only: no transaction is left behind, and what SET TRANSACTION said
+    /// is still for the next one.
     async fn describe(&mut self, statement: &Statement) -> Result<Vec<ResultColumn>, SqlError> {
         let began = self.state.txn.is_none();
         self.state.enter_transaction().await?;
@@ -94,7 +95,7 @@ impl Session {
         let described = query.describe(statement, &mut self.state).await;
         if began {
             self.state.txn = None;
-            if !self.state.explicit {
+            if self.state.explicit.is_none() {
                 self.state.activity.ends();
             }
         }

@@ -103,6 +103,8 @@ pub struct World {
     pub reserved: BTreeMap<KeyHash, TxnId>,
     pub released: Vec<TxnId>,
     pub begins: u64,
+    /// So many questions for a snapshot meet no leader.
+    pub begins_fail: u64,
     pub acknowledged: Vec<TxnRun>,
     pub ids: u64,
     /// Reservations wait for ever.
@@ -218,6 +220,10 @@ impl AdjudicatorClient for Cluster {
     fn begin(&self) -> BoxFuture<'_, Result<Begun, AdjudicatorError>> {
         let mut world = self.world.lock().unwrap();
         world.begins += 1;
+        if world.begins_fail > 0 {
+            world.begins_fail -= 1;
+            return ready(Err(AdjudicatorError::Unreachable("no leader".into())));
+        }
         ready(Ok(Begun {
             snapshot_ts: world.now,
             catalog_version: CatalogVersion(world.catalog_version),
