@@ -320,7 +320,8 @@ pub async fn start(
         let busy = jobs.clone();
         tasks.spawn(caretaker.run(
             CARE_INTERVAL,
-            move || duty.leader() == Some(duty.node) && !busy.is_busy(),
+            move || duty.leader() == Some(duty.node),
+            move || busy.is_busy(),
             jobs,
             until(stopped.clone()),
         ));

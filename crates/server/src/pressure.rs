@@ -25,6 +25,8 @@ const NODES_INTERVAL: Duration = Duration::from_secs(10);
 const REMEMBERED: Duration = Duration::from_secs(10);
 /// Between two times that its replicas are told to persist what they have applied, while the log waits for that.
 const PERSIST_INTERVAL: Duration = Duration::from_secs(2);
+/// Copies hurry once the log has this part of what it may hold before transactions are shed.
+const HURRY_AT: u64 = 4;
 
 /// What the node has measured last, for whoever asks.
 #[derive(Default)]
@@ -159,6 +161,9 @@ impl Keeper {
         let heard = self.others().values().map(|(pressure, _)| pressure.applied_index).max().unwrap_or(0);
         let (applied_index, applied_bytes) = self.look_at_the_log();
         let figures = self.figures(applied_index, heard);
+        if let Some(host) = self.operator.local.host.get() {
+            host.hurry(self.is_log_long(&figures, bounds));
+        }
         let before: Vec<Cause> = self.measured().strains.iter().map(|strain| strain.cause).collect();
         let strains = gauge.step(&figures, bounds);
         for strain in strains.iter().filter(|strain| !before.contains(&strain.cause)) {
@@ -180,6 +185,15 @@ impl Keeper {
             strains,
         });
         self.turn();
+    }
+
+    /// Whether the log gets so long that what is still being copied had better be done soon: the log is kept for it. Nodes
+    /// without an adjudicator hear of it when others are strained.
+    fn is_log_long(&self, figures: &Figures, bounds: &Bounds) -> bool {
+        let is_long = |is: u64, most: u64| most > 0 && is > most / HURRY_AT;
+        is_long(figures.log_bytes, bounds.log_bytes_max)
+            || is_long(figures.durable_lag, bounds.durable_lag_entries_max)
+            || self.log_waits()
     }
 
     fn measured(&self) -> NodePressure {

@@ -7,19 +7,23 @@
 
 use crate::balance::next_move;
 use crate::colleagues::Colleagues;
-use crate::mover::{Mover, Task};
+use crate::mover::{Mover, Task, fledgling_beside};
 use crate::wire::{Request, Response};
 use assize_model::{LogIndex, NodeId, Placement, ReplicaId, ShardId, ShardPlacement};
 use assize_ports::{AdjudicatorClient, BoxFuture, ROOM_MIN_BYTES, ReplicaStanding, ShardStandings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 /// A learner that copies for longer than this is not believed to come to an end.
 const LEARNERS_STAND_STILL: Duration = Duration::from_secs(3600);
 
 /// A node with less room than this can hardly take the stream any further.
 const FULL_BELOW_BYTES: u64 = 64 << 20;
+
+/// The number that no shard has.
+const NO_SHARD: ShardId = ShardId(0);
 
 /// What is known of a node that can hold replicas.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -32,12 +36,14 @@ pub struct NodeCondition {
     pub is_draining: bool,
     /// Bytes free on its disk; `None`: unknown, and taken for enough.
     pub free_bytes: Option<u64>,
+    /// Whether what it was given lately came to nothing, so that it is given nothing for a while.
+    pub is_resting: bool,
 }
 
 impl NodeCondition {
-    /// Whether it can be given something: it has answered lately, and is not to be emptied.
+    /// Whether it can be given something: it has answered lately, is not to be emptied, and does not rest.
     pub(crate) fn takes(&self) -> bool {
-        self.silent_for.is_zero() && !self.is_draining
+        self.silent_for.is_zero() && !self.is_draining && !self.is_resting
     }
 }
 
@@ -98,20 +104,21 @@ impl Default for Policy {
 }
 
 /// What should be done first, if anything is amiss: what is missing before what is in the wrong place, and that before what
-/// is too large. `bytes` is the size of each shard as far as it is known.
+/// is too large. `bytes` is the size of each shard as far as it is known; with those that are `resting` nothing is done.
 pub fn next_task(
     placement: &Placement,
     nodes: &BTreeMap<NodeId, NodeCondition>,
     bytes: &BTreeMap<ShardId, u64>,
     policy: &Policy,
+    resting: &BTreeSet<ShardId>,
 ) -> Option<Task> {
     let view = View { placement, nodes, bytes, policy };
-    let shards = || placement.shards.iter();
+    let shards = || placement.shards.iter().filter(|(shard, _)| !resting.contains(shard));
     shards()
         .find_map(|(shard, part)| view.replace(*shard, part))
         .or_else(|| shards().find_map(|(shard, part)| view.complete(*shard, part)))
         .or_else(|| shards().find_map(|(shard, part)| view.spread(*shard, part)))
-        .or_else(|| view.split())
+        .or_else(|| view.split(resting))
 }
 
 struct View<'a> {
@@ -126,7 +133,12 @@ impl View<'_> {
         self.nodes.get(&node).is_none_or(|condition| condition.silent_for >= self.policy.gone_after)
     }
 
-    /// Whether it can be given something: it has answered lately, and is not to be emptied.
+    /// Whether it does not answer and may yet come back.
+    fn is_missed(&self, node: NodeId) -> bool {
+        !self.is_gone(node) && self.nodes.get(&node).is_some_and(|condition| !condition.silent_for.is_zero())
+    }
+
+    /// Whether it can be given something.
     fn takes(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(NodeCondition::takes)
     }
@@ -169,9 +181,12 @@ impl View<'_> {
         let is_leaving = |node: &NodeId| {
             self.is_gone(*node) || self.nodes.get(node).is_some_and(|condition| condition.is_draining)
         };
-        let from = all.iter().copied().find(is_leaving)?;
+        let is_gone = all.iter().copied().find(|node| self.is_gone(*node));
+        let from = is_gone.or_else(|| all.iter().copied().find(is_leaving))?;
         if all.len() > self.policy.replicas {
-            return Some(Task::RemoveReplica { shard, node: from });
+            // As long as one does not answer, all that do are needed.
+            let is_spared = self.is_gone(from) || !all.iter().any(|node| self.is_missed(*node));
+            return is_spared.then_some(Task::RemoveReplica { shard, node: from });
         }
         let rest: Vec<NodeId> = all.iter().copied().filter(|node| *node != from).collect();
         let to = self.candidate(shard, &rest).filter(|to| *to != from)?;
@@ -184,7 +199,9 @@ impl View<'_> {
         if all.len() < self.policy.replicas {
             return self.candidate(shard, &all).map(|node| Task::AddReplica { shard, node });
         }
-        if all.len() > self.policy.replicas.max(1) {
+        let is_missed = all.iter().any(|node| self.is_missed(*node));
+        // The one that does not answer may be the one that has to go.
+        if all.len() > self.policy.replicas.max(1) && !is_missed {
             let node =
                 all.iter().copied().max_by_key(|node| (self.shares_zone(*node, &all), self.load(*node)))?;
             return Some(Task::RemoveReplica { shard, node });
@@ -206,13 +223,18 @@ impl View<'_> {
         helps.then_some(Task::MoveReplica { shard, from, to })
     }
 
-    /// The largest shard is halved if it is too large.
-    fn split(&self) -> Option<Task> {
+    /// The largest shard is halved if it is too large, and there is room on its nodes for a copy of it beside it.
+    fn split(&self, resting: &BTreeSet<ShardId>) -> Option<Task> {
         let limit = self.policy.split_above?;
-        let (shard, size) =
-            self.bytes.iter().max_by_key(|(shard, size)| (**size, std::cmp::Reverse(**shard)))?;
+        let has_room = |shard: ShardId| {
+            let part = self.placement.shards.get(&shard);
+            part.is_some_and(|part| part.replicas.values().all(|node| self.has_room(*node, shard)))
+        };
+        let large = self.bytes.iter().filter(|(shard, size)| **size > limit && !resting.contains(shard));
+        let able = large.filter(|(shard, _)| has_room(**shard));
+        let (shard, _) = able.max_by_key(|(shard, size)| (**size, std::cmp::Reverse(**shard)))?;
         let task = Task::Split { shard: *shard, at: None };
-        (*size > limit && Mover::check(self.placement, &task).is_ok()).then_some(task)
+        Mover::check(self.placement, &task).is_ok().then_some(task)
     }
 }
 
@@ -224,7 +246,8 @@ enum Zone<'a> {
 
 /// The replicas for which the log is to wait no longer, one of a shard at most: those on nodes that have been silent for
 /// long, that the log has not known for as long (`unknown_for`), or whose disk is full while they stand still for as long,
-/// only while enough others have everything and can go on; and learners that have long stood still.
+/// only while enough others have everything and can go on; and learners that have long stood still, or whose nodes have
+/// been silent for long, where the number says which those are.
 pub fn forsaken(
     placement: &Placement,
     nodes: &BTreeMap<NodeId, NodeCondition>,
@@ -263,7 +286,13 @@ pub fn forsaken(
             };
             match part.replicas.get(&standing.replica) {
                 Some(node) => (is_silent(node) || stands_still(node)) && can_spare(standing.replica),
-                None => still_for(*shard, standing.replica) >= LEARNERS_STAND_STILL.max(policy.uncount_after),
+                None => {
+                    let beside =
+                        fledgling_beside(standing.replica).and_then(|replica| part.replicas.get(&replica));
+                    beside.is_some_and(is_silent)
+                        || still_for(*shard, standing.replica)
+                            >= LEARNERS_STAND_STILL.max(policy.uncount_after)
+                }
             }
         };
         // What a second one leaves is known only once the first is gone.
@@ -322,8 +351,98 @@ impl Why {
 
 /// Does what the caretaker has decided.
 pub trait Worker: Send + Sync {
-    /// Does a task; for how long it may have held clients up, or why it could not be done.
-    fn carry_out(&self, why: Why, task: Task) -> BoxFuture<'_, Result<Duration, String>>;
+    /// Does a task; for how long it may have held clients up, or why it could not be done. Ends half-way once it is
+    /// `abandoned`: then another caretaker sees what is left to do.
+    fn carry_out(
+        &self,
+        why: Why,
+        task: Task,
+        abandoned: BoxFuture<'static, ()>,
+    ) -> BoxFuture<'_, Result<Duration, String>>;
+}
+
+/// A task that is being done.
+struct Work {
+    why: Why,
+    task: Task,
+    /// Dropped: the task is abandoned.
+    going_on: Option<oneshot::Sender<()>>,
+    done: BoxFuture<'static, Result<Duration, String>>,
+}
+
+impl Work {
+    fn begin(worker: Arc<impl Worker + 'static>, why: Why, task: Task) -> Work {
+        let (going_on, abandoned) = oneshot::channel::<()>();
+        // Nothing is ever sent: it ends when the other half goes.
+        let abandoned = Box::pin(async { drop(abandoned.await) });
+        let done = Box::pin(async move { worker.carry_out(why, task, abandoned).await });
+        Work { why, task, going_on: Some(going_on), done }
+    }
+}
+
+/// What comes of the work; never, if there is none.
+async fn finished(work: &mut Option<Work>) -> Result<Duration, String> {
+    match work {
+        Some(work) => work.done.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// After a failure nothing is tried for so long with what it was about, after each further one in a row for twice as long, …
+const REST_AFTER_FAILURE: Duration = Duration::from_secs(30);
+/// … and at most so long.
+const REST_MAX: Duration = Duration::from_secs(1800);
+
+/// What a task that fails is about: the next one had better be about another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum About {
+    /// The node that was to be given something.
+    Node(NodeId),
+    /// The shard that was to change.
+    Shard(ShardId),
+}
+
+impl About {
+    fn of(task: &Task) -> About {
+        match task {
+            Task::AddReplica { node, .. } | Task::MoveReplica { to: node, .. } => About::Node(*node),
+            Task::RemoveReplica { shard, .. } | Task::Split { shard, .. } => About::Shard(*shard),
+            Task::Merge { into, .. } | Task::MoveSlots { into, .. } => About::Shard(*into),
+        }
+    }
+}
+
+/// What has failed lately, so that one bad node does not keep everybody waiting.
+#[derive(Default)]
+struct Failures {
+    /// How often in a row, and until when nothing is tried.
+    known: BTreeMap<About, (u32, Instant)>,
+}
+
+impl Failures {
+    fn note(&mut self, task: &Task, is_done: bool, now: Instant) {
+        let about = About::of(task);
+        if is_done {
+            self.known.remove(&about);
+            return;
+        }
+        let (times, until) = self.known.entry(about).or_insert((0, now));
+        let rest = REST_AFTER_FAILURE.saturating_mul(1 << (*times).min(16)).min(REST_MAX);
+        (*times, *until) = (*times + 1, now + rest);
+    }
+
+    fn is_resting(&self, about: About, now: Instant) -> bool {
+        self.known.get(&about).is_some_and(|(_, until)| now < *until)
+    }
+
+    fn resting_shards(&self, now: Instant) -> BTreeSet<ShardId> {
+        let resting = self.known.iter().filter(|(_, (_, until))| now < *until);
+        let shards = resting.filter_map(|(about, _)| match about {
+            About::Shard(shard) => Some(*shard),
+            About::Node(_) => None,
+        });
+        shards.collect()
+    }
 }
 
 /// A move of slots that holds clients up for longer than this makes the caretaker more careful.
@@ -349,6 +468,13 @@ pub struct Caretaker {
     bytes: BTreeMap<ShardId, u64>,
     /// Until then nothing is evened out.
     rests_until: Option<Instant>,
+    failures: Failures,
+}
+
+/// What the caretaker has seen.
+struct Seen {
+    placement: Arc<Placement>,
+    nodes: BTreeMap<NodeId, NodeCondition>,
 }
 
 impl Caretaker {
@@ -374,42 +500,63 @@ impl Caretaker {
             empty_since,
             bytes,
             rests_until,
+            failures: Failures::default(),
         }
     }
 
     /// Long-lived: looks every `interval` while `is_on_duty` says that this node is the one who should, and has the worker do
-    /// what it sees; the next look comes after it.
+    /// what it sees, one task at a time, if nobody else has something done ([`Worker::carry_out`] lasts as long as a copy;
+    /// whoever falls silent meanwhile is seen all the same).
     pub async fn run(
         mut self,
         interval: Duration,
         is_on_duty: impl Fn() -> bool + Send,
-        worker: Arc<impl Worker>,
+        is_busy: impl Fn() -> bool + Send,
+        worker: Arc<impl Worker + 'static>,
         stopped: impl Future<Output = ()> + Send,
     ) {
         tokio::pin!(stopped);
+        let mut work: Option<Work> = None;
         loop {
             tokio::select! {
                 () = &mut stopped => return,
+                done = finished(&mut work) => {
+                    // What was abandoned says nothing about what it was about.
+                    if let Some(Work { why, task, going_on: Some(_), .. }) = work.take() {
+                        self.note(why, &task, done);
+                    }
+                    continue;
+                }
                 () = tokio::time::sleep(interval) => {}
             }
             if !is_on_duty() {
                 // Whoever was on duty meanwhile knows better who has been silent.
-                self.silent_since.clear();
-                self.strangers = Strangers::default();
-                self.still_since.clear();
-                self.empty_since.clear();
+                self.forget();
+                work.iter_mut().for_each(|work| work.going_on = None);
                 continue;
             }
-            if let Some((why, task)) = self.look().await {
+            let Some(seen) = self.survey().await else { continue };
+            if work.is_none()
+                && !is_busy()
+                && let Some((why, task)) = self.decide(&seen).await
+            {
                 tracing::info!(%task, why = why.label(), "taking care of the shards");
-                let done = worker.carry_out(why, task).await;
-                self.note(why, &task, done);
+                work = Some(Work::begin(worker.clone(), why, task));
             }
         }
     }
 
+    fn forget(&mut self) {
+        self.silent_since.clear();
+        self.strangers = Strangers::default();
+        self.still_since.clear();
+        self.empty_since.clear();
+        self.failures = Failures::default();
+    }
+
     /// Learns from what came of a task.
     fn note(&mut self, why: Why, task: &Task, done: Result<Duration, String>) {
+        self.failures.note(task, done.is_ok(), Instant::now());
         let (Why::Balance, Some(balance)) = (why, &mut self.policy.balance) else { return };
         self.rests_until = Some(Instant::now() + balance.pause);
         if let (Task::MoveSlots { from, into, .. }, Ok(stall)) = (task, done)
@@ -426,6 +573,12 @@ impl Caretaker {
 
     /// What should be done first, by what the nodes say now.
     pub async fn look(&mut self) -> Option<(Why, Task)> {
+        let seen = self.survey().await?;
+        self.decide(&seen).await
+    }
+
+    /// Asks the nodes how they are, and frees the log of those for which it has waited long enough.
+    async fn survey(&mut self) -> Option<Seen> {
         let placement = self.adjudicator.placement().await.ok()?;
         let records = self.adjudicator.nodes().await.ok()?;
         let draining = self.surveyor.draining();
@@ -460,26 +613,35 @@ impl Caretaker {
                 Duration::ZERO => self.surveyor.free_bytes(node).await,
                 _ => None,
             };
+            let is_resting = self.failures.is_resting(About::Node(node), Instant::now());
             let zone = zone.to_owned();
-            nodes.insert(node, NodeCondition { zone, silent_for, is_draining, free_bytes });
+            nodes.insert(node, NodeCondition { zone, silent_for, is_draining, free_bytes, is_resting });
         }
         self.strangers.look(&placement, &nodes, Instant::now());
         self.forsake(&placement, &nodes).await;
         self.bytes = bytes;
-        if self.clear_away(&placement).await {
+        Some(Seen { placement, nodes })
+    }
+
+    /// What should be done first.
+    async fn decide(&mut self, seen: &Seen) -> Option<(Why, Task)> {
+        let Seen { placement, nodes } = seen;
+        if self.clear_away(placement).await {
             // What comes next is found in the placement as it is then.
             return None;
         }
-        if let Some(task) = next_task(&placement, &nodes, &self.bytes, &self.policy) {
+        let resting = self.failures.resting_shards(Instant::now());
+        if let Some(task) = next_task(placement, nodes, &self.bytes, &self.policy, &resting) {
             return Some((Why::Care, task));
         }
         let balance = self.policy.balance?;
         let is_resting = self.rests_until.is_some_and(|until| Instant::now() < until);
-        if is_resting || self.surveyor.is_strained() || !is_calm(&placement, &nodes, &self.policy) {
+        if is_resting || self.surveyor.is_strained() || !is_calm(placement, nodes, &self.policy) {
             return None;
         }
-        let task = next_move(&placement, &nodes, &self.bytes, balance.slots_below)?;
-        Mover::check(&placement, &task).is_ok().then_some((Why::Balance, task))
+        let task = next_move(placement, nodes, &self.bytes, balance.slots_below)?;
+        let has_failed = self.failures.is_resting(About::of(&task), Instant::now());
+        (!has_failed && Mover::check(placement, &task).is_ok()).then_some((Why::Balance, task))
     }
 
     /// Frees the log of those for which it has waited long enough.
@@ -544,8 +706,8 @@ impl Caretaker {
         let here = placement.shards.iter().filter(|(_, part)| is_here(part)).map(|(shard, _)| *shard);
         let mut here: Vec<ShardId> = here.collect();
         if here.is_empty() {
-            // Any question will do.
-            here.extend(placement.shards.keys().next());
+            // Any question will do, but for one about what a learner of its copies: that would say that it is wanted.
+            here.push(NO_SHARD);
         }
         let mut sizes = Vec::new();
         for shard in here {
@@ -587,7 +749,7 @@ mod tests {
     }
 
     fn next(placement: &Placement, nodes: &BTreeMap<NodeId, NodeCondition>) -> Option<Task> {
-        next_task(placement, nodes, &BTreeMap::new(), &Policy::default())
+        next_task(placement, nodes, &BTreeMap::new(), &Policy::default(), &BTreeSet::new())
     }
 
     fn silence(nodes: &mut BTreeMap<NodeId, NodeCondition>, node: u64, seconds: u64) {
@@ -647,7 +809,10 @@ mod tests {
         // What there is too much of just goes.
         let task = Task::RemoveReplica { shard: ONE, node: NodeId(2) };
         let policy = Policy { replicas: 2, ..Policy::default() };
-        assert_eq!(next_task(&placed(&[&[1, 2, 3]]), &nodes, &BTreeMap::new(), &policy), Some(task));
+        assert_eq!(
+            next_task(&placed(&[&[1, 2, 3]]), &nodes, &BTreeMap::new(), &policy, &BTreeSet::new()),
+            Some(task)
+        );
     }
 
     #[test]
@@ -655,7 +820,9 @@ mod tests {
         let mut nodes = nodes(&[(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "b")]);
         nodes.get_mut(&NodeId(2)).unwrap().is_draining = true;
         let bytes = BTreeMap::from([(ONE, 1000)]);
-        let next = |nodes: &_| next_task(&placed(&[&[1, 2, 3]]), nodes, &bytes, &Policy::default());
+        let next = |nodes: &_| {
+            next_task(&placed(&[&[1, 2, 3]]), nodes, &bytes, &Policy::default(), &BTreeSet::new())
+        };
         let to = |to| Some(Task::MoveReplica { shard: ONE, from: NodeId(2), to: NodeId(to) });
         assert_eq!(next(&nodes), to(4), "how much is free is not known");
         nodes.get_mut(&NodeId(4)).unwrap().free_bytes = Some(ROOM_MIN_BYTES + 999);
@@ -676,6 +843,57 @@ mod tests {
             panic!("one is too many");
         };
         assert!([NodeId(3), NodeId(4)].contains(&node));
+    }
+
+    #[test]
+    fn as_long_as_one_of_too_many_does_not_answer_none_that_does_is_given_up() {
+        let mut nodes = nodes(&[(1, "a"), (2, "b"), (3, "c"), (4, "d")]);
+        let placement = placed(&[&[1, 2, 3, 4]]);
+        let remove = |node| Some(Task::RemoveReplica { shard: ONE, node: NodeId(node) });
+        assert!(next(&placement, &nodes).is_some());
+        silence(&mut nodes, 1, 1);
+        assert_eq!(next(&placement, &nodes), None);
+        nodes.get_mut(&NodeId(2)).unwrap().is_draining = true;
+        assert_eq!(next(&placement, &nodes), None);
+        silence(&mut nodes, 1, 600);
+        assert_eq!(next(&placement, &nodes), remove(1));
+        silence(&mut nodes, 1, 0);
+        assert_eq!(next(&placement, &nodes), remove(2));
+    }
+
+    #[test]
+    fn who_has_failed_rests_and_others_are_tried() {
+        let mut nodes = nodes(&[(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "e")]);
+        let placement = placed(&[&[1, 2], &[1, 2, 3, 4]]);
+        let add = |node| Some(Task::AddReplica { shard: ONE, node: NodeId(node) });
+        assert_eq!(next(&placement, &nodes), add(5));
+        nodes.get_mut(&NodeId(5)).unwrap().is_resting = true;
+        assert_eq!(next(&placement, &nodes), add(3), "the next best");
+        let second = ShardId(2);
+        let resting = BTreeSet::from([ONE]);
+        let task = next_task(&placement, &nodes, &BTreeMap::new(), &Policy::default(), &resting);
+        assert!(matches!(task, Some(Task::RemoveReplica { shard, .. }) if shard == second), "{task:?}");
+    }
+
+    #[test]
+    fn each_failure_in_a_row_is_rested_from_twice_as_long() {
+        let (began, second) = (Instant::now(), Duration::from_secs(1));
+        let (task, node) = (Task::AddReplica { shard: ONE, node: NodeId(4) }, About::Node(NodeId(4)));
+        let mut failures = Failures::default();
+        assert!(!failures.is_resting(node, began));
+        let mut now = began;
+        for rest in [30, 60, 120, 240, 480, 960, 1800, 1800] {
+            failures.note(&task, false, now);
+            assert!(failures.is_resting(node, now + (rest - 1) * second), "{rest}");
+            now += rest * second;
+            assert!(!failures.is_resting(node, now), "{rest}");
+        }
+        failures.note(&task, true, now);
+        failures.note(&task, false, now);
+        assert!(!failures.is_resting(node, now + 30 * second), "a success makes up for it");
+        failures.note(&Task::Split { shard: ONE, at: None }, false, now);
+        assert_eq!(failures.resting_shards(now), BTreeSet::from([ONE]));
+        assert_eq!(failures.resting_shards(now + 30 * second), BTreeSet::new());
     }
 
     #[test]
@@ -780,6 +998,14 @@ mod tests {
         silence(&mut nodes, 3, 0);
         assert_eq!(forsaken_at(&nodes, &[1, 3, 200], 3_599), []);
         assert_eq!(forsaken_at(&nodes, &[1, 3, 200], 3_600), [(ONE, ReplicaId(200))]);
+        // Of a fledgling the number says where it is.
+        let beside = |replica: u8| crate::mover::learner_of(ReplicaId(replica)).0;
+        assert_eq!(forsaken_at(&nodes, &[1, 3, beside(3)], 0), []);
+        assert_eq!(
+            forsaken_at(&nodes, &[1, 3, beside(2)], 0),
+            [(ONE, ReplicaId(beside(2)))],
+            "node 2 is silent"
+        );
     }
 
     #[test]
@@ -857,9 +1083,16 @@ mod tests {
         let policy = Policy { replicas: 1, split_above: Some(100), ..Policy::default() };
         let placement = placed(&[&[1], &[1]]);
         let sizes = |one, two| BTreeMap::from([(ONE, one), (ShardId(2), two)]);
-        assert_eq!(next_task(&placement, &nodes, &sizes(100, 90), &policy), None);
+        assert_eq!(next_task(&placement, &nodes, &sizes(100, 90), &policy, &BTreeSet::new()), None);
         let split = Some(Task::Split { shard: ShardId(2), at: None });
-        assert_eq!(next_task(&placement, &nodes, &sizes(101, 102), &policy), split);
+        assert_eq!(next_task(&placement, &nodes, &sizes(101, 102), &policy, &BTreeSet::new()), split);
         assert_eq!(placement.shard_of(Slot(0)), ONE);
+        // Without room for a copy of it another one is, or none.
+        let mut nodes = nodes;
+        nodes.get_mut(&NodeId(1)).unwrap().free_bytes = Some(ROOM_MIN_BYTES + 101);
+        let split = Some(Task::Split { shard: ONE, at: None });
+        assert_eq!(next_task(&placement, &nodes, &sizes(101, 102), &policy, &BTreeSet::new()), split);
+        nodes.get_mut(&NodeId(1)).unwrap().free_bytes = Some(ROOM_MIN_BYTES);
+        assert_eq!(next_task(&placement, &nodes, &sizes(101, 102), &policy, &BTreeSet::new()), None);
     }
 }

@@ -22,13 +22,14 @@ use crate::comparison::Comparison;
 use crate::wire::{Phase, ReplicaStatus, Request, Response};
 use assize_model::{
     LogIndex, NodeId, Placement, PlacementChange, PlacementCommand, PlacementRefusal, ReplicaId, ShardId,
-    Slot,
+    ShardPlacement, Slot,
 };
 use assize_mvcc::Slots;
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, DecisionSource, PeerError, PlacementError, ShardAdministration,
     ShardStandings, StreamError,
 };
+use futures_util::future::try_join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,6 +46,8 @@ const CLOSE_BEHIND: Duration = Duration::from_millis(500);
 const CHANGES_MAX: usize = 16;
 /// Learners that fledglings are to a parent get numbers from here downwards, out of the way of replicas.
 const LEARNERS_FROM: u8 = u8::MAX;
+/// So often a copy may begin anew before the replica is given up.
+const BEGINNINGS_MAX: usize = 10;
 /// Numbers of replicas end below this.
 const REPLICAS_BELOW: u8 = 128;
 
@@ -150,7 +153,7 @@ pub enum MoveError {
     #[error(transparent)]
     Standings(#[from] StreamError),
     /// A replica makes no progress.
-    #[error("{shard} on {node} makes no progress: {phase:?}")]
+    #[error("{shard} on {node} makes no progress: {}", in_words(phase.as_ref()))]
     Stuck {
         /// Which shard.
         shard: ShardId,
@@ -159,6 +162,19 @@ pub enum MoveError {
         /// What it was doing; `None`: it is gone.
         phase: Option<Phase>,
     },
+}
+
+/// What a replica was doing, for whoever reads why a task failed.
+fn in_words(phase: Option<&Phase>) -> String {
+    match phase {
+        None => "it is gone".into(),
+        Some(Phase::Copying { bytes }) => {
+            format!("it was copying, and had {bytes} bytes; that node's log says why it got no further")
+        }
+        Some(Phase::Following) => "it follows its stream, and stays behind".into(),
+        Some(Phase::Fledgling) => "it follows the shard that is being split, and stays behind".into(),
+        Some(Phase::Halted(why)) => format!("it has stopped: {why}"),
+    }
 }
 
 /// Told of each step of a task as it begins, and of stalls.
@@ -278,6 +294,8 @@ impl Mover {
                 let (replica, added) = self.add(shard, to, progress).await?;
                 progress.step("waiting until everybody is durable past the change");
                 self.durable(shard, added, &[from]).await?;
+                // It may have fallen silent meanwhile; then the one that is there is not given up for it.
+                self.close_behind(shard, to, Phase::Following).await?;
                 self.remove(shard, from, progress).await?;
                 Ok(format!("{shard} has replica {replica} on {to} and none on {from}"))
             }
@@ -367,13 +385,20 @@ impl Mover {
             let mut replicas = placement.shards.get(&shard)?.replicas.clone();
             let before = replicas.len();
             replicas.retain(|_, on| *on != node);
-            let is_there = replicas.len() < before && !replicas.is_empty();
-            is_there.then(|| PlacementChange {
+            // Those that were looked at: somebody may have removed one of them meanwhile.
+            let are_the_others = replicas.values().eq(&others);
+            (replicas.len() < before && are_the_others).then(|| PlacementChange {
                 shards: vec![(shard, Some(replicas))],
                 ..PlacementChange::default()
             })
         });
-        removed.await.map(drop)
+        removed.await?;
+        let placement = self.placement().await?;
+        let is_there = |part: &ShardPlacement| part.replicas.values().any(|on| *on == node);
+        if placement.shards.get(&shard).is_some_and(is_there) {
+            return Err(MoveError::Refused(format!("somebody else changes the replicas of {shard}")));
+        }
+        Ok(())
     }
 
     // Splitting.
@@ -397,17 +422,14 @@ impl Mover {
             let request = Request::Fledge { shard: new, replica: *replica, parent: shard, learner };
             self.colleagues.ask(*node, &request).await?;
         }
+        // All at the same time: those that nobody asks for think that they are forgotten.
+        let nodes = || part.replicas.values();
+        let close_behind = |node: &NodeId| self.close_behind(new, *node, Phase::Fledgling);
         progress.step("following the shard's stream");
-        for node in part.replicas.values() {
-            self.close_behind(new, *node, Phase::Fledgling).await?;
-        }
+        try_join_all(nodes().map(close_behind)).await?;
         progress.step("making the copies durable");
-        for node in part.replicas.values() {
-            self.flushed(new, *node).await?;
-        }
-        for node in part.replicas.values() {
-            self.close_behind(new, *node, Phase::Fledgling).await?;
-        }
+        try_join_all(nodes().map(|node| self.flushed(new, *node))).await?;
+        try_join_all(nodes().map(close_behind)).await?;
 
         progress.step("changing the placement");
         let began = Instant::now();
@@ -421,6 +443,9 @@ impl Mover {
             })
         });
         let changed = changed.await?;
+        if !self.placement().await?.shards.contains_key(&new) {
+            return Err(MoveError::Refused(format!("{shard} was changed while it was being split")));
+        }
         // A node that is away just now finds the split when it comes back: its log is kept until then.
         let mut away = Vec::new();
         for node in part.replicas.values() {
@@ -667,6 +692,7 @@ impl Mover {
         phase: Phase,
     ) -> Result<ReplicaStatus, MoveError> {
         let mut seen = (None, Instant::now());
+        let mut beginnings = Beginnings::default();
         loop {
             let status = self.status(shard, node).await?;
             if let Some(status) = &status {
@@ -677,10 +703,12 @@ impl Mover {
                     return Err(MoveError::Stuck { shard, node, phase: Some(status.phase.clone()) });
                 }
             }
+            beginnings.note(status.as_ref().map_or(0, |status| status.phase.copied()));
             if status != seen.0 {
                 seen = (status, Instant::now());
-            } else if seen.1.elapsed() > self.patience {
-                return Err(MoveError::Stuck { shard, node, phase: status.map(|status| status.phase) });
+            }
+            if seen.1.elapsed() > self.patience || beginnings.are_too_many() {
+                return Err(MoveError::Stuck { shard, node, phase: seen.0.map(|status| status.phase) });
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -748,8 +776,34 @@ impl Mover {
     }
 }
 
-fn learner_of(replica: ReplicaId) -> ReplicaId {
+/// How often a copy has begun anew: one that fails again and again gets somewhere each time, and never to its end.
+#[derive(Default)]
+struct Beginnings {
+    copied: u64,
+    times: usize,
+}
+
+impl Beginnings {
+    /// So much is copied now.
+    fn note(&mut self, copied: u64) {
+        if copied < self.copied {
+            self.times += 1;
+        }
+        self.copied = copied;
+    }
+
+    fn are_too_many(&self) -> bool {
+        self.times > BEGINNINGS_MAX
+    }
+}
+
+pub(crate) fn learner_of(replica: ReplicaId) -> ReplicaId {
     ReplicaId(LEARNERS_FROM - replica.0)
+}
+
+/// Beside which replica of the parent the fledgling lives that is registered as this learner; `None`: it is no fledgling.
+pub(crate) fn fledgling_beside(learner: ReplicaId) -> Option<ReplicaId> {
+    (learner.0 >= REPLICAS_BELOW).then(|| ReplicaId(LEARNERS_FROM - learner.0))
 }
 
 fn not_understood(node: NodeId) -> MoveError {
@@ -859,6 +913,19 @@ mod tests {
             );
         }
         assert_eq!(Mover::check(&merged, &Task::Merge { from: empty, into: kept }), Ok(()));
+    }
+
+    #[test]
+    fn a_copy_that_begins_again_and_again_gets_nowhere() {
+        let mut beginnings = Beginnings::default();
+        for copied in (0..1000).chain(0..1000) {
+            beginnings.note(copied);
+        }
+        assert!(!beginnings.are_too_many());
+        for _ in 0..BEGINNINGS_MAX {
+            [5, 10, 0].into_iter().for_each(|copied| beginnings.note(copied));
+        }
+        assert!(beginnings.are_too_many());
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl SiblingService {
                 self.host()?.discard(shard).await.map_err(|error| error.to_string())?;
                 Response::Done
             }
-            Request::Status { shard } => Response::Status(self.host()?.status(shard)),
+            Request::Status { shard } => Response::Status(self.host()?.status_for_another(shard)),
             Request::Flush { shard } => {
                 if let Some(resident) = self.host()?.resident(shard) {
                     resident.begin_flush();

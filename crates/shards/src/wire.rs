@@ -270,6 +270,14 @@ impl Phase {
             Phase::Halted(_) => "halted",
         }
     }
+
+    /// Bytes that have arrived, while it copies.
+    pub(crate) const fn copied(&self) -> u64 {
+        match self {
+            Phase::Copying { bytes } => *bytes,
+            Phase::Following | Phase::Fledgling | Phase::Halted(_) => 0,
+        }
+    }
 }
 
 /// How a replica is.

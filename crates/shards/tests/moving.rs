@@ -369,7 +369,12 @@ struct Hand {
 }
 
 impl Worker for Hand {
-    fn carry_out(&self, why: Why, task: Task) -> BoxFuture<'_, Result<Duration, String>> {
+    fn carry_out(
+        &self,
+        why: Why,
+        task: Task,
+        _abandoned: BoxFuture<'static, ()>,
+    ) -> BoxFuture<'_, Result<Duration, String>> {
         Box::pin(async move {
             let watched = Watched::default();
             println!("{}: {task}", why.label());
@@ -390,7 +395,7 @@ async fn look_after(cluster: &Cluster, policy: Policy) -> Vec<(Why, Task)> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let caretaker = cluster.caretaker(NodeId(1), surveyor.clone(), policy.clone());
     let stopped = async { stopped.await.unwrap_or_default() };
-    let looking = tokio::spawn(caretaker.run(Duration::from_millis(50), || true, hand, stopped));
+    let looking = tokio::spawn(caretaker.run(Duration::from_millis(50), || true, || false, hand, stopped));
     until("nothing is left to do", || async {
         let before = done.lock().unwrap().len();
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -445,6 +450,126 @@ async fn nodes_and_shards_become_even_by_themselves_under_clients() {
     }
     assert_eq!(scan(&writer).await.unwrap().len(), expected);
     assert_eq!(cluster.agree().await as usize, expected);
+}
+
+/// Is given a task, and is at it for ever.
+struct Sluggard(tokio::sync::Notify);
+
+impl Worker for Sluggard {
+    fn carry_out(
+        &self,
+        _: Why,
+        _: Task,
+        abandoned: BoxFuture<'static, ()>,
+    ) -> BoxFuture<'_, Result<Duration, String>> {
+        self.0.notify_one();
+        Box::pin(async move {
+            abandoned.await;
+            self.0.notify_one();
+            Err("abandoned".into())
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_waits_no_longer_for_a_silent_node_than_it_has_to_while_something_else_is_being_moved() {
+    use assize_ports::DecisionSource;
+    let _alone = ALONE.lock().await;
+    let cluster = Cluster::start(4, 3, 1).await;
+    let adjudicator = cluster.adjudicator.clone();
+    for node in 1..=4 {
+        adjudicator.set_node(record(NodeId(node))).await.unwrap();
+    }
+    let (shard, newest) = (ShardId(1), assize_adjudicator::CLUSTER_VERSION_MAX);
+    until("everybody understands draining", || async { adjudicator.cluster_version() == newest }).await;
+    let surveyor = Arc::new(ByTheLog(adjudicator.clone()));
+    let policy = Policy { uncount_after: Duration::from_secs(1), ..Policy::default() };
+    let caretaker = cluster.caretaker(NodeId(1), surveyor, policy);
+    let sluggard = Arc::new(Sluggard(tokio::sync::Notify::new()));
+    let leads = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let on_duty = leads.clone();
+    let looking = tokio::spawn(caretaker.run(
+        Duration::from_millis(50),
+        move || on_duty.load(std::sync::atomic::Ordering::Relaxed),
+        || false,
+        sluggard.clone(),
+        async { stopped.await.unwrap_or_default() },
+    ));
+    adjudicator.drain_node(NodeId(3), true).await.unwrap();
+    sluggard.0.notified().await;
+    cluster.network.cut(NodeId(2));
+    until("the log does not wait for node 2 any more", || async {
+        let standings = adjudicator.standings(shard).await.unwrap();
+        standings.replicas.iter().any(|standing| standing.replica == ReplicaId(2) && !standing.counts)
+    })
+    .await;
+    // Whoever leads now has the same idea.
+    leads.store(false, std::sync::atomic::Ordering::Relaxed);
+    sluggard.0.notified().await;
+    stop.send(()).unwrap();
+    looking.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_task_that_nobody_goes_on_with_has_begun_goes_by_itself_and_the_log_forgets_it() {
+    use assize_ports::DecisionSource;
+    let _alone = ALONE.lock().await;
+    let cluster = Cluster::start(3, 3, 1).await;
+    cluster.alone_millis.store(1_500, std::sync::atomic::Ordering::Relaxed);
+    for node in 1..=3 {
+        cluster.close(NodeId(node)).await;
+        cluster.open(NodeId(node)).await;
+    }
+    for node in 1..=3 {
+        cluster.all_follow(NodeId(node), 1).await;
+    }
+    let writer = cluster.frontend(NodeId(1), Mode::Prepared).await;
+    write(&writer, &rows(0, 100, "before")).await;
+    let ends = Ends { at: "making the copies durable", reached: tokio::sync::Notify::new() };
+    let mover = cluster.mover(NodeId(1));
+    let split = Task::Split { shard: ShardId(1), at: None };
+    tokio::select! {
+        // Whoever ran it is no more.
+        () = ends.reached.notified() => {}
+        split = mover.run(split, &ends) => panic!("{split:?}"),
+    }
+    let adjudicator = cluster.adjudicator.clone();
+    let counted = async || adjudicator.standings(ShardId(1)).await.unwrap().replicas.len();
+    assert_eq!(counted().await, 6, "three learners are registered");
+    for node in 1..=3 {
+        until("the fledgling is gone", || async { cluster.host(NodeId(node)).residents().len() == 1 }).await;
+    }
+    until("the learners are forgotten", || async { counted().await == 3 }).await;
+    // One that is waited for stays as long as it takes, and the split can be made after all.
+    mover.run(split, &()).await.unwrap();
+    write(&writer, &rows(100, 50, "after")).await;
+    assert_eq!(cluster.agree().await, 150);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_nobody_relies_on_yet_does_not_fill_the_disk() {
+    use assize_ports::DecisionSource;
+    let _alone = ALONE.lock().await;
+    let cluster = Cluster::start(3, 2, 1).await;
+    let writer = cluster.frontend(NodeId(1), Mode::Prepared).await;
+    write(&writer, &rows(0, 100, "before")).await;
+    // No disk has so much room.
+    cluster.room_min.store(u64::MAX, std::sync::atomic::Ordering::Relaxed);
+    cluster.close(NodeId(3)).await;
+    cluster.open(NodeId(3)).await;
+    let task = Task::AddReplica { shard: ShardId(1), node: NodeId(3) };
+    let mover = cluster.mover_with(NodeId(1), Duration::from_secs(2));
+    let error = mover.run(task, &()).await.unwrap_err();
+    assert!(error.to_string().starts_with("s1 on n3 makes no progress: it was copying"), "{error}");
+    until("it is gone", || async { cluster.host(NodeId(3)).residents().is_empty() }).await;
+    let standings = cluster.adjudicator.standings(ShardId(1)).await.unwrap();
+    assert_eq!(standings.replicas.len(), 2, "the log waits for nobody else");
+    cluster.room_min.store(0, std::sync::atomic::Ordering::Relaxed);
+    cluster.close(NodeId(3)).await;
+    cluster.open(NodeId(3)).await;
+    mover.run(task, &()).await.unwrap();
+    assert_eq!(cluster.agree().await, 100);
 }
 
 /// Two of three replicas are lost, and with them what the third has never had. It goes on when an operator says so, and not

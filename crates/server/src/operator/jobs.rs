@@ -50,6 +50,25 @@ impl Job {
         !goes_on && self.began.elapsed() > JOBS_KEPT
     }
 
+    /// It is over, and has come to this.
+    fn end(&self, outcome: &Result<String, MoveError>) {
+        let mut info = self.info();
+        info.micros = micros(self.began.elapsed());
+        match outcome {
+            Ok(text) => {
+                tracing::info!(job = info.id, text, "a job is done");
+                info.state = "done".into();
+                info.step.clone_from(text);
+            }
+            Err(error) => {
+                tracing::warn!(job = info.id, %error, "a job failed");
+                info.state = format!("failed: {error}");
+            }
+        }
+        drop(info);
+        self.ring();
+    }
+
     /// It stands otherwise than before, and so may what it works on.
     fn ring(&self) {
         self.bells.ring(Watched::Jobs);
@@ -164,30 +183,28 @@ impl Jobs {
         job.info().state = "running".into();
         job.ring();
         let outcome = self.mover.run(task, job).await;
-        let mut info = job.info();
-        info.micros = micros(job.began.elapsed());
-        match &outcome {
-            Ok(text) => {
-                tracing::info!(job = info.id, text, "a job is done");
-                info.state = "done".into();
-                info.step.clone_from(text);
-            }
-            Err(error) => {
-                tracing::warn!(job = info.id, %error, "a job failed");
-                info.state = format!("failed: {error}");
-            }
-        }
-        drop(info);
-        job.ring();
+        job.end(&outcome);
         outcome
     }
 
-    /// Does what nobody asked for, as a job like any other.
-    async fn do_by_itself(&self, why: Why, task: Task) -> Result<Duration, String> {
+    /// Does what nobody asked for, as a job like any other, until it is abandoned.
+    async fn do_by_itself(
+        &self,
+        why: Why,
+        task: Task,
+        abandoned: BoxFuture<'static, ()>,
+    ) -> Result<Duration, String> {
         self.diary.work(&Author::Itself, why.label(), Noted::Asked, task.to_string()).await;
         let job = new_job(&mut self.known(), self.bells.clone(), self.diary.node, why.label(), &task);
         job.ring();
-        let outcome = self.run_to_its_end(&job, task).await;
+        let outcome = tokio::select! {
+            outcome = self.run_to_its_end(&job, task) => outcome,
+            () = abandoned => {
+                let error = MoveError::Refused("another node leads, and looks after the shards now".into());
+                job.end(&Err(error.clone()));
+                Err(error)
+            }
+        };
         self.note_end(&job, &outcome, why.label(), &Author::Itself).await;
         let is_done = if outcome.is_ok() { "done" } else { "failed" };
         ::metrics::counter!(
@@ -201,8 +218,13 @@ impl Jobs {
 }
 
 impl Worker for Jobs {
-    fn carry_out(&self, why: Why, task: Task) -> BoxFuture<'_, Result<Duration, String>> {
-        Box::pin(self.do_by_itself(why, task))
+    fn carry_out(
+        &self,
+        why: Why,
+        task: Task,
+        abandoned: BoxFuture<'static, ()>,
+    ) -> BoxFuture<'_, Result<Duration, String>> {
+        Box::pin(self.do_by_itself(why, task, abandoned))
     }
 }
 

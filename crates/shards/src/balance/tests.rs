@@ -247,7 +247,7 @@ fn from_wherever_it_starts_it_comes_to_rest_and_every_move_makes_it_better() {
         let policy = Policy { replicas: 3, ..Policy::default() };
         for step in 0.. {
             assert!(step < 400, "case {case} goes on for ever");
-            if let Some(task) = next_task(&placement, &nodes, &bytes, &policy) {
+            if let Some(task) = next_task(&placement, &nodes, &bytes, &policy, &BTreeSet::new()) {
                 done(&mut placement, &task);
                 continue;
             }
@@ -287,7 +287,7 @@ fn sizes_that_swing_move_nothing_once_it_is_at_rest() {
             let swing = |draws: &mut Draws, bytes: u64| bytes / 100 * (98 + draws.below(5));
             let swung: BTreeMap<ShardId, u64> =
                 bytes.iter().map(|(shard, bytes)| (*shard, swing(&mut draws, *bytes))).collect();
-            let task = next_task(&placement, &nodes, &swung, &policy)
+            let task = next_task(&placement, &nodes, &swung, &policy, &BTreeSet::new())
                 .or_else(|| next_move(&placement, &nodes, &swung, 64 << 20));
             let Some(task) = task else { continue };
             done(&mut placement, &task);

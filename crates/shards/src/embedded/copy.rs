@@ -13,7 +13,7 @@ use assize_mvcc::Slots;
 use assize_ports::{BoxFuture, Channel, ChannelReceiver, ChannelSender, PeerError};
 use assize_rocks::{Chunk, Family, Image, Mode, RocksError, Store};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long it is tried to go on with a copy whose channel has broken; less than a checkpoint is kept.
@@ -66,39 +66,55 @@ pub enum CopyError {
 pub type GoOn = Box<dyn Fn(Arrived) -> BoxFuture<'static, Result<Source, CopyError>> + Send + Sync>;
 
 /// What a copy is for.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Purpose {
     /// The contents of a replica: they must be on disk before it relies on them.
     Replica {
-        /// How many bytes a second, if nobody waits for it.
-        pace: Option<u64>,
+        /// If nobody waits for it.
+        throttle: Option<Throttle>,
     },
     /// These slots are taken out of it, and it is dropped: it need not outlive the process, and the rest is left out.
     Slots {
         /// Which slots.
         slots: Slots,
-        /// How many bytes a second, if nobody waits for it.
-        pace: Option<u64>,
+        /// If nobody waits for it.
+        throttle: Option<Throttle>,
     },
+}
+
+/// What leaves disks and processors to those who wait for them.
+#[derive(Clone, Debug)]
+pub struct Throttle {
+    /// How much is copied in a second.
+    pub bytes_per_second: u64,
+    /// Whether the log has grown so long meanwhile that everybody waits for the copy.
+    pub is_lifted: Arc<AtomicBool>,
 }
 
 /// Keeps something from going on faster than it should.
 struct Pace {
-    bytes_per_second: u64,
+    throttle: Throttle,
     since: Instant,
     bytes: u64,
 }
 
 impl Pace {
     fn of(purpose: &Purpose) -> Option<Pace> {
-        let (Purpose::Slots { pace, .. } | Purpose::Replica { pace }) = purpose;
-        pace.map(|pace| Pace { bytes_per_second: pace.max(1), since: Instant::now(), bytes: 0 })
+        let (Purpose::Slots { throttle, .. } | Purpose::Replica { throttle }) = purpose;
+        throttle.clone().map(|throttle| Pace { throttle, since: Instant::now(), bytes: 0 })
+    }
+
+    fn is_lifted(&self) -> bool {
+        self.throttle.is_lifted.load(Ordering::Relaxed)
     }
 
     /// How long to rest after so many more bytes.
     fn rest(&mut self, bytes: usize) -> Duration {
+        if self.is_lifted() {
+            return Duration::ZERO;
+        }
         self.bytes += bytes as u64;
-        let due = Duration::from_secs_f64(self.bytes as f64 / self.bytes_per_second as f64);
+        let due = Duration::from_secs_f64(self.bytes as f64 / self.throttle.bytes_per_second.max(1) as f64);
         due.saturating_sub(self.since.elapsed())
     }
 }
@@ -220,7 +236,7 @@ async fn fill(
                 progress.fetch_add(bytes as u64, Ordering::Relaxed);
                 if let Some(pace) = &mut pace {
                     tokio::time::sleep(pace.rest(bytes)).await;
-                    give_way(registry.store()).await;
+                    give_way(registry.store(), pace).await;
                 }
                 moved = Instant::now();
             }
@@ -269,9 +285,9 @@ async fn next_chunk(mut image: Image) -> Result<(Image, Option<Chunk>), RocksErr
 }
 
 /// Waits a while for compaction that is behind: before it is far enough behind to slow all writes of the node down.
-async fn give_way(store: &Store) {
+async fn give_way(store: &Store, pace: &Pace) {
     for _ in 0..WAYS_GIVEN_MAX {
-        if !is_behind(store) {
+        if pace.is_lifted() || !is_behind(store) {
             return;
         }
         tokio::time::sleep(GIVE_WAY).await;
@@ -344,4 +360,24 @@ fn read_back(engine: &RocksEngine, purpose: &Purpose) -> Result<Digest, RocksErr
         }
     }
     Ok(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_keeps_its_pace_until_the_log_waits_for_it() {
+        let is_lifted = Arc::new(AtomicBool::new(false));
+        let throttle = Some(Throttle { bytes_per_second: 1 << 20, is_lifted: is_lifted.clone() });
+        let mut pace = Pace::of(&Purpose::Replica { throttle }).unwrap();
+        let hour = Duration::from_secs(3600);
+        assert!(pace.rest(3600 << 20) > hour - Duration::from_secs(60));
+        is_lifted.store(true, Ordering::Relaxed);
+        assert_eq!(pace.rest(3600 << 20), Duration::ZERO);
+        is_lifted.store(false, Ordering::Relaxed);
+        let rest = pace.rest(0);
+        assert!(rest <= hour, "what was copied meanwhile is not made up for: {rest:?}");
+        assert!(Pace::of(&Purpose::Replica { throttle: None }).is_none());
+    }
 }

@@ -5,11 +5,10 @@
 //! slots come.
 
 use super::RESUBSCRIBE;
-use super::copy::{self, Purpose};
+use super::copy::{self, CopyError, Purpose, Throttle};
 use super::engine::{Generation, RocksEngine};
 use super::registry::Registry;
-use super::replica::{next_copy, next_entries};
-use super::siblings::Siblings;
+use super::replica::{Surroundings, next_copy, next_entries};
 use assize_model::{LogIndex, Position, ShardId, StreamEntry};
 use assize_mvcc::Gain;
 use assize_ports::{BoxFuture, DecisionSource, DecisionStream, StreamError};
@@ -68,9 +67,9 @@ impl Giver {
     }
 
     /// Copies whichever of its replicas can give these slots, as long as it takes.
-    pub fn copy(&mut self, registry: Registry, siblings: Siblings, shard: ShardId, gain: Gain) {
-        let copied = self.copied.clone();
-        self.copying = Some(Box::pin(copy_slots(registry, siblings, shard, gain, Some(PACE), copied)));
+    pub fn copy(&mut self, around: Surroundings, shard: ShardId, gain: Gain) {
+        let (copied, throttle) = (self.copied.clone(), Some(around.throttle()));
+        self.copying = Some(Box::pin(copy_slots(around, shard, gain, throttle, copied)));
     }
 
     /// The next thing that comes. Dropping the future loses nothing.
@@ -130,20 +129,31 @@ impl Giver {
 
 /// A copy of whoever holds these slots, without the rest. Tried as long as it takes.
 pub async fn copy_slots(
-    registry: Registry,
-    siblings: Siblings,
+    around: Surroundings,
     shard: ShardId,
     gain: Gain,
-    pace: Option<u64>,
+    throttle: Option<Throttle>,
     copied: Arc<AtomicU64>,
 ) -> (Generation, RocksEngine) {
     loop {
         let take = |source: copy::Source| {
-            let purpose = Purpose::Slots { slots: gain.slots.clone(), pace };
-            let copy = copy::receive(registry.clone(), shard, purpose, source, copied.clone(), None);
-            async move { copy.await.ok() }
+            // Whoever watches counts how often it begins.
+            copied.store(0, Ordering::Relaxed);
+            let purpose = Purpose::Slots { slots: gain.slots.clone(), throttle: throttle.clone() };
+            let copy = copy::receive(around.registry.clone(), shard, purpose, source, copied.clone(), None);
+            let no_room = around.until_no_room(throttle.is_some());
+            async move {
+                let copied = tokio::select! {
+                    copied = copy => copied,
+                    error = no_room => Err(error.into()),
+                };
+                if let Err(error @ CopyError::Store(_)) = &copied {
+                    tracing::warn!(%shard, %error, "slots could not be copied");
+                }
+                copied.ok()
+            }
         };
-        if let Some(arrived) = siblings.slots(shard, &gain, take).await {
+        if let Some(arrived) = around.siblings.slots(shard, &gain, take).await {
             return arrived;
         }
         tokio::time::sleep(RESUBSCRIBE).await;

@@ -12,12 +12,13 @@
 //! - A node has at most one replica of a shard.
 //! - A replica that finds its directory empty begins at the stream's beginning only if the log still reaches back to it and
 //!   waits for this replica, and only after the shard's epoch was raised; otherwise it copies a sibling.
+//! - A learner or fledgling of which nobody asks how it is any more was left by a task that ended half-way, and goes.
 //! - What has left is gone from the disk, durably, before a new replica of the same shard begins.
 
 use super::damage::{self, Tallies, Tally};
 use super::engine::RocksEngine;
 use super::registry::{Record, Registry};
-use super::replica::Surroundings;
+use super::replica::{self, Surroundings};
 use super::shard::Embedded;
 use super::siblings::{Residents, Siblings};
 use super::{OpenError, Options, blocking, copy};
@@ -29,8 +30,9 @@ use assize_ports::{
 use assize_rocks::{Backlog, RocksError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// How long the contents of a replica that leaves may wait for a quiet disk.
@@ -98,6 +100,8 @@ struct Inner {
     around: Surroundings,
     residents: Arc<Residents>,
     placement: watch::Sender<Arc<Placement>>,
+    /// When somebody last asked how a replica is that the placement does not know.
+    asked: Mutex<BTreeMap<ShardId, Instant>>,
     /// Held while a replica comes or goes.
     moving: tokio::sync::Mutex<()>,
     /// Why a replica has failed, once one has.
@@ -105,6 +109,10 @@ struct Inner {
 }
 
 impl Inner {
+    fn asked(&self) -> MutexGuard<'_, BTreeMap<ShardId, Instant>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A replica can go on no more; the first one is told.
     fn fail(&self, shard: ShardId, why: &str) {
         self.failure.send_if_modified(|known| {
@@ -124,7 +132,7 @@ impl ShardHost {
         around: Around,
         options: Options,
     ) -> Result<ShardHost, OpenError> {
-        let tally = Arc::<Tally>::default();
+        let (tally, hurries) = (Arc::<Tally>::default(), Arc::<AtomicBool>::default());
         let residents = Arc::<Residents>::default();
         let (placement, watched) = watch::channel(placement);
         let siblings = Siblings::new(around.node, around.peers, watched, &residents);
@@ -140,12 +148,13 @@ impl ShardHost {
             opened => opened?,
         };
         let around_replicas =
-            Surroundings { source, administration, siblings, registry, directory, options, tally };
+            Surroundings { source, administration, siblings, registry, directory, options, tally, hurries };
         let inner = Inner {
             node: around.node,
             around: around_replicas,
             residents,
             placement,
+            asked: Mutex::default(),
             moving: tokio::sync::Mutex::default(),
             failure: watch::Sender::new(None),
         };
@@ -192,6 +201,12 @@ impl ShardHost {
         self.inner.around.registry.store().backlog()
     }
 
+    /// Whether the log has grown so long that copies go on as fast as they can which otherwise leave disks and processors to
+    /// others: what they are for keeps the log.
+    pub fn hurry(&self, hurries: bool) {
+        self.inner.around.hurries.store(hurries, Ordering::Relaxed);
+    }
+
     /// For tests: the node is dead after so many more steps to the disk. See [`assize_rocks::Store::die_after`].
     pub fn die_after(&self, steps: u64) {
         self.inner.around.registry.store().die_after(steps);
@@ -200,6 +215,23 @@ impl ShardHost {
     /// Whether it is.
     pub fn is_dead(&self) -> bool {
         self.inner.around.registry.store().is_dead()
+    }
+
+    /// How its replica of a shard is, for a node that has begun something with it and waits.
+    pub(crate) fn status_for_another(&self, shard: ShardId) -> Option<ReplicaStatus> {
+        self.is_asked_for(shard);
+        self.status(shard)
+    }
+
+    /// Whoever has begun a learner or fledgling still cares for it.
+    fn is_asked_for(&self, shard: ShardId) {
+        self.inner.asked().insert(shard, Instant::now());
+    }
+
+    /// Whether nobody has asked for a learner or fledgling for long, since this node was started or it began.
+    fn is_left_alone(&self, shard: ShardId) -> bool {
+        let asked = *self.inner.asked().entry(shard).or_insert_with(Instant::now);
+        asked.elapsed() >= self.inner.around.options.alone_max
     }
 
     /// How its replica of a shard is.
@@ -301,7 +333,14 @@ impl ShardHost {
                 Ok(())
             }
             // It is on its way into the placement.
-            None if record.parent.is_some() || record.is_learner && part.is_some() => Ok(()),
+            None if record.parent.is_some() || record.is_learner && part.is_some() => {
+                if self.is_left_alone(shard) {
+                    tracing::warn!(%shard, replica = %record.replica, "goes: whoever began it does not ask for it");
+                    self.release(record.parent.unwrap_or((shard, record.replica)));
+                    self.drop_replica(shard).await?;
+                }
+                Ok(())
+            }
             // Its own stream has told it of a later placement than this one.
             _ if self.status(shard).is_some_and(|status| status.epoch > placement.epoch) => Ok(()),
             _ => {
@@ -518,6 +557,11 @@ impl ShardHost {
         (placement.shard_epoch(shard).unwrap_or_default(), placement.slots_of(shard))
     }
 
+    /// Has the log wait no longer for a learner that is dropped.
+    fn release(&self, (shard, learner): (ShardId, ReplicaId)) {
+        tokio::spawn(replica::release(self.inner.around.administration.clone(), shard, learner));
+    }
+
     /// Ends a replica and drops its contents, durably.
     async fn drop_replica(&self, shard: ShardId) -> Result<(), HostError> {
         let resident = self.inner.residents.lock().remove(&shard);
@@ -562,6 +606,7 @@ impl ShardHost {
 
     async fn begin(&self, shard: ShardId, record: Record) -> Result<ReplicaId, HostError> {
         let _moving = self.inner.moving.lock().await;
+        self.is_asked_for(shard);
         if let Some(resident) = self.resident(shard) {
             return Ok(resident.number());
         }
@@ -575,7 +620,11 @@ impl ShardHost {
     pub async fn discard(&self, shard: ShardId) -> Result<(), HostError> {
         let _moving = self.inner.moving.lock().await;
         match self.inner.around.registry.get(shard) {
-            Some(record) if record.is_learner || record.parent.is_some() => self.drop_replica(shard).await,
+            Some(record) if record.is_learner || record.parent.is_some() => {
+                // Its number would stay with its parent; of others the number is known to whoever discards them.
+                record.parent.iter().for_each(|parent| self.release(*parent));
+                self.drop_replica(shard).await
+            }
             _ => Ok(()),
         }
     }

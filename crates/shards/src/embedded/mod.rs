@@ -79,8 +79,11 @@ pub struct Options {
     pub wait_max: Duration,
     /// Damaged contents are given up only if a sibling has said within this time that it has everything.
     pub sibling_wait_max: Duration,
-    /// Damaged contents that wait for their copy go before it is whole if less than this is left of the disk, in bytes.
+    /// Damaged contents that wait for their copy go before it is whole if less than this is left of the disk, in bytes; and a
+    /// copy that nobody relies on yet is given up.
     pub room_min: u64,
+    /// A learner or fledgling of which nobody has asked for so long how it is was left by a task that ended half-way.
+    pub alone_max: Duration,
 }
 
 impl Default for Options {
@@ -91,6 +94,7 @@ impl Default for Options {
             wait_max: Duration::from_secs(10),
             sibling_wait_max: Duration::from_secs(30),
             room_min: assize_ports::ROOM_MIN_BYTES,
+            alone_max: Duration::from_secs(300),
         }
     }
 }

@@ -14,7 +14,7 @@
 //!   its own stream                └──▶ 43 ── 44 …
 //! ```
 
-use super::copy::Purpose;
+use super::copy::{Purpose, Throttle};
 use super::damage::{self, Tally};
 use super::engine::{Generation, RocksEngine};
 use super::giver::{self, Giver};
@@ -143,6 +143,33 @@ pub struct Surroundings {
     pub directory: Option<PathBuf>,
     pub options: Options,
     pub tally: Arc<Tally>,
+    /// Whether the log has grown so long that copies for which nobody waits otherwise are waited for.
+    pub hurries: Arc<AtomicBool>,
+}
+
+impl Surroundings {
+    /// How fast a copy goes for which nobody waits.
+    pub(super) fn throttle(&self) -> Throttle {
+        Throttle { bytes_per_second: giver::PACE, is_lifted: self.hurries.clone() }
+    }
+
+    /// Ends once the disk has too little room for a copy that can wait; never, for one that cannot.
+    pub(super) fn until_no_room(&self, can_wait: bool) -> impl Future<Output = RocksError> + Send + use<> {
+        let directory = self.directory.clone().filter(|_| can_wait);
+        let room_min = self.options.room_min;
+        async move {
+            let Some(directory) = directory else { return std::future::pending().await };
+            loop {
+                // A disk that does not say how much it has left is not taken for a full one.
+                let free = assize_rocks::free_bytes(&directory).unwrap_or(u64::MAX);
+                if free < room_min {
+                    let reason = format!("{free} bytes are left of it, and nobody waits for this copy");
+                    return RocksError::Full { reason };
+                }
+                tokio::time::sleep(LOOK_FOR_ROOM).await;
+            }
+        }
+    }
 }
 
 /// The task.
@@ -607,16 +634,9 @@ impl Replica {
 
     /// The parent's log and intents need not be kept for this learner any more.
     fn release(&self, parent: ShardId, learner: ReplicaId) {
-        let (administration, shard) = (self.around.administration.clone(), self.shard);
+        let administration = self.around.administration.clone();
         self.pending.push(Box::pin(async move {
-            for _ in 0..RELEASES_MAX {
-                let command = PlacementCommand::Uncount(parent, learner);
-                match tokio::time::timeout(ASK_MAX, administration.administer(command)).await {
-                    Ok(Ok(_) | Err(PlacementError::Refused(_))) => return Done::Nothing,
-                    Ok(Err(_)) | Err(_) => tokio::time::sleep(RELEASE_AGAIN).await,
-                }
-            }
-            tracing::warn!(%shard, %parent, %learner, "the log is still kept for a learner that is gone");
+            release(administration, parent, learner).await;
             Done::Nothing
         }));
     }
@@ -811,8 +831,7 @@ impl Replica {
                 self.giver.follow(self.around.source.clone(), giver, after, pauses);
             }
             Effect::AskGiver { gain, .. } => {
-                let (registry, siblings) = (self.around.registry.clone(), self.around.siblings.clone());
-                self.giver.copy(registry, siblings, shard, gain);
+                self.giver.copy(self.around.clone(), shard, gain);
             }
             Effect::FetchFromGiver { giver, txn } => {
                 let siblings = self.around.siblings.clone();
@@ -912,9 +931,10 @@ impl Replica {
         copied.store(0, Ordering::Relaxed);
         // For a shard that does not exist yet nobody waits, nor for a replica that is only being added.
         let is_learner = registry.get(into).unwrap_or(self.record).is_learner;
-        let purpose = Purpose::Replica { pace: is_learner.then_some(giver::PACE) };
+        let throttle = is_learner.then(|| self.around.throttle());
+        let purpose = Purpose::Replica { throttle };
         tracing::info!(%shard, replica = %me, %from, "copying a sibling");
-        let room = self.keep_room();
+        let (room, no_room) = (self.keep_room(), self.around.until_no_room(is_learner));
         self.copying = Some(Box::pin(async move {
             let receive = |source, go_on| {
                 copy::receive(registry.clone(), into, purpose.clone(), source, copied.clone(), go_on)
@@ -935,6 +955,7 @@ impl Replica {
             tokio::select! {
                 arrived = arrived => arrived,
                 Err(error) = room => Err(error.into()),
+                error = no_room => Err(error.into()),
             }
         }));
     }
@@ -1025,6 +1046,22 @@ impl Replica {
             tracing::info!(%shard, kept, "damaged contents go, as their copy is here");
         }
     }
+}
+
+/// Tells the log that it need not be kept for a learner any more, as often as it takes.
+pub(super) async fn release(
+    administration: Arc<dyn ShardAdministration>,
+    shard: ShardId,
+    learner: ReplicaId,
+) {
+    for _ in 0..RELEASES_MAX {
+        let command = PlacementCommand::Uncount(shard, learner);
+        match tokio::time::timeout(ASK_MAX, administration.administer(command)).await {
+            Ok(Ok(_) | Err(PlacementError::Refused(_))) => return,
+            Ok(Err(_)) | Err(_) => tokio::time::sleep(RELEASE_AGAIN).await,
+        }
+    }
+    tracing::warn!(%shard, %learner, "the log is still kept for a learner that is gone");
 }
 
 /// The stream of a shard and its first entries, if it begins right after this position.

@@ -1,15 +1,14 @@
 //! Having slots staged by the replicas that are about to get them, so that the entry which gives them holds nobody up.
 
-use super::{CLOSE_BEHIND, LOOK_CLOSELY_EVERY, LOOK_EVERY, MoveError, Mover, Progress, not_understood};
+use super::{
+    Beginnings, CLOSE_BEHIND, LOOK_CLOSELY_EVERY, LOOK_EVERY, MoveError, Mover, Progress, not_understood,
+};
 use crate::wire::{Phase, Request, Response};
 use assize_model::{NodeId, ShardId, Timestamp};
 use assize_mvcc::Slots;
 use assize_ports::PeerError;
 use assize_replica::Staging;
 use std::time::Instant;
-
-/// So often a replica may begin anew before it is given up.
-const BEGINNINGS_MAX: usize = 10;
 
 impl Mover {
     /// Has the replicas of a shard stage slots of another one, up to its last commits. If one of these nodes is of a release
@@ -96,23 +95,20 @@ struct Watched {
     node: NodeId,
     seen: Option<Staging>,
     since: Instant,
-    beginnings: usize,
+    beginnings: Beginnings,
 }
 
 impl Watched {
     fn new(node: NodeId) -> Self {
-        Watched { node, seen: None, since: Instant::now(), beginnings: 0 }
+        Watched { node, seen: None, since: Instant::now(), beginnings: Beginnings::default() }
     }
 
     /// Whether it is any further than before, or still may be.
     fn gets_anywhere(&mut self, staging: Option<Staging>, patience: std::time::Duration) -> bool {
-        let progress = |staging: Option<Staging>| staging.map_or(0, |staging| staging.progress);
-        if progress(staging) < progress(self.seen) {
-            self.beginnings += 1;
-        }
+        self.beginnings.note(staging.map_or(0, |staging| staging.progress));
         if staging != self.seen {
             (self.seen, self.since) = (staging, Instant::now());
         }
-        self.since.elapsed() <= patience && self.beginnings <= BEGINNINGS_MAX
+        self.since.elapsed() <= patience && !self.beginnings.are_too_many()
     }
 }

@@ -298,6 +298,8 @@ pub struct Cluster {
     stops: Mutex<BTreeMap<NodeId, watch::Sender<bool>>>,
     /// `embedded::Options::room_min` of nodes that are started from now on.
     pub room_min: AtomicU64,
+    /// `embedded::Options::alone_max` of them, in milliseconds.
+    pub alone_millis: AtomicU64,
     frontends: AtomicU64,
     lives: AtomicU64,
 }
@@ -315,6 +317,7 @@ impl Cluster {
             moved: Mutex::default(),
             stops: Mutex::default(),
             room_min: AtomicU64::new(0),
+            alone_millis: AtomicU64::new(300_000),
             frontends: AtomicU64::new(1),
             lives: AtomicU64::new(1),
         };
@@ -355,6 +358,7 @@ impl Cluster {
             flush_interval,
             sibling_wait_max,
             room_min,
+            alone_max: Duration::from_millis(self.alone_millis.load(Ordering::Relaxed)),
             ..embedded::Options::default()
         };
         let placement = self.placement().await;
@@ -422,11 +426,16 @@ impl Cluster {
     }
 
     pub fn mover(&self, node: NodeId) -> Mover {
+        self.mover_with(node, Duration::from_secs(20))
+    }
+
+    /// Whose patience is not the usual one.
+    pub fn mover_with(&self, node: NodeId, patience: Duration) -> Mover {
         let peers: Arc<dyn Peers> = Arc::new(PeersOf { me: node, network: self.network.clone() });
         let host = self.network.site(node).map(|(host, _)| host);
         let colleagues = Colleagues::new(node, Some(peers), host);
         let adjudicator = Arc::new(self.adjudicator.clone());
-        Mover::new(adjudicator.clone(), adjudicator.clone(), adjudicator, colleagues, Duration::from_secs(20))
+        Mover::new(adjudicator.clone(), adjudicator.clone(), adjudicator, colleagues, patience)
     }
 
     /// Who looks after the shards, from a node.

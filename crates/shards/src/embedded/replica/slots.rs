@@ -44,10 +44,9 @@ impl Replica {
 
     /// Copies whoever holds the slots that this shard gains, as long as it takes: the stream waits for them.
     pub(super) fn ask_slots(&mut self, gain: Gain) {
-        let (registry, siblings) = (self.around.registry.clone(), self.around.siblings.clone());
         self.borrowed_until = gain.at;
-        let copied = self.gauges.copied.clone();
-        self.gaining = Some(Box::pin(giver::copy_slots(registry, siblings, self.shard, gain, None, copied)));
+        let (around, copied) = (self.around.clone(), self.gauges.copied.clone());
+        self.gaining = Some(Box::pin(giver::copy_slots(around, self.shard, gain, None, copied)));
     }
 
     /// Begins to stage slots, or goes on, and says how far that is. Whoever asks hears nothing if they cannot be staged now.
