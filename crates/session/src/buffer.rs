@@ -28,6 +28,8 @@ pub struct WriteBuffer {
     /// What each write replaced, oldest first; a mark is a length of this log.
     undo: Vec<(Key, Option<Buffered>)>,
     bytes: usize,
+    /// Bytes of the keys alone.
+    key_bytes: usize,
     statement: u64,
 }
 
@@ -70,7 +72,9 @@ impl WriteBuffer {
         if let Some(before) = &before {
             self.bytes -= cost(&key, before);
         }
-        self.writes.insert(key.clone(), write);
+        if self.writes.insert(key.clone(), write).is_none() {
+            self.key_bytes += key.0.len();
+        }
         self.undo.push((key, before));
     }
 
@@ -110,6 +114,11 @@ impl WriteBuffer {
         self.bytes
     }
 
+    /// Bytes of the keys that are written.
+    pub fn key_bytes(&self) -> usize {
+        self.key_bytes
+    }
+
     /// The present moment, to which [`WriteBuffer::undo_to`] returns.
     pub fn mark(&self) -> u64 {
         self.undo.len() as u64
@@ -121,9 +130,11 @@ impl WriteBuffer {
             let Some((key, before)) = self.undo.pop() else { return };
             if let Some(now) = self.writes.remove(&key) {
                 self.bytes -= cost(&key, &now);
+                self.key_bytes -= key.0.len();
             }
             if let Some(before) = before {
                 self.bytes += cost(&key, &before);
+                self.key_bytes += key.0.len();
                 self.writes.insert(key, before);
             }
         }
@@ -132,7 +143,7 @@ impl WriteBuffer {
     /// Takes all writes out, in key order.
     pub fn drain(&mut self) -> BTreeMap<Key, Buffered> {
         self.undo.clear();
-        self.bytes = 0;
+        (self.bytes, self.key_bytes) = (0, 0);
         std::mem::take(&mut self.writes)
     }
 }
@@ -153,11 +164,13 @@ mod tests {
         buffer.write(T, put("a", "1"), Timestamp(5));
         let mark = buffer.mark();
         let bytes = buffer.bytes();
+        assert_eq!(buffer.key_bytes(), 1);
         buffer.write(T, put("a", "22222"), Timestamp(6));
         buffer.write(T, put("b", "1"), Timestamp(6));
         buffer.write(T, Mutation::delete(Key::from("b"), Slot(0)), Timestamp(7));
+        assert_eq!(buffer.key_bytes(), 2);
         buffer.undo_to(mark);
-        assert_eq!(buffer.len(), 1);
+        assert_eq!((buffer.len(), buffer.key_bytes()), (1, 1));
         assert_eq!(buffer.bytes(), bytes);
         assert_eq!(buffer.get(&Key::from("a")).unwrap().op, MutationOp::Put("1".as_bytes().into()));
     }

@@ -53,8 +53,8 @@ impl Txn {
     /// Commits: with a catalog change if there is one. Whatever happens, reservations are given back.
     ///
     /// # Errors
-    /// 1213 with who won if it lost; 1412 if a table has changed; an error that says that nobody knows if nobody
-    /// knows.
+    /// 1213 with who won if it lost; 1412 if a table has changed; 1197 if its footprint is too large; an error that says that
+    /// nobody knows if nobody knows.
     pub async fn commit(&mut self, change: Option<CatalogChange>) -> Result<Committed, CommitFailure> {
         if self.is_read_only() && change.is_none() && !self.saw_two_moments() {
             self.release();
@@ -75,6 +75,10 @@ impl Txn {
             CommitMode::Inline => (by_size, true),
             CommitMode::Prepared(class) => (class, false),
         };
+        if let Err(error) = self.check_footprint(request.footprint_bytes_max(inline)) {
+            self.release();
+            return Err(error.into());
+        }
         let asked = services.clock.monotonic_micros();
         let ended = drive(self, &services, request, class, inline).await;
         self.release();

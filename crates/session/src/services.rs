@@ -8,8 +8,8 @@ use crate::rules::Rule;
 use crate::shedding::Shedding;
 use assize_catalog::Catalog;
 use assize_model::{
-    CatalogVersion, DeadlineClass, Epoch, FrontendEpoch, Key, KeyHash, Placement, ShardId, SqlError, TableId,
-    Timestamp, TxnId,
+    CatalogVersion, DeadlineClass, Epoch, FOOTPRINT_BYTES_MAX, FrontendEpoch, Key, KeyHash, Placement,
+    ShardId, SqlError, TableId, Timestamp, TxnId,
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, Clock, IdRange, QueryEngine, Registered, ServerView, Shard,
@@ -26,6 +26,8 @@ pub struct Limits {
     pub inline_bytes_max: usize,
     /// Bytes of writes that one transaction may buffer.
     pub transaction_bytes_max: usize,
+    /// Bytes of one transaction's footprint. What is larger than [`FOOTPRINT_BYTES_MAX`] no adjudicator takes.
+    pub footprint_bytes_max: usize,
     /// Bytes that one statement may hold for sorting, grouping, joining and materialising.
     pub statement_bytes_max: usize,
     /// Bytes of writes from which a transaction gets the bulk deadline.
@@ -41,6 +43,7 @@ impl Default for Limits {
         Limits {
             inline_bytes_max: 16 << 10,
             transaction_bytes_max: 1 << 30,
+            footprint_bytes_max: FOOTPRINT_BYTES_MAX,
             statement_bytes_max: 1 << 30,
             bulk_bytes_min: 4 << 20,
             retries_max: 20,

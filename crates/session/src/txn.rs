@@ -110,6 +110,8 @@ const CURSORS_MAX: usize = 16;
 const REROUTES_MAX: u32 = 8;
 /// How often a locking scan looks again for rows that appeared while it waited.
 const LOCK_ROUNDS_MAX: u32 = 16;
+/// Bytes that a write takes in the footprint besides its key: its hash, twice.
+const FOOTPRINT_BYTES_PER_WRITE: usize = 16;
 /// Most rows that one round of a locking scan reserves.
 const LOCK_PAGE_MAX: usize = 1024;
 
@@ -459,6 +461,34 @@ impl Txn {
         let keys =
             self.writes.iter().map(|(key, _)| key).chain(self.locked.keys()).chain(self.checked.keys());
         keys.map(|key| (self.services.hash(key), key.clone())).collect()
+    }
+
+    /// Refuses a footprint of so many bytes if it may not have as many: it would stand in the log and reach no follower.
+    pub(crate) fn check_footprint(&self, bytes: usize) -> Result<(), SqlError> {
+        let max = self.services.limits.footprint_bytes_max;
+        if bytes <= max {
+            return Ok(());
+        }
+        Err(SqlError::new(
+            ErrorCode::TransactionTooBig,
+            format!(
+                "what the transaction's commit has to check would take {bytes} bytes, more than the {max} that an entry of the \
+                 log may hold; write, and at SERIALIZABLE read, fewer rows at a time"
+            ),
+        ))
+    }
+
+    /// Bytes of its footprint that its writes take at least. What it has read comes to that at COMMIT, if it still writes
+    /// then.
+    fn footprint_bytes(&self) -> usize {
+        let hashes = FOOTPRINT_BYTES_PER_WRITE * self.writes.len();
+        let shown = hashes + self.writes.key_bytes();
+        // Whether keys travel in the clear is asked only where it decides.
+        let is_shown = || {
+            let tables = self.schemas.keys().copied().chain(self.tables_of_ranges());
+            tables.into_iter().any(|table| self.services.is_tracked(table))
+        };
+        if shown > self.services.limits.footprint_bytes_max && is_shown() { shown } else { hashes }
     }
 
     /// The value this transaction has given a row, or held it with, if that is known.
@@ -1068,17 +1098,21 @@ impl Transaction for Txn {
         self.writes.write(table, mutation, ts);
         let (bytes, max) = (self.writes.bytes(), self.services.limits.transaction_bytes_max);
         self.by.wrote(self.writes.len(), bytes);
-        if bytes > max {
-            self.writes.undo_to(mark);
-            return Err(SqlError::new(
+        let checked = if bytes > max {
+            Err(SqlError::new(
                 ErrorCode::TransactionTooBig,
                 format!(
                     "the transaction's writes would take {bytes} bytes, more than the limit of {max} \
                      (frontend.transaction_bytes_max); write less at a time"
                 ),
-            ));
+            ))
+        } else {
+            self.check_footprint(self.footprint_bytes())
+        };
+        if checked.is_err() {
+            self.writes.undo_to(mark);
         }
-        Ok(())
+        checked
     }
 
     fn check_range(&mut self, table: TableId, range: KeyRange) {

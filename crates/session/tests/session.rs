@@ -201,6 +201,54 @@ fn a_session_knows_what_became_of_its_last_transaction() {
 }
 
 #[test]
+fn a_footprint_too_large_for_the_log_is_refused_and_never_sent() {
+    let limits = Limits { footprint_bytes_max: 4096, ..Limits::default() };
+    let house = House::with_limits(limits);
+    let mut a = house.session();
+    a.sql("BEGIN");
+    let refused = (0..1000).find_map(|id| {
+        let error = a.try_sql(&format!("INSERT INTO stock VALUES ({id}, 'a')")).err()?;
+        Some((id, error))
+    });
+    let (id, error) = refused.unwrap();
+    assert_eq!((id, error.code.errno()), (256, 1197), "{error}");
+    assert!(error.message.contains("4112 bytes, more than the 4096"), "{error}");
+    // What the statements before it wrote is still there, and as inline writes it is too much as well.
+    assert_eq!(a.table().split(' ').count(), 256);
+    let sent = house.world(|w| w.footprints.len());
+    assert_eq!(a.errno("COMMIT"), 1197);
+    assert_eq!(house.world(|w| w.footprints.len()), sent);
+    assert_eq!(a.table(), "");
+    assert_eq!(a.session.status() & status::IN_TRANSACTION, 0);
+    a.sql("INSERT INTO stock VALUES (1, 'small')");
+}
+
+#[test]
+fn what_was_read_counts_in_the_footprint_of_a_transaction_that_writes() {
+    let limits = Limits { footprint_bytes_max: 4096, inline_bytes_max: 64, ..Limits::default() };
+    let house = House::with_limits(limits);
+    let mut a = house.session();
+    a.sql("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+    for writes in [false, true] {
+        a.sql("BEGIN");
+        (0..600).for_each(|id| drop(a.sql(&format!("SELECT * FROM stock WHERE id = {id}"))));
+        if writes {
+            a.sql("INSERT INTO stock VALUES (1000, 'a')");
+        }
+        assert_eq!(a.try_sql("COMMIT").err().map(|error| error.code.errno()), writes.then_some(1197));
+    }
+    assert!(house.world(|w| w.footprints.is_empty()));
+    // Once ranges of the table are tracked, the keys travel in the clear.
+    a.sql("BEGIN");
+    a.table();
+    a.sql("INSERT INTO stock VALUES (1000, 'a')");
+    a.sql("COMMIT");
+    a.sql("BEGIN");
+    let refused = (0..1000).find(|id| a.try_sql(&format!("INSERT INTO stock VALUES ({id}, 'a')")).is_err());
+    assert!(refused.is_some_and(|id| id < 256), "{refused:?}");
+}
+
+#[test]
 fn an_autocommit_statement_is_run_again_until_it_wins_or_gives_up() {
     let house = House::new();
     let mut a = house.session();
