@@ -282,6 +282,8 @@ impl Adjudicator {
             return Reply::AlreadyBootstrapped;
         }
         self.identity = Some(Identity { cluster: bootstrap.cluster, hash_seed: bootstrap.hash_seed });
+        // Whoever copies the state of before is still waited for.
+        self.complete_copies();
         self.window = Window::new(bootstrap.window_log2);
         self.ranges = Ranges::new(bootstrap.range_keys_max as usize);
         self.outcomes = Outcomes::new(bootstrap.outcomes_max as usize);

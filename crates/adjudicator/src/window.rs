@@ -189,6 +189,8 @@ impl Clone for Window {
 pub struct WindowCopy {
     base: u64,
     rebase_at: u32,
+    /// Buckets of that window. Once its copies are complete, a larger one may have taken its place.
+    len: usize,
     shared: Arc<Copied>,
     /// Where the image goes when it has been written.
     last_image: Arc<Mutex<Option<Image>>>,
@@ -266,11 +268,10 @@ impl WindowCopy {
     /// Copies a part of the window that it was begun from; whether it is complete.
     pub fn fill(&mut self, window: &Window) -> bool {
         let from = self.shared.below.load(Ordering::Relaxed);
-        let len = window.buckets.len();
-        if from < len {
-            self.shared.go_on(&window.buckets, (from + COPIED_AT_ONCE).min(len));
+        if from < self.len {
+            self.shared.go_on(&window.buckets, (from + COPIED_AT_ONCE).min(self.len));
         }
-        from + COPIED_AT_ONCE >= len
+        from + COPIED_AT_ONCE >= self.len
     }
 
     /// Writes it as [`Window::encode`] would have done when it was begun.
@@ -415,7 +416,8 @@ impl Window {
         let shared = Arc::new(Copied::new(image));
         self.copies.push(shared.clone());
         let Window { base, rebase_at, .. } = *self;
-        WindowCopy { base, rebase_at, shared, last_image: self.last_image.clone() }
+        let (len, last_image) = (self.buckets.len(), self.last_image.clone());
+        WindowCopy { base, rebase_at, len, shared, last_image }
     }
 
     /// Keeps a bucket as it is for those copies that do not have it yet.

@@ -497,6 +497,19 @@ fn checkpoints_written_by_every_version_are_still_read() {
     }
 }
 
+#[test]
+fn a_copy_that_was_begun_before_the_cluster_is_of_the_state_of_then() {
+    let mut state = Adjudicator::new(Options::default());
+    let (expected, mut copy) = (state.encode_checkpoint(), state.begin_copy());
+    let placement = Placement::even(2, NodeId(1));
+    let bootstrap = Bootstrap::new(5, 6, Timestamp::from_millis(1000), placement);
+    state.apply(LogIndex(1), &Command::Bootstrap(Bootstrap { window_log2: 12, ..bootstrap }));
+    while !copy.fill(&state) {}
+    let mut bytes = Vec::new();
+    copy.encode_into(&mut bytes);
+    assert!(bytes == expected);
+}
+
 /// Outcomes that are acknowledged leave in pages; what is not stays, also across a checkpoint.
 #[test]
 fn outcomes_leave_when_their_deadline_has_passed_and_they_are_acknowledged() {
