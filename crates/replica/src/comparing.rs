@@ -38,11 +38,27 @@ pub(crate) struct Comparing {
     round: Option<Round>,
     /// Siblings that ask about a snapshot which the position has not reached: the last question of each.
     waiting: BTreeMap<ReplicaId, ContentPage>,
+    /// How often in a row there was more here than a sibling may be answered about at once.
+    too_much: BTreeMap<ReplicaId, u32>,
+}
+
+/// A replica looks at this many times as much for another as that one has looked at, before it says that it cannot tell: it
+/// may still have what the other has collected, and everybody waits while it looks.
+const ANSWER_STEPS: usize = 4;
+/// Each time that this was not enough it is doubled, but not more often than this: what is there may be too much because
+/// the other has lost it.
+const DOUBLINGS_MAX: u32 = 24;
+
+/// How much is looked at for somebody to whom it was too much so often.
+fn answer_step(step: Step, times: u32) -> Step {
+    let more = ANSWER_STEPS << times.min(DOUBLINGS_MAX);
+    Step { versions: step.versions.saturating_mul(more), bytes: step.bytes.saturating_mul(more) }
 }
 
 impl Comparing {
     pub fn new(now: Timestamp) -> Self {
-        Comparing { next: Key::default(), begun_at: now, round: None, waiting: BTreeMap::new() }
+        let (waiting, too_much) = (BTreeMap::new(), BTreeMap::new());
+        Comparing { next: Key::default(), begun_at: now, round: None, waiting, too_much }
     }
 
     /// Begins the next page when it is due and this replica's part.
@@ -97,6 +113,7 @@ impl Comparing {
         from: ReplicaId,
         page: ContentPage,
         store: &MvccStore<E>,
+        options: &Options,
         effects: &mut Effects<E>,
     ) -> Result<(), StoreError> {
         if page.epoch > store.epoch() || page.snapshot_ts > store.position().closed_ts {
@@ -104,20 +121,42 @@ impl Comparing {
             return Ok(());
         }
         let is_comparable = page.epoch == store.epoch();
-        let answer = if is_comparable { hash(store, &page.keys, page.snapshot_ts, Step::ALL)? } else { None };
-        let answer = answer.map(|(hash, _)| hash);
+        let answer = if is_comparable { self.answer(from, &page, store, options)? } else { None };
         effects.push(Effect::AnswerContent { to: from, page, answer });
         Ok(())
+    }
+
+    /// The hash of a page for a sibling; `None`: it cannot be told, or there is too much of it here for one answer.
+    fn answer<E: Engine>(
+        &mut self,
+        to: ReplicaId,
+        page: &ContentPage,
+        store: &MvccStore<E>,
+        options: &Options,
+    ) -> Result<Option<ContentHash>, StoreError> {
+        let step = answer_step(options.compare_step, self.too_much.get(&to).copied().unwrap_or(0));
+        match hash(store, &page.keys, page.snapshot_ts, step)? {
+            Some((hash, None)) => {
+                self.too_much.remove(&to);
+                Ok(Some(hash))
+            }
+            Some((_, Some(_))) => {
+                *self.too_much.entry(to).or_default() += 1;
+                Ok(None)
+            }
+            None => Ok(None),
+        }
     }
 
     /// The position has moved: some who asked need wait no longer.
     pub fn progressed<E: Engine>(
         &mut self,
         store: &MvccStore<E>,
+        options: &Options,
         effects: &mut Effects<E>,
     ) -> Result<(), StoreError> {
         for (from, page) in std::mem::take(&mut self.waiting) {
-            self.asked(from, page, store, effects)?;
+            self.asked(from, page, store, options, effects)?;
         }
         Ok(())
     }
@@ -155,7 +194,8 @@ fn who_counts(standings: &Standings) -> impl Iterator<Item = ReplicaId> + '_ {
     standings.replicas.iter().filter(|(_, standing)| standing.counts).map(|(replica, _)| *replica)
 }
 
-/// `None`: the snapshot cannot be read here, not yet or no more.
+/// With the key at which the step ended, if it ended before the page. `None`: the snapshot cannot be read here, not yet or no
+/// more.
 fn hash<E: Engine>(
     store: &MvccStore<E>,
     page: &Page,

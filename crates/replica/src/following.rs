@@ -262,7 +262,7 @@ impl<E: Engine> Following<E> {
             self.learners.remove(&to);
             self.send_checkpoint(to, effects)?;
         }
-        self.comparing.progressed(&self.store, effects)
+        self.comparing.progressed(&self.store, options, effects)
     }
 
     // Prepares and reads.

@@ -227,7 +227,7 @@ fn step_following<E: Engine>(
             following.giver_answered(now, txn, answer, standings, options, effects)?;
         }
         Event::ContentAsked { from, page } => {
-            following.comparing.asked(from, page, &following.store, effects)?;
+            following.comparing.asked(from, page, &following.store, options, effects)?;
         }
         Event::ContentAnswered { from, page, answer } => {
             return Ok(following.comparing.answered(from, &page, answer, standings, options, effects));
