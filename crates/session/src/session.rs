@@ -481,6 +481,7 @@ impl Session {
         }
         self.state.jobs = StatementJobs::default();
         self.state.lost.take();
+        self.state.assigned.clear();
         let mut attempt = 0;
         // A statement without a table is no transaction to SET TRANSACTION; every attempt of one runs like the first.
         let mut takes_next = class == Class::Ddl;
@@ -518,6 +519,7 @@ impl Session {
             }
             attempt += 1;
             self.state.jobs.run_again();
+            self.state.unassign();
             self.state.shared.retries.fetch_add(1, Ordering::Relaxed);
             if let Some(id) = conflict {
                 self.state.services.conflicts.note_retried(&id);

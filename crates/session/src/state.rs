@@ -129,6 +129,9 @@ pub(crate) struct State {
     pub(crate) database: Option<Arc<str>>,
     pub(crate) variables: SessionVariables,
     pub(crate) user_variables: BTreeMap<String, Value>,
+    /// What user variables were before the attempt that runs assigned them: an attempt that is run again begins where the lost
+    /// one began.
+    pub(crate) assigned: BTreeMap<String, Option<Value>>,
     pub(crate) eval: EvalContext,
     pub(crate) parse: ParseOptions,
     pub(crate) settings: Settings,
@@ -188,6 +191,7 @@ impl State {
             login,
             variables,
             user_variables: BTreeMap::new(),
+            assigned: BTreeMap::new(),
             eval,
             parse: ParseOptions::default(),
             settings: Settings {
@@ -371,6 +375,16 @@ impl State {
         self.activity.ends();
     }
 
+    /// Gives user variables the values that they had before the attempt that is lost.
+    pub(crate) fn unassign(&mut self) {
+        for (name, before) in std::mem::take(&mut self.assigned) {
+            match before {
+                Some(value) => self.user_variables.insert(name, value),
+                None => self.user_variables.remove(&name),
+            };
+        }
+    }
+
     /// The newest catalog, by a snapshot of its own.
     pub(crate) async fn load_newest_catalog(&mut self) -> Result<Arc<Catalog>, SqlError> {
         let txn = Txn::begin(self.services.clone(), TxnOptions::default()).await?;
@@ -509,7 +523,9 @@ impl StatementContext for State {
     }
 
     fn set_user_variable(&mut self, name: &str, value: Value) {
-        self.user_variables.insert(name.to_lowercase(), value);
+        let name = name.to_lowercase();
+        let before = self.user_variables.insert(name.clone(), value);
+        self.assigned.entry(name).or_insert(before);
     }
 
     fn last_insert_id(&self) -> u64 {

@@ -267,6 +267,21 @@ fn an_autocommit_statement_is_run_again_until_it_wins_or_gives_up() {
 }
 
 #[test]
+fn an_attempt_begins_with_the_user_variables_of_the_first() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    for (n, counted) in [("0", "1=1"), ("5", "1=6")] {
+        a.sql(&format!("SET @n = {n}"));
+        house.world(|w| w.rival = Some((row_key(1).1, 3)));
+        a.sql("UPDATE stock SET v = 'counted' WHERE id = 1");
+        assert_eq!(a.table(), counted, "what three lost attempts have assigned is forgotten");
+    }
+    assert_eq!(a.sql("SELECT @n"), [[Value::Int(6)]]);
+    assert_eq!(house.world(|w| w.footprints.len()), 9);
+}
+
+#[test]
 fn a_lost_reply_is_resolved_before_the_client_is_answered() {
     let house = House::new();
     let mut a = house.session();

@@ -667,7 +667,13 @@ async fn execute(
         Statement::Update(update) => {
             let id = id_of(&update.selection, params, context).unwrap();
             let ValueExpr::Expr(expr) = &update.assignments[0].value else { panic!("value") };
-            let new = value(expr, params, context);
+            let mut new = value(expr, params, context);
+            if new == Value::text("counted") {
+                // `@n := @n + 1`
+                let Value::Int(n) = context.user_variable("n") else { panic!("a number") };
+                context.set_user_variable("n", Value::Int(n + 1));
+                new = Value::text((n + 1).to_string());
+            }
             let (slot, key) = row_key(id);
             let txn = context.transaction();
             let intent = ReadIntent::Update(LockMode::Optimistic);
