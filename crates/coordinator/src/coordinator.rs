@@ -187,8 +187,8 @@ impl Coordinator {
                 self.hint_abort(effects);
                 self.end(Answer::NotProposed(NotProposed::Cancelled), effects);
             }
-            (Event::Cancelled, Stage::Deciding) if self.turned_away >= self.sent => {
-                // Every copy was turned away at the door.
+            (Event::Cancelled, Stage::Deciding | Stage::Asking) if self.turned_away >= self.sent => {
+                // Every copy was turned away at the door, and no other will be sent.
                 self.hint_abort(effects);
                 self.end(Answer::NotProposed(NotProposed::Cancelled), effects);
             }

@@ -1,6 +1,7 @@
 //! The commit of a transaction: what the coordinator asks for is done here, over the ports.
 
 use crate::explain::{self, Explained};
+use crate::kill::KillSwitch;
 use crate::rules::Rule;
 use crate::services::{Services, adjudicator_error, shard_error};
 use crate::txn::{CommitMode, Txn};
@@ -12,7 +13,9 @@ use assize_model::{
 use assize_ports::{AdjudicatorError, BoxFuture, Obstacle, TxnRun};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 /// What a commit came to.
 #[derive(Clone, PartialEq, Debug)]
@@ -47,6 +50,8 @@ enum Heard {
     Coordinator(Event),
     /// The adjudicator turned a footprint away; nothing was proposed.
     TurnedAway(TxnId, AdjudicatorError),
+    /// KILL, or the client has hung up.
+    Stopped,
 }
 
 impl Txn {
@@ -204,31 +209,41 @@ async fn drive(
     let mut driver =
         Driver { txn, services, class, groups: Vec::new(), places: BTreeMap::new(), hinted: None };
     let mut turned_away = None;
+    let mut is_stopped = false;
     let mut newest = NewestKnown::default();
     let mut pending: Pending<'_> = FuturesUnordered::new();
     loop {
         let mut events = Vec::new();
         for effect in effects.drain(..) {
             if let Effect::Answer(answer) = effect {
+                if is_stopped && answer == Answer::NotProposed(NotProposed::Cancelled) {
+                    // That is why, and not what turned it away.
+                    turned_away = None;
+                }
                 return Ended { answer, txn: coordinator.txn(), groups: driver.groups, newest, turned_away };
             }
             driver.perform(effect, &mut pending, &mut events);
         }
         if events.is_empty() {
-            match pending.next().await {
+            // What is with the adjudicator needs its answer; what was turned away is only tried again.
+            let stop = txn.stop().filter(|_| turned_away.is_some() && !is_stopped);
+            match hear(&mut pending, stop).await {
                 Some(Heard::Coordinator(event)) => events.push(event),
                 Some(Heard::TurnedAway(txn, error)) => {
-                    // A full disk or a stopped node does not mend itself while a client waits.
-                    let is_final =
-                        matches!(error, AdjudicatorError::DiskFull(_) | AdjudicatorError::Stopped(_));
+                    let is_final = is_final(&error);
                     turned_away = Some(error);
                     events.push(Event::NotProposed { txn });
                     if is_final {
                         events.push(Event::Cancelled);
                     }
                 }
+                Some(Heard::Stopped) => is_stopped = true,
                 // A coordinator that waits has set a timer; without one there is nothing to wait for.
                 None => events.push(Event::Cancelled),
+            }
+            if is_stopped {
+                // Without effect as long as a copy is under way.
+                events.push(Event::Cancelled);
             }
         }
         for event in events {
@@ -238,6 +253,23 @@ async fn drive(
             coordinator.step(services.now(), event, &mut effects);
         }
     }
+}
+
+/// The next answer, or that the session is to stop.
+async fn hear(pending: &mut Pending<'_>, stop: Option<&KillSwitch>) -> Option<Heard> {
+    poll_fn(|context| match pending.poll_next_unpin(context) {
+        Poll::Pending if stop.is_some_and(|stop| stop.poll_stop(context).is_ready()) => {
+            Poll::Ready(Some(Heard::Stopped))
+        }
+        heard => heard,
+    })
+    .await
+}
+
+/// Whether the same will be refused for as long as a client waits: a full disk or a stopped node does not mend itself.
+fn is_final(error: &AdjudicatorError) -> bool {
+    use AdjudicatorError::{DiskFull, Stopped};
+    matches!(error, DiskFull(_) | Stopped(_))
 }
 
 struct Driver<'a> {

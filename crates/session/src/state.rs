@@ -357,6 +357,7 @@ impl State {
         };
         self.activity.turns(Doing::Committing);
         let (is_idle, snapshot_ts) = (txn.is_idle(), txn.snapshot_ts());
+        txn.stop_by(self.login.kill.clone());
         let committed = txn.commit(None).await;
         self.activity.ends();
         // `SELECT @@assize_last_txn_info` is a transaction, too, and not the one that is asked for.

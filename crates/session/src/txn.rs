@@ -3,6 +3,7 @@
 use crate::activity::{Activity, Trail};
 use crate::buffer::WriteBuffer;
 use crate::explain::{self, Explained};
+use crate::kill::KillSwitch;
 use crate::rules::Rule;
 use crate::scan::{Cursor, FetchError};
 use crate::services::{Services, SnapshotGuard, adjudicator_error};
@@ -143,6 +144,7 @@ pub struct Txn {
     /// The id under which its abort is kept, once it has lost.
     conflict: Option<String>,
     runs_again: bool,
+    stop: Option<Arc<KillSwitch>>,
 }
 
 impl Txn {
@@ -191,6 +193,7 @@ impl Txn {
             begun_micros,
             conflict: None,
             runs_again: false,
+            stop: None,
         })
     }
 
@@ -248,6 +251,16 @@ impl Txn {
     /// Whether it is run again if it loses: nobody waits for what explains that.
     pub(crate) fn runs_again(&self) -> bool {
         self.runs_again
+    }
+
+    /// KILL ends its commit as long as nothing is with the adjudicator.
+    pub(crate) fn stop_by(&mut self, stop: Arc<KillSwitch>) {
+        self.stop = Some(stop);
+    }
+
+    /// What ends its commit, if anything does. A schema change is not stopped midway.
+    pub(crate) fn stop(&self) -> Option<&KillSwitch> {
+        self.stop.as_deref()
     }
 
     /// The id under which its abort is kept, if it has lost.

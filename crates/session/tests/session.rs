@@ -3,7 +3,7 @@
 mod support;
 
 use assize_model::{AbortReason, CommitBody, DeadlineClass, ErrorCode, FrontendEpoch, Mutation, TableId};
-use assize_ports::{Action, Cause, ReadIntent, Transaction};
+use assize_ports::{Action, AdjudicatorError, Cause, ReadIntent, Transaction};
 use assize_session::{Isolation, KillSwitch, Limits, Rule, Txn, TxnOptions, status};
 use assize_values::Value;
 use std::sync::Arc;
@@ -291,6 +291,27 @@ fn a_lost_reply_is_resolved_before_the_client_is_answered() {
     let (first, second) = house.world(|w| (w.footprints[0].txn, w.footprints[1].txn));
     assert_eq!(first, second, "the same id is asked about, no statement runs twice");
     assert!(house.world(|w| w.acknowledged.contains(&assize_ports::TxnRun::one(first))));
+}
+
+#[test]
+fn kill_ends_a_commit_that_is_turned_away_again_and_again() {
+    let house = House::new();
+    let kill = Arc::new(KillSwitch::default());
+    let mut a = house.session_of(1, kill.clone());
+    let busy = AdjudicatorError::Overloaded("the queue is full".into());
+    house.world(|w| {
+        w.mishaps.extend(vec![Mishap::TurnedAway(busy); 5]);
+        w.kills = Some(kill);
+    });
+    a.sql("BEGIN");
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    let error = a.fails("COMMIT");
+    assert_eq!(error.code.errno(), 1317, "{error}");
+    assert_eq!(house.world(|w| w.footprints.len()), 1, "it is not sent again");
+    // As long as nobody says KILL it is sent again.
+    house.world(|w| w.kills = None);
+    a.sql("INSERT INTO stock VALUES (1, 'b')");
+    assert_eq!(a.table(), "1=b");
 }
 
 #[test]

@@ -86,6 +86,8 @@ pub enum Mishap {
     Abort(AbortReason),
     /// Nobody can be asked.
     Unreachable,
+    /// It is turned away at the door.
+    TurnedAway(AdjudicatorError),
 }
 
 #[derive(Default)]
@@ -97,6 +99,8 @@ pub struct World {
     pub intents: BTreeMap<TxnId, Vec<Mutation>>,
     pub footprints: Vec<Footprint>,
     pub mishaps: VecDeque<Mishap>,
+    /// Thrown when a commit is turned away.
+    pub kills: Option<Arc<KillSwitch>>,
     pub catalog_version: u64,
     pub objects: BTreeMap<Bytes, (u64, Option<Bytes>)>,
     pub tracked: BTreeSet<TableId>,
@@ -240,6 +244,12 @@ impl AdjudicatorClient for Cluster {
         let decision = match &mishap {
             Some(Mishap::Unreachable) => {
                 return ready(Err(AdjudicatorError::Unreachable("no leader".into())));
+            }
+            Some(Mishap::TurnedAway(error)) => {
+                if let Some(kill) = &world.kills {
+                    kill.kill_query();
+                }
+                return ready(Err(error.clone()));
             }
             Some(Mishap::Abort(reason)) => Decision::Abort { reason: reason.clone() },
             _ => world.decide(&footprint),
