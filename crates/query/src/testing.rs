@@ -26,11 +26,16 @@ use std::task::{Context, Poll, Waker};
 /// # Panics
 /// If it does not make progress for very long: nothing in these tests waits for anybody.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    block_on_counting(future).0
+}
+
+/// Likewise, with how often others would have had a turn.
+fn block_on_counting<T>(future: impl Future<Output = T>) -> (T, u64) {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
-    for _ in 0..10_000_000u64 {
+    for turns in 0..10_000_000u64 {
         if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
-            return value;
+            return (value, turns);
         }
     }
     panic!("the future waits for somebody");
@@ -82,6 +87,7 @@ pub struct Session {
     world: Shared,
     engine: Arc<Engine>,
     context: MemoryContext,
+    turns: u64,
 }
 
 /// What a statement answered.
@@ -139,7 +145,7 @@ impl Session {
         let change = change.finish();
         apply_change(&mut lock(&world), &change);
         let context = MemoryContext::new(world.clone());
-        Session { world, engine, context }
+        Session { world, engine, context, turns: 0 }
     }
 
     /// Runs one statement.
@@ -165,8 +171,14 @@ impl Session {
         let digest = assize_sql::normalise(sql.as_bytes(), &options).hash;
         let mut sink = MemorySink::default();
         let engine = self.engine.clone();
-        let executed =
-            block_on(engine.execute(&parsed.statement, digest, params, &mut self.context, &mut sink));
+        let (executed, turns) = block_on_counting(engine.execute(
+            &parsed.statement,
+            digest,
+            params,
+            &mut self.context,
+            &mut sink,
+        ));
+        self.turns = turns;
         let warnings = std::mem::take(&mut self.context.eval.warnings);
         self.context.previous = warnings.clone();
         let executed = executed?;
@@ -261,6 +273,11 @@ impl Session {
         environment.found_rows = context.found;
         environment.row_count = context.rows_changed;
         environment.last_insert_id = context.last_id;
+    }
+
+    /// How often the last statement let others have a turn.
+    pub fn turns(&self) -> u64 {
+        self.turns
     }
 
     /// How much the last statement read.

@@ -2,7 +2,7 @@
 
 use super::update::{Rows, target_positions};
 use super::writer::Writers;
-use super::{Statement, ignored};
+use super::{Statement, WRITE, ignored};
 use crate::bind::Binder;
 use crate::constraints::foreign;
 use crate::expr::Runtime;
@@ -54,7 +54,7 @@ async fn run(delete: &Delete, rt: &mut Runtime<'_>) -> Result<Executed, SqlError
     // A row that is deleted behind the scan does not come again, so rows need not be kept for one table.
     let mut rows = Rows::open(&plan, targets.len() == 1 && plan.tables.len() == 1, rt).await?;
     while let Some(batch) = rows.next(rt).await? {
-        rt.context.check_killed()?;
+        rt.worked(batch.len() * WRITE).await?;
         for row in batch {
             for at in &targets {
                 let Some(old) = super::update::stored_row(&plan.tables[*at], &row) else { continue };

@@ -1,7 +1,7 @@
 //! INSERT and REPLACE.
 
 use super::writer::{Stored, Writer, Writers, cannot_be_null, implicit_default};
-use super::{Statement, ignored, target_table};
+use super::{Statement, WRITE, ignored, target_table};
 use crate::bind::{Binder, Place, Scope, ScopeTable};
 use crate::constraints::foreign;
 use crate::exec::{collect, open};
@@ -53,7 +53,7 @@ async fn run(
             inserter.planned = rows.len() as u64;
             let compiled = inserter.bind_rows(rows, rt)?;
             for row in compiled {
-                rt.context.check_killed()?;
+                rt.worked(WRITE).await?;
                 let written = inserter.values_row(row, rt).await;
                 inserter.after(written, rt).await?;
             }
@@ -87,9 +87,9 @@ async fn run(
                         None => break,
                     },
                 };
-                rt.context.check_killed()?;
                 inserter.planned = inserter.row_number + page.len() as u64;
                 for values in page {
+                    rt.worked(WRITE).await?;
                     let written = inserter.query_row(values, &types, rt).await;
                     inserter.after(written, rt).await?;
                 }

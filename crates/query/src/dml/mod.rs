@@ -16,6 +16,9 @@ use assize_values::store::{ColumnPlace, store};
 use assize_values::{EvalContext, SqlType, Value};
 use std::sync::Arc;
 
+/// Steps of work that writing a row counts as: checks, index entries, the row itself.
+const WRITE: usize = 16;
+
 /// A value as a column of this type stores it, by the rules of the SQL mode.
 pub fn store_value(
     value: &Value,

@@ -2,7 +2,7 @@
 
 use super::insert::{assign_update, finish_update, generated_value};
 use super::writer::{Stored, Writers};
-use super::{Statement, ignored};
+use super::{Statement, WRITE, ignored};
 use crate::bind::{Binder, Place, Scope};
 use crate::constraints::foreign;
 use crate::exec::{Operator, collect, open};
@@ -111,7 +111,7 @@ async fn run(update: &Update, statement: &Statement, rt: &mut Runtime<'_>) -> Re
     let mut seen: BTreeSet<Key> = BTreeSet::new();
     let (mut matched, mut changed) = (0u64, 0u64);
     while let Some(batch) = rows.next(rt).await? {
-        rt.context.check_killed()?;
+        rt.worked(batch.len() * WRITE).await?;
         for mut joined in batch {
             for at in &targets {
                 let rows_table = &plan.tables[*at];

@@ -6,11 +6,13 @@
 //!
 //! Operators that keep rows (sort, group, hash, distinct, windows) take their memory from the statement's
 //! [`Budget`](crate::expr::Budget); everything else streams. Every operator that loops asks whether the
-//! statement was killed.
+//! statement was killed, and lets other sessions have their turn: [`value`], [`holds`] and [`retain`], through
+//! which all rows pass, count their work for it ([`Runtime::worked`]).
 
 mod accumulate;
 mod aggregate;
 mod join;
+mod lock;
 mod point;
 mod scan;
 mod shape;
@@ -107,14 +109,16 @@ fn open_inner(node: &Node) -> Box<dyn Operator + '_> {
         NodeKind::Distinct { input, compare } => {
             Box::new(shape::Distinct { input: open(input), compare, seen: Default::default() })
         }
-        NodeKind::Limit { input, limit, offset, calc_found_rows } => Box::new(shape::Limit {
-            input: open(input),
-            limit: limit.as_ref(),
-            offset: offset.as_ref(),
-            calc_found_rows: *calc_found_rows,
-            state: None,
-            found: 0,
-        }),
+        NodeKind::Limit { input, limit, offset, calc_found_rows } => {
+            let (limit, offset, calc_found_rows) = (limit.as_ref(), offset.as_ref(), *calc_found_rows);
+            match lock::LockedLimit::of(input, limit, offset).filter(|_| !calc_found_rows) {
+                Some(locked) => Box::new(locked),
+                None => {
+                    let input = open(input);
+                    Box::new(shape::Limit { input, limit, offset, calc_found_rows, state: None, found: 0 })
+                }
+            }
+        }
         NodeKind::SetOperation { op, all, left, right, left_types, right_types, types, compare } => {
             Box::new(shape::SetOperator {
                 op: *op,
@@ -190,6 +194,7 @@ async fn run_subquery(
 
 /// Evaluates a scalar of a plan.
 pub async fn value(scalar: &Scalar, row: &[Value], rt: &mut Runtime<'_>) -> Result<Value, SqlError> {
+    rt.worked(1).await?;
     if scalar.waits {
         return eval_async(&scalar.expr, row, rt).await;
     }
@@ -198,6 +203,9 @@ pub async fn value(scalar: &Scalar, row: &[Value], rt: &mut Runtime<'_>) -> Resu
 
 /// Whether all conditions hold.
 pub async fn holds(conditions: &[Scalar], row: &[Value], rt: &mut Runtime<'_>) -> Result<bool, SqlError> {
+    if conditions.is_empty() {
+        rt.worked(1).await?;
+    }
     for condition in conditions {
         let value = value(condition, row, rt).await?;
         if truth(&value, rt)? != Some(true) {
@@ -222,6 +230,7 @@ pub async fn retain(
     rt: &mut Runtime<'_>,
 ) -> Result<Vec<Row>, SqlError> {
     if conditions.is_empty() {
+        rt.worked(rows.len()).await?;
         return Ok(rows);
     }
     let mut kept = Vec::with_capacity(rows.len());

@@ -182,7 +182,7 @@ impl Operator for Distinct<'_> {
     fn next<'a>(&'a mut self, rt: &'a mut Runtime<'_>) -> Batch<'a> {
         Box::pin(async move {
             let Some(rows) = self.input.next(rt).await? else { return Ok(None) };
-            rt.context.check_killed()?;
+            rt.worked(rows.len()).await?;
             let mut kept = Vec::with_capacity(rows.len());
             for row in rows {
                 let key = distinct_key(&row, self.compare, rt.context.eval())?;
@@ -235,6 +235,7 @@ impl Operator for Limit<'_> {
                     return Ok(None);
                 };
                 self.found += rows.len() as u64;
+                rt.worked(rows.len()).await?;
                 let passed = skip.min(rows.len() as u64);
                 skip -= passed;
                 let taken: Vec<Row> = rows
@@ -247,7 +248,6 @@ impl Operator for Limit<'_> {
                     self.state = Some((skip, want));
                     return Ok(Some(taken));
                 }
-                rt.context.check_killed()?;
             }
         })
     }
@@ -299,6 +299,7 @@ impl Operator for SetOperator<'_> {
                 let rows = convert(rows, self.right_types, self.types, rt)?;
                 let mut counts: HashMap<Vec<u8>, u64> = HashMap::new();
                 for row in rows {
+                    rt.worked(1).await?;
                     *counts.entry(distinct_key(&row, self.compare, rt.context.eval())?).or_default() += 1;
                 }
                 self.counts = Some(counts);
@@ -318,7 +319,7 @@ impl Operator for SetOperator<'_> {
                     return Ok(None);
                 }
             };
-            rt.context.check_killed()?;
+            rt.worked(rows.len()).await?;
             if self.op == SetOp::Union && self.all {
                 return Ok(Some(rows));
             }

@@ -53,7 +53,7 @@ async fn compute(plan: &WindowPlan, rows: Vec<Row>, rt: &mut Runtime<'_>) -> Res
     let mut out = Vec::with_capacity(keyed.len());
     let mut iter = keyed.into_iter().peekable();
     while let Some((key, order, row)) = iter.next() {
-        rt.context.check_killed()?;
+        rt.worked(1).await?;
         let mut partition = Partition { rows: vec![row], order: vec![order] };
         while let Some((_, order, row)) =
             iter.next_if(|(next, ..)| compare_keys(&plan.partition, &key, next).is_eq())
@@ -194,16 +194,14 @@ async fn evaluate(
             }
             let mut out: Vec<Value> = Vec::with_capacity(n);
             let mut running: Option<(usize, usize, Accumulator)> = None;
-            for (i, (start, end)) in frames.into_iter().enumerate() {
-                if i % BATCH == 0 {
-                    rt.context.check_killed()?;
-                }
+            for (start, end) in frames {
                 // A frame that only grows goes on with what was added up.
                 let mut state = match running.take() {
                     Some((s, e, state)) if s == start && e <= end => (e, state),
                     _ => (start, Accumulator::new(&aggregate)),
                 };
                 while state.0 < end {
+                    rt.worked(1).await?;
                     state.1.add_values(&aggregate, args[state.0].clone(), Vec::new(), rt)?;
                     state.0 += 1;
                 }

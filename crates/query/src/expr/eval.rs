@@ -73,6 +73,7 @@ pub fn eval(expr: &Expr, row: &[Value], rt: &mut Runtime<'_>) -> Result<Value, S
 }
 
 fn eval_inner(expr: &Expr, row: &[Value], rt: &mut Runtime<'_>) -> Result<Value, Stop> {
+    rt.did(1);
     Ok(match &expr.kind {
         ExprKind::Literal(value) => value.clone(),
         ExprKind::Slot(slot) => match row.get(*slot) {
@@ -265,6 +266,7 @@ fn compare_op(
     right: &Value,
     rt: &mut Runtime<'_>,
 ) -> Result<Option<bool>, SqlError> {
+    rt.did(1);
     if left.is_null() || right.is_null() {
         return Ok(match op {
             CompareOp::NullSafeEq => Some(left.is_null() && right.is_null()),
@@ -452,6 +454,26 @@ fn member(
     Ok(if unknown { None } else { Some(false) })
 }
 
+/// BENCHMARK(count, expression). Others have their turns between rounds; the answer to such a wait is the round
+/// to go on with.
+fn benchmark(args: &[Expr], row: &[Value], rt: &mut Runtime<'_>) -> Result<Value, Stop> {
+    let count = to_f64(&eval(&args[0], row, rt)?);
+    if count < 0.0 {
+        return Ok(Value::Null);
+    }
+    let answer = rt.answers_taken();
+    let turn = |round| Stop::Wait(Box::new(runtime::Pending::Turn { answer, round }));
+    let Some(Value::UInt(first)) = rt.next_answer() else { return Err(turn(0)) };
+    for round in first..count as u64 {
+        if round > first && rt.has_had_its_turn() {
+            return Err(turn(round));
+        }
+        rt.did(1);
+        eval(&args[1], row, rt)?;
+    }
+    Ok(Value::Int(0))
+}
+
 fn session(
     function: SessionFunction,
     args: &[Expr],
@@ -459,17 +481,7 @@ fn session(
     rt: &mut Runtime<'_>,
 ) -> Result<Value, Stop> {
     if function == SessionFunction::Benchmark {
-        let count = to_f64(&eval(&args[0], row, rt)?);
-        if count < 0.0 {
-            return Ok(Value::Null);
-        }
-        for n in 0..count as u64 {
-            if n % 1024 == 0 {
-                rt.context.check_killed()?;
-            }
-            eval(&args[1], row, rt)?;
-        }
-        return Ok(Value::Int(0));
+        return benchmark(args, row, rt);
     }
     let args = eval_all(args, row, rt)?;
     let name = |rt: &Runtime<'_>| -> Result<String, SqlError> {

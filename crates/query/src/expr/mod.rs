@@ -230,7 +230,7 @@ pub enum SessionFunction {
 impl SessionFunction {
     /// Whether it may wait, so that it cannot be evaluated in one step.
     pub fn waits(self) -> bool {
-        matches!(self, SessionFunction::GetLock | SessionFunction::Sleep)
+        matches!(self, SessionFunction::GetLock | SessionFunction::Sleep | SessionFunction::Benchmark)
     }
 }
 

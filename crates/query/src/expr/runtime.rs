@@ -7,9 +7,28 @@ use assize_ports::StatementContext;
 use assize_values::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::task::Poll;
 
 /// Correlated subqueries remember this many results each.
 const MEMO_MAX: usize = 4096;
+
+/// Steps of work that a statement does before others have a turn: a millisecond or a few. The crate has no
+/// clock, so it counts what it does.
+const TURN: usize = 4096;
+
+/// Ends once everybody else who is ready has had a turn: a query that only computes would keep the thread, and
+/// with it the network, from all other sessions.
+async fn pause() {
+    let mut paused = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut paused, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
 
 /// Why an evaluation stopped.
 #[derive(Debug)]
@@ -42,6 +61,14 @@ pub enum Pending {
     },
     /// A server function.
     Session(SessionFunction, Vec<Value>),
+    /// Nothing but others' turns: BENCHMARK() goes on at this round. Answers from this one on are of rounds
+    /// that are over.
+    Turn {
+        /// Which answer tells the round.
+        answer: usize,
+        /// The round.
+        round: u64,
+    },
 }
 
 /// Rows of a subquery, kept for as long as they may be asked for again.
@@ -142,6 +169,8 @@ pub struct Runtime<'c> {
     memo: HashMap<usize, HashMap<Vec<u8>, Arc<SubqueryRows>>>,
     answers: Vec<Value>,
     cursor: usize,
+    /// Steps of work since others had a turn.
+    work: usize,
 }
 
 impl<'c> Runtime<'c> {
@@ -158,7 +187,33 @@ impl<'c> Runtime<'c> {
             memo: HashMap::new(),
             answers: Vec::new(),
             cursor: 0,
+            work: 0,
         }
+    }
+
+    /// Counts work that was done: evaluated expressions, compared values, rows. Whoever loops over rows says so
+    /// with [`Runtime::worked`], now or soon.
+    #[inline]
+    pub fn did(&mut self, steps: usize) {
+        self.work += steps;
+    }
+
+    /// Likewise, and lets others have a turn if this statement has had its own; the error if it was killed.
+    #[inline]
+    pub async fn worked(&mut self, steps: usize) -> Result<(), SqlError> {
+        self.work += steps;
+        if self.work < TURN {
+            return Ok(());
+        }
+        self.work = 0;
+        self.context.check_killed()?;
+        pause().await;
+        Ok(())
+    }
+
+    /// Whether it is somebody else's turn.
+    pub(super) fn has_had_its_turn(&self) -> bool {
+        self.work >= TURN
     }
 
     /// The remembered rows of a subquery.
@@ -185,6 +240,11 @@ impl<'c> Runtime<'c> {
         let answer = self.answers.get(self.cursor).cloned();
         self.cursor += usize::from(answer.is_some());
         answer
+    }
+
+    /// How many answers the running evaluation has taken.
+    pub(super) fn answers_taken(&self) -> usize {
+        self.cursor
     }
 
     /// An evaluation begins or begins again.
@@ -235,6 +295,11 @@ impl<'c> Runtime<'c> {
                 self.context.server().sleep(micros).await;
                 self.context.check_killed()?;
                 self.answers.push(Value::Int(0));
+            }
+            Pending::Turn { answer, round } => {
+                self.worked(0).await?;
+                self.answers.truncate(answer);
+                self.answers.push(Value::UInt(round));
             }
             Pending::Session(function, _) => {
                 return Err(SqlError::internal(format!("{function:?} does not wait")));
