@@ -316,12 +316,14 @@ impl ShardHost {
         shard: ShardId,
         record: Record,
     ) -> Result<(), HostError> {
+        // In this order: a fledgling that leaves its parent has the record changed first and shows itself changed then.
+        let phase = self.status(shard).map(|status| status.phase);
+        let record = self.inner.around.registry.get(shard).unwrap_or(record);
         let part = placement.shards.get(&shard);
         let configured = part.and_then(|part| part.replicas.get(&record.replica));
         match configured {
             Some(node) if *node == self.inner.node => {
-                let is_late_fledgling = record.parent.is_some()
-                    && self.status(shard).is_none_or(|status| status.phase != Phase::Fledgling);
+                let is_late_fledgling = record.parent.is_some() && phase != Some(Phase::Fledgling);
                 if is_late_fledgling {
                     // The split passed while it was still copying its parent; now it can copy its own siblings.
                     self.drop_replica(shard).await?;
