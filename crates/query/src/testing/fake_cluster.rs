@@ -105,9 +105,6 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
             .then_some(Strain { cause: Cause::Log, figure: 900 << 20, bound: 768 << 20 })
             .into_iter()
             .collect(),
-        is_in_memory: false,
-        certificate: None,
-        is_removed: false,
     }
 }
 
@@ -183,8 +180,6 @@ impl ClusterView for FakeCluster {
             cluster_version: 1,
             leader: Some(1),
             members: (1..).zip(roles).map(|(node, role)| member(node, role)).collect(),
-            replicas_wanted: 1,
-            replicas_founded: 1,
         })
     }
 
