@@ -12,7 +12,7 @@ use crate::node::{Node, Shared};
 use crate::options::Options;
 use crate::service::RaftService;
 use crate::streams::Subscription;
-use crate::terms::{Leadership, lead_terms, watch_leadership};
+use crate::terms::{Leadership, lead_terms, random, watch_leadership};
 use assize_adjudicator::command::AllocateIds;
 use assize_adjudicator::sequencer::BATCH_MAX;
 use assize_adjudicator::{
@@ -117,9 +117,11 @@ impl Adjudicator {
     /// finds out that it has lost its data says so through [`Adjudicator::failed`].
     pub async fn open(
         directory: Option<PathBuf>,
-        options: Options,
+        mut options: Options,
         peers: Option<Arc<dyn Peers>>,
     ) -> Result<Adjudicator, OpenError> {
+        // Nobody can foresee it, and it is far from the greatest number there is.
+        options.wal.first_lsn = random()? >> 2;
         let fs: Arc<dyn FileSystem> = match directory {
             Some(directory) => match Disk::open(&directory) {
                 Ok(disk) => Arc::new(disk),

@@ -145,17 +145,21 @@ impl Head {
 
     /// Reads the record at the start of `bytes`, checksum and all; `None` if there is none.
     pub fn decode(bytes: &[u8]) -> Option<(Head, &[u8])> {
+        Head::decode_if(bytes, |_| true)
+    }
+
+    /// As [`Head::decode`], of a record that is wanted. Others are not read beyond their heads: each could claim all that
+    /// lies behind it.
+    pub fn decode_if(bytes: &[u8], is_wanted: impl Fn(&Head) -> bool) -> Option<(Head, &[u8])> {
         let head = bytes.get(..HEAD)?;
         let long = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
         let short = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
         if short(0) != RECORD_MAGIC {
             return None;
         }
+        let crc = short(4);
         let len = short(8) as usize;
         let covered = bytes.get(8..HEAD.checked_add(len)?)?;
-        if crc32fast::hash(covered) != short(4) {
-            return None;
-        }
         let kind = match head[12] {
             1 => Kind::Append,
             2 => Kind::Truncate,
@@ -165,7 +169,8 @@ impl Head {
         };
         let head =
             Head { kind, generation: long(16), lsn: long(24), durable_below: long(32), index: long(40), len };
-        Some((head, &bytes[HEAD..HEAD + len]))
+        let is_whole = || crc32fast::hash(covered) == crc;
+        (is_wanted(&head) && is_whole()).then(|| (head, &bytes[HEAD..HEAD + len]))
     }
 }
 

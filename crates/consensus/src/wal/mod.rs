@@ -131,13 +131,22 @@ pub struct Options {
     /// No segment is created ahead of time if less than this would be left of the disk: others need space
     /// too, and it is better to refuse work than to let them fail.
     pub reserve: u64,
+    /// The sequence number with which a log begins. Where clients that are not trusted have their bytes in the log, nobody may
+    /// be able to foresee it: bytes which say that they are the next record are one, if they lie where it belongs.
+    pub first_lsn: u64,
     /// Who is told how long the disk takes.
     pub meter: Arc<dyn Meter>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { segment_size: 16 << 20, cache_max: 64 << 20, reserve: 0, meter: Arc::new(Unmetered) }
+        Options {
+            segment_size: 16 << 20,
+            cache_max: 64 << 20,
+            reserve: 0,
+            first_lsn: 1,
+            meter: Arc::new(Unmetered),
+        }
     }
 }
 
@@ -286,7 +295,7 @@ impl Wal {
     /// Opens the log in this directory, or begins one. The directory may hold other files whose names do not
     /// begin with `segment-`.
     pub fn open(fs: Arc<dyn FileSystem>, options: &Options) -> Result<Wal, WalError> {
-        let (segments, recovered) = Segments::open(fs.clone(), options.segment_size)?;
+        let (segments, recovered) = Segments::open(fs.clone(), options.segment_size, options.first_lsn)?;
         let cached = recovered.entries.iter().map(|(payload, _)| payload.len() as u64).sum();
         let entries = recovered.entries.into_iter().enumerate().map(|(n, (payload, location))| Slot {
             serial: n as u64,

@@ -63,8 +63,12 @@ pub struct Recovered {
 }
 
 impl Segments {
-    /// Reads a log, or begins one in an empty directory.
-    pub fn open(fs: Arc<dyn FileSystem>, segment_size: u64) -> Result<(Segments, Recovered), WalError> {
+    /// Reads a log, or begins one in an empty directory, with this sequence number.
+    pub fn open(
+        fs: Arc<dyn FileSystem>,
+        segment_size: u64,
+        first_lsn: u64,
+    ) -> Result<(Segments, Recovered), WalError> {
         assert!(segment_size >= 2 * RECORDS);
         let found = Found::scan(&*fs)?;
         let mut segments = Segments {
@@ -74,7 +78,7 @@ impl Segments {
             spares: found.spares,
             surplus: Vec::new(),
             next_file: found.next_file,
-            next_lsn: 1,
+            next_lsn: first_lsn,
             first_index: 0,
             next_index: 0,
             meta: Bytes::new(),
@@ -525,10 +529,9 @@ impl Replay {
         // which says that this place was durable before it was written makes this place a damaged one.
         let mut leftovers_end = None;
         for beyond in (at..bytes.len().saturating_sub(HEAD)).step_by(8) {
-            if let Some((head, _)) = Head::decode(&bytes[beyond..])
-                && head.generation == header.generation
-                && head.lsn >= self.next_lsn
-            {
+            let may_follow =
+                |head: &Head| head.generation == header.generation && self.may_lie(head, beyond - at);
+            if let Some((head, _)) = Head::decode_if(&bytes[beyond..], may_follow) {
                 if head.durable_below > self.next_lsn {
                     return Err(corrupt(
                         at,
@@ -539,6 +542,13 @@ impl Replay {
             }
         }
         Ok((at as u64, index_end, leftovers_end))
+    }
+
+    /// Whether a record can have been written so many bytes behind where the next one belongs: what a client has made look
+    /// like one in an earlier life of the file is none.
+    fn may_lie(&self, head: &Head, behind: usize) -> bool {
+        let most = self.next_lsn.saturating_add((behind / HEAD) as u64);
+        (self.next_lsn..=most).contains(&head.lsn) && head.durable_below <= head.lsn
     }
 
     fn apply(&mut self, head: Head, payload: Bytes, location: Location) -> Result<(), &'static str> {

@@ -1,5 +1,6 @@
 //! The machine dies at every single operation, and the log is always what was promised.
 
+use super::format::Kind;
 use super::segments::Segments;
 use super::*;
 use crate::fs::{Crash, File, FileSystem, Memory};
@@ -95,7 +96,7 @@ fn workload_with(seed: u64, batches: usize, purges: bool) -> Vec<Vec<Op>> {
 
 /// Runs batches until they end or the machine dies. Answers how many were acknowledged.
 fn run(fs: &Memory, workload: &[Vec<Op>]) -> usize {
-    let Ok((mut segments, _)) = Segments::open(Arc::new(fs.clone()), SEGMENT) else { return 0 };
+    let Ok((mut segments, _)) = Segments::open(Arc::new(fs.clone()), SEGMENT, 1) else { return 0 };
     for (n, batch) in workload.iter().enumerate() {
         if segments.write(batch).is_err() {
             return n;
@@ -106,7 +107,7 @@ fn run(fs: &Memory, workload: &[Vec<Op>]) -> usize {
 }
 
 fn open(fs: &Memory) -> Result<(Segments, Twin), WalError> {
-    let (segments, recovered) = Segments::open(Arc::new(fs.clone()), SEGMENT)?;
+    let (segments, recovered) = Segments::open(Arc::new(fs.clone()), SEGMENT, 1)?;
     Ok((segments, Twin::of(recovered)))
 }
 
@@ -282,7 +283,7 @@ fn segments_that_end_within_a_block_are_filled_to_their_end_and_found_again() {
     let (first, rest) = work.split_at(30);
     let mut twin = Twin::default();
     for (size, batches) in [(SEGMENT + 1000, first), (SEGMENT, rest)] {
-        let (mut segments, recovered) = Segments::open(Arc::new(fs.clone()), size).unwrap();
+        let (mut segments, recovered) = Segments::open(Arc::new(fs.clone()), size, 1).unwrap();
         assert_eq!(Twin::of(recovered), twin);
         for batch in batches {
             segments.write(batch).unwrap();
@@ -520,4 +521,42 @@ fn a_whole_but_older_record_behind_the_end_is_noise() {
     segments.write(&[op]).unwrap();
     drop(segments);
     assert_eq!(open(&fs).unwrap().1, twin);
+}
+
+/// Appends entries, each full of heads that a client has made up, so that recycled segments hold nothing else. The log is read
+/// again after every entry.
+fn log_with_forged_heads(first_lsn: u64, forge: impl Fn(u64) -> Vec<Head>) {
+    let fs = Memory::new();
+    let open = || Segments::open(Arc::new(fs.clone()), SEGMENT, first_lsn).unwrap();
+    let mut twin = Twin::default();
+    for index in 0..150 {
+        let (mut segments, recovered) = open();
+        assert_eq!(Twin::of(recovered), twin, "before entry {index}");
+        let mut payload = Vec::new();
+        forge(index).iter().for_each(|head| head.encode([&[], &[]], &mut payload));
+        let mut ops = vec![Op::Append { index, payload: Bytes::from(payload).into() }];
+        if index % 4 == 3 {
+            ops.push(Op::Purge { below: index - 1, meta: Bytes::from_static(b"m") });
+        }
+        segments.write(&ops).unwrap();
+        ops.iter().for_each(|op| twin.apply(op));
+    }
+    let (_, recovered) = open();
+    assert_eq!(Twin::of(recovered), twin);
+    assert!(fs.list().unwrap().len() < 10, "segments are recycled");
+}
+
+#[test]
+fn heads_that_a_client_has_forged_are_noise_behind_the_end() {
+    let forged =
+        |generation, lsn| Head { kind: Kind::Meta, generation, lsn, durable_below: lsn, index: 0, len: 0 };
+    // Numbers that no record there can have, for the generations of every life that the file may have next.
+    log_with_forged_heads(1, |_| (1..50).map(|generation| forged(generation, u64::MAX)).collect());
+    // Those of the next records, had the log begun where anybody would expect it.
+    let expected = |index: u64| {
+        let (lsn, generation) = (index * 5 / 4, index / 2 + 2);
+        (lsn..lsn + 15).flat_map(move |lsn| (generation..generation + 8).map(move |of| forged(of, lsn)))
+    };
+    let first_lsn = 0x0123_4567_89ab_cdef;
+    log_with_forged_heads(first_lsn, |index| expected(index).collect());
 }
