@@ -20,6 +20,10 @@ use assize_model::*;
 const TAG: [u8; 4] = *b"AJst";
 /// 1: outcomes in the head, by deadline; no nodes. 2: outcomes in envelopes of their own, by number; nodes.
 const VERSION: u16 = 2;
+/// Which bytes [`Adjudicator::state_hash`] and [`StateCopy::hash`] are hashes of. To be raised with every change of them, the
+/// versions of the envelopes included: nodes of two releases that have the same state would take it for different ones, and
+/// the first that is upgraded would stop.
+pub const HASH_FORMAT: u32 = 1;
 /// Parts of the head larger than this are split over several envelopes.
 const PART: usize = 64 << 20;
 
@@ -192,7 +196,7 @@ impl Adjudicator {
         Ok(state)
     }
 
-    /// A hash over the whole state: equal on every replica at an equal index. It reads all of it; see
+    /// A hash over the whole state: equal on every replica at an equal index, if they hash the same bytes ([`HASH_FORMAT`]). It reads all of it; see
     /// [`Adjudicator::chain`] for one that costs nothing.
     pub fn state_hash(&self) -> u64 {
         xxhash_rust::xxh3::xxh3_64(&self.encode_checkpoint())

@@ -108,7 +108,7 @@ pub(crate) const REFUSALS_CHANGE_NOTHING_SINCE: u32 = 4;
 pub use applied::{Applied, Reply};
 pub use assize_model::{PlacementChange, PlacementRefusal};
 pub use catalog::{CatalogDelta, CatalogObject};
-pub use checkpoint::StateCopy;
+pub use checkpoint::{HASH_FORMAT, StateCopy};
 pub use clock::LeaderClock;
 pub use command::{Batch, Bootstrap, Command, Recovery};
 pub use decisions::Decisions;

@@ -498,6 +498,16 @@ fn checkpoints_written_by_every_version_are_still_read() {
 }
 
 #[test]
+fn what_hashes_are_compared_of_has_not_changed_under_its_number() {
+    let hashed = (HASH_FORMAT, sample_state().state_hash());
+    assert_eq!(
+        hashed,
+        (1, 18_128_164_729_612_301_403),
+        "the bytes of a state have changed: raise HASH_FORMAT"
+    );
+}
+
+#[test]
 fn a_copy_that_was_begun_before_the_cluster_is_of_the_state_of_then() {
     let mut state = Adjudicator::new(Options::default());
     let (expected, mut copy) = (state.encode_checkpoint(), state.begin_copy());

@@ -1,6 +1,7 @@
 //! Three nodes and more in one process, over peers in memory whose connections a test can cut.
 
 use crate::fs::{Crash, Memory};
+use crate::housekeeping::HOUSEKEEPING;
 use crate::memory_peers::MemoryNetwork;
 use crate::raft::wire::{Hello, Offer};
 use crate::{Adjudicator, Agreement, Founding, MembershipError, OpenError, Options, recover, wal};
@@ -828,10 +829,8 @@ async fn reservations_end_with_the_lead() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_comes_to_another_state_is_found_out_and_stops() {
-    let group = Group::found().await;
-    let mut frontend = Frontend::register(&group).await;
+/// From here on one node, which does not lead, has another state than the others. Answers the leader, and that node.
+async fn let_one_differ(group: &Group, frontend: &mut Frontend) -> (NodeId, NodeId) {
     let leader = group.leader().await;
     let wrong = ALL.into_iter().find(|node| *node != leader).unwrap();
     group.agree(&ALL).await;
@@ -843,14 +842,41 @@ async fn a_node_that_comes_to_another_state_is_found_out_and_stops() {
         state.core = assize_adjudicator::Adjudicator::decode_checkpoint(careless, &checkpoint).unwrap();
     });
     // Both are put into one entry, so that the second is not refused before it.
-    let first = frontend.put(&group, "k", b"1".to_vec()).await;
-    let second = frontend.put(&group, "k", b"2".to_vec()).await;
+    let first = frontend.put(group, "k", b"1".to_vec()).await;
+    let second = frontend.put(group, "k", b"2".to_vec()).await;
     let encode =
         |footprint: &Footprint| assize_adjudicator::EncodedFootprint::new(footprint).unwrap().bytes().clone();
     let both: Footprints = [encode(&first), encode(&second)].iter().collect();
     let answers: Vec<Decided> = group.node(leader).commit_many(both).await.iter().collect();
     assert!(matches!(answers[..], [Ok(Decision::Commit { .. }), Ok(Decision::Abort { .. })]), "{answers:?}");
+    (leader, wrong)
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_hashes_other_bytes_is_not_compared_and_nobody_stops() {
+    let group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let (leader, other) = let_one_differ(&group, &mut frontend).await;
+    group.node(other).inner.node.hashes.become_format(2);
+    let compared = group.node(leader).verify_replicas().await.unwrap();
+    assert_eq!(compared.agreement(), Agreement::Equal, "{compared:?}");
+    let unanswered: Vec<NodeId> =
+        compared.others.iter().filter(|(_, hash)| hash.is_none()).map(|(node, _)| *node).collect();
+    assert_eq!(unanswered, [other]);
+    // Nor does the one of the other release take those that are the majority for right.
+    eventually("it has hashed its state", async || group.node(other).inner.node.hashes.at(compared.index))
+        .await;
+    tokio::time::sleep(2 * HOUSEKEEPING).await;
+    for node in ALL {
+        assert_eq!(group.node(node).status().divergence, None, "{node}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_to_another_state_is_found_out_and_stops() {
+    let group = Group::found().await;
+    let mut frontend = Frontend::register(&group).await;
+    let (leader, wrong) = let_one_differ(&group, &mut frontend).await;
     let compared = group.node(leader).verify_replicas().await.unwrap();
     assert_eq!(compared.agreement(), Agreement::OthersDiffer, "{compared:?}");
     let why = tokio::time::timeout(PATIENCE, group.node(wrong).failed()).await.unwrap();

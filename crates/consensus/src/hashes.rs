@@ -1,16 +1,21 @@
 //! Whether all nodes have come to the same state: each notes the hash of it after certain entries, and asks the
 //! others for theirs.
 //!
+//! Hashes are of encoded states, so those of programs that encode them differently cannot be compared: each says which format it
+//! is of, and one of another format counts as if its node had not answered. That is so while a cluster is upgraded, if at all.
+//!
 //! The state is copied when the entry is applied, and hashed beside: `apply` waits for the copy only.
 
 use crate::contacts::Contacts;
-use crate::raft::wire::{self, Request};
-use assize_codec::Reader;
+use crate::node::Node;
+use crate::raft::wire::{self, Request, StateHash};
+use assize_adjudicator::HASH_FORMAT;
 use assize_model::{LogIndex, NodeId};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Hashes that are remembered.
@@ -22,9 +27,16 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// The hashes that this node has noted.
-#[derive(Default)]
 pub struct Hashes {
     noted: Mutex<VecDeque<(LogIndex, u64)>>,
+    /// Which bytes they are of. Another one in tests that stand for another release.
+    format: AtomicU32,
+}
+
+impl Default for Hashes {
+    fn default() -> Self {
+        Hashes { noted: Mutex::default(), format: AtomicU32::new(HASH_FORMAT) }
+    }
 }
 
 /// What came of a comparison.
@@ -34,7 +46,7 @@ pub struct Comparison {
     pub index: LogIndex,
     /// This node's hash.
     pub hash: u64,
-    /// Those of the others; `None` if one could not be asked, or did not say in time.
+    /// Those of the others; `None` if one could not be asked, did not say in time, or hashes other bytes.
     pub others: BTreeMap<NodeId, Option<u64>>,
 }
 
@@ -85,6 +97,22 @@ impl Hashes {
         noted.iter().find(|(at, _)| *at == index).map(|(_, hash)| *hash)
     }
 
+    /// What another node is told about the state after an entry.
+    pub fn answer(&self, index: LogIndex) -> StateHash {
+        StateHash { hash: self.at(index), format: self.format() }
+    }
+
+    /// Which bytes they are of.
+    pub fn format(&self) -> u32 {
+        self.format.load(Ordering::Relaxed)
+    }
+
+    /// From here on this node is one of a release with this format.
+    #[cfg(test)]
+    pub fn become_format(&self, format: u32) {
+        self.format.store(format, Ordering::Relaxed);
+    }
+
     /// The newest.
     pub fn newest(&self) -> Option<(LogIndex, u64)> {
         self.noted.lock().expect("no panic happens under this lock").back().copied()
@@ -93,11 +121,12 @@ impl Hashes {
 
 impl Comparison {
     /// Asks the other nodes for their hashes after an entry.
-    pub async fn make(contacts: &Contacts, me: NodeId, index: LogIndex, hash: u64) -> Comparison {
-        let others = contacts.members().into_keys().filter(|node| *node != me);
+    pub async fn make(node: &Node, index: LogIndex, hash: u64) -> Comparison {
+        let (contacts, format) = (&*node.contacts, node.hashes.format());
+        let others = contacts.members().into_keys().filter(|other| *other != node.id);
         let asked = others.map(|other| async move {
             let patient = tokio::time::timeout(OTHERS_MAX, ask_until_it_knows(contacts, other, index));
-            (other, patient.await.ok())
+            (other, patient.await.ok().and_then(|said| comparable(said, format)))
         });
         Comparison { index, hash, others: join_all(asked).await.into_iter().collect() }
     }
@@ -115,14 +144,19 @@ impl Comparison {
     }
 }
 
-async fn ask_until_it_knows(contacts: &Contacts, other: NodeId, index: LogIndex) -> u64 {
+/// The hash that a node has said, if it is of these bytes.
+fn comparable(said: StateHash, format: u32) -> Option<u64> {
+    said.hash.filter(|_| said.format == format)
+}
+
+async fn ask_until_it_knows(contacts: &Contacts, other: NodeId, index: LogIndex) -> StateHash {
     loop {
         if let Ok(answer) = contacts.call(other, Request::StateHash(index).encode(), ANSWER_MAX).await
             && let Ok(Some(body)) = wire::open_answer(&answer)
-            && let mut reader = Reader::new(&body)
-            && let (Ok(true), Ok(hash)) = (reader.bool(), reader.u64())
+            && let Ok(said) = StateHash::decode(&body)
+            && said.hash.is_some()
         {
-            return hash;
+            return said;
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
@@ -135,6 +169,14 @@ mod tests {
     fn compare(hash: u64, others: &[Option<u64>]) -> Agreement {
         let others = others.iter().enumerate().map(|(n, hash)| (NodeId(n as u64 + 2), *hash)).collect();
         Comparison { index: LogIndex(9), hash, others }.agreement()
+    }
+
+    #[test]
+    fn a_hash_of_other_bytes_is_no_answer() {
+        let of = |hash, format| comparable(StateHash { hash, format }, 1);
+        assert_eq!(of(Some(7), 1), Some(7));
+        assert_eq!(of(Some(7), 2), None);
+        assert_eq!(of(None, 1), None);
     }
 
     #[test]

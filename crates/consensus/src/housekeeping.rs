@@ -246,7 +246,7 @@ impl Keeper {
             });
             let Ok(hash) = hashed.await else { return shared.fail("the state cannot be hashed") };
             node.hashes.note(index, hash);
-            let comparison = Comparison::make(&node.contacts, node.id, index, hash).await;
+            let comparison = Comparison::make(&node, index, hash).await;
             note_comparison(&shared, &comparison);
         });
     }

@@ -400,7 +400,7 @@ impl Adjudicator {
             }
         });
         let Ok((index, hash)) = looked.await else { return Err(AdjudicatorError::ReplyLost) };
-        Ok(Comparison::make(&self.inner.node.contacts, self.inner.node.id, index, hash).await)
+        Ok(Comparison::make(&self.inner.node, index, hash).await)
     }
 
     /// The status, if this node leads.

@@ -50,11 +50,7 @@ impl RaftService {
                 return Ok(wire::served(&[]));
             }
             Request::StateHash(index) => {
-                let mut body = Vec::with_capacity(9);
-                let hash = node.hashes.at(index);
-                body.put_bool(hash.is_some());
-                body.put_u64(hash.unwrap_or(0));
-                return Ok(wire::served(&body));
+                return Ok(wire::served(&node.hashes.answer(index).encode()));
             }
             Request::Enter(command) => {
                 let command = Command::decode(&command).map_err(|error| error.to_string())?;

@@ -350,6 +350,34 @@ pub fn decode_voted(bytes: &[u8]) -> Result<VoteResponse<Types>, DecodeError> {
     Ok(response)
 }
 
+/// The hash of a node's state after an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StateHash {
+    /// `None` while it is not known, and when it is forgotten.
+    pub hash: Option<u64>,
+    /// Which bytes it is of: [`assize_adjudicator::HASH_FORMAT`] of the node's program.
+    pub format: u32,
+}
+
+impl StateHash {
+    /// The answer to [`Request::StateHash`].
+    pub fn encode(self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(13);
+        out.put_bool(self.hash.is_some());
+        out.put_u64(self.hash.unwrap_or(0));
+        out.put_u32(self.format);
+        out
+    }
+
+    /// Reads it back. What earlier releases answer ends before the format, which is the first; later ones may add to it.
+    pub fn decode(bytes: &[u8]) -> Result<StateHash, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let (is_known, hash) = (reader.bool()?, reader.u64()?);
+        let format = if reader.is_done() { 1 } else { reader.u32()? };
+        Ok(StateHash { hash: is_known.then_some(hash), format })
+    }
+}
+
 pub fn put_vote(out: &mut Vec<u8>, vote: &Vote) {
     out.put_u64(vote.leader_id.term);
     out.put_u64(vote.leader_id.node_id);
@@ -443,6 +471,13 @@ mod tests {
         }
         samples.add("Empty", &empty());
         samples.add("Served", &served(b"body"));
+        for hash in [None, Some(7)] {
+            let answer = StateHash { hash, format: 2 };
+            samples.add("Hashed", &answer.encode());
+            assert_eq!(StateHash::decode(&answer.encode()), Ok(answer));
+            let before = &answer.encode()[..9];
+            assert_eq!(StateHash::decode(before), Ok(StateHash { hash, format: 1 }));
+        }
         samples.are(include_str!("../samples/raft_answers_v1.hex"));
         assert!(decode_appended(&[9]).is_err());
     }
