@@ -117,7 +117,7 @@ impl Keeper {
         let written = tokio::task::spawn_blocking(move || belonging.write(&*fs)).await;
         match written.map_err(io::Error::other)? {
             // It is written when there is room again.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(()),
+            Err(error) if crate::fs::is_full(&error) => return Ok(()),
             written => written?,
         }
         *self.node.belonging.lock().expect("no panic happens under this lock") = Some(belonging);

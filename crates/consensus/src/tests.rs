@@ -476,6 +476,43 @@ async fn a_full_disk_heals_by_itself_once_replicas_have_persisted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_that_no_quota_has_room_for_is_only_late() {
+    let fs = Memory::new();
+    let node = open(&fs).await;
+    let mut frontend = Frontend::register(&node).await;
+    let checkpoints = || fs.list().unwrap().iter().filter(|name| name.ends_with(".ckpt")).count();
+    let before = checkpoints();
+    // Nothing may grow: the log has what it needs, a checkpoint is a new file.
+    fs.set_quota(Some(0));
+    let mut bytes = 0;
+    while bytes < 3 * options().checkpoint_bytes {
+        let footprint = frontend.put(&node, "k", vec![7; 2000]).await;
+        bytes += 2000;
+        match node.commit(footprint).await {
+            Ok(decision) => assert!(decision.is_commit()),
+            Err(AdjudicatorError::DiskFull(_)) => break,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    // It is due, and tried more than once.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(checkpoints(), before);
+    assert!(node.inner.node.failure().is_none(), "{:?}", node.inner.node.failure());
+    fs.set_quota(None);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while checkpoints() == before {
+        let footprint = frontend.put(&node, "k", vec![7; 2000]).await;
+        match node.commit(footprint).await {
+            Ok(decision) => assert!(decision.is_commit()),
+            Err(AdjudicatorError::DiskFull(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(other) => panic!("{other}"),
+        }
+        assert!(tokio::time::Instant::now() < deadline, "no checkpoint is written");
+    }
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_undecided_outcome_can_be_resolved_and_then_never_commits() {
     let node = open(&Memory::new()).await;
     let mut frontend = Frontend::register(&node).await;

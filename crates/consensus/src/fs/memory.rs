@@ -43,6 +43,8 @@ struct State {
     syncs_hang: bool,
     /// Bytes that fit; `None`: unlimited.
     capacity: Option<u64>,
+    /// Bytes that this process may have of it; `None`: all.
+    quota: Option<u64>,
     /// Nobody will cut the power: no second copy of everything is kept.
     crashless: bool,
 }
@@ -95,6 +97,11 @@ impl Memory {
     /// Limits the disk to this many bytes; more is `StorageFull`.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity = bytes;
+    }
+
+    /// Limits what this process may have of the disk; more is `QuotaExceeded`. The disk does not tell how much of that is left.
+    pub fn set_quota(&self, bytes: Option<u64>) {
+        self.lock().quota = bytes;
     }
 
     /// Operations so far.
@@ -269,14 +276,17 @@ impl File for MemoryFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.directory.lock();
         state.operate()?;
-        let (used, capacity) = (state.used(), state.capacity);
+        let used = state.used();
+        let limits =
+            [(state.capacity, io::ErrorKind::StorageFull), (state.quota, io::ErrorKind::QuotaExceeded)];
         let crashless = state.crashless;
         let content = state.content(self.id)?;
         let (from, to) = (offset as usize, offset as usize + bytes.len());
         if to > content.bytes.len() {
             let growth = (to - content.bytes.len()) as u64;
-            if capacity.is_some_and(|capacity| used + growth > capacity) {
-                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            let is_exceeded = |limit: Option<u64>| limit.is_some_and(|limit| used + growth > limit);
+            if let Some((_, full)) = limits.into_iter().find(|(limit, _)| is_exceeded(*limit)) {
+                return Err(io::Error::from(full));
             }
             content.bytes.resize(to, 0);
         }

@@ -55,6 +55,11 @@ pub trait File: Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
 }
 
+/// Whether an operation has failed because the disk, or what one may have of it, is full: that passes.
+pub fn is_full(error: &io::Error) -> bool {
+    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind())
+}
+
 /// So much of a large file is written before it is made durable. A disk that is told to make a hundred megabytes durable at
 /// once keeps the log's next entry waiting for as long.
 pub const PIECE: usize = 1 << 20;

@@ -301,7 +301,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
             Ok((meta, snapshot)) => Ok(openraft::storage::Snapshot { meta, snapshot }),
             // Raft stops at any error, but a checkpoint that finds no space is only late. One that is not newer
             // than what Raft knows already changes nothing there.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            Err(error) if crate::fs::is_full(&error) => {
                 tracing::warn!(%error, "no space for a checkpoint");
                 let meta = SnapshotMeta::default();
                 Ok(openraft::storage::Snapshot { meta, snapshot: Image::default() })

@@ -29,7 +29,7 @@ mod segments;
 #[cfg(test)]
 mod tests;
 
-use crate::fs::{File, FileSystem};
+use crate::fs::{File, FileSystem, is_full};
 use crate::meter::{Meter, Unmetered};
 use bytes::Bytes;
 pub use format::META_MAX;
@@ -102,8 +102,7 @@ impl WalError {
 
     /// Whether the disk is full.
     pub fn is_disk_full(&self) -> bool {
-        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-        matches!(self, WalError::Io { source, .. } if full.contains(&source.kind()))
+        matches!(self, WalError::Io { source, .. } if is_full(source))
     }
 }
 
