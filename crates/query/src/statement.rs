@@ -83,7 +83,11 @@ impl Engine {
             Statement::DropIndex { table, name } => ddl::index::drop_index(table, name, context).await,
             Statement::Truncate(table) => ddl::drop::truncate(table, context).await,
             Statement::RenameTable(renames) => ddl::drop::rename(renames, context).await,
-            Statement::CreateView(_) | Statement::DropView { .. } => Err(SqlError::not_supported("views")),
+            Statement::CreateView(_) => Err(SqlError::not_supported("views")),
+            Statement::DropView { views, if_exists } => ddl::drop::drop_views(views, *if_exists, context),
+            Statement::DropProgram { kind, name, if_exists } => {
+                ddl::drop::drop_program(*kind, name, *if_exists, context)
+            }
             Statement::UndropTable { name, id, rename_to } => {
                 ddl::recycle::undrop_table(name, *id, rename_to.as_ref(), context).await
             }

@@ -126,6 +126,15 @@ pub enum Statement {
         /// IF EXISTS.
         if_exists: bool,
     },
+    /// DROP PROCEDURE, FUNCTION, TRIGGER or EVENT: there are none, which is what IF EXISTS wants to hear.
+    DropProgram {
+        /// Of which kind.
+        kind: ProgramKind,
+        /// Which.
+        name: TableName,
+        /// IF EXISTS.
+        if_exists: bool,
+    },
     /// UNDROP TABLE: takes a table out of the recycle bin.
     UndropTable {
         /// Its name when it was dropped.
@@ -310,6 +319,19 @@ pub enum Statement {
         /// Whether MySQL would commit the running transaction first.
         implicit_commit: bool,
     },
+}
+
+/// What MySQL stores of programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgramKind {
+    /// PROCEDURE
+    Procedure,
+    /// FUNCTION
+    Function,
+    /// TRIGGER
+    Trigger,
+    /// EVENT
+    Event,
 }
 
 /// A possibly qualified name of a table, view or routine.

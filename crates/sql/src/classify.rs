@@ -1,6 +1,6 @@
 //! What a statement does to transactions and to data, as far as its syntax says.
 
-use crate::{SelectInto, Statement};
+use crate::{ProgramKind, SelectInto, Statement};
 
 /// What a statement is, for the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,7 @@ pub fn classify(statement: &Statement) -> Class {
         | Statement::RenameTable(_)
         | Statement::CreateView(_)
         | Statement::DropView { .. }
+        | Statement::DropProgram { .. }
         | Statement::UndropTable { .. }
         | Statement::UndropDatabase { .. }
         | Statement::PurgeDropped { .. }
@@ -150,6 +151,12 @@ pub fn verb(statement: &Statement) -> &'static str {
         Statement::RenameTable(_) => "rename_table",
         Statement::CreateView(_) => "create_view",
         Statement::DropView { .. } => "drop_view",
+        Statement::DropProgram { kind, .. } => match kind {
+            ProgramKind::Procedure => "drop_procedure",
+            ProgramKind::Function => "drop_function",
+            ProgramKind::Trigger => "drop_trigger",
+            ProgramKind::Event => "drop_event",
+        },
         Statement::UndropTable { .. } => "undrop_table",
         Statement::UndropDatabase { .. } => "undrop_db",
         Statement::PurgeDropped { .. } => "purge_dropped",

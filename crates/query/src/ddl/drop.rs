@@ -6,7 +6,7 @@ use crate::dml::database_of;
 use assize_catalog::{Catalog, DropCause, Table};
 use assize_model::{ErrorCode, SchemaVersion, SqlError};
 use assize_ports::{Executed, StatementContext};
-use assize_sql::TableName;
+use assize_sql::{ProgramKind, TableName};
 use std::sync::Arc;
 
 /// Runs DROP TABLE: all of the tables or none.
@@ -76,6 +76,48 @@ pub async fn drop_tables(
             unknown_tables(&list, true, context)
         }
     }
+}
+
+/// Runs DROP VIEW, of which there are none.
+pub fn drop_views(
+    names: &[TableName],
+    if_exists: bool,
+    context: &mut dyn StatementContext,
+) -> Result<Executed, SqlError> {
+    let mut unknown = Vec::with_capacity(names.len());
+    for name in names {
+        let database = database_of(name, context)?;
+        crate::acl::require_table_name(context, "DROP", &database, &name.name)?;
+        let shown = format!("{database}.{}", name.name);
+        if context.catalog().table(&database, &name.name).is_some() {
+            return Err(SqlError::new(ErrorCode::NotBaseTable, format!("'{shown}' is not VIEW")));
+        }
+        unknown.push(shown);
+    }
+    unknown_tables(&unknown, if_exists, context)
+}
+
+/// Runs DROP PROCEDURE and the like, of which there are none.
+pub fn drop_program(
+    kind: ProgramKind,
+    name: &TableName,
+    if_exists: bool,
+    context: &mut dyn StatementContext,
+) -> Result<Executed, SqlError> {
+    let database = database_of(name, context)?;
+    let kind = match kind {
+        ProgramKind::Procedure => "PROCEDURE",
+        ProgramKind::Function => "FUNCTION",
+        ProgramKind::Trigger => "TRIGGER",
+        ProgramKind::Event => "EVENT",
+    };
+    let (code, text) =
+        (ErrorCode::SavepointDoesNotExist, format!("{kind} {database}.{} does not exist", name.name));
+    if !if_exists {
+        return Err(SqlError::new(code, text));
+    }
+    context.eval().note(code, text);
+    Ok(done())
 }
 
 fn unknown_tables(

@@ -6,7 +6,7 @@ mod types;
 
 use super::{Parser, Result};
 use crate::lexer::Kind;
-use crate::{CharsetClause, CreateDatabase, CreateView, IndexKind, SqlExpr, Statement};
+use crate::{CharsetClause, CreateDatabase, CreateView, IndexKind, ProgramKind, SqlExpr, Statement};
 
 impl Parser<'_> {
     /// Skips to the end of the statement: what is refused need not be understood.
@@ -285,10 +285,10 @@ impl Parser<'_> {
         }
         let word = self.tok().text.to_ascii_uppercase();
         match word.as_str() {
-            "PROCEDURE" => self.refuse("DROP PROCEDURE", true),
-            "FUNCTION" => self.refuse("DROP FUNCTION", true),
-            "TRIGGER" => self.refuse("DROP TRIGGER", true),
-            "EVENT" => self.refuse("DROP EVENT", true),
+            "PROCEDURE" => self.drop_program(ProgramKind::Procedure),
+            "FUNCTION" => self.drop_program(ProgramKind::Function),
+            "TRIGGER" => self.drop_program(ProgramKind::Trigger),
+            "EVENT" => self.drop_program(ProgramKind::Event),
             "ROLE" => self.refuse("DROP ROLE", true),
             "SERVER" => self.refuse("DROP SERVER", true),
             "TABLESPACE" | "UNDO" => self.refuse("DROP TABLESPACE", true),
@@ -297,6 +297,12 @@ impl Parser<'_> {
             "LOGFILE" => self.refuse("DROP LOGFILE GROUP", true),
             _ => Err(self.fail()),
         }
+    }
+
+    fn drop_program(&mut self, kind: ProgramKind) -> Result<Statement> {
+        self.skip(1);
+        let if_exists = self.if_exists();
+        Ok(Statement::DropProgram { kind, name: self.table_name()?, if_exists })
     }
 
     pub(super) fn rename(&mut self) -> Result<Statement> {
