@@ -413,6 +413,8 @@ pub fn lift(text: &[u8], options: &ParseOptions) -> Option<Lifted> {
     // Whether a literal may stand in the place that comes next, and where a minus sign before it stands.
     let mut ready = false;
     let mut minus: Option<usize> = None;
+    // Whether that place is LIMIT's, where nothing but digits is a number of rows: the rest is left to the parser.
+    let mut rows = false;
     // The word before decides what a parenthesis opens.
     let mut opens_list = false;
     let mut copied = start;
@@ -426,10 +428,11 @@ pub fn lift(text: &[u8], options: &ParseOptions) -> Option<Lifted> {
         let level = &mut levels[depth];
         let was_ready = std::mem::take(&mut ready);
         let sign = minus.take();
+        let was_rows = std::mem::take(&mut rows);
         match piece {
             Piece::Param | Piece::Bad => return None,
             Piece::Integer | Piece::Decimal | Piece::Double | Piece::Text => {
-                if !was_ready {
+                if !was_ready || was_rows && (piece != Piece::Integer || sign.is_some()) {
                     continue;
                 }
                 let next = text[end..].iter().copied().find(|b| !b.is_ascii_whitespace()).unwrap_or(b';');
@@ -466,6 +469,7 @@ pub fn lift(text: &[u8], options: &ParseOptions) -> Option<Lifted> {
                     5 if upper("LIMIT") => {
                         level.enter(true);
                         ready = level.allowed;
+                        rows = true;
                     }
                     5 if upper("ORDER") || upper("GROUP") => level.fix(),
                     5 if upper("VALUE") => {
@@ -477,7 +481,10 @@ pub fn lift(text: &[u8], options: &ParseOptions) -> Option<Lifted> {
                         opens_list = true;
                     }
                     6 if upper("SELECT") => level.fix(),
-                    6 if upper("OFFSET") => ready = level.allowed && level.clause,
+                    6 if upper("OFFSET") => {
+                        ready = level.allowed && level.clause;
+                        rows = true;
+                    }
                     6 if upper("HAVING") || upper("WINDOW") => level.fix(),
                     7 if upper("BETWEEN") => {
                         level.between = true;
@@ -513,6 +520,7 @@ pub fn lift(text: &[u8], options: &ParseOptions) -> Option<Lifted> {
                     // `LIMIT 5, 10`: the literal before the comma was ready; so is the one after.
                     if !level.list {
                         ready = text[copied..start].trim_ascii().is_empty() && limit_comma(&out);
+                        rows = ready;
                     }
                     // Rows after the first keep `opens_list`.
                     continue;
@@ -522,6 +530,7 @@ pub fn lift(text: &[u8], options: &ParseOptions) -> Option<Lifted> {
                 }
                 b"-" if was_ready => {
                     ready = true;
+                    rows = was_rows;
                     minus = Some(start);
                     // `- 5` and `-(5)`: only a digit right behind makes it a sign.
                     if !text.get(end).is_some_and(|b| b.is_ascii_digit() || *b == b'.') {

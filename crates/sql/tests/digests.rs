@@ -95,6 +95,8 @@ fn literals_are_lifted_where_only_their_value_counts() {
         ),
         (r"DELETE FROM t WHERE a = 'q\'\n'", "DELETE FROM t WHERE a = ?", &[text("q'\n")]),
         ("SELECT a FROM t WHERE b = 0x41", "SELECT a FROM t WHERE b = 0x41", &[]),
+        ("SELECT a FROM t LIMIT 5, 7", "SELECT a FROM t LIMIT ?, ?", &[int(5), int(7)]),
+        ("SELECT a FROM t LIMIT 5 OFFSET 7", "SELECT a FROM t LIMIT ? OFFSET ?", &[int(5), int(7)]),
     ];
     for (from, expected, literals) in cases {
         let (text, found) = lifted(from).unwrap_or_else(|| panic!("{from}"));
@@ -103,6 +105,15 @@ fn literals_are_lifted_where_only_their_value_counts() {
         // What was lifted parses, with as many placeholders.
         let parsed = parse_one(&text, &ParseOptions::default()).unwrap();
         assert_eq!(parsed.placeholders as usize, found.len(), "{from}");
+    }
+}
+
+#[test]
+fn what_is_no_number_of_rows_is_left_to_the_parser() {
+    for limit in ["-1", "'a'", "1.5", "1e0", "5, -1", "5 OFFSET -1", "5 OFFSET '1'"] {
+        let text = format!("SELECT a FROM t LIMIT {limit}");
+        let left = lifted(&text).unwrap().0;
+        assert!(parse_one(&left, &ParseOptions::default()).is_err(), "{left}");
     }
 }
 

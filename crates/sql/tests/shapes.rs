@@ -464,3 +464,16 @@ fn long_chains_and_deep_nesting_neither_overflow_nor_hang() {
     #[allow(clippy::disallowed_methods)] // The stack's size is what is tested.
     std::thread::Builder::new().stack_size(2 << 20).spawn(work).unwrap().join().unwrap();
 }
+
+#[test]
+fn units_are_a_closed_list() {
+    for call in
+        ["TIMESTAMPDIFF(SQL_TSI_DAY, a, b)", "TIMESTAMPADD(microsecond, 1, a)", "GET_FORMAT(TIME, 'ISO')"]
+    {
+        assert!(parse_one(&format!("SELECT {call}"), &options()).is_ok(), "{call}");
+    }
+    for call in ["TIMESTAMPDIFF(foo, a, b)", "TIMESTAMPADD('DAY', 1, a)", "GET_FORMAT(DAY, 'ISO')"] {
+        let error = parse_one(&format!("SELECT {call}"), &options()).expect_err(call);
+        assert_eq!(error.code.errno(), 1064, "{call}");
+    }
+}

@@ -758,8 +758,16 @@ impl Parser<'_> {
     fn unit_call(&mut self) -> Result<Expr> {
         let name = self.any_ident();
         self.expect("(")?;
-        let unit = self.name_after_dot()?.to_ascii_uppercase();
-        let unit = unit.strip_prefix("SQL_TSI_").unwrap_or(&unit).to_owned();
+        let word = self.tok().text.to_ascii_uppercase();
+        let unit = word.strip_prefix("SQL_TSI_").unwrap_or(&word).to_owned();
+        let known: &[&str] = match name.value.eq_ignore_ascii_case("GET_FORMAT") {
+            true => &["DATE", "TIME", "DATETIME", "TIMESTAMP"],
+            false => &["MICROSECOND", "SECOND", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR"],
+        };
+        if self.kind() != Kind::Word || !known.contains(&unit.as_str()) {
+            return Err(self.fail());
+        }
+        self.skip(1);
         let mut args = vec![Expr::Identifier(Ident::new(unit))];
         while self.eat(",") {
             args.push(self.expr()?);

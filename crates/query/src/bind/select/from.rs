@@ -335,10 +335,7 @@ impl Binder<'_> {
                     format!("Unknown database '{database}'"),
                 ));
             }
-            return Err(SqlError::new(
-                ErrorCode::NoSuchTable,
-                format!("Table '{database}.{table}' doesn't exist"),
-            ));
+            return Err(no_table(&database, table));
         };
         self.mention(&stored);
         let mut parsed = Vec::new();
@@ -504,4 +501,13 @@ pub(super) fn apply_locks(tables: &mut [BoundTable], locks: &[ast::LockClause]) 
         }
     }
     Ok(())
+}
+
+/// Error 1146; of information_schema, whose tables are not looked for in the same way, 1109.
+fn no_table(database: &str, table: &str) -> SqlError {
+    if database.eq_ignore_ascii_case("information_schema") {
+        let text = format!("Unknown table '{}' in information_schema", table.to_uppercase());
+        return SqlError::new(ErrorCode::UnknownTableReference, text);
+    }
+    SqlError::new(ErrorCode::NoSuchTable, format!("Table '{database}.{table}' doesn't exist"))
 }
