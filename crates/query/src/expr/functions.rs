@@ -187,8 +187,33 @@ pub fn function_exists(name: &str) -> bool {
     functions::function(name).is_some()
 }
 
+/// Which arguments of a function are numbers, so that a hexadecimal or bit literal there is one: from where to
+/// where, the end not included.
+fn numbers(name: &str) -> std::ops::Range<usize> {
+    match name {
+        "ABS" | "ACOS" | "ASIN" | "ATAN" | "ATAN2" | "BIN" | "CEIL" | "CEILING" | "CHAR" | "COS" | "COT"
+        | "DEGREES" | "EXP" | "FLOOR" | "FROM_DAYS" | "FROM_UNIXTIME" | "INET_NTOA" | "LN" | "LOG"
+        | "LOG10" | "LOG2" | "MAKEDATE" | "MAKETIME" | "MOD" | "OCT" | "PERIOD_ADD" | "PERIOD_DIFF"
+        | "POW" | "POWER" | "RADIANS" | "RAND" | "RANDOM_BYTES" | "ROUND" | "SEC_TO_TIME" | "SIGN"
+        | "SIN" | "SPACE" | "SQRT" | "TAN" | "TRUNCATE" => 0..usize::MAX,
+        "ELT" | "EXPORT_SET" | "MAKE_SET" => 0..1,
+        "FORMAT" => 0..2,
+        "LEFT" | "LPAD" | "REPEAT" | "RIGHT" | "RPAD" => 1..2,
+        "CONV" | "INSERT" | "MID" | "SUBSTR" | "SUBSTRING" => 1..3,
+        "LOCATE" | "SUBSTRING_INDEX" => 2..3,
+        _ => 0..0,
+    }
+}
+
 /// A call of a function.
-pub fn function(name: &str, args: Vec<Expr>, ctx: &mut EvalContext) -> Result<Expr, SqlError> {
+pub fn function(name: &str, mut args: Vec<Expr>, ctx: &mut EvalContext) -> Result<Expr, SqlError> {
+    if let Some(known) = functions::function(name) {
+        let numbers = numbers(known.name);
+        for (_, arg) in args.iter_mut().enumerate().filter(|(at, _)| numbers.contains(at)) {
+            let taken = std::mem::replace(arg, Expr::null());
+            *arg = hex_number(taken);
+        }
+    }
     let types: Vec<assize_values::ArgType> = args.iter().map(arg_type).collect();
     let bound = functions::bind(name, &types, ctx)?;
     // Functions tell NULL for arguments that they cannot make sense of, except those that choose among them.

@@ -85,7 +85,7 @@ pub fn arithmetic(op: ArithOp, left: Expr, right: Expr, ctx: &mut EvalContext) -
 }
 
 /// A hexadecimal or bit literal is a number where numbers are wanted.
-fn hex_number(expr: Expr) -> Expr {
+pub(super) fn hex_number(expr: Expr) -> Expr {
     match expr.as_literal() {
         Some(Value::Bytes(bytes)) if bytes.len() <= 8 => {
             let number = bytes.iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
