@@ -340,6 +340,7 @@ impl Adjudicator {
             | Command::RecoverShard { .. } => self.inner.shared.room_for_little()?,
             _ => self.inner.shared.room()?,
         }
+        self.check_length("an entry", command.encode().len())?;
         let events = self.inner.shared.leading().await?;
         let (reply, answer) = oneshot::channel();
         let event = Event::Propose(command, reply);
@@ -360,10 +361,20 @@ impl Adjudicator {
         }
     }
 
+    /// Refuses what no message to the other nodes can hold: it would stand in the log for ever, and nothing would commit
+    /// behind it.
+    fn check_length(&self, what: &str, length: usize) -> Result<(), AdjudicatorError> {
+        let most = self.inner.shared.options.entry_bytes_max;
+        if length <= most {
+            return Ok(());
+        }
+        Err(AdjudicatorError::TooLarge(format!("{what} of {length} bytes, and there may be {most}")))
+    }
+
     async fn commit_one(&self, footprint: Footprint) -> Result<Decision, AdjudicatorError> {
         // A footprint that no log entry can hold will never be decided; the sessions' limits are far below.
         let footprint = EncodedFootprint::new(&footprint).map_err(|error| {
-            AdjudicatorError::Overloaded(format!("the footprint cannot be encoded: {error}"))
+            AdjudicatorError::TooLarge(format!("the footprint cannot be encoded: {error}"))
         })?;
         self.commit_encoded(footprint).await
     }
@@ -374,6 +385,7 @@ impl Adjudicator {
             COMPACT_SINCE.. => footprint,
             _ => footprint.widened(),
         };
+        self.check_length("a footprint", footprint.bytes().len())?;
         let refused = self.inner.node.try_read().and_then(|state| state.core.refuse_early(&footprint.view()));
         if let Some(mut decision) = refused {
             self.inner.node.published.complete(&mut decision, &footprint.view());
@@ -478,29 +490,31 @@ impl Adjudicator {
                     Err(error) => broken = Some(error),
                 }
             }
-            let lost_before = looked.hopeless.len();
+            let refused_before = looked.hopeless.len();
             let refused = self.refuse_early(&chunk);
             for (view, refused) in
                 chunk.iter().zip(refused.into_iter().chain(std::iter::repeat_with(|| None)))
             {
                 let bytes = at..at + view.len();
                 at = bytes.end;
-                match refused {
-                    None => looked.hope(&footprints.bytes, bytes, view),
-                    Some(mut decision) => {
+                match (self.check_length("a footprint", bytes.len()), refused) {
+                    (Err(error), _) => looked.hopeless.push((place, Err(error))),
+                    (Ok(()), None) => looked.hope(&footprints.bytes, bytes, view),
+                    (Ok(()), Some(mut decision)) => {
                         self.inner.node.published.complete(&mut decision, view);
                         looked.hopeless.push((place, Ok(decision)));
                     }
                 }
                 place += 1;
             }
-            let lost = looked.hopeless.len() - lost_before;
-            if lost > 0 {
+            let lost: Vec<&Decision> = looked.hopeless[refused_before..]
+                .iter()
+                .filter_map(|(_, refused)| refused.as_ref().ok())
+                .collect();
+            if !lost.is_empty() {
                 let Shared { losses, options, .. } = &*self.inner.shared;
-                losses.note(chunk.len(), lost);
-                let refused =
-                    looked.hopeless[lost_before..].iter().filter_map(|(_, refused)| refused.as_ref().ok());
-                options.meter.decided(refused.fold(Tally::default(), Tally::and));
+                losses.note(chunk.len(), lost.len());
+                options.meter.decided(lost.into_iter().fold(Tally::default(), Tally::and));
             }
             if chunk.len() < left as usize || place == footprints.count {
                 // What cannot be told apart from what follows takes that with it.

@@ -5,6 +5,8 @@ use crate::housekeeping::HOUSEKEEPING;
 use crate::memory_peers::MemoryNetwork;
 use crate::raft::wire::{Hello, Offer};
 use crate::{Adjudicator, Agreement, Founding, MembershipError, OpenError, Options, recover, wal};
+use assize_adjudicator::Command;
+use assize_adjudicator::command::DurableReport;
 use assize_model::*;
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Decided, DecisionSource, Footprints, FrameDecisions, NodeRecord,
@@ -64,11 +66,17 @@ pub fn options(node: NodeId, founding: Founding) -> Options {
 impl Group {
     /// Three nodes that found a cluster together.
     async fn found() -> Group {
+        Group::found_with(|options| options).await
+    }
+
+    /// Three nodes with special options that found a cluster together.
+    async fn found_with(change: impl Fn(Options) -> Options) -> Group {
         let founders = ALL.map(|node| (node, address(node))).into();
         let mut group =
             Group { net: MemoryNetwork::default(), founders, disks: BTreeMap::new(), nodes: BTreeMap::new() };
         for node in ALL {
-            group.start(node, Founding::Together(group.founders.clone())).await;
+            let founding = Founding::Together(group.founders.clone());
+            group.start_with(change(options(node, founding))).await.unwrap();
         }
         group
     }
@@ -318,6 +326,32 @@ async fn three_nodes_elect_a_leader_and_all_apply_what_it_commits() {
     let compared = group.node(leader).verify_replicas().await.unwrap();
     assert_eq!(compared.agreement(), Agreement::Equal);
     assert!(compared.others.len() == 2 && compared.others.values().all(Option::is_some), "{compared:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_message_to_the_others_can_hold_is_refused_and_the_next_one_commits() {
+    let most = 8 << 10;
+    let group = Group::found_with(|options| Options { entry_bytes_max: most, ..options }).await;
+    let mut frontend = Frontend::register(&group).await;
+    frontend.commit_value(&group, "fits", vec![7; most / 2]).await;
+    let huge = frontend.put(&group, "huge", vec![7; most]).await;
+    let leader = group.node(group.leader().await);
+    let too_large = |decided: &Decided| matches!(decided, Err(AdjudicatorError::TooLarge(_)));
+    let refused = leader.commit(huge.clone()).await;
+    assert!(too_large(&refused), "{refused:?}");
+    let small = [frontend.put(&group, "a", vec![7]).await, frontend.put(&group, "b", vec![7]).await];
+    let encode =
+        |footprint: &Footprint| assize_adjudicator::EncodedFootprint::new(footprint).unwrap().bytes().clone();
+    let frame = [&small[0], &huge, &small[1]].map(encode);
+    let answers: Vec<Decided> = leader.commit_many(frame.iter().collect()).await.iter().collect();
+    let is_commit = |decided: &Decided| matches!(decided, Ok(Decision::Commit { .. }));
+    assert!(is_commit(&answers[0]) && too_large(&answers[1]) && is_commit(&answers[2]), "{answers:?}");
+    let report = DurableReport { shard: ShardId(1), replica: ReplicaId(0), durable: Position::default() };
+    let refused = leader.propose(Command::ReportDurable { reports: vec![report; most] }).await;
+    assert!(matches!(refused, Err(AdjudicatorError::TooLarge(_))), "{refused:?}");
+    frontend.commit(&group, "c").await;
+    group.agree(&ALL).await;
+    assert!(!all_commits(leader).await.contains(&huge.txn));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use crate::founding::Founding;
 use crate::meter::{Meter, Unmetered};
 use crate::wal;
-use assize_model::{NodeId, Placement};
+use assize_model::{FOOTPRINT_BYTES_MAX, NodeId, Placement};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub struct Options {
     pub free_min: u64,
     /// At most so many commits wait for their place in an entry; more are told to come again.
     pub queue_max: usize,
+    /// A footprint, or an entry of another kind, that has more bytes is refused.
+    pub entry_bytes_max: usize,
     /// How this node begins if its disk is empty.
     pub founding: Founding,
     /// How often the leader says that it lives. A follower that hears nothing for 7 to 8 of these calls an election.
@@ -59,6 +61,7 @@ impl Options {
             headroom_min: 1 << 20,
             free_min: 64 << 20,
             queue_max: 64 << 10,
+            entry_bytes_max: FOOTPRINT_BYTES_MAX,
             founding: Founding::Alone,
             heartbeat: Duration::from_millis(100),
             compare_every: Duration::from_secs(30),

@@ -27,6 +27,10 @@ pub enum AdjudicatorError {
     /// Refused for now; nothing was proposed.
     #[error("the adjudicator is overloaded: {0}")]
     Overloaded(String),
+    /// The footprint, or other entry, is larger than an entry of the log may be; nothing was proposed. Final: the same will be
+    /// refused for ever.
+    #[error("too large for the log: {0}")]
+    TooLarge(String),
     /// The disk is full: refused, and nothing was proposed. Goes on once there is space.
     #[error("the disk is full: {0}")]
     DiskFull(String),

@@ -9,8 +9,8 @@ use crate::frame::PAYLOAD_MAX;
 use assize_adjudicator::{EncodedFootprint, flat, footprints_of};
 use assize_codec::{DecodeError, Reader};
 use assize_model::{
-    CatalogVersion, Decision, Footprint, FrontendEpoch, FrontendId, KeyHash, NodeId, Outcome, Placement,
-    TableId, Timestamp, TxnId, Winner,
+    CatalogVersion, Decision, FOOTPRINT_BYTES_MAX, Footprint, FrontendEpoch, FrontendId, KeyHash, NodeId,
+    Outcome, Placement, TableId, Timestamp, TxnId, Winner,
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, BoxFuture, CatalogObjects, Footprints, FrameDecisions,
@@ -24,8 +24,8 @@ use tokio::runtime::Handle;
 
 /// A call may take so long. What it asked may happen all the same.
 const CALL_MAX: Duration = Duration::from_secs(10);
-/// Bytes of a footprint, so that a frame can hold it, in the wide form, too.
-const FOOTPRINT_BYTES_MAX: usize = PAYLOAD_MAX - (1 << 20);
+// A frame can hold it, in the wide form, too.
+const _: () = assert!(2 * FOOTPRINT_BYTES_MAX + (1 << 20) <= PAYLOAD_MAX);
 
 /// One node's adjudicator, as another node uses it. Whether it leads is its own answer: see [`crate::Router`] for the one
 /// that finds the leader.
@@ -59,7 +59,7 @@ impl RemoteAdjudicator {
 
     async fn commit_one(&self, footprint: Footprint) -> Result<Decision, AdjudicatorError> {
         let footprint = EncodedFootprint::new(&footprint).map_err(|error| {
-            AdjudicatorError::Overloaded(format!("the footprint cannot be encoded: {error}"))
+            AdjudicatorError::TooLarge(format!("the footprint cannot be encoded: {error}"))
         })?;
         check_length(footprint.bytes())?;
         let decided = self.commits.say(|commits| commits.commit(footprint.bytes().clone()));
@@ -120,8 +120,8 @@ fn frames_of(footprints: &Footprints) -> Vec<Footprints> {
 fn check_length(footprint: &Bytes) -> Result<(), AdjudicatorError> {
     match footprint.len() {
         0..=FOOTPRINT_BYTES_MAX => Ok(()),
-        length => Err(AdjudicatorError::Overloaded(format!(
-            "a footprint of {length} bytes is longer than the {FOOTPRINT_BYTES_MAX} that fit into a message"
+        length => Err(AdjudicatorError::TooLarge(format!(
+            "a footprint of {length} bytes, and there may be {FOOTPRINT_BYTES_MAX}"
         ))),
     }
 }

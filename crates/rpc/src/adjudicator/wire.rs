@@ -17,6 +17,9 @@ type Read<T> = Result<T, DecodeError>;
 
 /// The version of everything here.
 pub const VERSION: u8 = 1;
+/// What the text of a refusal begins with that is final. It has no tag of its own: programs from before there was such a refusal
+/// would give up the whole channel for one that they do not know, and with it what others wait for.
+const TOO_LARGE: &str = "too large: ";
 
 /// What a call asks.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -658,6 +661,10 @@ fn put_error(out: &mut Vec<u8>, error: &AdjudicatorError) {
         }
         AdjudicatorError::ReplyLost => return out.put_u8(3),
         AdjudicatorError::Overloaded(text) => (4, text),
+        AdjudicatorError::TooLarge(text) => {
+            out.put_u8(4);
+            return out.put_str(&format!("{TOO_LARGE}{text}"));
+        }
         AdjudicatorError::DiskFull(text) => (5, text),
         AdjudicatorError::Stopped(text) => (6, text),
     };
@@ -672,11 +679,19 @@ fn read_error(reader: &mut Reader<'_>, tag: u8) -> Read<AdjudicatorError> {
             leader: if reader.bool()? { Some(NodeId(reader.u64()?)) } else { None },
         },
         3 => AdjudicatorError::ReplyLost,
-        4 => AdjudicatorError::Overloaded(reader.str()?.into()),
+        4 => refused(reader.str()?),
         5 => AdjudicatorError::DiskFull(reader.str()?.into()),
         6 => AdjudicatorError::Stopped(reader.str()?.into()),
         other => return Err(reader.bad("error of the adjudicator", other.into())),
     })
+}
+
+/// What a refusal says: that there is no room for now, or that there never will be.
+fn refused(text: &str) -> AdjudicatorError {
+    match text.strip_prefix(TOO_LARGE) {
+        Some(text) => AdjudicatorError::TooLarge(text.into()),
+        None => AdjudicatorError::Overloaded(text.into()),
+    }
 }
 
 fn put_keys(out: &mut Vec<u8>, keys: &[KeyHash]) {
@@ -794,6 +809,9 @@ mod tests {
         let mut decisions: FrameDecisions = decisions.into_iter().collect();
         decisions.extend(FrameDecisions::all(8192, Err(AdjudicatorError::ReplyLost)));
         comes_back(&mut samples, &Decisions { frame: 6, decisions }, Decisions::encode, Decisions::decode);
+        let refusals = ["a footprint of 9 bytes", ""].map(|why| Err(AdjudicatorError::TooLarge(why.into())));
+        let decisions = Decisions { frame: 7, decisions: refusals.into_iter().collect() };
+        comes_back(&mut samples, &decisions, Decisions::encode, Decisions::decode);
         samples.are(include_str!("../samples/adjudicator_commits_v1.hex"));
     }
 

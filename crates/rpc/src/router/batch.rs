@@ -108,7 +108,8 @@ fn known_of(footprints: &Footprints) -> Vec<Known> {
 
 /// Whether it is worth sending again: a leader that refuses for want of room has answered.
 fn is_open(decided: &Decided) -> bool {
-    !matches!(decided, Ok(_) | Err(AdjudicatorError::Overloaded(_) | AdjudicatorError::DiskFull(_)))
+    use AdjudicatorError::{DiskFull, Overloaded, TooLarge};
+    !matches!(decided, Ok(_) | Err(Overloaded(_) | DiskFull(_) | TooLarge(_)))
 }
 
 fn is_settled(run: &DecisionRun) -> bool {

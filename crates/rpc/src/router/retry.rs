@@ -90,11 +90,17 @@ impl<'a> Held<'a> {
                 self.perhaps = true;
                 self.why = format!("{} has not answered", leader.node);
             }
-            AdjudicatorError::Overloaded(_) | AdjudicatorError::DiskFull(_) if self.perhaps => {
+            AdjudicatorError::Overloaded(_)
+            | AdjudicatorError::DiskFull(_)
+            | AdjudicatorError::TooLarge(_)
+                if self.perhaps =>
+            {
                 // This attempt was not proposed, an earlier one may have been.
                 return Err(AdjudicatorError::ReplyLost);
             }
-            error @ (AdjudicatorError::Overloaded(_) | AdjudicatorError::DiskFull(_)) => return Err(error),
+            error @ (AdjudicatorError::Overloaded(_)
+            | AdjudicatorError::DiskFull(_)
+            | AdjudicatorError::TooLarge(_)) => return Err(error),
         }
         self.leaders.doubt(leader.term);
         Ok(false)

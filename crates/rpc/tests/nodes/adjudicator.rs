@@ -2,6 +2,7 @@
 
 use crate::fake::*;
 use crate::fixture::*;
+use assize_adjudicator::EncodedFootprint;
 use assize_model::*;
 use assize_ports::*;
 use assize_rpc::RemoteAdjudicator;
@@ -52,6 +53,28 @@ async fn every_method_of_the_port_arrives() {
             && log.iter().any(|line| line.starts_with("acknowledge"))
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_footprint_that_no_entry_can_hold_is_refused_there_and_on_the_way_and_the_next_one_is_decided() {
+    let (_one, _two, fake, remote) = pair().await;
+    let too_large = AdjudicatorError::TooLarge("a footprint of 9 bytes".into());
+    *fake.refuses_with.lock().unwrap() = Some(too_large.clone());
+    assert_eq!(remote.commit(footprint(1)).await, Err(too_large));
+    *fake.refuses_with.lock().unwrap() = None;
+    let mut huge = footprint(1);
+    let value = vec![0; FOOTPRINT_BYTES_MAX];
+    let mutations = vec![Mutation::put(Key::new(b"k".to_vec()), Slot(1), value)];
+    huge.body = CommitBody::Inline { mutations, written: Vec::new() };
+    let encoded = EncodedFootprint::new(&huge).unwrap().bytes().clone();
+    let small = EncodedFootprint::new(&footprint(2)).unwrap().bytes().clone();
+    let is_too_large = |decided: &Decided| matches!(decided, Err(AdjudicatorError::TooLarge(_)));
+    assert!(is_too_large(&remote.commit(huge).await));
+    let decided: Vec<Decided> =
+        remote.commit_many([&encoded, &small].into_iter().collect()).await.iter().collect();
+    assert!(is_too_large(&decided[0]), "{decided:?}");
+    assert!(matches!(decided[1], Ok(Decision::Commit { .. })), "{decided:?}");
+    assert_eq!(fake.frames.load(Ordering::SeqCst), 2, "what is too large is not sent");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -48,6 +48,8 @@ pub struct Fake {
     pub swallows_answers: AtomicBool,
     /// Does not know who leads.
     pub gives_no_hint: AtomicBool,
+    /// What every commit is refused with.
+    pub refuses_with: Mutex<Option<AdjudicatorError>>,
     pub begins: AtomicU64,
     pub frames: AtomicU64,
     /// What happened, in order.
@@ -66,6 +68,7 @@ impl Fake {
             group: group.clone(),
             swallows_answers: AtomicBool::new(false),
             gives_no_hint: AtomicBool::new(false),
+            refuses_with: Mutex::default(),
             begins: AtomicU64::new(0),
             frames: AtomicU64::new(0),
             log: Mutex::default(),
@@ -182,6 +185,7 @@ impl AdjudicatorClient for Fake {
     fn commit(&self, footprint: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>> {
         Box::pin(async move {
             self.lead()?;
+            self.refuses_with.lock().unwrap().clone().map_or(Ok(()), Err)?;
             let decision = self.group.decide(footprint.txn);
             if self.swallows_answers.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
