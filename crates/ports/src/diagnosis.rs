@@ -398,7 +398,7 @@ impl Findings {
             self.note(
                 subject,
                 "is drained: it holds no replicas and takes no connections".to_owned(),
-                format!("stop it and take it out: assize members remove {node}; or keep it: {undrain}"),
+                format!("take it out: assize members remove {node}, then stop it; or keep it: {undrain}"),
             );
             return;
         }
