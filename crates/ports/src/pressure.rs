@@ -102,7 +102,8 @@ impl Cause {
             }
             Cause::Disk => {
                 "enlarge the disk, purge the recycle bin (SHOW DROPPED), or move replicas to another node (assize \
-                 shards move)"
+                 shards move); if this node leads, others take writes again as soon as one with room does: assize \
+                 members transfer N"
             }
             Cause::Other => "ask that node: it runs a later release than this one",
         }
