@@ -266,10 +266,11 @@ async fn hear(pending: &mut Pending<'_>, stop: Option<&KillSwitch>) -> Option<He
     .await
 }
 
-/// Whether the same will be refused for as long as a client waits: a full disk or a stopped node does not mend itself.
+/// Whether the same will be refused for as long as a client waits: a full disk or a stopped node does not mend itself, and what
+/// is too large stays so.
 fn is_final(error: &AdjudicatorError) -> bool {
-    use AdjudicatorError::{DiskFull, Stopped};
-    matches!(error, DiskFull(_) | Stopped(_))
+    use AdjudicatorError::{DiskFull, Stopped, TooLarge};
+    matches!(error, DiskFull(_) | Stopped(_) | TooLarge(_))
 }
 
 struct Driver<'a> {

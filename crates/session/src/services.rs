@@ -475,6 +475,7 @@ pub(crate) fn adjudicator_error(error: AdjudicatorError) -> SqlError {
     use assize_model::ErrorCode;
     let code = match error {
         AdjudicatorError::DiskFull(_) => ErrorCode::DiskFull,
+        AdjudicatorError::TooLarge(_) => ErrorCode::TransactionTooBig,
         _ => ErrorCode::ClusterUnavailable,
     };
     SqlError::new(code, error.to_string())

@@ -294,6 +294,18 @@ fn a_lost_reply_is_resolved_before_the_client_is_answered() {
 }
 
 #[test]
+fn what_is_too_large_for_the_log_is_told_at_once() {
+    let house = House::new();
+    let mut a = house.session();
+    let error = AdjudicatorError::TooLarge("a footprint of 9 bytes".into());
+    house.world(|w| w.mishaps.push_back(Mishap::TurnedAway(error)));
+    let error = a.fails("INSERT INTO stock VALUES (1, 'a')");
+    assert_eq!(error.code.errno(), 1197, "{error}");
+    assert!(error.message.contains("a footprint of 9 bytes"), "{error}");
+    assert_eq!(house.world(|w| w.footprints.len()), 1);
+}
+
+#[test]
 fn kill_ends_a_commit_that_is_turned_away_again_and_again() {
     let house = House::new();
     let kill = Arc::new(KillSwitch::default());
