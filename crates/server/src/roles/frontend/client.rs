@@ -476,7 +476,14 @@ impl Handler for Client {
                 self.hall.registry.counters.aborted_connects.fetch_add(1, Ordering::Relaxed);
             }
         }
-        self.hall.registry.leave(self.id);
+        self.hall.registry.leave(&self.entry);
+    }
+}
+
+impl Drop for Client {
+    /// A task that is stopped, or panics, does not come to say that it disconnects.
+    fn drop(&mut self) {
+        self.hall.registry.leave(&self.entry);
     }
 }
 

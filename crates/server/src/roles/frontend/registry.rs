@@ -268,10 +268,14 @@ impl Registry {
         connection
     }
 
-    /// A connection has ended.
-    pub fn leave(&self, id: u32) {
-        self.locks.release_all(id);
-        lock(&self.connections).remove(&id);
+    /// A connection has ended: it gives up its user locks. Said again it does nothing, for its number may be another
+    /// connection's by then.
+    pub fn leave(&self, connection: &Arc<Connection>) {
+        let mut connections = lock(&self.connections);
+        if connections.get(&connection.id).is_some_and(|entered| Arc::ptr_eq(entered, connection)) {
+            connections.remove(&connection.id);
+            self.locks.release_all(connection.id);
+        }
     }
 
     /// Stops every statement: the server ends.
@@ -434,6 +438,23 @@ mod tests {
         let conflicts = ConflictLog::new(FrontendId(1), FrontendEpoch(1));
         registry.remembers(3, Arc::new(SystemClock::new()), Arc::new(conflicts));
         registry
+    }
+
+    #[tokio::test]
+    async fn a_connection_leaves_once_and_takes_its_locks_with_it() {
+        let registry = registry();
+        let enter = || registry.enter(7, "10.0.0.7:4711".to_owned(), Arc::default());
+        let first = enter();
+        assert_eq!(registry.get_lock(7, "job", 0).await, Some(true));
+        registry.leave(&first);
+        assert_eq!((registry.connected(), registry.lock_holder("job")), (0, None));
+        let second = enter();
+        assert_eq!(registry.get_lock(7, "job", 0).await, Some(true));
+        registry.leave(&first);
+        assert_eq!((registry.connected(), registry.lock_holder("job")), (1, Some(7)));
+        registry.leave(&second);
+        registry.leave(&second);
+        assert_eq!((registry.connected(), registry.lock_holder("job")), (0, None));
     }
 
     #[test]
