@@ -208,3 +208,66 @@ fn conditions_reach_the_tables_behind_derived_ones() {
     let sql = "SELECT COUNT(*) FROM t LEFT JOIN (SELECT id AS k FROM t) d ON k = t.id + 1000 WHERE k IS NULL";
     assert_eq!(run(&mut session, sql).rows, [[Value::Int(1000)]]);
 }
+
+#[test]
+fn an_or_of_equalities_is_a_list() {
+    let mut session = filled(2000);
+    let sql = "SELECT * FROM t WHERE id = 5 OR 7 = id OR id IN (9, 5) OR id = NULL";
+    let (rows, reads) = reads(&mut session, sql);
+    assert_eq!((rows, reads.keys, reads.scanned), (3, 3, 0));
+    let sql = "SELECT * FROM t WHERE id = ? OR id = ? OR id = ?";
+    let params = [Value::Int(1), Value::Int(2), Value::Int(2)];
+    assert_eq!(session.run_with(sql, &params).unwrap().rows.len(), 2);
+    assert_eq!(session.reads().keys, 2);
+    // What every branch says of a column leads to an index, what else it says is checked.
+    let sql = "SELECT * FROM t WHERE id = 5 AND a = 4 OR id = 7 AND a = 99 OR (id, c) = (9, 2)";
+    let (rows, reads) = self::reads(&mut session, sql);
+    assert_eq!((rows, reads.keys, reads.scanned), (2, 3, 0));
+    // One branch that does not say it spoils it.
+    let (rows, reads) = self::reads(&mut session, "SELECT * FROM t WHERE id = 5 OR id = 7 OR c = 9");
+    assert_eq!((rows, reads.scanned), (2, 2000));
+    // Three truth values, as before.
+    let sql = "SELECT id FROM t WHERE (c = 1 OR c = NULL OR c = 0) IS NULL AND id < 4";
+    assert_eq!(run(&mut session, sql).texts(), [["3"]]);
+}
+
+#[test]
+fn a_list_of_rows_leads_to_an_index() {
+    let mut session = filled(2000);
+    let sql = "SELECT id FROM t WHERE (a, id) IN ((4, 5), (6, 7), (1, 7), (8, NULL))";
+    let (rows, reads) = reads(&mut session, sql);
+    assert_eq!((rows, reads.keys, reads.scanned), (2, 2, 0));
+    run(&mut session, "CREATE TABLE p (a INT, b INT, c INT, PRIMARY KEY (a, b))");
+    let values: Vec<String> = (0..1000).map(|n| format!("({}, {n}, {n})", n % 50)).collect();
+    run(&mut session, &format!("INSERT INTO p VALUES {}", values.join(",")));
+    // One value of the first column: whole keys. Many of both: not every combination of them.
+    let pairs =
+        |modulus: u32| (0..200).map(|n| format!("({}, {n})", n % modulus)).collect::<Vec<_>>().join(",");
+    let (rows, reads) = self::reads(&mut session, &format!("SELECT c FROM p WHERE (a, b) IN ({})", pairs(1)));
+    assert_eq!((rows, reads.keys, reads.scanned), (4, 200, 0));
+    let (rows, reads) =
+        self::reads(&mut session, &format!("SELECT c FROM p WHERE (b, a) IN ({})", pairs(50)));
+    assert_eq!((rows, reads.scanned), (50, 1000));
+    let (rows, reads) =
+        self::reads(&mut session, &format!("SELECT c FROM p WHERE (a, b) IN ({})", pairs(50)));
+    assert_eq!((rows, reads.keys), (200, 0));
+    run(&mut session, &format!("DELETE FROM p WHERE (a, b) IN ({})", pairs(50)));
+    assert_eq!(run(&mut session, "SELECT COUNT(*) FROM p").texts(), [["800"]]);
+}
+
+#[test]
+fn a_long_list_of_rows_means_what_a_short_one_does() {
+    let mut session = Session::default();
+    run(&mut session, "CREATE TABLE s (id INT, x VARCHAR(10), d DECIMAL(5,1))");
+    run(&mut session, "INSERT INTO s VALUES (1, 'A', 1), (2, 'b', 2.5), (3, NULL, 3), (NULL, 'd', 4)");
+    let fill: Vec<String> = (100..120).map(|n| format!("({n}, 'x{n}')")).collect();
+    for list in ["(1, 'a'), (2, 'B')", "(1, 'a'), (3, 'c')", "('1', 'a'), (2.0, 'b')", "(1, NULL), (2, 'b')"]
+    {
+        for test in ["IN", "NOT IN"] {
+            let sql = |list: &str| format!("SELECT (id, x) {test} ({list}) FROM s");
+            let short = run(&mut session, &sql(list)).texts();
+            let long = run(&mut session, &sql(&format!("{list}, {}", fill.join(", ")))).texts();
+            assert_eq!(short, long, "{test} {list}");
+        }
+    }
+}

@@ -636,9 +636,15 @@ impl Binder<'_> {
                 for term in terms.into_iter().rev() {
                     parts.push(self.expr(term, place)?);
                 }
+                if *op == B::Or {
+                    parts = comparisons::lists_of(parts);
+                }
                 let nullable = parts.iter().any(|p| p.nullable);
-                let kind = if *op == B::And { ExprKind::And(parts) } else { ExprKind::Or(parts) };
-                Expr::boolean(kind, nullable)
+                match parts.len() {
+                    1 => parts.remove(0),
+                    _ if *op == B::And => Expr::boolean(ExprKind::And(parts), nullable),
+                    _ => Expr::boolean(ExprKind::Or(parts), nullable),
+                }
             }
             B::Xor => {
                 let (left, right) = (self.expr(left, place)?, self.expr(right, place)?);

@@ -174,8 +174,11 @@ fn eval_inner(expr: &Expr, row: &[Value], rt: &mut Runtime<'_>) -> Result<Value,
             }
             if unknown { Value::Null } else { boolean(Some(*negated)) }
         }
-        ExprKind::InRows(left, rows, negated) => {
+        ExprKind::InRows(left, rows, negated, members) => {
             let left = eval_all(left, row, rt)?;
+            if let Some(found) = members.find(&left, rows, rt)? {
+                return Ok(boolean(Some(found != *negated)));
+            }
             let mut unknown = false;
             for (how, right) in rows {
                 let right = eval_all(right, row, rt)?;
@@ -253,6 +256,70 @@ fn eval_inner(expr: &Expr, row: &[Value], rt: &mut Runtime<'_>) -> Result<Value,
             .into());
         }
     })
+}
+
+/// Rows of a list from which on it is worth to look them up.
+const MEMBERS_MIN: usize = 8;
+
+impl Members {
+    /// Whether a row is one of the list's; `None` if they have to be compared one by one.
+    fn find(
+        &self,
+        row: &[Value],
+        list: &[(Vec<Comparison>, Vec<Expr>)],
+        rt: &mut Runtime<'_>,
+    ) -> Result<Option<bool>, SqlError> {
+        if list.len() < MEMBERS_MIN {
+            return Ok(None);
+        }
+        let members = match self.0.get() {
+            Some(members) => members,
+            None => {
+                rt.did(list.len());
+                let made = Members::of(list, rt)?;
+                self.0.get_or_init(|| made)
+            }
+        };
+        let Some(members) = members else { return Ok(None) };
+        Ok(row_key(&list[0].0, row.iter(), rt)?.map(|key| members.contains(&key)))
+    }
+
+    /// The keys of a list of constants that all compare alike, and in a way that no session has a say in: the
+    /// plan that keeps them is everybody's.
+    fn of(
+        list: &[(Vec<Comparison>, Vec<Expr>)],
+        rt: &mut Runtime<'_>,
+    ) -> Result<Option<Arc<HashSet<Vec<u8>>>>, SqlError> {
+        let how = &list[0].0;
+        if !how.iter().all(|h| matches!(h, Comparison::Int | Comparison::Text(_) | Comparison::Bytes)) {
+            return Ok(None);
+        }
+        let mut keys = HashSet::with_capacity(list.len());
+        for (its, row) in list {
+            let values: Option<Vec<&Value>> = row.iter().map(Expr::as_literal).collect();
+            let Some(values) = values.filter(|_| its == how) else { return Ok(None) };
+            match row_key(how, values.into_iter(), rt)? {
+                Some(key) => keys.insert(key),
+                None => return Ok(None),
+            };
+        }
+        Ok(Some(Arc::new(keys)))
+    }
+}
+
+/// The key of a row that is compared so; `None` if one of its values has none, as NULL.
+fn row_key<'v>(
+    how: &[Comparison],
+    row: impl Iterator<Item = &'v Value>,
+    rt: &mut Runtime<'_>,
+) -> Result<Option<Vec<u8>>, SqlError> {
+    let mut key = Vec::with_capacity(how.len() * 9);
+    for (how, value) in how.iter().zip(row) {
+        if value.is_null() || !put_hash_key(&mut key, how, value, rt.context.eval())? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(key))
 }
 
 fn eval_all(exprs: &[Expr], row: &[Value], rt: &mut Runtime<'_>) -> Result<Row, Stop> {

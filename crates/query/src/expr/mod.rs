@@ -20,7 +20,7 @@ pub use runtime::{Budget, Runtime, Stop, SubqueryRows, exact_key, row_size};
 use crate::plan::SubPlan;
 use assize_model::SqlError;
 use assize_values::{Collation, SqlType, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// One column of one table instance, or one computed column, of a bound statement.
@@ -143,6 +143,17 @@ impl PartialEq for Subquery {
     }
 }
 
+/// The rows of a list by key, made when they are first asked for; none if the list cannot be searched so.
+#[derive(Clone, Debug, Default)]
+pub struct Members(std::sync::OnceLock<Option<Arc<HashSet<Vec<u8>>>>>);
+
+/// Lists with equal rows have equal members.
+impl PartialEq for Members {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 /// What an expression computes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ExprKind {
@@ -181,7 +192,7 @@ pub enum ExprKind {
     /// [NOT] IN a list of values; each with how it compares.
     InList(Box<Expr>, Vec<(Comparison, Expr)>, bool),
     /// [NOT] IN a list of rows.
-    InRows(Vec<Expr>, Vec<(Vec<Comparison>, Vec<Expr>)>, bool),
+    InRows(Vec<Expr>, Vec<(Vec<Comparison>, Vec<Expr>)>, bool, Members),
     /// [NOT] BETWEEN: value, low, high.
     Between(Box<(Expr, Comparison, Expr, Comparison, Expr)>, bool),
     /// [NOT] LIKE: value, pattern, escape character, collation.
@@ -315,7 +326,7 @@ impl Expr {
                 visit(a);
                 list.iter().for_each(|(_, e)| visit(e));
             }
-            ExprKind::InRows(a, rows, _) => {
+            ExprKind::InRows(a, rows, ..) => {
                 a.iter().for_each(&mut *visit);
                 rows.iter().flat_map(|(_, row)| row).for_each(visit);
             }
@@ -379,7 +390,7 @@ impl Expr {
                 change(a);
                 list.iter_mut().for_each(|(_, e)| change(e));
             }
-            ExprKind::InRows(a, rows, _) => {
+            ExprKind::InRows(a, rows, ..) => {
                 a.iter_mut().for_each(&mut *change);
                 rows.iter_mut().flat_map(|(_, row)| row).for_each(change);
             }

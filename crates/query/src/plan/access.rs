@@ -6,10 +6,14 @@ use crate::expr::*;
 use assize_catalog::{Index, Table};
 use assize_ports::ReadIntent;
 use assize_values::SqlType;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Longest list of keys that is sought one by one; longer ones become a filter.
 const SEEKS_MAX: usize = 65_536;
+
+/// Keys sought for each row of a list of rows, at most.
+const COMBINATIONS_PER_ROW: usize = 4;
 
 /// A scan of a stored table.
 #[derive(Clone, Debug)]
@@ -115,6 +119,8 @@ pub const TABLE_ROWS: f64 = 10_000.0;
 /// One condition seen as a constraint of a column.
 enum Constraint<'e> {
     Equal(Vec<&'e Expr>, bool),
+    /// The column equals one of these, and more is said of the row: what a list of rows or an OR implies.
+    Implied(Vec<&'e Expr>),
     Lower(&'e Expr, bool),
     Upper(&'e Expr, bool),
     Both(&'e Expr, &'e Expr),
@@ -185,8 +191,67 @@ fn constraint<'e>(
         ExprKind::IsNull(value, false) if value.as_column() == Some(column) => {
             Some((Constraint::Equal(Vec::new(), true), true))
         }
+        ExprKind::Or(_) | ExprKind::InRows(..) | ExprKind::RowCompare(..) => {
+            Some((Constraint::Implied(implied(condition, column, &usable)?), false))
+        }
         _ => None,
     }
+}
+
+/// The values of which a column has one wherever the condition holds, if it says so; `usable` tells which of
+/// them can be sought.
+fn implied<'e>(
+    condition: &'e Expr,
+    column: ColumnId,
+    usable: &dyn Fn(&Expr, &Comparison) -> Option<bool>,
+) -> Option<Vec<&'e Expr>> {
+    let sought = |how: &Comparison, value: &'e Expr| usable(value, how).map(|_| value);
+    match &condition.kind {
+        ExprKind::Compare(CompareOp::Eq, how, left, right) => {
+            let value = match (left.as_column(), right.as_column()) {
+                (Some(c), _) if c == column => right,
+                (_, Some(c)) if c == column => left,
+                _ => return None,
+            };
+            sought(how, value).map(|value| vec![value])
+        }
+        ExprKind::InList(value, list, false) if value.as_column() == Some(column) => {
+            list.iter().map(|(how, item)| sought(how, item)).collect()
+        }
+        ExprKind::InRows(left, rows, false, _) => {
+            let at = left.iter().position(|l| l.as_column() == Some(column))?;
+            rows.iter().map(|(how, row)| sought(&how[at], &row[at])).collect()
+        }
+        ExprKind::RowCompare(CompareOp::Eq, how, left, right) => {
+            let is = |side: &[Expr]| side.iter().position(|e| e.as_column() == Some(column));
+            match (is(left), is(right)) {
+                (Some(at), _) => sought(&how[at], &right[at]).map(|value| vec![value]),
+                (None, Some(at)) => sought(&how[at], &left[at]).map(|value| vec![value]),
+                (None, None) => None,
+            }
+        }
+        ExprKind::And(parts) => parts
+            .iter()
+            .filter_map(|part| crate::deep::grow(|| implied(part, column, usable)))
+            .min_by_key(Vec::len),
+        ExprKind::Or(parts) => {
+            let mut all = Vec::with_capacity(parts.len());
+            for part in parts {
+                all.extend(crate::deep::grow(|| implied(part, column, usable))?);
+            }
+            Some(all)
+        }
+        _ => None,
+    }
+}
+
+/// Values without those constants that have come before.
+fn distinct(values: Vec<&Expr>) -> Vec<Expr> {
+    let mut seen = HashSet::new();
+    let fresh = |value: &&Expr| {
+        value.as_literal().is_none_or(|literal| seen.insert(exact_key(std::slice::from_ref(literal))))
+    };
+    values.into_iter().filter(fresh).cloned().collect()
 }
 
 /// The indexes that the hints leave.
@@ -252,6 +317,7 @@ fn choice(
         covered: Vec::new(),
     };
     let mut seeks = 1usize;
+    let mut combined = 1usize;
     let mut null_safe = false;
     'parts: for part in &index.parts {
         let Some(ordinal) = stored.ordinal_by_id(part.column) else { break };
@@ -274,6 +340,20 @@ fn choice(
                     }
                     if best.as_ref().is_none_or(|(_, known, ..)| values.len() < known.len()) {
                         best = Some((n, values, nulls, exact && whole));
+                    }
+                }
+                Constraint::Implied(values) => {
+                    // The columns of a list of rows are sought in every combination: more of them than this
+                    // would read more than they spare.
+                    let most = values.len().saturating_mul(COMBINATIONS_PER_ROW);
+                    let values = distinct(values);
+                    if combined.saturating_mul(values.len()) > most
+                        || seeks.saturating_mul(values.len()) > SEEKS_MAX
+                    {
+                        continue;
+                    }
+                    if best.as_ref().is_none_or(|(_, known, ..)| values.len() < known.len()) {
+                        best = Some((n, values, false, false));
                     }
                 }
                 // A prefix of a text does not order like the text where the prefix ends.
@@ -312,6 +392,9 @@ fn choice(
                     choice.covered.retain(|c| !mentions_only(&conditions[*c], column));
                 }
                 seeks *= values.len();
+                if matches!(conditions[n].kind, ExprKind::Or(_) | ExprKind::InRows(..)) {
+                    combined *= values.len();
+                }
                 null_safe |= nulls;
                 if exact {
                     choice.covered.push(n);

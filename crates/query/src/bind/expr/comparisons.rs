@@ -4,8 +4,9 @@ use super::{Place, operand_columns};
 use crate::bind::Binder;
 use crate::expr::*;
 use assize_model::SqlError;
-use assize_values::SqlType;
+use assize_values::{SqlType, Value};
 use sqlparser::ast::{self, BinaryOperator};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Binder<'_> {
@@ -76,7 +77,7 @@ impl Binder<'_> {
                 nullable |= row.iter().any(|e| e.nullable);
                 rows.push((self.comparisons(&left, &row)?, row));
             }
-            return Ok(Expr::boolean(ExprKind::InRows(left, rows, negated), nullable));
+            return Ok(Expr::boolean(ExprKind::InRows(left, rows, negated, Members::default()), nullable));
         }
         let mut items = Vec::with_capacity(list.len());
         for item in list {
@@ -195,4 +196,62 @@ fn subquery_of(expr: &ast::Expr) -> Option<&ast::Query> {
         ast::Expr::Nested(inner) => subquery_of(inner),
         _ => None,
     }
+}
+
+/// The parts of an OR, of which those that compare one column with constants have become one list: an index
+/// finds the rows of `a IN (1, 2, 3)`, and `a = 1 OR a = 2 OR a = 3` means the same.
+pub(super) fn lists_of(parts: Vec<Expr>) -> Vec<Expr> {
+    let mut kept: Vec<Expr> = Vec::with_capacity(parts.len());
+    let mut lists: HashMap<ColumnId, usize> = HashMap::new();
+    for part in parts {
+        let Some((column, items)) = choices_of(&part) else {
+            kept.push(part);
+            continue;
+        };
+        match lists.get(&column) {
+            None => {
+                lists.insert(column, kept.len());
+                kept.push(part);
+            }
+            Some(at) => {
+                let nullable = part.nullable || kept[*at].nullable;
+                add_to_list(&mut kept[*at], items);
+                kept[*at].nullable = nullable;
+            }
+        }
+    }
+    kept
+}
+
+/// The column that a condition compares with constants, and the constants.
+fn choices_of(condition: &Expr) -> Option<(ColumnId, Vec<(Comparison, Expr)>)> {
+    let constant = |e: &Expr| matches!(e.kind, ExprKind::Literal(_) | ExprKind::Param(_));
+    match &condition.kind {
+        ExprKind::Compare(CompareOp::Eq, how, left, right) => {
+            let (column, item) = match (left.as_column(), right.as_column()) {
+                (Some(column), None) => (column, right),
+                (None, Some(column)) => (column, left),
+                _ => return None,
+            };
+            constant(item).then(|| (column, vec![(*how, Expr::clone(item))]))
+        }
+        ExprKind::InList(value, list, false) if list.iter().all(|(_, item)| constant(item)) => {
+            Some((value.as_column()?, list.clone()))
+        }
+        _ => None,
+    }
+}
+
+/// Adds constants to a condition that [`choices_of`] knows.
+fn add_to_list(condition: &mut Expr, items: Vec<(Comparison, Expr)>) {
+    if let ExprKind::InList(_, list, _) = &mut condition.kind {
+        list.extend(items);
+        return;
+    }
+    let kind = std::mem::replace(&mut condition.kind, ExprKind::Literal(Value::Null));
+    let ExprKind::Compare(_, how, left, right) = kind else { return };
+    let (column, item) = if left.as_column().is_some() { (left, *right) } else { (right, *left) };
+    let mut list = vec![(how, item)];
+    list.extend(items);
+    condition.kind = ExprKind::InList(column, list, false);
 }
