@@ -310,7 +310,8 @@ impl Session {
 
     fn done(&mut self, executed: Executed, next: Option<usize>) -> Done {
         Done {
-            warnings: self.state.warning_count.min(u64::from(u16::MAX)) as u16,
+            // The statement's own: SHOW WARNINGS has none, although what it tells of stays what @@warning_count counts.
+            warnings: self.state.eval.warning_count.min(u64::from(u16::MAX)) as u16,
             status: self.status(),
             changes: std::mem::take(&mut self.state.changes),
             executed,
