@@ -9,7 +9,8 @@
 //!
 //! Whatever goes wrong on the way is *unreachable* to Raft. A target that cannot be reached costs [`PAUSE`], so that
 //! a leader whose peer is down does not spin; a target that has taken a request and stays silent for
-//! [`SILENCE_MAX`] has its channel broken, so that a half-open connection wedges nobody.
+//! [`SILENCE_MAX`], and for as long as a slow link needs to carry it, has its channel broken, so that a half-open
+//! connection wedges nobody.
 
 use super::machine::Image;
 use super::wire::{self, Hello, Offer, Request};
@@ -32,7 +33,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -41,8 +42,11 @@ use tokio::time::Instant;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Appends sent and not yet answered.
 const WINDOW: usize = 64;
-/// A target that owes an answer for so long is taken for dead.
+/// A target that owes an answer for so long is taken for dead…
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// … and not before a link that carries so many bytes a second has carried everything: an entry that is given up on its way is
+/// sent again from its beginning, for ever.
+const SLOW_BYTES_PER_SECOND: f64 = (1 << 20) as f64;
 /// Opening a channel takes no longer than this.
 const OPEN_MAX: Duration = Duration::from_secs(1);
 /// A checkpoint travels in pieces of this size…
@@ -306,20 +310,39 @@ type Pump = Pin<Box<dyn Future<Output = Result<Box<dyn ChannelSender>, Failure>>
 /// Appends that were sent and are not yet answered.
 struct InFlight {
     room: Semaphore,
-    sent: Mutex<VecDeque<Instant>>,
+    sent: Mutex<VecDeque<Sent>>,
+}
+
+struct Sent {
+    bytes: usize,
+    /// When its answer is overdue.
+    due: Instant,
 }
 
 impl InFlight {
-    fn oldest(&self) -> Option<Instant> {
-        self.sent.lock().expect("no panic happens under this lock").front().copied()
+    fn new() -> InFlight {
+        InFlight { room: Semaphore::new(WINDOW), sent: Mutex::default() }
     }
 
-    fn push(&self) {
-        self.sent.lock().expect("no panic happens under this lock").push_back(Instant::now());
+    fn sent(&self) -> MutexGuard<'_, VecDeque<Sent>> {
+        self.sent.lock().expect("no panic happens under this lock")
+    }
+
+    /// When the target is taken for dead; `None` if it owes nothing.
+    fn due(&self) -> Option<Instant> {
+        self.sent().front().map(|sent| sent.due)
+    }
+
+    /// A message of so many bytes is sent behind those that are on their way.
+    fn push(&self, bytes: usize) {
+        let mut sent = self.sent();
+        let ahead: usize = sent.iter().map(|sent| sent.bytes).sum();
+        let carried = Duration::from_secs_f64((ahead + bytes) as f64 / SLOW_BYTES_PER_SECOND);
+        sent.push_back(Sent { bytes, due: Instant::now() + SILENCE_MAX + carried });
     }
 
     fn pop(&self) {
-        self.sent.lock().expect("no panic happens under this lock").pop_front();
+        self.sent().pop_front();
         self.room.add_permits(1);
     }
 }
@@ -329,7 +352,7 @@ impl<'s> Pipeline<'s> {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
     {
-        let in_flight = Arc::new(InFlight { room: Semaphore::new(WINDOW), sent: Mutex::default() });
+        let in_flight = Arc::new(InFlight::new());
         let Channel { mut sender, receiver } = channel;
         let pump = {
             let in_flight = in_flight.clone();
@@ -337,8 +360,9 @@ impl<'s> Pipeline<'s> {
                 loop {
                     in_flight.room.acquire().await.expect("it is never closed").forget();
                     let Some(request) = input.next().await else { return Ok(sender) };
-                    in_flight.push();
-                    sender.send_parts(wire::encode_append(&request)).await?;
+                    let parts = wire::encode_append(&request);
+                    in_flight.push(parts.iter().map(Bytes::len).sum());
+                    sender.send_parts(parts).await?;
                 }
             })
         };
@@ -370,12 +394,12 @@ impl<'s> Pipeline<'s> {
         &mut self,
     ) -> Option<Result<Result<Option<super::LogId>, StreamAppendError<Types>>, Failure>> {
         loop {
-            let oldest = self.in_flight.oldest();
-            if self.pumped.is_some() && oldest.is_none() {
+            let due = self.in_flight.due();
+            if self.pumped.is_some() && due.is_none() {
                 return None;
             }
-            // What is sent while we wait is younger than this, and looked at in the next round.
-            let silence = tokio::time::sleep_until(oldest.unwrap_or_else(Instant::now) + SILENCE_MAX);
+            // What is sent while we wait is not due before this, and looked at in the next round.
+            let silence = tokio::time::sleep_until(due.unwrap_or_else(|| Instant::now() + SILENCE_MAX));
             tokio::select! {
                 answer = self.receiver.receive() => {
                     self.in_flight.pop();
@@ -390,11 +414,36 @@ impl<'s> Pipeline<'s> {
                     Err(failure) => return Some(Err(failure)),
                 },
                 () = silence => {
-                    if self.in_flight.oldest().is_some_and(|oldest| oldest.elapsed() >= SILENCE_MAX) {
+                    if self.in_flight.due().is_some_and(|due| due <= Instant::now()) {
                         return Some(Err(Failure::Silent));
                     }
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_waited_for_until_a_slow_link_has_carried_what_it_is_about() {
+        let in_flight = InFlight::new();
+        assert_eq!(in_flight.due(), None, "nothing is owed");
+        let begun = Instant::now();
+        in_flight.push(32 << 20);
+        in_flight.push(100);
+        let is_due = |after: Duration| {
+            let due = in_flight.due().unwrap();
+            (begun + after..Instant::now() + after + Duration::from_secs(1)).contains(&due)
+        };
+        let carried = Duration::from_secs(32);
+        assert!(is_due(SILENCE_MAX + carried));
+        in_flight.pop();
+        assert!(is_due(SILENCE_MAX + carried), "what was sent behind it had to wait for it");
+        in_flight.pop();
+        in_flight.push(100);
+        assert!(is_due(SILENCE_MAX));
     }
 }
