@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// Nodes that are asked whether they lead may take so long…
+/// Nodes that are asked whether they lead may take so long: a leader answers once a majority has answered it…
 const ASK_MAX: Duration = Duration::from_secs(1);
-/// … and, once one of them has answered, so much longer: a node that is gone must not keep us from asking the others again,
-/// one of which may be elected any moment.
+/// … and, once one of them has answered, so much longer, unless somebody is named as the leader who has not answered yet: a node
+/// that is gone must not keep us from asking the others again, one of which may be elected any moment. After so long those who
+/// have named one are asked again whether it leads still.
 const ASK_REST: Duration = Duration::from_millis(100);
 /// Everybody is asked again no sooner, however many sessions want to know.
 const ASK_PAUSE: Duration = Duration::from_millis(10);
@@ -181,30 +182,40 @@ impl Leaders {
     /// Asks every member for a snapshot, which only the leader gives. The first that does is it; else whom most of the
     /// others take for it.
     async fn ask_everybody(&self) -> Result<NodeId, String> {
-        let mut asked: FuturesUnordered<_> = self
-            .members()
-            .into_iter()
-            .map(|node| async move { (node, self.client(node).begin().await) })
-            .collect();
-        let mut deadline = Instant::now() + ASK_MAX;
-        let mut hints: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let ask = |node, pause: Option<Duration>| async move {
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
+            (node, self.client(node).begin().await)
+        };
+        let mut silent = self.members();
+        let mut asked: FuturesUnordered<_> = silent.iter().map(|node| ask(*node, None)).collect();
+        let longest = Instant::now() + ASK_MAX;
+        let mut deadline = longest;
+        // By whom each of them was given.
+        let mut hints: BTreeMap<NodeId, NodeId> = BTreeMap::new();
         let mut why = "no adjudicator has answered".to_owned();
         while let Ok(Some((node, answer))) = timeout_at(deadline, asked.next()).await {
-            deadline = deadline.min(Instant::now() + ASK_REST);
+            silent.retain(|other| *other != node);
+            hints.remove(&node);
             match answer {
                 Ok(_) => return Ok(node),
                 Err(AdjudicatorError::NotLeader { leader }) => {
-                    if let Some(leader) = leader {
-                        *hints.entry(leader).or_default() += 1;
-                    }
+                    hints.extend(leader.map(|leader| (node, leader)));
                     why = "the adjudicator's group has no leader".into();
                 }
                 Err(error) => why = format!("{node}: {error}"),
             }
+            if hints.values().any(|leader| silent.contains(leader)) {
+                deadline = longest;
+                asked.push(ask(node, Some(ASK_REST)));
+            } else {
+                deadline = deadline.min(Instant::now() + ASK_REST);
+            }
         }
-        // It has just answered itself, or cannot be reached: then the next round shows.
-        match hints.into_iter().max_by_key(|(_, count)| *count) {
-            Some((node, _)) if !self.is_member(node) => Ok(node),
+        // A member has answered itself, or cannot be reached: then the next round shows.
+        match most_named(hints.into_values()) {
+            Some(node) if !self.is_member(node) => Ok(node),
             _ => Err(why),
         }
     }
@@ -212,4 +223,11 @@ impl Leaders {
     fn is_member(&self, node: NodeId) -> bool {
         self.is_local(node) || self.book().members.contains(&node)
     }
+}
+
+/// Who is named most often.
+fn most_named(named: impl Iterator<Item = NodeId>) -> Option<NodeId> {
+    let mut counts: BTreeMap<NodeId, usize> = BTreeMap::new();
+    named.for_each(|node| *counts.entry(node).or_default() += 1);
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(node, _)| node)
 }

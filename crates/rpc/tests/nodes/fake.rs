@@ -50,6 +50,8 @@ pub struct Fake {
     pub gives_no_hint: AtomicBool,
     /// What every commit is refused with.
     pub refuses_with: Mutex<Option<AdjudicatorError>>,
+    /// How long a begin takes, in milliseconds.
+    pub begin_takes: AtomicU64,
     pub begins: AtomicU64,
     pub frames: AtomicU64,
     /// What happened, in order.
@@ -69,6 +71,8 @@ impl Fake {
             swallows_answers: AtomicBool::new(false),
             gives_no_hint: AtomicBool::new(false),
             refuses_with: Mutex::default(),
+            // Long enough that others gather meanwhile.
+            begin_takes: AtomicU64::new(1),
             begins: AtomicU64::new(0),
             frames: AtomicU64::new(0),
             log: Mutex::default(),
@@ -176,8 +180,8 @@ impl AdjudicatorClient for Fake {
     fn begin(&self) -> BoxFuture<'_, Result<Begun, AdjudicatorError>> {
         self.begins.fetch_add(1, Ordering::SeqCst);
         Box::pin(async {
-            // Long enough that others gather meanwhile.
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            let takes = self.begin_takes.load(Ordering::SeqCst);
+            tokio::time::sleep(std::time::Duration::from_millis(takes)).await;
             self.lead().map(|()| self.snapshot())
         })
     }

@@ -206,3 +206,27 @@ async fn a_release_while_the_leader_is_doubted_is_told_to_it_when_it_is_found_ag
     let released = format!("release {}", txn(1));
     eventually("it is released there", || cluster.fakes[0].log().contains(&released)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_needs_a_while_for_its_majority_is_found_by_those_who_name_it() {
+    let cluster = cluster(RouterOptions { hold: LONG, attempt_max: LONG }).await;
+    for leader in [1, 2] {
+        cluster.group.elect(Some(leader));
+        cluster.fakes[leader as usize - 1].begin_takes.store(300, Ordering::SeqCst);
+        cluster.router.begin().await.unwrap();
+        assert_eq!(cluster.router.leaders().leader(), Some(NodeId(leader)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_named_and_stays_silent_keeps_nobody_from_finding_who_is_elected_in_its_place() {
+    let cluster = cluster(RouterOptions { hold: LONG, attempt_max: LONG }).await;
+    cluster.fakes[0].begin_takes.store(u64::from(u32::MAX), Ordering::SeqCst);
+    let router = cluster.router.clone();
+    let begun = tokio::spawn(async move { router.begin().await });
+    let asked = || cluster.fakes[1].begins.load(Ordering::SeqCst);
+    eventually("one of those who name it is asked again", || asked() > 1).await;
+    cluster.group.elect(Some(3));
+    begun.await.unwrap().unwrap();
+    assert_eq!(cluster.router.leaders().leader(), Some(NodeId(3)));
+}
