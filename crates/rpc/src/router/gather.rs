@@ -93,20 +93,22 @@ pub struct Place {
 }
 
 /// What a driver has in hand.
-pub struct Gathered {
+pub struct Gathered<'a> {
     /// What is to be acknowledged.
     pub acknowledged: Vec<TxnRun>,
     /// What is to be decided.
-    pub frame: Option<Frame>,
+    pub frame: Option<Frame<'a>>,
 }
 
-/// Commits that are to be decided.
-pub struct Frame {
+/// Commits that are to be decided. A driver that drops them without their decisions, as by a panic, has ended.
+pub struct Frame<'a> {
     /// All of them.
     pub footprints: Footprints,
     /// Since when the first of them waits.
     pub since: Instant,
-    owed: Owed<IndexedDecisions>,
+    /// Until they are told.
+    owed: Option<Owed<IndexedDecisions>>,
+    gather: &'a Gather,
 }
 
 impl Gather {
@@ -137,7 +139,7 @@ impl Gather {
     }
 
     /// What a driver sends next; `None`: it has ended.
-    pub fn next(&self) -> Option<Gathered> {
+    pub fn next(&self) -> Option<Gathered<'_>> {
         let mut state = self.state();
         if state.forming.is_empty() && state.acknowledged.is_empty() {
             state.drivers -= 1;
@@ -150,9 +152,20 @@ impl Gather {
         let frame = forming.map(|Forming { body, count, since, owed }| Frame {
             footprints: Footprints { bytes: body.into(), count },
             since,
-            owed,
+            owed: Some(owed),
+            gather: self,
         });
         Some(Gathered { acknowledged, frame })
+    }
+
+    /// A driver is gone. If it was the last one, those who wait are told that there is no answer: nobody would send them.
+    fn abandon(&self) {
+        let forming = {
+            let mut state = self.state();
+            state.drivers -= 1;
+            if state.drivers == 0 { std::mem::take(&mut state.forming) } else { VecDeque::new() }
+        };
+        drop(forming);
     }
 }
 
@@ -184,10 +197,20 @@ impl Place {
     }
 }
 
-impl Frame {
+impl Frame<'_> {
     /// Tells everybody his own decision.
-    pub fn tell(self, decisions: FrameDecisions) {
-        self.owed.give(decisions.into());
+    pub fn tell(mut self, decisions: FrameDecisions) {
+        if let Some(owed) = self.owed.take() {
+            owed.give(decisions.into());
+        }
+    }
+}
+
+impl Drop for Frame<'_> {
+    fn drop(&mut self) {
+        if self.owed.is_some() {
+            self.gather.abandon();
+        }
     }
 }
 
@@ -235,6 +258,7 @@ mod tests {
         both.tell(commits(7, 1));
         assert_eq!(told(&late), Some(Ok(Decision::Commit { commit_ts: Timestamp(7) })));
         assert_eq!(told(&later), Some(Err(AdjudicatorError::ReplyLost)), "too few decisions");
+        under_way.into_iter().for_each(|frame| frame.tell(commits(9, 1)));
         (0..DRIVERS_MAX).for_each(|_| assert!(gather.next().is_none()));
         assert!(gather.join(footprint(1)).1, "the next one drives again");
     }
@@ -248,17 +272,53 @@ mod tests {
             .map(|footprint| gather.join(footprint).0)
             .collect();
         let frames = std::iter::from_fn(|| gather.next()?.frame);
-        let shapes: Vec<(u32, usize)> =
-            frames.take(4).map(|frame| (frame.footprints.count, frame.footprints.bytes.len())).collect();
+        let shape = |frame: Frame<'_>| {
+            let shape = (frame.footprints.count, frame.footprints.bytes.len());
+            frame.tell(FrameDecisions::default());
+            shape
+        };
+        let shapes: Vec<(u32, usize)> = frames.take(4).map(shape).collect();
         assert_eq!(shapes, [(4096, 4096), (1, 1), (1, huge.len()), (2, 2)]);
     }
 
     #[test]
-    fn a_driver_that_ends_without_a_word_leaves_nobody_waiting() {
+    fn a_driver_that_ends_without_a_word_leaves_nobody_waiting_and_another_takes_over() {
         let gather = Gather::default();
         let (place, _) = gather.join(footprint(1));
-        drop(gather.next());
+        let gathered = gather.next();
+        let (other, drives) = gather.join(footprint(2));
+        assert!(drives);
+        drop(gathered);
         assert_eq!(told(&place), Some(Err(AdjudicatorError::ReplyLost)));
+        assert_eq!(told(&other), None, "its own driver sends it");
+        let gathered = gather.next();
+        let (late, _) = gather.join(footprint(3));
+        let (later, drives) = gather.join(footprint(4));
+        assert!(!drives);
+        let second = gather.next();
+        drop(gathered);
+        drop(second);
+        for place in [other, late, later] {
+            assert_eq!(told(&place), Some(Err(AdjudicatorError::ReplyLost)));
+        }
+        assert!(gather.join(footprint(5)).1, "the next one drives again");
+    }
+
+    #[test]
+    fn when_the_last_driver_is_gone_nobody_waits_for_it() {
+        let gather = Gather::default();
+        let mut under_way: Vec<_> = (0..DRIVERS_MAX as u8)
+            .map(|n| {
+                gather.join(footprint(n));
+                gather.next().unwrap()
+            })
+            .collect();
+        let (late, drives) = gather.join(footprint(100));
+        assert!(!drives);
+        under_way.truncate(1);
+        assert_eq!(told(&late), None, "there is another driver");
+        under_way.clear();
+        assert_eq!(told(&late), Some(Err(AdjudicatorError::ReplyLost)));
     }
 
     #[test]
@@ -268,8 +328,10 @@ mod tests {
         assert_eq!(gather.acknowledge(vec![run(1)]), Some(vec![run(1)]), "nobody would take it along");
         let _decided = gather.join(footprint(1));
         assert_eq!(gather.acknowledge(vec![run(2)]), None);
-        let frame = gather.next().unwrap();
-        assert_eq!((frame.frame.unwrap().footprints.count, frame.acknowledged), (1, vec![run(2)]));
+        let Gathered { acknowledged, frame } = gather.next().unwrap();
+        let frame = frame.unwrap();
+        assert_eq!((frame.footprints.count, acknowledged), (1, vec![run(2)]));
+        frame.tell(commits(5, 1));
         assert_eq!(gather.acknowledge(vec![run(3)]), None);
         let rest = gather.next().unwrap();
         assert!(rest.frame.is_none());

@@ -48,10 +48,12 @@ pub struct Fake {
     pub swallows_answers: AtomicBool,
     /// Does not know who leads.
     pub gives_no_hint: AtomicBool,
-    /// What every commit is refused with.
-    pub refuses_with: Mutex<Option<AdjudicatorError>>,
     /// How long a begin takes, in milliseconds.
     pub begin_takes: AtomicU64,
+    /// What every commit is refused with.
+    pub refuses_with: Mutex<Option<AdjudicatorError>>,
+    /// So many of the next begins and commits panic.
+    pub panics: AtomicU64,
     pub begins: AtomicU64,
     pub frames: AtomicU64,
     /// What happened, in order.
@@ -70,9 +72,10 @@ impl Fake {
             group: group.clone(),
             swallows_answers: AtomicBool::new(false),
             gives_no_hint: AtomicBool::new(false),
-            refuses_with: Mutex::default(),
             // Long enough that others gather meanwhile.
             begin_takes: AtomicU64::new(1),
+            refuses_with: Mutex::default(),
+            panics: AtomicU64::new(0),
             begins: AtomicU64::new(0),
             frames: AtomicU64::new(0),
             log: Mutex::default(),
@@ -119,6 +122,11 @@ impl Fake {
         }
         let hint = leader.filter(|_| !self.gives_no_hint.load(Ordering::SeqCst));
         Err(AdjudicatorError::NotLeader { leader: hint })
+    }
+
+    fn may_panic(&self) {
+        let left = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert!(left.is_err(), "as told");
     }
 
     fn snapshot(&self) -> Begun {
@@ -180,6 +188,7 @@ impl AdjudicatorClient for Fake {
     fn begin(&self) -> BoxFuture<'_, Result<Begun, AdjudicatorError>> {
         self.begins.fetch_add(1, Ordering::SeqCst);
         Box::pin(async {
+            self.may_panic();
             let takes = self.begin_takes.load(Ordering::SeqCst);
             tokio::time::sleep(std::time::Duration::from_millis(takes)).await;
             self.lead().map(|()| self.snapshot())
@@ -201,6 +210,7 @@ impl AdjudicatorClient for Fake {
     fn commit_many(&self, footprints: Footprints) -> BoxFuture<'_, FrameDecisions> {
         self.frames.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
+            self.may_panic();
             let mut decisions = FrameDecisions::default();
             for footprint in footprints_of(&footprints.bytes) {
                 decisions.push(self.commit(footprint.unwrap().to_footprint()).await);

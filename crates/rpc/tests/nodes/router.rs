@@ -230,3 +230,21 @@ async fn one_that_is_named_and_stays_silent_keeps_nobody_from_finding_who_is_ele
     begun.await.unwrap().unwrap();
     assert_eq!(cluster.router.leaders().leader(), Some(NodeId(3)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_adjudicator_that_panics_costs_those_who_asked_their_answer_and_nobody_else() {
+    let here = Node::plain(1).await;
+    let own = Fake::new(1, &Group::led_by(1));
+    let local =
+        LocalAdjudicator { node: here.id, client: own.clone(), decisions: Arc::new(Streams(own.clone())) };
+    let router = Router::new(Leaders::new(Some(local), here.network.clone(), [here.id]), patient());
+    own.panics.store(1, Ordering::SeqCst);
+    assert!(matches!(router.begin().await, Err(AdjudicatorError::Unreachable(_))));
+    router.begin().await.unwrap();
+    // More often than commits can be under way.
+    for n in 0..20 {
+        own.panics.store(1, Ordering::SeqCst);
+        assert_eq!(router.commit(footprint(n)).await, Err(AdjudicatorError::ReplyLost));
+    }
+    assert!(router.commit(footprint(20)).await.unwrap().is_commit());
+}
