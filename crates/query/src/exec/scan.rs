@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Rows that are read for locking are read twice: first plainly, so that only rows that satisfy the filter are
-//! locked; then with the lock, and if they changed in between they must satisfy the filter again.
+//! locked; then with the lock. If they changed in between they must satisfy the filter again, and still have an entry
+//! where the index was searched: what the key has made true of the old row need not be true of the new one.
 
 use super::{BATCH, Operator, retain, value};
 use crate::expr::{Row, Runtime, to_f64};
@@ -18,7 +19,8 @@ use assize_ports::{BoxFuture, Direction, LockMode, ReadIntent, ScanRequest, Scan
 use assize_values::{Decimal, EvalContext, SqlType, Value};
 use bytes::Bytes;
 use std::cmp::Ordering;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 /// First page of a scan whose reader wants few rows.
 const SMALL_PAGE: usize = 16;
@@ -415,11 +417,52 @@ fn hidden_id(key: &Key) -> Value {
     id.map_or(Value::Null, |id| Value::UInt(u64::from_be_bytes(*id)))
 }
 
+/// Where a secondary index is searched. A row that has changed since its entry was read must still have one there.
+#[derive(Debug)]
+enum Sought {
+    /// These keys of a unique index.
+    Keys(HashSet<Key>),
+    /// These ranges, in ascending order; they do not overlap.
+    Ranges(Vec<KeyRange>),
+}
+
+impl Sought {
+    fn of(target: &Target) -> Self {
+        match target {
+            Target::Keys(keys) => Sought::Keys(keys.iter().map(|(_, key)| key.clone()).collect()),
+            Target::Ranges(ranges) => {
+                let mut ranges: Vec<KeyRange> = ranges.iter().map(|(range, _)| range.clone()).collect();
+                ranges.sort();
+                Sought::Ranges(ranges)
+            }
+        }
+    }
+
+    /// Whether the entry of a row, as the row is now, is there.
+    fn has(&self, scan: &Scan, (slot, key): (Slot, &Key), bytes: &Bytes) -> Result<bool, SqlError> {
+        let row = key::decode_row(&scan.table, bytes)?;
+        let entry = scan.table.index_entry(&scan.table.indexes[scan.access.index()], &row, key, slot);
+        Ok(match self {
+            Sought::Keys(keys) => keys.contains(&entry.key),
+            Sought::Ranges(ranges) => {
+                let after = ranges.partition_point(|range| range.start <= entry.key);
+                after.checked_sub(1).is_some_and(|at| ranges[at].contains(&entry.key))
+            }
+        })
+    }
+}
+
 /// Reads what a target names, page by page.
 pub struct Reader<'p> {
     scan: &'p Scan,
     target: Target,
     page: usize,
+    /// With what intent rows are read.
+    intent: ReadIntent,
+    /// Where the index is searched, if rows are locked that it leads to.
+    sought: Option<Arc<Sought>>,
+    /// Rows found so far, if those are locked: a row that turns out to have moved within the index has another entry there.
+    seen: HashSet<Key>,
 }
 
 /// A row that was found: where it is, and its bytes.
@@ -432,12 +475,17 @@ pub struct Found {
     pub bytes: Bytes,
     /// With what intent it was read.
     pub intent: ReadIntent,
+    /// Where the index was searched that led to it.
+    sought: Option<Arc<Sought>>,
 }
 
 impl<'p> Reader<'p> {
     /// A reader of a target; `page` is how many rows the first page has.
     pub fn new(scan: &'p Scan, target: Target, page: usize) -> Self {
-        Reader { scan, target, page: page.clamp(1, BATCH) }
+        let by_entries = locks(scan) && !scan.table.indexes[scan.access.index()].is_primary();
+        let sought = by_entries.then(|| Arc::new(Sought::of(&target)));
+        let page = page.clamp(1, BATCH);
+        Reader { scan, target, page, intent: first_intent(scan), sought, seen: HashSet::new() }
     }
 
     /// The next rows; `None` at the end. Pages may be empty.
@@ -454,7 +502,7 @@ impl<'p> Reader<'p> {
                 }
                 let batch: Vec<(Slot, Key)> = keys.drain(..page.min(keys.len())).collect();
                 if index.is_primary() {
-                    return Ok(Some(rows_at(self.scan, batch, first_intent(self.scan), rt).await?));
+                    return Ok(Some(self.rows_at(batch, rt).await?));
                 }
                 let entries = rt.context.transaction().get_many(table.id, &batch, ReadIntent::Plain).await?;
                 let mut rows = Vec::with_capacity(batch.len());
@@ -463,7 +511,7 @@ impl<'p> Reader<'p> {
                         rows.push(key::row_of_entry(key, &entry)?);
                     }
                 }
-                Ok(Some(rows_at(self.scan, rows, first_intent(self.scan), rt).await?))
+                Ok(Some(self.rows_at(rows, rt).await?))
             }
             Target::Ranges(ranges) => {
                 let Some((range, shards)) = ranges.pop_front() else { return Ok(None) };
@@ -486,6 +534,7 @@ impl<'p> Reader<'p> {
                         key,
                         bytes,
                         intent: ReadIntent::Plain,
+                        sought: None,
                     });
                     return Ok(Some(rows.collect()));
                 }
@@ -493,9 +542,31 @@ impl<'p> Reader<'p> {
                 for (key, entry) in &found.rows {
                     rows.push(key::row_of_entry(key, entry)?);
                 }
-                Ok(Some(rows_at(self.scan, rows, first_intent(self.scan), rt).await?))
+                Ok(Some(self.rows_at(rows, rt).await?))
             }
         }
+    }
+
+    /// The rows at these keys, those that exist and were not found before.
+    async fn rows_at(
+        &mut self,
+        mut keys: Vec<(Slot, Key)>,
+        rt: &mut Runtime<'_>,
+    ) -> Result<Vec<Found>, SqlError> {
+        if self.sought.is_some() {
+            keys.retain(|(_, key)| self.seen.insert(key.clone()));
+        }
+        let mut found = rows_at(self.scan, keys, self.intent, rt).await?;
+        found.iter_mut().for_each(|one| one.sought.clone_from(&self.sought));
+        Ok(found)
+    }
+}
+
+/// Whether a scan locks what it returns.
+fn locks(scan: &Scan) -> bool {
+    match scan.intent {
+        ReadIntent::Share(mode) | ReadIntent::Update(mode) => mode != LockMode::Optimistic,
+        ReadIntent::Plain | ReadIntent::Check => false,
     }
 }
 
@@ -523,54 +594,85 @@ async fn rows_at(
     if let [(slot, key)] = keys.as_slice() {
         let found = transaction.get(scan.table.id, *slot, key, intent).await?;
         let (slot, key) = keys.into_iter().next().expect("one key");
-        return Ok(found.map(|bytes| Found { slot: Some(slot), key, bytes, intent }).into_iter().collect());
+        let found = found.map(|bytes| Found { slot: Some(slot), key, bytes, intent, sought: None });
+        return Ok(found.into_iter().collect());
     }
     let found = transaction.get_many(scan.table.id, &keys, intent).await?;
     Ok(keys
         .into_iter()
         .zip(found)
-        .filter_map(|((slot, key), bytes)| bytes.map(|bytes| Found { slot: Some(slot), key, bytes, intent }))
+        .filter_map(|((slot, key), bytes)| {
+            Some(Found { slot: Some(slot), key, bytes: bytes?, intent, sought: None })
+        })
         .collect())
 }
 
 /// Decodes, filters and, if the scan is for locking, locks rows.
 pub async fn admit(scan: &Scan, found: Vec<Found>, rt: &mut Runtime<'_>) -> Result<Vec<Row>, SqlError> {
-    let locked = found.iter().all(|f| f.intent == scan.intent);
-    if locked || scan.intent == ReadIntent::Update(LockMode::Optimistic) {
-        let mut rows = Vec::with_capacity(found.len());
-        for one in &found {
-            rows.push(decode(scan, &one.key, &one.bytes)?);
-        }
-        return retain(rows, &scan.filter, rt).await;
+    if locks(scan) {
+        let candidates = candidates(scan, found, rt).await?;
+        return lock(scan, candidates, rt).await;
     }
-    let mut wanted = Vec::with_capacity(found.len());
-    let mut known = Vec::with_capacity(found.len());
-    for one in found {
-        let row = decode(scan, &one.key, &one.bytes)?;
+    let mut rows = Vec::with_capacity(found.len());
+    for one in &found {
+        rows.push(decode(scan, &one.key, &one.bytes)?);
+    }
+    retain(rows, &scan.filter, rt).await
+}
+
+/// A row of a locking scan that satisfies the filter as it was found.
+struct Candidate {
+    found: Found,
+    /// The columns that the scan reads.
+    row: Row,
+}
+
+/// Decodes and filters rows that are to be locked.
+async fn candidates(
+    scan: &Scan,
+    found: Vec<Found>,
+    rt: &mut Runtime<'_>,
+) -> Result<Vec<Candidate>, SqlError> {
+    let mut candidates = Vec::with_capacity(found.len());
+    for found in found {
+        let row = decode(scan, &found.key, &found.bytes)?;
         if super::holds(&scan.filter, &row, rt).await? {
-            let slot = match one.slot {
-                Some(slot) => slot,
-                None => slot_of(scan, &one.key, &one.bytes)?,
-            };
-            wanted.push((slot, one.key));
-            known.push((one.bytes, row));
+            candidates.push(Candidate { found, row });
         }
     }
-    if wanted.is_empty() {
+    Ok(candidates)
+}
+
+/// Locks rows and returns them as they are then: without those that are gone, that SKIP LOCKED passes over, or that are
+/// no longer what the scan looks for. The latter stay locked.
+async fn lock(scan: &Scan, candidates: Vec<Candidate>, rt: &mut Runtime<'_>) -> Result<Vec<Row>, SqlError> {
+    if candidates.is_empty() {
         return Ok(Vec::new());
     }
-    let locked = rt.context.transaction().get_many(scan.table.id, &wanted, scan.intent).await?;
-    let mut rows = Vec::with_capacity(wanted.len());
-    for (((_, key), (before, row)), now) in wanted.iter().zip(known).zip(locked) {
-        match now {
-            None => {}
-            Some(bytes) if bytes == before => rows.push(row),
-            Some(bytes) => {
-                let row = decode(scan, key, &bytes)?;
-                if super::holds(&scan.filter, &row, rt).await? {
-                    rows.push(row);
-                }
-            }
+    let mut places = Vec::with_capacity(candidates.len());
+    for Candidate { found, .. } in &candidates {
+        let slot = found.slot.map_or_else(|| slot_of(scan, &found.key, &found.bytes), Ok)?;
+        places.push((slot, found.key.clone()));
+    }
+    let locked: Vec<Option<Bytes>> = match candidates.iter().all(|c| c.found.intent == scan.intent) {
+        true => candidates.iter().map(|c| Some(c.found.bytes.clone())).collect(),
+        false => rt.context.transaction().get_many(scan.table.id, &places, scan.intent).await?,
+    };
+    let mut rows = Vec::with_capacity(candidates.len());
+    for ((Candidate { found, row }, (slot, key)), now) in candidates.into_iter().zip(&places).zip(locked) {
+        let Some(now) = now else { continue };
+        if found.intent != scan.intent && found.bytes == now {
+            rows.push(row);
+            continue;
+        }
+        if let Some(sought) = found.sought
+            && !sought.has(scan, (*slot, key), &now)?
+        {
+            continue;
+        }
+        let row = decode(scan, key, &now)?;
+        if super::holds(&scan.filter, &row, rt).await? {
+            rows.push(row);
         }
     }
     Ok(rows)
@@ -615,7 +717,7 @@ impl Operator for ScanOperator<'_> {
                     }
                 };
                 let target = target(scan, &[], rt).await?;
-                self.reader = Some(Reader::new(scan, target, page.max(1)));
+                self.reader = Some(Reader::new(scan, target, page));
             }
             let reader = self.reader.as_mut().expect("just made");
             match reader.next(rt).await? {

@@ -1,0 +1,148 @@
+//! Locking reads through secondary indexes, over the real query engine, adjudicator and shards in one process: what they
+//! return, what they lock, and what their transaction sees and commits afterwards.
+
+use assize_model::SqlError;
+use assize_ports::{BoxFuture, ResultColumn, ResultSink};
+use assize_session::{
+    GlobalVariables, KillSwitch, Limits, Login, Services, Session, Shared, Txn, TxnOptions,
+};
+use assize_tests::in_process;
+use assize_values::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+const LEVELS: [&str; 2] = ["READ COMMITTED", "REPEATABLE READ"];
+
+/// Rows as text.
+#[derive(Default)]
+struct Rows(Vec<String>);
+
+impl ResultSink for Rows {
+    fn columns(&mut self, _: &[ResultColumn]) -> Result<(), SqlError> {
+        Ok(())
+    }
+    fn row(&mut self, row: &[Value]) -> Result<(), SqlError> {
+        let text = |value: &Value| match value {
+            Value::Int(n) => n.to_string(),
+            Value::Text(text) => text.as_str().to_string(),
+            other => format!("{other:?}"),
+        };
+        self.0.push(row.iter().map(text).collect::<Vec<_>>().join(" "));
+        Ok(())
+    }
+    fn ready(&mut self) -> BoxFuture<'_, Result<(), SqlError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Sessions of one cluster.
+struct House(Arc<Services>);
+
+impl House {
+    /// A cluster with these tables in its database `test`.
+    async fn new(statements: &[&str]) -> Self {
+        let services = in_process::services(Limits::default(), Arc::new(assize_query::Engine::new())).await;
+        let mut txn = Txn::begin(services.clone(), TxnOptions::default()).await.unwrap();
+        txn.commit(Some(assize_catalog::bootstrap())).await.unwrap();
+        let house = House(services);
+        let mut client = house.client("REPEATABLE READ").await;
+        for text in ["CREATE DATABASE test", "USE test"].iter().chain(statements) {
+            client.rows(text).await;
+        }
+        house
+    }
+
+    async fn client(&self, level: &str) -> Client {
+        let begun = Txn::begin(self.0.clone(), TxnOptions::default()).await.unwrap();
+        let user = begun.catalog().users.values().next().expect("a new cluster has a user").clone();
+        let database = begun.catalog().databases.values().any(|d| &*d.name == "test").then(|| "test".into());
+        let login = Login {
+            connection: 1,
+            user,
+            client_name: "root".into(),
+            client_host: "localhost".into(),
+            database,
+            collation: None,
+            kill: Arc::new(KillSwitch::default()),
+        };
+        let shared = Arc::new(Shared::new(Arc::new(GlobalVariables::new([]))));
+        let mut client = Client(Session::new(self.0.clone(), shared, login));
+        client.rows("SET innodb_lock_wait_timeout = 10").await;
+        client.rows(&format!("SET SESSION TRANSACTION ISOLATION LEVEL {level}")).await;
+        client
+    }
+
+    async fn clients<const N: usize>(&self, level: &str) -> [Client; N] {
+        let mut clients = Vec::new();
+        for _ in 0..N {
+            clients.push(self.client(level).await);
+        }
+        clients.try_into().ok().unwrap()
+    }
+}
+
+struct Client(Session);
+
+impl Client {
+    async fn try_rows(&mut self, text: &str) -> Result<Vec<String>, SqlError> {
+        let mut rows = Rows::default();
+        self.0.run_text(text, &mut rows).await?;
+        Ok(rows.0)
+    }
+
+    async fn rows(&mut self, text: &str) -> Vec<String> {
+        self.try_rows(text).await.unwrap_or_else(|e| panic!("{text}: {e}"))
+    }
+
+    /// The rows of a statement that another session's COMMIT lets go on.
+    async fn rows_once_committed(&mut self, text: &str, other: &mut Client) -> Vec<String> {
+        let commit = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            other.rows("COMMIT").await
+        };
+        tokio::join!(self.rows(text), commit).0
+    }
+}
+
+const ROWS: [&str; 4] = [
+    "CREATE TABLE rr (id INT PRIMARY KEY, st VARCHAR(10), n INT, UNIQUE KEY u (n), KEY (st))",
+    "INSERT INTO rr VALUES (1, 'new', 5), (2, 'old', 6)",
+    "CREATE TABLE sought (st VARCHAR(10), n INT)",
+    "INSERT INTO sought VALUES ('new', 5)",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_changed_before_it_was_locked_must_still_be_where_the_index_was_searched() {
+    let house = House::new(&ROWS).await;
+    for level in LEVELS {
+        for (query, expected) in [
+            ("* FROM rr WHERE st = 'new' FOR UPDATE", &[][..]),
+            ("* FROM rr WHERE st = 'new' FOR SHARE", &[]),
+            ("* FROM rr WHERE st IN ('new', 'newer') FOR UPDATE", &[]),
+            ("* FROM rr WHERE st >= 'n' AND st < 'o' ORDER BY st DESC FOR UPDATE", &[]),
+            ("* FROM rr WHERE st = 'new' ORDER BY n LIMIT 1 FOR UPDATE", &[]),
+            ("* FROM rr WHERE st = 'new' LIMIT 2 FOR UPDATE", &[]),
+            ("* FROM rr WHERE n = 5 FOR UPDATE", &[]),
+            ("* FROM rr WHERE n IN (4, 5) FOR UPDATE", &[]),
+            ("* FROM rr WHERE n < 6 ORDER BY n FOR UPDATE", &[]),
+            ("rr.* FROM sought JOIN rr ON rr.st = sought.st FOR UPDATE", &[]),
+            ("rr.* FROM sought JOIN rr ON rr.n = sought.n FOR UPDATE", &[]),
+            // It has moved within what was searched, and is found once.
+            (
+                "* FROM rr FORCE INDEX (u) WHERE n < 90 ORDER BY n LIMIT 9 FOR UPDATE",
+                &["1 done 50", "2 old 6"],
+            ),
+            ("* FROM rr WHERE n IN (5, 50) FOR UPDATE", &["1 done 50"]),
+        ] {
+            let [mut a, mut b] = house.clients(level).await;
+            a.rows("BEGIN").await;
+            a.rows("SELECT * FROM rr WHERE id = 1 FOR UPDATE").await;
+            a.rows("UPDATE rr SET st = 'done', n = 50 WHERE id = 1").await;
+            b.rows("BEGIN").await;
+            let found = b.rows_once_committed(&format!("SELECT {query}"), &mut a).await;
+            assert_eq!(found, expected, "{level}: {query}");
+            b.rows("ROLLBACK").await;
+            a.rows("UPDATE rr SET st = 'new', n = 5 WHERE id = 1").await;
+        }
+    }
+}
