@@ -146,3 +146,55 @@ async fn a_row_that_changed_before_it_was_locked_must_still_be_where_the_index_w
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_locked_as_newer_than_the_snapshot_is_found_by_its_newest_entries() {
+    let house = House::new(&ROWS).await;
+    let [mut a, mut b] = house.clients("REPEATABLE READ").await;
+    b.rows("BEGIN").await;
+    b.rows("SELECT * FROM rr").await;
+    a.rows("UPDATE rr SET st = 'done', n = 50 WHERE id = 1").await;
+    // Nobody has locked it yet.
+    assert_eq!(b.rows("SELECT id, st FROM rr WHERE st = 'new'").await, ["1 new"]);
+    assert!(b.rows("SELECT id FROM rr WHERE st = 'new' FOR UPDATE SKIP LOCKED").await.is_empty());
+    assert_eq!(b.rows("SELECT * FROM rr WHERE id = 1 FOR UPDATE").await, ["1 done 50"]);
+    for (condition, expected) in [
+        ("st = 'new'", &[][..]),
+        ("st = 'done'", &["1 done 50"]),
+        ("n = 5", &[]),
+        ("n = 50", &["1 done 50"]),
+        ("n IN (5, 6)", &["2 old 6"]),
+        ("n < 90 ORDER BY n", &["2 old 6", "1 done 50"]),
+        ("n < 90 ORDER BY n DESC", &["1 done 50", "2 old 6"]),
+    ] {
+        assert_eq!(b.rows(&format!("SELECT * FROM rr WHERE {condition}")).await, expected, "{condition}");
+    }
+    // What is computed from the locked row takes away the entries that the locked row has.
+    b.rows("UPDATE rr SET st = 'mine', n = 51 WHERE st = 'done'").await;
+    assert_eq!(b.rows("SELECT * FROM rr WHERE n > 50").await, ["1 mine 51"]);
+    b.rows("COMMIT").await;
+    assert_eq!(a.rows("SELECT * FROM rr WHERE st = 'mine'").await, ["1 mine 51"]);
+    assert_eq!(a.rows("SELECT id FROM rr FORCE INDEX (st) WHERE st > '' ORDER BY st").await, ["1", "2"]);
+    assert!(a.rows("CHECK TABLE rr").await.iter().all(|line| line.ends_with("OK")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waited_for_a_row_can_change_what_is_indexed_of_it() {
+    let house = House::new(&ROWS).await;
+    for level in LEVELS {
+        for condition in ["id = 1", "n = 5", "n BETWEEN 4 AND 5", "n < 6 ORDER BY n LIMIT 1"] {
+            for next in ["again", "new"] {
+                let [mut a, mut b] = house.clients(level).await;
+                a.rows("BEGIN").await;
+                a.rows("SELECT * FROM rr WHERE id = 1 FOR UPDATE").await;
+                a.rows("UPDATE rr SET st = 'done' WHERE id = 1").await;
+                b.rows("BEGIN").await;
+                let query = format!("SELECT * FROM rr WHERE {condition} FOR UPDATE");
+                assert_eq!(b.rows_once_committed(&query, &mut a).await, ["1 done 5"], "{level}: {condition}");
+                b.rows(&format!("UPDATE rr SET st = '{next}' WHERE id = 1")).await;
+                b.try_rows("COMMIT").await.unwrap_or_else(|e| panic!("{level}: {condition}, {next}: {e}"));
+                a.rows("UPDATE rr SET st = 'new' WHERE id = 1").await;
+            }
+        }
+    }
+}

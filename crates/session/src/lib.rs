@@ -15,6 +15,7 @@
 //!           Txn ── one per transaction                           (txn.rs)
 //!           ├─ writes    own writes by key, with marks           (buffer.rs)
 //!           ├─ locked    rows read by locking reads, as they were when the reservation was granted
+//!           ├─ entries   index entries of those rows                 (held.rs)
 //!           ├─ reads     what the commit must find unchanged
 //!           ├─ scan      k-way merge of shards, locked rows and own writes  (scan.rs)
 //!           └─ commit    footprint → coordinator → decision      (commit.rs)
@@ -47,6 +48,7 @@ mod chronicle;
 mod commit;
 mod conflicts;
 mod explain;
+mod held;
 mod jobs;
 mod kill;
 mod last_txn;

@@ -3,6 +3,7 @@
 use crate::activity::{Activity, Trail};
 use crate::buffer::WriteBuffer;
 use crate::explain::{self, Explained};
+use crate::held::HeldEntries;
 use crate::kill::KillSwitch;
 use crate::rules::Rule;
 use crate::scan::{Cursor, FetchError};
@@ -128,6 +129,8 @@ pub struct Txn {
     has_read: bool,
     writes: WriteBuffer,
     locked: BTreeMap<Key, Locked>,
+    /// Index entries of the rows in `locked`.
+    entries: HeldEntries,
     checked: BTreeMap<Key, Checked>,
     ranges: Vec<(Timestamp, TableRange)>,
     schemas: BTreeMap<TableId, SchemaVersion>,
@@ -181,6 +184,7 @@ impl Txn {
             has_read: false,
             writes: WriteBuffer::default(),
             locked: BTreeMap::new(),
+            entries: HeldEntries::default(),
             checked: BTreeMap::new(),
             ranges: Vec::new(),
             schemas: BTreeMap::new(),
@@ -555,7 +559,8 @@ impl Txn {
         self.ranges.push((ts, TableRange { table, range }));
     }
 
-    /// What the transaction itself makes of a key, if it does: own write, or the row as it was when it was locked.
+    /// What the transaction itself makes of a key, if it does: own write, or the row as it was when it was locked, or an
+    /// entry that this row had then.
     fn own_value(&self, key: &Key) -> Option<Option<Bytes>> {
         if let Some(write) = self.writes.get(key) {
             match &write.op {
@@ -564,8 +569,37 @@ impl Txn {
                 MutationOp::Lock => {}
             }
         }
-        let locked = self.locked.get(key).filter(|_| self.services.keeps(Rule::LockedValueStays));
-        locked.map(|locked| locked.value.clone())
+        if !self.services.keeps(Rule::LockedValueStays) {
+            return None;
+        }
+        let locked = self.locked.get(key).map(|locked| locked.value.clone());
+        locked.or_else(|| self.entries.get(key).map(|entry| Some(entry.value.clone())))
+    }
+
+    /// What the snapshot has at a key, as far as it agrees with the rows that are held.
+    fn agreed(&self, key: &Key, stored: Option<Bytes>) -> Option<Bytes> {
+        stored.filter(|value| self.entries.agree(key, value))
+    }
+
+    /// The snapshot from which on a key that is written now must be unchanged. A held row is checked from when it was
+    /// held, and with it the entries that nobody can change without changing the row.
+    fn checked_since(&self, table: TableId, mutation: &Mutation) -> Timestamp {
+        let locked = self.locked.get(&mutation.key).map(|locked| locked.ts);
+        let entry = || self.entries.get(&mutation.key).map(|entry| entry.ts);
+        locked
+            .or_else(entry)
+            .or_else(|| self.row_held_since(table, mutation))
+            .unwrap_or(self.begun.snapshot_ts)
+    }
+
+    /// Since when the row is held that a new entry leads to, if no other row can have this entry: its key ends with the
+    /// row's own.
+    fn row_held_since(&self, table: TableId, mutation: &Mutation) -> Option<Timestamp> {
+        let MutationOp::Put(value) = &mutation.op else { return None };
+        let id = key::index_of(&mutation.key).filter(|id| *id != IndexId(0) && !self.locked.is_empty())?;
+        let index = self.catalog.tables.get(&table)?.indexes.iter().find(|index| index.id == id)?;
+        let (_, row) = key::row_of_entry(&mutation.key, value).ok().filter(|_| !index.unique)?;
+        self.locked.get(&row).map(|locked| locked.ts)
     }
 
     /// Values of keys at a snapshot, own writes not considered; one request per shard.
@@ -651,9 +685,10 @@ impl Txn {
         let wanted: Vec<(Slot, Key)> =
             keys.iter().zip(&out).filter(|(_, own)| own.is_none()).map(|(key, _)| key.clone()).collect();
         if !wanted.is_empty() {
-            let mut fetched = self.fetch(&wanted, self.begun.snapshot_ts).await?.into_iter();
+            let fetched = self.fetch(&wanted, self.begun.snapshot_ts).await?;
+            let mut agreed = wanted.iter().zip(fetched).map(|((_, key), value)| self.agreed(key, value));
             for place in out.iter_mut().filter(|own| own.is_none()) {
-                *place = fetched.next();
+                *place = agreed.next();
             }
         }
         Ok(out.into_iter().map(Option::unwrap_or_default).collect())
@@ -700,7 +735,14 @@ impl Txn {
     /// Holds a row as it is. One that it holds for share already it goes on holding as it was: reservations keep nobody from
     /// writing, and what was computed from the first value must not commit after another one.
     fn hold(&mut self, key: Key, row: Locked) {
-        self.locked.entry(key).and_modify(|held| held.exclusive |= row.exclusive).or_insert(row);
+        if let Some(held) = self.locked.get_mut(&key) {
+            held.exclusive |= row.exclusive;
+            return;
+        }
+        if let Some(table) = self.catalog.tables.get(&row.table) {
+            self.entries.hold(table, (row.slot, &key), row.value.as_ref(), row.ts);
+        }
+        self.locked.insert(key, row);
     }
 
     /// Reserves keys and takes a snapshot after the grant, kept alive with the transaction's others.
@@ -843,17 +885,14 @@ impl Txn {
                 Some(MutationOp::Delete) => Some((key, None)),
                 _ => None,
             });
-        let locked = (!range.is_empty())
-            .then(|| {
-                self.locked.range::<Key, _>((
-                    std::ops::Bound::Included(&range.start),
-                    std::ops::Bound::Excluded(&range.end),
-                ))
-            })
-            .into_iter()
-            .flatten()
+        let locked = held_in(&self.locked, &range)
             .filter(|(_, locked)| on_these_shards(locked.slot))
             .map(|(key, locked)| (key, locked.value.clone()));
+        let entries = held_in(self.entries.all(), &range)
+            .filter(|(_, entry)| on_these_shards(entry.slot))
+            .map(|(key, entry)| (key, Some(entry.value.clone())));
+        // A range is of rows or of entries.
+        let locked = locked.chain(entries);
         let mut own: Vec<OwnRows<'_>> = if reverse {
             vec![Box::new(written.rev()), Box::new(locked.rev())]
         } else {
@@ -881,7 +920,7 @@ impl Txn {
                 return true;
             };
             let stored = if cursor.peek() == Some(&key) { cursor.pop().map(|row| row.1) } else { None };
-            let mut value = stored;
+            let mut value = self.agreed(&key, stored);
             if locked.peek().is_some_and(|l| *l.0 == key) {
                 value = locked.next().and_then(|l| l.1);
             }
@@ -1049,6 +1088,16 @@ fn coalesce(mut ranges: Vec<(Timestamp, TableRange)>, max: usize) -> Vec<(Timest
     ranges
 }
 
+/// What is held within a range, in key order.
+fn held_in<'a, T>(
+    held: &'a BTreeMap<Key, T>,
+    range: &KeyRange,
+) -> impl DoubleEndedIterator<Item = (&'a Key, &'a T)> + use<'a, T> {
+    let bounds = (std::ops::Bound::Included(&range.start), std::ops::Bound::Excluded(&range.end));
+    // An empty range must not reach the map, which panics on inverted bounds.
+    (!range.is_empty()).then(|| held.range::<Key, _>(bounds)).into_iter().flatten()
+}
+
 fn moved_too_often() -> SqlError {
     SqlError::new(
         ErrorCode::ClusterUnavailable,
@@ -1078,7 +1127,8 @@ impl Transaction for Txn {
                 if self.must_record(intent) {
                     self.record_point(table, slot, key);
                 }
-                return self.fetch_one(slot, key).await;
+                let stored = self.fetch_one(slot, key).await?;
+                return Ok(self.agreed(key, stored));
             }
             let mut values = self.read_many(table, &[(slot, key.clone())], intent).await?;
             Ok(values.pop().flatten())
@@ -1106,7 +1156,7 @@ impl Transaction for Txn {
             ));
         }
         self.may_write()?;
-        let ts = self.locked.get(&mutation.key).map_or(self.begun.snapshot_ts, |locked| locked.ts);
+        let ts = self.checked_since(table, &mutation);
         let mark = self.writes.mark();
         self.writes.write(table, mutation, ts);
         let (bytes, max) = (self.writes.bytes(), self.services.limits.transaction_bytes_max);
