@@ -198,3 +198,70 @@ async fn whoever_waited_for_a_row_can_change_what_is_indexed_of_it() {
         }
     }
 }
+
+const JOBS: [&str; 2] = [
+    "CREATE TABLE jq (id INT PRIMARY KEY, st VARCHAR(10), prio INT, KEY (st), KEY (prio))",
+    "INSERT INTO jq VALUES (1, 'new', 3), (2, 'new', 2), (3, 'new', 1), (4, 'old', 0)",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_session_gets_the_next_job_of_a_queue() {
+    let house = House::new(&JOBS).await;
+    for level in LEVELS {
+        for (query, expected) in [
+            ("WHERE st = 'new' ORDER BY id LIMIT 1", ["1", "2", "3"]),
+            ("WHERE st = 'new' ORDER BY id DESC LIMIT 1", ["3", "2", "1"]),
+            ("WHERE st = 'new' ORDER BY prio LIMIT 1", ["3", "2", "1"]),
+            ("WHERE prio > 0 ORDER BY prio LIMIT 1", ["3", "2", "1"]),
+            ("WHERE st = 'new' AND prio > 0 LIMIT 1", ["1", "2", "3"]),
+            ("WHERE st <> 'old' LIMIT 1", ["1", "2", "3"]),
+            ("WHERE id > 0 ORDER BY id LIMIT 1", ["1", "2", "3"]),
+        ] {
+            let mut clients: [Client; 3] = house.clients(level).await;
+            let mut found = Vec::new();
+            for client in &mut clients {
+                client.rows("BEGIN").await;
+                let query = format!("SELECT id FROM jq {query} FOR UPDATE SKIP LOCKED");
+                found.extend(client.rows(&query).await);
+            }
+            // Without an order, any will do.
+            if !query.contains("ORDER") {
+                found.sort();
+            }
+            assert_eq!(found, expected, "{level}: {query}");
+            for client in &mut clients {
+                client.rows("ROLLBACK").await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_locks_what_it_returns_and_goes_on_where_a_row_is_no_longer_sought() {
+    let house = House::new(&JOBS).await;
+    let query = "SELECT id FROM jq WHERE st = 'new' ORDER BY id LIMIT 1 FOR UPDATE";
+    for level in LEVELS {
+        let [mut a, mut b, mut c] = house.clients(level).await;
+        a.rows("BEGIN").await;
+        assert_eq!(a.rows(query).await, ["1"]);
+        a.rows("UPDATE jq SET st = 'done' WHERE id = 1").await;
+        b.rows("BEGIN").await;
+        assert_eq!(b.rows_once_committed(query, &mut a).await, ["2"]);
+        assert_eq!(c.rows("SELECT id FROM jq WHERE id > 2 FOR UPDATE NOWAIT").await, ["3", "4"]);
+        assert_eq!(
+            c.try_rows("SELECT id FROM jq WHERE id = 2 FOR UPDATE NOWAIT").await.unwrap_err().code.errno(),
+            3572
+        );
+        // OFFSET counts what could be locked.
+        let query = "SELECT id FROM jq WHERE st = 'new' ORDER BY id LIMIT 2 OFFSET 1 FOR UPDATE SKIP LOCKED";
+        c.rows("BEGIN").await;
+        assert!(c.rows(query).await.is_empty());
+        c.rows("ROLLBACK").await;
+        b.rows("ROLLBACK").await;
+        assert_eq!(c.rows(query).await, ["3"]);
+        assert!(c.rows("SELECT id FROM jq WHERE st = 'new' ORDER BY id LIMIT 0 FOR UPDATE").await.is_empty());
+        c.rows("UPDATE jq SET st = 'new' WHERE id = 1").await;
+        let query = "SELECT id FROM jq WHERE 1 = 1 AND prio < 9 ORDER BY prio + 0, id LIMIT 2, 1 FOR UPDATE";
+        assert_eq!(c.rows(query).await, ["2"]);
+    }
+}

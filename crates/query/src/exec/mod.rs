@@ -12,6 +12,7 @@
 mod accumulate;
 mod aggregate;
 mod join;
+mod lock;
 mod point;
 mod scan;
 mod shape;
@@ -108,14 +109,16 @@ fn open_inner(node: &Node) -> Box<dyn Operator + '_> {
         NodeKind::Distinct { input, compare } => {
             Box::new(shape::Distinct { input: open(input), compare, seen: Default::default() })
         }
-        NodeKind::Limit { input, limit, offset, calc_found_rows } => Box::new(shape::Limit {
-            input: open(input),
-            limit: limit.as_ref(),
-            offset: offset.as_ref(),
-            calc_found_rows: *calc_found_rows,
-            state: None,
-            found: 0,
-        }),
+        NodeKind::Limit { input, limit, offset, calc_found_rows } => {
+            let (limit, offset, calc_found_rows) = (limit.as_ref(), offset.as_ref(), *calc_found_rows);
+            match lock::LockedLimit::of(input, limit, offset).filter(|_| !calc_found_rows) {
+                Some(locked) => Box::new(locked),
+                None => {
+                    let input = open(input);
+                    Box::new(shape::Limit { input, limit, offset, calc_found_rows, state: None, found: 0 })
+                }
+            }
+        }
         NodeKind::SetOperation { op, all, left, right, left_types, right_types, types, compare } => {
             Box::new(shape::SetOperator {
                 op: *op,

@@ -488,6 +488,11 @@ impl<'p> Reader<'p> {
         Reader { scan, target, page, intent: first_intent(scan), sought, seen: HashSet::new() }
     }
 
+    /// A reader that locks nothing: [`lock`] does.
+    pub fn plain(scan: &'p Scan, target: Target, page: usize) -> Self {
+        Reader { intent: ReadIntent::Plain, ..Reader::new(scan, target, page) }
+    }
+
     /// The next rows; `None` at the end. Pages may be empty.
     pub async fn next(&mut self, rt: &mut Runtime<'_>) -> Result<Option<Vec<Found>>, SqlError> {
         rt.context.check_killed()?;
@@ -563,7 +568,7 @@ impl<'p> Reader<'p> {
 }
 
 /// Whether a scan locks what it returns.
-fn locks(scan: &Scan) -> bool {
+pub fn locks(scan: &Scan) -> bool {
     match scan.intent {
         ReadIntent::Share(mode) | ReadIntent::Update(mode) => mode != LockMode::Optimistic,
         ReadIntent::Plain | ReadIntent::Check => false,
@@ -621,14 +626,32 @@ pub async fn admit(scan: &Scan, found: Vec<Found>, rt: &mut Runtime<'_>) -> Resu
 }
 
 /// A row of a locking scan that satisfies the filter as it was found.
-struct Candidate {
+pub struct Candidate {
     found: Found,
     /// The columns that the scan reads.
-    row: Row,
+    pub row: Row,
+}
+
+impl Candidate {
+    /// Keeps in memory only what it takes to lock the row.
+    pub fn shrink(&mut self, scan: &Scan) -> Result<(), SqlError> {
+        let Found { slot, key, bytes, .. } = &mut self.found;
+        if slot.is_none() {
+            *slot = Some(slot_of(scan, key, bytes)?);
+        }
+        *bytes = Bytes::new();
+        self.row = Vec::new();
+        Ok(())
+    }
+
+    /// Bytes of its key.
+    pub fn key_len(&self) -> usize {
+        self.found.key.0.len()
+    }
 }
 
 /// Decodes and filters rows that are to be locked.
-async fn candidates(
+pub async fn candidates(
     scan: &Scan,
     found: Vec<Found>,
     rt: &mut Runtime<'_>,
@@ -645,7 +668,11 @@ async fn candidates(
 
 /// Locks rows and returns them as they are then: without those that are gone, that SKIP LOCKED passes over, or that are
 /// no longer what the scan looks for. The latter stay locked.
-async fn lock(scan: &Scan, candidates: Vec<Candidate>, rt: &mut Runtime<'_>) -> Result<Vec<Row>, SqlError> {
+pub async fn lock(
+    scan: &Scan,
+    candidates: Vec<Candidate>,
+    rt: &mut Runtime<'_>,
+) -> Result<Vec<Row>, SqlError> {
     if candidates.is_empty() {
         return Ok(Vec::new());
     }
@@ -689,6 +716,14 @@ fn slot_of(scan: &Scan, key: &Key, bytes: &Bytes) -> Result<Slot, SqlError> {
     }
 }
 
+/// How many rows the first page of a scan has.
+pub async fn first_page(scan: &Scan, rt: &mut Runtime<'_>) -> Result<usize, SqlError> {
+    let Some(hint) = &scan.hint else { return Ok(BATCH) };
+    let wanted = super::shape::count(hint, rt).await?.min(BATCH as u64) as usize;
+    // A filter passes only some of the rows.
+    Ok(if scan.filter.is_empty() { wanted } else { wanted.max(SMALL_PAGE) })
+}
+
 /// A scan as an operator.
 pub struct ScanOperator<'p> {
     scan: &'p Scan,
@@ -708,14 +743,7 @@ impl Operator for ScanOperator<'_> {
             if self.reader.is_none() {
                 let scan = self.scan;
                 rt.context.transaction().use_table(scan.table.id, scan.table.version);
-                let page = match &scan.hint {
-                    None => BATCH,
-                    Some(hint) => {
-                        let wanted = super::shape::count(hint, rt).await?.min(BATCH as u64) as usize;
-                        // A filter passes only some of the rows.
-                        if scan.filter.is_empty() { wanted } else { wanted.max(SMALL_PAGE) }
-                    }
-                };
+                let page = first_page(scan, rt).await?;
                 let target = target(scan, &[], rt).await?;
                 self.reader = Some(Reader::new(scan, target, page));
             }
