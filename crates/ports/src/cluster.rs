@@ -106,6 +106,12 @@ impl Members {
         self.members.iter().filter(|member| member.member_role != MemberRole::None).collect()
     }
 
+    /// Whether most of those that have a vote answer: without them nothing commits, and nobody can be added or removed.
+    pub fn has_majority(&self) -> bool {
+        let votes = || self.members.iter().filter(|member| member.votes());
+        votes().next().is_some() && votes().filter(|m| m.is_reachable).count() >= majority(votes().count())
+    }
+
     /// The last entry of the longest log in that group, as far as its members answer.
     pub fn longest_log(&self) -> u64 {
         let answering = self.group().into_iter().filter(|member| member.is_reachable);
@@ -129,6 +135,10 @@ pub struct Members {
     pub leader: Option<u64>,
     /// Every node, by number.
     pub members: Vec<MemberInfo>,
+    /// So many replicas every shard is to have (`shard.replicas`); 0: nobody has said so.
+    pub replicas_wanted: u32,
+    /// So many of them the nodes that founded the cluster could hold: with fewer nodes something is missing.
+    pub replicas_founded: u32,
 }
 
 /// One replica of a shard.

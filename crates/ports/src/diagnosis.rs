@@ -1,7 +1,12 @@
 //! What is wrong with a cluster, and what to do about it, in words. A pure function of what the cluster says of itself.
 
-use crate::{JobInfo, MemberInfo, MemberRole, Members, ROOM_MIN_BYTES, ReplicaInfo, ShardInfo, majority};
+mod shards;
+#[cfg(test)]
+mod tests;
+
+use crate::{JobInfo, MemberInfo, MemberRole, Members, ROOM_MIN_BYTES, ShardInfo, majority};
 use assize_model::{NodeId, Slot};
+use shards::{names, shards_on, too_few_nodes};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
@@ -99,6 +104,8 @@ pub fn diagnose(
     jobs: &[JobInfo],
 ) -> Diagnosis {
     let mut findings = Findings::default();
+    findings.has_majority = members.as_ref().is_ok_and(Members::has_majority);
+    let placed = shards.as_deref().unwrap_or_default();
     match members {
         Ok(members) if is_unfounded(members) => findings.unfounded(members),
         Ok(members) => {
@@ -108,7 +115,8 @@ pub fn diagnose(
             findings.versions(members);
             findings.cluster_version(members);
             let longest = members.longest_log();
-            members.members.iter().for_each(|member| findings.member(member, longest));
+            members.members.iter().for_each(|member| findings.member(member, longest, placed));
+            findings.nodes_for_replicas(members);
         }
         Err(error) => findings.critical(
             "cluster",
@@ -120,7 +128,7 @@ pub fn diagnose(
         Ok(_) | Err(_) if members.as_ref().is_ok_and(is_unfounded) => {}
         Ok(shards) => {
             findings.slots(shards);
-            shards.iter().for_each(|shard| findings.shard(shard));
+            findings.shards(shards, members.as_ref().ok());
         }
         Err(error) => findings.critical(
             "cluster",
@@ -183,6 +191,8 @@ struct Findings {
     found: Vec<Finding>,
     /// Whether something is wrong that keeps clients from being served.
     is_unavailable: bool,
+    /// Whether most of the voters answer: otherwise nothing can be removed, moved or made anew.
+    has_majority: bool,
 }
 
 impl Findings {
@@ -341,18 +351,10 @@ impl Findings {
         }
     }
 
-    fn member(&mut self, member: &MemberInfo, longest_log: u64) {
+    fn member(&mut self, member: &MemberInfo, longest_log: u64, shards: &[ShardInfo]) {
         let subject = format!("node {}", member.node);
         if !member.is_reachable {
-            if member.peer_address.is_empty() {
-                return self.warning(subject, "does not answer".to_owned(), "start it");
-            }
-            let advice = format!(
-                "start it; if it is lost for good: assize members remove {} --force, then add a new node",
-                member.node
-            );
-            self.warning(subject, format!("does not answer at {}", member.peer_address), advice);
-            return;
+            return self.silent(member, &shards_on(member.node, shards));
         }
         if !member.trouble.is_empty() {
             self.warning(
@@ -384,6 +386,41 @@ impl Findings {
                 subject.clone(),
                 format!("is {behind} log entries behind"),
                 "it catches up by itself; if the number grows, its disk or network is too slow",
+            );
+        }
+    }
+
+    /// A node that does not answer, and the shards that miss it.
+    fn silent(&mut self, member: &MemberInfo, shards: &[u32]) {
+        let (node, subject) = (member.node, format!("node {}", member.node));
+        if member.peer_address.is_empty() {
+            return self.warning(subject, "does not answer".to_owned(), "start it");
+        }
+        let held = match shards {
+            [] => String::new(),
+            [shard] => format!("; shard {shard} has a replica on it"),
+            shards => format!("; {} have replicas on it", names(shards)),
+        };
+        let advice = match self.has_majority {
+            true => format!(
+                "start it; if it is lost for good: assize members remove {node} --force, then add a new node"
+            ),
+            false => {
+                "start it: without most of the voters no node can be removed, added or replaced".to_owned()
+            }
+        };
+        self.warning(subject, format!("does not answer at {}{held}", member.peer_address), advice);
+    }
+
+    /// Whether there are as many nodes as shards are to have replicas.
+    fn nodes_for_replicas(&mut self, members: &Members) {
+        if let Some((nodes, asked)) = too_few_nodes(members) {
+            self.note(
+                "cluster",
+                format!(
+                    "shard.replicas asks for {asked} replicas, and the nodes that can hold them are {nodes}"
+                ),
+                "add nodes that hold shards; the replicas are made on them by themselves",
             );
         }
     }
@@ -452,61 +489,6 @@ impl Findings {
                 "cluster",
                 format!("{held} slots are placed, and there are {}", Slot::COUNT),
                 "this is a defect: keep the logs of all nodes and report it",
-            );
-        }
-    }
-
-    fn shard(&mut self, shard: &ShardInfo) {
-        let subject = format!("shard {}", shard.shard);
-        let answers = |r: &&ReplicaInfo| r.lag_millis.is_some();
-        let counting: Vec<&ReplicaInfo> = shard.replicas.iter().filter(|r| r.counts).collect();
-        let answering = counting.iter().filter(|r| answers(r)).count();
-        let needed = majority(counting.len());
-        let silent: Vec<u64> = shard.replicas.iter().filter(|r| !answers(r)).map(|r| r.node).collect();
-        if answering == 0 {
-            self.critical(
-                subject.clone(),
-                "none of its replicas answers: its rows cannot be read".to_owned(),
-                format!("start {}", numbers(&silent)),
-            );
-        } else if answering < needed {
-            self.critical(
-                subject.clone(),
-                format!("{answering} of {} replicas answer, {needed} are needed to prepare", counting.len()),
-                format!(
-                    "start {}: small commits and reads go on meanwhile; if they are lost for good: assize shards recover {}",
-                    numbers(&silent),
-                    shard.shard
-                ),
-            );
-        } else if !silent.is_empty() {
-            self.warning(
-                subject.clone(),
-                format!("has no answer from its replica on {}", numbers(&silent)),
-                "start the node; a replica that stays away is rebuilt elsewhere: assize shards move",
-            );
-        }
-        for replica in &shard.replicas {
-            self.replica(&subject, replica);
-        }
-    }
-
-    fn replica(&mut self, subject: &str, replica: &ReplicaInfo) {
-        let where_it_is = format!("its replica on node {}", replica.node);
-        if replica.state.starts_with("halted") {
-            self.warning(
-                subject,
-                format!("{where_it_is} has {}", replica.state),
-                "its siblings serve; remove it and add it again, so that it is rebuilt: assize shards remove-replica, \
-                 then add-replica",
-            );
-        } else if replica.is_learning {
-            self.note(subject, format!("{where_it_is} is still copying"), "wait: assize shards watch");
-        } else if let Some(lag) = replica.lag_millis.filter(|lag| *lag > LAG_MILLIS_MAX) {
-            self.warning(
-                subject,
-                format!("{where_it_is} is {lag} ms behind"),
-                "it catches up by itself; if the number grows, its disk is too slow or its node is overloaded",
             );
         }
     }

@@ -222,6 +222,8 @@ pub async fn start(
         founders: config.cluster.founders()?.into_iter().map(|(node, _)| node).collect(),
         token: config.cluster.join_token_file.as_deref().map(net::read_token).transpose()?,
         data: config.node.data.clone(),
+        replicas_wanted: config.shard.replicas,
+        replicas_founded: founded_replicas(&config.first_placement()?),
         started: Instant::now(),
     };
     let opened = peer_listener.map(|listener| net::open(config, listener)).transpose()?;
@@ -528,6 +530,12 @@ async fn serve_http(
     if let Err(error) = http::serve(listener, prometheus, checks, until(stopped)).await {
         tracing::error!(%error, "metrics and health are no longer served");
     }
+}
+
+/// How many replicas each shard of a placement has that has not been changed yet.
+fn founded_replicas(placement: &Placement) -> u32 {
+    let replicas = placement.shards.values().map(|shard| shard.replicas.len()).max();
+    replicas.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(0)
 }
 
 /// How the leader takes care of the shards.

@@ -317,6 +317,8 @@ mod tests {
             founders: BTreeSet::new(),
             token: None,
             data: None,
+            replicas_wanted: 3,
+            replicas_founded: 1,
             started: Instant::now(),
         };
         let local = Local::new(facts, None);

@@ -174,8 +174,8 @@ fn shards_are_judged_by_the_replicas_that_answer() {
     check(
         &diagnosis(|s| silence(s, &[1])),
         Health::Degraded,
-        "shard 2",
-        "no answer from its replica on node 1",
+        "node 1",
+        "no answer from its replica of shard 2",
     );
     check(&diagnosis(|s| silence(s, &[1, 3])), Health::Unavailable, "shard 2", "1 of 3 replicas answer");
     check(
@@ -194,9 +194,9 @@ fn shards_are_judged_by_the_replicas_that_answer() {
     );
     check(
         &diagnosis(|s| s.replica(1, 3).unwrap().is_learning = true),
-        Health::Healthy,
+        Health::Degraded,
         "shard 1",
-        "still copying",
+        "2 of 3 wanted replicas",
     );
 }
 

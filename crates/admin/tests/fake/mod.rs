@@ -315,7 +315,14 @@ impl State {
 fn members() -> Members {
     let members =
         vec![member(1, MemberRole::Voter), member(2, MemberRole::Leader), member(3, MemberRole::Voter)];
-    Members { cluster: 0xa55e, cluster_version: 1, leader: Some(2), members }
+    Members {
+        cluster: 0xa55e,
+        cluster_version: 1,
+        leader: Some(2),
+        members,
+        replicas_wanted: 3,
+        replicas_founded: 3,
+    }
 }
 
 fn member(node: u64, member_role: MemberRole) -> MemberInfo {

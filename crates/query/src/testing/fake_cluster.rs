@@ -180,6 +180,8 @@ impl ClusterView for FakeCluster {
             cluster_version: 1,
             leader: Some(1),
             members: (1..).zip(roles).map(|(node, role)| member(node, role)).collect(),
+            replicas_wanted: 1,
+            replicas_founded: 1,
         })
     }
 

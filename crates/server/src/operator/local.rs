@@ -45,6 +45,10 @@ pub struct Facts {
     pub token: Option<JoinToken>,
     /// Where it keeps its data; `None`: in memory.
     pub data: Option<PathBuf>,
+    /// So many replicas it gives every shard while it leads.
+    pub replicas_wanted: u32,
+    /// So many of them the nodes can hold that found the cluster with it.
+    pub replicas_founded: u32,
     /// When it started.
     pub started: Instant,
 }
@@ -225,6 +229,8 @@ impl Local {
             is_draining: self.is_draining(),
             strains: self.pressure.get().strains,
             disk_free_bytes: super::words::told_free(self.disk_free()),
+            replicas_wanted: self.facts.replicas_wanted,
+            replicas_founded: self.facts.replicas_founded,
             ..NodeStatus::default()
         };
         if let Some(adjudicator) = self.adjudicator.get() {
@@ -422,6 +428,8 @@ mod tests {
             founders: BTreeSet::new(),
             token: None,
             data: None,
+            replicas_wanted: 3,
+            replicas_founded: 1,
             started: Instant::now(),
         }
     }

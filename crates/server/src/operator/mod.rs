@@ -350,6 +350,9 @@ impl ClusterView for Operator {
             let best =
                 statuses.values().flatten().filter(|s| s.is_adjudicator).max_by_key(|s| s.term).cloned();
             let best = best.unwrap_or_default();
+            // The leader takes care of the shards, by its own settings.
+            let leader = best.leader.and_then(|leader| statuses.get(&NodeId(leader)).cloned().flatten());
+            let carer = leader.unwrap_or_else(|| best.clone());
             let placement = self.placement().await.ok().map(|known| known.what);
             let replicas_on = |node: NodeId| {
                 let shards = placement.iter().flat_map(|placement| placement.shards.values());
@@ -396,6 +399,8 @@ impl ClusterView for Operator {
                 cluster_version: best.cluster_version,
                 leader: best.leader,
                 members: nodes.into_iter().map(member).collect(),
+                replicas_wanted: carer.replicas_wanted,
+                replicas_founded: carer.replicas_founded,
             })
         })
     }

@@ -158,6 +158,10 @@ pub struct NodeStatus {
     pub draining: Vec<u64>,
     /// What it is behind with, so that new transactions are shed.
     pub strains: Vec<Strain>,
+    /// So many replicas it would give every shard if it led; 0 from a release that does not say.
+    pub replicas_wanted: u32,
+    /// So many of them the nodes could hold that its configuration founds a cluster with.
+    pub replicas_founded: u32,
     /// The shard replicas that it holds.
     pub replicas: Vec<ReplicaStatus>,
 }
