@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// A node is given a shard replica only if its disk has this much more free than the replica needs.
 pub const ROOM_MIN_BYTES: u64 = 512 << 20;
 
+/// Seconds before its end at which a certificate has to be replaced.
+pub const CERTIFICATE_SECONDS_LOW: i64 = 14 * 24 * 60 * 60;
+
 /// An operator's request could not be answered.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum ClusterError {
@@ -82,6 +85,17 @@ pub struct MemberInfo {
     pub cluster_version_max: u32,
     /// What it is behind with, so that it takes no new transactions that write; empty: nothing.
     pub strains: Vec<Strain>,
+    /// Of its certificates the one that expires first; `None`: it has none, or has not said so.
+    pub certificate: Option<CertificateInfo>,
+}
+
+/// A certificate that a node uses.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CertificateInfo {
+    /// The setting that names its file: `peers.tls_certificate`.
+    pub setting: String,
+    /// Seconds until it expires, by the node's clock; negative: since it has expired.
+    pub seconds_left: i64,
 }
 
 impl MemberInfo {

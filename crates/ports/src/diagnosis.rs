@@ -4,7 +4,10 @@ mod shards;
 #[cfg(test)]
 mod tests;
 
-use crate::{JobInfo, MemberInfo, MemberRole, Members, ROOM_MIN_BYTES, ShardInfo, majority};
+use crate::{
+    CERTIFICATE_SECONDS_LOW, CertificateInfo, JobInfo, MemberInfo, MemberRole, Members, ROOM_MIN_BYTES,
+    ShardInfo, majority,
+};
 use assize_model::{NodeId, Slot};
 use shards::{names, shards_on, too_few_nodes};
 use std::cmp::Reverse;
@@ -176,6 +179,39 @@ fn may_take(member: &MemberInfo, shard: &ShardInfo) -> bool {
         && shard.replicas.iter().all(|replica| replica.node != member.node)
 }
 
+/// `13 days`.
+fn days(seconds: u64) -> String {
+    match seconds / (24 * 60 * 60) {
+        0 => "less than a day".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+/// The setting that names the certificates of authorities.
+const AUTHORITY: &str = "peers.tls_ca";
+
+/// What to do when too few voters answer. A node whose own certificate has expired hears nobody, though nobody is lost.
+fn lost_majority_advice(members: &Members, silent: &[u64]) -> String {
+    let has_expired = |m: &&MemberInfo| {
+        let expired = m.certificate.as_ref().filter(|certificate| certificate.seconds_left <= 0);
+        expired.is_some_and(|certificate| certificate.setting.starts_with("peers."))
+    };
+    let start = numbers(silent);
+    match members.members.iter().find(has_expired) {
+        Some(member) => format!(
+            "replace the certificate of node {} first, and those of {start}: nodes whose certificates have expired refuse each \
+             other, and nothing is lost by that",
+            member.node
+        ),
+        None => {
+            format!(
+                "start {start}; if they are lost for good, follow \"Quorum is lost\" in docs/operations.md"
+            )
+        }
+    }
+}
+
 fn numbers<'a>(nodes: impl IntoIterator<Item = &'a u64>) -> String {
     let texts: Vec<String> = nodes.into_iter().map(ToString::to_string).collect();
     if texts.len() == 1 { format!("node {}", texts[0]) } else { format!("nodes {}", texts.join(", ")) }
@@ -242,10 +278,7 @@ impl Findings {
                     "{answering} of {} voters answer, {needed} are needed: nothing can commit",
                     voters.len()
                 ),
-                format!(
-                    "start {}; if they are lost for good, follow \"Quorum is lost\" in docs/operations.md",
-                    numbers(&silent)
-                ),
+                lost_majority_advice(members, &silent),
             );
         } else if members.leader.is_none() {
             self.critical(
@@ -356,6 +389,9 @@ impl Findings {
         if !member.is_reachable {
             return self.silent(member, &shards_on(member.node, shards));
         }
+        if let Some(certificate) = &member.certificate {
+            self.certificate(member.node, certificate);
+        }
         if !member.trouble.is_empty() {
             self.warning(
                 subject.clone(),
@@ -410,6 +446,30 @@ impl Findings {
             }
         };
         self.warning(subject, format!("does not answer at {}{held}", member.peer_address), advice);
+    }
+
+    /// A certificate that is about to expire, or has: then other nodes, or clients, refuse this one.
+    fn certificate(&mut self, node: u64, certificate: &CertificateInfo) {
+        let CertificateInfo { setting, seconds_left } = certificate;
+        if *seconds_left >= CERTIFICATE_SECONDS_LOW {
+            return;
+        }
+        let what = match days(seconds_left.unsigned_abs()) {
+            days if *seconds_left > 0 => format!("its certificate ({setting}) expires in {days}"),
+            days => {
+                format!("its certificate ({setting}) expired {days} ago: whoever checks it refuses this node")
+            }
+        };
+        let advice = match setting.as_str() {
+            AUTHORITY => {
+                "make a new authority as docs/operations.md says under \"Rotate certificates\"".to_owned()
+            }
+            _ => format!(
+                "assize cert node {node}, and copy the pair over the old one: it is read again without a restart"
+            ),
+        };
+        let severity = if *seconds_left > 0 { Severity::Warning } else { Severity::Critical };
+        self.add(severity, format!("node {node}"), what, advice);
     }
 
     /// Whether there are as many nodes as shards are to have replicas.

@@ -31,6 +31,11 @@ pub const CA_DAYS: u32 = 3650;
 pub const DAYS: u32 = 825;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const SEQUENCE: u8 = 0x30;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+/// The tag of a certificate's version, which one of the first version lacks.
+const VERSION: u8 = 0xa0;
 const OID_COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 const OID_ORGANIZATIONAL_UNIT: &[u8] = &[0x55, 0x04, 0x0b];
 
@@ -261,6 +266,12 @@ pub fn operator_of(certificate: &CertificateDer<'_>) -> Option<Operator> {
     Some(Operator { name: subject.common_name?, role })
 }
 
+/// When the certificates of a PEM file expire, in its order. What is no certificate is left out.
+pub fn expiries(pem: &[u8]) -> Vec<SystemTime> {
+    let found = CertificateDer::pem_slice_iter(pem).flatten();
+    found.filter_map(|certificate| expiry_of(&certificate)).collect()
+}
+
 fn authority_params(name: &str, days: u32) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -342,11 +353,55 @@ fn subject_of(certificate: &CertificateDer<'_>) -> Option<Subject> {
     Some(subject)
 }
 
+/// When a certificate expires.
+fn expiry_of(certificate: &[u8]) -> Option<SystemTime> {
+    let mut der = certificate;
+    let mut certificate = take_tagged(&mut der, SEQUENCE)?;
+    let mut signed = take_tagged(&mut certificate, SEQUENCE)?;
+    let (first, _) = take_any(&mut signed)?;
+    if first == VERSION {
+        // The serial number comes after it.
+        take_any(&mut signed)?;
+    }
+    let (_algorithm, _issuer) = (take_any(&mut signed)?, take_any(&mut signed)?);
+    let mut validity = take_tagged(&mut signed, SEQUENCE)?;
+    take_any(&mut validity)?;
+    let (tag, time) = take_any(&mut validity)?;
+    let seconds = seconds_of(tag, std::str::from_utf8(time).ok()?)?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+/// Seconds from the Unix epoch to a time as certificates write it; `None` if it is none, or before the epoch.
+fn seconds_of(tag: u8, text: &str) -> Option<u64> {
+    let digits = text.strip_suffix('Z').filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
+    let (year, rest) = match (tag, digits.len()) {
+        // Two digits stand for the years from 1950 to 2049.
+        (UTC_TIME, 12) => {
+            let year: i64 = digits[..2].parse().ok()?;
+            (year + if year < 50 { 2000 } else { 1900 }, &digits[2..])
+        }
+        (GENERALIZED_TIME, 14) => (digits[..4].parse().ok()?, &digits[4..]),
+        _ => return None,
+    };
+    let part = |n: usize| rest[2 * n..2 * n + 2].parse::<i64>().ok();
+    let (month, day) = (part(0)?, part(1)?);
+    let seconds = (days_to(year, month, day) * 24 + part(2)?) * 3600 + part(3)? * 60 + part(4)?;
+    u64::try_from(seconds).ok()
+}
+
+/// Days from the Unix epoch to a day of the Gregorian calendar.
+fn days_to(year: i64, month: i64, day: i64) -> i64 {
+    // Years that begin in March have their leap day at the end.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    year * 365 + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468
+}
+
 fn take_tagged<'a>(der: &mut &'a [u8], wanted: u8) -> Option<&'a [u8]> {
     take_any(der).filter(|(tag, _)| *tag == wanted).map(|(_, value)| value)
 }
 
-/// The next DER element: its tag and its value. Lengths of up to two bytes: no subject is longer.
+/// The next DER element: its tag and its value. Lengths of up to two bytes: no certificate is longer.
 fn take_any<'a>(der: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     let (tag, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;
@@ -411,6 +466,32 @@ mod tests {
         issue_operator(directory, "ada", OperatorRole::Viewer, 10).unwrap();
         for bad in ["../ada", "node-3", "ca", ".hidden", ""] {
             assert!(issue_operator(directory, bad, OperatorRole::Viewer, 10).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_says_when_it_expires() {
+        let authority = Authority::new(3650).unwrap();
+        let pair = authority.node(NodeId(7), &[], 30).unwrap();
+        let chain = format!("{}{}", pair.certificate, authority.certificate());
+        let now = SystemTime::now();
+        let days = |at: &SystemTime| at.duration_since(now).unwrap().as_secs_f64() / DAY.as_secs_f64();
+        let left: Vec<f64> = expiries(chain.as_bytes()).iter().map(days).collect();
+        assert_eq!(left.len(), 2);
+        assert!((left[0] - 30.0).abs() < 0.01 && (left[1] - 3650.0).abs() < 0.01, "{left:?}");
+        assert!(expiries(b"no certificate").is_empty());
+    }
+
+    #[test]
+    fn times_of_certificates_are_read() {
+        let utc = |text| seconds_of(UTC_TIME, text);
+        assert_eq!(utc("700101000000Z"), Some(0));
+        assert_eq!(utc("240229235959Z"), Some(1_709_251_199));
+        assert_eq!(utc("491231235959Z"), Some(2_524_607_999));
+        assert_eq!(seconds_of(GENERALIZED_TIME, "20500101000000Z"), Some(2_524_608_000));
+        for bad in ["", "Z", "240229235959", "2402292359Z", "2402292359xxZ", "500101000000Z", "é40229235959Z"]
+        {
+            assert_eq!(utc(bad), None, "{bad}");
         }
     }
 

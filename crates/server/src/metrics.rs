@@ -74,6 +74,8 @@ pub const SHARD_CARE_TASKS_TOTAL: &str = "shard_care_tasks_total";
 pub const PROCESS_STRAINED: &str = "process_strained";
 /// Bytes free on the disk of the node's data.
 pub const PROCESS_DISK_FREE_BYTES: &str = "process_disk_free_bytes";
+/// When a certificate of this node expires, in seconds since the Unix epoch, by setting.
+pub const PROCESS_CERTIFICATE_EXPIRES_TIMESTAMP_SECONDS: &str = "process_certificate_expires_timestamp_seconds";
 /// Seconds since the process started.
 pub const PROCESS_UPTIME_SECONDS: &str = "process_uptime_seconds";
 
@@ -131,5 +133,10 @@ pub fn describe() {
     describe_counter!(SHARD_DIFFERENCES_TOTAL, Unit::Count, "comparisons of replicas that found other rows");
     describe_counter!(SHARD_REBUILT_TOTAL, Unit::Count, "replicas rebuilt from a sibling");
     describe_gauge!(PROCESS_DISK_FREE_BYTES, Unit::Bytes, "free on the disk of the node's data");
+    describe_gauge!(
+        PROCESS_CERTIFICATE_EXPIRES_TIMESTAMP_SECONDS,
+        Unit::Seconds,
+        "when a certificate expires, since the Unix epoch, by setting"
+    );
     describe_gauge!(PROCESS_UPTIME_SECONDS, Unit::Seconds, "time since the process started");
 }

@@ -11,7 +11,7 @@ use crate::activation;
 use crate::cli::{StartOptions, parse_settings};
 use crate::config::{self, Config, Role};
 use crate::http::{self, Check};
-use crate::keys::KeyFiles;
+use crate::keys::{CertificateFiles, KeyFiles};
 use crate::net::{self, Net};
 use crate::operator::bells::Bells;
 use crate::operator::diary::Diary;
@@ -42,7 +42,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -50,7 +50,7 @@ use tokio::task::JoinSet;
 
 /// How often gauges are brought up to date.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
-/// How often it is looked whether others can read the private keys.
+/// How often it is looked whether others can read the private keys, and when certificates expire.
 const KEYS_INTERVAL: Duration = Duration::from_secs(30);
 /// How long connections may take to finish their statements when the node drains.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -229,6 +229,8 @@ pub async fn start(
     let opened = peer_listener.map(|listener| net::open(config, listener)).transpose()?;
     let peers = opened.as_ref().map(|net| net.network.clone() as Arc<dyn Peers>);
     let local = Local::new(facts, peers.clone());
+    let mut certificates = CertificateFiles::of(config, local.certificates.clone());
+    certificates.look(SystemTime::now());
 
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
@@ -350,7 +352,7 @@ pub async fn start(
     tasks.spawn(heed_draining(local.clone(), until(stopped.clone())));
     let bounds = assize_ports::Bounds { log_bytes_max: config.log_bounds().0, ..config.pressure };
     tasks.spawn(pressure::keep(operator, bounds, until(stopped.clone())));
-    tasks.spawn(keep_watch_of_keys(keys, until(stopped.clone())));
+    tasks.spawn(keep_watch_of_keys(keys, certificates, until(stopped.clone())));
     tasks.spawn(keep_gauges(local.clone(), prometheus, until(stopped)));
     Ok(Node {
         mysql: mysql_address,
@@ -716,12 +718,20 @@ async fn ring_for_placement(
     }
 }
 
-async fn keep_watch_of_keys(mut keys: KeyFiles, stopped: impl Future<Output = ()>) {
+/// Looks at private keys and certificates: both are replaced while the node runs.
+async fn keep_watch_of_keys(
+    mut keys: KeyFiles,
+    mut certificates: CertificateFiles,
+    stopped: impl Future<Output = ()>,
+) {
     tokio::pin!(stopped);
     loop {
         tokio::select! {
             () = &mut stopped => return,
-            () = tokio::time::sleep(KEYS_INTERVAL) => keys.look(),
+            () = tokio::time::sleep(KEYS_INTERVAL) => {
+                keys.look();
+                certificates.look(SystemTime::now());
+            }
         }
     }
 }

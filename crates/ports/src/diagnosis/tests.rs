@@ -47,6 +47,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         replicas: 1,
         cluster_version_max: 1,
         strains: Vec::new(),
+        certificate: None,
     }
 }
 
@@ -204,5 +205,31 @@ fn a_drained_voter_is_taken_out_before_it_is_stopped() {
                    remove 1, then stop it";
     let (health, lines) = told(&members, &shards);
     assert!(health == Health::Healthy && lines.iter().any(|line| line.starts_with(drained)), "{lines:#?}");
+}
+
+#[test]
+fn certificates_are_told_of_before_they_expire_and_when_they_have() {
+    let (mut members, mut shards) = cluster(1);
+    let mut with = |setting: &str, days: i64| {
+        let seconds_left = days * 24 * 60 * 60;
+        members.members[0].certificate = Some(CertificateInfo { setting: setting.into(), seconds_left });
+        told(&members, &shards)
+    };
+    check(&with("peers.tls_certificate", 15), Health::Healthy, &[]);
+    let soon = "warning | node 1 | its certificate (peers.tls_certificate) expires in 13 days | assize cert node 1, and copy";
+    check(&with("peers.tls_certificate", 13), Health::Degraded, &[soon]);
+    let authority =
+        "warning | node 1 | its certificate (peers.tls_ca) expires in 3 days | make a new authority";
+    check(&with("peers.tls_ca", 3), Health::Degraded, &[authority]);
+    with("peers.tls_certificate", -2);
+    // Nobody answers who refuses it: nothing is lost.
+    stop(&mut members, &mut shards, &[2, 3]);
+    let (_, lines) = told(&members, &shards);
+    assert!(
+        lines[0].contains("replace the certificate of node 1 first, and those of nodes 2, 3"),
+        "{lines:#?}"
+    );
+    assert!(lines.iter().any(|l| l.contains("(peers.tls_certificate) expired 2 days ago")), "{lines:#?}");
+    assert!(!lines.join("").contains("Quorum is lost"), "{lines:#?}");
 }
 

@@ -4,6 +4,7 @@ use super::bells::Bells;
 use super::jobs::Jobs;
 use super::told::Told;
 use super::words::{Answer, NodeStatus, Question, Record, ReplicaStatus};
+use crate::keys::Certificates;
 use crate::pressure::Measured;
 use crate::roles::frontend::Frontend;
 use assize_consensus::Adjudicator;
@@ -17,7 +18,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long the leader may take over a greeting that is handed on to it.
 const HANDED_ON_LIMIT: Duration = Duration::from_secs(5);
@@ -78,6 +79,8 @@ pub struct Local {
     pub jobs: OnceLock<Arc<Jobs>>,
     /// How far it is behind with its work.
     pub pressure: Measured,
+    /// When its certificates expire.
+    pub certificates: Arc<Certificates>,
     /// What has changed here, for those who watch.
     pub bells: Arc<Bells>,
     /// The cluster that has taken it in.
@@ -102,6 +105,7 @@ impl Local {
             frontend: OnceLock::new(),
             jobs: OnceLock::new(),
             pressure: Measured::default(),
+            certificates: Arc::default(),
             bells: Arc::default(),
             joined: OnceLock::new(),
             offered: OnceLock::new(),
@@ -231,6 +235,7 @@ impl Local {
             disk_free_bytes: super::words::told_free(self.disk_free()),
             replicas_wanted: self.facts.replicas_wanted,
             replicas_founded: self.facts.replicas_founded,
+            certificate: self.certificates.first_to_expire(SystemTime::now()),
             ..NodeStatus::default()
         };
         if let Some(adjudicator) = self.adjudicator.get() {

@@ -2,7 +2,7 @@
 
 use assize_model::NodeId;
 use assize_ports::{
-    Action, ActionDone, ClusterError, JobInfo, NodePressure, NodeRecord, NodeReport, ReportParts, Strain,
+    Action, ActionDone, CertificateInfo, ClusterError, JobInfo, NodePressure, NodeRecord, NodeReport, ReportParts, Strain,
     TrafficInfo,
 };
 use bytes::Bytes;
@@ -162,6 +162,8 @@ pub struct NodeStatus {
     pub replicas_wanted: u32,
     /// So many of them the nodes could hold that its configuration founds a cluster with.
     pub replicas_founded: u32,
+    /// Of its certificates the one that expires first.
+    pub certificate: Option<CertificateInfo>,
     /// The shard replicas that it holds.
     pub replicas: Vec<ReplicaStatus>,
 }
