@@ -85,6 +85,8 @@ pub struct MemberInfo {
     pub cluster_version_max: u32,
     /// What it is behind with, so that it takes no new transactions that write; empty: nothing.
     pub strains: Vec<Strain>,
+    /// Whether it keeps its data in memory, and nothing of it when it ends.
+    pub is_in_memory: bool,
     /// Of its certificates the one that expires first; `None`: it has none, or has not said so.
     pub certificate: Option<CertificateInfo>,
 }

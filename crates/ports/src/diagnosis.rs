@@ -392,6 +392,13 @@ impl Findings {
         if let Some(certificate) = &member.certificate {
             self.certificate(member.node, certificate);
         }
+        if member.is_in_memory {
+            self.note(
+                subject.clone(),
+                "keeps its data in memory: everything on it is lost when it ends".to_owned(),
+                "set node.data, unless that is what it is for",
+            );
+        }
         if !member.trouble.is_empty() {
             self.warning(
                 subject.clone(),

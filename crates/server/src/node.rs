@@ -139,6 +139,11 @@ pub async fn run(options: StartOptions) -> Result<(), Failure> {
         node = start(&config, loaded.settings(), listeners) => node?,
         () = signals.ask_for_the_end() => return Ok(()),
     };
+    if config.node.data.is_none() {
+        tracing::warn!(
+            "this node keeps its data in memory: everything on it is lost when it ends; set node.data"
+        );
+    }
     if let Some((address, configured)) = foreign {
         tracing::warn!(%address, %configured, "the service manager's socket is used for MySQL, and not mysql.listen");
     }

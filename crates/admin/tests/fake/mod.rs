@@ -348,6 +348,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         replicas: 4,
         cluster_version_max: 1,
         strains: Vec::new(),
+        is_in_memory: false,
         certificate: None,
     }
 }

@@ -47,6 +47,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         replicas: 1,
         cluster_version_max: 1,
         strains: Vec::new(),
+        is_in_memory: false,
         certificate: None,
     }
 }
@@ -231,5 +232,12 @@ fn certificates_are_told_of_before_they_expire_and_when_they_have() {
     );
     assert!(lines.iter().any(|l| l.contains("(peers.tls_certificate) expired 2 days ago")), "{lines:#?}");
     assert!(!lines.join("").contains("Quorum is lost"), "{lines:#?}");
+}
+
+#[test]
+fn a_node_that_keeps_its_data_in_memory_is_noted() {
+    let (mut members, shards) = cluster(1);
+    members.members[0].is_in_memory = true;
+    check(&told(&members, &shards), Health::Healthy, &["note | node 1 | keeps its data in memory"]);
 }
 

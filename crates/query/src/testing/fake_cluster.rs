@@ -105,6 +105,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
             .then_some(Strain { cause: Cause::Log, figure: 900 << 20, bound: 768 << 20 })
             .into_iter()
             .collect(),
+        is_in_memory: false,
         certificate: None,
     }
 }

@@ -235,6 +235,7 @@ impl Local {
             disk_free_bytes: super::words::told_free(self.disk_free()),
             replicas_wanted: self.facts.replicas_wanted,
             replicas_founded: self.facts.replicas_founded,
+            is_in_memory: self.facts.data.is_none(),
             certificate: self.certificates.first_to_expire(SystemTime::now()),
             ..NodeStatus::default()
         };

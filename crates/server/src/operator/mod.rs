@@ -392,6 +392,7 @@ impl ClusterView for Operator {
                     replicas: replicas_on(record.node),
                     cluster_version_max: record.cluster_version,
                     strains: status.strains,
+                    is_in_memory: status.is_in_memory,
                     certificate: status.certificate,
                 }
             };

@@ -162,6 +162,8 @@ pub struct NodeStatus {
     pub replicas_wanted: u32,
     /// So many of them the nodes could hold that its configuration founds a cluster with.
     pub replicas_founded: u32,
+    /// Whether it keeps its data in memory.
+    pub is_in_memory: bool,
     /// Of its certificates the one that expires first.
     pub certificate: Option<CertificateInfo>,
     /// The shard replicas that it holds.
