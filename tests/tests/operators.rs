@@ -278,3 +278,21 @@ fn a_cluster_that_is_not_founded_says_at_once_who_is_missing() {
     cluster.start_node(3);
     cluster.nodes().into_iter().for_each(|node| cluster.wait_ready(node));
 }
+
+#[test]
+fn a_node_that_is_removed_while_it_runs_says_so_and_takes_no_clients() {
+    let _alone = alone();
+    let cluster = Cluster::start(Options::nodes(3));
+    ends_with(&cluster, 1, "members transfer 1", 0);
+    ends_with(&cluster, 1, "members remove 3 --force", 0);
+    wait_for("the node to find out", || {
+        told(&shell(&cluster, 3, "status")).contains("node 3: is no longer a member of the cluster")
+    });
+    wait_for("the node to take no connections", || cluster.connect(3).is_err());
+    let (status, text) = cluster.http(3, "/readyz?verbose").unwrap();
+    assert!(status == 503 && text.contains("the cluster has removed this node"), "{text}");
+    cluster.connect(1).unwrap();
+    let text = ends_with(&cluster, 1, "status", 1);
+    assert!(text.contains("2 of 3 wanted replicas") && text.contains("no node to put another on"), "{text}");
+    assert!(!text.contains("start node 3"), "{text}");
+}

@@ -89,6 +89,8 @@ pub struct MemberInfo {
     pub is_in_memory: bool,
     /// Of its certificates the one that expires first; `None`: it has none, or has not said so.
     pub certificate: Option<CertificateInfo>,
+    /// Whether it runs although the cluster has removed it, as it was told by the leader.
+    pub is_removed: bool,
 }
 
 /// A certificate that a node uses.

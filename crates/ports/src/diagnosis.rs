@@ -107,6 +107,11 @@ pub fn diagnose(
     jobs: &[JobInfo],
 ) -> Diagnosis {
     let mut findings = Findings::default();
+    if let Some(removed) = members.iter().flat_map(|m| &m.members).find(|member| member.is_removed) {
+        // What it knows of the others is of the past.
+        findings.removed(removed);
+        return findings.into_diagnosis(members, shards);
+    }
     findings.has_majority = members.as_ref().is_ok_and(Members::has_majority);
     let placed = shards.as_deref().unwrap_or_default();
     match members {
@@ -382,6 +387,15 @@ impl Findings {
                 "finish the upgrade: new behaviour of the log waits for the last node",
             );
         }
+    }
+
+    /// The node that was asked has been taken out of the cluster, and does not know the cluster any more.
+    fn removed(&mut self, member: &MemberInfo) {
+        self.critical(
+            format!("node {}", member.node),
+            "is no longer a member of the cluster, and still runs".to_owned(),
+            "stop it, or restart it if it is to join again; what the cluster does is told by its other nodes: --admin",
+        );
     }
 
     fn member(&mut self, member: &MemberInfo, longest_log: u64, shards: &[ShardInfo]) {

@@ -16,7 +16,9 @@ use crate::net::{self, Net};
 use crate::operator::bells::Bells;
 use crate::operator::diary::Diary;
 use crate::operator::jobs::Jobs;
-use crate::operator::{Facts, LEADERLESS_MAX, Local, Operator, OperatorService, Survey, announce};
+use crate::operator::{
+    Facts, LEADERLESS_MAX, Local, Operator, OperatorService, Survey, announce, membership,
+};
 use crate::roles;
 use crate::roles::frontend::Frontend;
 use crate::{Failure, metrics, pressure, telemetry};
@@ -355,6 +357,9 @@ pub async fn start(
         tasks.spawn(ring_for_placement(placed, bells, until(stopped.clone())));
     }
     tasks.spawn(heed_draining(local.clone(), until(stopped.clone())));
+    if peers.is_some() {
+        tasks.spawn(membership::watch(local.clone(), until(stopped.clone())));
+    }
     let bounds = assize_ports::Bounds { log_bytes_max: config.log_bounds().0, ..config.pressure };
     tasks.spawn(pressure::keep(operator, bounds, until(stopped.clone())));
     tasks.spawn(keep_watch_of_keys(keys, certificates, until(stopped.clone())));
@@ -617,11 +622,24 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 /// What must hold before the node takes traffic, as far as its roles go.
 fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
     let mut checks = Vec::new();
+    if config.is_clustered() {
+        let local = local.clone();
+        checks.push(Check {
+            name: "member",
+            probe: Box::new(move || match local.is_removed() {
+                true => Err("the cluster has removed this node: stop it".to_owned()),
+                false => Ok("of the cluster".to_owned()),
+            }),
+        });
+    }
     if config.performs(Role::Frontend) {
         let local = local.clone();
         checks.push(Check {
             name: "frontend",
             probe: Box::new(move || {
+                if local.is_removed() {
+                    return Err("closed: the cluster has removed this node".to_owned());
+                }
                 if local.is_draining() {
                     return Err("draining".to_owned());
                 }

@@ -350,6 +350,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         strains: Vec::new(),
         is_in_memory: false,
         certificate: None,
+        is_removed: false,
     }
 }
 

@@ -49,6 +49,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         strains: Vec::new(),
         is_in_memory: false,
         certificate: None,
+        is_removed: false,
     }
 }
 
@@ -241,3 +242,12 @@ fn a_node_that_keeps_its_data_in_memory_is_noted() {
     check(&told(&members, &shards), Health::Healthy, &["note | node 1 | keeps its data in memory"]);
 }
 
+#[test]
+fn a_node_that_was_removed_says_that_and_nothing_else() {
+    let (mut members, mut shards) = cluster(1);
+    stop(&mut members, &mut shards, &[1, 2]);
+    members.members[2].is_removed = true;
+    members.leader = None;
+    let removed = "critical | node 3 | is no longer a member of the cluster, and still runs | stop it";
+    check(&told(&members, &shards), Health::Unavailable, &[removed]);
+}

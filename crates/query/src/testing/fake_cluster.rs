@@ -107,6 +107,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
             .collect(),
         is_in_memory: false,
         certificate: None,
+        is_removed: false,
     }
 }
 

@@ -81,6 +81,8 @@ pub struct Local {
     pub pressure: Measured,
     /// When its certificates expire.
     pub certificates: Arc<Certificates>,
+    /// Set while the leader says that it is no member any more.
+    pub removed: AtomicBool,
     /// What has changed here, for those who watch.
     pub bells: Arc<Bells>,
     /// The cluster that has taken it in.
@@ -106,6 +108,7 @@ impl Local {
             jobs: OnceLock::new(),
             pressure: Measured::default(),
             certificates: Arc::default(),
+            removed: AtomicBool::new(false),
             bells: Arc::default(),
             joined: OnceLock::new(),
             offered: OnceLock::new(),
@@ -189,6 +192,11 @@ impl Local {
         self.draining.load(Ordering::Relaxed) || self.is_marked_draining()
     }
 
+    /// Whether the leader has said that it is no member any more.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
+    }
+
     /// Whether the log says that it is to give up what it has: as its adjudicator has it, or as a leader has told it.
     pub fn is_marked_draining(&self) -> bool {
         match self.adjudicator.get() {
@@ -237,6 +245,7 @@ impl Local {
             replicas_founded: self.facts.replicas_founded,
             is_in_memory: self.facts.data.is_none(),
             certificate: self.certificates.first_to_expire(SystemTime::now()),
+            is_removed: self.is_removed(),
             ..NodeStatus::default()
         };
         if let Some(adjudicator) = self.adjudicator.get() {
@@ -407,14 +416,14 @@ fn millis(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::net::CLUSTER_VERSION;
     use assize_consensus::Options;
     use assize_model::Placement;
     use assize_ports::NodeRecord;
 
-    fn record(node: u64) -> NodeRecord {
+    pub(in super::super) fn record(node: u64) -> NodeRecord {
         NodeRecord {
             node: NodeId(node),
             peer_address: format!("node{node}.test:7407"),
@@ -427,7 +436,7 @@ mod tests {
         }
     }
 
-    fn facts() -> Facts {
+    pub(in super::super) fn facts() -> Facts {
         Facts {
             record: record(1),
             config: Vec::new(),

@@ -14,6 +14,7 @@ mod deeds;
 pub mod diary;
 pub mod jobs;
 mod local;
+pub mod membership;
 mod serve;
 mod told;
 pub mod words;
@@ -394,6 +395,7 @@ impl ClusterView for Operator {
                     strains: status.strains,
                     is_in_memory: status.is_in_memory,
                     certificate: status.certificate,
+                    is_removed: status.is_removed,
                 }
             };
             Ok(Members {

@@ -166,6 +166,8 @@ pub struct NodeStatus {
     pub is_in_memory: bool,
     /// Of its certificates the one that expires first.
     pub certificate: Option<CertificateInfo>,
+    /// Whether the leader has said that it is no member any more.
+    pub is_removed: bool,
     /// The shard replicas that it holds.
     pub replicas: Vec<ReplicaStatus>,
 }
