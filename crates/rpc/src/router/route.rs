@@ -263,9 +263,9 @@ impl AdjudicatorClient for Router {
 
     fn commit(&self, footprint: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>> {
         Box::pin(async move {
-            // A footprint that no log entry can hold will never be decided; the sessions' limits are far below.
+            // It never will be decided.
             let footprint = EncodedFootprint::new(&footprint).map_err(|error| {
-                AdjudicatorError::Overloaded(format!("the footprint cannot be encoded: {error}"))
+                AdjudicatorError::TooLarge(format!("the footprint cannot be encoded: {error}"))
             })?;
             self.commit_gathered(footprint.bytes().clone()).await
         })
