@@ -12,9 +12,10 @@ use std::task::Poll;
 /// Correlated subqueries remember this many results each.
 const MEMO_MAX: usize = 4096;
 
-/// Steps of work that a statement does before others have a turn: a millisecond or a few. The crate has no
-/// clock, so it counts what it does.
-const TURN: usize = 4096;
+/// Steps of work that a statement does before others have a turn: some tenths of a millisecond, counted because the
+/// crate has no clock. Where statements keep all threads busy, the network is looked at once in dozens of turns
+/// (tokio: 61), so that turns of two milliseconds would make others wait for 150.
+const TURN: usize = 2048;
 
 /// Ends once everybody else who is ready has had a turn: a query that only computes would keep the thread, and
 /// with it the network, from all other sessions.
