@@ -2,8 +2,8 @@
 
 use assize_model::NodeId;
 use assize_ports::{
-    Action, ActionDone, CertificateInfo, ClusterError, JobInfo, NodePressure, NodeRecord, NodeReport, ReportParts, Strain,
-    TrafficInfo,
+    Action, ActionDone, CertificateInfo, ClusterError, JobInfo, NodePressure, NodeRecord, NodeReport,
+    ReportParts, Strain, TrafficInfo,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
