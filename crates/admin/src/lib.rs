@@ -38,7 +38,7 @@ mod watch;
 
 pub use audit::{Entry, Noted, note, note_by_hand};
 pub use auth::{Caller, Role};
-pub use client::{Client, ClientError, ClientOptions, ErrorKind};
+pub use client::{Attempt, Client, ClientError, ClientOptions, ErrorKind, Obstacle};
 pub use error::{Explained, explain};
 pub use serve::{Options, StartError, Tls, check, serve};
 

@@ -24,7 +24,7 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Handshakes under way; more connections wait to be accepted.
 const HANDSHAKES_MAX: usize = 1024;
 /// What gRPC speaks.
-const ALPN: &[u8] = b"h2";
+pub(crate) const ALPN: &[u8] = b"h2";
 
 /// The certificates in force.
 pub(crate) struct Certificates {

@@ -71,13 +71,13 @@ async fn roles_decide_what_may_be_done() {
 }
 
 /// A certificate authority, the server's certificate and a client's, as files in `dir`.
-struct Certificates {
-    ca: Vec<u8>,
-    client: (Vec<u8>, Vec<u8>),
+pub(crate) struct Certificates {
+    pub ca: Vec<u8>,
+    pub client: (Vec<u8>, Vec<u8>),
     client_hash: String,
 }
 
-fn make_certificates(dir: &Path) -> Certificates {
+pub(crate) fn make_certificates(dir: &Path) -> Certificates {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();

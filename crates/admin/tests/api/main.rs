@@ -5,6 +5,7 @@
 mod fake;
 
 mod access;
+mod addresses;
 mod discovery;
 mod mutations;
 mod reads;

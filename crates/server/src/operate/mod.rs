@@ -135,9 +135,18 @@ fn is_broken_pipe(failure: &Failure) -> bool {
 }
 
 impl Connection {
-    /// Connects to the first node that answers.
+    /// Connects to the first node that answers, and says which did not.
     pub async fn open(&self) -> Result<Client, Failure> {
         Ok(Client::connect(&self.options()?).await?)
+        let client = self.open_quietly().await?;
+        for attempt in client.passed_over() {
+            eprintln!("assize: {attempt}; {} is asked", client.address());
+        }
+        Ok(client)
+    }
+
+    /// Connects to the first node that answers.
+    pub async fn open_quietly(&self) -> Result<Client, Failure> {
     }
 
     fn options(&self) -> Result<ClientOptions, Failure> {

@@ -44,7 +44,7 @@ fn nobody(connection: &Connection, error: &ClientError) -> pb::DiagnoseResponse 
             severity: Severity::Critical.into(),
             subject: connection.admin.join(", "),
             what: error.to_string(),
-            advice: "start a node, or name one that runs with --admin HOST:PORT".to_owned(),
+            advice: "start a node, or name the admin API of one that runs with --admin HOST:PORT".to_owned(),
         }],
     }
 }

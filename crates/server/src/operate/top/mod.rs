@@ -97,7 +97,7 @@ async fn live(client: Client, connection: &Connection, interval: Duration) -> Re
 async fn look(client: &mut Option<Client>, connection: &Connection, board: &mut Board) {
     let taken = match client {
         Some(client) => Sample::take(client).await,
-        None => match connection.open().await {
+        None => match connection.open_quietly().await {
             Ok(opened) => Sample::take(client.insert(opened)).await,
             Err(failure) => Err(failure),
         },
