@@ -169,6 +169,9 @@ impl Local {
             }
             Action::AddLearner { node } => {
                 let record = known(node)?;
+                if status.voters.contains(&record.node) {
+                    return Err(ClusterError::Refused(format!("node {node} votes already")));
+                }
                 if !validate_only {
                     let added = adjudicator.add_learner(record.node, record.peer_address).await;
                     added.map_err(membership_error)?;
