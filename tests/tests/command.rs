@@ -1,4 +1,5 @@
 //! The `assize` command as a person at a shell meets it.
+#![allow(clippy::disallowed_methods)] // Waits for real processes.
 
 use assize_tests::cluster::{Cluster, Options};
 use assize_tests::{Assize, root, run, run_ok, wait_for};
@@ -218,4 +219,84 @@ fn the_heart_is_measured_on_one_node_and_on_three() {
         }
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+/// Code, standard output and standard error of a command.
+fn told(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = assize(arguments);
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output))
+}
+
+#[test]
+fn mistakes_in_the_configuration_name_the_setting_and_end_with_78() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("syntax.toml"), "[mysql\nlisten = 1\n").unwrap();
+    let (code, _, text) = told(&["start", "--config", &path("syntax.toml")]);
+    assert_eq!(code, Some(78), "{text}");
+    assert!(text.contains("syntax.toml") && !text.contains("setting ``"), "{text}");
+
+    let pair = |name: &str| {
+        let made = assize(&["cert", "ca", "--dir", &path(name)]);
+        assert!(made.status.success(), "{}", stderr(&made));
+        let made = assize(&["cert", "node", "1", "--dir", &path(name)]);
+        assert!(made.status.success(), "{}", stderr(&made));
+    };
+    pair("a");
+    pair("b");
+    let peers = |certificate: &str| {
+        vec![
+            format!("peers.tls_ca={}", path("a/ca.pem")),
+            format!("peers.tls_certificate={}", path(certificate)),
+            format!("peers.tls_key={}", path("a/node-1.key")),
+        ]
+    };
+    let token = vec![format!("cluster.join_token_file={}", path("nothing"))];
+    let mysql = |key: &str| {
+        vec![
+            format!("mysql.tls_certificate={}", path("a/node-1.pem")),
+            format!("mysql.tls_key={}", path(key)),
+        ]
+    };
+    let admin = vec![
+        format!("admin.tls_certificate={}", path("a/node-1.pem")),
+        format!("admin.tls_key={}", path("nothing")),
+    ];
+    for (settings, setting) in [
+        (peers("nothing"), "peers.tls_certificate"),
+        (peers("b/node-1.pem"), "peers.tls_certificate"),
+        (token, "cluster.join_token_file"),
+        (mysql("nothing"), "mysql.tls_key"),
+        (mysql("b/node-1.key"), "mysql.tls_key"),
+        (admin, "admin.tls_key"),
+    ] {
+        let data = tempfile::tempdir().unwrap();
+        let mut command = Command::new(Assize::binary());
+        command.args(["start", "--data", data.path().to_str().unwrap()]);
+        command.args(["--set", "cluster.nodes=[\"1=127.0.0.1:1\"]"]);
+        for listen in ["mysql", "http", "peers", "admin"] {
+            command.args(["--set", &format!("{listen}.listen=127.0.0.1:0")]);
+        }
+        for setting in &settings {
+            command.args(["--set", setting]);
+        }
+        let output = run(&mut command, b"");
+        assert_eq!(output.status.code(), Some(78), "{setting}: {}", stderr(&output));
+        assert!(stderr(&output).contains(setting), "{setting}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn what_is_asked_wrongly_or_is_there_already_has_its_own_exit_code() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().to_str().unwrap();
+    let (code, _, text) = told(&["sql", "--url", "foo", "--execute", "SELECT 1"]);
+    assert_eq!(code, Some(64), "{text}");
+    assert_eq!(told(&["cert", "node", "1", "--dir", dir]).0, Some(66));
+    assert_eq!(told(&["cert", "ca", "--dir", dir]).0, Some(0));
+    let (code, _, text) = told(&["cert", "ca", "--dir", dir]);
+    assert_eq!(code, Some(73), "{text}");
+    let token = directory.path().join("token").to_str().unwrap().to_owned();
+    assert_eq!(told(&["cert", "token", "--file", &token]).0, Some(0));
+    assert_eq!(told(&["cert", "token", "--file", &token]).0, Some(73));
 }

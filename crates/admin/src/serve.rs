@@ -69,19 +69,23 @@ pub enum StartError {
     )]
     NoCredentials(SocketAddr),
     /// The credentials file is of no use.
-    #[error(transparent)]
+    #[error("setting `admin.tokens_file`: {0}")]
     Credentials(#[from] CredentialsError),
     /// A certificate or key cannot be read.
-    #[error("{}: {error}", path.display())]
+    #[error("setting `{setting}`: {}: {error}", path.display())]
     Read {
+        /// What names the file.
+        setting: &'static str,
         /// Which file.
         path: PathBuf,
         /// Why not.
         error: std::io::Error,
     },
     /// A certificate or key is of no use.
-    #[error("{}: {reason}", path.display())]
+    #[error("setting `{setting}`: {}: {reason}", path.display())]
     Certificate {
+        /// What names the file.
+        setting: &'static str,
         /// Which file.
         path: PathBuf,
         /// Why not.

@@ -23,6 +23,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Handshakes under way; more connections wait to be accepted.
 const HANDSHAKES_MAX: usize = 1024;
+/// The settings that name the files.
+const CERTIFICATE: &str = "admin.tls_certificate";
+const KEY: &str = "admin.tls_key";
+const CLIENT_CA: &str = "peers.tls_ca";
 /// What gRPC speaks.
 pub(crate) const ALPN: &[u8] = b"h2";
 
@@ -115,56 +119,63 @@ pub(crate) fn protected(
 
 impl Material {
     fn read(files: &Tls) -> Result<Material, StartError> {
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|error| StartError::Read { path: path.to_owned(), error })
+        let read = |setting, path: &Path| {
+            std::fs::read(path).map_err(|error| StartError::Read { setting, path: path.to_owned(), error })
         };
         Ok(Material {
-            certificate: read(&files.certificate)?,
-            key: read(&files.key)?,
-            client_ca: files.client_ca.as_deref().map(read).transpose()?,
+            certificate: read(CERTIFICATE, &files.certificate)?,
+            key: read(KEY, &files.key)?,
+            client_ca: files.client_ca.as_deref().map(|path| read(CLIENT_CA, path)).transpose()?,
         })
     }
 }
 
 fn make(files: &Tls, material: &Material) -> Result<Arc<ServerConfig>, StartError> {
-    let unusable = |path: &Path, reason: &dyn fmt::Display| StartError::Certificate {
+    let unusable = |setting, path: &Path, reason: &dyn fmt::Display| StartError::Certificate {
+        setting,
         path: path.to_owned(),
         reason: reason.to_string(),
     };
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(&files.certificate, &error))?;
+        .map_err(|error| unusable(CERTIFICATE, &files.certificate, &error))?;
     let builder = match (&files.client_ca, &material.client_ca) {
         (Some(path), Some(pem)) => {
             let mut roots = RootCertStore::empty();
-            for certificate in certificates(path, pem)? {
-                roots.add(certificate).map_err(|error| unusable(path, &error))?;
+            for certificate in certificates(CLIENT_CA, path, pem)? {
+                roots.add(certificate).map_err(|error| unusable(CLIENT_CA, path, &error))?;
             }
             // Optional, because a caller may show a token instead; without either there is no caller.
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .allow_unauthenticated()
                 .build()
-                .map_err(|error| unusable(path, &error))?;
+                .map_err(|error| unusable(CLIENT_CA, path, &error))?;
             builder.with_client_cert_verifier(verifier)
         }
         _ => builder.with_no_client_auth(),
     };
-    let chain = certificates(&files.certificate, &material.certificate)?;
+    let chain = certificates(CERTIFICATE, &files.certificate, &material.certificate)?;
     let key = PrivateKeyDer::from_pem_slice(&material.key)
-        .map_err(|_| unusable(&files.key, &"it holds no private key"))?;
+        .map_err(|_| unusable(KEY, &files.key, &"it holds no private key"))?;
     // Refuses a key that is not the certificate's: of a pair that is being replaced one file may still be the old one.
-    let mut config =
-        builder.with_single_cert(chain, key).map_err(|error| unusable(&files.certificate, &error))?;
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| unusable(CERTIFICATE, &files.certificate, &error))?;
     config.alpn_protocols.push(ALPN.to_vec());
     Ok(Arc::new(config))
 }
 
-fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, StartError> {
+fn certificates(
+    setting: &'static str,
+    path: &Path,
+    pem: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, StartError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
         _ => Err(StartError::Certificate {
+            setting,
             path: path.to_owned(),
             reason: "it holds no certificate".to_owned(),
         }),

@@ -1,11 +1,11 @@
 //! `assize cert`: the certificates and the secret with which the nodes of a cluster know each other.
 
-use crate::Failure;
+use crate::{Failure, exit};
 use assize_model::NodeId;
 use assize_rpc::JoinToken;
-use assize_rpc::cert::{Authority, OperatorRole, issue_node, issue_operator};
+use assize_rpc::cert::{Authority, CertError, OperatorRole, issue_node, issue_operator};
 use clap::{Args, Subcommand};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -111,14 +111,26 @@ pub fn run(command: &CertCommand) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The exit code for a certificate that was not made.
+pub fn exit_code(error: &CertError) -> u8 {
+    match error {
+        CertError::BadName(_) => exit::USAGE,
+        CertError::File { error, .. } if error.kind() == ErrorKind::NotFound => exit::NO_INPUT,
+        CertError::File { .. } => exit::CANT_CREATE,
+        CertError::NotA { .. } => exit::DATA_ERROR,
+        CertError::Make(_) => exit::SOFTWARE,
+    }
+}
+
 /// Never writes over a token that is there: the nodes that have it would no longer let anybody in.
 fn write_token(path: &Path) -> Result<(), Failure> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut file = opened.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
-    writeln!(file, "{}", JoinToken::random().secret())?;
-    file.sync_all()?;
-    Ok(())
+    let write = || {
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        writeln!(file, "{}", JoinToken::random().secret())?;
+        file.sync_all()
+    };
+    Ok(write().map_err(|error| CertError::File { path: path.to_owned(), error })?)
 }

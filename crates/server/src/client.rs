@@ -18,6 +18,14 @@ enum Way {
 #[error("{0}")]
 pub struct NoAuthority(String);
 
+/// What was to be a URL is none.
+#[derive(Debug, thiserror::Error)]
+#[error("{url:?} is not a MySQL URL, mysql://user:password@host:port/database: {error}")]
+pub struct NotAUrl {
+    url: String,
+    error: mysql_async::UrlError,
+}
+
 /// TLS is asked for in two ways that may contradict each other.
 #[derive(Debug, thiserror::Error)]
 #[error("the URL says how to encrypt: leave `--tls-mode` and `--tls-ca` out, or its `require_ssl`")]
@@ -26,7 +34,7 @@ pub struct TwoWishes;
 /// A connection to a target. The default collation of a session is left to the server.
 pub async fn connect(target: &Target) -> anyhow::Result<Conn> {
     let url = &target.url;
-    let opts = Opts::from_url(url).map_err(|e| anyhow::anyhow!("{url} is not a MySQL URL: {e}"))?;
+    let opts = Opts::from_url(url).map_err(|error| NotAUrl { url: url.clone(), error })?;
     let opts = without_brackets(opts);
     if opts.ssl_opts().is_some() {
         if target.tls_mode.is_some() || target.tls_ca.is_some() {
@@ -135,6 +143,12 @@ mod tests {
             assert_eq!(opts.ip_or_hostname(), host);
             assert_eq!(is_this_machine(opts.ip_or_hostname()), is_here, "{url}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_url_is_told_apart() {
+        let target = Target { url: "foo".to_owned(), tls_mode: None, tls_ca: None };
+        assert!(connect(&target).await.unwrap_err().is::<NotAUrl>());
     }
 
     #[tokio::test]

@@ -435,6 +435,8 @@ fn explain(error: &figment::Error) -> ConfigError {
                 None => ConfigError::UnknownKey { found: dotted(found), nearest: dotted(nearest), origin },
             }
         }
+        // The text itself makes no sense: no setting has been found yet.
+        kind if error.path.is_empty() => ConfigError::Invalid(format!("{origin}: {kind}")),
         kind => ConfigError::Invalid(format!("setting `{}` in {origin}: {kind}", error.path.join("."))),
     }
 }

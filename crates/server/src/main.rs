@@ -72,11 +72,16 @@ struct Failure {
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        let error = said_once(error.into());
-        let code = if error.is::<config::ConfigError>() {
+        let error = settings_named(said_once(error.into()));
+        let code = if error.is::<config::ConfigError>()
+            || error.is::<assize_rpc::SecurityError>()
+            || error.is::<assize_wire::TlsError>()
+        {
             exit::CONFIG
-        } else if error.is::<client::TwoWishes>() {
+        } else if error.is::<client::TwoWishes>() || error.is::<client::NotAUrl>() {
             exit::USAGE
+        } else if let Some(error) = error.downcast_ref::<assize_rpc::cert::CertError>() {
+            cert::exit_code(error)
         } else if error.is::<client::NoAuthority>() {
             exit::NO_INPUT
         } else if error.is::<node::DataDirError>() {
@@ -106,6 +111,17 @@ fn said_once(error: anyhow::Error) -> anyhow::Error {
         }
         _ => error,
     }
+}
+
+/// A certificate that is no good was named by a setting, which the crate that reads it does not know.
+fn settings_named(error: anyhow::Error) -> anyhow::Error {
+    if error.is::<assize_wire::TlsError>() {
+        return error.context("settings `mysql.tls_certificate` and `mysql.tls_key`");
+    }
+    if error.is::<assize_rpc::SecurityError>() {
+        return error.context("settings `peers.tls_ca`, `peers.tls_certificate` and `peers.tls_key`");
+    }
+    error
 }
 
 fn main() -> ExitCode {

@@ -1,10 +1,10 @@
 //! The node's end of the network between nodes.
 
-use crate::config::Config;
-use anyhow::Context;
+use crate::config::{Config, ConfigError};
 use assize_model::NodeId;
 use assize_ports::Peers;
 use assize_rpc::{Endpoint, JoinToken, Network, Security, Server, Services, TlsFiles};
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -50,10 +50,13 @@ pub fn security(config: &Config) -> anyhow::Result<Security> {
     }
 }
 
-/// The secret in a file.
-pub fn read_token(path: &Path) -> anyhow::Result<JoinToken> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    JoinToken::from_text(&text).with_context(|| format!("{} is empty", path.display()))
+/// The secret in the file that `cluster.join_token_file` names.
+pub fn read_token(path: &Path) -> Result<JoinToken, ConfigError> {
+    let unusable = |why: &dyn Display| {
+        ConfigError::Invalid(format!("setting `cluster.join_token_file`: {}: {why}", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| unusable(&error))?;
+    JoinToken::from_text(&text).ok_or_else(|| unusable(&"it is empty"))
 }
 
 /// The address that others are told: what the configuration says, or else where the node listens.
