@@ -5,6 +5,10 @@ use crate::roles::frontend::is_this_machine;
 use assize_model::ErrorCode;
 use mysql_async::{Conn, DriverError, Error, IoError, Opts, OptsBuilder, SslOpts};
 use std::path::Path;
+use std::time::Duration;
+
+/// How long a connection may take until the server has let us in.
+const LOGIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// How the bytes of a connection travel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,7 +44,7 @@ pub async fn connect(target: &Target) -> anyhow::Result<Conn> {
         if target.tls_mode.is_some() || target.tls_ca.is_some() {
             return Err(TwoWishes.into());
         }
-        return Conn::new(opts.clone()).await.map_err(told(&opts));
+        return open(opts.clone()).await.map_err(told(&opts));
     }
     let mode = target.tls_mode.unwrap_or(if target.tls_ca.is_some() {
         TlsMode::Required
@@ -52,11 +56,23 @@ pub async fn connect(target: &Target) -> anyhow::Result<Conn> {
     if mode == TlsMode::VerifyIdentity && authority.is_none() {
         return Err(NoAuthority("`--tls-mode verify-identity` needs `--tls-ca FILE`".to_owned()).into());
     }
-    let open = async |way| Conn::new(prepared(&opts, way, authority.as_deref())).await;
-    match (open(first).await, second) {
-        (Err(error), Some(second)) if refuses(first, &error) => open(second).await.map_err(told(&opts)),
+    let come = async |way| open(prepared(&opts, way, authority.as_deref()).into()).await;
+    match (come(first).await, second) {
+        (Err(error), Some(second)) if refuses(first, &error) => come(second).await.map_err(told(&opts)),
         (answer, _) => answer.map_err(told(&opts)),
     }
+}
+
+/// Connects and logs in. Whoever speaks something else waits for us to begin, as we wait for a MySQL server's greeting.
+async fn open(opts: Opts) -> Result<Conn, Error> {
+    let late = || {
+        let seconds = LOGIN_LIMIT.as_secs();
+        let words = format!(
+            "no login within {seconds} s: the server hangs, or it does not speak MySQL (does it belong to another port?)"
+        );
+        Error::Io(IoError::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, words)))
+    };
+    tokio::time::timeout(LOGIN_LIMIT, Conn::new(opts)).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// Which way is tried, and which one if the server does not want that. Bytes that do not leave this machine are not encrypted unless
@@ -149,6 +165,16 @@ mod tests {
     async fn what_is_no_url_is_told_apart() {
         let target = Target { url: "foo".to_owned(), tls_mode: None, tls_ca: None };
         assert!(connect(&target).await.unwrap_err().is::<NotAUrl>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_waits_for_us_to_begin_is_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("mysql://root@{}", listener.local_addr().unwrap());
+        let error = connect(&Target { url, tls_mode: None, tls_ca: None }).await.unwrap_err();
+        let error = error.downcast::<std::io::Error>().unwrap();
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        assert!(error.to_string().contains("does not speak MySQL"), "{error}");
     }
 
     #[tokio::test]
