@@ -1,8 +1,8 @@
 //! `assize conflicts`.
 
-use super::{Connection, call, output};
+use super::{Connection, call, output, watch};
 use crate::Failure;
-use assize_admin::{ClientError, pb};
+use assize_admin::{Client, pb};
 use assize_ports::{DEADLOCK, LOCK_WAIT_TIMEOUT};
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
@@ -56,7 +56,8 @@ pub struct ListOptions {
 /// Runs `assize conflicts`.
 pub async fn run(options: ConflictsOptions) -> Result<(), Failure> {
     let printed = options.connection.output;
-    let mut transactions = options.connection.open().await?.transactions();
+    let client = options.connection.open().await?;
+    let mut transactions = client.transactions();
     let everything = ListOptions { table: String::new(), limit: 20 };
     match options.action.unwrap_or(Action::List(everything)) {
         Action::List(ListOptions { table, limit }) => {
@@ -75,11 +76,11 @@ pub async fn run(options: ConflictsOptions) -> Result<(), Failure> {
             output::one(printed, &conflict, text)
         }
         Action::Watch { table } => {
-            let mut stream = call!(transactions, watch_conflicts, pb::WatchConflictsRequest { table });
-            while let Some(conflict) = stream.message().await.map_err(ClientError::from)? {
-                output::one(printed, &conflict, sentence)?;
-            }
-            Ok(())
+            let request = pb::WatchConflictsRequest { table };
+            let open =
+                async |client: &Client| Ok(call!(client.transactions(), watch_conflicts, request.clone()));
+            let print = |conflict| output::one(printed, &conflict, sentence);
+            watch::follow(&options.connection, client, open, print).await
         }
         Action::Hot { limit } => {
             let answer = call!(transactions, list_hot_keys, pb::ListHotKeysRequest { limit });

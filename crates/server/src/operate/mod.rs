@@ -15,6 +15,7 @@ mod shards;
 mod status;
 mod top;
 mod txn;
+mod watch;
 
 use crate::cli::Output;
 use crate::{Failure, exit};
@@ -137,7 +138,6 @@ fn is_broken_pipe(failure: &Failure) -> bool {
 impl Connection {
     /// Connects to the first node that answers, and says which did not.
     pub async fn open(&self) -> Result<Client, Failure> {
-        Ok(Client::connect(&self.options()?).await?)
         let client = self.open_quietly().await?;
         for attempt in client.passed_over() {
             eprintln!("assize: {attempt}; {} is asked", client.address());
@@ -147,6 +147,7 @@ impl Connection {
 
     /// Connects to the first node that answers.
     pub async fn open_quietly(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(&self.options()?).await?)
     }
 
     fn options(&self) -> Result<ClientOptions, Failure> {

@@ -1,9 +1,9 @@
 //! `assize shards`.
 
-use super::{Connection, Mutating, call, output};
+use super::{Connection, Mutating, call, output, watch};
 use crate::cli::Output;
 use crate::{Failure, exit};
-use assize_admin::{Client, ClientError, pb};
+use assize_admin::{Client, ClientError, ErrorKind, pb};
 use clap::{Args, Subcommand};
 
 /// Options of `assize shards`.
@@ -101,17 +101,17 @@ pub struct LongWork {
 
 /// Runs `assize shards`.
 pub async fn run(options: ShardsOptions) -> Result<(), Failure> {
-    let printed = options.connection.output;
-    let client = options.connection.open().await?;
+    let connection = &options.connection;
+    let client = connection.open().await?;
     match options.action.unwrap_or(Action::List) {
-        Action::List => print(printed, &call!(client.shards(), list, pb::ListShardsRequest {})),
-        Action::Watch { job: Some(job) } => follow(&client, printed, job).await,
-        Action::Watch { job: None } => watch(&client, printed).await,
-        action => change(&client, printed, action).await,
+        Action::List => print(connection.output, &call!(client.shards(), list, pb::ListShardsRequest {})),
+        Action::Watch { job: Some(job) } => follow(connection, client, job).await,
+        Action::Watch { job: None } => watch_all(connection, client).await,
+        action => change(connection, client, action).await,
     }
 }
 
-async fn change(client: &Client, printed: Output, action: Action) -> Result<(), Failure> {
+async fn change(connection: &Connection, client: Client, action: Action) -> Result<(), Failure> {
     let mut shards = client.shards();
     let (done, wait) = match action {
         Action::Split { shard, at, long: LongWork { mutating: m, wait } } => {
@@ -144,9 +144,9 @@ async fn change(client: &Client, printed: Output, action: Action) -> Result<(), 
         }
         Action::List | Action::Watch { .. } => return Ok(()),
     };
-    output::done(printed, &done)?;
+    output::done(connection.output, &done)?;
     if wait && !done.job_id.is_empty() && !done.was_validate_only {
-        return follow(client, printed, done.job_id).await;
+        return follow(connection, client, done.job_id).await;
     }
     Ok(())
 }
@@ -172,25 +172,40 @@ pub(super) fn balance_line(balance: &pb::Balance) -> Option<String> {
     }
 }
 
-async fn watch(client: &Client, printed: Output) -> Result<(), Failure> {
-    let mut stream = call!(client.shards(), watch, pb::WatchShardsRequest {});
-    while let Some(answer) = stream.message().await.map_err(ClientError::from)? {
-        print(printed, &answer)?;
-    }
-    Ok(())
+async fn watch_all(connection: &Connection, client: Client) -> Result<(), Failure> {
+    let open = async |client: &Client| Ok(call!(client.shards(), watch, pb::WatchShardsRequest {}));
+    let told = |answer| print(connection.output, &answer);
+    watch::follow(connection, client, open, told).await
 }
 
 /// Prints a job's steps until it ends; its failure is ours.
-async fn follow(client: &Client, printed: Output, job_id: String) -> Result<(), Failure> {
-    let mut stream = call!(client.shards(), watch_job, pb::WatchJobRequest { job_id });
-    while let Some(job) = stream.message().await.map_err(ClientError::from)? {
-        output::one(printed, &job, job_line)?;
+async fn follow(connection: &Connection, client: Client, job_id: String) -> Result<(), Failure> {
+    let request = pb::WatchJobRequest { job_id };
+    let open = async |client: &Client| Ok(call!(client.shards(), watch_job, request.clone()));
+    let mut was_seen = false;
+    let told = |job: pb::Job| {
+        was_seen = true;
+        output::one(connection.output, &job, job_line)?;
         if job.state() == pb::JobState::Failed {
             let error = anyhow::anyhow!("job {} has failed: {}", job.id, job.failure);
             return Err(Failure { code: exit::SOFTWARE, error });
         }
+        Ok(())
+    };
+    match watch::follow(connection, client, open, told).await {
+        Err(failure) if was_seen && is_missing(&failure) => Err(Failure {
+            code: exit::UNAVAILABLE,
+            error: failure
+                .error
+                .context("the node that did the work has gone; `assize shards` says how far it came"),
+        }),
+        ended => ended,
     }
-    Ok(())
+}
+
+fn is_missing(failure: &Failure) -> bool {
+    let error = failure.error.downcast_ref::<ClientError>();
+    error.is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn job_line(job: &pb::Job) -> String {
