@@ -299,4 +299,45 @@ fn what_is_asked_wrongly_or_is_there_already_has_its_own_exit_code() {
     let token = directory.path().join("token").to_str().unwrap().to_owned();
     assert_eq!(told(&["cert", "token", "--file", &token]).0, Some(0));
     assert_eq!(told(&["cert", "token", "--file", &token]).0, Some(73));
+
+    let (code, out, text) = told(&["cert", "operator", "alice", "--role", "operator", "--dir", dir]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("admin.tokens_file"), "{text}");
+    let line: Vec<&str> = out.lines().last().unwrap().split(' ').collect();
+    assert_eq!(line[..2], ["alice", "operator"], "{out}");
+    assert_eq!(line[2].strip_prefix("cert:").unwrap().len(), 64, "{out}");
+}
+
+#[test]
+fn an_address_of_something_else_is_told_in_words() {
+    let server = Assize::start_with(None, &["--json"]);
+    let greeting = server.log();
+    let json = greeting.lines().find(|line| line.starts_with('{')).unwrap();
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    let (http, admin) = (json["http"].as_str().unwrap(), json["admin"].as_str().unwrap().to_owned());
+    let mysql = format!("127.0.0.1:{}", server.port());
+    for wrong in [http, &mysql] {
+        let (code, _, text) = told(&["members", "--admin", wrong]);
+        assert_eq!(code, Some(69), "{text}");
+        assert!(text.contains(&format!("{wrong} is no admin API")), "{text}");
+        let (code, _, text) = told(&["status", "--admin", wrong]);
+        assert_eq!(code, Some(2), "{text}");
+        let (code, _, text) = told(&["members", "--admin", &format!("{wrong},{admin}")]);
+        assert_eq!(code, Some(0), "{text}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().to_str().unwrap();
+    assert_eq!(told(&["cert", "ca", "--dir", dir]).0, Some(0));
+    let ca = directory.path().join("ca.pem");
+    let (code, _, text) = told(&["members", "--admin", &admin, "--ca", ca.to_str().unwrap()]);
+    assert_eq!(code, Some(69), "{text}");
+    assert!(text.contains("speaks no TLS: leave --ca out"), "{text}");
+
+    let (code, _, text) = told(&["sql", "--url", &format!("mysql://root@{admin}"), "--execute", "SELECT 1"]);
+    assert_eq!(code, Some(69), "{text}");
+    assert!(text.contains(&admin) && text.contains("another port"), "{text}");
+
+    let (code, _, text) = told(&["shards", "recover", "1", "--admin", &admin]);
+    assert_eq!(code, Some(64), "{text}");
+    assert!(text.contains("--i-accept-data-loss"), "{text}");
 }

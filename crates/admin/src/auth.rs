@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tonic::{Request, Status};
 
 /// What a caller may do; each role includes those before it.
@@ -99,6 +101,13 @@ impl Caller {
         let text = format!("{rpc} needs role {role}, and {} is {}", self.name, self.role);
         Err(Reason::RoleTooLow.status(text, &[("role", role.to_string()), ("rpc", rpc.to_owned())]))
     }
+}
+
+/// The line of `admin.tokens_file` for whoever has this certificate (PEM); `None` if it is none.
+pub fn credentials_line(name: &str, role: Role, certificate: &[u8]) -> Option<String> {
+    let certificate = CertificateDer::from_pem_slice(certificate).ok()?;
+    let hash: String = Sha256::digest(&certificate).iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(format!("{name} {role} cert:{hash}"))
 }
 
 /// A credentials file could not be used.

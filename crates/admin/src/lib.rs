@@ -37,7 +37,7 @@ mod tls;
 mod watch;
 
 pub use audit::{Entry, Noted, note, note_by_hand};
-pub use auth::{Caller, Role};
+pub use auth::{Caller, Role, credentials_line};
 pub use client::{Attempt, Client, ClientError, ClientOptions, ErrorKind, Obstacle};
 pub use error::{Explained, explain};
 pub use serve::{Options, StartError, Tls, check, serve};

@@ -1,6 +1,7 @@
 //! `assize cert`: the certificates and the secret with which the nodes of a cluster know each other.
 
 use crate::{Failure, exit};
+use assize_admin::{Role, credentials_line};
 use assize_model::NodeId;
 use assize_rpc::JoinToken;
 use assize_rpc::cert::{Authority, CertError, OperatorRole, issue_node, issue_operator};
@@ -82,8 +83,9 @@ fn role(name: &str) -> Result<OperatorRole, String> {
     OperatorRole::from_name(name).ok_or_else(|| "one of viewer, operator, admin".to_owned())
 }
 
-/// Makes what was asked for, and says on standard output which files it wrote.
+/// Makes what was asked for, and says on standard output which files it wrote, and the line by which an operator is known.
 pub fn run(command: &CertCommand) -> Result<(), Failure> {
+    let mut line = None;
     let written = match command {
         CertCommand::Ca(options) => {
             Authority::create(&options.dir, options.days)?;
@@ -97,6 +99,7 @@ pub fn run(command: &CertCommand) -> Result<(), Failure> {
         CertCommand::Operator(options) => {
             let Place { dir, days } = &options.place;
             let (certificate, key) = issue_operator(dir, &options.name, options.role, *days)?;
+            line = Some(credentials(options, &certificate)?);
             vec![certificate, key]
         }
         CertCommand::Token(options) => {
@@ -108,7 +111,26 @@ pub fn run(command: &CertCommand) -> Result<(), Failure> {
     for path in written {
         writeln!(out, "{}", path.display())?;
     }
+    if let Some(line) = line {
+        eprintln!(
+            "the admin API knows whom you add to the file of `admin.tokens_file` on every node; the line:"
+        );
+        writeln!(out, "{line}")?;
+    }
     Ok(())
+}
+
+/// The line by which the admin API knows an operator.
+fn credentials(options: &OperatorOptions, certificate: &Path) -> Result<String, Failure> {
+    let role = match options.role {
+        OperatorRole::Viewer => Role::Viewer,
+        OperatorRole::Operator => Role::Operator,
+        OperatorRole::Admin => Role::Admin,
+    };
+    let file = |error| CertError::File { path: certificate.to_owned(), error };
+    let line = credentials_line(&options.name, role, &std::fs::read(certificate).map_err(file)?);
+    let not_one = || CertError::NotA { path: certificate.to_owned(), what: "certificate" };
+    Ok(line.ok_or_else(not_one)?)
 }
 
 /// The exit code for a certificate that was not made.

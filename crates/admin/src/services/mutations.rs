@@ -9,6 +9,10 @@ use assize_ports::Action;
 const BY_LEADER: bool = true;
 const BY_NODE: bool = false;
 
+/// What is said to whoever has not accepted that data are lost.
+const UNACCEPTED: &str = "what only the lost replicas have will be gone: say --i-accept-data-loss (`accept_data_loss`) if that is \
+                          meant, or --validate-only (`validate_only`) to see what would be done";
+
 macro_rules! mutations {
     ($($message:ident: $rpc:literal, $role:ident, $by:ident, |$m:ident| $action:expr;)*) => { $(
         impl Mutation for pb::$message {
@@ -71,7 +75,7 @@ mutations! {
         Action::RemoveReplica { shard: m.shard, node: node("node", m.node)? };
     RecoverShardRequest: "Shards.Recover", Admin, BY_LEADER, |m| {
         if !m.accept_data_loss && !m.validate_only {
-            return Err("accept_data_loss is not set: what only the lost replicas have will be gone".to_owned());
+            return Err(UNACCEPTED.to_owned());
         }
         Action::RecoverShard { shard: m.shard }
     };
