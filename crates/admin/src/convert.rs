@@ -1,7 +1,7 @@
 //! From the ports' words to the messages of `assize.admin.v1`.
 
 use crate::pb;
-use assize_model::{Outcome, Timestamp, TxnId};
+use assize_model::{AbortReason, Outcome, Timestamp, TxnId};
 use assize_ports::{
     ColumnInfo, ConflictRecord, ConflictSide, DatabaseInfo, DigestInfo, HotKey, IndexInfo, JobInfo,
     MemberInfo, MemberRole, ReplicaInfo, SessionInfo, ShardInfo, SlowStatement, TableInfo, TrafficInfo,
@@ -178,11 +178,17 @@ impl From<HotKey> for pb::HotKey {
     }
 }
 
+/// Why a transaction that nobody remembers counts as aborted.
+const NOT_KNOWN: &str = "no such transaction is known, and its deadline has passed, so it never can be";
+
 /// What became of a transaction.
 pub(crate) fn outcome(txn: TxnId, outcome: Outcome) -> pb::GetOutcomeResponse {
     let none = Timestamp::ZERO;
+    // A deadline that passed is no decision that anybody keeps.
+    let is_not_known = outcome == Outcome::Aborted(AbortReason::DeadlinePassed);
     let (kind, commit_ts, abort_reason) = match outcome {
         Outcome::Committed(commit_ts) => (pb::Outcome::Committed, commit_ts, String::new()),
+        Outcome::Aborted(_) if is_not_known => (pb::Outcome::Aborted, none, NOT_KNOWN.to_owned()),
         Outcome::Aborted(reason) => (pb::Outcome::Aborted, none, abort_words(&reason)),
         Outcome::Undecided => (pb::Outcome::Undecided, none, String::new()),
         Outcome::Unknown => (pb::Outcome::Unknown, none, String::new()),
@@ -194,6 +200,7 @@ pub(crate) fn outcome(txn: TxnId, outcome: Outcome) -> pb::GetOutcomeResponse {
         commit_ts: commit_ts.0,
         committed_at: committed_at.and_then(|millis| timestamp(millis.saturating_mul(1000))),
         abort_reason,
+        is_not_known,
     }
 }
 

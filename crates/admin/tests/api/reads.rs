@@ -59,6 +59,10 @@ async fn an_outcome_is_known_by_id() {
     assert_eq!(told.committed_at.unwrap().to_string(), "2026-09-21T14:13:20.456Z");
     let other = transactions.get_outcome(ask("0".repeat(32))).await.unwrap().into_inner();
     assert_eq!(other.outcome(), pb::Outcome::Undecided);
+    let past = transactions.get_outcome(ask(fake::past_txn().to_string())).await.unwrap().into_inner();
+    assert_eq!((past.outcome(), past.is_not_known), (pb::Outcome::Aborted, true));
+    assert!(past.abort_reason.starts_with("no such transaction is known"), "{}", past.abort_reason);
+    assert!(!told.is_not_known && !other.is_not_known);
     refused(
         transactions.get_outcome(ask("1.2.3".to_owned())).await,
         Code::InvalidArgument,

@@ -1,7 +1,7 @@
 //! A cluster in memory: three nodes, four shards of three replicas, and an operator who may change them.
 #![allow(dead_code)] // Several tests share it, and each uses a part.
 
-use assize_model::{NodeId, Outcome, Timestamp, TxnId};
+use assize_model::{AbortReason, NodeId, Outcome, Timestamp, TxnId};
 use assize_ports::{
     Action, ActionDone, BoxFuture, ClusterError, ClusterView, ColumnInfo, ConflictRecord, ConflictSide,
     DatabaseInfo, DigestInfo, IndexInfo, JobInfo, JobList, MemberInfo, MemberRole, Members, NodeReport,
@@ -45,6 +45,11 @@ pub struct Fake {
 /// The transaction whose outcome is known: it committed.
 pub fn known_txn() -> TxnId {
     TxnId(1_790_000_000_123 << 82 | 7)
+}
+
+/// A transaction that nobody knows, and whose deadline has passed.
+pub fn past_txn() -> TxnId {
+    TxnId(1_790_000_000_123 << 82 | 8)
 }
 
 impl Fake {
@@ -133,7 +138,11 @@ impl ClusterView for Fake {
 
     fn outcome(&self, txn: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>> {
         let commit_ts = Timestamp::from_millis(1_790_000_000_456);
-        let outcome = if txn == known_txn() { Outcome::Committed(commit_ts) } else { Outcome::Undecided };
+        let outcome = match txn {
+            txn if txn == known_txn() => Outcome::Committed(commit_ts),
+            txn if txn == past_txn() => Outcome::Aborted(AbortReason::DeadlinePassed),
+            _ => Outcome::Undecided,
+        };
         self.answer(|_| outcome)
     }
 

@@ -169,6 +169,22 @@ fn what_is_known_only_roughly_is_not_told_as_if_it_were_known_well() {
 }
 
 #[test]
+fn a_transaction_that_nobody_knows_is_not_told_as_one_that_was_aborted() {
+    let aborted = pb::GetOutcomeResponse {
+        outcome: pb::Outcome::Aborted.into(),
+        abort_reason: "its frontend had been replaced".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(super::txn::outcome(&aborted), "aborted: its frontend had been replaced");
+    let not_known = pb::GetOutcomeResponse {
+        abort_reason: "no such transaction is known".to_owned(),
+        is_not_known: true,
+        ..aborted
+    };
+    assert_eq!(super::txn::outcome(&not_known), "not committed: no such transaction is known");
+}
+
+#[test]
 fn lists_name_the_nodes_that_did_not_answer() {
     assert_eq!(output::silence_line(&[]), None);
     assert_eq!(output::silence_line(&[1]).unwrap(), "node 1 did not answer: what it knows is missing");

@@ -87,9 +87,10 @@ fn row(txn: &pb::Transaction) -> Vec<String> {
     ]
 }
 
-fn outcome(told: &pb::GetOutcomeResponse) -> String {
+pub(super) fn outcome(told: &pb::GetOutcomeResponse) -> String {
     let outcome = told.outcome();
     match outcome {
+        pb::Outcome::Aborted if told.is_not_known => format!("not committed: {}", told.abort_reason),
         pb::Outcome::Committed => format!("{outcome} at {}", output::or_dash(told.committed_at)),
         pb::Outcome::Aborted => format!("{outcome}: {}", told.abort_reason),
         pb::Outcome::Undecided => format!("{outcome}: it may still commit or abort"),
