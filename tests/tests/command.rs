@@ -341,3 +341,58 @@ fn an_address_of_something_else_is_told_in_words() {
     assert_eq!(code, Some(64), "{text}");
     assert!(text.contains("--i-accept-data-loss"), "{text}");
 }
+
+#[test]
+fn a_node_that_hangs_is_passed_over_and_streams_go_on_elsewhere() {
+    let mut cluster = Cluster::start(Options::nodes(3));
+    cluster.wait_leader();
+    let address = |cluster: &Cluster, node: u64| format!("127.0.0.1:{}", cluster.ports(node).admin);
+    let (hung, other) = (address(&cluster, 1), address(&cluster, 2));
+    let both = format!("{hung},{other}");
+    for arguments in [&["members", "add", "2"][..], &["members", "add", "2", "--validate-only"]] {
+        let (code, _, text) = told(&[arguments, &["--admin", &both]].concat());
+        assert_eq!(code, Some(65), "{text}");
+        assert!(text.contains("node 2 votes already"), "{text}");
+    }
+    let never = "0687e194b96000002000001000000009";
+    let (code, out, text) = told(&["txn", "outcome", never, "--admin", &both]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(out.starts_with("not committed: no such transaction is known"), "{out}");
+
+    let log = cluster.directory().join("watch.log");
+    let watch = |what: &str, addresses: &str| {
+        let log = std::fs::File::create(&log).unwrap();
+        Command::new(Assize::binary())
+            .args([what, "watch", "--admin", addresses])
+            .stdout(std::process::Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    };
+    let mut watching = watch("shards", &both);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    cluster.pause(1);
+    let began = std::time::Instant::now();
+    let (code, _, text) = told(&["members", "--admin", &both]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(&hung) && began.elapsed().as_secs() < 10, "{:?}: {text}", began.elapsed());
+    let mut last = String::new();
+    wait_for("the node that hangs to be named", || {
+        let (code, out, _) = told(&["status", "--admin", &both]);
+        last = format!("{code:?} {out}");
+        matches!(code, Some(1 | 2)) && out.contains("node 1")
+    });
+    let (_, out, _) = told(&["sessions", "--output", "json", "--admin", &both]);
+    assert!(out.lines().last().is_some_and(|line| line == r#"{"silent_nodes":[1]}"#), "{out}\n{last}");
+    let said = |text: &str| std::fs::read_to_string(&log).unwrap().contains(text);
+    wait_for("the stream to go on", || said(&format!("{other} is asked from now on")));
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    cluster.resume(1);
+
+    let mut watching = watch("conflicts", &other);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    cluster.kill(2);
+    assert_eq!(watching.wait().unwrap().code(), Some(69));
+    assert!(said("cannot be gone on with") && said(&other), "{}", std::fs::read_to_string(&log).unwrap());
+}

@@ -65,8 +65,7 @@ pub async fn run(options: ConflictsOptions) -> Result<(), Failure> {
             let answer = call!(transactions, list_conflicts, request);
             output::list(printed, &answer.conflicts, HEADER, row)?;
             output::beyond(printed, answer.conflicts.len(), answer.total);
-            output::silence(&answer.silent_nodes);
-            Ok(())
+            output::silence(printed, &answer.silent_nodes)
         }
         Action::Show { id } => {
             let request = pb::ListConflictsRequest { table: String::new(), id: id.clone(), limit: 1 };
@@ -84,7 +83,6 @@ pub async fn run(options: ConflictsOptions) -> Result<(), Failure> {
         }
         Action::Hot { limit } => {
             let answer = call!(transactions, list_hot_keys, pb::ListHotKeysRequest { limit });
-            output::silence(&answer.silent_nodes);
             let header = ["table", "index", "key", "conflicts", "last at"];
             output::list(printed, &answer.hot_keys, &header, |hot| {
                 vec![
@@ -94,7 +92,8 @@ pub async fn run(options: ConflictsOptions) -> Result<(), Failure> {
                     hot.conflicts.to_string(),
                     output::or_dash(hot.last_at),
                 ]
-            })
+            })?;
+            output::silence(printed, &answer.silent_nodes)
         }
     }
 }

@@ -38,10 +38,19 @@ pub fn beyond(output: Output, listed: usize, total: u32) {
     }
 }
 
-/// Says which nodes' part of a list is missing.
-pub fn silence(nodes: &[u64]) {
-    if let Some(line) = silence_line(nodes) {
-        eprintln!("{line}");
+/// What programs are told after a list of which parts are missing.
+#[derive(Serialize)]
+struct Silence<'a> {
+    silent_nodes: &'a [u64],
+}
+
+/// Says which nodes' part of a list is missing: the last line of it for programs, talk for people.
+pub fn silence(output: Output, nodes: &[u64]) -> Result<(), Failure> {
+    let Some(line) = silence_line(nodes) else { return Ok(()) };
+    eprintln!("{line}");
+    match output {
+        Output::Json => json(&Silence { silent_nodes: nodes }),
+        Output::Table => Ok(()),
     }
 }
 

@@ -69,8 +69,7 @@ pub async fn run(options: SessionsOptions) -> Result<(), Failure> {
             let answer = call!(sessions, list, pb::ListSessionsRequest { node, user, limit });
             output::list(printed, &answer.sessions, HEADER, row)?;
             output::beyond(printed, answer.sessions.len(), answer.total);
-            output::silence(&answer.silent_nodes);
-            Ok(())
+            output::silence(printed, &answer.silent_nodes)
         }
         Action::Kill {
             at: At { node, connection },
@@ -83,7 +82,6 @@ pub async fn run(options: SessionsOptions) -> Result<(), Failure> {
         }
         Action::Digests { limit } => {
             let answer = call!(sessions, list_digests, pb::ListDigestsRequest { node: 0, limit });
-            output::silence(&answer.silent_nodes);
             let header = ["node", "runs", "total", "rows", "errors", "statement"];
             output::list(printed, &answer.digests, &header, |d| {
                 vec![
@@ -94,12 +92,12 @@ pub async fn run(options: SessionsOptions) -> Result<(), Failure> {
                     d.errors.to_string(),
                     d.text.clone(),
                 ]
-            })
+            })?;
+            output::silence(printed, &answer.silent_nodes)
         }
         Action::Slow { limit } => {
             let request = pb::ListSlowStatementsRequest { node: 0, limit };
             let answer = call!(sessions, list_slow_statements, request);
-            output::silence(&answer.silent_nodes);
             output::list(printed, &answer.statements, &["node", "at", "took", "user", "statement"], |s| {
                 vec![
                     s.node.to_string(),
@@ -108,7 +106,8 @@ pub async fn run(options: SessionsOptions) -> Result<(), Failure> {
                     s.user.clone(),
                     s.text.clone(),
                 ]
-            })
+            })?;
+            output::silence(printed, &answer.silent_nodes)
         }
     }
 }

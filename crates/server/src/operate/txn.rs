@@ -54,8 +54,7 @@ pub async fn run(options: TxnOptions) -> Result<(), Failure> {
             let answer = call!(transactions, list, request);
             output::list(printed, &answer.transactions, HEADER, row)?;
             output::beyond(printed, answer.transactions.len(), answer.total);
-            output::silence(&answer.silent_nodes);
-            Ok(())
+            output::silence(printed, &answer.silent_nodes)
         }
         Action::Get { at: At { node, connection } } => {
             let txn = call!(transactions, get, pb::GetTransactionRequest { node, connection });
@@ -90,8 +89,8 @@ fn row(txn: &pb::Transaction) -> Vec<String> {
 pub(super) fn outcome(told: &pb::GetOutcomeResponse) -> String {
     let outcome = told.outcome();
     match outcome {
-        pb::Outcome::Aborted if told.is_not_known => format!("not committed: {}", told.abort_reason),
         pb::Outcome::Committed => format!("{outcome} at {}", output::or_dash(told.committed_at)),
+        pb::Outcome::Aborted if told.is_not_known => format!("not committed: {}", told.abort_reason),
         pb::Outcome::Aborted => format!("{outcome}: {}", told.abort_reason),
         pb::Outcome::Undecided => format!("{outcome}: it may still commit or abort"),
         pb::Outcome::Unknown | pb::Outcome::Unspecified => format!("{outcome}: ask again"),
