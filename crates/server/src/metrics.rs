@@ -75,7 +75,8 @@ pub const PROCESS_STRAINED: &str = "process_strained";
 /// Bytes free on the disk of the node's data.
 pub const PROCESS_DISK_FREE_BYTES: &str = "process_disk_free_bytes";
 /// When a certificate of this node expires, in seconds since the Unix epoch, by setting.
-pub const PROCESS_CERTIFICATE_EXPIRES_TIMESTAMP_SECONDS: &str = "process_certificate_expires_timestamp_seconds";
+pub const PROCESS_CERTIFICATE_EXPIRES_TIMESTAMP_SECONDS: &str =
+    "process_certificate_expires_timestamp_seconds";
 /// Seconds since the process started.
 pub const PROCESS_UPTIME_SECONDS: &str = "process_uptime_seconds";
 
