@@ -111,7 +111,7 @@ impl CertificateFiles {
             let Some(at) = expiry(setting, path) else { continue };
             expiries.push((*setting, at));
             let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            ::metrics::gauge!(metrics::PROCESS_CERTIFICATE_EXPIRES_TIMESTAMP_SECONDS, "setting" => *setting)
+            ::metrics::gauge!(metrics::PROCESS_CERTIFICATE_EXPIRES, "setting" => *setting)
                 .set(since_epoch.as_secs_f64());
             let left = seconds_left(at, now);
             let is_told =

@@ -75,8 +75,7 @@ pub const PROCESS_STRAINED: &str = "process_strained";
 /// Bytes free on the disk of the node's data.
 pub const PROCESS_DISK_FREE_BYTES: &str = "process_disk_free_bytes";
 /// When a certificate of this node expires, in seconds since the Unix epoch, by setting.
-pub const PROCESS_CERTIFICATE_EXPIRES_TIMESTAMP_SECONDS: &str =
-    "process_certificate_expires_timestamp_seconds";
+pub const PROCESS_CERTIFICATE_EXPIRES: &str = "process_certificate_expires_timestamp_seconds";
 /// Seconds since the process started.
 pub const PROCESS_UPTIME_SECONDS: &str = "process_uptime_seconds";
 
@@ -135,7 +134,7 @@ pub fn describe() {
     describe_counter!(SHARD_REBUILT_TOTAL, Unit::Count, "replicas rebuilt from a sibling");
     describe_gauge!(PROCESS_DISK_FREE_BYTES, Unit::Bytes, "free on the disk of the node's data");
     describe_gauge!(
-        PROCESS_CERTIFICATE_EXPIRES_TIMESTAMP_SECONDS,
+        PROCESS_CERTIFICATE_EXPIRES,
         Unit::Seconds,
         "when a certificate expires, since the Unix epoch, by setting"
     );
