@@ -63,15 +63,22 @@ impl Request {
     pub fn footprint_bytes_max(&self, inline: bool) -> usize {
         let groups: usize = self.groups.iter().map(group_bytes).sum();
         let writes: usize = self.writes.iter().map(|write| self.write_bytes(write, inline)).sum();
+        // No transaction has more participants than writes.
+        let receipts = if inline { 0 } else { RECEIPT_BYTES * self.writes.len().min(PARTICIPANTS_MAX) };
         let change = self.catalog_change.as_ref().map_or(0, change_bytes);
-        HEAD_BYTES + groups + 8 * self.schemas.len() + 12 * self.auto_increments.len() + writes + change
+        HEAD_BYTES
+            + groups
+            + 8 * self.schemas.len()
+            + 12 * self.auto_increments.len()
+            + writes
+            + receipts
+            + change
     }
 
     fn write_bytes(&self, write: &Write, inline: bool) -> usize {
         let key = write.mutation.key.0.len();
         let shown = if self.ordered_tables.contains(&write.table) { KEY_BYTES + key } else { 1 };
-        // No transaction has more participants than writes.
-        let body = if inline { MUTATION_BYTES + write.mutation.size() } else { RECEIPT_BYTES };
+        let body = if inline { MUTATION_BYTES + write.mutation.size() } else { 0 };
         HASH_BYTES + shown + body
     }
 
@@ -118,6 +125,8 @@ const KEY_BYTES: usize = 16;
 const MUTATION_BYTES: usize = 16;
 /// Bytes of a receipt.
 const RECEIPT_BYTES: usize = 24;
+/// Each participant holds a slot of its own.
+const PARTICIPANTS_MAX: usize = 1 << 16;
 
 fn group_bytes(group: &AccessGroup) -> usize {
     let range = |range: &TableRange| 2 * KEY_BYTES + range.range.start.0.len() + range.range.end.0.len();
