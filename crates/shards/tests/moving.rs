@@ -547,6 +547,58 @@ async fn what_a_task_that_nobody_goes_on_with_has_begun_goes_by_itself_and_the_l
     assert_eq!(cluster.agree().await, 150);
 }
 
+/// Does something when a task comes to a step.
+struct Meddles<F> {
+    at: &'static str,
+    does: F,
+}
+
+impl<F: Fn() + Send + Sync> assize_shards::Progress for Meddles<F> {
+    fn step(&self, step: &str) {
+        if step == self.at {
+            (self.does)();
+        }
+    }
+    fn stalled(&self, _: Duration) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_not_given_up_for_one_that_has_fallen_silent() {
+    let _alone = ALONE.lock().await;
+    let (cluster, shard) = (Cluster::start(4, 3, 1).await, ShardId(1));
+    let cut = Meddles {
+        at: "waiting until everybody is durable past the change",
+        does: || cluster.network.cut(NodeId(4)),
+    };
+    let moved = Task::MoveReplica { shard, from: NodeId(1), to: NodeId(4) };
+    cluster.mover_with(NodeId(1), Duration::from_secs(2)).run(moved, &cut).await.unwrap_err();
+    let on = cluster.placement().await.shards[&shard].replicas.clone();
+    assert!(on.values().any(|node| *node == NodeId(1)), "{on:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_tasks_about_one_shard_do_not_both_change_it() {
+    let _alone = ALONE.lock().await;
+    let (cluster, shard) = (Cluster::start(3, 3, 1).await, ShardId(1));
+    let mover = cluster.mover(NodeId(1));
+    let remove = |node| Task::RemoveReplica { shard, node: NodeId(node) };
+    let first = |node| {
+        let (mover, task) = (mover.clone(), remove(node));
+        let runtime = tokio::runtime::Handle::current();
+        move || drop(tokio::task::block_in_place(|| runtime.block_on(mover.run(task, &())).unwrap()))
+    };
+    let meddles = Meddles { at: "changing the placement", does: first(3) };
+    let split = Task::Split { shard, at: None };
+    let error = mover.run(split, &meddles).await.unwrap_err().to_string();
+    assert_eq!(error, "s1 was changed while it was being split");
+    let meddles = Meddles { at: "changing the placement", does: first(2) };
+    let error = mover.run(remove(1), &meddles).await.unwrap_err().to_string();
+    assert_eq!(error, "somebody else changes the replicas of s1");
+    let placement = cluster.placement().await;
+    let left: Vec<NodeId> = placement.shards[&shard].replicas.values().copied().collect();
+    assert_eq!((placement.shards.len(), left), (1, vec![NodeId(1)]));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_nobody_relies_on_yet_does_not_fill_the_disk() {
     use assize_ports::DecisionSource;

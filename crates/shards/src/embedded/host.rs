@@ -566,6 +566,7 @@ impl ShardHost {
 
     /// Ends a replica and drops its contents, durably.
     async fn drop_replica(&self, shard: ShardId) -> Result<(), HostError> {
+        self.inner.asked().remove(&shard);
         let resident = self.inner.residents.lock().remove(&shard);
         if let Some(resident) = resident {
             resident.shutdown().await;
