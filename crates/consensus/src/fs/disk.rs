@@ -1,7 +1,8 @@
 //! A real directory.
 
 use super::{Blocks, File, FileSystem};
-use rustix::fs::OFlags;
+use rustix::fs::{FallocateFlags, OFlags};
+use rustix::io::Errno;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -159,12 +160,35 @@ impl File for DiskFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
     }
+
+    fn allocate(&self, len: u64) -> io::Result<bool> {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fs::BLOCK;
+
+    #[test]
+    fn what_is_allocated_reads_as_zeros() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = Disk::open(directory.path()).unwrap().create("a").unwrap();
+        // Whether it is done depends on the file system below.
+        if file.allocate(3 * BLOCK as u64).unwrap() {
+            let mut found = vec![1; 3 * BLOCK];
+            file.read_at(0, &mut found).unwrap();
+            assert_eq!(file.len().unwrap(), 3 * BLOCK as u64);
+            assert!(found.iter().all(|byte| *byte == 0));
+        } else {
+            assert_eq!(file.len().unwrap(), 0);
+        }
+    }
 
     #[test]
     fn blocks_and_bytes_are_written_to_one_file_and_a_new_name_does_not_lead_astray() {

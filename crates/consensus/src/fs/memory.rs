@@ -47,6 +47,8 @@ struct State {
     quota: Option<u64>,
     /// Nobody will cut the power: no second copy of everything is kept.
     crashless: bool,
+    /// It can allocate without writing.
+    allocates: bool,
 }
 
 #[derive(Default, Clone)]
@@ -73,6 +75,11 @@ impl Memory {
         let memory = Memory::default();
         memory.lock().crashless = true;
         memory
+    }
+
+    /// Whether [`File::allocate`] does something, as some file systems can and others cannot (the default).
+    pub fn set_allocates(&self, allocates: bool) {
+        self.lock().allocates = allocates;
     }
 
     /// Lets the machine die at the `n`th operation from now: it and all later ones fail.
@@ -196,6 +203,23 @@ impl State {
         self.names.values().filter_map(|id| self.files.get(id)).map(|c| c.bytes.len() as u64).sum()
     }
 
+    /// Makes a file so long, if it is shorter and there is room.
+    fn extend(&mut self, id: usize, len: usize) -> io::Result<()> {
+        let used = self.used();
+        let limits =
+            [(self.capacity, io::ErrorKind::StorageFull), (self.quota, io::ErrorKind::QuotaExceeded)];
+        let content = self.content(id)?;
+        if len > content.bytes.len() {
+            let growth = (len - content.bytes.len()) as u64;
+            let is_exceeded = |limit: Option<u64>| limit.is_some_and(|limit| used + growth > limit);
+            if let Some((_, full)) = limits.into_iter().find(|(limit, _)| is_exceeded(*limit)) {
+                return Err(io::Error::from(full));
+            }
+            content.bytes.resize(len, 0);
+        }
+        Ok(())
+    }
+
     fn content(&mut self, id: usize) -> io::Result<&mut Content> {
         self.files.get_mut(&id).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the file is gone"))
     }
@@ -276,20 +300,10 @@ impl File for MemoryFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.directory.lock();
         state.operate()?;
-        let used = state.used();
-        let limits =
-            [(state.capacity, io::ErrorKind::StorageFull), (state.quota, io::ErrorKind::QuotaExceeded)];
+        let (from, to) = (offset as usize, offset as usize + bytes.len());
+        state.extend(self.id, to)?;
         let crashless = state.crashless;
         let content = state.content(self.id)?;
-        let (from, to) = (offset as usize, offset as usize + bytes.len());
-        if to > content.bytes.len() {
-            let growth = (to - content.bytes.len()) as u64;
-            let is_exceeded = |limit: Option<u64>| limit.is_some_and(|limit| used + growth > limit);
-            if let Some((_, full)) = limits.into_iter().find(|(limit, _)| is_exceeded(*limit)) {
-                return Err(io::Error::from(full));
-            }
-            content.bytes.resize(to, 0);
-        }
         content.bytes[from..to].copy_from_slice(bytes);
         if !crashless {
             content.dirty.extend(from / SECTOR..to.div_ceil(SECTOR));
@@ -329,5 +343,15 @@ impl File for MemoryFile {
         state.operate()?;
         state.content(self.id)?.bytes.resize(len as usize, 0);
         Ok(())
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<bool> {
+        let mut state = self.directory.lock();
+        state.operate()?;
+        if !state.allocates {
+            return Ok(false);
+        }
+        state.extend(self.id, len as usize)?;
+        Ok(true)
     }
 }

@@ -53,6 +53,11 @@ pub trait File: Send + Sync {
     fn sync_data(&self) -> io::Result<()>;
     /// Cuts or extends it.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Extends it to this length, so that the disk certainly has room for it, without writing it: what was not written reads as
+    /// zeros. Whether that is done; a file system may not be able to.
+    fn allocate(&self, _len: u64) -> io::Result<bool> {
+        Ok(false)
+    }
 }
 
 /// Whether an operation has failed because the disk, or what one may have of it, is full: that passes.

@@ -281,6 +281,8 @@ enum Work {
     Close,
 }
 
+/// A group commit that takes longer is told in words, to those who ask for them: what was it that it waited for?
+const LONG: Duration = Duration::from_millis(30);
 /// How much one group commit takes from the queue.
 const BATCH_BYTES_MAX: usize = 32 << 20;
 /// Spare segments that are kept ahead of a busy log.
@@ -577,7 +579,12 @@ impl Writer {
             None => {
                 let began = Instant::now();
                 let written = self.segments.write(&ops);
-                self.meter.log_synced(began.elapsed());
+                let took = began.elapsed();
+                self.meter.log_synced(took);
+                let waits = self.segments.take_waits();
+                if took >= LONG {
+                    tracing::debug!(?took, ?waits, operations = ops.len(), "the log was long at the disk");
+                }
                 written
             }
         };

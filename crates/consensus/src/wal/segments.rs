@@ -8,8 +8,9 @@ use super::{AHEAD_MAX, Location, Op, WalError};
 use crate::fs::{BLOCK, Blocks, File, FileSystem, PIECE, REST_MAX};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A pre-written file that holds nothing that is needed.
 pub struct Spare {
@@ -50,6 +51,18 @@ pub struct Segments {
     tail: usize,
     /// A segment was needed and no spare was there.
     was_short: bool,
+    waits: Waits,
+}
+
+/// What writes have waited for.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Waits {
+    /// Until the disk had taken the records.
+    pub write: Duration,
+    /// Until they were durable.
+    pub sync: Duration,
+    /// Until there was a new segment, because no spare was ready.
+    pub segment: Duration,
 }
 
 /// What reading a log back found.
@@ -85,6 +98,7 @@ impl Segments {
             buffer: Blocks::default(),
             tail: 0,
             was_short: false,
+            waits: Waits::default(),
         };
         if found.chain.is_empty() {
             segments.roll(0)?;
@@ -191,6 +205,11 @@ impl Segments {
         std::mem::take(&mut self.was_short)
     }
 
+    /// What was waited for since this was asked last.
+    pub fn take_waits(&mut self) -> Waits {
+        std::mem::take(&mut self.waits)
+    }
+
     /// Files that nobody needs, to be given to [`remove_surplus`].
     pub fn take_surplus(&mut self) -> Vec<Spare> {
         std::mem::take(&mut self.surplus)
@@ -228,13 +247,17 @@ impl Segments {
         let used = self.buffer.size();
         let current = self.live.back_mut().expect("there is always a current segment");
         let from = current.end - self.tail as u64;
+        let began = Instant::now();
         // Only segments of an earlier release end within a block.
         let written = match from + used.next_multiple_of(BLOCK) as u64 <= current.len {
             true => current.file.write_blocks_at(from, self.buffer.close()),
             false => current.file.write_at(from, self.buffer.bytes()),
         };
         written.map_err(WalError::io("write", &current.name))?;
+        let written = Instant::now();
         current.file.sync_data().map_err(WalError::io("sync", &current.name))?;
+        self.waits.write += written - began;
+        self.waits.sync += written.elapsed();
         current.end += fresh;
         let mut last = [0; BLOCK];
         self.tail = used % BLOCK;
@@ -263,7 +286,14 @@ impl Segments {
             None => {
                 self.was_short = true;
                 let number = self.draw_file_number();
-                create_spare(&*self.fs, number, wanted, Pace::Hurried)?
+                let began = Instant::now();
+                // Nobody waits for the first one, and it may serve for long.
+                let spare = match self.live.is_empty() {
+                    true => create_spare(&*self.fs, number, wanted, Pace::Hurried)?,
+                    false => allocate_spare(&*self.fs, number, wanted)?,
+                };
+                self.waits.segment += began.elapsed();
+                spare
             }
         };
         let generation = self.live.back().map_or(1, |segment| segment.generation + 1);
@@ -275,7 +305,9 @@ impl Segments {
             meta: self.meta.clone(),
         };
         spare.file.write_at(0, &header.encode()).map_err(WalError::io("write", &spare.name))?;
+        let began = Instant::now();
         spare.file.sync_data().map_err(WalError::io("sync", &spare.name))?;
+        self.waits.sync += began.elapsed();
         let Spare { name, file, len } = spare;
         self.live.push_back(Segment { name, file, len, generation, end: RECORDS, index_end: 0 });
         self.tail = 0;
@@ -340,29 +372,30 @@ pub enum Pace {
 /// Creates a file of `len` zeros, durably: overwriting written blocks later needs no journal of the file
 /// system, which is what makes a sync fast.
 pub fn create_spare(fs: &dyn FileSystem, number: u64, len: u64, pace: Pace) -> Result<Spare, WalError> {
+    create(fs, number, len, |file| write_zeros(file, len, pace))
+}
+
+/// Creates a file of `len` zeros for somebody who waits for it: they are not written where the disk can give room without. Syncs
+/// are slower until the blocks have been written once, a few milliseconds each, but nothing waits for all of them at once.
+fn allocate_spare(fs: &dyn FileSystem, number: u64, len: u64) -> Result<Spare, WalError> {
+    create(fs, number, len, |file| match file.allocate(len)? {
+        true => file.sync_data(),
+        false => write_zeros(file, len, Pace::Hurried),
+    })
+}
+
+/// Creates a file that `fill` makes durable.
+fn create(
+    fs: &dyn FileSystem,
+    number: u64,
+    len: u64,
+    fill: impl FnOnce(&dyn File) -> io::Result<()>,
+) -> Result<Spare, WalError> {
     let name = format!("segment-{number:08}.wal");
     let temporary = format!("{name}.tmp");
     let created = (|| {
         let file = fs.create(&temporary)?;
-        let piece = if pace == Pace::Easy { PIECE / 4 } else { PIECE };
-        let piece = piece.min(len as usize);
-        let mut zeros = Blocks::default();
-        zeros.fill_zeros(piece);
-        let mut at = 0;
-        while at < len {
-            let began = Instant::now();
-            let n = (len - at).min(piece as u64);
-            match n == piece as u64 && piece.is_multiple_of(BLOCK) {
-                true => file.write_blocks_at(at, &zeros)?,
-                false => file.write_at(at, &zeros.bytes()[..n as usize])?,
-            }
-            // Piece by piece: the log is written at the same time, on the same disk.
-            file.sync_data()?;
-            at += n;
-            if pace == Pace::Easy && at < len {
-                std::thread::sleep(began.elapsed().min(REST_MAX));
-            }
-        }
+        fill(&*file)?;
         fs.rename(&temporary, &name)?;
         fs.sync_directory()?;
         Ok(file)
@@ -374,6 +407,29 @@ pub fn create_spare(fs: &dyn FileSystem, number: u64, len: u64, pace: Pace) -> R
             Err(WalError::io("create", &name)(error))
         }
     }
+}
+
+/// Piece by piece: the log is written at the same time, on the same disk.
+fn write_zeros(file: &dyn File, len: u64, pace: Pace) -> io::Result<()> {
+    let piece = if pace == Pace::Easy { PIECE / 4 } else { PIECE };
+    let piece = piece.min(len as usize);
+    let mut zeros = Blocks::default();
+    zeros.fill_zeros(piece);
+    let mut at = 0;
+    while at < len {
+        let began = Instant::now();
+        let n = (len - at).min(piece as u64);
+        match n == piece as u64 && piece.is_multiple_of(BLOCK) {
+            true => file.write_blocks_at(at, &zeros)?,
+            false => file.write_at(at, &zeros.bytes()[..n as usize])?,
+        }
+        file.sync_data()?;
+        at += n;
+        if pace == Pace::Easy && at < len {
+            std::thread::sleep(began.elapsed().min(REST_MAX));
+        }
+    }
+    Ok(())
 }
 
 /// The files of a directory, sorted into those that hold the log and those that do not.

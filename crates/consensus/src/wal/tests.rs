@@ -3,7 +3,7 @@
 use super::format::Kind;
 use super::segments::Segments;
 use super::*;
-use crate::fs::{Crash, File, FileSystem, Memory};
+use crate::fs::{Crash, File, FileSystem, Memory, PIECE};
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc as channel;
 use std::time::Instant;
@@ -127,13 +127,19 @@ fn after_a_crash_at_any_point_the_log_is_an_acknowledged_prefix_or_more_and_goes
     for seed in 0..6 {
         let work = workload(seed, 40);
         let twins = histories(&work);
-        let counted = Memory::new();
+        // Every other disk gives room to a segment without writing it.
+        let disk = || {
+            let fs = Memory::new();
+            fs.set_allocates(seed % 2 == 1);
+            fs
+        };
+        let counted = disk();
         assert_eq!(run(&counted, &work), work.len());
         for dies_at in 0..=counted.operations() {
             for crash in
                 [Crash::LoseUnsynced, Crash::KeepUnsynced, Crash::Toss(dies_at), Crash::Toss(!dies_at)]
             {
-                let fs = Memory::new();
+                let fs = disk();
                 fs.die_after(dies_at);
                 let acknowledged = run(&fs, &work);
                 fs.crash(crash);
@@ -155,6 +161,28 @@ fn after_a_crash_at_any_point_the_log_is_an_acknowledged_prefix_or_more_and_goes
             }
         }
     }
+}
+
+#[test]
+fn nothing_waits_for_a_segment_to_be_filled_where_the_disk_gives_room_without() {
+    let operations = |allocates| {
+        let fs = Memory::new();
+        fs.set_allocates(allocates);
+        let (mut segments, _) = Segments::open(Arc::new(fs.clone()), 4 * PIECE as u64, 1).unwrap();
+        let room = segments.headroom();
+        let mut index = 0;
+        let mut append = |bytes: u64| {
+            let payload = Bytes::from(vec![7; bytes as usize]).into();
+            segments.write(&[Op::Append { index, payload }]).unwrap();
+            index += 1;
+        };
+        append(room - 100);
+        let before = fs.operations();
+        append(200);
+        fs.operations() - before
+    };
+    let (filled, allocated) = (operations(false), operations(true));
+    assert!(allocated < filled, "{allocated} operations, {filled} without");
 }
 
 #[test]
