@@ -1,9 +1,10 @@
 //! Evaluation of resolved expressions over one row.
 //!
 //! [`eval`] never waits. An expression that needs a subquery's rows stops with [`Stop::Wait`]; [`eval_async`]
-//! gets them, remembers them, and evaluates again, so that CASE, AND and OR stay lazy and a subquery that is
-//! asked twice with the same outer values runs once.
+//! gets them and evaluates again, so that CASE, AND and OR stay lazy. What has an effect or would give something
+//! else the next time is done once and then read from a [`Journal`].
 
+use super::journal::Journal;
 use super::*;
 use assize_model::{ErrorCode, SqlError};
 use assize_values::Value;
@@ -11,27 +12,21 @@ use std::cmp::Ordering;
 
 /// Evaluates an expression that may have to wait.
 pub async fn eval_async(expr: &Expr, row: &[Value], rt: &mut Runtime<'_>) -> Result<Value, SqlError> {
-    let warnings = {
-        let context = rt.context.eval();
-        (context.warnings.len(), context.warning_count)
-    };
+    let mut journal = Journal::default();
     loop {
-        rt.rewind();
-        match eval(expr, row, rt) {
-            Ok(value) => {
-                rt.forget_answers();
-                return Ok(value);
-            }
-            Err(Stop::Error(error)) => {
-                rt.forget_answers();
-                return Err(error);
-            }
+        let warned = rt.warned();
+        rt.journal = Some(journal);
+        let result = eval(expr, row, rt);
+        journal = rt.journal.take().expect("an evaluation leaves its journal");
+        match result {
+            Ok(value) => return Ok(value),
+            Err(Stop::Error(error)) => return Err(error),
             Err(Stop::Wait(pending)) => {
                 // What was evaluated so far will be evaluated again, and would warn again.
-                let context = rt.context.eval();
-                context.warnings.truncate(warnings.0);
-                context.warning_count = warnings.1;
-                rt.provide(*pending).await?;
+                rt.unwarn(warned);
+                journal.rewind(&pending);
+                // Whatever this runs has journals of its own.
+                journal.push(rt.provide(*pending).await?);
             }
         }
     }
@@ -237,17 +232,24 @@ fn eval_inner(expr: &Expr, row: &[Value], rt: &mut Runtime<'_>) -> Result<Value,
         ExprKind::Collate(inner) => eval(inner, row, rt)?,
         ExprKind::Call(function, args) => {
             let args = eval_all(args, row, rt)?;
-            call_function(function, &args, rt)?
+            if function.is_each_call() {
+                rt.once(|rt| call_function(function, &args, rt))?
+            } else {
+                call_function(function, &args, rt)?
+            }
         }
         ExprKind::Session(function, args) => session(*function, args, row, rt)?,
         ExprKind::Subquery(subquery) => subquery_value(subquery, row, rt)?,
-        ExprKind::UserVariable(name) => rt.context.user_variable(name),
+        // An assignment further on in the expression must not be seen by the next run of it.
+        ExprKind::UserVariable(name) => rt.once(|rt| Ok(rt.context.user_variable(name)))?,
         ExprKind::Assign(name, inner) => {
             let value = eval(inner, row, rt)?;
-            rt.context.set_user_variable(name, value.clone());
-            value
+            rt.once(|rt| {
+                rt.assign(name, value.clone());
+                Ok(value)
+            })?
         }
-        ExprKind::SystemVariable(name, scope) => rt.context.system_variable(name, *scope)?,
+        ExprKind::SystemVariable(name, scope) => rt.once(|rt| rt.context.system_variable(name, *scope))?,
         ExprKind::Row(parts) => {
             return Err(SqlError::new(
                 ErrorCode::OperandColumns,
@@ -406,8 +408,14 @@ fn rows_of(
     rt: &mut Runtime<'_>,
 ) -> Result<Arc<SubqueryRows>, Stop> {
     let args = eval_all(&subquery.args, row, rt)?;
+    if let Some(rows) = rt.next_rows() {
+        return Ok(rows);
+    }
     match rt.remembered(&subquery.plan, &args) {
-        Some(rows) => Ok(rows),
+        Some(rows) => {
+            rt.record_rows(&rows);
+            Ok(rows)
+        }
         None => Err(Stop::Wait(Box::new(runtime::Pending::Subquery {
             plan: subquery.plan.clone(),
             args,
@@ -528,9 +536,9 @@ fn benchmark(args: &[Expr], row: &[Value], rt: &mut Runtime<'_>) -> Result<Value
     if count < 0.0 {
         return Ok(Value::Null);
     }
-    let answer = rt.answers_taken();
-    let turn = |round| Stop::Wait(Box::new(runtime::Pending::Turn { answer, round }));
-    let Some(Value::UInt(first)) = rt.next_answer() else { return Err(turn(0)) };
+    let at = rt.journal_place();
+    let turn = |round| Stop::Wait(Box::new(runtime::Pending::Turn { at, round }));
+    let Some(Value::UInt(first)) = rt.next_value() else { return Err(turn(0)) };
     for round in first..count as u64 {
         if round > first && rt.has_had_its_turn() {
             return Err(turn(round));
@@ -573,34 +581,38 @@ fn session(
     Ok(match function {
         SessionFunction::GetLock => {
             name(rt)?;
-            match rt.next_answer() {
+            match rt.next_value() {
                 Some(answer) => answer,
                 None => return Err(Stop::Wait(Box::new(runtime::Pending::Session(function, args)))),
             }
         }
         SessionFunction::ReleaseLock => {
             let name = name(rt)?;
-            match rt.context.server().release_lock(connection, &name) {
-                Some(released) => Value::Int(i64::from(released)),
-                None => Value::Null,
-            }
+            rt.once(|rt| {
+                Ok(match rt.context.server().release_lock(connection, &name) {
+                    Some(released) => Value::Int(i64::from(released)),
+                    None => Value::Null,
+                })
+            })?
         }
         SessionFunction::ReleaseAllLocks => {
-            Value::Int(rt.context.server().release_all_locks(connection) as i64)
+            rt.once(|rt| Ok(Value::Int(rt.context.server().release_all_locks(connection) as i64)))?
         }
         SessionFunction::IsFreeLock => {
             let name = name(rt)?;
-            Value::Int(i64::from(rt.context.server().lock_holder(&name).is_none()))
+            rt.once(|rt| Ok(Value::Int(i64::from(rt.context.server().lock_holder(&name).is_none()))))?
         }
         SessionFunction::IsUsedLock => {
             let name = name(rt)?;
-            match rt.context.server().lock_holder(&name) {
-                Some(holder) => Value::Int(i64::from(holder)),
-                None => Value::Null,
-            }
+            rt.once(|rt| {
+                Ok(match rt.context.server().lock_holder(&name) {
+                    Some(holder) => Value::Int(i64::from(holder)),
+                    None => Value::Null,
+                })
+            })?
         }
         SessionFunction::Benchmark => Value::Null,
-        SessionFunction::Sleep => match rt.next_answer() {
+        SessionFunction::Sleep => match rt.next_value() {
             Some(answer) => answer,
             None => {
                 let seconds = args

@@ -176,6 +176,11 @@ impl Function {
         !self.0.function.deterministic
     }
 
+    /// Whether each call gives another result, or has an effect.
+    pub fn is_each_call(&self) -> bool {
+        self.0.function.each_call
+    }
+
     /// Its name, in capitals.
     pub fn name(&self) -> &'static str {
         self.0.function.name

@@ -10,6 +10,7 @@
 
 mod eval;
 mod functions;
+mod journal;
 mod kernel;
 mod runtime;
 
@@ -140,6 +141,25 @@ pub struct Subquery {
 impl PartialEq for Subquery {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.plan, &other.plan) && self.args == other.args && self.usage == other.usage
+    }
+}
+
+/// What running a subquery again within a statement, for the same outer values, gives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Repeat {
+    /// The same rows: they are remembered.
+    #[default]
+    Same,
+    /// The same rows, unless the statement itself assigns to user variables.
+    Variables,
+    /// Other rows, or another effect: RAND(), SLEEP(), an assignment.
+    Differs,
+}
+
+impl Repeat {
+    /// Whether it depends on when it is run.
+    pub fn may_differ(self) -> bool {
+        self != Repeat::Same
     }
 }
 
@@ -450,8 +470,37 @@ impl Expr {
             }
             ExprKind::Call(function, _) => function.is_volatile(),
             ExprKind::Session(..) => true,
+            ExprKind::Subquery(subquery) => subquery.plan.repeat.may_differ(),
             _ => false,
         })
+    }
+
+    /// Whether computing it once more within a statement may give something else or change something: it has to
+    /// be computed as often as it is written to be.
+    pub fn is_volatile(&self) -> bool {
+        self.any(&mut |e| match &e.kind {
+            ExprKind::Assign(..) | ExprKind::Session(..) => true,
+            // Without an argument it tells what the statement before has set.
+            ExprKind::Call(f, args) => f.is_each_call() && !(args.is_empty() && f.name() == "LAST_INSERT_ID"),
+            ExprKind::Subquery(subquery) => subquery.plan.repeat == Repeat::Differs,
+            _ => false,
+        })
+    }
+
+    /// What a subquery of this expression gives when it is run again for the same outer values.
+    pub fn repeat(&self) -> Repeat {
+        let reads = |e: &Expr| match &e.kind {
+            ExprKind::UserVariable(_) => true,
+            ExprKind::Subquery(subquery) => subquery.plan.repeat == Repeat::Variables,
+            _ => false,
+        };
+        if self.is_volatile() {
+            Repeat::Differs
+        } else if self.any(&mut |e| reads(e)) {
+            Repeat::Variables
+        } else {
+            Repeat::Same
+        }
     }
 
     /// Whether evaluating it may have to wait (subqueries, user locks).

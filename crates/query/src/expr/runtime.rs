@@ -1,6 +1,7 @@
 //! What a running statement carries along: the session, parameters, outer values, subquery results, memory.
 
-use super::{Row, SessionFunction};
+use super::journal::{Answer, Journal};
+use super::{Repeat, Row, SessionFunction};
 use crate::plan::{CteRows, SubPlan};
 use assize_model::{ErrorCode, SqlError};
 use assize_ports::StatementContext;
@@ -62,11 +63,11 @@ pub enum Pending {
     },
     /// A server function.
     Session(SessionFunction, Vec<Value>),
-    /// Nothing but others' turns: BENCHMARK() goes on at this round. Answers from this one on are of rounds
-    /// that are over.
+    /// Nothing but others' turns: BENCHMARK() goes on at this round. What the journal has from this place on is of
+    /// rounds that are over.
     Turn {
-        /// Which answer tells the round.
-        answer: usize,
+        /// Where the journal tells the round.
+        at: usize,
         /// The round.
         round: u64,
     },
@@ -168,8 +169,10 @@ pub struct Runtime<'c> {
     /// Rows of the step before, by name of the recursive common table expression that runs.
     pub recursion: Vec<(Arc<str>, Arc<Vec<Row>>)>,
     memo: HashMap<usize, HashMap<Vec<u8>, Arc<SubqueryRows>>>,
-    answers: Vec<Value>,
-    cursor: usize,
+    /// What the running evaluation has done so far, if it may have to wait.
+    pub(super) journal: Option<Journal>,
+    /// Whether the statement has assigned to a user variable.
+    assigned: bool,
     /// Steps of work since others had a turn.
     work: usize,
 }
@@ -186,8 +189,8 @@ impl<'c> Runtime<'c> {
             ctes: HashMap::new(),
             recursion: Vec::new(),
             memo: HashMap::new(),
-            answers: Vec::new(),
-            cursor: 0,
+            journal: None,
+            assigned: false,
             work: 0,
         }
     }
@@ -217,8 +220,13 @@ impl<'c> Runtime<'c> {
         self.work >= TURN
     }
 
-    /// The remembered rows of a subquery.
+    /// The remembered rows of a subquery that would give the same again.
     pub(super) fn remembered(&self, plan: &Arc<SubPlan>, args: &[Value]) -> Option<Arc<SubqueryRows>> {
+        match plan.repeat {
+            Repeat::Same => {}
+            Repeat::Variables if !self.assigned => {}
+            Repeat::Variables | Repeat::Differs => return None,
+        }
         let of_plan = self.memo.get(&(Arc::as_ptr(plan) as usize))?;
         of_plan.get(&exact_key(args)).cloned()
     }
@@ -236,32 +244,15 @@ impl<'c> Runtime<'c> {
         self.ctes = outside.ctes;
     }
 
-    /// The next answer of a waiting function, if it is there already.
-    pub(super) fn next_answer(&mut self) -> Option<Value> {
-        let answer = self.answers.get(self.cursor).cloned();
-        self.cursor += usize::from(answer.is_some());
-        answer
-    }
-
-    /// How many answers the running evaluation has taken.
-    pub(super) fn answers_taken(&self) -> usize {
-        self.cursor
-    }
-
-    /// An evaluation begins or begins again.
-    pub(super) fn rewind(&mut self) {
-        self.cursor = 0;
-    }
-
-    /// An evaluation is over.
-    pub(super) fn forget_answers(&mut self) {
-        self.answers.clear();
-        self.cursor = 0;
+    /// Assigns to a user variable.
+    pub(super) fn assign(&mut self, name: &str, value: Value) {
+        self.assigned = true;
+        self.context.set_user_variable(name, value);
     }
 
     /// Gets what an evaluation waits for.
-    pub(super) async fn provide(&mut self, pending: Pending) -> Result<(), SqlError> {
-        match pending {
+    pub(super) async fn provide(&mut self, pending: Pending) -> Result<Answer, SqlError> {
+        Ok(match pending {
             Pending::Subquery { plan, args, exists, single } => {
                 let key = exact_key(&args);
                 let before = self.budget.used();
@@ -275,8 +266,12 @@ impl<'c> Runtime<'c> {
                     of_plan.clear();
                     self.budget.give(forgotten);
                 }
-                self.budget.take(size)?;
-                of_plan.insert(key, Arc::new(SubqueryRows { rows, size, ..SubqueryRows::default() }));
+                let rows = Arc::new(SubqueryRows { rows, size, ..SubqueryRows::default() });
+                if plan.repeat != Repeat::Differs {
+                    self.budget.take(size)?;
+                    of_plan.insert(key, rows.clone());
+                }
+                Answer::Rows(rows)
             }
             Pending::Session(SessionFunction::GetLock, args) => {
                 let name = args.first().map(super::to_text).unwrap_or_default();
@@ -285,28 +280,26 @@ impl<'c> Runtime<'c> {
                 let micros = if timeout < 0.0 { i64::MAX } else { (timeout * 1e6).min(3e14) as i64 };
                 let granted = self.context.server().get_lock(connection, &name, micros).await;
                 self.context.check_killed()?;
-                self.answers.push(match granted {
+                Answer::value(match granted {
                     Some(granted) => Value::Int(i64::from(granted)),
                     None => Value::Null,
-                });
+                })
             }
             Pending::Session(SessionFunction::Sleep, args) => {
                 let seconds = args.first().map_or(0.0, super::to_f64);
                 let micros = (seconds * 1e6).min(3e14) as u64;
                 self.context.server().sleep(micros).await;
                 self.context.check_killed()?;
-                self.answers.push(Value::Int(0));
+                Answer::value(Value::Int(0))
             }
-            Pending::Turn { answer, round } => {
+            Pending::Turn { round, .. } => {
                 self.worked(0).await?;
-                self.answers.truncate(answer);
-                self.answers.push(Value::UInt(round));
+                Answer::value(Value::UInt(round))
             }
             Pending::Session(function, _) => {
                 return Err(SqlError::internal(format!("{function:?} does not wait")));
             }
-        }
-        Ok(())
+        })
     }
 }
 

@@ -140,11 +140,7 @@ fn constraint<'e>(
         if !used.iter().all(|c| bound(*c)) || used.contains(&column) {
             return None;
         }
-        if e.any(&mut |x| match &x.kind {
-            ExprKind::Assign(..) => true,
-            ExprKind::Call(f, _) => f.is_volatile(),
-            _ => false,
-        }) {
+        if e.is_volatile() {
             return None;
         }
         seekable(sql_type, &e.sql_type, how)

@@ -18,7 +18,7 @@ pub use explain::{ExplainRow, explain, tree};
 pub use select::{Planned, RowsPlan, RowsTable, plan_query, plan_rows, subquery};
 
 use crate::bind::{Aggregate, OutputColumn, SetOp, VirtualTable, WindowCall};
-use crate::expr::{ColumnId, Comparison, Expr, Layout};
+use crate::expr::{ColumnId, Comparison, Expr, Layout, Repeat};
 use assize_values::SqlType;
 use std::sync::Arc;
 
@@ -31,6 +31,8 @@ pub struct SubPlan {
     pub columns: Vec<OutputColumn>,
     /// Columns of enclosing queries, in the order in which their values are handed in.
     pub outer: Vec<ColumnId>,
+    /// What it gives when it is run again for the same values of those.
+    pub repeat: Repeat,
 }
 
 impl SubPlan {

@@ -76,10 +76,10 @@ pub fn subquery(mut query: Query, exists: bool, binder: &mut Binder<'_>) -> Resu
         }
     }
     let columns = query.columns.clone();
-    let mut planner = Planner { binder, outer: Vec::new(), ctes: BTreeMap::new() };
+    let mut planner = Planner::new(binder);
     let root = planner.query(query)?;
-    let outer = planner.outer;
-    Ok(SubPlan { root, columns, outer })
+    let Planner { outer, repeat, .. } = planner;
+    Ok(SubPlan { root, columns, outer, repeat })
 }
 
 /// Plans the rows of UPDATE and DELETE. `intent` is for the rows of stored tables at these positions.
@@ -100,7 +100,7 @@ pub fn plan_rows(
         }
     }
     let tables: Vec<BoundTable> = select.tables.clone();
-    let mut planner = Planner { binder, outer: Vec::new(), ctes: BTreeMap::new() };
+    let mut planner = Planner::new(binder);
     let order = std::mem::take(&mut select.order);
     for key in &order {
         let mut used = Vec::new();
@@ -131,8 +131,9 @@ pub fn plan_rows(
             row_id: t.row_id.and_then(|id| layout.slot(id)),
         })
         .collect();
-    let outer = planner.outer;
-    Ok(RowsPlan { plan: SubPlan { root: node, columns: Vec::new(), outer }, layout, tables: rows_tables })
+    let Planner { outer, repeat, .. } = planner;
+    let plan = SubPlan { root: node, columns: Vec::new(), outer, repeat };
+    Ok(RowsPlan { plan, layout, tables: rows_tables })
 }
 
 /// Plans one statement or subquery.
@@ -140,6 +141,8 @@ pub(super) struct Planner<'b, 'c> {
     pub(super) binder: &'b mut Binder<'c>,
     /// Outer columns met so far, in order.
     pub(super) outer: Vec<ColumnId>,
+    /// The worst of the expressions met so far.
+    repeat: Repeat,
     ctes: BTreeMap<u32, Arc<CtePlan>>,
 }
 
@@ -164,9 +167,16 @@ fn hint_scan(node: &mut Node, limit: Option<&Scalar>) {
     }
 }
 
+impl<'b, 'c> Planner<'b, 'c> {
+    fn new(binder: &'b mut Binder<'c>) -> Self {
+        Planner { binder, outer: Vec::new(), repeat: Repeat::Same, ctes: BTreeMap::new() }
+    }
+}
+
 impl Planner<'_, '_> {
     /// Resolves an expression.
     pub(super) fn scalar(&mut self, expr: Expr, layout: &Layout) -> Scalar {
+        self.repeat = self.repeat.max(expr.repeat());
         Scalar::new(expr, layout, &mut self.outer)
     }
 
@@ -321,6 +331,7 @@ impl Planner<'_, '_> {
             Source::Derived { query, lateral: true } => {
                 let plan = subquery((**query).clone(), false, self.binder)?;
                 needed.extend(plan.outer.iter().copied());
+                self.repeat = self.repeat.max(plan.repeat);
                 Some(Prepared::Lateral(Arc::new(plan)))
             }
             Source::Cte(cte) => {
@@ -671,6 +682,7 @@ fn is_stable(expr: &Expr) -> bool {
     !expr.any(&mut |x| match &x.kind {
         ExprKind::Assign(..) | ExprKind::UserVariable(_) | ExprKind::Session(..) => true,
         ExprKind::Call(f, _) => f.is_volatile(),
+        ExprKind::Subquery(subquery) => subquery.plan.repeat.may_differ(),
         _ => false,
     })
 }

@@ -66,6 +66,8 @@ pub struct Function {
     pub max_args: Option<usize>,
     /// The same operands always give the same result within a statement.
     pub deterministic: bool,
+    /// Each call gives another result, or has an effect: it has to be called as often as it is written, no more.
+    pub each_call: bool,
     nulls: Nulls,
     texts: Texts,
     typing: Typing,
@@ -83,12 +85,23 @@ const fn f(
     eval: Eval,
 ) -> Function {
     let max_args = if max == 99 { None } else { Some(max) };
-    Function { name, min_args: min, max_args, deterministic: true, nulls, texts, typing, eval }
+    Function {
+        name,
+        min_args: min,
+        max_args,
+        deterministic: true,
+        each_call: false,
+        nulls,
+        texts,
+        typing,
+        eval,
+    }
 }
 
 /// A line for a function whose result differs from call to call.
 const fn volatile(name: &'static str, min: usize, max: usize, typing: Typing, eval: Eval) -> Function {
-    Function { deterministic: false, ..f(name, min, max, Nulls::See, Texts::Apart, typing, eval) }
+    let function = f(name, min, max, Nulls::See, Texts::Apart, typing, eval);
+    Function { deterministic: false, each_call: true, ..function }
 }
 
 fn table() -> &'static BTreeMap<&'static str, &'static Function> {
