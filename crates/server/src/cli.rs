@@ -173,6 +173,9 @@ pub struct BenchOptions {
     /// adjudicate: where the nodes keep their data meanwhile; the default is the system's temporary directory
     #[arg(long)]
     pub directory: Option<PathBuf>,
+    /// adjudicate: what the nodes say on stderr; `error,assize_consensus::wal=debug` tells each long wait of a log, and for what
+    #[arg(long, default_value = "error,openraft=off")]
+    pub node_log: String,
     /// Print one JSON line instead of a table
     #[arg(long)]
     pub json: bool,

@@ -125,7 +125,7 @@ pub async fn run(options: &BenchOptions) -> Result<(), Failure> {
             continue;
         }
         let directory = directory.path.join(prefix);
-        let group = Group::start(nodes, &directory, WINDOW_KEYS).await?;
+        let group = Group::start(nodes, &directory, WINDOW_KEYS, &options.node_log).await?;
         let client = Client::new(&group, Duration::from_secs(options.warm_up)).await?;
         for (suffix, skew) in [("", Skew::Uniform), ("_zipf", Skew::Zipf { theta: 0.99 })] {
             if wanted(&key(suffix)) {

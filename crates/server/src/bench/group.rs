@@ -40,8 +40,9 @@ impl Drop for Group {
 }
 
 impl Group {
-    /// Starts so many nodes with their data under a directory, and waits until one of them leads.
-    pub async fn start(nodes: u64, directory: &Path, window_keys: u64) -> anyhow::Result<Group> {
+    /// Starts so many nodes with their data under a directory, and waits until one of them leads. They say on stderr what passes
+    /// the filter `log`.
+    pub async fn start(nodes: u64, directory: &Path, window_keys: u64, log: &str) -> anyhow::Result<Group> {
         let ports = free_ports(nodes as usize * 3)?;
         let port = |node: u64, n: usize| ports[(node as usize - 1) * 3 + n];
         let addresses: Vec<String> =
@@ -61,7 +62,7 @@ impl Group {
                 format!("admin.listen=127.0.0.1:{}", port(node, 1)),
                 format!("http.listen=127.0.0.1:{}", port(node, 2)),
                 format!("adjudicator.window_keys={window_keys}"),
-                "telemetry.log=error,openraft=off".to_owned(),
+                format!("telemetry.log={log}"),
             ];
             let mut command = Command::new(std::env::current_exe()?);
             command.arg("start").arg("--data").arg(&data).stdin(Stdio::null()).stdout(Stdio::null());
