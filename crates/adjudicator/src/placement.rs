@@ -308,6 +308,19 @@ impl Shards {
         missing.map(|moved| moved.at.closed_ts).min()
     }
 
+    /// The low-water mark with which the next moves are forgotten whose slots have arrived; `None` while there are none.
+    pub(crate) fn low_water_awaited(&self, cluster_version: u32) -> Option<Timestamp> {
+        let arrived = self.moves.iter().filter(|moved| self.has_arrived(moved, cluster_version));
+        let awaited = arrived.map(|moved| moved.at.closed_ts.next()).min()?;
+        let bound = self.low_water_bound(cluster_version);
+        bound.is_none_or(|bound| awaited < bound).then_some(awaited)
+    }
+
+    /// Whether a read at this timestamp may go to where slots were before they moved.
+    pub(crate) fn may_read_where_it_was(&self, snapshot_ts: Timestamp) -> bool {
+        self.moves.iter().any(|moved| snapshot_ts <= moved.at.closed_ts)
+    }
+
     /// Whether the new owner's replicas that count are durable past the move: learners as well, which come by the move in the
     /// stream and must find the slots where they were.
     fn has_arrived(&self, moved: &SlotMove, cluster_version: u32) -> bool {
@@ -531,13 +544,21 @@ mod tests {
         }
         assert_eq!(shards.low_water_bound(LEARNERS_WAITED_FOR_SINCE - 1), None);
         assert_eq!(shards.low_water_bound(LEARNERS_WAITED_FOR_SINCE), Some(Timestamp(70)));
+        assert_eq!(
+            shards.low_water_awaited(CLUSTER_VERSION_MAX),
+            None,
+            "it could not rise past what is missing"
+        );
         shards.report(s2, learner, AT);
         assert_eq!(shards.low_water_bound(CLUSTER_VERSION_MAX), None);
+        assert_eq!(shards.low_water_awaited(CLUSTER_VERSION_MAX), Some(Timestamp(71)));
+        assert!(shards.may_read_where_it_was(Timestamp(70)) && !shards.may_read_where_it_was(Timestamp(71)));
         let refused = shards.change(&remove(2), Position::default(), AT, true);
         assert_eq!(refused, Err(PlacementRefusal::StillNeeded(s1)), "an old scan may be on its way");
         shards.forget_moves(Timestamp(70));
         assert_eq!(shards.moves().len(), 1);
         shards.forget_moves(Timestamp(71));
+        assert_eq!(shards.low_water_awaited(CLUSTER_VERSION_MAX), None);
         shards.change(&remove(2), Position::default(), AT, true).unwrap();
     }
 

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 /// At most so many footprints go into one entry; more gains nothing and delays the first of them.
 pub const BATCH_MAX: usize = 16_384;
-/// While transactions may wait for their deadlines, idle time is closed by an entry for each step of this size…
+/// While transactions may wait for their deadlines, or a shard for the end of reads of slots that have just left it, idle time
+/// is closed by an entry for each step of this size…
 const CLOSE_STEP_BUSY: Duration = Duration::from_secs(1);
 /// … and in steps of this size otherwise.
 const CLOSE_STEP_IDLE: Duration = Duration::from_secs(30);
@@ -88,7 +89,8 @@ impl Sequencer {
 
     /// The entry that lets idle time pass in the log, if it is time for it: deadlines pass by it while nobody commits.
     pub fn close(&self, now_millis: u64, state: &Adjudicator, since_last_batch: Duration) -> Option<Command> {
-        let step = if since_last_batch < BUSY_FOR { CLOSE_STEP_BUSY } else { CLOSE_STEP_IDLE };
+        let is_waited_for = since_last_batch < BUSY_FOR || state.has_just_moved_slots();
+        let step = if is_waited_for { CLOSE_STEP_BUSY } else { CLOSE_STEP_IDLE };
         let now = Timestamp::from_millis(now_millis);
         // A batch on its way lets time pass itself.
         let is_due =

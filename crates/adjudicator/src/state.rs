@@ -169,6 +169,17 @@ impl Adjudicator {
         self.low_water
     }
 
+    /// The low-water mark for which shards wait that have given slots away; `None` if none does, or if it could not rise so
+    /// high yet because the slots have not arrived.
+    pub fn low_water_awaited(&self) -> Option<Timestamp> {
+        self.shards.low_water_awaited(self.cluster_version)
+    }
+
+    /// Whether nothing was closed since slots moved: whoever reads at the newest snapshot may read them where they were.
+    pub(crate) fn has_just_moved_slots(&self) -> bool {
+        self.shards.may_read_where_it_was(self.begin().snapshot_ts)
+    }
+
     /// The behaviour of `apply` that all nodes have agreed to use.
     pub fn cluster_version(&self) -> u32 {
         self.cluster_version

@@ -445,6 +445,30 @@ fn time_passes_by_itself_only_while_no_batch_is_on_its_way() {
     assert_eq!(leader.next_base(9000, 1), Some(first.plus(11)));
 }
 
+#[test]
+fn time_passes_soon_after_slots_have_moved_so_that_nobody_reads_them_where_they_were_for_long() {
+    const LONG_AGO: Duration = Duration::from_secs(60);
+    let mut state = start(Options::default(), 2);
+    state.apply(LogIndex(4), &Sequencer::first_entry(2000));
+    let mut leader = Sequencer::new(Options::default());
+    leader.took_over(&state);
+    let close = leader.close(40_000, &state, LONG_AGO).unwrap();
+    state.apply(LogIndex(5), &close);
+    assert_eq!(leader.close(45_000, &state, LONG_AGO), None);
+    let merge = PlacementChange {
+        expected: state.placement().epoch,
+        slots: vec![(Slot(0), Slot(u16::MAX), ShardId(2))],
+        ..PlacementChange::default()
+    };
+    state.apply(LogIndex(6), &Command::ChangePlacement(merge));
+    assert_eq!(state.placement().shard_of(Slot(0)), ShardId(2));
+    // Nothing newer than the move can be read before.
+    let close = leader.close(45_000, &state, LONG_AGO).unwrap();
+    state.apply(LogIndex(7), &close);
+    // That is enough; the move is remembered until somebody reports what is read.
+    assert_eq!(leader.close(50_000, &state, LONG_AGO), None);
+}
+
 /// A small state with something in every part of it.
 fn sample_state() -> Adjudicator {
     let mut state = start(Options::default(), 1);

@@ -569,7 +569,8 @@ impl Leader {
             tracing::warn!(%frontend, %epoch, "a frontend fell silent and is fenced");
             commands.push(Command::FenceFrontend { frontend, epoch });
         }
-        let due = core.low_water().later(LOW_WATER_STEP);
+        let step = core.low_water().later(LOW_WATER_STEP);
+        let due = core.low_water_awaited().map_or(step, |awaited| step.min(awaited));
         if !self.frontends.is_empty() && self.frontends.values().all(|report| report.oldest >= due) {
             let report = |(frontend, report): (&FrontendId, &FrontendReport)| SnapshotReport {
                 frontend: *frontend,

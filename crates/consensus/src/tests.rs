@@ -8,7 +8,7 @@ use assize_adjudicator::EncodedFootprint;
 use assize_model::*;
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, DecisionSource, Footprints, LockStrength, LockWait, Registered,
-    Reserved, StreamError,
+    Reserved, ShardAdministration, StreamError,
 };
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
@@ -611,6 +611,34 @@ async fn the_low_water_mark_follows_the_oldest_snapshot_that_is_reported() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(node.stats().low_water <= oldest);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_low_water_mark_rises_in_small_steps_while_a_shard_waits_that_has_given_its_slots_away() {
+    let node = open(&Memory::new()).await;
+    let Registered { frontend, epoch, .. } = Frontend::register(&node).await.registered;
+    let expected = node.placement().await.unwrap().epoch;
+    let merge = PlacementChange {
+        expected,
+        slots: vec![(Slot(0), Slot(u16::MAX), ShardId(2))],
+        ..PlacementChange::default()
+    };
+    let moved = node.administer(PlacementCommand::Change(merge)).await.unwrap();
+    // Just above the move, and no more.
+    let oldest = node.begin().await.unwrap().snapshot_ts.next();
+    node.report_oldest_snapshot(frontend, epoch, Some(oldest));
+    let arrived = Position { index: moved, closed_ts: node.begin().await.unwrap().snapshot_ts };
+    node.report_durable(ShardId(2), ReplicaId(1), arrived);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while node.stats().low_water < oldest {
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", node.stats().low_water);
+        node.report_oldest_snapshot(frontend, epoch, Some(oldest));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let expected = node.placement().await.unwrap().epoch;
+    let cease = PlacementChange { expected, shards: vec![(ShardId(1), None)], ..PlacementChange::default() };
+    node.administer(PlacementCommand::Change(cease)).await.unwrap();
     node.shutdown().await;
 }
 

@@ -29,7 +29,7 @@ use assize_ports::{
     AdjudicatorClient, AdjudicatorError, DecisionSource, PeerError, PlacementError, ShardAdministration,
     ShardStandings, StreamError,
 };
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -371,8 +371,9 @@ impl Mover {
         progress.step("looking at the replicas that stay");
         let mut following = 0;
         let mut failure = None;
-        for other in &others {
-            match self.close_behind(shard, *other, Phase::Following).await {
+        let looking = others.iter().map(|other| self.close_behind(shard, *other, Phase::Following));
+        for looked in join_all(looking).await {
+            match looked {
                 Ok(_) => following += 1,
                 Err(error) => failure = Some(error),
             }
@@ -505,9 +506,8 @@ impl Mover {
         let part = placement.shards.get(&into);
         let part = part.ok_or_else(|| MoveError::Refused(format!("there is no shard {into}")))?.clone();
         progress.step("looking at the replicas that take the slots in");
-        for node in part.replicas.values() {
-            self.close_behind(into, *node, Phase::Following).await?;
-        }
+        let close_behind = |node: &NodeId| self.close_behind(into, *node, Phase::Following);
+        try_join_all(part.replicas.values().map(close_behind)).await?;
         let nodes: Vec<NodeId> = part.replicas.values().copied().collect();
         self.stage(from, into, &nodes, Slots::new(leaving(&placement)), progress).await?;
         progress.step("changing the placement");
@@ -521,9 +521,7 @@ impl Mover {
         });
         let changed = changed.await?;
         progress.step("taking the slots in");
-        for node in part.replicas.values() {
-            self.reached(into, *node, changed).await?;
-        }
+        try_join_all(part.replicas.values().map(|node| self.reached(into, *node, changed))).await?;
         progress.stalled(began.elapsed());
         progress.step("making the slots durable");
         self.durable(into, changed, &[]).await

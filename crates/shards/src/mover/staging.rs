@@ -8,6 +8,7 @@ use assize_model::{NodeId, ShardId, Timestamp};
 use assize_mvcc::Slots;
 use assize_ports::PeerError;
 use assize_replica::Staging;
+use futures_util::future::try_join_all;
 use std::time::Instant;
 
 impl Mover {
@@ -34,9 +35,7 @@ impl Mover {
             staged => staged?,
         }
         progress.step("making the copies durable");
-        for node in nodes {
-            self.flushed(into, *node).await?;
-        }
+        try_join_all(nodes.iter().map(|node| self.flushed(into, *node))).await?;
         progress.step("following what is still written to the slots");
         self.staged(into, nodes, &request).await
     }
