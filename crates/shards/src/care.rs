@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// A learner that copies for longer than this is not believed to come to an end.
+/// A learner that copies for longer than this is not believed to come to an end, if it is not known where it is.
 const LEARNERS_STAND_STILL: Duration = Duration::from_secs(3600);
 
 /// A node with less room than this can hardly take the stream any further.
@@ -246,14 +246,15 @@ enum Zone<'a> {
 
 /// The replicas for which the log is to wait no longer, one of a shard at most: those on nodes that have been silent for
 /// long, that the log has not known for as long (`unknown_for`), or whose disk is full while they stand still for as long,
-/// only while enough others have everything and can go on; and learners that have long stood still, or whose nodes have
-/// been silent for long, where the number says which those are.
+/// only while enough others have everything and can go on; and learners that have long stood still, are `nowhere`, or whose
+/// nodes have been silent for long, where the number says which those are.
 pub fn forsaken(
     placement: &Placement,
     nodes: &BTreeMap<NodeId, NodeCondition>,
     unknown_for: impl Fn(NodeId) -> Duration,
     standings: &BTreeMap<ShardId, ShardStandings>,
     still_for: impl Fn(ShardId, ReplicaId) -> Duration,
+    nowhere: &BTreeSet<(ShardId, ReplicaId)>,
     policy: &Policy,
 ) -> Vec<(ShardId, ReplicaId)> {
     let mut forsaken = Vec::new();
@@ -290,6 +291,7 @@ pub fn forsaken(
                     let beside =
                         fledgling_beside(standing.replica).and_then(|replica| part.replicas.get(&replica));
                     beside.is_some_and(is_silent)
+                        || nowhere.contains(&(*shard, standing.replica))
                         || still_for(*shard, standing.replica)
                             >= LEARNERS_STAND_STILL.max(policy.uncount_after)
                 }
@@ -299,6 +301,25 @@ pub fn forsaken(
         forsaken.extend(counting().find(is_forsaken).map(|standing| (*shard, standing.replica)));
     }
     forsaken
+}
+
+/// Learners that have got no further for as long as the log waits for anybody, and whose number does not say where they are:
+/// they may be copying.
+fn lingering(
+    placement: &Placement,
+    standings: &BTreeMap<ShardId, ShardStandings>,
+    still_for: impl Fn(ShardId, ReplicaId) -> Duration,
+    policy: &Policy,
+) -> BTreeSet<(ShardId, ReplicaId)> {
+    let all = standings.iter().flat_map(|(shard, known)| {
+        known.replicas.iter().filter(|s| s.counts).map(|standing| (*shard, standing.replica))
+    });
+    let is_placed = |shard: &ShardId, replica: &ReplicaId| {
+        placement.shards.get(shard).is_some_and(|part| part.replicas.contains_key(replica))
+    };
+    all.filter(|(shard, replica)| !is_placed(shard, replica) && fledgling_beside(*replica).is_none())
+        .filter(|(shard, replica)| still_for(*shard, *replica) >= policy.uncount_after)
+        .collect()
 }
 
 /// Nodes that hold replicas and are not known to the log.
@@ -666,12 +687,36 @@ impl Caretaker {
             self.still_since.get(&(shard, replica)).map_or(Duration::ZERO, |(_, since)| since.elapsed())
         };
         let unknown_for = |node| self.strangers.unknown_for(node, now);
-        for (shard, replica) in forsaken(placement, nodes, unknown_for, &standings, still_for, &self.policy) {
+        let lingering = lingering(placement, &standings, still_for, &self.policy);
+        let nowhere = self.nowhere(nodes, lingering).await;
+        for (shard, replica) in
+            forsaken(placement, nodes, unknown_for, &standings, still_for, &nowhere, &self.policy)
+        {
             match self.mover.uncount(shard, replica).await {
                 Ok(()) => tracing::warn!(%shard, %replica, "the log waits for this replica no longer"),
                 Err(error) => tracing::warn!(%shard, %replica, %error, "the log goes on waiting"),
             }
         }
+    }
+
+    /// Those of these learners that are on no node: every one says so that has not been silent for as long as the log waits
+    /// for anybody. None, while one may have them and cannot say.
+    async fn nowhere(
+        &self,
+        nodes: &BTreeMap<NodeId, NodeCondition>,
+        mut learners: BTreeSet<(ShardId, ReplicaId)>,
+    ) -> BTreeSet<(ShardId, ReplicaId)> {
+        let may_say = nodes.iter().filter(|(_, condition)| condition.silent_for < self.policy.uncount_after);
+        for (node, _) in may_say {
+            if learners.is_empty() {
+                break;
+            }
+            match self.colleagues.ask(*node, &Request::Learners).await {
+                Ok(Response::Learners(here)) => learners.retain(|learner| !here.contains(learner)),
+                _ => return BTreeSet::new(),
+            }
+        }
+        learners
     }
 
     /// Has shards cease that a merge has emptied whose node is gone, or lost its patience. While the merge goes on it does the same
@@ -906,7 +951,15 @@ mod tests {
             nodes.get_mut(&NodeId(3)).unwrap().free_bytes = Some(free);
             let still_for = |_, _| Duration::from_secs(still);
             let standings = BTreeMap::from([(ONE, standings)]);
-            forsaken(&placement, &nodes, |_| Duration::ZERO, &standings, still_for, &Policy::default())
+            forsaken(
+                &placement,
+                &nodes,
+                |_| Duration::ZERO,
+                &standings,
+                still_for,
+                &BTreeSet::new(),
+                &Policy::default(),
+            )
         };
         assert_eq!(forsaken_at(FULL_BELOW_BYTES - 1, 8, 300), [(ONE, ReplicaId(3))]);
         assert_eq!(forsaken_at(FULL_BELOW_BYTES, 8, 300), [], "it has room, and is slow");
@@ -923,7 +976,15 @@ mod tests {
             let standings = ShardStandings { as_of, replicas: standings.to_vec(), recovered_at };
             let (standings, placement) = (BTreeMap::from([(ONE, standings)]), placed(&[&on]));
             let long = |_, _| Duration::from_secs(9_999);
-            forsaken(&placement, nodes, |_| Duration::MAX, &standings, long, &Policy::default())
+            forsaken(
+                &placement,
+                nodes,
+                |_| Duration::MAX,
+                &standings,
+                long,
+                &BTreeSet::new(),
+                &Policy::default(),
+            )
         };
         let nodes_with = |full: &[u64], nodes_max: u64| {
             let zones: Vec<(u64, &str)> = (1..=nodes_max).map(|node| (node, "")).collect();
@@ -984,7 +1045,15 @@ mod tests {
         let forsaken_at = |nodes: &_, numbers: &[u8], still: u64| {
             let still_for = |_, _| Duration::from_secs(still);
             let unknown_for = |_| Duration::ZERO;
-            forsaken(&placement, nodes, unknown_for, &standings(numbers), still_for, &Policy::default())
+            forsaken(
+                &placement,
+                nodes,
+                unknown_for,
+                &standings(numbers),
+                still_for,
+                &BTreeSet::new(),
+                &Policy::default(),
+            )
         };
         let mut nodes = nodes(&[(1, "a"), (2, "b"), (3, "c")]);
         assert_eq!(forsaken_at(&nodes, &[1, 2, 3], 9_999), []);
@@ -1009,6 +1078,28 @@ mod tests {
     }
 
     #[test]
+    fn a_learner_that_is_nowhere_is_looked_for_once_it_stands_still_and_is_not_waited_for() {
+        let placement = placed(&[&[1, 2, 3]]);
+        let learner = (ONE, ReplicaId(4));
+        let beside = crate::mover::learner_of(ReplicaId(3)).0;
+        let replicas = [standing(1, 9), standing(2, 9), standing(3, 9), standing(4, 0), standing(beside, 0)];
+        let standings =
+            ShardStandings { as_of: LogIndex(9), replicas: replicas.into(), recovered_at: LogIndex(0) };
+        let (standings, policy) = (BTreeMap::from([(ONE, standings)]), Policy::default());
+        let lingering_at =
+            |still| lingering(&placement, &standings, |_, _| Duration::from_secs(still), &policy);
+        assert_eq!(lingering_at(299), BTreeSet::new(), "it may be about to say where it is");
+        assert_eq!(lingering_at(300), BTreeSet::from([learner]), "of others it is known where they are");
+        let forsaken_with = |nowhere: &BTreeSet<_>| {
+            let nodes = nodes(&[(1, "a"), (2, "b"), (3, "c"), (4, "d")]);
+            let still_for = |_, _| Duration::from_secs(300);
+            forsaken(&placement, &nodes, |_| Duration::ZERO, &standings, still_for, nowhere, &policy)
+        };
+        assert_eq!(forsaken_with(&BTreeSet::new()), [], "somebody has it, and it may be copying");
+        assert_eq!(forsaken_with(&BTreeSet::from([learner])), [learner]);
+    }
+
+    #[test]
     fn the_log_does_not_wait_for_the_replicas_of_a_node_that_was_removed() {
         let placement = placed(&[&[1, 2, 3]]);
         let standing = |n: u8| standing(n, 9);
@@ -1018,7 +1109,15 @@ mod tests {
         let (began, wait) = (Instant::now(), Policy::default().uncount_after);
         let forsaken_at = |strangers: &Strangers, nodes: &_, now| {
             let unknown_for = |node| strangers.unknown_for(node, now);
-            forsaken(&placement, nodes, unknown_for, &standings, |_, _| Duration::ZERO, &Policy::default())
+            forsaken(
+                &placement,
+                nodes,
+                unknown_for,
+                &standings,
+                |_, _| Duration::ZERO,
+                &BTreeSet::new(),
+                &Policy::default(),
+            )
         };
         let all = nodes(&[(1, "a"), (2, "b"), (3, "c")]);
         let mut without = all.clone();

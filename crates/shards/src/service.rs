@@ -85,6 +85,7 @@ impl SiblingService {
                     self.host()?.resident(shard).ok_or_else(|| format!("{shard} is not on this node"))?;
                 Response::Staging(resident.stage(giver, slots).await)
             }
+            Request::Learners => Response::Learners(self.host()?.learners()),
             Request::Administer(command) => match &self.administration {
                 None => Response::NotAdministered(AdjudicatorError::NotLeader { leader: None }.into()),
                 Some(administration) => match administration.administer(command).await {

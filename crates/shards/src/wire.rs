@@ -10,7 +10,7 @@ use assize_ports::{AdjudicatorError, PlacementError};
 use assize_replica::{ContentPage, IntentAnswer, Staging};
 use assize_rocks::Chunk;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The newest version of this language.
 const VERSION: u8 = 1;
@@ -109,6 +109,9 @@ pub enum Request {
         /// Which slots.
         slots: Slots,
     },
+    /// Which learners have you? Asked by who looks for those that are nowhere; unlike a question for its status it does not
+    /// say that anybody wants one.
+    Learners,
 }
 
 /// The answer to a [`Request`].
@@ -132,6 +135,8 @@ pub enum Response {
     Intent(IntentAnswer),
     /// To [`Request::Stage`]; `None`: they cannot be staged now.
     Staging(Option<Staging>),
+    /// To [`Request::Learners`].
+    Learners(BTreeSet<(ShardId, ReplicaId)>),
     /// It could not be done.
     Failed(String),
 }
@@ -402,6 +407,7 @@ impl Request {
                 out.put_u32(giver.0);
                 put_slots(&mut out, slots);
             }
+            Request::Learners => out = message(13),
         }
         out.into()
     }
@@ -437,6 +443,7 @@ impl Request {
             10 => Request::Differs { shard: shard(r)?, to: replica(r)?, epoch: Epoch(r.u64()?) },
             11 => Request::Intent { shard: shard(r)?, to: replica(r)?, from: replica(r)?, txn: txn(r)? },
             12 => Request::Stage { shard: shard(r)?, giver: shard(r)?, slots: slots(r)? },
+            13 => Request::Learners,
             other => return Err(r.bad("kind of request", other.into())),
         };
         reader.finish()?;
@@ -579,6 +586,14 @@ impl Response {
                 out.put_u64(position.closed_ts.0);
                 out.put_u64(staging.progress);
             }
+            Response::Learners(learners) => {
+                out = message(11);
+                out.put_varint(learners.len() as u64);
+                for (shard, replica) in learners {
+                    out.put_u32(shard.0);
+                    out.put_u8(replica.0);
+                }
+            }
             Response::Failed(why) => {
                 out = message(7);
                 out.put_str(why);
@@ -619,6 +634,10 @@ impl Response {
                     Some(Some(answer)) => Response::Intent(answer),
                     _ => return Err(r.bad("pieces of an intent", 0)),
                 }
+            }
+            11 => {
+                let learners = (0..r.count(5)?).map(|_| Ok((shard(r)?, replica(r)?)));
+                Response::Learners(learners.collect::<Result<_, DecodeError>>()?)
             }
             other => return Err(r.bad("kind of response", other.into())),
         };
@@ -996,6 +1015,7 @@ mod tests {
             Request::Flush { shard },
             Request::Hash { shard, snapshot_ts: Timestamp(9), slots: slots.clone() },
             Request::Stage { shard, giver: ShardId(8), slots },
+            Request::Learners,
             Request::Rebuild { shard },
             Request::Differs { shard, to: replica, epoch: Epoch(3) },
             Request::Intent { shard, to: replica, from: ReplicaId(1), txn: TxnId(7 << 82) },
@@ -1044,6 +1064,7 @@ mod tests {
             Response::Learning(replica),
             Response::Status(None),
             Response::Staging(None),
+            Response::Learners([(shard, replica), (ShardId(8), ReplicaId(4))].into()),
             Response::Staging(Some(Staging { position: None, progress: 7 })),
             Response::Staging(Some(Staging {
                 position: Some(Position { index: LogIndex(4), closed_ts: Timestamp(5) }),

@@ -8,7 +8,7 @@ use assize_ports::{BoxFuture, NodeRecord};
 use assize_shards::{Balance, Mover, Policy, Surveyor, Task, Why, Worker};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::*;
 
 /// Watches a task and says what held clients up.
@@ -545,6 +545,50 @@ async fn what_a_task_that_nobody_goes_on_with_has_begun_goes_by_itself_and_the_l
     mover.run(split, &()).await.unwrap();
     write(&writer, &rows(100, 50, "after")).await;
     assert_eq!(cluster.agree().await, 150);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_waits_no_longer_for_a_learner_that_is_nowhere_any_more() {
+    use assize_ports::DecisionSource;
+    let _alone = ALONE.lock().await;
+    let cluster = Cluster::start(4, 3, 1).await;
+    let (adjudicator, shard) = (cluster.adjudicator.clone(), ShardId(1));
+    for node in 1..=4 {
+        adjudicator.set_node(record(NodeId(node))).await.unwrap();
+    }
+    let ends = Ends { at: "changing the placement", reached: tokio::sync::Notify::new() };
+    let mover = cluster.mover(NodeId(1));
+    tokio::select! {
+        // Whoever ran it is no more.
+        () = ends.reached.notified() => {}
+        added = mover.run(Task::AddReplica { shard, node: NodeId(4) }, &ends) => panic!("{added:?}"),
+    }
+    let counted =
+        async || adjudicator.standings(shard).await.unwrap().replicas.iter().filter(|s| s.counts).count();
+    assert_eq!(counted().await, 4);
+
+    let uncount_after = Duration::from_millis(500);
+    let policy = Policy { uncount_after, balance: None, ..Policy::default() };
+    let mut caretaker = cluster.caretaker(NodeId(1), Arc::new(ByTheLog(adjudicator.clone())), policy);
+    caretaker.look().await;
+    // However long it stands still: its node has it.
+    for _ in 0..3 {
+        tokio::time::sleep(uncount_after).await;
+        caretaker.look().await;
+        assert_eq!(counted().await, 4);
+    }
+    cluster.close(NodeId(4)).await;
+    let began = Instant::now();
+    while counted().await > 3 {
+        assert!(began.elapsed() < Duration::from_secs(60), "the log is kept for it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        caretaker.look().await;
+    }
+    // Should its node come back, it has to begin anew, and is left alone there until it goes.
+    cluster.open(NodeId(4)).await;
+    mover.run(Task::AddReplica { shard, node: NodeId(4) }, &()).await.unwrap();
+    assert_eq!(cluster.placement().await.shards[&shard].replicas.len(), 4);
+    assert_eq!(cluster.agree().await, 0);
 }
 
 /// Does something when a task comes to a step.

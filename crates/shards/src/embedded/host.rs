@@ -28,7 +28,7 @@ use assize_ports::{
     DecisionSource, Peers, PlacementError, Replica, ReplicaStanding, ShardAdministration, StreamError,
 };
 use assize_rocks::{Backlog, RocksError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -221,6 +221,13 @@ impl ShardHost {
     pub(crate) fn status_for_another(&self, shard: ShardId) -> Option<ReplicaStatus> {
         self.is_asked_for(shard);
         self.status(shard)
+    }
+
+    /// The learners that are here, whether or not anybody cares for them. One that registers is among them before that.
+    pub(crate) fn learners(&self) -> BTreeSet<(ShardId, ReplicaId)> {
+        let records = self.inner.around.registry.records().into_iter();
+        let learners = records.filter(|(_, record)| record.is_learner && record.parent.is_none());
+        learners.map(|(shard, record)| (shard, record.replica)).collect()
     }
 
     /// Whoever has begun a learner or fledgling still cares for it.
