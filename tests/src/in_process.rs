@@ -61,6 +61,14 @@ impl QueryEngine for NoQueries {
 /// # Panics
 /// If the cluster cannot be made.
 pub async fn services(limits: Limits, query: Arc<dyn QueryEngine>) -> Arc<Services> {
+    frontends(1, limits, query).await.pop().expect("there is one")
+}
+
+/// Likewise, for several frontends of one cluster.
+///
+/// # Panics
+/// If the cluster cannot be made.
+pub async fn frontends(count: u64, limits: Limits, query: Arc<dyn QueryEngine>) -> Vec<Arc<Services>> {
     let placement = Placement::even(SHARDS, NodeId(1));
     // Nobody reports for these sessions.
     let options = Options { lease: Duration::MAX, ..Options::small(NodeId(1), placement.clone()) };
@@ -75,16 +83,25 @@ pub async fn services(limits: Limits, query: Arc<dyn QueryEngine>) -> Arc<Servic
     let host = ShardHost::open(None, placement.clone(), around, embedded::Options::default()).await.unwrap();
     assert!(host.settle(placement.clone()).await.is_empty());
     let shards = Directory::alone(host, &placement);
-    let identity = adjudicator.register("test", 1).await.unwrap();
-    let clock = Arc::new(RealClock(Instant::now()));
-    Arc::new(Services::new(
-        Arc::new(adjudicator),
-        shards,
-        query,
-        clock,
-        Arc::new(NoServer),
-        identity,
-        placement,
-        limits,
-    ))
+    let adjudicator: Arc<dyn AdjudicatorClient> = Arc::new(adjudicator);
+    let mut services = Vec::new();
+    for frontend in 1..=count {
+        let identity = adjudicator.register(&name(frontend), 1).await.unwrap();
+        services.push(Arc::new(Services::new(
+            adjudicator.clone(),
+            shards.clone(),
+            query.clone(),
+            Arc::new(RealClock(Instant::now())),
+            Arc::new(NoServer),
+            identity,
+            placement.clone(),
+            limits,
+        )));
+    }
+    services
+}
+
+/// By which name a frontend registers.
+pub fn name(frontend: u64) -> String {
+    format!("test-{frontend}")
 }

@@ -17,7 +17,7 @@
 //! check constraints. It says where things are, not whether they may be there.
 //!
 //! Where to read next: [`Catalog`] and [`Table`] (what there is), [`key`] (every stored key), [`row`] (the
-//! value behind a row's key), [`ObjectKey`] (what the adjudicator keeps), [`ChangeBuilder`].
+//! value behind a row's key), [`NamedLock`] (what GET_LOCK stores), [`ObjectKey`] (what the adjudicator keeps), [`ChangeBuilder`].
 
 mod change;
 #[cfg(test)]
@@ -25,6 +25,7 @@ mod fixtures;
 pub mod key;
 mod lookup;
 mod model;
+mod named_lock;
 mod objects;
 mod payload;
 mod privilege;
@@ -33,6 +34,7 @@ pub mod row;
 pub use change::*;
 pub use lookup::*;
 pub use model::*;
+pub use named_lock::*;
 pub use objects::*;
 pub use privilege::*;
 pub use row::RowError;

@@ -7,6 +7,9 @@
 //! First come, first served: a request waits behind every earlier waiter of its key, so that a stream of
 //! readers cannot starve a writer. The exception is an owner that already holds the key and wants more of it: it
 //! waits for the other holders only. Whoever would close a cycle of waiting is the victim.
+//!
+//! A session holds each of its named locks as an owner of its own, so that it can give them back one by one. Their ids differ in
+//! when they begin alone: owners with one serial are one party, and a cycle is one of parties.
 
 use assize_model::{FrontendEpoch, FrontendId, KeyHash, TxnId};
 use assize_ports::LockStrength;
@@ -41,6 +44,8 @@ pub enum Settled {
 pub struct LockTable {
     keys: BTreeMap<KeyHash, Key>,
     owners: BTreeMap<TxnId, Owner>,
+    /// Owners that wait, by their serials.
+    waiting: BTreeSet<(u128, TxnId)>,
     next_ticket: u64,
     /// Waits that ended and were not yet asked for.
     settled: Vec<(Ticket, Settled)>,
@@ -106,6 +111,7 @@ impl LockTable {
             self.settled.retain(|(other, _)| *other != ticket);
             return Requested::Granted;
         }
+        self.waiting.insert((owner.serial(), owner));
         if self.closes_a_cycle(owner) {
             self.cancel_waiting(owner);
             return Requested::Deadlock;
@@ -177,7 +183,7 @@ impl LockTable {
     /// Whether nobody holds anything.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.owners.is_empty() && self.keys.is_empty()
+        self.owners.is_empty() && self.keys.is_empty() && self.waiting.is_empty()
     }
 
     /// Takes as many of the missing keys as can be had; true if none is missing any more.
@@ -203,6 +209,7 @@ impl LockTable {
         }
         let ticket = wait.ticket;
         state.waiting = None;
+        self.waiting.remove(&(owner.serial(), owner));
         self.settled.push((ticket, Settled::Granted));
         true
     }
@@ -240,6 +247,7 @@ impl LockTable {
     fn cancel_waiting(&mut self, owner: TxnId) {
         let Some(state) = self.owners.get_mut(&owner) else { return };
         let wait = state.waiting.take();
+        self.waiting.remove(&(owner.serial(), owner));
         if state.held.is_empty() {
             self.owners.remove(&owner);
         }
@@ -251,16 +259,18 @@ impl LockTable {
         }
     }
 
-    /// Whether following who waits for whom from this owner leads back to it.
+    /// Whether following who waits for whom from this owner's party leads back to it.
     fn closes_a_cycle(&self, owner: TxnId) -> bool {
         let mut seen = BTreeSet::new();
         let mut next = self.blockers(owner);
         while let Some(blocker) = next.pop() {
-            if blocker == owner {
+            let party = blocker.serial();
+            if party == owner.serial() {
                 return true;
             }
-            if seen.insert(blocker) {
-                next.extend(self.blockers(blocker));
+            if seen.insert(party) {
+                let waiting = self.waiting.range((party, TxnId(0))..=(party, TxnId(u128::MAX)));
+                waiting.for_each(|(_, waiting)| next.extend(self.blockers(*waiting)));
             }
         }
         false
@@ -354,6 +364,28 @@ mod tests {
         assert_eq!(granted(&mut table).len(), 1);
         table.release(txn(2));
         assert_eq!(granted(&mut table), [first]);
+    }
+
+    #[test]
+    fn owners_of_one_serial_are_one_party_and_give_back_one_by_one() {
+        let mut table = LockTable::default();
+        // The lock that a session gets as its `n`th.
+        let lock =
+            |session: u64, n: u64| TxnId::from_serial(Timestamp::from_millis(n), txn(session).serial());
+        assert_eq!(table.request(lock(1, 1), keys(1..2), Exclusive), Requested::Granted);
+        assert_eq!(table.request(lock(1, 2), keys(2..3), Exclusive), Requested::Granted);
+        assert_eq!(table.request(lock(2, 1), keys(3..4), Exclusive), Requested::Granted);
+        let second = waiting(table.request(lock(2, 2), keys(1..2), Exclusive));
+        assert_eq!(table.request(lock(1, 3), keys(3..4), Exclusive), Requested::Deadlock);
+        // What it did not get it does not wait for, and what it gives back the other gets.
+        table.release(lock(1, 1));
+        assert_eq!(granted(&mut table), [second]);
+        assert_eq!(table.request(lock(2, 3), keys(2..3), Exclusive), Requested::Waiting(Ticket(5)));
+        for owner in [lock(1, 2), lock(2, 1), lock(2, 2), lock(2, 3)] {
+            table.release(owner);
+        }
+        table.take_settled();
+        assert!(table.is_empty());
     }
 
     #[test]

@@ -254,6 +254,7 @@ error_codes! {
     GeneratedColumnValue = 3105 "HY000" Never, "A value for a generated column.";
     UnsupportedOnGeneratedColumn = 3106 "HY000" Never, "Not supported on generated columns.";
     ErrorInUserLock = 3057 "42000" Never, "Not a lock name.";
+    UserLockDeadlock = 3058 "HY000" Later, "Waiting for a named lock would never end.";
     TableDefinitionChanged = 1412 "HY000" Transaction, "The table's definition has changed: run the transaction again.";
     TransactionRollbackDuringCommit = 1180 "HY000" Transaction, "The commit was refused.";
     OutcomeUnknown = 3101 "HY000" Operator, "Whether the commit took place could not be found out in the time allowed.";

@@ -158,8 +158,34 @@ pub trait StatementContext: Send {
     fn refresh_catalog(&mut self) -> BoxFuture<'_, Result<Arc<Catalog>, SqlError>>;
     /// Bytes that the statement may hold for sorting, grouping, joining and materialising; error 1041 beyond.
     fn memory_max(&self) -> usize;
-    /// The rest of the process: other connections, status counters, advisory user locks.
+    /// GET_LOCK and its family, for the session. NULL is `None`; error 3058 if waiting would never end.
+    fn named_lock<'a>(&'a mut self, call: LockCall<'a>) -> BoxFuture<'a, Result<Option<u64>, SqlError>>;
+    /// The rest of the process: other connections, status counters.
     fn server(&self) -> &dyn ServerView;
+}
+
+/// What a session asks of named locks. Names have been checked, and compare case-insensitively.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LockCall<'a> {
+    /// GET_LOCK: 1 got, 0 not in the time allowed.
+    Get {
+        /// The lock.
+        name: &'a str,
+        /// How long it is waited for; `None` is for ever.
+        timeout_micros: Option<u64>,
+    },
+    /// RELEASE_LOCK: 1 given back, 0 another session holds it, NULL nobody does.
+    Release {
+        /// The lock.
+        name: &'a str,
+    },
+    /// RELEASE_ALL_LOCKS: how many.
+    ReleaseAll,
+    /// IS_USED_LOCK: the connection that holds it, on whichever node; NULL if nobody does.
+    Holder {
+        /// The lock.
+        name: &'a str,
+    },
 }
 
 /// Long work that a statement does on data. Dropped before its end it counts as failed.
@@ -346,19 +372,6 @@ pub trait ServerView: Send + Sync {
     fn sleep(&self, micros: u64) -> BoxFuture<'static, ()>;
     /// SHOW STATUS: names and values, ordered by name.
     fn status(&self, connection: u32) -> Vec<(String, String)>;
-    /// GET_LOCK: `Some(true)` granted, `Some(false)` timed out.
-    fn get_lock<'a>(
-        &'a self,
-        connection: u32,
-        name: &'a str,
-        timeout_micros: i64,
-    ) -> BoxFuture<'a, Option<bool>>;
-    /// RELEASE_LOCK: `Some(true)` released, `Some(false)` held by another, `None` no such lock.
-    fn release_lock(&self, connection: u32, name: &str) -> Option<bool>;
-    /// RELEASE_ALL_LOCKS: how many.
-    fn release_all_locks(&self, connection: u32) -> u64;
-    /// IS_USED_LOCK: by which connection.
-    fn lock_holder(&self, name: &str) -> Option<u32>;
     /// Statement digests: (digest text, count, total microseconds, rows, errors), most time first.
     fn digests(&self) -> Vec<(String, u64, u64, u64, u64)>;
     /// The cluster, for SHOW CONFLICTS and its like; `None` in a process that has no view of it.
@@ -367,7 +380,7 @@ pub trait ServerView: Send + Sync {
     }
 }
 
-/// A process that has no connections, no counters and no locks to show: one without a server, such as a test or a simulation.
+/// A process that has no connections and no counters to show: one without a server, such as a test or a simulation.
 /// Nobody sleeps in it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoServer;
@@ -387,22 +400,6 @@ impl ServerView for NoServer {
 
     fn status(&self, _: u32) -> Vec<(String, String)> {
         Vec::new()
-    }
-
-    fn get_lock<'a>(&'a self, _: u32, _: &'a str, _: i64) -> BoxFuture<'a, Option<bool>> {
-        Box::pin(std::future::ready(None))
-    }
-
-    fn release_lock(&self, _: u32, _: &str) -> Option<bool> {
-        None
-    }
-
-    fn release_all_locks(&self, _: u32) -> u64 {
-        0
-    }
-
-    fn lock_holder(&self, _: &str) -> Option<u32> {
-        None
     }
 
     fn digests(&self) -> Vec<(String, u64, u64, u64, u64)> {

@@ -50,7 +50,8 @@ struct World {
     counters: BTreeMap<TableId, u64>,
     undo: Vec<(Key, Option<(Slot, Bytes)>)>,
     versions: u64,
-    locks: BTreeMap<String, u32>,
+    /// How often each named lock is held.
+    locks: BTreeMap<String, u64>,
     reads: Reads,
 }
 
@@ -415,8 +416,31 @@ impl MemoryContext {
             rows_changed: -1,
             last_id: 0,
             transaction: MemoryTransaction { world: world.clone() },
-            server: MemoryServer { world: world.clone(), cluster: None },
+            server: MemoryServer { cluster: None },
             world,
+        }
+    }
+}
+
+impl MemoryContext {
+    /// Locks of one session: there is no other, and nobody waits.
+    fn call_lock(&mut self, call: LockCall<'_>) -> Option<u64> {
+        let mut world = lock(&self.world);
+        match call {
+            LockCall::Get { name, .. } => {
+                *world.locks.entry(name.to_lowercase()).or_default() += 1;
+                Some(1)
+            }
+            LockCall::Release { name } => {
+                let depth = world.locks.get_mut(&name.to_lowercase())?;
+                *depth -= 1;
+                world.locks.retain(|_, depth| *depth > 0);
+                Some(1)
+            }
+            LockCall::ReleaseAll => Some(std::mem::take(&mut world.locks).into_values().sum()),
+            LockCall::Holder { name } => {
+                world.locks.contains_key(&name.to_lowercase()).then(|| u64::from(self.connection_id()))
+            }
         }
     }
 }
@@ -535,6 +559,11 @@ impl StatementContext for MemoryContext {
 
     fn memory_max(&self) -> usize {
         256 << 20
+    }
+
+    fn named_lock<'a>(&'a mut self, call: LockCall<'a>) -> BoxFuture<'a, Result<Option<u64>, SqlError>> {
+        let answer = self.call_lock(call);
+        Box::pin(async move { Ok(answer) })
     }
 
     fn server(&self) -> &dyn ServerView {
@@ -696,7 +725,6 @@ impl Transaction for MemoryTransaction {
 }
 
 struct MemoryServer {
-    world: Shared,
     cluster: Option<Arc<dyn ClusterView>>,
 }
 
@@ -716,37 +744,6 @@ impl ServerView for MemoryServer {
 
     fn status(&self, _connection: u32) -> Vec<(String, String)> {
         Vec::new()
-    }
-
-    fn get_lock<'a>(
-        &'a self,
-        connection: u32,
-        name: &'a str,
-        _timeout_micros: i64,
-    ) -> BoxFuture<'a, Option<bool>> {
-        let mut world = lock(&self.world);
-        let holder = *world.locks.entry(name.to_string()).or_insert(connection);
-        Box::pin(async move { Some(holder == connection) })
-    }
-
-    fn release_lock(&self, connection: u32, name: &str) -> Option<bool> {
-        let mut world = lock(&self.world);
-        let holder = *world.locks.get(name)?;
-        if holder == connection {
-            world.locks.remove(name);
-        }
-        Some(holder == connection)
-    }
-
-    fn release_all_locks(&self, connection: u32) -> u64 {
-        let mut world = lock(&self.world);
-        let before = world.locks.len();
-        world.locks.retain(|_, holder| *holder != connection);
-        (before - world.locks.len()) as u64
-    }
-
-    fn lock_holder(&self, name: &str) -> Option<u32> {
-        lock(&self.world).locks.get(name).copied()
     }
 
     fn digests(&self) -> Vec<(String, u64, u64, u64, u64)> {

@@ -20,6 +20,7 @@
 //!           ├─ scan      k-way merge of shards, locked rows and own writes  (scan.rs)
 //!           └─ commit    footprint → coordinator → decision      (commit.rs)
 //!                └─ aborted: why, in words                      (explain.rs), kept (conflicts.rs)
+//!   SessionLocks ── GET_LOCK, from the first one on              (named_locks.rs)
 //! ```
 //!
 //! Who is told what: an autocommit statement that loses is run again, a bounded number of times and only while
@@ -37,6 +38,7 @@
 //!   of the transaction: no update can be computed from an older value and still pass the check at commit.
 //! - A failed statement undoes its own writes and nothing else.
 //! - A commit is answered with what is known, never with a guess.
+//! - A session that holds a named lock commits in the life of its frontend in which it got it, or not at all.
 //! - Every statement plans with exactly the catalog of its snapshot.
 //!
 //! Where to read next: [`Session`], then [`Txn`].
@@ -52,6 +54,7 @@ mod held;
 mod jobs;
 mod kill;
 mod last_txn;
+mod named_locks;
 mod privilege;
 mod rules;
 mod scan;

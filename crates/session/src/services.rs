@@ -4,6 +4,7 @@ use crate::activity::Activity;
 use crate::chronicle::{Ago, Chronicle};
 use crate::conflicts::ConflictLog;
 use crate::jobs::JobLog;
+use crate::named_locks::NamedLocks;
 use crate::rules::Rule;
 use crate::shedding::Shedding;
 use assize_catalog::Catalog;
@@ -62,7 +63,7 @@ pub struct Services {
     pub query: Arc<dyn QueryEngine>,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Other connections, status, user locks.
+    /// Other connections, status.
     pub server: Arc<dyn ServerView>,
     /// Who this frontend is. Its life may be another one since: see [`Services::epoch`].
     pub identity: Registered,
@@ -74,6 +75,8 @@ pub struct Services {
     pub conflicts: Arc<ConflictLog>,
     /// The long work of its statements.
     pub jobs: Arc<JobLog>,
+    /// What sessions hold by GET_LOCK.
+    pub(crate) named_locks: NamedLocks,
     /// Whether new transactions may write.
     pub shedding: Shedding,
     /// What the coordinators of commits are told.
@@ -156,6 +159,7 @@ impl Services {
             snapshots: Arc::default(),
             conflicts,
             jobs,
+            named_locks: NamedLocks::default(),
             shedding: Shedding::default(),
             coordinator: assize_coordinator::Options::default(),
             disabled_rules: BTreeSet::new(),
@@ -184,8 +188,13 @@ impl Services {
 
     /// A new transaction id that begins now, by the adjudicator's time plus what has elapsed since.
     pub fn next_txn_id(&self, class: DeadlineClass) -> TxnId {
+        self.next_txn_id_in(self.epoch(), class)
+    }
+
+    /// Likewise, of this life: if it is over, nothing commits under the id.
+    pub(crate) fn next_txn_id_in(&self, life: FrontendEpoch, class: DeadlineClass) -> TxnId {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        TxnId::new(self.now(), class, self.identity.frontend, self.epoch(), sequence)
+        TxnId::new(self.now(), class, self.identity.frontend, life, sequence)
     }
 
     /// The life that this frontend lives.
@@ -218,9 +227,14 @@ impl Services {
     /// Begins another life, which the log has granted. Numbers of transactions go on. What has begun in the life before goes
     /// on, too, as far as its snapshot can still be read: while nobody reported it, the low-water mark may have passed it, and
     /// then shards and adjudicator refuse it.
-    pub fn begin_life(&self, epoch: FrontendEpoch) {
+    ///
+    /// Answers which connections have lost named locks: they are to be closed, so that their clients hear of it. What they
+    /// commit until then is refused.
+    pub fn begin_life(&self, epoch: FrontendEpoch) -> Vec<u32> {
         self.epoch.store(epoch.0, Ordering::Release);
+        let lost = self.named_locks.lose();
         self.is_fenced.store(false, Ordering::Release);
+        lost
     }
 
     /// The adjudicator's time, as far as this frontend can know it without asking.

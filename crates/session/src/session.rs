@@ -468,6 +468,9 @@ impl Session {
         if commits_implicitly(statement) {
             self.commit().await?;
         }
+        if let Some(locks) = &mut self.state.locks {
+            locks.begin_statement();
+        }
         let class = classify(statement);
         if self.state.in_transaction() && class != Class::Ddl {
             let mut result = self.run_once(statement, key, params, sink).await;
@@ -515,12 +518,18 @@ impl Session {
                 if takes_next {
                     self.state.next = Next::default();
                 }
+                if let Some(locks) = &mut self.state.locks {
+                    locks.end_statement().await;
+                }
                 self.note_result(&mut result);
                 return result;
             }
             attempt += 1;
             self.state.jobs.run_again();
             self.state.unassign();
+            if let Some(locks) = &mut self.state.locks {
+                locks.run_again();
+            }
             self.state.shared.retries.fetch_add(1, Ordering::Relaxed);
             if let Some(id) = conflict {
                 self.state.services.conflicts.note_retried(&id);
@@ -712,29 +721,29 @@ impl Session {
     pub async fn reset(&mut self) {
         let mut login = self.state.login.clone();
         login.database = self.state.database.clone();
-        self.replace(login);
+        self.replace(login).await;
     }
 
     /// COM_CHANGE_USER, after somebody has authenticated again.
     pub async fn change_user(&mut self, login: Login) {
-        self.replace(login);
+        self.replace(login).await;
     }
 
-    fn replace(&mut self, login: Login) {
+    async fn replace(&mut self, login: Login) {
         self.state.rollback();
-        self.state.services.server.release_all_locks(self.state.login.connection);
+        self.state.give_up_locks().await;
         let (services, shared) = (self.state.services.clone(), self.state.shared.clone());
         let catalog = self.state.catalog.clone();
         *self = Session::new(services, shared, login);
         self.state.adopt_catalog(catalog);
     }
 
-    /// The connection ends: rolls back, gives up reservations and user locks.
+    /// The connection ends: rolls back, gives up reservations and named locks.
     pub async fn disconnect(&mut self) {
         self.state.rollback();
         self.prepared.clear();
         self.named.clear();
-        self.state.services.server.release_all_locks(self.state.login.connection);
+        self.state.give_up_locks().await;
     }
 }
 

@@ -5,13 +5,14 @@ use crate::cache::{Digests, StatementCache, mix, mix_bytes};
 use crate::jobs::StatementJobs;
 use crate::kill::KillSwitch;
 use crate::last_txn::LastTxn;
+use crate::named_locks::SessionLocks;
 use crate::services::Services;
 use crate::txn::{CommitMode, Isolation, Txn, TxnOptions};
 use crate::variables::{GlobalVariables, SessionVariables};
 use assize_catalog::{Catalog, User};
 use assize_model::{CatalogChange, CatalogVersion, ErrorCode, SqlError, Timestamp, Warning, WarningLevel};
 use assize_ports::{
-    BoxFuture, InternalTransaction, Mark, ServerView, StatementContext, StatementJob, Transaction,
+    BoxFuture, InternalTransaction, LockCall, Mark, ServerView, StatementContext, StatementJob, Transaction,
 };
 use assize_sql::ParseOptions;
 use assize_values::{Collation, EvalContext, RandState, TimeZone, UuidState, Value};
@@ -159,6 +160,8 @@ pub(crate) struct State {
     pub(crate) stop_at_micros: Option<u64>,
     pub(crate) changes: Vec<Change>,
     pub(crate) locked_tables: bool,
+    /// Its named locks, once it has asked for one.
+    pub(crate) locks: Option<Box<SessionLocks>>,
     /// Who this is and what its transaction does, for others to see.
     pub(crate) activity: Arc<Activity>,
     /// The statement that runs, normalised.
@@ -219,6 +222,7 @@ impl State {
             stop_at_micros: None,
             changes: Vec::new(),
             locked_tables: false,
+            locks: None,
             activity,
             running: None,
             jobs: StatementJobs::default(),
@@ -358,6 +362,7 @@ impl State {
         self.activity.turns(Doing::Committing);
         let (is_idle, snapshot_ts) = (txn.is_idle(), txn.snapshot_ts());
         txn.stop_by(self.login.kill.clone());
+        self.bind_to_life(&mut txn);
         let committed = txn.commit(None).await;
         self.activity.ends();
         // `SELECT @@assize_last_txn_info` is a transaction, too, and not the one that is asked for.
@@ -365,6 +370,20 @@ impl State {
             self.last_txn = LastTxn::of(snapshot_ts, &committed);
         }
         committed.map(drop)
+    }
+
+    /// What a session writes while it holds a named lock is refused once the lock may be another's.
+    fn bind_to_life(&self, txn: &mut Txn) {
+        if let Some(life) = self.locks.as_ref().and_then(|locks| locks.life()) {
+            txn.live_in(life);
+        }
+    }
+
+    /// Gives back all named locks. What cannot be given back now the frontend gives back later.
+    pub(crate) async fn give_up_locks(&mut self) {
+        if let Some(mut locks) = self.locks.take() {
+            let _ = locks.release_all().await;
+        }
     }
 
     /// Ends the transaction without a trace.
@@ -584,6 +603,7 @@ impl StatementContext for State {
             if let Some(text) = &self.running {
                 txn.note_statement(text);
             }
+            self.bind_to_life(&mut txn);
             let lost = self.lost.clone();
             Ok(Box::new(Internal { txn, lost }) as Box<dyn InternalTransaction>)
         })
@@ -605,6 +625,22 @@ impl StatementContext for State {
 
     fn memory_max(&self) -> usize {
         self.services.limits.statement_bytes_max
+    }
+
+    fn named_lock<'a>(&'a mut self, call: LockCall<'a>) -> BoxFuture<'a, Result<Option<u64>, SqlError>> {
+        let (services, connection) = (&self.services, self.login.connection);
+        let new = || Box::new(SessionLocks::new(services.clone(), connection));
+        let locks = self.locks.get_or_insert_with(new);
+        Box::pin(async move {
+            Ok(match call {
+                LockCall::Get { name, timeout_micros } => {
+                    Some(u64::from(locks.get(name, timeout_micros).await?))
+                }
+                LockCall::Release { name } => locks.release(name).await?.map(u64::from),
+                LockCall::ReleaseAll => Some(locks.release_all().await?),
+                LockCall::Holder { name } => locks.holder(name).await?.map(u64::from),
+            })
+        })
     }
 
     fn server(&self) -> &dyn ServerView {

@@ -11,8 +11,8 @@ use crate::services::{Services, SnapshotGuard, adjudicator_error};
 use assize_catalog::{Catalog, key};
 use assize_coordinator::{Request, Write};
 use assize_model::{
-    AccessGroup, DeadlineClass, ErrorCode, IndexId, Key, KeyHash, KeyRange, Mutation, MutationOp, Placement,
-    SchemaVersion, ShardId, Slot, SqlError, TableId, TableRange, Timestamp, TxnId,
+    AccessGroup, DeadlineClass, ErrorCode, FrontendEpoch, IndexId, Key, KeyHash, KeyRange, Mutation,
+    MutationOp, Placement, SchemaVersion, ShardId, Slot, SqlError, TableId, TableRange, Timestamp, TxnId,
 };
 use assize_ports::{
     Begun, BoxFuture, Direction, IdRange, LockMode, LockStrength, LockWait, Mark, Obstacle, ReadIntent,
@@ -148,6 +148,8 @@ pub struct Txn {
     conflict: Option<String>,
     runs_again: bool,
     stop: Option<Arc<KillSwitch>>,
+    /// The life that it commits in, if not in whichever its frontend lives by then.
+    life: Option<FrontendEpoch>,
 }
 
 impl Txn {
@@ -198,6 +200,7 @@ impl Txn {
             conflict: None,
             runs_again: false,
             stop: None,
+            life: None,
         })
     }
 
@@ -242,9 +245,15 @@ impl Txn {
 
     /// The id for a commit that begins now, remembered with what it ran: whoever loses to it wants to know.
     pub(crate) fn draw_id(&self, class: DeadlineClass) -> TxnId {
-        let id = self.services.next_txn_id(class);
+        let life = self.life.unwrap_or_else(|| self.services.epoch());
+        let id = self.services.next_txn_id_in(life, class);
         self.services.conflicts.sent(id, &self.by, &self.trail, self.age_micros());
         id
+    }
+
+    /// It commits in this life of its frontend or not at all.
+    pub(crate) fn live_in(&mut self, life: FrontendEpoch) {
+        self.life = Some(life);
     }
 
     /// Says whether its statement is run again, without a word to the client, if its commit loses.

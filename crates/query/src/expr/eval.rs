@@ -549,6 +549,16 @@ fn benchmark(args: &[Expr], row: &[Value], rt: &mut Runtime<'_>) -> Result<Value
     Ok(Value::Int(0))
 }
 
+/// Names of locks are texts of 1 to 64 characters.
+fn check_lock_name(name: &Value) -> Result<(), SqlError> {
+    let text = if name.is_null() { "NULL".to_owned() } else { to_text(name) };
+    if name.is_null() || text.is_empty() || text.chars().count() > 64 {
+        let text = format!("Incorrect user-level lock name '{text}'.");
+        return Err(SqlError::new(ErrorCode::ErrorInUserLock, text));
+    }
+    Ok(())
+}
+
 fn session(
     function: SessionFunction,
     args: &[Expr],
@@ -559,58 +569,24 @@ fn session(
         return benchmark(args, row, rt);
     }
     let args = eval_all(args, row, rt)?;
-    let name = |rt: &Runtime<'_>| -> Result<String, SqlError> {
-        let _ = rt;
-        match args.first() {
-            Some(Value::Null) | None => {
-                Err(SqlError::new(ErrorCode::ErrorInUserLock, "Incorrect user-level lock name 'NULL'."))
-            }
-            Some(value) => {
-                let name = to_text(value);
-                if name.is_empty() || name.chars().count() > 64 {
-                    return Err(SqlError::new(
-                        ErrorCode::ErrorInUserLock,
-                        format!("Incorrect user-level lock name '{name}'."),
-                    ));
-                }
-                Ok(name)
-            }
-        }
-    };
-    let connection = rt.context.connection_id();
+    if matches!(
+        function,
+        SessionFunction::GetLock
+            | SessionFunction::ReleaseLock
+            | SessionFunction::IsFreeLock
+            | SessionFunction::IsUsedLock
+    ) {
+        check_lock_name(args.first().unwrap_or(&Value::Null))?;
+    }
     Ok(match function {
-        SessionFunction::GetLock => {
-            name(rt)?;
-            match rt.next_value() {
-                Some(answer) => answer,
-                None => return Err(Stop::Wait(Box::new(runtime::Pending::Session(function, args)))),
-            }
-        }
-        SessionFunction::ReleaseLock => {
-            let name = name(rt)?;
-            rt.once(|rt| {
-                Ok(match rt.context.server().release_lock(connection, &name) {
-                    Some(released) => Value::Int(i64::from(released)),
-                    None => Value::Null,
-                })
-            })?
-        }
-        SessionFunction::ReleaseAllLocks => {
-            rt.once(|rt| Ok(Value::Int(rt.context.server().release_all_locks(connection) as i64)))?
-        }
-        SessionFunction::IsFreeLock => {
-            let name = name(rt)?;
-            rt.once(|rt| Ok(Value::Int(i64::from(rt.context.server().lock_holder(&name).is_none()))))?
-        }
-        SessionFunction::IsUsedLock => {
-            let name = name(rt)?;
-            rt.once(|rt| {
-                Ok(match rt.context.server().lock_holder(&name) {
-                    Some(holder) => Value::Int(i64::from(holder)),
-                    None => Value::Null,
-                })
-            })?
-        }
+        SessionFunction::GetLock
+        | SessionFunction::ReleaseLock
+        | SessionFunction::ReleaseAllLocks
+        | SessionFunction::IsFreeLock
+        | SessionFunction::IsUsedLock => match rt.next_value() {
+            Some(answer) => answer,
+            None => return Err(Stop::Wait(Box::new(runtime::Pending::Session(function, args)))),
+        },
         SessionFunction::Benchmark => Value::Null,
         SessionFunction::Sleep => match rt.next_value() {
             Some(answer) => answer,

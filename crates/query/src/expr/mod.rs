@@ -239,7 +239,7 @@ pub enum ExprKind {
     Row(Vec<Expr>),
 }
 
-/// Functions that ask the server rather than compute.
+/// Functions that ask the server rather than compute. All of them may wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum SessionFunction {
     /// GET_LOCK(name, timeout).
@@ -256,13 +256,6 @@ pub enum SessionFunction {
     Benchmark,
     /// SLEEP(seconds).
     Sleep,
-}
-
-impl SessionFunction {
-    /// Whether it may wait, so that it cannot be evaluated in one step.
-    pub fn waits(self) -> bool {
-        matches!(self, SessionFunction::GetLock | SessionFunction::Sleep | SessionFunction::Benchmark)
-    }
 }
 
 impl Expr {
@@ -507,7 +500,7 @@ impl Expr {
     pub fn waits(&self) -> bool {
         self.any(&mut |e| match &e.kind {
             ExprKind::Subquery(_) => true,
-            ExprKind::Session(function, _) => function.waits(),
+            ExprKind::Session(..) => true,
             _ => false,
         })
     }

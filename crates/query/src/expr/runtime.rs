@@ -4,7 +4,7 @@ use super::journal::{Answer, Journal};
 use super::{Repeat, Row, SessionFunction};
 use crate::plan::{CteRows, SubPlan};
 use assize_model::{ErrorCode, SqlError};
-use assize_ports::StatementContext;
+use assize_ports::{LockCall, StatementContext};
 use assize_values::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,6 +17,9 @@ const MEMO_MAX: usize = 4096;
 /// crate has no clock. Where statements keep all threads busy, the network is looked at once in dozens of turns
 /// (tokio: 61), so that turns of two milliseconds would make others wait for 150.
 const TURN: usize = 2048;
+
+/// A named lock is waited for no longer: a year is for ever.
+const LOCK_WAIT_MICROS_MAX: f64 = 31_536_000e6;
 
 /// Ends once everybody else who is ready has had a turn: a query that only computes would keep the thread, and
 /// with it the network, from all other sessions.
@@ -273,18 +276,6 @@ impl<'c> Runtime<'c> {
                 }
                 Answer::Rows(rows)
             }
-            Pending::Session(SessionFunction::GetLock, args) => {
-                let name = args.first().map(super::to_text).unwrap_or_default();
-                let timeout = args.get(1).map_or(0.0, super::to_f64);
-                let connection = self.context.connection_id();
-                let micros = if timeout < 0.0 { i64::MAX } else { (timeout * 1e6).min(3e14) as i64 };
-                let granted = self.context.server().get_lock(connection, &name, micros).await;
-                self.context.check_killed()?;
-                Answer::value(match granted {
-                    Some(granted) => Value::Int(i64::from(granted)),
-                    None => Value::Null,
-                })
-            }
             Pending::Session(SessionFunction::Sleep, args) => {
                 let seconds = args.first().map_or(0.0, super::to_f64);
                 let micros = (seconds * 1e6).min(3e14) as u64;
@@ -296,11 +287,40 @@ impl<'c> Runtime<'c> {
                 self.worked(0).await?;
                 Answer::value(Value::UInt(round))
             }
-            Pending::Session(function, _) => {
-                return Err(SqlError::internal(format!("{function:?} does not wait")));
+            Pending::Session(function, args) => {
+                let name = args.first().map(super::to_text).unwrap_or_default();
+                let call = lock_call(function, &name, args.get(1))?;
+                let answer = self.context.named_lock(call).await?;
+                self.context.check_killed()?;
+                Answer::value(match (function, answer) {
+                    (SessionFunction::IsFreeLock, holder) => Value::Int(i64::from(holder.is_none())),
+                    (_, Some(answer)) => Value::Int(i64::try_from(answer).unwrap_or(i64::MAX)),
+                    (_, None) => Value::Null,
+                })
             }
         })
     }
+}
+
+/// What a function asks of named locks.
+fn lock_call<'a>(
+    function: SessionFunction,
+    name: &'a str,
+    timeout: Option<&Value>,
+) -> Result<LockCall<'a>, SqlError> {
+    Ok(match function {
+        SessionFunction::GetLock => {
+            let seconds = timeout.map_or(0.0, super::to_f64);
+            let timeout_micros = (seconds >= 0.0).then(|| (seconds * 1e6).min(LOCK_WAIT_MICROS_MAX) as u64);
+            LockCall::Get { name, timeout_micros }
+        }
+        SessionFunction::ReleaseLock => LockCall::Release { name },
+        SessionFunction::ReleaseAllLocks => LockCall::ReleaseAll,
+        SessionFunction::IsFreeLock | SessionFunction::IsUsedLock => LockCall::Holder { name },
+        SessionFunction::Benchmark | SessionFunction::Sleep => {
+            return Err(SqlError::internal(format!("{function:?} is not about locks")));
+        }
+    })
 }
 
 /// Bytes that are equal exactly if the values are the same, bit for bit.

@@ -3,8 +3,9 @@
 //! ```text
 //!   socket ─▶ wire::Listener ─▶ Client (one per connection) ─▶ session::Session ─▶ query, shards, adjudicator
 //!                                   │
-//!                                   └─▶ Registry: process list, KILL, GET_LOCK, SHOW STATUS
+//!                                   └─▶ Registry: process list, KILL, SHOW STATUS
 //!   report, mind_life ── every half second ─▶ adjudicator: oldest snapshot in use; does this life go on?
+//!   tend_locks        ── every half second ─▶ named locks that sessions hold, or have left behind
 //! ```
 
 mod client;
@@ -12,7 +13,6 @@ mod kinds;
 mod metered;
 mod registry;
 mod schema;
-mod user_locks;
 
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -46,6 +46,8 @@ use tokio::time::MissedTickBehavior;
 
 /// How often the oldest snapshot in use is reported; well within a frontend's lease.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+/// In every so many of these intervals, named locks that are held are reserved anew.
+const RENEW_LOCKS_EVERY: u64 = 4;
 /// How often registering is tried before the node gives up.
 const REGISTER_TRIES: u32 = 50;
 /// Time between two tries.
@@ -160,7 +162,8 @@ impl Frontend {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(empty_recycle_bin(services.clone(), shared.clone(), stopped.clone()));
-        tasks.spawn(mind_life(name, services.clone(), stopped.clone()));
+        tasks.spawn(mind_life(name, services.clone(), registry.clone(), stopped.clone()));
+        tasks.spawn(tend_locks(services.clone(), stopped.clone()));
         tasks.spawn(report(services.clone(), shared, registry.clone(), stopped));
         tracing::info!(frontend = identity.frontend.0, "takes connections");
         let node = config.node.id;
@@ -453,12 +456,16 @@ fn nobody() -> User {
 }
 
 /// Asks for another life after this one was ended because nothing had been heard of it for longer than its lease: the node
-/// was cut off, or stood still. Sessions go on. `nonce` is the same until it is granted.
-async fn live_again(services: &Services, name: &str, nonce: u64) -> bool {
+/// was cut off, or stood still. Sessions go on, but for those that held named locks, which others may have got meanwhile. `nonce`
+/// is the same until it is granted.
+async fn live_again(services: &Services, registry: &Registry, name: &str, nonce: u64) -> bool {
     match services.adjudicator.register(name, nonce).await {
         Ok(Registered { epoch, .. }) => {
             tracing::warn!(%epoch, "was fenced because it had fallen silent, and begins another life");
-            services.begin_life(epoch);
+            for connection in services.begin_life(epoch) {
+                tracing::warn!(connection, "closed, because its named locks are lost");
+                registry.kill(connection, false);
+            }
             true
         }
         Err(error) => {
@@ -470,7 +477,12 @@ async fn live_again(services: &Services, name: &str, nonce: u64) -> bool {
 
 /// Asks now and then whether this life was ended, and if so, or if a commit has heard of it, for another one. A task of its
 /// own: while nobody answers, snapshots are reported all the same.
-async fn mind_life(name: String, services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
+async fn mind_life(
+    name: String,
+    services: Arc<Services>,
+    registry: Arc<Registry>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let mut interval = tokio::time::interval(REPORT_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut nonce = rand::random();
@@ -483,7 +495,7 @@ async fn mind_life(name: String, services: Arc<Services>, mut stopped: watch::Re
                 // It is asked again; and a commit would hear of it.
                 tracing::debug!(%error, "cannot tell whether this life goes on");
             }
-            services.is_fenced() && live_again(&services, &name, nonce).await
+            services.is_fenced() && live_again(&services, &registry, &name, nonce).await
         };
         let has_lived_again = tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => return,
@@ -491,6 +503,24 @@ async fn mind_life(name: String, services: Arc<Services>, mut stopped: watch::Re
         };
         if has_lived_again {
             nonce = rand::random();
+        }
+    }
+}
+
+/// Gives back named locks that sessions have left behind, and sees to it that those they hold stay reserved. A task of its own:
+/// while the cluster does not answer, snapshots are reported all the same.
+async fn tend_locks(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
+    let mut interval = tokio::time::interval(REPORT_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rounds: u64 = 0;
+    loop {
+        let tended = async {
+            interval.tick().await;
+            services.tend_named_locks(rounds.is_multiple_of(RENEW_LOCKS_EVERY)).await;
+        };
+        tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => return,
+            () = tended => rounds += 1,
         }
     }
 }

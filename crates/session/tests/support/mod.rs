@@ -111,6 +111,8 @@ pub struct World {
     pub begins_fail: u64,
     pub acknowledged: Vec<TxnRun>,
     pub ids: u64,
+    /// Commits are sent, and nothing comes of them.
+    pub commits_hang: bool,
     /// Reservations wait for ever.
     pub reservations_hang: bool,
     /// Conflicts name the transaction that committed, rather than one of a frontend that is not there.
@@ -128,11 +130,17 @@ pub struct World {
     pub who_asked: u32,
     /// Before every decision, somebody else commits a lock marker on this key.
     pub rival: Option<(Key, u32)>,
+    /// The lives that frontends live, where that is not the first.
+    pub epochs: BTreeMap<FrontendId, FrontendEpoch>,
 }
 
 pub const SEED: u64 = 42;
 
 impl World {
+    fn epoch(&self, frontend: FrontendId) -> FrontendEpoch {
+        self.epochs.get(&frontend).copied().unwrap_or(registered().epoch)
+    }
+
     fn tick(&mut self) -> Timestamp {
         self.now = self.now.next();
         self.now
@@ -154,7 +162,11 @@ impl World {
         }
     }
 
-    fn decide(&mut self, footprint: &Footprint) -> Decision {
+    pub fn decide(&mut self, footprint: &Footprint) -> Decision {
+        let current = self.epoch(footprint.txn.frontend());
+        if footprint.txn.frontend_epoch() < current {
+            return Decision::Abort { reason: AbortReason::FrontendFenced { current } };
+        }
         if let Some((key, times)) = self.rival.clone()
             && times > 0
         {
@@ -240,6 +252,9 @@ impl AdjudicatorClient for Cluster {
         if let Some(decision) = world.decisions.get(&footprint.txn) {
             return ready(Ok(decision.clone()));
         }
+        if world.commits_hang {
+            return Box::pin(std::future::pending());
+        }
         let mishap = world.mishaps.pop_front();
         let decision = match &mishap {
             Some(Mishap::Unreachable) => {
@@ -275,8 +290,8 @@ impl AdjudicatorClient for Cluster {
         self.world.lock().unwrap().acknowledged.extend(txns);
     }
     fn report_oldest_snapshot(&self, _: FrontendId, _: FrontendEpoch, _: Option<Timestamp>) {}
-    fn frontend_epoch(&self, _: FrontendId) -> BoxFuture<'_, Result<FrontendEpoch, AdjudicatorError>> {
-        ready(Ok(registered().epoch))
+    fn frontend_epoch(&self, frontend: FrontendId) -> BoxFuture<'_, Result<FrontendEpoch, AdjudicatorError>> {
+        ready(Ok(self.world.lock().unwrap().epoch(frontend)))
     }
     fn placement(&self) -> BoxFuture<'_, Result<Arc<Placement>, AdjudicatorError>> {
         let mut placement = Placement::even(2, NodeId(1));
@@ -481,18 +496,6 @@ impl ServerView for Cluster {
     fn status(&self, _: u32) -> Vec<(String, String)> {
         Vec::new()
     }
-    fn get_lock<'a>(&'a self, _: u32, _: &'a str, _: i64) -> BoxFuture<'a, Option<bool>> {
-        ready(Some(true))
-    }
-    fn release_lock(&self, _: u32, _: &str) -> Option<bool> {
-        None
-    }
-    fn release_all_locks(&self, _: u32) -> u64 {
-        0
-    }
-    fn lock_holder(&self, _: &str) -> Option<u32> {
-        None
-    }
     fn digests(&self) -> Vec<(String, u64, u64, u64, u64)> {
         Vec::new()
     }
@@ -558,7 +561,8 @@ pub fn row_key(id: i64) -> (Slot, Key) {
 
 /// An engine that knows `stock` by its primary key: INSERT … VALUES (id, v), UPDATE … SET v WHERE id =, DELETE …
 /// WHERE id =, SELECT … [WHERE id =] [FOR UPDATE | FOR SHARE], and SELECT of values. Inserting the value `'boom'`
-/// fails, and `'long'` is long work.
+/// fails, and `'long'` is long work. Updating to `'got'`, `'waits'`, `'given back'` or `'all given back'` does that with the named lock `job`, and
+/// stores the answer.
 pub struct TestEngine;
 
 fn value(expr: &Expr, params: &[Value], context: &dyn StatementContext) -> Value {
@@ -683,6 +687,21 @@ async fn execute(
                 let Value::Int(n) = context.user_variable("n") else { panic!("a number") };
                 context.set_user_variable("n", Value::Int(n + 1));
                 new = Value::text((n + 1).to_string());
+            }
+            let call = match &new {
+                Value::Text(text) if text.as_str() == "got" => {
+                    Some(LockCall::Get { name: "job", timeout_micros: Some(0) })
+                }
+                Value::Text(text) if text.as_str() == "waits" => {
+                    Some(LockCall::Get { name: "job", timeout_micros: None })
+                }
+                Value::Text(text) if text.as_str() == "given back" => Some(LockCall::Release { name: "job" }),
+                Value::Text(text) if text.as_str() == "all given back" => Some(LockCall::ReleaseAll),
+                _ => None,
+            };
+            if let Some(call) = call {
+                let answer = context.named_lock(call).await?;
+                new = Value::text(answer.map_or("NULL".to_owned(), |n| n.to_string()));
             }
             let (slot, key) = row_key(id);
             let txn = context.transaction();
@@ -843,6 +862,16 @@ impl House {
             let change = builder.finish();
             world.change(&change);
         }
+        House::over(cluster, registered(), limits)
+    }
+
+    /// Another frontend of the same cluster.
+    pub fn neighbour(&self, frontend: u32) -> Self {
+        let identity = Registered { frontend: FrontendId(frontend), ..registered() };
+        House::over(self.cluster.clone(), identity, Limits::default())
+    }
+
+    fn over(cluster: Arc<Cluster>, identity: Registered, limits: Limits) -> Self {
         let shard = |n| -> (ShardId, Arc<dyn Shard>) {
             (ShardId(n), Arc::new(TestShard { id: ShardId(n), cluster: cluster.clone() }))
         };
@@ -853,7 +882,7 @@ impl House {
             Arc::new(TestEngine),
             clock.clone(),
             cluster.clone(),
-            registered(),
+            identity,
             Arc::new(Placement::even(2, NodeId(1))),
             limits,
         );

@@ -1,6 +1,5 @@
 //! The connections of a frontend, and what statements may see of them.
 
-use super::user_locks::UserLocks;
 use assize_ports::{
     BoxFuture, Clock, ClusterView, ConflictSide, DigestInfo, NodeReport, ProcessInfo, ReportParts,
     ServerView, SessionInfo, SlowStatement,
@@ -125,8 +124,6 @@ impl Connection {
 pub struct Registry {
     started: Instant,
     connections: Mutex<BTreeMap<u32, Arc<Connection>>>,
-    /// GET_LOCK.
-    pub locks: Arc<UserLocks>,
     /// What has been counted.
     pub counters: Counters,
     /// What all sessions remember, statement statistics among it.
@@ -154,7 +151,6 @@ impl Registry {
         Registry {
             started: Instant::now(),
             connections: Mutex::default(),
-            locks: Arc::default(),
             counters: Counters::default(),
             shared,
             listener: OnceLock::new(),
@@ -268,13 +264,11 @@ impl Registry {
         connection
     }
 
-    /// A connection has ended: it gives up its user locks. Said again it does nothing, for its number may be another
-    /// connection's by then.
+    /// A connection has ended. Said again it does nothing, for its number may be another connection's by then.
     pub fn leave(&self, connection: &Arc<Connection>) {
         let mut connections = lock(&self.connections);
         if connections.get(&connection.id).is_some_and(|entered| Arc::ptr_eq(entered, connection)) {
             connections.remove(&connection.id);
-            self.locks.release_all(connection.id);
         }
     }
 
@@ -371,27 +365,6 @@ impl ServerView for Registry {
         lines.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    fn get_lock<'a>(
-        &'a self,
-        connection: u32,
-        name: &'a str,
-        timeout_micros: i64,
-    ) -> BoxFuture<'a, Option<bool>> {
-        Box::pin(self.locks.get(connection, name, timeout_micros))
-    }
-
-    fn release_lock(&self, connection: u32, name: &str) -> Option<bool> {
-        self.locks.release(connection, name)
-    }
-
-    fn release_all_locks(&self, connection: u32) -> u64 {
-        self.locks.release_all(connection)
-    }
-
-    fn lock_holder(&self, name: &str) -> Option<u32> {
-        self.locks.holder(name)
-    }
-
     fn digests(&self) -> Vec<(String, u64, u64, u64, u64)> {
         let list = self.shared.digests.list();
         list.into_iter().map(|d| (d.text, d.count, d.total_micros, d.rows, d.errors)).collect()
@@ -440,21 +413,19 @@ mod tests {
         registry
     }
 
-    #[tokio::test]
-    async fn a_connection_leaves_once_and_takes_its_locks_with_it() {
+    #[test]
+    fn a_connection_leaves_once() {
         let registry = registry();
         let enter = || registry.enter(7, "10.0.0.7:4711".to_owned(), Arc::default());
         let first = enter();
-        assert_eq!(registry.get_lock(7, "job", 0).await, Some(true));
         registry.leave(&first);
-        assert_eq!((registry.connected(), registry.lock_holder("job")), (0, None));
+        assert_eq!(registry.connected(), 0);
         let second = enter();
-        assert_eq!(registry.get_lock(7, "job", 0).await, Some(true));
         registry.leave(&first);
-        assert_eq!((registry.connected(), registry.lock_holder("job")), (1, Some(7)));
+        assert_eq!(registry.connected(), 1, "it is another connection of the same number");
         registry.leave(&second);
         registry.leave(&second);
-        assert_eq!((registry.connected(), registry.lock_holder("job")), (0, None));
+        assert_eq!(registry.connected(), 0);
     }
 
     #[test]
