@@ -255,6 +255,9 @@ error_codes! {
     UnsupportedOnGeneratedColumn = 3106 "HY000" Never, "Not supported on generated columns.";
     ErrorInUserLock = 3057 "42000" Never, "Not a lock name.";
     UserLockDeadlock = 3058 "HY000" Later, "Waiting for a named lock would never end.";
+    TriggerDoesNotExist = 1360 "HY000" Never, "No such trigger.";
+    EventDoesNotExist = 1539 "HY000" Never, "No such event.";
+    TableWithoutPrimaryKey = 3750 "HY000" Never, "sql_require_primary_key asks for a primary key.";
     TableDefinitionChanged = 1412 "HY000" Transaction, "The table's definition has changed: run the transaction again.";
     TransactionRollbackDuringCommit = 1180 "HY000" Transaction, "The commit was refused.";
     OutcomeUnknown = 3101 "HY000" Operator, "Whether the commit took place could not be found out in the time allowed.";

@@ -497,6 +497,9 @@ async fn plan(
         apply(action, &mut draft, old, catalog, &mut plan, &mut rename, context).await?;
     }
     draft.finish(catalog, context)?;
+    if !alter.actions.iter().all(|action| matches!(action, AlterAction::RenameTable(_))) {
+        super::define::require_primary_key(&draft.table, context)?;
+    }
     plan.new = draft.table;
     if let Some(to) = rename {
         let database: Arc<str> = match &to.database {

@@ -59,6 +59,7 @@ pub async fn create_table(
         None => None,
     };
     draft.finish(&catalog, context)?;
+    super::define::require_primary_key(&draft.table, context)?;
     let next_id = create.options.auto_increment.filter(|n| *n > 0);
     match selected {
         Some(planned) => create_filled(create, draft.table, next_id, &planned, params, context).await,

@@ -933,6 +933,20 @@ fn check_engine(engine: &str, table: &str, context: &mut dyn StatementContext) -
     Ok(())
 }
 
+/// Error 3750 for a table without a primary key, if `sql_require_primary_key` is on.
+pub(super) fn require_primary_key(table: &Table, context: &dyn StatementContext) -> Result<(), SqlError> {
+    if !table.hidden_row_id || !crate::constraints::is_on(context, "sql_require_primary_key", false) {
+        return Ok(());
+    }
+    Err(SqlError::new(
+        ErrorCode::TableWithoutPrimaryKey,
+        "Unable to create or change a table without a primary key, when the system variable \
+         'sql_require_primary_key' is set. Add a primary key to the table or unset this variable to avoid this \
+         message. Note that tables without a primary key can cause performance problems in row-based replication, \
+         so please consult your DBA before changing this setting.",
+    ))
+}
+
 fn check_deterministic(expr: &crate::expr::Expr, what: &str) -> Result<(), SqlError> {
     use crate::expr::ExprKind;
     let volatile = expr.any(&mut |e| match &e.kind {

@@ -105,14 +105,19 @@ pub fn drop_program(
     context: &mut dyn StatementContext,
 ) -> Result<Executed, SqlError> {
     let database = database_of(name, context)?;
-    let kind = match kind {
-        ProgramKind::Procedure => "PROCEDURE",
-        ProgramKind::Function => "FUNCTION",
-        ProgramKind::Trigger => "TRIGGER",
-        ProgramKind::Event => "EVENT",
+    let name = &name.name;
+    let routine =
+        |kind| (ErrorCode::SavepointDoesNotExist, format!("{kind} {database}.{name} does not exist"));
+    let (code, text) = match kind {
+        ProgramKind::Procedure => routine("PROCEDURE"),
+        ProgramKind::Function => routine("FUNCTION"),
+        ProgramKind::Trigger => (ErrorCode::TriggerDoesNotExist, "Trigger does not exist".to_owned()),
+        // The note has another number than the error.
+        ProgramKind::Event if if_exists => {
+            (ErrorCode::SavepointDoesNotExist, format!("Event {name} does not exist"))
+        }
+        ProgramKind::Event => (ErrorCode::EventDoesNotExist, format!("Unknown event '{name}'")),
     };
-    let (code, text) =
-        (ErrorCode::SavepointDoesNotExist, format!("{kind} {database}.{} does not exist", name.name));
     if !if_exists {
         return Err(SqlError::new(code, text));
     }
