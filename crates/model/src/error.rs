@@ -258,6 +258,8 @@ error_codes! {
     TriggerDoesNotExist = 1360 "HY000" Never, "No such trigger.";
     EventDoesNotExist = 1539 "HY000" Never, "No such event.";
     TableWithoutPrimaryKey = 3750 "HY000" Never, "sql_require_primary_key asks for a primary key.";
+    UnresolvedHintName = 3128 "42000" Never, "An optimizer hint names what is not there.";
+    NotHintUpdatable = 3637 "HY000" Never, "A variable that SET_VAR cannot set.";
     TableDefinitionChanged = 1412 "HY000" Transaction, "The table's definition has changed: run the transaction again.";
     TransactionRollbackDuringCommit = 1180 "HY000" Transaction, "The commit was refused.";
     OutcomeUnknown = 3101 "HY000" Operator, "Whether the commit took place could not be found out in the time allowed.";

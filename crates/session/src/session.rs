@@ -1,6 +1,7 @@
 //! One client's session: statements in, results out.
 
 mod control;
+mod hinted;
 mod prepared;
 
 pub use prepared::Prepared;
@@ -11,7 +12,7 @@ use crate::jobs::StatementJobs;
 use crate::privilege;
 use crate::services::Services;
 use crate::set::{Capture, number};
-use crate::state::{Change, Login, Next, Shared, State, plain};
+use crate::state::{Change, Login, Next, Shared, State, plain, timed_out};
 use crate::txn::Txn;
 use assize_model::{ErrorCode, Retry, SqlError, Warning, WarningLevel};
 use assize_ports::{BoxFuture, Executed, ResultColumn, ResultSink, StatementContext, Transaction};
@@ -171,7 +172,7 @@ impl Session {
             }
         };
         let statement = &ready.cached.parsed.statement;
-        let key = self.plan_key(ready.hash, &ready.params);
+        let hints = assize_sql::hints(&text[span.clone()], &self.state.parse);
         let own;
         let digest = match &ready.cached.digest {
             Some(digest) => digest,
@@ -181,7 +182,7 @@ impl Session {
             }
         };
         self.state.running = Some(digest.text.clone());
-        let result = self.run(statement, key, &ready.params, sink).await;
+        let result = self.run_hinted(&hints, statement, ready.hash, &ready.params, sink).await;
         self.count(digest, begun, &result);
         self.end_statement(&Some(statement), result.as_ref().map(drop));
         let executed = result?;
@@ -278,6 +279,7 @@ impl Session {
         state.eval.warnings.clear();
         state.eval.warning_count = 0;
         state.stop_at_micros = None;
+        state.hinted_millis_max = None;
         let now = state.services.clock.now_micros();
         state.eval.now_micros = state.settings.timestamp_micros.unwrap_or(now);
         state.eval.sysdate_micros = None;
@@ -609,13 +611,14 @@ impl Session {
         environment.found_rows = state.found_rows;
         environment.row_count = state.row_count;
         if class == Class::Read {
-            let limit = state.settings.execution_micros_max;
+            let hinted = state.hinted_millis_max.map(|millis| millis.saturating_mul(1000));
+            let limit = hinted.unwrap_or(state.settings.execution_micros_max);
             state.stop_at_micros = (limit > 0).then(|| state.services.clock.monotonic_micros() + limit);
         }
     }
 
-    /// The engine's work, unless KILL comes first. A schema change is not stopped midway: only it knows whether it has
-    /// been committed.
+    /// The engine's work, unless KILL or the end of its time comes first. A schema change is not stopped midway: only it
+    /// knows whether it has been committed.
     async fn race(
         &mut self,
         statement: &Statement,
@@ -626,11 +629,17 @@ impl Session {
     ) -> Result<Executed, SqlError> {
         let query = self.state.services.query.clone();
         let switch = self.state.login.kill.clone();
+        let clock = &self.state.services.clock;
+        let mut time_out =
+            self.state.stop_at_micros.map(|at| clock.sleep(at.saturating_sub(clock.monotonic_micros())));
         let outcome = {
             let mut work = query.execute(statement, key, params, &mut self.state, sink);
             poll_fn(|context| {
                 if let Poll::Ready(result) = work.as_mut().poll(context) {
                     return Poll::Ready(Some(result));
+                }
+                if time_out.as_mut().is_some_and(|time_out| time_out.as_mut().poll(context).is_ready()) {
+                    return Poll::Ready(Some(Err(timed_out())));
                 }
                 if class != Class::Ddl && switch.poll_stop(context).is_ready() {
                     return Poll::Ready(None);

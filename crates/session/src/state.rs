@@ -158,6 +158,8 @@ pub(crate) struct State {
     pub(crate) catalog: Arc<Catalog>,
     /// When `max_execution_time` ends the statement, by the monotonic clock.
     pub(crate) stop_at_micros: Option<u64>,
+    /// What the statement's MAX_EXECUTION_TIME hint says.
+    pub(crate) hinted_millis_max: Option<u64>,
     pub(crate) changes: Vec<Change>,
     pub(crate) locked_tables: bool,
     /// Its named locks, once it has asked for one.
@@ -220,6 +222,7 @@ impl State {
             newest_catalog: None,
             catalog: Arc::default(),
             stop_at_micros: None,
+            hinted_millis_max: None,
             changes: Vec::new(),
             locked_tables: false,
             locks: None,
@@ -426,6 +429,14 @@ impl State {
     }
 }
 
+/// The error that a statement ends with whose time has passed.
+pub(crate) fn timed_out() -> SqlError {
+    SqlError::new(
+        ErrorCode::QueryTimeout,
+        "Query execution was interrupted, maximum statement execution time exceeded",
+    )
+}
+
 /// The isolation level behind a value of `transaction_isolation`.
 pub(crate) fn isolation_of(text: &str) -> Isolation {
     match text {
@@ -581,10 +592,7 @@ impl StatementContext for State {
             return Err(self.interrupted());
         }
         match self.stop_at_micros {
-            Some(stop) if self.services.clock.monotonic_micros() >= stop => Err(SqlError::new(
-                ErrorCode::QueryTimeout,
-                "Query execution was interrupted, maximum statement execution time exceeded",
-            )),
+            Some(stop) if self.services.clock.monotonic_micros() >= stop => Err(timed_out()),
             _ => Ok(()),
         }
     }

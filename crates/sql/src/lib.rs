@@ -21,6 +21,7 @@
 pub mod ast;
 mod classify;
 mod digest;
+mod hints;
 mod lexer;
 mod literal;
 mod options;
@@ -30,6 +31,7 @@ mod words;
 pub use ast::*;
 pub use classify::*;
 pub use digest::*;
+pub use hints::{HintValue, Hints, hints};
 pub use literal::*;
 pub use options::ParseOptions;
 pub use parser::{

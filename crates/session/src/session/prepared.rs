@@ -153,9 +153,9 @@ impl Session {
                 "Incorrect arguments to mysqld_stmt_execute",
             ));
         }
-        let key = self.plan_key(prepared.hash, params);
+        let hints = assize_sql::hints(&prepared.cached.text, &self.state.parse);
         self.state.running = prepared.cached.digest.as_ref().map(|digest| digest.text.clone());
-        self.run(&parsed.statement, key, params, sink).await
+        self.run_hinted(&hints, &parsed.statement, prepared.hash, params, sink).await
     }
 
     /// COM_STMT_CLOSE. Closing what is not there is no error.
