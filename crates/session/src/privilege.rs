@@ -22,6 +22,7 @@ pub(crate) fn check(statement: &Statement, user: &User, database: Option<&str>) 
         "INDEX",
         "REFERENCES",
         "CREATE VIEW",
+        "LOCK TABLES",
     ];
     if all.iter().all(|privilege| user.may(privilege, None, None)) {
         return Ok(());
@@ -135,9 +136,12 @@ pub(crate) fn check(statement: &Statement, user: &User, database: Option<&str>) 
         },
         Statement::Describe { table, .. } => check.sees(table),
         Statement::Flush { .. } => check.server("RELOAD"),
-        Statement::LockTables(tables) => {
-            tables.iter().try_for_each(|lock| check.table("SELECT", &lock.table))
-        }
+        Statement::LockTables(tables) => tables.iter().try_for_each(|lock| {
+            if let Some(name) = lock.table.database.as_deref().or(database).filter(|name| !is_virtual(name)) {
+                check.database("LOCK TABLES", name)?;
+            }
+            check.table("SELECT", &lock.table)
+        }),
         _ => Ok(()),
     }
 }
@@ -296,7 +300,10 @@ mod tests {
             locked: false,
             require_tls: false,
             global: Vec::new(),
-            databases: BTreeMap::from([(Arc::from("shop"), vec!["SELECT".into(), "INSERT".into()])]),
+            databases: BTreeMap::from([
+                (Arc::from("shop"), vec!["SELECT".into(), "INSERT".into()]),
+                (Arc::from("crm"), vec!["LOCK TABLES".into()]),
+            ]),
             tables: BTreeMap::from([(("crm".into(), "people".into()), vec!["DELETE".into()])]),
             grant_option: Vec::new(),
         }
@@ -321,6 +328,9 @@ mod tests {
         assert_eq!(code("UPDATE stock SET a = 1"), Some(ErrorCode::TableAccessDenied));
         assert_eq!(code("DELETE FROM crm.people"), None);
         assert_eq!(code("DROP DATABASE shop"), Some(ErrorCode::DatabaseAccessDenied));
+        // One needs both privileges.
+        assert_eq!(code("LOCK TABLES stock READ"), Some(ErrorCode::DatabaseAccessDenied));
+        assert_eq!(code("LOCK TABLES crm.people READ"), Some(ErrorCode::TableAccessDenied));
         assert_eq!(code("CREATE USER x"), Some(ErrorCode::SpecificAccessDenied));
         assert_eq!(code("ALTER USER app IDENTIFIED BY 'x'"), None);
         assert_eq!(code("SELECT 1"), None);

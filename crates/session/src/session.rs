@@ -382,8 +382,9 @@ impl Session {
             }
             // Sessions of a cluster lock rows, by transactions. A table lock would be a promise that only this frontend
             // keeps, so the statement does what tools rely on: it ends the transaction before it.
-            Statement::LockTables(_) => {
+            Statement::LockTables(tables) => {
                 self.commit().await?;
+                self.find_locked(tables).await?;
                 self.state.locked_tables = true;
                 nothing()
             }

@@ -998,6 +998,20 @@ fn a_wait_for_a_lock_ends_when_it_is_killed() {
 }
 
 #[test]
+fn lock_tables_finds_its_tables_ends_the_transaction_and_locks_nothing() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("BEGIN; INSERT INTO stock VALUES (1, 'a')");
+    assert_eq!(a.errno("LOCK TABLES stock READ, stcok WRITE"), 1146);
+    assert_eq!(b.table(), "1=a", "committed all the same");
+    assert_eq!(a.errno("LOCK TABLES nowhere.stock READ"), 1146);
+    a.sql("LOCK TABLES stock AS s READ LOCAL, shop.stock WRITE, mysql.user READ");
+    b.sql("INSERT INTO stock VALUES (2, 'b')");
+    a.sql("UNLOCK TABLES");
+    assert_eq!(a.table(), "1=a 2=b");
+}
+
+#[test]
 fn privileges_are_those_of_the_newest_catalog() {
     let house = House::new();
     let app = |privileges: &[&str]| assize_catalog::User {

@@ -3,14 +3,30 @@
 use super::Session;
 use crate::privilege;
 use crate::state::{Change, Characteristics, Next, plain};
+use assize_catalog::SYSTEM_DATABASES;
 use assize_model::{ErrorCode, SqlError};
 use assize_ports::{
     Action, ClusterError, ClusterView, Mark, NodeReport, ReportParts, Transaction, node_of_connection,
 };
-use assize_sql::Completion;
+use assize_sql::{Completion, LockTable};
 use assize_values::Value;
 
 impl Session {
+    /// Error 1146 for a table of LOCK TABLES that is not there, by the newest catalog.
+    pub(super) async fn find_locked(&mut self, tables: &[LockTable]) -> Result<(), SqlError> {
+        let catalog = self.state.load_newest_catalog().await?;
+        for LockTable { table, .. } in tables {
+            let database = table.database.as_deref().or(self.state.database.as_deref());
+            let database =
+                database.ok_or_else(|| SqlError::new(ErrorCode::NoDatabase, "No database selected"))?;
+            // What the server makes up is nobody's to lock, and a dump of everything asks for it.
+            if !SYSTEM_DATABASES.contains(&database) {
+                catalog.require_table(database, &table.name)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) async fn commit(&mut self) -> Result<(), SqlError> {
         self.state.commit().await.map_err(|failure| failure.error)
     }
