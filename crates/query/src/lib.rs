@@ -37,5 +37,6 @@ mod cluster;
 mod deep;
 mod engine;
 mod statement;
+mod system;
 
 pub use engine::Engine;

@@ -62,6 +62,7 @@ impl Engine {
         context: &mut dyn StatementContext,
         sink: &mut dyn ResultSink,
     ) -> Result<Executed, SqlError> {
+        crate::system::refuse_rows(statement, context)?;
         match statement {
             Statement::Insert(insert) => dml::insert::insert(insert, params, context).await,
             Statement::Update(update) => dml::update::update(update, params, context).await,

@@ -508,6 +508,7 @@ async fn plan(
         };
         check_name(&to.name, ErrorCode::WrongTableName, "table")?;
         if database != old.database || *to.name != *old.name {
+            crate::system::refuse_new_table(&database, context)?;
             plan.renamed = true;
             drop::rename_draft(&mut plan.new, &database, &to.name);
         }

@@ -26,7 +26,7 @@ pub async fn create_table(
     let name = create.name.name.as_str();
     check_name(name, ErrorCode::WrongTableName, "table")?;
     crate::acl::require_database(context, "CREATE", &database)?;
-    super::database::refuse_virtual(&database, context)?;
+    crate::system::refuse_new_table(&database, context)?;
     if create.temporary {
         return Err(SqlError::not_supported("TEMPORARY tables"));
     }

@@ -86,7 +86,7 @@ pub async fn drop(
     crate::acl::require_database(context, "DROP", name)?;
     refuse_virtual(name, context)?;
     if SYSTEM_DATABASES.contains(&name) {
-        return Err(denied(name, context));
+        return Err(crate::system::denied(name, context));
     }
     let now = context.eval().now_micros;
     let fk_checks = crate::constraints::foreign_key_checks(context);
@@ -146,15 +146,7 @@ pub async fn drop(
 /// Error 1044 for databases whose tables are not stored.
 pub(crate) fn refuse_virtual(name: &str, context: &mut dyn StatementContext) -> Result<(), SqlError> {
     if VIRTUAL_DATABASES.iter().any(|v| v.eq_ignore_ascii_case(name)) {
-        return Err(denied(name, context));
+        return Err(crate::system::denied(name, context));
     }
     Ok(())
-}
-
-fn denied(name: &str, context: &mut dyn StatementContext) -> SqlError {
-    let user = context.user();
-    SqlError::new(
-        ErrorCode::DatabaseAccessDenied,
-        format!("Access denied for user '{}'@'{}' to database '{name}'", user.name, user.host),
-    )
 }

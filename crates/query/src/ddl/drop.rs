@@ -26,6 +26,9 @@ pub async fn drop_tables(
             ));
         }
         crate::acl::require_table_name(context, "DROP", &database, &name.name)?;
+        if context.catalog().table(&database, &name.name).is_none() {
+            crate::system::refuse_change(&database, &name.name, context)?;
+        }
         targets.push((database, &name.name));
     }
     // There are no temporary tables, so none has this name.
@@ -158,7 +161,7 @@ pub(crate) fn referenced(table: &Table, key: &str, child: &Table) -> SqlError {
 pub async fn truncate(name: &TableName, context: &mut dyn StatementContext) -> Result<Executed, SqlError> {
     let database = database_of(name, context)?;
     crate::acl::require_table_name(context, "DROP", &database, &name.name)?;
-    super::database::refuse_virtual(&database, context)?;
+    crate::system::refuse_change(&database, &name.name, context)?;
     let now = context.eval().now_micros;
     let fk_checks = crate::constraints::foreign_key_checks(context);
     commit_change(context, |catalog, change| {
@@ -199,7 +202,10 @@ pub async fn rename(
         crate::acl::require_table_name(context, "ALTER", &from_database, &from.name)?;
         crate::acl::require_table_name(context, "CREATE", &to_database, &to.name)?;
         super::define::check_name(&to.name, ErrorCode::WrongTableName, "table")?;
-        super::database::refuse_virtual(&to_database, context)?;
+        crate::system::refuse_new_table(&to_database, context)?;
+        if context.catalog().table(&from_database, &from.name).is_none() {
+            crate::system::refuse_change(&from_database, &from.name, context)?;
+        }
         list.push((from_database, &from.name, to_database, &to.name));
     }
     commit_change(context, |catalog, change| {

@@ -46,21 +46,11 @@ pub fn database_of(name: &TableName, context: &dyn StatementContext) -> Result<A
     }
 }
 
-/// A stored table that a statement wants to change, or error 1146; virtual tables cannot be changed.
+/// A stored table that a statement wants to change, or error 1146; tables that the server makes up cannot be changed.
 pub fn target_table(name: &TableName, context: &dyn StatementContext) -> Result<Arc<Table>, SqlError> {
     let database = database_of(name, context)?;
-    let catalog = context.catalog();
-    if let Some(table) = catalog.table(&database, &name.name) {
-        return Ok(table.clone());
-    }
-    if assize_catalog::VIRTUAL_DATABASES.iter().any(|v| v.eq_ignore_ascii_case(&database)) {
-        let user = context.user();
-        return Err(SqlError::new(
-            ErrorCode::DatabaseAccessDenied,
-            format!("Access denied for user '{}'@'{}' to database '{database}'", user.name, user.host),
-        ));
-    }
-    catalog.require_table(&database, &name.name).cloned()
+    crate::system::refuse_change(&database, &name.name, context)?;
+    context.catalog().require_table(&database, &name.name).cloned()
 }
 
 /// Runs the body of a statement that writes: its errors undo its writes, IGNORE holds for it alone.
