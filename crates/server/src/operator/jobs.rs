@@ -278,3 +278,130 @@ pub(super) fn cluster_error(error: MoveError) -> ClusterError {
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assize_consensus::Adjudicator;
+    use assize_model::Placement;
+    use assize_ports::{Channel, PeerError, Peers, Service};
+    use assize_shards::Colleagues;
+    use bytes::Bytes;
+    use tokio::sync::{oneshot, watch};
+
+    const MUTE: NodeId = NodeId(2);
+
+    /// Another node that hears everything and answers nothing.
+    #[derive(Default)]
+    struct Mute {
+        asked: watch::Sender<u64>,
+    }
+
+    impl Peers for Mute {
+        fn call(
+            &self,
+            _to: NodeId,
+            _service: Service,
+            _request: Bytes,
+            _limit: Duration,
+        ) -> BoxFuture<'_, Result<Bytes, PeerError>> {
+            self.asked.send_modify(|asked| *asked += 1);
+            Box::pin(std::future::pending())
+        }
+
+        fn open(
+            &self,
+            _to: NodeId,
+            _service: Service,
+            _hello: Bytes,
+            _limit: Duration,
+        ) -> BoxFuture<'_, Result<Channel, PeerError>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn learn(&self, _node: NodeId, _address: Option<String>) {}
+
+        fn belong(&self, _cluster: u128) {}
+    }
+
+    async fn adjudicator() -> Adjudicator {
+        let placement = Placement::even(2, NodeId(1));
+        let options = assize_consensus::Options {
+            window_log2: 10,
+            ..assize_consensus::Options::new(NodeId(1), placement)
+        };
+        Adjudicator::open(None, options, None).await.unwrap()
+    }
+
+    fn jobs(adjudicator: &Adjudicator, mute: Arc<Mute>, diary: Diary) -> Arc<Jobs> {
+        let colleagues = Colleagues::new(NodeId(1), Some(mute), None);
+        let way = Arc::new(adjudicator.clone());
+        let mover = Mover::new(way.clone(), way.clone(), way, colleagues, Duration::from_secs(60));
+        Jobs::new(Arc::new(mover), Arc::default(), diary)
+    }
+
+    /// Begins what nobody asked for; whoever drops the other half abandons it.
+    fn by_itself(
+        jobs: &Arc<Jobs>,
+        why: Why,
+        shard: u32,
+    ) -> (oneshot::Sender<()>, tokio::task::JoinHandle<Result<Duration, String>>) {
+        let (going_on, abandoned) = oneshot::channel::<()>();
+        let (jobs, task) = (jobs.clone(), Task::AddReplica { shard: ShardId(shard), node: MUTE });
+        let abandoned = Box::pin(async { drop(abandoned.await) });
+        (going_on, tokio::spawn(async move { jobs.carry_out(why, task, abandoned).await }))
+    }
+
+    /// Waits until this many jobs are known, of which the newest is in this state.
+    async fn newest_is(jobs: &Jobs, known: usize, state: &str) {
+        let mut seen = None;
+        loop {
+            seen = Some(jobs.bells.changed(Watched::Jobs, seen).await);
+            let list = jobs.list();
+            if list.len() == known && list[0].state == state {
+                return;
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_a_node_does_by_itself_ends_with_its_lead_and_holds_up_nobody_after_that() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("audit.jsonl");
+        let (adjudicator, mute) = (adjudicator().await, Arc::new(Mute::default()));
+        let diary = Diary { node: NodeId(1), file: Some(file.clone()) };
+        let jobs = jobs(&adjudicator, mute.clone(), diary);
+        let mut asked = mute.asked.subscribe();
+
+        let (first_goes_on, first) = by_itself(&jobs, Why::Care, 1);
+        asked.wait_for(|asked| *asked == 1).await.unwrap();
+        let (second_goes_on, second) = by_itself(&jobs, Why::Balance, 2);
+        newest_is(&jobs, 2, "waiting").await;
+        assert!(jobs.is_busy());
+
+        // One that has not had its turn never begins, and one that is half-way goes no further.
+        let why = "another node leads, and looks after the shards now";
+        drop(second_goes_on);
+        assert_eq!(second.await.unwrap().unwrap_err(), why);
+        assert_eq!(*asked.borrow(), 1);
+        drop(first_goes_on);
+        assert_eq!(first.await.unwrap().unwrap_err(), why);
+        assert!(!jobs.is_busy());
+        let states: Vec<String> = jobs.list().into_iter().map(|job| job.state).collect();
+        assert_eq!(states, [format!("failed: {why}"), format!("failed: {why}")]);
+
+        // What an operator asks of this node has its turn at once.
+        jobs.act(Action::AddReplica { shard: 1, node: MUTE.0 }, false, "local").await.unwrap();
+        asked.wait_for(|asked| *asked == 2).await.unwrap();
+        newest_is(&jobs, 3, "running").await;
+
+        let lines = std::fs::read_to_string(&file).unwrap();
+        let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let told: Vec<(String, String)> = lines
+            .map(|line| (line["rpc"].as_str().unwrap().into(), line["outcome"].as_str().unwrap().into()))
+            .collect();
+        let expected = [("care", "asked"), ("balance", "asked"), ("balance", "failed"), ("care", "failed")];
+        assert_eq!(told, expected.map(|(rpc, outcome)| (rpc.to_owned(), outcome.to_owned())));
+        adjudicator.shutdown().await;
+    }
+}
