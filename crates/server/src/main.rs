@@ -35,6 +35,7 @@ mod node;
 mod operate;
 mod operator;
 mod pressure;
+mod reception;
 mod recover;
 mod roles;
 mod sql_shell;

@@ -4,7 +4,8 @@
 //!   bind ─▶ http (alive, not ready) ─▶ net ─▶ adjudicator ─▶ admin ─▶ [a leader, a placement] ─▶ shards ─▶ frontend
 //! ```
 //!
-//! The parts come up one after the other; what asks the node meanwhile hears that it is not ready.
+//! The parts come up one after the other; what asks the node meanwhile hears that it is not ready, and MySQL clients wait for the
+//! frontend for a while.
 
 use crate::acquaintances::Acquaintances;
 use crate::activation;
@@ -19,6 +20,7 @@ use crate::operator::jobs::Jobs;
 use crate::operator::{
     Facts, LEADERLESS_MAX, Local, Operator, OperatorService, Survey, announce, membership,
 };
+use crate::reception;
 use crate::roles;
 use crate::roles::frontend::Frontend;
 use crate::{Failure, metrics, pressure, telemetry};
@@ -236,6 +238,7 @@ pub async fn start(
     let opened = peer_listener.map(|listener| net::open(config, listener)).transpose()?;
     let peers = opened.as_ref().map(|net| net.network.clone() as Arc<dyn Peers>);
     let local = Local::new(facts, peers.clone());
+    let anteroom = mysql.map(|socket| reception::open(config, &local, socket)).transpose()?;
     let mut certificates = CertificateFiles::of(config, local.certificates.clone());
     certificates.look(SystemTime::now());
 
@@ -338,10 +341,10 @@ pub async fn start(
         ));
     }
 
-    if let Some(mysql) = mysql {
+    if let Some(anteroom) = anteroom {
         let directory: Arc<dyn ShardDirectory> = way.directory(&local, host.clone(), &placement);
         let frontend =
-            Frontend::start(config, mysql, way.adjudicator.clone(), directory, placement.clone()).await?;
+            Frontend::start(config, anteroom, way.adjudicator.clone(), directory, placement.clone()).await?;
         // The admin API notes by itself what it is asked for.
         frontend.joins(Arc::new(Operator { diary: Some(diary(config)), ..operator.clone() }));
         let frontend = Arc::new(frontend);

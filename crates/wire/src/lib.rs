@@ -25,6 +25,7 @@
 //! Where to read next: [`Handler`], then `connection.rs`, then `packet.rs`.
 #![allow(clippy::disallowed_methods)] // A hand: it may look at the clock, for idle time-outs.
 
+mod anteroom;
 mod auth;
 mod bytes;
 mod column;
@@ -43,6 +44,7 @@ mod tls;
 #[doc(hidden)]
 pub mod fuzz;
 
+pub use anteroom::{Anteroom, Arrivals, Patience};
 pub use auth::{Account, PasswordKey, Plugin, native_verifier, sha2_verifier};
 pub use column::charset_of_collation;
 pub use config::Config;

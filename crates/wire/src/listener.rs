@@ -1,10 +1,9 @@
 //! Accepting connections, counting them, and letting them end.
 
+use crate::anteroom::{Arrivals, last_word};
 use crate::config::Config;
 use crate::connection::serve_connection;
 use crate::handler::Handler;
-use crate::packet::Output;
-use crate::result::put_error;
 use assize_model::{ErrorCode, SqlError};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -13,7 +12,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -136,18 +135,22 @@ impl Listener {
 
     /// Serves until `shutdown` completes, then lets transactions end for the drain time, and returns when the
     /// last connection is gone. `make` makes the handler of a connection with this number. The connections'
-    /// tasks belong to this call: none outlives it.
+    /// tasks belong to this call: none outlives it. Who has come to the socket before is served like everybody else.
     pub async fn run<H, F>(
         self: Arc<Self>,
-        socket: TcpListener,
+        arrivals: impl Into<Arrivals>,
         shutdown: impl Future<Output = ()> + Send,
         make: F,
     ) where
         H: Handler + 'static,
         F: Fn(u32, &Peer) -> H,
     {
+        let Arrivals { socket, clients } = arrivals.into();
         let mut tasks = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
+        for (stream, address) in clients {
+            self.admit(stream, address.into(), &make, &mut tasks);
+        }
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
@@ -265,10 +268,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 }
 
 async fn refuse(mut stream: TcpStream) {
-    let mut output = Output::default();
-    // The client's capabilities are not known yet, so there is no SQLSTATE.
-    put_error(&mut output, &too_many(), 0);
-    let _ = tokio::time::timeout(LAST_WORDS, stream.write_all(output.bytes())).await;
+    let _ = tokio::time::timeout(LAST_WORDS, stream.write_all(&last_word(&too_many()))).await;
 }
 
 /// Error 1040.

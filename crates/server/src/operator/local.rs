@@ -416,14 +416,14 @@ fn millis(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub mod tests {
     use super::*;
     use crate::net::CLUSTER_VERSION;
     use assize_consensus::Options;
     use assize_model::Placement;
     use assize_ports::NodeRecord;
 
-    pub(in super::super) fn record(node: u64) -> NodeRecord {
+    pub fn record(node: u64) -> NodeRecord {
         NodeRecord {
             node: NodeId(node),
             peer_address: format!("node{node}.test:7407"),
@@ -436,7 +436,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(in super::super) fn facts() -> Facts {
+    pub fn facts() -> Facts {
         Facts {
             record: record(1),
             config: Vec::new(),

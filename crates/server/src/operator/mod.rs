@@ -19,6 +19,9 @@ mod serve;
 mod told;
 pub mod words;
 
+#[cfg(test)]
+pub use local::tests as local_tests;
+
 pub use local::{Facts, LEADERLESS_MAX, Local, Survey};
 pub use serve::OperatorService;
 pub use told::Told;

@@ -28,7 +28,7 @@ use assize_session::{
     find_variable,
 };
 use assize_values::Value;
-use assize_wire::Tls;
+use assize_wire::{Anteroom, Arrivals, Tls};
 use client::Client;
 use kinds::StatementMetrics;
 use metered::{Metered, Tally};
@@ -39,7 +39,6 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -109,15 +108,15 @@ struct Listening {
 }
 
 impl Frontend {
-    /// Registers with the adjudicator, sees to it that the catalog has its first content, and listens.
+    /// Registers with the adjudicator, sees to it that the catalog has its first content, and serves who has come and who will.
     pub async fn start(
         config: &Config,
-        socket: TcpListener,
+        anteroom: Anteroom,
         adjudicator: Arc<dyn AdjudicatorClient>,
         shards: Arc<dyn ShardDirectory>,
         placement: Arc<Placement>,
     ) -> anyhow::Result<Frontend> {
-        let address = socket.local_addr()?;
+        let address = anteroom.address();
         let metered = Metered::new(adjudicator);
         let tally = metered.tally();
         let adjudicator: Arc<dyn AdjudicatorClient> = Arc::new(metered);
@@ -165,6 +164,7 @@ impl Frontend {
         tasks.spawn(mind_life(name, services.clone(), registry.clone(), stopped.clone()));
         tasks.spawn(tend_locks(services.clone(), stopped.clone()));
         tasks.spawn(report(services.clone(), shared, registry.clone(), stopped));
+        let arrivals = anteroom.leave().await?;
         tracing::info!(frontend = identity.frontend.0, "takes connections");
         let node = config.node.id;
         let frontend = Frontend {
@@ -180,12 +180,12 @@ impl Frontend {
             tally,
             node,
         };
-        frontend.listen(socket);
+        frontend.listen(arrivals);
         Ok(frontend)
     }
 
     /// Takes connections, until it is closed.
-    fn listen(&self, socket: TcpListener) {
+    fn listen(&self, arrivals: Arrivals) {
         let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
         let (close, mut closed) = watch::channel(false);
         let (listener, hall) = (self.listener.clone(), self.hall.clone());
@@ -195,7 +195,7 @@ impl Frontend {
                 // An error means that the node is gone, which is an end as well.
                 let _ = closed.wait_for(|closed| *closed).await;
             };
-            listener.run(socket, shutdown, move |id, peer| Client::new(hall.clone(), id, peer)).await;
+            listener.run(arrivals, shutdown, move |id, peer| Client::new(hall.clone(), id, peer)).await;
         });
     }
 
@@ -211,7 +211,7 @@ impl Frontend {
             }
         }
         let socket = crate::node::bind(self.address).await?;
-        self.listen(socket);
+        self.listen(socket.into());
         Ok(())
     }
 
