@@ -91,6 +91,41 @@ pub struct MemberInfo {
     pub certificate: Option<CertificateInfo>,
     /// Whether it runs although the cluster has removed it, as it was told by the leader.
     pub is_removed: bool,
+    /// Why the cluster has not let it in since it started; `None`: it has.
+    pub rebuff: Option<Rebuff>,
+}
+
+/// Why a node has not been let in by its cluster, as it has heard last.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rebuff {
+    /// What it is about.
+    pub cause: RebuffCause,
+    /// In words.
+    pub what: String,
+    /// For how many seconds it has been about that.
+    pub seconds: u64,
+}
+
+/// What it is about that a node is not let in, in rising order of how much it says: of several the greatest is told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum RebuffCause {
+    /// Nobody answers.
+    Silence,
+    /// Somebody does, and no node leads.
+    Leaderless,
+    /// Connections fail over certificates.
+    Certificate,
+    /// Somebody refuses it.
+    Refusal,
+    /// Its join token is not the cluster's.
+    Token,
+}
+
+impl Rebuff {
+    /// Whether waiting is of no use: something has to be put right.
+    pub fn is_lasting(&self) -> bool {
+        self.cause >= RebuffCause::Certificate
+    }
 }
 
 /// A certificate that a node uses.

@@ -6,7 +6,7 @@ mod tests;
 
 use crate::{
     CERTIFICATE_SECONDS_LOW, CertificateInfo, JobInfo, MemberInfo, MemberRole, Members, ROOM_MIN_BYTES,
-    ShardInfo, majority,
+    Rebuff, RebuffCause, ShardInfo, majority,
 };
 use assize_model::{NodeId, Slot};
 use shards::{names, shards_on, too_few_nodes};
@@ -318,6 +318,14 @@ impl Findings {
     /// There is no cluster yet that this node belongs to.
     fn unfounded(&mut self, members: &Members) {
         let silent: Vec<u64> = members.members.iter().filter(|m| !m.is_reachable).map(|m| m.node).collect();
+        let rebuffed = members.members.iter().find_map(|m| Some((m.node, m.rebuff.as_ref()?)));
+        if let Some((node, rebuff)) = rebuffed
+            && (rebuff.is_lasting() || silent.is_empty() && rebuff.cause == RebuffCause::Silence)
+        {
+            return self.rebuffed(node, rebuff);
+        }
+        let heard = rebuffed.filter(|(_, rebuff)| rebuff.cause == RebuffCause::Silence);
+        let heard = heard.map_or_else(String::new, |(_, rebuff)| format!(" ({})", rebuff.what));
         let advice = match &silent[..] {
             [] => "it takes a moment; if this stays, see the nodes' logs".to_owned(),
             silent => format!(
@@ -331,10 +339,42 @@ impl Findings {
                 [] => "this node belongs to no cluster yet: its founders have not all spoken to each other, or none has \
                        taken it in"
                     .to_owned(),
-                silent => format!("there is no cluster yet: {} not answer", who_does(silent)),
+                silent => format!("there is no cluster yet: {} not answer{heard}", who_does(silent)),
             },
             advice,
         );
+    }
+
+    /// A node is not let in. Clients are served all the same where most of the voters answer.
+    fn rebuffed(&mut self, node: u64, rebuff: &Rebuff) {
+        let Rebuff { cause, what, seconds } = rebuff;
+        let advice = match cause {
+            RebuffCause::Silence => {
+                "start the nodes that `cluster.join` (of founders `cluster.nodes`) names, or correct the addresses there; look at \
+                 firewalls, and at `peers.advertise` of the others"
+                    .to_owned()
+            }
+            RebuffCause::Leaderless => "see the findings about the adjudicator's group".to_owned(),
+            RebuffCause::Certificate => format!(
+                "`peers.tls_ca` has to name the same authority on all nodes, or none has TLS; make this node a certificate of that \
+                 authority with assize cert node {node}, copy the pair to where `peers.tls_certificate` and `peers.tls_key` \
+                 say: it is read again without a restart"
+            ),
+            RebuffCause::Refusal => {
+                "look at what `cluster.join` or `cluster.nodes` name here, and whether `node.data` and `node.id` are this node's"
+                    .to_owned()
+            }
+            RebuffCause::Token => {
+                "`cluster.join_token_file` has to hold the same token on all nodes (assize cert token makes one), and is read when a \
+                 node starts: correct it and start that node again"
+                    .to_owned()
+            }
+        };
+        let what = format!("the cluster has not let it in, for {seconds} s: {what}");
+        match self.has_majority {
+            true => self.warning(format!("node {node}"), what, advice),
+            false => self.critical(format!("node {node}"), what, advice),
+        }
     }
 
     /// Somebody has to take connections.
@@ -405,6 +445,9 @@ impl Findings {
         }
         if let Some(certificate) = &member.certificate {
             self.certificate(member.node, certificate);
+        }
+        if let Some(rebuff) = member.rebuff.as_ref().filter(|rebuff| rebuff.is_lasting()) {
+            self.rebuffed(member.node, rebuff);
         }
         if member.is_in_memory {
             self.note(

@@ -63,6 +63,6 @@ pub use link::{LinkError, Timing};
 pub use network::Network;
 pub use replica::{RemoteReplica, ReplicaService, Replicas};
 pub use router::{DecisionRouter, Leaders, LocalAdjudicator, Router, RouterOptions};
-pub use security::{Security, SecurityError, TlsFiles};
+pub use security::{Security, SecurityError, TlsFiles, is_about_certificates};
 pub use server::{Server, Services};
 pub use token::{JoinToken, constant_time_eq};

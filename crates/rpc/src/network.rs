@@ -256,7 +256,7 @@ impl Line {
                 LineState::Idle {
                     not_before: Some(Instant::now() + pause),
                     failures: failures.saturating_add(1),
-                    reason: error.to_string(),
+                    reason: format!("{address}: {error}"),
                 }
             }
         };

@@ -71,6 +71,18 @@ pub enum SecurityError {
     Io(#[from] io::Error),
 }
 
+/// What a TLS alert says that is about the certificate of whoever hears it.
+const CERTIFICATE_ALERTS: [&str; 5] =
+    ["UnknownCA", "DecryptError", "AccessDenied", "UnknownIssuer", "ertificate"];
+/// What ends a TLS handshake when the other end does not speak TLS.
+const NO_TLS: [&str; 2] = ["corrupt message", "tls handshake eof"];
+
+/// Whether the words of a connection that did not come to be are about certificates: this node's, the other end's, or that only one
+/// of both has any.
+pub fn is_about_certificates(reason: &str) -> bool {
+    CERTIFICATE_ALERTS.iter().chain(&NO_TLS).any(|words| reason.contains(words))
+}
+
 /// Where the certificates of a node lie, as PEM.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TlsFiles {
@@ -429,6 +441,57 @@ mod tests {
         let operator = authority.operator("ada", OperatorRole::Admin, 10).unwrap();
         operator.save(&files.certificate, &files.key).unwrap();
         assert!(matches!(Security::tls(NodeId(1), files), Err(SecurityError::NotMine { .. })));
+    }
+
+    /// Why two nodes cannot speak, in the words of the one that connects.
+    async fn words(connects: &Security, accepts: &Security) -> String {
+        use tokio::io::AsyncReadExt;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let serving = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            // What is wrong shows at the other end.
+            let _ = accepts.accept(stream).await;
+        };
+        let asking = async {
+            match connects.connect(&address, Some(NodeId(2))).await {
+                // With TLS 1.3 whoever connects hears only then what the other end thinks of his certificate.
+                Ok((stream, _)) => {
+                    let (mut read, _writer) = stream.split();
+                    read.read_u8().await.unwrap_err().to_string()
+                }
+                Err(error) => error.to_string(),
+            }
+        };
+        tokio::join!(serving, asking).1
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_certificates_is_told_from_what_is_wrong_with_the_network() {
+        let node = |directory: &Path, node: u64, ca: &Path| {
+            cert::issue_node(directory, NodeId(node), &["127.0.0.1".to_owned()], 10).unwrap();
+            let files = TlsFiles {
+                ca: ca.join(cert::CA_CERTIFICATE),
+                certificate: directory.join(format!("node-{node}.pem")),
+                key: directory.join(format!("node-{node}.key")),
+            };
+            Security::tls(NodeId(node), files).unwrap()
+        };
+        let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (ours, theirs) = (ours.path(), theirs.path());
+        Authority::create(ours, 10).unwrap();
+        Authority::create(theirs, 10).unwrap();
+        let there = node(ours, 2, ours);
+        let stranger = words(&node(theirs, 1, theirs), &there).await;
+        assert!(is_about_certificates(&stranger), "it knows another authority: {stranger}");
+        let refused = words(&node(theirs, 3, ours), &there).await;
+        assert!(is_about_certificates(&refused), "its certificate is of another authority: {refused}");
+        assert!(is_about_certificates("tls handshake eof"), "the other end speaks no TLS");
+        for network in
+            ["Connection refused (os error 111)", "not connected within 1000 ms", "its address is not known"]
+        {
+            assert!(!is_about_certificates(network), "{network}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ use anyhow::Context;
 use assize_consensus::Adjudicator;
 use assize_model::{Epoch, NodeId, Placement};
 use assize_ports::{
-    AdjudicatorClient, ClusterView, DecisionSource, NodeRecord, Peers, Replica, ReportParts, Service,
+    AdjudicatorClient, ClusterView, DecisionSource, NodeRecord, Peers, Rebuff, Replica, ReportParts, Service,
     ShardAdministration, ShardDirectory, Watched,
 };
 use assize_rpc::handshake::ClusterId;
@@ -629,9 +629,16 @@ fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
         let local = local.clone();
         checks.push(Check {
             name: "member",
-            probe: Box::new(move || match local.is_removed() {
-                true => Err("the cluster has removed this node: stop it".to_owned()),
-                false => Ok("of the cluster".to_owned()),
+            probe: Box::new(move || {
+                if local.is_removed() {
+                    return Err("the cluster has removed this node: stop it".to_owned());
+                }
+                match local.rebuff() {
+                    Some(Rebuff { what, seconds, .. }) => {
+                        Err(format!("the cluster has not let this node in, for {seconds} s: {what}"))
+                    }
+                    None => Ok("of the cluster".to_owned()),
+                }
             }),
         });
     }

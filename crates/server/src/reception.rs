@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::metrics;
 use crate::operator::Local;
 use assize_model::{ErrorCode, NodeId, SqlError};
+use assize_ports::Rebuff;
 use assize_wire::{Anteroom, Patience};
 use std::collections::BTreeSet;
 use std::io;
@@ -38,6 +39,9 @@ fn obstacle(local: &Local) -> String {
     let has_log = local.facts.record.roles.iter().any(|role| role == "adjudicator");
     if local.peers.is_none() || has_log && local.adjudicator.get().is_none() {
         return "it is reading what is on its disk".to_owned();
+    }
+    if let Some(rebuff) = local.rebuff().filter(Rebuff::is_lasting) {
+        return format!("its cluster has not let it in: {}", rebuff.what);
     }
     if local.cluster() == 0 {
         let founders = &local.facts.founders;
@@ -77,7 +81,7 @@ mod tests {
     use crate::operator::local_tests::{facts, record};
     use assize_consensus::{Adjudicator, Options};
     use assize_model::Placement;
-    use assize_ports::{BoxFuture, Channel, NodeRecord, PeerError, Peers, Service};
+    use assize_ports::{BoxFuture, Channel, NodeRecord, PeerError, Peers, RebuffCause, Service};
     use bytes::Bytes;
 
     /// Nobody answers.
@@ -128,6 +132,9 @@ mod tests {
         assert!(text.contains("assize start on nodes 2, 3"), "{text}");
         let joiner = Local::new(facts(), Some(Arc::new(Nobody)));
         assert!(told(&joiner).contains("no cluster has taken it in yet"));
+        joiner.is_rebuffed(Some((RebuffCause::Token, "the join token is wrong".into())));
+        assert!(told(&joiner).contains("its cluster has not let it in: the join token is wrong"));
+        joiner.is_rebuffed(None);
         let _ = joiner.joined.set(7);
         assert!(told(&joiner).contains("no node leads the cluster: most of its voters"));
         joiner.told.keep_nodes(&[record(1)]);

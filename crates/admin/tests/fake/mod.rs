@@ -360,6 +360,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         is_in_memory: false,
         certificate: None,
         is_removed: false,
+        rebuff: None,
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{MemberRole, ReplicaInfo};
+use crate::{MemberRole, Rebuff, RebuffCause, ReplicaInfo};
 
 /// Three nodes that do everything, and so many shards with a replica on each of them.
 fn cluster(shards: u32) -> (Members, Vec<ShardInfo>) {
@@ -50,6 +50,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         is_in_memory: false,
         certificate: None,
         is_removed: false,
+        rebuff: None,
     }
 }
 
@@ -250,4 +251,55 @@ fn a_node_that_was_removed_says_that_and_nothing_else() {
     members.leader = None;
     let removed = "critical | node 3 | is no longer a member of the cluster, and still runs | stop it";
     check(&told(&members, &shards), Health::Unavailable, &[removed]);
+}
+
+/// A node that starts and that nobody has let in; it knows these founders beside itself, none of which answers.
+fn outside(cause: RebuffCause, what: &str, founders: &[u64]) -> Members {
+    let rebuff = Some(Rebuff { cause, what: what.into(), seconds: 40 });
+    let missing = |node: &u64| MemberInfo {
+        is_reachable: false,
+        peer_address: String::new(),
+        ..member(*node, MemberRole::None)
+    };
+    let own = MemberInfo { rebuff, ..member(4, MemberRole::None) };
+    let (members, _) = cluster(1);
+    let members_are = founders.iter().map(missing).chain([own]).collect();
+    Members { cluster: 0, leader: None, members: members_are, ..members }
+}
+
+#[test]
+fn a_node_that_is_not_let_in_says_why_and_what_to_do() {
+    let told_of = |cause, what: &str| told(&outside(cause, what, &[]), &[]);
+    let token = "critical | node 4 | the cluster has not let it in, for 40 s: the join token is wrong | `cluster.join_token_file` has";
+    check(&told_of(RebuffCause::Token, "the join token is wrong"), Health::Unavailable, &[token]);
+    let certificate = "critical | node 4 | the cluster has not let it in, for 40 s: UnknownIssuer | `peers.tls_ca` has to name the same";
+    let told_so = told_of(RebuffCause::Certificate, "UnknownIssuer");
+    check(&told_so, Health::Unavailable, &[certificate]);
+    assert!(told_so.1[0].contains("assize cert node 4"), "{told_so:?}");
+    let silence = "critical | node 4 | the cluster has not let it in, for 40 s: n1: refused | start the nodes that `cluster.join`";
+    check(&told_of(RebuffCause::Silence, "n1: refused"), Health::Unavailable, &[silence]);
+    let refusal = "critical | node 4 | the cluster has not let it in, for 40 s: another cluster | look at what `cluster.join`";
+    check(&told_of(RebuffCause::Refusal, "another cluster"), Health::Unavailable, &[refusal]);
+    let waits = "critical | cluster | this node belongs to no cluster yet";
+    check(&told_of(RebuffCause::Leaderless, "no node leads"), Health::Unavailable, &[waits]);
+}
+
+#[test]
+fn founders_that_do_not_answer_are_named_with_what_was_heard_of_them() {
+    let silent = outside(RebuffCause::Silence, "n2 cannot be reached: refused", &[2, 3]);
+    let line = "critical | cluster | there is no cluster yet: nodes 2, 3 do not answer (n2 cannot be reached: refused) | start nodes";
+    check(&told(&silent, &[]), Health::Unavailable, &[line]);
+    let stranger = outside(RebuffCause::Certificate, "UnknownIssuer", &[2, 3]);
+    check(&told(&stranger, &[]), Health::Unavailable, &["critical | node 4 | the cluster has not let it in"]);
+}
+
+#[test]
+fn a_member_that_is_not_let_in_again_is_told_of_by_the_others_too() {
+    let (mut members, shards) = cluster(1);
+    let rebuff = |cause| Some(Rebuff { cause, what: "UnknownIssuer".into(), seconds: 40 });
+    members.members[2].rebuff = rebuff(RebuffCause::Leaderless);
+    check(&told(&members, &shards), Health::Healthy, &[]);
+    members.members[2].rebuff = rebuff(RebuffCause::Certificate);
+    let line = "warning | node 3 | the cluster has not let it in, for 40 s: UnknownIssuer";
+    check(&told(&members, &shards), Health::Degraded, &[line]);
 }

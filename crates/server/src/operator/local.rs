@@ -9,7 +9,10 @@ use crate::pressure::Measured;
 use crate::roles::frontend::Frontend;
 use assize_consensus::Adjudicator;
 use assize_model::{NodeId, Placement};
-use assize_ports::{BoxFuture, ClusterError, JobInfo, NodeRecord, NodeReport, Peers, ReportParts, Service};
+use assize_ports::{
+    BoxFuture, ClusterError, JobInfo, NodeRecord, NodeReport, Peers, Rebuff, RebuffCause, ReportParts,
+    Service,
+};
 use assize_rpc::{JoinToken, Services};
 use assize_shards::Surveyor;
 use assize_shards::embedded::ShardHost;
@@ -17,7 +20,7 @@ use assize_shards::wire::Phase;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long the leader may take over a greeting that is handed on to it.
@@ -30,6 +33,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// is several: it must not make nodes unready. A node without an adjudicator, which asks each second and may wait two for a
 /// leader that has died, does not take it before that either that there is none.
 pub const LEADERLESS_MAX: Duration = Duration::from_secs(5);
+
+/// What whoever wants to join is told without the token that the cluster has…
+pub(super) const WRONG_TOKEN: &str = "the join token is wrong";
+/// … and where it has none.
+pub(super) const NO_TOKEN: &str =
+    "this cluster has no join token (`cluster.join_token_file`), so nobody can join it";
 
 /// How long a node may take to say how much room it has.
 const SURVEY_LIMIT: Duration = Duration::from_secs(2);
@@ -87,6 +96,8 @@ pub struct Local {
     pub bells: Arc<Bells>,
     /// The cluster that has taken it in.
     pub joined: OnceLock<u128>,
+    /// Why it has not been let in since it started, and since when it is about that; `None`: it has, or has not asked yet.
+    rebuff: Mutex<Option<(RebuffCause, String, Instant)>>,
     /// What it offers to other nodes.
     offered: OnceLock<Arc<Services>>,
     /// What a leader has told it; what counts if it has no adjudicator.
@@ -111,6 +122,7 @@ impl Local {
             removed: AtomicBool::new(false),
             bells: Arc::default(),
             joined: OnceLock::new(),
+            rebuff: Mutex::default(),
             offered: OnceLock::new(),
             told: Arc::default(),
             draining: Arc::default(),
@@ -126,6 +138,23 @@ impl Local {
     /// What it offers to other nodes; `None` in a cluster of one.
     pub fn services(&self) -> Option<&Arc<Services>> {
         self.offered.get()
+    }
+
+    /// The cluster has not let it in, for this reason; `None`: it has.
+    pub fn is_rebuffed(&self, why: Option<(RebuffCause, String)>) {
+        let mut rebuff = self.rebuff.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = rebuff.take();
+        *rebuff = why.map(|(cause, what)| {
+            let since = before.filter(|(before, ..)| *before == cause).map(|(.., since)| since);
+            (cause, what, since.unwrap_or_else(Instant::now))
+        });
+    }
+
+    /// Why the cluster has not let it in.
+    pub fn rebuff(&self) -> Option<Rebuff> {
+        let rebuff = self.rebuff.lock().unwrap_or_else(PoisonError::into_inner);
+        let (cause, what, since) = rebuff.as_ref()?;
+        Some(Rebuff { cause: *cause, what: what.clone(), seconds: since.elapsed().as_secs() })
     }
 
     /// The cluster's id; 0 if it is not known here.
@@ -246,6 +275,7 @@ impl Local {
             is_in_memory: self.facts.data.is_none(),
             certificate: self.certificates.first_to_expire(SystemTime::now()),
             is_removed: self.is_removed(),
+            rebuff: self.rebuff(),
             ..NodeStatus::default()
         };
         if let Some(adjudicator) = self.adjudicator.get() {
@@ -301,7 +331,7 @@ impl Local {
     /// Enters a node in the log, once it has shown that it may be there. Only the leader can; others hand it on.
     async fn welcome(&self, record: &Record, token: Option<&str>) -> Result<u128, ClusterError> {
         let Some(adjudicator) = self.adjudicator.get() else {
-            return Err(ClusterError::Refused(format!(
+            return Err(ClusterError::Unavailable(format!(
                 "node {} is no adjudicator: ask another",
                 self.node.0
             )));
@@ -317,13 +347,11 @@ impl Local {
             || adjudicator.known_nodes().iter().any(|known| known.node == node);
         if !is_known {
             let Some(secret) = &self.facts.token else {
-                let text =
-                    "this cluster has no join token (`cluster.join_token_file`), so nobody can join it";
-                return Err(ClusterError::Refused(text.to_owned()));
+                return Err(ClusterError::Refused(NO_TOKEN.to_owned()));
             };
             if !token.is_some_and(|shown| secret.matches(shown)) {
                 tracing::warn!(node = record.node, "a node without the join token wants to join");
-                return Err(ClusterError::Refused("the join token is wrong".to_owned()));
+                return Err(ClusterError::Refused(WRONG_TOKEN.to_owned()));
             }
             tracing::info!(node = record.node, address = record.peer_address, "a node joins the cluster");
         }
@@ -460,6 +488,22 @@ pub mod tests {
         assert_eq!(local.known_nodes().len(), 2, "what it was told last");
         local.told.keep_placement(&Arc::new(Placement::even(1, NodeId(1))));
         assert!(!local.is_cut_off());
+    }
+
+    #[test]
+    fn why_it_is_not_let_in_is_kept_until_it_is() {
+        let local = Local::new(facts(), None);
+        assert_eq!(local.rebuff(), None);
+        local.is_rebuffed(Some((RebuffCause::Silence, "n2: refused".into())));
+        local.rebuff.lock().unwrap().as_mut().unwrap().2 -= Duration::from_secs(100);
+        local.is_rebuffed(Some((RebuffCause::Silence, "n2: not in time".into())));
+        let rebuff = local.status().rebuff.unwrap();
+        assert_eq!((rebuff.cause, &rebuff.what[..]), (RebuffCause::Silence, "n2: not in time"));
+        assert!(rebuff.seconds >= 100, "it is about the same: {rebuff:?}");
+        local.is_rebuffed(Some((RebuffCause::Token, WRONG_TOKEN.into())));
+        assert!(local.rebuff().unwrap().seconds < 100, "it is about something else");
+        local.is_rebuffed(None);
+        assert_eq!(local.rebuff(), None);
     }
 
     #[test]

@@ -399,6 +399,7 @@ impl ClusterView for Operator {
                     is_in_memory: status.is_in_memory,
                     certificate: status.certificate,
                     is_removed: status.is_removed,
+                    rebuff: status.rebuff,
                 }
             };
             Ok(Members {

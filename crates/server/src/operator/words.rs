@@ -2,7 +2,7 @@
 
 use assize_model::NodeId;
 use assize_ports::{
-    Action, ActionDone, CertificateInfo, ClusterError, JobInfo, NodePressure, NodeRecord, NodeReport,
+    Action, ActionDone, CertificateInfo, ClusterError, JobInfo, NodePressure, NodeRecord, NodeReport, Rebuff,
     ReportParts, Strain, TrafficInfo,
 };
 use bytes::Bytes;
@@ -168,6 +168,8 @@ pub struct NodeStatus {
     pub certificate: Option<CertificateInfo>,
     /// Whether the leader has said that it is no member any more.
     pub is_removed: bool,
+    /// Why the cluster has not let it in.
+    pub rebuff: Option<Rebuff>,
     /// The shard replicas that it holds.
     pub replicas: Vec<ReplicaStatus>,
 }
