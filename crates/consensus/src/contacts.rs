@@ -6,6 +6,7 @@ use assize_ports::{PeerError, Peers, Service};
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -16,12 +17,19 @@ pub struct Contacts {
     told: Mutex<BTreeMap<NodeId, String>>,
     /// Who votes, as Raft says; set once Raft runs.
     members: OnceLock<ServerMetrics>,
+    /// Bytes of entries that were sent to each of them and are not answered yet.
+    on_the_way: Mutex<BTreeMap<NodeId, Arc<AtomicUsize>>>,
 }
 
 impl Contacts {
     /// The way to the other nodes.
     pub fn new(peers: Option<Arc<dyn Peers>>) -> Arc<Contacts> {
-        Arc::new(Contacts { peers, told: Mutex::default(), members: OnceLock::new() })
+        Arc::new(Contacts {
+            peers,
+            told: Mutex::default(),
+            members: OnceLock::new(),
+            on_the_way: Mutex::default(),
+        })
     }
 
     /// Whether there can be other nodes.
@@ -78,6 +86,17 @@ impl Contacts {
             }
         }
         *told = addresses;
+    }
+
+    /// Where it is counted how many bytes of entries are on their way to a node.
+    pub fn on_the_way(&self, node: NodeId) -> Arc<AtomicUsize> {
+        self.on_the_way.lock().expect("no panic happens under this lock").entry(node).or_default().clone()
+    }
+
+    /// So many are on their way to the node to which most are.
+    pub fn most_on_the_way(&self) -> usize {
+        let on_the_way = self.on_the_way.lock().expect("no panic happens under this lock");
+        on_the_way.values().map(|bytes| bytes.load(Ordering::Relaxed)).max().unwrap_or(0)
     }
 
     /// One question to another node about the group.

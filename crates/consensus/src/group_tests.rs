@@ -9,8 +9,8 @@ use assize_adjudicator::Command;
 use assize_adjudicator::command::DurableReport;
 use assize_model::*;
 use assize_ports::{
-    AdjudicatorClient, AdjudicatorError, Decided, DecisionSource, Footprints, FrameDecisions, NodeRecord,
-    Registered, Service,
+    AdjudicatorClient, AdjudicatorError, BoxFuture, Channel, Decided, DecisionSource, Footprints,
+    FrameDecisions, NodeRecord, PeerService, Registered, Service,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -544,6 +544,57 @@ async fn a_replica_beside_a_follower_is_heard_by_the_leader() {
         Some(())
     })
     .await;
+}
+
+/// A node whose disk hangs: it answers heartbeats and votes, and never an entry.
+struct Hanging(Arc<dyn PeerService>);
+
+impl PeerService for Hanging {
+    fn call(&self, from: NodeId, request: Bytes) -> BoxFuture<'_, Result<Bytes, String>> {
+        self.0.call(from, request)
+    }
+
+    fn open(&self, _from: NodeId, _hello: Bytes, channel: Channel) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let _neither_read_nor_ended = channel;
+            std::future::pending().await
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_notices_that_its_entries_come_through_to_nobody_though_heartbeats_do() {
+    let group = Group::found().await;
+    let leader = group.leader().await;
+    let serve = |wrap: &dyn Fn(Arc<dyn PeerService>) -> Arc<dyn PeerService>| {
+        for node in ALL {
+            group.net.serve(node, Service::Raft, Some(wrap(group.node(node).raft_service())));
+        }
+    };
+    serve(&|service| Arc::new(Hanging(service)));
+    for follower in ALL.into_iter().filter(|node| *node != leader) {
+        // What stands already goes to nodes that do not hang.
+        group.net.isolate(follower, [leader]);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        group.net.heal();
+    }
+    eventually("a leader stands still", async || {
+        let stands_still = |node: &NodeId| group.node(*node).status().stalled_for > HOUSEKEEPING;
+        let leader = ALL.into_iter().find(stands_still)?;
+        let status = group.node(leader).status();
+        assert!(status.log > status.committed && status.leader == Some(leader), "{status:?}");
+        Some(())
+    })
+    .await;
+    serve(&|service| service);
+    eventually("entries come through again", async || {
+        let status = group.node(group.leader().await).status();
+        (status.stalled_for.is_zero() && status.matched.values().all(|matched| matched.is_some()))
+            .then_some(())
+    })
+    .await;
+    Frontend::register(&group).await.commit(&group, "later").await;
+    group.agree(&ALL).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

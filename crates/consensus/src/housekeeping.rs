@@ -82,6 +82,7 @@ impl Keeper {
 
     async fn keep_house(&mut self) -> Result<(), String> {
         self.shared.look_at_the_disk();
+        self.node.look_at_progress(self.shared.leadership.borrow().is_this);
         if let Some(why) = self.node.failure() {
             return Err(why);
         }

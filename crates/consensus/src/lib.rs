@@ -57,6 +57,7 @@ mod node;
 mod options;
 mod outstanding;
 mod placement;
+mod progress;
 mod published;
 mod raft;
 pub mod recover;

@@ -114,6 +114,9 @@ pub struct Status {
     pub disk_free_bytes: u64,
     /// Whether this node waits to be taken into a cluster.
     pub is_waiting: bool,
+    /// On the leader: for how long entries have reached no majority without any progress, beyond what a slow link needs to carry
+    /// those that are on their way; zero if all have. Looked at twice a second.
+    pub stalled_for: Duration,
 }
 
 impl Status {
@@ -154,6 +157,7 @@ impl Adjudicator {
                 .clone(),
             disk_free_bytes: self.inner.shared.free(),
             is_waiting: membership.voter_ids().next().is_none(),
+            stalled_for: node.stalled_for(),
         }
     }
 

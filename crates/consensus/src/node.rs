@@ -11,6 +11,7 @@ use crate::incoming::Incoming;
 use crate::leader::{Event, Locks};
 use crate::losses::Losses;
 use crate::options::Options;
+use crate::progress::{Progress, Sight};
 use crate::published::Published;
 use crate::raft::{CheckpointFiles, LogStore, Machine, Network, Types};
 use crate::state::State;
@@ -21,11 +22,11 @@ use assize_model::{NodeId, Position, ReplicaId, ShardId};
 use assize_ports::AdjudicatorError;
 use openraft::BasicNode;
 use openraft::async_runtime::WatchReceiver;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 /// A log as long as the retention bound is replayed well within this.
@@ -48,6 +49,8 @@ pub struct Node {
     pub hashes: Hashes,
     /// When a leader was last heard of.
     pub heard: Arc<Heard>,
+    /// Whether what it has in its log comes through, while it leads.
+    pub progress: Progress,
     /// Which cluster the directory belongs to, as it says itself.
     pub belonging: Mutex<Option<Belonging>>,
     /// A checkpoint that is on its way here.
@@ -119,6 +122,7 @@ impl Node {
             admission: watch::Sender::new(admission),
             hashes: Hashes::default(),
             heard: Arc::new(Heard::new()),
+            progress: Progress::default(),
             belonging: Mutex::new(belonging),
             incoming: tokio::sync::Mutex::default(),
             keep_incoming_every: options.keep_incoming_every,
@@ -271,6 +275,27 @@ impl Node {
     /// The base came from another node: nothing before it is kept here.
     pub fn note_installed_base(&self) {
         self.base_bytes.store(self.read().bytes_applied, Ordering::Relaxed);
+    }
+
+    /// Looks whether what it has in its log comes through.
+    pub fn look_at_progress(&self, leads: bool) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let voters: BTreeSet<u64> = membership.voter_ids().filter(|voter| *voter != self.id.0).collect();
+        let replication = metrics.replication.iter().flatten().filter(|(node, _)| voters.contains(node));
+        let sight = Sight {
+            log: metrics.last_log_index.unwrap_or(0),
+            committed: metrics.cluster_committed.map_or(0, |id| id.index),
+            matched: replication.filter_map(|(_, matched)| matched.map(|id| id.index)).sum(),
+        };
+        self.progress.look(leads.then_some(sight), Instant::now());
+    }
+
+    /// For how long entries of this leader have reached no majority without any progress.
+    pub fn stalled_for(&self) -> Duration {
+        let carried = crate::raft::carried(self.contacts.most_on_the_way());
+        self.progress.stalled_for(carried, Instant::now())
     }
 
     /// Whether nobody else votes.

@@ -10,6 +10,9 @@ pub const ROOM_MIN_BYTES: u64 = 512 << 20;
 /// Seconds before its end at which a certificate has to be replaced.
 pub const CERTIFICATE_SECONDS_LOW: i64 = 14 * 24 * 60 * 60;
 
+/// Milliseconds for which a leader's entries may come through to no majority before it is said that something is wrong.
+pub const STALLED_MILLIS_MAX: u64 = 10_000;
+
 /// An operator's request could not be answered.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum ClusterError {
@@ -93,6 +96,8 @@ pub struct MemberInfo {
     pub is_removed: bool,
     /// Why the cluster has not let it in since it started; `None`: it has.
     pub rebuff: Option<Rebuff>,
+    /// On the leader: for how many milliseconds entries of its log have come through to no majority, without any progress.
+    pub stalled_millis: u64,
 }
 
 /// Why a node has not been let in by its cluster, as it has heard last.

@@ -6,7 +6,7 @@ mod tests;
 
 use crate::{
     CERTIFICATE_SECONDS_LOW, CertificateInfo, JobInfo, MemberInfo, MemberRole, Members, ROOM_MIN_BYTES,
-    Rebuff, RebuffCause, ShardInfo, majority,
+    Rebuff, RebuffCause, STALLED_MILLIS_MAX, ShardInfo, majority,
 };
 use assize_model::{NodeId, Slot};
 use shards::{names, shards_on, too_few_nodes};
@@ -118,6 +118,7 @@ pub fn diagnose(
         Ok(members) if is_unfounded(members) => findings.unfounded(members),
         Ok(members) => {
             findings.group(members);
+            findings.stall(members);
             findings.frontends(members);
             findings.hashes(members);
             findings.versions(members);
@@ -313,6 +314,38 @@ impl Findings {
                 "give two more nodes a vote: assize members add, then promote",
             );
         }
+    }
+
+    /// What the leader has in its log does not come through, though it is heard.
+    fn stall(&mut self, members: &Members) {
+        let Some(leader) = members.members.iter().find(|m| m.stalled_millis > STALLED_MILLIS_MAX) else {
+            return;
+        };
+        let lacks = |m: &&MemberInfo| m.votes() && m.node != leader.node && m.log_index < leader.log_index;
+        let behind: Vec<u64> =
+            members.members.iter().filter(|m| m.is_reachable).filter(lacks).map(|m| m.node).collect();
+        let who = match &behind[..] {
+            [] => String::new(),
+            [one] => format!("; node {one} has not written them"),
+            several => format!("; {} have not written them", numbers(several)),
+        };
+        self.critical(
+            "cluster",
+            format!(
+                "the newest entries of node {}'s log have come through to no majority for {} s, though voters answer: nothing \
+                 commits{who}",
+                leader.node,
+                leader.stalled_millis / 1000
+            ),
+            match &behind[..] {
+                [] => "look at the disks and logs of the voters, and at the network between them".to_owned(),
+                several => format!(
+                    "look at disk and log of {}: a disk that hangs is ended by restarting the node; if it stays, the network \
+                     between the voters loses what is large",
+                    numbers(several)
+                ),
+            },
+        );
     }
 
     /// There is no cluster yet that this node belongs to.

@@ -26,6 +26,8 @@ pub const ADJUDICATOR_LOW_WATER_MILLIS: &str = "adjudicator_low_water_millis";
 pub const ADJUDICATOR_CLOCK_LEAD_SECONDS: &str = "adjudicator_clock_lead_seconds";
 /// Raft term of this node's adjudicator.
 pub const ADJUDICATOR_TERM: &str = "adjudicator_term";
+/// On the leader: for how long entries have come through to no majority.
+pub const ADJUDICATOR_STALLED_SECONDS: &str = "adjudicator_stalled_seconds";
 /// 1 if this node leads the adjudicator's group.
 pub const ADJUDICATOR_IS_LEADER: &str = "adjudicator_is_leader";
 /// 1 if this node's state differs from the leader's.
@@ -105,6 +107,7 @@ pub fn describe() {
         "how far the cluster's time is ahead of the wall clock"
     );
     describe_gauge!(ADJUDICATOR_TERM, Unit::Count, "Raft term");
+    describe_gauge!(ADJUDICATOR_STALLED_SECONDS, Unit::Seconds, "time for which no entry came through");
     describe_gauge!(ADJUDICATOR_IS_LEADER, Unit::Count, "1 on the leader");
     describe_gauge!(ADJUDICATOR_STATE_DIVERGES, Unit::Count, "1 if the state differs from the leader's");
     describe_gauge!(ADJUDICATOR_DISK_FREE_BYTES, Unit::Bytes, "free on the disk of the log");

@@ -28,8 +28,8 @@ use anyhow::Context;
 use assize_consensus::Adjudicator;
 use assize_model::{Epoch, NodeId, Placement};
 use assize_ports::{
-    AdjudicatorClient, ClusterView, DecisionSource, NodeRecord, Peers, Rebuff, Replica, ReportParts, Service,
-    ShardAdministration, ShardDirectory, Watched,
+    AdjudicatorClient, ClusterView, DecisionSource, NodeRecord, Peers, Rebuff, Replica, ReportParts,
+    STALLED_MILLIS_MAX, Service, ShardAdministration, ShardDirectory, Watched,
 };
 use assize_rpc::handshake::ClusterId;
 use assize_rpc::{
@@ -670,6 +670,7 @@ fn checks(config: &Config, local: &Arc<Local>) -> Vec<Check> {
                 adjudicator.ready().map_err(|e| e.to_string())?;
                 let status = adjudicator.status();
                 let part = part_in_the_group(local.node, status.leader, adjudicator.leader_silence())?;
+                check_progress(status.stalled_for)?;
                 Ok(format!("{part}, applied {}", status.applied))
             }),
         });
@@ -716,6 +717,17 @@ fn part_in_the_group(
         Some(leader) if leader == node => Ok("leads".to_owned()),
         Some(leader) => Ok(format!("follows {leader}")),
         None => Ok("waits for an election".to_owned()),
+    }
+}
+
+/// Why a leader takes no traffic whose entries have come through to no majority for so long.
+fn check_progress(stalled: Duration) -> Result<(), String> {
+    match stalled > Duration::from_millis(STALLED_MILLIS_MAX) {
+        true => Err(format!(
+            "leads, and its entries have come through to no majority for {} s: assize status says more",
+            stalled.as_secs()
+        )),
+        false => Ok(()),
     }
 }
 
@@ -787,6 +799,7 @@ async fn keep_gauges(local: Arc<Local>, prometheus: PrometheusHandle, stopped: i
             ::metrics::gauge!(metrics::ADJUDICATOR_LOW_WATER_MILLIS).set(stats.low_water.millis() as f64);
             ::metrics::gauge!(metrics::ADJUDICATOR_CLOCK_LEAD_SECONDS).set(stats.clock_lead.as_secs_f64());
             ::metrics::gauge!(metrics::ADJUDICATOR_TERM).set(status.term as f64);
+            ::metrics::gauge!(metrics::ADJUDICATOR_STALLED_SECONDS).set(status.stalled_for.as_secs_f64());
             let leads = status.leader == Some(local.node);
             ::metrics::gauge!(metrics::ADJUDICATOR_IS_LEADER).set(f64::from(u8::from(leads)));
             let diverges = f64::from(u8::from(status.divergence.is_some()));
@@ -919,6 +932,13 @@ mod tests {
         assert!(part(None, Some(6_000)).is_err());
         assert!(part(None, None).is_err(), "it has just started");
         assert!(part(Some(3), None).is_err(), "its disk says so, nobody else has");
+    }
+
+    #[test]
+    fn a_leader_whose_entries_come_through_to_nobody_takes_no_traffic() {
+        assert_eq!(check_progress(Duration::ZERO), Ok(()));
+        assert_eq!(check_progress(Duration::from_secs(9)), Ok(()));
+        assert!(check_progress(Duration::from_secs(12)).unwrap_err().contains("no majority for 12 s"));
     }
 
     #[test]

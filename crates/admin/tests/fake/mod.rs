@@ -361,6 +361,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         certificate: None,
         is_removed: false,
         rebuff: None,
+        stalled_millis: 0,
     }
 }
 

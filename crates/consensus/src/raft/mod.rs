@@ -20,7 +20,7 @@ pub(crate) mod wire;
 
 pub(crate) use log_store::LogStore;
 pub(crate) use machine::{COPY_REST, CheckpointFiles, Machine, checkpoint_meta, give_way, in_background};
-pub(crate) use network::Network;
+pub(crate) use network::{Network, carried};
 pub(crate) use record::{Checkpoint, Meta, decode_logged, encode_entry, log_id, put_log_id};
 
 use bytes::Bytes;

@@ -33,6 +33,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -47,6 +48,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// … and not before a link that carries so many bytes a second has carried everything: an entry that is given up on its way is
 /// sent again from its beginning, for ever.
 const SLOW_BYTES_PER_SECOND: f64 = (1 << 20) as f64;
+
+/// How long a slow link needs to carry so many bytes.
+pub fn carried(bytes: usize) -> Duration {
+    Duration::from_secs_f64(bytes as f64 / SLOW_BYTES_PER_SECOND)
+}
+
 /// Opening a channel takes no longer than this.
 const OPEN_MAX: Duration = Duration::from_secs(1);
 /// A checkpoint travels in pieces of this size…
@@ -193,7 +200,10 @@ impl RaftNetworkV2<Types> for Client {
                 None => self.open_channel().await,
             };
             match channel {
-                Ok(channel) => Ok(Pipeline::new(input, channel, self.home()).answers()),
+                Ok(channel) => {
+                    let bytes = self.contacts.on_the_way(self.target);
+                    Ok(Pipeline::new(input, channel, bytes, self.home()).answers())
+                }
                 Err(failure) => {
                     tokio::time::sleep(PAUSE).await;
                     Err(rpc_error(failure))
@@ -311,6 +321,8 @@ type Pump = Pin<Box<dyn Future<Output = Result<Box<dyn ChannelSender>, Failure>>
 struct InFlight {
     room: Semaphore,
     sent: Mutex<VecDeque<Sent>>,
+    /// Their bytes, counted where others look.
+    bytes: Arc<AtomicUsize>,
 }
 
 struct Sent {
@@ -320,8 +332,8 @@ struct Sent {
 }
 
 impl InFlight {
-    fn new() -> InFlight {
-        InFlight { room: Semaphore::new(WINDOW), sent: Mutex::default() }
+    fn new(bytes: Arc<AtomicUsize>) -> InFlight {
+        InFlight { room: Semaphore::new(WINDOW), sent: Mutex::default(), bytes }
     }
 
     fn sent(&self) -> MutexGuard<'_, VecDeque<Sent>> {
@@ -337,22 +349,36 @@ impl InFlight {
     fn push(&self, bytes: usize) {
         let mut sent = self.sent();
         let ahead: usize = sent.iter().map(|sent| sent.bytes).sum();
-        let carried = Duration::from_secs_f64((ahead + bytes) as f64 / SLOW_BYTES_PER_SECOND);
-        sent.push_back(Sent { bytes, due: Instant::now() + SILENCE_MAX + carried });
+        sent.push_back(Sent { bytes, due: Instant::now() + SILENCE_MAX + carried(ahead + bytes) });
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn pop(&self) {
-        self.sent().pop_front();
+        if let Some(answered) = self.sent().pop_front() {
+            self.bytes.fetch_sub(answered.bytes, Ordering::Relaxed);
+        }
         self.room.add_permits(1);
     }
 }
 
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let given_up: usize = self.sent().iter().map(|sent| sent.bytes).sum();
+        self.bytes.fetch_sub(given_up, Ordering::Relaxed);
+    }
+}
+
 impl<'s> Pipeline<'s> {
-    fn new<S>(mut input: S, channel: Channel, home: &'s mut Option<Channel>) -> Self
+    fn new<S>(
+        mut input: S,
+        channel: Channel,
+        bytes: Arc<AtomicUsize>,
+        home: &'s mut Option<Channel>,
+    ) -> Self
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
     {
-        let in_flight = Arc::new(InFlight::new());
+        let in_flight = Arc::new(InFlight::new(bytes));
         let Channel { mut sender, receiver } = channel;
         let pump = {
             let in_flight = in_flight.clone();
@@ -429,7 +455,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_waited_for_until_a_slow_link_has_carried_what_it_is_about() {
-        let in_flight = InFlight::new();
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let in_flight = InFlight::new(bytes.clone());
         assert_eq!(in_flight.due(), None, "nothing is owed");
         let begun = Instant::now();
         in_flight.push(32 << 20);
@@ -445,5 +472,8 @@ mod tests {
         in_flight.pop();
         in_flight.push(100);
         assert!(is_due(SILENCE_MAX));
+        assert_eq!(bytes.load(Ordering::Relaxed), 100);
+        drop(in_flight);
+        assert_eq!(bytes.load(Ordering::Relaxed), 0, "what is given up is on no way");
     }
 }

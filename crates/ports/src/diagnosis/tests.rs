@@ -51,6 +51,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         certificate: None,
         is_removed: false,
         rebuff: None,
+        stalled_millis: 0,
     }
 }
 
@@ -302,4 +303,19 @@ fn a_member_that_is_not_let_in_again_is_told_of_by_the_others_too() {
     members.members[2].rebuff = rebuff(RebuffCause::Certificate);
     let line = "warning | node 3 | the cluster has not let it in, for 40 s: UnknownIssuer";
     check(&told(&members, &shards), Health::Degraded, &[line]);
+}
+
+#[test]
+fn entries_that_come_through_to_nobody_are_told_with_those_that_lack_them() {
+    let (mut members, shards) = cluster(1);
+    members.members[0].stalled_millis = STALLED_MILLIS_MAX;
+    check(&told(&members, &shards), Health::Healthy, &[]);
+    (members.members[0].stalled_millis, members.members[0].log_index) = (12_345, 11);
+    let line = "critical | cluster | the newest entries of node 1's log have come through to no majority for 12 s, though voters \
+                answer: nothing commits; nodes 2, 3 have not written them | look at disk and log of nodes 2, 3";
+    check(&told(&members, &shards), Health::Unavailable, &[line]);
+    members.members[1].log_index = 11;
+    let line = "critical | cluster | the newest entries of node 1's log have come through to no majority for 12 s, though voters \
+                answer: nothing commits; node 3 has not written them | look at disk and log of node 3";
+    check(&told(&members, &shards), Health::Unavailable, &[line]);
 }

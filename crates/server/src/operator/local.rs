@@ -291,6 +291,7 @@ impl Local {
             status.learners = raft.learners.iter().map(|node| node.0).collect();
             (status.hash_index, status.state_hash) = (hash.0.0, hash.1);
             status.closed_millis = adjudicator.stats().closed_ts.millis();
+            status.stalled_millis = millis(raft.stalled_for);
             status.cluster_version = adjudicator.cluster_version();
             status.draining = adjudicator.draining().iter().map(|node| node.0).collect();
             status.trouble = match (raft.divergence, adjudicator.ready()) {

@@ -400,6 +400,7 @@ impl ClusterView for Operator {
                     certificate: status.certificate,
                     is_removed: status.is_removed,
                     rebuff: status.rebuff,
+                    stalled_millis: status.stalled_millis,
                 }
             };
             Ok(Members {

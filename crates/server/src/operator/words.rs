@@ -170,6 +170,8 @@ pub struct NodeStatus {
     pub is_removed: bool,
     /// Why the cluster has not let it in.
     pub rebuff: Option<Rebuff>,
+    /// While it leads: for so long entries of its log have come through to no majority.
+    pub stalled_millis: u64,
     /// The shard replicas that it holds.
     pub replicas: Vec<ReplicaStatus>,
 }
