@@ -265,3 +265,31 @@ async fn a_limit_locks_what_it_returns_and_goes_on_where_a_row_is_no_longer_soug
         assert_eq!(c.rows(query).await, ["2"]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_a_join_locks_no_more_than_it_looks_at() {
+    let house = House::new(&JOBS).await;
+    let mut client = house.client("REPEATABLE READ").await;
+    client.rows("CREATE TABLE owner (job INT PRIMARY KEY, who VARCHAR(10))").await;
+    client.rows("INSERT INTO owner VALUES (1, 'ann'), (2, 'bob'), (3, 'cid'), (4, 'dan')").await;
+    for level in LEVELS {
+        for query in [
+            "SELECT jq.id FROM jq JOIN owner ON owner.job = jq.id WHERE st = 'new' ORDER BY jq.id LIMIT 1 FOR UPDATE",
+            "SELECT jq.id FROM jq LEFT JOIN owner ON owner.job = jq.id WHERE st = 'new' ORDER BY jq.id LIMIT 1 FOR UPDATE OF jq",
+            "SELECT jq.id FROM owner STRAIGHT_JOIN jq ON owner.job = jq.id WHERE st = 'new' ORDER BY owner.job LIMIT 1 FOR UPDATE OF jq",
+            "SELECT DISTINCT id FROM jq WHERE st = 'new' LIMIT 1 FOR UPDATE",
+            "SELECT jq.id FROM jq FORCE INDEX (prio) JOIN owner ON owner.job = jq.id WHERE prio > 0 ORDER BY -jq.id DESC LIMIT 1 FOR UPDATE",
+        ] {
+            let mut clients: [Client; 3] = house.clients(level).await;
+            let mut found = Vec::new();
+            for client in &mut clients {
+                client.rows("BEGIN").await;
+                found.extend(client.rows(&format!("{query} SKIP LOCKED")).await);
+            }
+            assert_eq!(found, ["1", "2", "3"], "{level}: {query}");
+            for client in &mut clients {
+                client.rows("ROLLBACK").await;
+            }
+        }
+    }
+}

@@ -14,14 +14,13 @@ type Batch<'a> = BoxFuture<'a, Result<Option<Vec<Row>>, SqlError>>;
 
 /// The operator of a join.
 pub fn open<'p>(
-    left: &'p crate::plan::Node,
+    left: Box<dyn Operator + 'p>,
     method: &'p JoinMethod,
     right_width: usize,
     left_outer: bool,
     conditions: &'p [Scalar],
 ) -> Box<dyn Operator + 'p> {
     let common = Common { right_width, left_outer, conditions };
-    let left = super::open(left);
     match method {
         JoinMethod::Index(scan) => Box::new(IndexJoin { left, scan, common, pending: VecDeque::new() }),
         JoinMethod::Hash { right, left_keys, right_keys, compare } => Box::new(HashJoin {

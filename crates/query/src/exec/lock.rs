@@ -8,12 +8,16 @@
 //!
 //! Were all rows locked that are looked at, SKIP LOCKED would pass by rows that nobody was given: of several sessions that
 //! each ask a queue for its first job, one would get it and the others nothing.
+//!
+//! Under the LIMIT of a join, or of DISTINCT, rows go up few at a time ([`few_at_a_time`]): what is joined to them is locked
+//! before the next rows are, and nothing more once there are rows enough. Where only the first table says the order, it is
+//! sorted before anything is locked; any other sort needs all joined rows, and locks them.
 
 use super::scan::{Candidate, Reader, candidates, first_page, lock, locks, target};
 use super::shape::{compare_keys, count, key_values};
-use super::{BATCH, Operator, holds};
-use crate::expr::{Row, Runtime, row_size};
-use crate::plan::{Node, NodeKind, OrderKey, Scalar, Scan};
+use super::{BATCH, Level, Operator, holds, join, open, shape};
+use crate::expr::{Expr, ExprKind, Row, Runtime, row_size};
+use crate::plan::{JoinMethod, Node, NodeKind, OrderKey, Scalar, Scan};
 use assize_model::SqlError;
 use assize_ports::BoxFuture;
 use std::collections::VecDeque;
@@ -26,6 +30,8 @@ pub struct LockedLimit<'p> {
     order: Option<&'p [OrderKey]>,
     limit: Option<&'p Scalar>,
     offset: Option<&'p Scalar>,
+    /// How many rows are locked at a time, if not as many as are wanted.
+    pace: Option<Pace<'p>>,
     state: Option<State<'p>>,
 }
 
@@ -55,7 +61,7 @@ impl<'p> LockedLimit<'p> {
                     input
                 }
                 NodeKind::Scan(scan) if locks(scan) => {
-                    return Some(LockedLimit { scan, gates, order, limit, offset, state: None });
+                    return Some(LockedLimit { scan, gates, order, limit, offset, pace: None, state: None });
                 }
                 _ => return None,
             }
@@ -126,8 +132,8 @@ impl State<'_> {
     }
 
     /// Locks as many rows as are still wanted, and hands up those that LIMIT asks for.
-    async fn lock(&mut self, scan: &Scan, rt: &mut Runtime<'_>) -> Result<Vec<Row>, SqlError> {
-        let most = self.skip.saturating_add(self.want).min(BATCH as u64) as usize;
+    async fn lock(&mut self, scan: &Scan, most: u64, rt: &mut Runtime<'_>) -> Result<Vec<Row>, SqlError> {
+        let most = self.skip.saturating_add(self.want).min(most) as usize;
         let batch = self.candidates.drain(..most.min(self.candidates.len())).collect();
         let rows = lock(scan, batch, rt).await?;
         let passed = self.skip.min(rows.len() as u64);
@@ -147,12 +153,162 @@ impl Operator for LockedLimit<'_> {
             let state = self.state.as_mut().expect("just begun");
             while state.want > 0 && state.refill(self.scan, rt).await? {
                 rt.context.check_killed()?;
-                let rows = state.lock(self.scan, rt).await?;
+                let most = match &mut self.pace {
+                    Some(pace) => pace.step(rt).await?,
+                    None => BATCH as u64,
+                };
+                let rows = state.lock(self.scan, most, rt).await?;
+                if let Some(pace) = &mut self.pace {
+                    pace.made(rows.len());
+                }
                 if !rows.is_empty() {
                     return Ok(Some(rows));
                 }
             }
             Ok(None)
+        })
+    }
+}
+
+/// How many rows of its first table a join under a LIMIT takes at a time. One row would be enough if each of them has
+/// partners; many rows at a time are quicker.
+struct Pace<'p> {
+    limit: Option<&'p Scalar>,
+    offset: Option<&'p Scalar>,
+    /// Rows that are still wanted if each has one partner, once it is known.
+    left: Option<u64>,
+}
+
+/// One of so many of the rows that are still wanted may be locked in vain.
+const IN_VAIN: u64 = 16;
+
+impl Pace<'_> {
+    async fn step(&mut self, rt: &mut Runtime<'_>) -> Result<u64, SqlError> {
+        let left = match self.left {
+            Some(left) => left,
+            None => {
+                let mut left = 0u64;
+                for part in [self.limit, self.offset].into_iter().flatten() {
+                    left = left.saturating_add(count(part, rt).await?);
+                }
+                *self.left.insert(left)
+            }
+        };
+        Ok((left / IN_VAIN).clamp(1, BATCH as u64))
+    }
+
+    fn made(&mut self, rows: usize) {
+        self.left = self.left.map(|left| left.saturating_sub(rows as u64));
+    }
+}
+
+/// The operator of a step below a LIMIT that makes few rows at a time, if that spares locks: some table below is locked, and
+/// no step in between needs all rows.
+pub fn few_at_a_time<'p>(
+    node: &'p Node,
+    limit: Option<&'p Scalar>,
+    offset: Option<&'p Scalar>,
+) -> Option<Box<dyn Operator + 'p>> {
+    let (node, order) = match &node.kind {
+        NodeKind::Sort { input, keys, .. } if first_table_says(keys, input) => {
+            (&**input, Some(keys.as_slice()))
+        }
+        _ => (node, None),
+    };
+    (limit.is_some() && locks_below(node)).then(|| paced(node, order, limit, offset))
+}
+
+/// Whether keys are of the first table of a join alone. Its columns stand first in joined rows, and joins keep its order.
+fn first_table_says(keys: &[OrderKey], mut node: &Node) -> bool {
+    loop {
+        node = match &node.kind {
+            NodeKind::Gate { input, .. } | NodeKind::Filter { input, .. } => input,
+            NodeKind::Join { left, .. } => left,
+            NodeKind::Project { .. } | NodeKind::Distinct { .. } => return false,
+            _ => break,
+        }
+    }
+    let width = node.columns.len();
+    let beyond = |e: &Expr| matches!(e.kind, ExprKind::Slot(slot) if slot >= width);
+    !keys.iter().any(|key| key.scalar.expr.any(&mut |e| beyond(e)))
+}
+
+/// Whether rows that come from the first table of a step are locked, or what is looked up for them is.
+fn locks_below(node: &Node) -> bool {
+    match &node.kind {
+        NodeKind::Gate { input, .. }
+        | NodeKind::Filter { input, .. }
+        | NodeKind::Project { input, .. }
+        | NodeKind::Distinct { input, .. } => locks_below(input),
+        NodeKind::Join { left, method, .. } => {
+            matches!(method, JoinMethod::Index(scan) if locks(scan)) || locks_below(left)
+        }
+        NodeKind::Scan(scan) => locks(scan),
+        _ => false,
+    }
+}
+
+fn paced<'p>(
+    node: &'p Node,
+    order: Option<&'p [OrderKey]>,
+    limit: Option<&'p Scalar>,
+    offset: Option<&'p Scalar>,
+) -> Box<dyn Operator + 'p> {
+    let below = |input| crate::deep::grow(|| paced(input, order, limit, offset));
+    let pace = Pace { limit, offset, left: None };
+    match &node.kind {
+        NodeKind::Gate { input, conditions } => {
+            Box::new(shape::Gate { input: below(input), conditions, open: None })
+        }
+        NodeKind::Filter { input, conditions } => Box::new(shape::Filter { input: below(input), conditions }),
+        NodeKind::Project { input, exprs } => {
+            Box::new(Level { operator: Box::new(shape::Project { input: below(input), exprs }) })
+        }
+        NodeKind::Distinct { input, compare } => {
+            Box::new(shape::Distinct { input: below(input), compare, seen: Default::default() })
+        }
+        NodeKind::Join { left, method, right_width, left_outer, conditions } => Box::new(Level {
+            operator: join::open(below(left), method, *right_width, *left_outer, conditions),
+        }),
+        NodeKind::Scan(scan) if locks(scan) => Box::new(LockedLimit {
+            scan,
+            gates: Vec::new(),
+            order,
+            limit: None,
+            offset: None,
+            pace: Some(pace),
+            state: None,
+        }),
+        _ => {
+            let mut input = open(node);
+            if let Some(keys) = order {
+                input = Box::new(shape::Sort { input, keys, limit: None, rows: None });
+            }
+            Box::new(Few { input, pace, rows: VecDeque::new() })
+        }
+    }
+}
+
+/// Hands rows up few at a time.
+struct Few<'p> {
+    input: Box<dyn Operator + 'p>,
+    pace: Pace<'p>,
+    rows: VecDeque<Row>,
+}
+
+impl Operator for Few<'_> {
+    fn next<'a>(&'a mut self, rt: &'a mut Runtime<'_>) -> BoxFuture<'a, Result<Option<Vec<Row>>, SqlError>> {
+        Box::pin(async move {
+            while self.rows.is_empty() {
+                match self.input.next(rt).await? {
+                    Some(rows) => self.rows = rows.into(),
+                    None => return Ok(None),
+                }
+            }
+            let most = self.pace.step(rt).await? as usize;
+            let rows: Vec<Row> = self.rows.drain(..most.min(self.rows.len())).collect();
+            self.pace.made(rows.len());
+            Ok(Some(rows))
         })
     }
 }

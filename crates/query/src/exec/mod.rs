@@ -86,7 +86,7 @@ fn open_inner(node: &Node) -> Box<dyn Operator + '_> {
         NodeKind::Filter { input, conditions } => Box::new(shape::Filter { input: open(input), conditions }),
         NodeKind::Project { input, exprs } => Box::new(shape::Project { input: open(input), exprs }),
         NodeKind::Join { left, method, right_width, left_outer, conditions } => {
-            join::open(left, method, *right_width, *left_outer, conditions)
+            join::open(open(left), method, *right_width, *left_outer, conditions)
         }
         NodeKind::Aggregate { input, keys, carried, aggregates, rollup, grouping, implicit } => {
             Box::new(aggregate::Groups {
@@ -114,7 +114,8 @@ fn open_inner(node: &Node) -> Box<dyn Operator + '_> {
             match lock::LockedLimit::of(input, limit, offset).filter(|_| !calc_found_rows) {
                 Some(locked) => Box::new(locked),
                 None => {
-                    let input = open(input);
+                    let spares = (!calc_found_rows).then(|| lock::few_at_a_time(input, limit, offset)).flatten();
+                    let input = spares.unwrap_or_else(|| open(input));
                     Box::new(shape::Limit { input, limit, offset, calc_found_rows, state: None, found: 0 })
                 }
             }
