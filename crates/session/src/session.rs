@@ -160,6 +160,13 @@ impl Session {
         let begun = self.state.services.clock.monotonic_micros();
         let (ready, next, span) = match self.read(text, from) {
             Ok(Some(read)) => read,
+            // Nothing but comments is a statement that does nothing: clients that keep comments send them so.
+            Ok(None)
+                if from == 0 && !text.iter().all(|b| b.is_ascii_whitespace() || matches!(b, b';' | 0)) =>
+            {
+                self.end_statement(&None, Ok(()));
+                return Ok(Some(self.done(nothing(), None)));
+            }
             Ok(None) if from == 0 => {
                 let error = SqlError::new(ErrorCode::EmptyQuery, "Query was empty");
                 self.end_statement(&None, Err(&error));

@@ -741,7 +741,10 @@ fn several_statements_in_one_text_stop_at_the_first_error() {
     assert_eq!(third.code, ErrorCode::ParseError);
     assert!(third.message.ends_with("near 'nonsense; SELECT 1' at line 1"), "{}", third.message);
     assert_eq!(a.errno(""), 1065);
-    assert_eq!(a.errno("  -- nothing\n"), 1065);
+    assert_eq!(a.errno(" ;\n"), 1065);
+    // What holds a comment is no empty query.
+    assert!(a.sql("  -- nothing\n").is_empty());
+    assert!(a.sql("--\n/* nothing */;").is_empty());
     a.sql("SELECT 1; -- the end");
 }
 
