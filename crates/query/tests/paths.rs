@@ -115,6 +115,25 @@ fn an_uncorrelated_subquery_runs_once() {
 }
 
 #[test]
+fn what_stays_the_same_within_a_statement_leads_to_an_index() {
+    let mut session = filled(10);
+    run(&mut session, "SET @n = 5");
+    let key = |session: &mut Session, condition: &str| {
+        run(session, &format!("EXPLAIN SELECT * FROM t WHERE {condition}")).texts()[0][6].clone()
+    };
+    assert_eq!(key(&mut session, "id = LAST_INSERT_ID()"), "PRIMARY");
+    assert_eq!(key(&mut session, "id = CONNECTION_ID()"), "PRIMARY");
+    assert_eq!(key(&mut session, "id = @n"), "PRIMARY");
+    assert_eq!(key(&mut session, "id = (SELECT MAX(a) FROM t)"), "PRIMARY");
+    // These may be different for every row.
+    assert_eq!(key(&mut session, "id = LAST_INSERT_ID(5)"), "NULL");
+    assert_eq!(key(&mut session, "id = CAST(RAND() * 10 AS SIGNED)"), "NULL");
+    assert_eq!(key(&mut session, "id = (@n := 3)"), "NULL");
+    assert_eq!(key(&mut session, "id = (SELECT CAST(RAND() * 10 AS SIGNED))"), "NULL");
+    assert_eq!(key(&mut session, "id = (SELECT @n := 3)"), "NULL");
+}
+
+#[test]
 fn hints_choose_and_forbid() {
     let mut session = filled(1000);
     let key = |session: &mut Session, sql: &str| run(session, sql).texts()[0][6].clone();
