@@ -23,6 +23,8 @@ struct Rebuilding<E> {
     /// What it held before. Siblings may still fetch intents from it, and later from the store that inherits them.
     old: Option<MvccStore<E>>,
     stage: Stage,
+    /// Whether the epoch is raised before it registers.
+    raises: bool,
     /// When the stage's effect was last asked.
     asked_at: Timestamp,
     /// How many siblings have been asked for a checkpoint.
@@ -35,6 +37,8 @@ enum Stage {
     RaisingEpoch,
     /// From the registration on, the log and the siblings' intents are kept for this replica.
     Registering,
+    /// An earlier life has registered. Only the standings know whether that still holds.
+    Recalling { registered: LogIndex },
     /// A checkpoint taken at or after the registration.
     Copying { registered: LogIndex, from: Option<ReplicaId> },
 }
@@ -65,6 +69,21 @@ impl<E: Engine> Replica<E> {
         effects: &mut Vec<Effect<E::Checkpoint>>,
     ) -> Self {
         let phase = Phase::Rebuilding(Box::new(Rebuilding::begin(now, None, had_intents, &options, effects)));
+        Replica { options, standings: Standings::default(), phase }
+    }
+
+    /// Goes on with a copy for which an earlier life had registered at this entry, and that has promised nothing since. If the
+    /// replica does not count any more, everything begins anew. The hands must have forgotten an entry durably before they
+    /// carry out [`Effect::Register`] or [`Effect::RaiseEpoch`]: a replica that registers twice may not have counted between.
+    pub fn copy_on(
+        now: Timestamp,
+        registered: LogIndex,
+        had_intents: bool,
+        options: Options,
+        effects: &mut Vec<Effect<E::Checkpoint>>,
+    ) -> Self {
+        let rebuilding = Rebuilding::recall(now, registered, had_intents, &options, effects);
+        let phase = Phase::Rebuilding(Box::new(rebuilding));
         Replica { options, standings: Standings::default(), phase }
     }
 
@@ -100,7 +119,8 @@ impl<E: Engine> Replica<E> {
 
     fn rebuild(&mut self, now: Timestamp, effects: &mut Vec<Effect<E::Checkpoint>>) {
         // A phase that is left behind at once, so that the store can move from one to the other.
-        let between = Rebuilding { old: None, stage: Stage::RaisingEpoch, asked_at: now, attempts: 0 };
+        let stage = Stage::RaisingEpoch;
+        let between = Rebuilding { old: None, stage, raises: true, asked_at: now, attempts: 0 };
         let between = Phase::Rebuilding(Box::new(between));
         let Phase::Following(following) = std::mem::replace(&mut self.phase, between) else {
             return;
@@ -260,6 +280,13 @@ fn turn_away<E, C>(event: Event<E>, effects: &mut Vec<Effect<C>>) {
     }
 }
 
+impl Stage {
+    /// With what a rebuild begins.
+    fn first(raises: bool) -> Stage {
+        if raises { Stage::RaisingEpoch } else { Stage::Registering }
+    }
+}
+
 impl<E: Engine> Rebuilding<E> {
     fn begin(
         now: Timestamp,
@@ -269,8 +296,22 @@ impl<E: Engine> Rebuilding<E> {
         effects: &mut Vec<Effect<E::Checkpoint>>,
     ) -> Self {
         let raises = had_intents && options.keeps(Rule::EpochBeforeForgetting);
-        let stage = if raises { Stage::RaisingEpoch } else { Stage::Registering };
-        let mut rebuilding = Rebuilding { old, stage, asked_at: now, attempts: 0 };
+        let mut rebuilding =
+            Rebuilding { old, stage: Stage::first(raises), raises, asked_at: now, attempts: 0 };
+        rebuilding.ask(now, &Standings::default(), options, effects);
+        rebuilding
+    }
+
+    fn recall(
+        now: Timestamp,
+        registered: LogIndex,
+        had_intents: bool,
+        options: &Options,
+        effects: &mut Vec<Effect<E::Checkpoint>>,
+    ) -> Self {
+        let raises = had_intents && options.keeps(Rule::EpochBeforeForgetting);
+        let stage = Stage::Recalling { registered };
+        let mut rebuilding = Rebuilding { old: None, stage, raises, asked_at: now, attempts: 0 };
         rebuilding.ask(now, &Standings::default(), options, effects);
         rebuilding
     }
@@ -290,6 +331,7 @@ impl<E: Engine> Rebuilding<E> {
         match &mut self.stage {
             Stage::RaisingEpoch => effects.push(Effect::RaiseEpoch),
             Stage::Registering => effects.push(Effect::Register),
+            Stage::Recalling { .. } => effects.push(Effect::AskStandings),
             Stage::Copying { registered, from } => {
                 *from = source(standings, options.replica, self.attempts);
                 self.attempts += 1;
@@ -317,6 +359,15 @@ impl<E: Engine> Rebuilding<E> {
             }
             (Event::Registered { index }, Stage::Registering) => {
                 self.stage = Stage::Copying { registered: index, from: None };
+                self.ask(now, standings, options, effects);
+            }
+            (Event::StandingsReported(_), Stage::Recalling { registered }) => {
+                let me = standings.replicas.get(&options.replica);
+                self.stage = match me.is_some_and(|standing| standing.counts) {
+                    true => Stage::Copying { registered, from: None },
+                    // What it needs may have been forgotten meanwhile.
+                    false => Stage::first(self.raises),
+                };
                 self.ask(now, standings, options, effects);
             }
             (Event::CheckpointFailed { from }, Stage::Copying { from: Some(asked), .. }) if from == asked => {

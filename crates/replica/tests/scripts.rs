@@ -419,6 +419,13 @@ impl goldenscript::Runner for Runner {
                 let options = self.begin(&mut args)?;
                 self.replica = Some(Replica::copy(self.now, had_intents, options, &mut effects));
             }
+            "copy-on" => {
+                let registered = LogIndex(pos(&mut args, "index")?.parse()?);
+                let had_intents = args.take_key("promised") == Some("yes");
+                let options = self.begin(&mut args)?;
+                self.replica =
+                    Some(Replica::copy_on(self.now, registered, had_intents, options, &mut effects));
+            }
             "crash" => {
                 let replica = self.replica.take().ok_or("no replica")?;
                 let engine = replica.store().ok_or("no store")?.engine().crashed();

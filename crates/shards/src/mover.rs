@@ -340,7 +340,7 @@ impl Mover {
             Response::Learning(replica) => replica,
             _ => return Err(not_understood(node)),
         };
-        if let Err(error) = self.close_behind(shard, node, Phase::Following).await {
+        if let Err(error) = self.copied(shard, node).await {
             // Nobody relies on it; the log need not be kept for it.
             let _ = self.colleagues.ask(node, &Request::Discard { shard }).await;
             let _ = self.administration.administer(PlacementCommand::Uncount(shard, replica)).await;
@@ -358,6 +358,28 @@ impl Mover {
             })
         });
         Ok((replica, added.await?))
+    }
+
+    /// Waits until a new replica follows, close behind. Its node may restart meanwhile: then the copy goes on.
+    async fn copied(&self, shard: ShardId, node: NodeId) -> Result<(), MoveError> {
+        loop {
+            match self.close_behind(shard, node, Phase::Following).await {
+                Err(MoveError::Peer(error)) => self.answers_again(shard, node, error).await?,
+                done => return done.map(drop),
+            }
+        }
+    }
+
+    /// Waits until a node answers again that has just failed to.
+    async fn answers_again(&self, shard: ShardId, node: NodeId, failure: PeerError) -> Result<(), MoveError> {
+        let since = Instant::now();
+        while self.status(shard, node).await.is_err() {
+            if since.elapsed() > self.patience {
+                return Err(failure.into());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
     }
 
     async fn remove(&self, shard: ShardId, node: NodeId, progress: &dyn Progress) -> Result<(), MoveError> {

@@ -8,6 +8,7 @@ use assize_session::Services;
 use assize_shards::Task;
 use assize_shards::wire::Phase;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use support::*;
 
 const SHARD: ShardId = ShardId(1);
@@ -124,4 +125,153 @@ async fn a_shard_is_split_wherever_a_node_dies() {
 async fn shards_are_merged_wherever_a_node_dies() {
     // Not at every step: this takes some seconds.
     run_wherever_a_node_dies(2, Task::Merge { from: ShardId(2), into: SHARD }, 1, 4).await;
+}
+
+/// Bytes after which it is noted how far a copy has come.
+const NOTED: u64 = 1 << 20;
+
+/// Has copies to a node that is about to start stop after so many messages, and break whenever they are tried again.
+fn break_copies_after(cluster: &Cluster, messages: usize) {
+    let mut breaking = vec![0; 100_000];
+    breaking.push(messages);
+    *cluster.network.breaking.lock().unwrap() = breaking;
+}
+
+fn arrived(cluster: &Cluster) -> u64 {
+    cluster.network.arrived.load(Ordering::Relaxed)
+}
+
+/// So many bytes of it have come to a node, and no more will.
+async fn is_stuck(cluster: &Cluster, node: NodeId) {
+    let tried = || cluster.network.breaking.lock().unwrap().len();
+    until("the copy is broken", || async { tried() < 99_998 && cluster.host(node).status(SHARD).is_some() })
+        .await;
+}
+
+/// Nodes with a replica of one shard that is worth to be copied in parts.
+async fn heavy(nodes: u64, replicas: u64) -> Cluster {
+    let cluster = Cluster::start(nodes, replicas, 1).await;
+    cluster.noted_bytes.store(NOTED, Ordering::Relaxed);
+    let writer = cluster.frontend(NodeId(1), Mode::Inline).await;
+    for n in 0..20 {
+        write(&writer, &rows(n * 100, 100, &"z".repeat(4_000))).await;
+    }
+    until("all are durable", || async {
+        use assize_ports::DecisionSource;
+        let standings = cluster.adjudicator.standings(SHARD).await.unwrap();
+        standings.replicas.iter().all(|standing| standing.durable.0 > 0)
+    })
+    .await;
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_goes_on_where_it_was_after_its_receiver_has_died() {
+    let (cluster, node) = (heavy(3, 3).await, NodeId(3));
+    let lose_disk = async || {
+        cluster.close(node).await;
+        cluster.wipe(node);
+    };
+    // The first copy has intents that go soon after it.
+    let mut whole = 0;
+    for _ in 0..2 {
+        let before = arrived(&cluster);
+        lose_disk().await;
+        cluster.open(node).await;
+        cluster.all_follow(node, 1).await;
+        whole = arrived(&cluster) - before;
+    }
+    assert!(whole > 8_000_000, "{whole} bytes");
+
+    for (parts, dies) in
+        [(&[1][..], true), (&[9, 8, 9], true), (&[17], false), (&[25], true), (&[9, 20], false)]
+    {
+        let before = arrived(&cluster);
+        lose_disk().await;
+        for messages in parts {
+            break_copies_after(&cluster, *messages);
+            cluster.open(node).await;
+            is_stuck(&cluster, node).await;
+            if dies {
+                cluster.host(node).die_after(0);
+                cluster.kill(node).await;
+            } else {
+                cluster.close(node).await;
+            }
+        }
+        cluster.network.breaking.lock().unwrap().clear();
+        cluster.open(node).await;
+        cluster.all_follow(node, 1).await;
+        assert_eq!(cluster.agree().await, 2_000, "after {parts:?} messages");
+        let all = arrived(&cluster) - before;
+        println!("{parts:?} messages: {all} bytes in all, {whole} without a restart");
+        let again = parts.len() as u64 * (NOTED + NOTED / 2);
+        assert!(all < whole + again, "{all} bytes came after {parts:?} messages, and {whole} are enough");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_begins_anew_after_its_source_has_been_restarted() {
+    let (cluster, node) = (heavy(3, 3).await, NodeId(3));
+    break_copies_after(&cluster, 20);
+    cluster.close(node).await;
+    cluster.wipe(node);
+    cluster.open(node).await;
+    is_stuck(&cluster, node).await;
+    cluster.close(node).await;
+    for source in [1, 2] {
+        cluster.close(NodeId(source)).await;
+        cluster.open(NodeId(source)).await;
+        cluster.all_follow(NodeId(source), 1).await;
+    }
+    cluster.network.breaking.lock().unwrap().clear();
+    cluster.open(node).await;
+    cluster.all_follow(node, 1).await;
+    assert_eq!(cluster.agree().await, 2_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_the_log_did_not_wait_for_begins_anew() {
+    use assize_ports::{DecisionSource, ShardAdministration};
+    let (cluster, node) = (heavy(3, 3).await, NodeId(3));
+    break_copies_after(&cluster, 20);
+    cluster.close(node).await;
+    cluster.wipe(node);
+    cluster.open(node).await;
+    is_stuck(&cluster, node).await;
+    cluster.close(node).await;
+    cluster.network.breaking.lock().unwrap().clear();
+    let gone = PlacementCommand::Uncount(SHARD, ReplicaId(3));
+    cluster.adjudicator.administer(gone).await.unwrap();
+    let writer = cluster.frontend(NodeId(1), Mode::Prepared).await;
+    write(&writer, &rows(2_000, 50, "meanwhile")).await;
+    let before = arrived(&cluster);
+    cluster.open(node).await;
+    cluster.all_follow(node, 1).await;
+    until("it counts again", || async {
+        let standings = cluster.adjudicator.standings(SHARD).await.unwrap();
+        standings.replicas.iter().any(|standing| standing.replica == ReplicaId(3) && standing.counts)
+    })
+    .await;
+    assert!(arrived(&cluster) - before > 7 * NOTED, "all of it came again");
+    assert_eq!(cluster.agree().await, 2_050);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_added_although_its_node_restarts_while_it_copies() {
+    let (cluster, node) = (heavy(2, 1).await, NodeId(2));
+    cluster.close(node).await;
+    cluster.open(node).await;
+    break_copies_after(&cluster, 20);
+    let before = arrived(&cluster);
+    let mover = cluster.mover(NodeId(1));
+    let adding = tokio::spawn(async move { mover.run(Task::AddReplica { shard: SHARD, node }, &()).await });
+    is_stuck(&cluster, node).await;
+    cluster.close(node).await;
+    cluster.network.breaking.lock().unwrap().clear();
+    cluster.open(node).await;
+    adding.await.unwrap().unwrap();
+    assert_eq!(cluster.agree().await, 2_000);
+    let all = arrived(&cluster) - before;
+    assert!(all < 10 * NOTED, "{all} bytes came of about eight million");
 }

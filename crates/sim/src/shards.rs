@@ -77,6 +77,8 @@ struct Host {
     waiting: BTreeMap<RequestId, Waiting>,
     /// Whether its disk was lost and it is not whole again.
     is_bereft: bool,
+    /// As of which entry it has asked for a copy since it registered last; that is on its disk.
+    registered: Option<LogIndex>,
     /// Whether a row of it was damaged and it has not been rebuilt since.
     is_damaged: bool,
     /// When a damaged one was rebuilt.
@@ -95,6 +97,7 @@ impl Host {
             node: 0,
             waiting: BTreeMap::new(),
             is_bereft: false,
+            registered: None,
             is_damaged: false,
             healed_at: None,
             life: Life::Unborn,
@@ -298,6 +301,7 @@ impl Shards {
     pub fn lose_disk(&mut self, at: usize, net: &mut Net, down_for: u64) {
         self.crash(at, net, down_for);
         self.hosts[at].is_bereft = true;
+        self.hosts[at].registered = None;
     }
 
     /// A replica comes back.
@@ -314,7 +318,13 @@ impl Shards {
         let host = &mut self.hosts[at];
         host.replica = Some(if host.is_bereft {
             host.disk = MemoryEngine::new();
-            Replica::copy(clock(net), had_intents, options, &mut effects)
+            match host.registered {
+                // A checkpoint that was sent to the life before may still arrive.
+                Some(registered) => {
+                    Replica::copy_on(clock(net), registered, had_intents, options, &mut effects)
+                }
+                None => Replica::copy(clock(net), had_intents, options, &mut effects),
+            }
         } else {
             Replica::resume(clock(net), host.disk.clone(), options, &mut effects)
         });
@@ -458,6 +468,7 @@ impl Shards {
         if host.replica.as_ref().is_some_and(|replica| replica.store().is_some()) {
             host.disk = engine;
             host.is_bereft = false;
+            host.registered = None;
             if std::mem::take(&mut host.is_damaged) {
                 host.healed_at = Some(net.now);
             }
@@ -559,6 +570,7 @@ impl Shards {
         for effect in effects {
             let is_for_leader = matches!(effect, Effect::RaiseEpoch | Effect::Register);
             if is_for_leader {
+                self.hosts[at].registered = None;
                 // Only the leader answers, and it is not long looked for: they are asked in turn.
                 self.hosts[at].node = net.next_node(self.hosts[at].node);
             } else if net.random.chance(500) {
@@ -612,6 +624,7 @@ impl Shards {
                 Effect::RaiseEpoch => net.send(from, node, Message::RaiseEpoch { replica: at }),
                 Effect::Register => net.send(from, node, Message::Register { replica: at }),
                 Effect::AskCheckpoint { from: sibling, at_least } => {
+                    self.hosts[at].registered = Some(at_least);
                     let to = Actor::Replica(Place::at(shard, sibling));
                     net.send(from, to, Message::AskCheckpoint { from: at, at_least });
                 }

@@ -1,14 +1,15 @@
 //! A sibling's checkpoint, on its way into families of our own.
 //!
 //! A copy whose channel breaks goes on where it was: the sibling keeps the checkpoint for a while (see `outgoing.rs`), and is
-//! told the last entry that has arrived. If it is kept no more, the copy begins anew.
+//! told the last entry that has arrived. If it is kept no more, the copy begins anew. Every so many bytes what has come of a
+//! copy for a replica is made durable and noted, so that it goes on after a restart as well.
 
 use super::blocking;
 use super::engine::{Generation, RocksEngine, VERSIONS};
-use super::registry::Registry;
+use super::registry::{Begun, Registry};
 use crate::wire::{Arrived, Digest, Piece};
 use assize_codec::DecodeError;
-use assize_model::ShardId;
+use assize_model::{LogIndex, ReplicaId, ShardId};
 use assize_mvcc::Slots;
 use assize_ports::{BoxFuture, Channel, ChannelReceiver, ChannelSender, PeerError};
 use assize_rocks::{Chunk, Family, Image, Mode, RocksError, Store};
@@ -64,6 +65,22 @@ pub enum CopyError {
 
 /// The way to go on with a copy that has come so far; without it a copy that breaks has failed.
 pub type GoOn = Box<dyn Fn(Arrived) -> BoxFuture<'static, Result<Source, CopyError>> + Send + Sync>;
+
+/// How a copy goes on that breaks, or whose receiver restarts.
+pub struct Way {
+    /// For which replica it is.
+    pub me: ReplicaId,
+    /// Whose checkpoint it is, …
+    pub from: ReplicaId,
+    /// … what it is called there, …
+    pub name: u64,
+    /// … and at or after which entry it was taken.
+    pub at_least: LogIndex,
+    /// Asks for the rest.
+    pub go_on: GoOn,
+    /// It is noted after so many bytes each how far it has come.
+    pub noted_bytes: u64,
+}
 
 /// What a copy is for.
 #[derive(Clone, Debug)]
@@ -155,15 +172,55 @@ pub async fn receive(
     purpose: Purpose,
     source: Source,
     progress: Arc<AtomicU64>,
-    go_on: Option<GoOn>,
+    way: Option<Way>,
 ) -> Result<(Generation, RocksEngine), CopyError> {
-    let mut draft = Draft {
-        store: registry.store().clone(),
-        shard,
-        generation: registry.draw_generation(),
-        is_whole: false,
-    };
-    let (engine, sent) = fill(&registry, &draft, &purpose, source, progress, go_on).await?;
+    let generation = registry.draw_generation();
+    let draft = Draft { registry: registry.clone(), shard, generation, is_whole: false };
+    let store = registry.store().clone();
+    let engine = blocking(move || RocksEngine::create(&store, shard, generation)).await?;
+    let coming = Coming { engine, source, seen: Digest::default(), arrived: None, bytes: 0, way };
+    complete(draft, coming, purpose, progress).await
+}
+
+/// Goes on with a copy that an earlier life of this node has begun.
+pub async fn go_on(
+    registry: Registry,
+    shard: ShardId,
+    purpose: Purpose,
+    begun: Begun,
+    progress: Arc<AtomicU64>,
+    way: Way,
+) -> Result<(Generation, RocksEngine), CopyError> {
+    let Begun { generation, arrived, bytes, .. } = begun;
+    let draft = Draft { registry: registry.clone(), shard, generation, is_whole: false };
+    let engine = RocksEngine::open(registry.store(), shard, generation).ok_or(CopyError::Gone)?;
+    progress.store(bytes, Ordering::Relaxed);
+    let source = again(&way.go_on, &arrived, Instant::now()).await?;
+    let seen = arrived.digest;
+    let coming = Coming { engine, source, seen, arrived: Some(arrived), bytes, way: Some(way) };
+    complete(draft, coming, purpose, progress).await
+}
+
+/// A checkpoint that is on its way.
+struct Coming {
+    engine: RocksEngine,
+    source: Source,
+    /// What all entries add up to that have come, …
+    seen: Digest,
+    /// … the last of them, …
+    arrived: Option<Arrived>,
+    /// … and their bytes.
+    bytes: u64,
+    way: Option<Way>,
+}
+
+async fn complete(
+    mut draft: Draft,
+    coming: Coming,
+    purpose: Purpose,
+    progress: Arc<AtomicU64>,
+) -> Result<(Generation, RocksEngine), CopyError> {
+    let (engine, sent) = fill(&draft, coming, &purpose, progress).await?;
     // Before it is relied on: read back what was written, and compare.
     let read_back = move || read_back(&engine, &purpose).map(|found| (engine, found));
     let (engine, found) = blocking(read_back).await?;
@@ -174,20 +231,46 @@ pub async fn receive(
     Ok((draft.generation, engine))
 }
 
-/// A pair of families that is being filled. Should that fail, or should nobody wait for it any more, it goes again.
+/// A pair of families that is being filled. Should that fail, or should nobody wait for it any more, it goes again; but not
+/// if it is noted: whoever noted it may go on with it, or forgets it.
 struct Draft {
-    store: Store,
+    registry: Registry,
     shard: ShardId,
     generation: Generation,
     is_whole: bool,
 }
 
+impl Draft {
+    fn is_noted(&self) -> bool {
+        self.registry.begun(self.shard).is_some_and(|begun| begun.generation == self.generation)
+    }
+
+    /// Makes durable what has come, and notes how far that is.
+    async fn note(
+        &self,
+        engine: RocksEngine,
+        way: &Way,
+        arrived: Arrived,
+        bytes: u64,
+    ) -> Result<RocksEngine, RocksError> {
+        let (registry, shard, generation) = (self.registry.clone(), self.shard, self.generation);
+        let Way { me: replica, from, name, at_least: registered, .. } = *way;
+        let begun = Begun { replica, registered, from, name, generation, arrived, bytes };
+        blocking(move || {
+            engine.families().into_iter().try_for_each(Family::flush)?;
+            registry.note_copy(shard, begun)?;
+            Ok(engine)
+        })
+        .await
+    }
+}
+
 impl Drop for Draft {
     fn drop(&mut self) {
-        if self.is_whole {
+        if self.is_whole || self.is_noted() {
             return;
         }
-        let (store, shard, generation) = (self.store.clone(), self.shard, self.generation);
+        let (store, shard, generation) = (self.registry.store().clone(), self.shard, self.generation);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // What is left of it is dropped when the store is opened next, should this fail too.
             runtime.spawn_blocking(move || RocksEngine::drop_pair(&store, shard, generation));
@@ -196,26 +279,23 @@ impl Drop for Draft {
 }
 
 async fn fill(
-    registry: &Registry,
     draft: &Draft,
+    coming: Coming,
     purpose: &Purpose,
-    mut source: Source,
     progress: Arc<AtomicU64>,
-    go_on: Option<GoOn>,
 ) -> Result<(RocksEngine, Digest), CopyError> {
-    let (store, shard, generation) = (registry.store().clone(), draft.shard, draft.generation);
-    let mut engine = blocking(move || RocksEngine::create(&store, shard, generation)).await?;
-    // All that has come, and what of it is kept.
-    let mut kept = Digest::default();
-    let mut pace = Pace::of(purpose);
-    let (mut seen, mut arrived, mut moved) = (Digest::default(), None::<Arrived>, Instant::now());
+    let Coming { mut engine, mut source, mut seen, mut arrived, bytes: mut total, way } = coming;
+    // Of all that has come, what is kept. A copy that goes on is one of which everything is.
+    let mut kept = seen;
+    let (mut pace, mut noted) = (Pace::of(purpose), total);
+    let mut moved = Instant::now();
     loop {
-        let (rest, piece) = match (next_piece(source, &seen).await, &go_on, &arrived) {
+        let (rest, piece) = match (next_piece(source, &seen).await, &way, &arrived) {
             (Ok(next), ..) => next,
-            (Err(CopyError::Peer(_) | CopyError::Short), Some(go_on), Some(arrived))
+            (Err(CopyError::Peer(_) | CopyError::Short), Some(way), Some(arrived))
                 if moved.elapsed() < GO_ON_MAX =>
             {
-                source = again(go_on, arrived, moved).await?;
+                source = again(&way.go_on, arrived, moved).await?;
                 continue;
             }
             (Err(error), ..) => return Err(error),
@@ -234,9 +314,16 @@ async fn fill(
                 kept.add(&chunk);
                 engine = blocking(move || write(&engine, &chunk).map(|()| engine)).await?;
                 progress.fetch_add(bytes as u64, Ordering::Relaxed);
+                total += bytes as u64;
+                if let (Some(way), Some(arrived)) = (&way, &arrived)
+                    && total - noted >= way.noted_bytes
+                {
+                    engine = draft.note(engine, way, arrived.clone(), total).await?;
+                    noted = total;
+                }
                 if let Some(pace) = &mut pace {
                     tokio::time::sleep(pace.rest(bytes)).await;
-                    give_way(registry.store(), pace).await;
+                    give_way(draft.registry.store(), pace).await;
                 }
                 moved = Instant::now();
             }

@@ -68,6 +68,9 @@ impl From<RegistryError> for OpenError {
     }
 }
 
+/// Bytes of a copy after which it is noted how far it has come: seldom enough that nobody notices the flush.
+const NOTED_BYTES: u64 = 64 << 20;
+
 /// How shards are stored.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -82,6 +85,8 @@ pub struct Options {
     /// Damaged contents that wait for their copy go before it is whole if less than this is left of the disk, in bytes; and a
     /// copy that nobody relies on yet is given up.
     pub room_min: u64,
+    /// A copy for a replica is made durable, so that it goes on after a restart, whenever so many bytes have come.
+    pub noted_bytes: u64,
     /// A learner or fledgling of which nobody has asked for so long how it is was left by a task that ended half-way.
     pub alone_max: Duration,
 }
@@ -94,6 +99,7 @@ impl Default for Options {
             wait_max: Duration::from_secs(10),
             sibling_wait_max: Duration::from_secs(30),
             room_min: assize_ports::ROOM_MIN_BYTES,
+            noted_bytes: NOTED_BYTES,
             alone_max: Duration::from_secs(300),
         }
     }

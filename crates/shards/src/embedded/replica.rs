@@ -18,9 +18,9 @@ use super::copy::{Purpose, Throttle};
 use super::damage::{self, Tally};
 use super::engine::{Generation, RocksEngine};
 use super::giver::{self, Giver};
-use super::registry::{Record, Registry};
+use super::registry::{Begun, Record, Registry};
 use super::siblings::Siblings;
-use super::{OpenError, Options, RESUBSCRIBE, copy};
+use super::{OpenError, Options, RESUBSCRIBE, blocking, copy};
 use crate::wire::Phase;
 use assize_model::{
     Epoch, LogIndex, PlacementCommand, Position, ReplicaId, ShardId, Slot, StreamEntry, Timestamp, TxnId,
@@ -205,6 +205,8 @@ pub struct Replica {
     /// Of these questions one is on its way.
     asked: BTreeSet<Question>,
     copying: Option<BoxFuture<'static, Copied>>,
+    /// Whether an earlier life has begun a copy that can be gone on with.
+    goes_on: bool,
     /// Whose checkpoint the mind has asked for last, and how many bytes had been copied then.
     asked_for_copy: ReplicaId,
     copied_when_asked: u64,
@@ -273,14 +275,23 @@ impl Replica {
         let store =
             assize_mvcc::Options { epoch, slots: Slots::new(slots), ..assize_mvcc::Options::default() };
         let options = mind_options(shard, &record, store, &around.options);
+        let begun = around.registry.begun(shard);
+        let goes_on = begun.is_some() && record.contents.is_none();
         let mind = match record.contents {
-            None => Mind::copy(now(), record.had_intents, options, &mut effects),
+            None => match begun {
+                Some(begun) => {
+                    Mind::copy_on(now(), begun.registered, record.had_intents, options, &mut effects)
+                }
+                None => Mind::copy(now(), record.had_intents, options, &mut effects),
+            },
             Some(generation) => {
                 let engine = RocksEngine::open(around.registry.store(), shard, generation);
                 let engine = engine.ok_or_else(|| OpenError::Shard {
                     shard,
                     reason: "the families that its record names are not there".into(),
                 })?;
+                // From here on it promises again, and what it promises a copy from before does not have.
+                in_place(|| around.registry.forget_copy(shard)).map_err(OpenError::Store)?;
                 in_place(|| Mind::resume(now(), engine, options, &mut effects))
             }
         };
@@ -318,6 +329,7 @@ impl Replica {
             asked: BTreeSet::new(),
             comparing: BTreeMap::new(),
             copying: None,
+            goes_on,
             asked_for_copy: record.replica,
             copied_when_asked: 0,
             gaining: None,
@@ -817,13 +829,15 @@ impl Replica {
                 }
             }
             Effect::RaiseEpoch => {
+                self.forget_copy()?;
                 self.administer(Question::Raise, PlacementCommand::Raise(shard), |_| MindEvent::EpochRaised);
             }
             Effect::Register => {
+                self.forget_copy()?;
                 let command = PlacementCommand::Register(shard, replica);
                 self.administer(Question::Register, command, |index| MindEvent::Registered { index });
             }
-            Effect::AskCheckpoint { from, at_least } => self.copy(from, at_least),
+            Effect::AskCheckpoint { from, at_least } => self.copy(from, at_least)?,
             Effect::Halt(alarm) => return Err(end_of(&alarm)),
             Effect::AskSlots { gain } => self.ask_slots(gain),
             Effect::FollowGiver { giver, after } => {
@@ -916,34 +930,64 @@ impl Replica {
 
     // Rebuilding.
 
-    /// Begins to copy a sibling. One that is being copied and goes on is left to it, however long it takes; one that stands
+    /// What has come of a copy is of no use any more: its replica registers anew, or another sibling is copied.
+    fn forget_copy(&mut self) -> Result<(), End> {
+        self.goes_on = false;
+        let forgotten = in_place(|| self.around.registry.forget_copy(self.shard));
+        forgotten.map_err(|error| End::Failed(error.to_string()))
+    }
+
+    /// Begins to copy a sibling, or goes on with what an earlier life has begun. One that is being copied and goes on is left to it, however long it takes; one that stands
     /// still is given up.
-    fn copy(&mut self, from: ReplicaId, at_least: LogIndex) {
+    fn copy(&mut self, from: ReplicaId, at_least: LogIndex) -> Result<(), End> {
         let (shard, me) = self.me();
         self.asked_for_copy = from;
         let so_far = self.gauges.copied.load(Ordering::Relaxed);
         if self.copying.is_some() && so_far > std::mem::replace(&mut self.copied_when_asked, so_far) {
-            return;
+            return Ok(());
         }
         self.copied_when_asked = 0;
+        self.copying = None;
+        let registered = |begun: &Begun| begun.registered == at_least;
+        let begun = self.around.registry.begun(self.shard).filter(registered).filter(|_| self.goes_on);
+        if begun.is_none() {
+            self.forget_copy()?;
+        }
+        self.goes_on = false;
         let (into, siblings) = (self.shard, self.around.siblings.clone());
         let (registry, copied) = (self.around.registry.clone(), self.gauges.copied.clone());
-        copied.store(0, Ordering::Relaxed);
+        copied.store(begun.as_ref().map_or(0, |begun| begun.bytes), Ordering::Relaxed);
         // For a shard that does not exist yet nobody waits, nor for a replica that is only being added.
         let is_learner = registry.get(into).unwrap_or(self.record).is_learner;
         let throttle = is_learner.then(|| self.around.throttle());
         let purpose = Purpose::Replica { throttle };
-        tracing::info!(%shard, replica = %me, %from, "copying a sibling");
+        tracing::info!(%shard, replica = %me, %from, goes_on = begun.is_some(), "copying a sibling");
         let (room, no_room) = (self.keep_room(), self.around.until_no_room(is_learner));
+        let noted_bytes = self.around.options.noted_bytes;
         self.copying = Some(Box::pin(async move {
-            let receive = |source, go_on| {
-                copy::receive(registry.clone(), into, purpose.clone(), source, copied.clone(), go_on)
+            let receive = |source, way| {
+                copy::receive(registry.clone(), into, purpose.clone(), source, copied.clone(), way)
             };
             let in_parts = async {
-                let (source, go_on) = siblings.checkpoint(shard, me, from, at_least).await?;
-                receive(source, go_on).await
+                let (source, way) = siblings.checkpoint(shard, me, from, at_least, noted_bytes).await?;
+                receive(source, way).await
+            };
+            let rest_of = |begun: Begun| {
+                let way = siblings.way(shard, me, (begun.from, begun.name), at_least, noted_bytes);
+                copy::go_on(registry.clone(), into, purpose.clone(), begun, copied.clone(), way)
             };
             let arrived = async {
+                if let Some(begun) = begun {
+                    match rest_of(begun).await {
+                        Err(error @ (copy::CopyError::Gone | copy::CopyError::NotThere)) => {
+                            tracing::info!(%shard, replica = %me, %error, "the copy begins anew");
+                            copied.store(0, Ordering::Relaxed);
+                            let (registry, into) = (registry.clone(), into);
+                            blocking(move || registry.forget_copy(into)).await?;
+                        }
+                        arrived => return arrived,
+                    }
+                }
                 match in_parts.await {
                     Err(copy::CopyError::Peer(PeerError::Refused { .. })) => {
                         let source = siblings.checkpoint_in_one_piece(shard, me, from, at_least).await?;
@@ -958,6 +1002,7 @@ impl Replica {
                 error = no_room => Err(error.into()),
             }
         }));
+        Ok(())
     }
 
     /// Has damaged contents go that wait for the copy which is coming, if the disk gets too full for both. Ends well when
@@ -991,6 +1036,7 @@ impl Replica {
             }
             Err(error) => {
                 tracing::warn!(%shard, %from, %error, "a sibling could not be copied");
+                self.forget_copy()?;
                 // Not at once: siblings that are all away would be asked in a circle without a pause.
                 let failed = async move {
                     tokio::time::sleep(RESUBSCRIBE).await;
@@ -1004,6 +1050,8 @@ impl Replica {
         let replaced = self.around.registry.get(shard).and_then(|known| known.contents);
         in_place(|| self.keep_damaged(replaced));
         in_place(|| self.around.registry.put(shard, record)).map_err(|e| End::Failed(e.to_string()))?;
+        // Another one, that was given up while it was being noted.
+        self.forget_copy()?;
         self.outdated.extend(replaced);
         self.record = record;
         in_place(|| self.step(MindEvent::CheckpointArrived(engine)));

@@ -1,6 +1,6 @@
 //! The way to a replica's siblings: in this process, or on another node.
 
-use super::copy::{CopyError, GoOn, Source};
+use super::copy::{CopyError, GoOn, Source, Way};
 use super::shard::Embedded;
 use crate::wire::{Arrived, Gathering, Hello, Phase, Piece, Request, Response};
 use assize_model::{Epoch, LogIndex, NodeId, Placement, ReplicaId, ShardId, TxnId};
@@ -249,26 +249,44 @@ impl Siblings {
         me: ReplicaId,
         to: ReplicaId,
         at_least: LogIndex,
-    ) -> Result<(Source, Option<GoOn>), CopyError> {
+        noted_bytes: u64,
+    ) -> Result<(Source, Option<Way>), CopyError> {
         if let Some(sibling) = self.resident(shard).filter(|sibling| sibling.number() != me)
             && let Some(image) = sibling.checkpoint(me, at_least).await
         {
             return Ok((Source::Here(image), None));
         }
         let node = self.node_of(shard, to).ok_or(CopyError::NotThere)?;
-        let peers = self.peers.clone().ok_or(CopyError::NotThere)?;
+        let peers = self.peers.as_ref().ok_or(CopyError::NotThere)?;
         let copy = name_of_a_copy();
-        let hello = move |arrived: Option<Arrived>| {
-            Hello::Copy { shard, to, from: me, at_least, copy, arrived }.encode()
-        };
-        let channel = peers.open(node, Service::Sibling, hello(None), ANSWER_MAX).await?;
-        let go_on: GoOn = Box::new(move |arrived| {
-            let (peers, hello) = (peers.clone(), hello(Some(arrived)));
+        let hello = Hello::Copy { shard, to, from: me, at_least, copy, arrived: None }.encode();
+        let channel = peers.open(node, Service::Sibling, hello, ANSWER_MAX).await?;
+        let way = self.way(shard, me, (to, copy), at_least, noted_bytes);
+        Ok((Source::channel(channel), Some(way)))
+    }
+
+    /// The way on for a copy that was begun as [`Siblings::checkpoint`] does it: of whom it is, and what it is called there.
+    pub fn way(
+        &self,
+        shard: ShardId,
+        me: ReplicaId,
+        (from, name): (ReplicaId, u64),
+        at_least: LogIndex,
+        noted_bytes: u64,
+    ) -> Way {
+        let siblings = self.clone();
+        let go_on: GoOn = Box::new(move |arrived: Arrived| {
+            let siblings = siblings.clone();
             Box::pin(async move {
+                // It may have moved to another node, which does not know the copy and says so.
+                let node = siblings.node_of(shard, from).ok_or(CopyError::NotThere)?;
+                let peers = siblings.peers.as_ref().ok_or(CopyError::NotThere)?;
+                let arrived = Some(arrived);
+                let hello = Hello::Copy { shard, to: from, from: me, at_least, copy: name, arrived }.encode();
                 Ok(Source::channel(peers.open(node, Service::Sibling, hello, ANSWER_MAX).await?))
             })
         });
-        Ok((Source::channel(channel), Some(go_on)))
+        Way { me, from, name, at_least, go_on, noted_bytes }
     }
 
     /// The same of a node whose release knows only copies in one piece.

@@ -300,6 +300,8 @@ pub struct Cluster {
     pub room_min: AtomicU64,
     /// `embedded::Options::alone_max` of them, in milliseconds.
     pub alone_millis: AtomicU64,
+    /// `embedded::Options::noted_bytes` of them.
+    pub noted_bytes: AtomicU64,
     frontends: AtomicU64,
     lives: AtomicU64,
 }
@@ -318,6 +320,7 @@ impl Cluster {
             stops: Mutex::default(),
             room_min: AtomicU64::new(0),
             alone_millis: AtomicU64::new(300_000),
+            noted_bytes: AtomicU64::new(64 << 20),
             frontends: AtomicU64::new(1),
             lives: AtomicU64::new(1),
         };
@@ -359,6 +362,7 @@ impl Cluster {
             sibling_wait_max,
             room_min,
             alone_max: Duration::from_millis(self.alone_millis.load(Ordering::Relaxed)),
+            noted_bytes: self.noted_bytes.load(Ordering::Relaxed),
             ..embedded::Options::default()
         };
         let placement = self.placement().await;
