@@ -71,6 +71,8 @@ struct Hold {
 struct Left {
     name: Arc<str>,
     owner: TxnId,
+    /// Not before then: a commit of the session that held it may still be decided.
+    from: Timestamp,
     /// A commit that stores it may be decided until then.
     until: Timestamp,
 }
@@ -104,10 +106,11 @@ impl Services {
     pub async fn tend_named_locks(self: &Arc<Self>, renews: bool) {
         let left = std::mem::take(&mut self.named_locks.kept().left);
         for left in left {
-            let is_settled = match give_back(self, &left.name, left.owner).await {
-                Ok(was_stored) => was_stored || self.now() > left.until,
-                Err(_) => false,
-            };
+            let is_settled = self.now() >= left.from
+                && match give_back(self, &left.name, left.owner).await {
+                    Ok(was_stored) => was_stored || self.now() > left.until,
+                    Err(_) => false,
+                };
             if !is_settled {
                 self.named_locks.kept().left.push(left);
             }
@@ -300,8 +303,9 @@ impl Drop for Bid<'_> {
         let owner = self.lock.owner;
         self.services.adjudicator.release(owner);
         if self.is_stored {
-            let until = self.services.now().later(DeadlineClass::Normal.limit());
-            self.services.named_locks.leave(Left { name: self.name.clone(), owner, until });
+            let from = self.services.now();
+            let until = from.later(DeadlineClass::Normal.limit());
+            self.services.named_locks.leave(Left { name: self.name.clone(), owner, from, until });
         }
     }
 }
@@ -325,6 +329,8 @@ pub(crate) struct SessionLocks {
     done: Vec<Step>,
     /// What attempts of it that are lost have done, and this one has not come to yet: it is not done again.
     owed: Vec<Step>,
+    /// A commit of the session is under way.
+    is_committing: bool,
 }
 
 struct Held {
@@ -335,8 +341,8 @@ struct Held {
 
 impl SessionLocks {
     pub(crate) fn new(services: Arc<Services>, connection: u32) -> Self {
-        let (held, party) = (BTreeMap::new(), None);
-        SessionLocks { services, connection, held, party, done: Vec::new(), owed: Vec::new() }
+        let (held, party, done, owed) = (BTreeMap::new(), None, Vec::new(), Vec::new());
+        SessionLocks { services, connection, held, party, done, owed, is_committing: false }
     }
 
     /// The life in which its locks were got; `None` if it holds none.
@@ -348,6 +354,12 @@ impl SessionLocks {
     pub(crate) fn begin_statement(&mut self) {
         self.done.clear();
         self.owed.clear();
+        self.is_committing = false;
+    }
+
+    /// A commit begins, or has come to its end.
+    pub(crate) fn note_commit(&mut self, is_under_way: bool) {
+        self.is_committing = is_under_way;
     }
 
     /// The attempt that ran is lost, and the statement is run again.
@@ -474,11 +486,15 @@ impl SessionLocks {
     }
 }
 
-/// A session that goes without a word, because its task was stopped, leaves its locks to the frontend.
+/// A session that goes without a word, because its task was stopped, leaves its locks to the frontend. What it was committing may
+/// yet be decided, and is to be decided under the lock.
 impl Drop for SessionLocks {
     fn drop(&mut self) {
         for (name, held) in std::mem::take(&mut self.held) {
-            drop(Leaving::new(&self.services, name, held.owner));
+            let mut leaving = Leaving::new(&self.services, name, held.owner);
+            if self.is_committing {
+                leaving.from = leaving.from.later(DeadlineClass::Bulk.limit());
+            }
         }
     }
 }
@@ -488,13 +504,14 @@ struct Leaving<'a> {
     services: &'a Arc<Services>,
     name: Arc<str>,
     owner: TxnId,
+    from: Timestamp,
     is_given_back: bool,
 }
 
 impl<'a> Leaving<'a> {
     fn new(services: &'a Arc<Services>, name: Arc<str>, owner: TxnId) -> Self {
         services.named_locks.kept().held.remove(&owner);
-        Leaving { services, name, owner, is_given_back: false }
+        Leaving { services, name, owner, from: services.now(), is_given_back: false }
     }
 
     /// Whether it was still held.
@@ -508,8 +525,8 @@ impl<'a> Leaving<'a> {
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         if !self.is_given_back {
-            let left = Left { name: self.name.clone(), owner: self.owner, until: self.services.now() };
-            self.services.named_locks.leave(left);
+            let Leaving { owner, from, .. } = *self;
+            self.services.named_locks.leave(Left { name: self.name.clone(), owner, from, until: from });
         }
     }
 }

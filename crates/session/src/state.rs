@@ -367,6 +367,9 @@ impl State {
         txn.stop_by(self.login.kill.clone());
         self.bind_to_life(&mut txn);
         let committed = txn.commit(None).await;
+        if let Some(locks) = &mut self.locks {
+            locks.note_commit(false);
+        }
         self.activity.ends();
         // `SELECT @@assize_last_txn_info` is a transaction, too, and not the one that is asked for.
         if !is_idle {
@@ -376,9 +379,12 @@ impl State {
     }
 
     /// What a session writes while it holds a named lock is refused once the lock may be another's.
-    fn bind_to_life(&self, txn: &mut Txn) {
-        if let Some(life) = self.locks.as_ref().and_then(|locks| locks.life()) {
+    fn bind_to_life(&mut self, txn: &mut Txn) {
+        if let Some(locks) = &mut self.locks
+            && let Some(life) = locks.life()
+        {
             txn.live_in(life);
+            locks.note_commit(true);
         }
     }
 

@@ -2,7 +2,7 @@
 
 mod support;
 
-use assize_model::{FrontendEpoch, FrontendId, KeyHash, SqlError};
+use assize_model::{DeadlineClass, FrontendEpoch, FrontendId, KeyHash, SqlError};
 use assize_ports::LockCall;
 use assize_session::KillSwitch;
 use std::sync::Arc;
@@ -102,6 +102,30 @@ fn the_end_of_a_session_gives_back_whatever_it_is() {
     run(house.services.tend_named_locks(false));
     assert_eq!((get(&mut b, "job"), release(&mut b, "job")), (Some(1), Some(1)));
     assert!(nothing_is_reserved());
+}
+
+#[test]
+fn what_a_session_that_is_gone_was_committing_is_decided_under_its_lock() {
+    let (house, _other, mut a, mut b) = two();
+    assert_eq!(get(&mut a, "job"), Some(1));
+    a.sql("BEGIN");
+    a.sql("INSERT INTO stock VALUES (1, 'a')");
+    house.world(|w| w.commits_hang = true);
+    {
+        let mut sink = support::Sink::default();
+        let mut context = std::task::Context::from_waker(futures_util::task::noop_waker_ref());
+        let mut commit = Box::pin(a.session.run_text("COMMIT", &mut sink));
+        assert!(commit.as_mut().poll(&mut context).is_pending());
+    }
+    drop(a);
+    house.world(|w| w.commits_hang = false);
+    run(house.services.tend_named_locks(false));
+    assert_eq!((get(&mut b, "job"), b.table()), (Some(0), String::new()));
+    let sent = house.world(|w| w.footprints.last().cloned()).expect("it was sent");
+    house.world(|w| w.decide(&sent));
+    house.pass_millis(DeadlineClass::Bulk.limit().as_millis() as u64);
+    run(house.services.tend_named_locks(false));
+    assert_eq!((get(&mut b, "job"), b.table()), (Some(1), "1=a".to_owned()));
 }
 
 #[test]
