@@ -16,8 +16,9 @@ use assize_ports::{PeerService, Service};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -28,6 +29,10 @@ pub const CONNECTIONS_MAX: usize = 4096;
 /// Requests of one connection that are worked on at a time; further ones are refused, so that those which wait for others
 /// (reservations) never hold up those they wait for.
 pub const CALLS_MAX: usize = 16 << 10;
+/// Of a host whose connections are refused for one reason again and again the log says so this often.
+const REFUSALS_EVERY: Duration = Duration::from_secs(60);
+/// So many hosts are remembered for that.
+const REFUSED_HOSTS_MAX: usize = 64;
 
 /// What this node offers to others; may change while it runs.
 #[derive(Default)]
@@ -78,6 +83,7 @@ impl Server {
     /// Serves until `shutdown` completes; then takes nothing new, and gives what is under way a moment to end.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) {
         let (stop, stopping) = watch::channel(false);
+        let refusals = Arc::new(Refusals::default());
         let mut connections = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
@@ -91,6 +97,7 @@ impl Server {
                             endpoint: self.endpoint.clone(),
                             services: self.services.clone(),
                             stopping: stopping.clone(),
+                            refusals: refusals.clone(),
                         };
                         connections.spawn(connection.run(stream));
                     }
@@ -119,18 +126,54 @@ struct Serving {
     endpoint: Arc<Endpoint>,
     services: Arc<Services>,
     stopping: watch::Receiver<bool>,
+    refusals: Arc<Refusals>,
+}
+
+/// What the log has said of connections that were refused: a node that cannot be talked to comes again several times a second.
+#[derive(Default)]
+struct Refusals(Mutex<BTreeMap<IpAddr, Refused>>);
+
+/// Why a host was refused, when that was said, and how often it was not said since.
+struct Refused {
+    why: String,
+    said: Instant,
+    unsaid: u64,
+}
+
+impl Refusals {
+    /// A connection of this host is refused. If that is to be said now: how often it was not said since the last time.
+    fn note(&self, host: IpAddr, why: &str, now: Instant) -> Option<u64> {
+        let mut hosts = self.0.lock().expect("no panic happens under this lock");
+        let known = hosts.get_mut(&host).filter(|refused| refused.why == why);
+        if let Some(refused) = known
+            && now.saturating_duration_since(refused.said) < REFUSALS_EVERY
+        {
+            refused.unsaid += 1;
+            return None;
+        }
+        if hosts.len() >= REFUSED_HOSTS_MAX && !hosts.contains_key(&host) {
+            hosts.clear();
+        }
+        let before = hosts.insert(host, Refused { why: why.to_owned(), said: now, unsaid: 0 });
+        Some(before.map_or(0, |refused| refused.unsaid))
+    }
 }
 
 impl Serving {
     async fn run(self, stream: TcpStream) {
-        let peer = stream.peer_addr().map(|address| address.to_string()).unwrap_or_default();
+        let peer = stream.peer_addr();
         let offers = |service| self.services.get(service).is_some();
         let (connection, hello) = match self.endpoint.accept(stream, offers).await {
             Ok(accepted) => accepted,
             // Port scanners and probes of load balancers; nobody can act on them.
             Err(ConnectError::Link(LinkError::Closed)) => return,
             Err(error) => {
-                tracing::warn!(%peer, %error, "a connection to the nodes' port is refused");
+                // Whoever has gone already is nobody's concern.
+                if let Ok(peer) = peer
+                    && let Some(unsaid) = self.refusals.note(peer.ip(), &error.to_string(), Instant::now())
+                {
+                    tracing::warn!(%peer, %error, unsaid, "a connection to the nodes' port is refused");
+                }
                 return;
             }
         };
@@ -352,5 +395,27 @@ impl Drop for Place {
             let _ = self.outbox.push(Kind::Refusal, self.id, b"the call was ended");
         }
         self.running.ended.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_again_and_again_is_said_once_a_minute_and_what_is_new_at_once() {
+        let (refusals, begun) = (Refusals::default(), Instant::now());
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let host = |n: u8| IpAddr::from([10, 0, 0, n]);
+        assert_eq!(refusals.note(host(1), "UnknownCA", begun), Some(0));
+        assert_eq!(refusals.note(host(1), "UnknownCA", at(1)), None);
+        assert_eq!(refusals.note(host(1), "UnknownCA", at(59)), None);
+        assert_eq!(refusals.note(host(2), "UnknownCA", at(59)), Some(0), "another host");
+        assert_eq!(refusals.note(host(1), "UnknownCA", at(60)), Some(2));
+        assert_eq!(refusals.note(host(1), "another cluster", at(61)), Some(0), "another reason");
+        for n in 3..=u8::MAX {
+            assert_eq!(refusals.note(host(n), "UnknownCA", at(62)), Some(0));
+        }
+        assert!(refusals.0.lock().unwrap().len() <= REFUSED_HOSTS_MAX);
     }
 }
