@@ -1,9 +1,11 @@
 //! Three real processes: what operators can do through any node, and what they are told when nodes are silent.
 #![allow(clippy::disallowed_methods)] // Waits for real processes.
 
-use assize_tests::cluster::{Cluster, Options};
+use assize_tests::cluster::{Cluster, Options, free_port};
 use assize_tests::{Assize, run, wait_for};
 use mysql::prelude::Queryable;
+use std::io::Read;
+use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -277,6 +279,105 @@ fn a_cluster_that_is_not_founded_says_at_once_who_is_missing() {
     cluster.start_node(2);
     cluster.start_node(3);
     cluster.nodes().into_iter().for_each(|node| cluster.wait_ready(node));
+}
+
+#[test]
+fn a_client_of_a_node_that_does_not_serve_hears_why_and_one_that_comes_a_moment_too_early_is_served() {
+    let _alone = alone();
+    let mut cluster = Cluster::prepare(Options::nodes(3));
+    cluster.start_node(1);
+    // It is told by the server, and not by a time-out of its own.
+    let refusal = |cluster: &Cluster, what: &str| {
+        let mut text = String::new();
+        wait_for(what, || match cluster.connect(1) {
+            Err(mysql::Error::MySqlError(error)) => {
+                assert_eq!(error.code, 1429, "{error}");
+                text = error.message;
+                text.contains(what)
+            }
+            Err(_) => false,
+            Ok(_) => panic!("it cannot serve"),
+        });
+        text
+    };
+    let text = refusal(&cluster, "not founded yet");
+    assert!(
+        text.contains("node 1 does not serve yet") && text.contains("assize start on nodes 2, 3"),
+        "{text}"
+    );
+    assert!(cluster.metric(1, "frontend_refused_connections_total{reason=\"starting\"}") >= Some(1.0));
+
+    // Those who are there before the cluster is founded need not come again.
+    cluster.start_node(2);
+    cluster.start_node(3);
+    let is_ready = |cluster: &Cluster| cluster.http(1, "/readyz").is_some_and(|(status, _)| status == 200);
+    wait_for("a client to be served that came early", || {
+        let is_early = !is_ready(&cluster);
+        let is_served = cluster.connect(1).is_ok();
+        assert!(is_early || !is_served, "whoever waited was not served");
+        is_served
+    });
+    cluster.nodes().into_iter().for_each(|node| cluster.wait_ready(node));
+
+    cluster.terminate(1);
+    cluster.terminate(2);
+    cluster.terminate(3);
+    cluster.start_node(1);
+    let text = refusal(&cluster, "no node leads the cluster");
+    assert!(text.contains("2 of nodes 1, 2, 3 have to run"), "{text}");
+    // It ends while somebody waits, and says so.
+    let mut waiting = TcpStream::connect(("127.0.0.1", cluster.ports(1).mysql)).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(cluster.terminate(1).success());
+    let mut told = Vec::new();
+    waiting.read_to_end(&mut told).unwrap();
+    let told = String::from_utf8_lossy(&told);
+    assert!(told.contains("Server shutdown in progress"), "{told}");
+}
+
+#[test]
+fn a_node_that_is_not_let_in_says_why() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(Options::nodes(3));
+    // The others have read theirs.
+    let token = cluster.directory().join("join-token");
+    let right = std::fs::read(&token).unwrap();
+    let other = run(
+        Command::new(Assize::binary())
+            .args(["cert", "token", "--file"])
+            .arg(cluster.directory().join("other")),
+        b"",
+    );
+    assert!(other.status.success(), "{}", told(&other));
+    std::fs::copy(cluster.directory().join("other"), &token).unwrap();
+    cluster.join_node(4);
+    wait_for("the node to say that its token is wrong", || {
+        let text = told(&shell(&cluster, 4, "status"));
+        text.contains("the join token is wrong")
+            && text.contains("`cluster.join_token_file` has to hold the same token")
+    });
+    let (status, text) = cluster.http(4, "/readyz?verbose").unwrap();
+    assert!(status == 503 && text.contains("the cluster has not let this node in"), "{text}");
+    assert!(
+        cluster.log(4).matches("the join token is wrong").count() < 4,
+        "it is not said each second: {}",
+        cluster.tail(4)
+    );
+
+    std::fs::write(&token, right).unwrap();
+    cluster.terminate(4);
+    let nowhere = format!("cluster.join=[\"1=127.0.0.1:{}\"]", free_port());
+    cluster.set(4, &[&nowhere]);
+    cluster.start_node(4);
+    wait_for("the node to say that nobody answers", || {
+        let text = told(&shell(&cluster, 4, "status"));
+        text.contains("n1 cannot be reached: 127.0.0.1:")
+            && text.contains("start the nodes that `cluster.join`")
+    });
+    cluster.terminate(4);
+    cluster.set(4, &[]);
+    cluster.start_node(4);
+    cluster.wait_ready(4);
 }
 
 #[test]
