@@ -114,7 +114,8 @@ fn open_inner(node: &Node) -> Box<dyn Operator + '_> {
             match lock::LockedLimit::of(input, limit, offset).filter(|_| !calc_found_rows) {
                 Some(locked) => Box::new(locked),
                 None => {
-                    let spares = (!calc_found_rows).then(|| lock::few_at_a_time(input, limit, offset)).flatten();
+                    let spares =
+                        (!calc_found_rows).then(|| lock::few_at_a_time(input, limit, offset)).flatten();
                     let input = spares.unwrap_or_else(|| open(input));
                     Box::new(shape::Limit { input, limit, offset, calc_found_rows, state: None, found: 0 })
                 }

@@ -134,6 +134,11 @@ impl Runtime<'_> {
         }
     }
 
+    /// Whether what comes next has not been done before.
+    pub(super) fn journal_is_read(&self) -> bool {
+        self.journal.as_ref().is_none_or(|journal| journal.cursor == journal.answers.len())
+    }
+
     /// How far the running evaluation is in its journal.
     pub(super) fn journal_place(&self) -> usize {
         self.journal.as_ref().map_or(0, |journal| journal.cursor)
