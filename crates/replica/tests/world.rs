@@ -50,7 +50,7 @@ enum Message {
     /// A checkpoint on its way, opened on arrival.
     Copy {
         to: ReplicaId,
-        life: u64,
+        registered: Option<LogIndex>,
         checkpoint: MemoryCheckpoint,
     },
     /// The adjudicator's hands.
@@ -69,6 +69,8 @@ struct Node {
     replica: Option<Replica<MemoryEngine>>,
     /// What a crash left.
     disk: Option<MemoryEngine>,
+    /// Since which registration it has been asking for a copy; that is on its disk.
+    registered: Option<LogIndex>,
     life: u64,
     /// Where its subscription stands.
     next: Option<LogIndex>,
@@ -102,6 +104,8 @@ struct World {
     nodes: BTreeMap<ReplicaId, Node>,
     /// How often replicas were found to differ.
     differences: u64,
+    /// How often a life went on with the copy of the one before.
+    copies_gone_on_with: u64,
     /// Replicas that forgot intents: nobody else may until all are durable past this.
     forgotten_at: LogIndex,
     learners: u8,
@@ -138,6 +142,7 @@ impl World {
             twin: BTreeMap::new(),
             nodes: BTreeMap::new(),
             differences: 0,
+            copies_gone_on_with: 0,
             forgotten_at: LogIndex(0),
             learners: 0,
             reads: 0,
@@ -198,16 +203,24 @@ impl World {
     fn start(&mut self, me: ReplicaId, engine: Option<MemoryEngine>) {
         let options = self.options(me);
         let mut effects = Vec::new();
+        let registered = self.nodes.get(&me).and_then(|node| node.registered);
         let replica = match engine {
             Some(engine) => Replica::resume(ms(self.now), engine, options, &mut effects),
             None => {
                 let had_intents = me.0 <= CONFIGURED;
-                Replica::copy(ms(self.now), had_intents, options, &mut effects)
+                match registered {
+                    Some(registered) => {
+                        self.copies_gone_on_with += 1;
+                        Replica::copy_on(ms(self.now), registered, had_intents, options, &mut effects)
+                    }
+                    None => Replica::copy(ms(self.now), had_intents, options, &mut effects),
+                }
             }
         };
         let life = self.nodes.get(&me).map_or(0, |node| node.life) + 1;
         let is_damaged = self.nodes.get(&me).is_some_and(|node| node.is_damaged);
-        self.nodes.insert(me, Node { replica: Some(replica), disk: None, life, next: None, is_damaged });
+        let node = Node { replica: Some(replica), disk: None, registered, life, next: None, is_damaged };
+        self.nodes.insert(me, node);
         self.after(50, Message::Hear { to: me, life, event: Event::Tick });
         self.perform(me, effects);
     }
@@ -218,10 +231,23 @@ impl World {
         let Some(replica) = node.replica.take() else { return };
         node.life += 1;
         node.next = None;
-        // A replica that is being rebuilt has nothing that it could go on with.
+        if loses_disk {
+            node.registered = None;
+        }
+        // A replica that is being rebuilt has nothing but a part of its copy.
         node.disk = replica.store().filter(|_| !loses_disk).map(|s| s.engine().crashed_keeping(kept));
+        let was_copying = node.registered.is_some() && node.disk.is_none();
         let back = 200 + self.random.below(4_000);
         self.after(back, Message::Return(me));
+        // Whoever wanted a learner gives it up sometimes; it has promised nothing.
+        if was_copying
+            && me.0 > CONFIGURED
+            && self.random.chance(30)
+            && let Some(standing) = self.standings.get_mut(&me)
+        {
+            standing.counts = false;
+            self.append(Vec::new(), None);
+        }
     }
 
     fn hear(&mut self, to: ReplicaId, life: u64, event: Event<MemoryEngine>) {
@@ -243,6 +269,13 @@ impl World {
         self.perform(to, effects);
         if is_rebuilding && let Some(node) = self.nodes.get_mut(&to) {
             node.is_damaged = false;
+        }
+    }
+
+    /// What a replica that copies keeps on its disk.
+    fn note(&mut self, me: ReplicaId, registered: Option<LogIndex>) {
+        if let Some(node) = self.nodes.get_mut(&me) {
+            node.registered = registered;
         }
     }
 
@@ -276,17 +309,24 @@ impl World {
                         standing.durable = standing.durable.max(durable.index);
                     }
                 }
-                Effect::RaiseEpoch => self.after(10, Message::RaiseEpoch(me, life)),
-                Effect::Register => self.after(10, Message::Register(me, life)),
+                Effect::RaiseEpoch => {
+                    self.note(me, None);
+                    self.after(10, Message::RaiseEpoch(me, life));
+                }
+                Effect::Register => {
+                    self.note(me, None);
+                    self.after(10, Message::Register(me, life));
+                }
                 Effect::AskCheckpoint { from, at_least } => {
+                    self.note(me, Some(at_least));
                     if !self.send(from, Event::CheckpointAsked { from: me, at_least }) {
                         self.send(me, Event::CheckpointFailed { from });
                     }
                 }
                 Effect::SendCheckpoint { to, checkpoint } => {
-                    let life = self.nodes.get(&to).map_or(0, |node| node.life);
+                    let registered = self.nodes.get(&to).and_then(|node| node.registered);
                     let time = 50 + self.random.below(800);
-                    self.after(time, Message::Copy { to, life, checkpoint });
+                    self.after(time, Message::Copy { to, registered, checkpoint });
                 }
                 // Nobody gives this shard slots.
                 Effect::AskSlots { .. }
@@ -544,9 +584,13 @@ impl World {
             self.now = time;
             match message {
                 Message::Hear { to, life, event } => self.hear(to, life, event),
-                Message::Copy { to, life, checkpoint } => {
+                // A life goes on with what was sent to the one before, if it goes by the same registration.
+                Message::Copy { to, registered, checkpoint } => {
                     let engine = MemoryEngine::from_checkpoint(&checkpoint);
-                    self.hear(to, life, Event::CheckpointArrived(engine));
+                    let node = self.nodes.get(&to).filter(|node| node.registered == registered);
+                    if let Some(life) = node.map(|node| node.life) {
+                        self.hear(to, life, Event::CheckpointArrived(engine));
+                    }
                 }
                 Message::Register(me, life) => {
                     let index = self.register(me);
@@ -628,6 +672,17 @@ fn replicas_converge_and_nobody_halts() {
 fn damage_is_found() {
     let found: u64 = (0..SEEDS).map(|seed| World::new(seed, BTreeSet::new(), BTreeSet::new()).found()).sum();
     assert!(found > SEEDS / 10, "only {found} differences in {SEEDS} seeds");
+}
+
+#[test]
+fn copies_are_gone_on_with() {
+    let gone_on = |seed| {
+        let mut world = World::new(seed, BTreeSet::new(), BTreeSet::new());
+        world.play();
+        world.copies_gone_on_with
+    };
+    let times: u64 = (0..SEEDS).map(gone_on).sum();
+    assert!(times > 2, "only {times} in {SEEDS} seeds");
 }
 
 #[test]
