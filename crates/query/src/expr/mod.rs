@@ -498,11 +498,7 @@ impl Expr {
 
     /// Whether evaluating it may have to wait (subqueries, user locks).
     pub fn waits(&self) -> bool {
-        self.any(&mut |e| match &e.kind {
-            ExprKind::Subquery(_) => true,
-            ExprKind::Session(..) => true,
-            _ => false,
-        })
+        self.any(&mut |e| matches!(e.kind, ExprKind::Subquery(_) | ExprKind::Session(..)))
     }
 
     /// Replaces columns by their place in `layout`; a column that is not there becomes an argument of the
