@@ -369,12 +369,7 @@ impl Drop for InFlight {
 }
 
 impl<'s> Pipeline<'s> {
-    fn new<S>(
-        mut input: S,
-        channel: Channel,
-        bytes: Arc<AtomicUsize>,
-        home: &'s mut Option<Channel>,
-    ) -> Self
+    fn new<S>(mut input: S, channel: Channel, bytes: Arc<AtomicUsize>, home: &'s mut Option<Channel>) -> Self
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
     {
