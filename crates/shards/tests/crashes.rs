@@ -148,6 +148,16 @@ async fn is_stuck(cluster: &Cluster, node: NodeId) {
         .await;
 }
 
+/// A node loses its disk, and dies once a part of what replaces it has come.
+async fn dies_in_a_copy(cluster: &Cluster, node: NodeId) {
+    break_copies_after(cluster, 20);
+    cluster.close(node).await;
+    cluster.wipe(node);
+    cluster.open(node).await;
+    is_stuck(cluster, node).await;
+    cluster.close(node).await;
+}
+
 /// Nodes with a replica of one shard that is worth to be copied in parts.
 async fn heavy(nodes: u64, replicas: u64) -> Cluster {
     let cluster = Cluster::start(nodes, replicas, 1).await;
@@ -213,12 +223,7 @@ async fn a_copy_goes_on_where_it_was_after_its_receiver_has_died() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_begins_anew_after_its_source_has_been_restarted() {
     let (cluster, node) = (heavy(3, 3).await, NodeId(3));
-    break_copies_after(&cluster, 20);
-    cluster.close(node).await;
-    cluster.wipe(node);
-    cluster.open(node).await;
-    is_stuck(&cluster, node).await;
-    cluster.close(node).await;
+    dies_in_a_copy(&cluster, node).await;
     for source in [1, 2] {
         cluster.close(NodeId(source)).await;
         cluster.open(NodeId(source)).await;
@@ -234,12 +239,7 @@ async fn a_copy_begins_anew_after_its_source_has_been_restarted() {
 async fn a_copy_that_the_log_did_not_wait_for_begins_anew() {
     use assize_ports::{DecisionSource, ShardAdministration};
     let (cluster, node) = (heavy(3, 3).await, NodeId(3));
-    break_copies_after(&cluster, 20);
-    cluster.close(node).await;
-    cluster.wipe(node);
-    cluster.open(node).await;
-    is_stuck(&cluster, node).await;
-    cluster.close(node).await;
+    dies_in_a_copy(&cluster, node).await;
     cluster.network.breaking.lock().unwrap().clear();
     let gone = PlacementCommand::Uncount(SHARD, ReplicaId(3));
     cluster.adjudicator.administer(gone).await.unwrap();

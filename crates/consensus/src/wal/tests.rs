@@ -414,27 +414,30 @@ fn no_segment_is_made_ahead_of_time_out_of_the_reserve() {
 
 #[test]
 fn a_full_disk_is_seen_in_the_headroom_before_it_is_felt() {
-    let fs = Memory::new();
-    // Room for the first segment and one and a half more: one spare can be made, a second cannot.
-    fs.set_capacity(Some(SEGMENT * 5 / 2));
-    let wal = Wal::open(Arc::new(fs.clone()), &options()).unwrap();
-    let mut index = 0;
-    loop {
-        let before = wal.headroom();
-        match wait(&wal, index, vec![0; 1000]) {
-            Ok(()) => index += 1,
-            Err(error) => {
-                assert!(error.is_disk_full(), "{error}");
-                assert!(before < 2 * 1048, "refused with {before} bytes of headroom");
-                break;
+    for allocates in [false, true] {
+        let fs = Memory::new();
+        fs.set_allocates(allocates);
+        // Room for the first segment and one and a half more: one spare can be made, a second cannot.
+        fs.set_capacity(Some(SEGMENT * 5 / 2));
+        let wal = Wal::open(Arc::new(fs.clone()), &options()).unwrap();
+        let mut index = 0;
+        loop {
+            let before = wal.headroom();
+            match wait(&wal, index, vec![0; 1000]) {
+                Ok(()) => index += 1,
+                Err(error) => {
+                    assert!(error.is_disk_full(), "{error}");
+                    assert!(before < 2 * 1048, "refused with {before} bytes of headroom");
+                    break;
+                }
             }
+            assert!(index < 100);
         }
-        assert!(index < 100);
+        assert!(index >= 15, "only {index} entries fitted");
+        drop(wal);
+        let wal = Wal::open(Arc::new(fs), &options()).unwrap();
+        assert_eq!(wal.next_index(), index);
     }
-    assert!(index >= 15, "only {index} entries fitted");
-    drop(wal);
-    let wal = Wal::open(Arc::new(fs), &options()).unwrap();
-    assert_eq!(wal.next_index(), index);
 }
 
 fn until(what: &str, is_so: impl Fn() -> bool) {
