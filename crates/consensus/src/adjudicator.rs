@@ -12,6 +12,7 @@ use crate::node::{Node, Shared};
 use crate::options::Options;
 use crate::service::RaftService;
 use crate::streams::Subscription;
+use crate::succession::watch_over_leader;
 use crate::terms::{Leadership, lead_terms, random, watch_leadership};
 use assize_adjudicator::command::AllocateIds;
 use assize_adjudicator::sequencer::BATCH_MAX;
@@ -156,6 +157,7 @@ impl Adjudicator {
         let mut tasks = vec![
             tokio::spawn(watch_leadership(node.clone(), shared.clone())),
             tokio::spawn(lead_terms(node.clone(), shared.clone())),
+            tokio::spawn(watch_over_leader(node.clone(), shared.clone())),
             tokio::spawn(Keeper::new(node.clone(), shared.clone()).run()),
         ];
         if *node.admission.borrow() == Admission::Unknown {

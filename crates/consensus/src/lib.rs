@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The tasks of a node, all spawned in [`Adjudicator::open_on`]: one watches who leads, one runs the leader's task
-//! while this node does, one keeps house, and on a node with an empty disk one finds out whether it may take part.
+//! while this node does, one watches over the leader while it follows, one keeps house, and on a node with an empty disk
+//! one finds out whether it may take part.
 //!
 //! Invariants:
 //!
@@ -26,7 +27,7 @@
 //! **Absent on purpose:** this crate decides nothing: the core in `assize-adjudicator` does. No SQL, no rows, no
 //! RocksDB. No sockets: bytes travel over [`assize_ports::Peers`].
 //!
-//! Where to read next: [`Adjudicator::open`], `terms.rs` (the lead), `leader.rs` (batching), `begins.rs` (reads that
+//! Where to read next: [`Adjudicator::open`], `terms.rs` (the lead), `succession.rs` (its end), `leader.rs` (batching), `begins.rs` (reads that
 //! are not old), `founding.rs` and `membership.rs` (who belongs to the group), `recover.rs` (a group that has lost its
 //! majority for good), `raft/machine.rs` (checkpoints),
 //! [`wal`] (the log), `evidence.rs` (the log judged from outside).
@@ -66,6 +67,7 @@ mod seeded_tests;
 mod service;
 mod state;
 mod streams;
+mod succession;
 mod terms;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use assize_model::NodeId;
 use assize_ports::{
-    BoxFuture, Channel, ChannelReceiver, ChannelSender, PeerError, PeerService, Peers, Service,
+    BoxFuture, Channel, ChannelReceiver, ChannelSender, PeerError, PeerService, Peers, Presence, Service,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,6 +147,16 @@ impl Peers for MemoryPeers {
             });
             Ok(channel(to, to_there, from_there))
         })
+    }
+
+    fn presence(&self, of: NodeId, _limit: Duration) -> BoxFuture<'_, Presence> {
+        let services = self.net.services.lock().expect("no panic happens under this lock");
+        let presence = match () {
+            () if self.net.cuts.borrow().contains(&pair(self.me, of)) => Presence::Unknown,
+            () if services.keys().any(|(node, _)| *node == of) => Presence::Here,
+            () => Presence::Gone,
+        };
+        Box::pin(std::future::ready(presence))
     }
 
     fn belong(&self, cluster: u128) {

@@ -310,9 +310,10 @@ fn raft_config(options: &Options) -> io::Result<openraft::Config> {
         cluster_name: "assize".into(),
         heartbeat_interval: heartbeat,
         // A follower waits for as long as the leader may believe in its lead (the maximum), and then for a time
-        // between the two: with 100 ms somebody else leads within a second.
+        // between the two: with 100 ms somebody else leads within a second; sooner if its process has ended
+        // (`succession.rs`).
         election_timeout_min: 3 * heartbeat,
-        election_timeout_max: 4 * heartbeat,
+        election_timeout_max: u64::from(crate::succession::LEASE) * heartbeat,
         // A node that comes back first asks whether it would be elected, so that it deposes nobody.
         enable_pre_vote: Some(true),
         // Checkpoints are taken and the log is purged when replicas have persisted enough, not before.

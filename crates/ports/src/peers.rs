@@ -72,6 +72,17 @@ pub enum PeerError {
     },
 }
 
+/// What stands at a peer's address, as far as one new connection tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Presence {
+    /// A process, whatever it thinks of us.
+    Here,
+    /// Nobody: the machine answers, and its process does not listen or ends at once.
+    Gone,
+    /// Nothing was heard in time, or the way there is broken: the peer may well live.
+    Unknown,
+}
+
 /// The way to the other nodes. Connections are made when needed and made again when they break.
 pub trait Peers: Send + Sync {
     /// One request, one answer. Requests of one caller may overtake each other.
@@ -91,6 +102,11 @@ pub trait Peers: Send + Sync {
         hello: Bytes,
         limit: Duration,
     ) -> BoxFuture<'_, Result<Channel, PeerError>>;
+
+    /// Looks whether a process stands at a peer's address, by a connection of its own. A transport that cannot tell does not know.
+    fn presence(&self, _of: NodeId, _limit: Duration) -> BoxFuture<'_, Presence> {
+        Box::pin(std::future::ready(Presence::Unknown))
+    }
 
     /// Tells where a node listens, or (`None`) that it is gone. Later words replace earlier ones.
     fn learn(&self, node: NodeId, address: Option<String>);

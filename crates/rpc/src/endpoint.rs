@@ -7,7 +7,7 @@ use crate::handshake::{
 use crate::link::{FrameReader, LinkError, Timing, reason_of};
 use crate::security::{Security, SecurityError, WriteHalf};
 use assize_model::NodeId;
-use assize_ports::Service;
+use assize_ports::{Presence, Service};
 use std::sync::{Arc, Mutex};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -34,6 +34,25 @@ impl ConnectError {
     /// Whether the other end was reached and would not have us: trying again at once changes nothing.
     pub fn is_refusal(&self) -> bool {
         matches!(self, ConnectError::Handshake(_))
+    }
+
+    /// What it says of the process at the other end.
+    pub fn presence(&self) -> Presence {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, UnexpectedEof};
+        match self {
+            ConnectError::Security(SecurityError::Io(error)) => match error.kind() {
+                ConnectionRefused | ConnectionReset | BrokenPipe | UnexpectedEof => Presence::Gone,
+                // Its certificate, for one, is no good: somebody has shown it.
+                std::io::ErrorKind::InvalidData => Presence::Here,
+                _ => Presence::Unknown,
+            },
+            ConnectError::Link(LinkError::Closed | LinkError::Io(_)) => Presence::Gone,
+            ConnectError::Link(LinkError::Silent(_) | LinkError::Ended) => Presence::Unknown,
+            ConnectError::Handshake(_)
+            | ConnectError::Link(_)
+            | ConnectError::Security(SecurityError::NoNode) => Presence::Here,
+            ConnectError::Security(_) | ConnectError::TooSlow(_) => Presence::Unknown,
+        }
     }
 }
 

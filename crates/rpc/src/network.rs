@@ -14,7 +14,7 @@ use crate::frame::PAYLOAD_MAX;
 use crate::handshake::{ClusterId, Lane, Welcome};
 use crate::security::SecurityError;
 use assize_model::NodeId;
-use assize_ports::{BoxFuture, Channel, PeerError, Peers, Service};
+use assize_ports::{BoxFuture, Channel, PeerError, Peers, Presence, Service};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -168,6 +168,19 @@ impl Peers for Network {
         limit: Duration,
     ) -> BoxFuture<'_, Result<Channel, PeerError>> {
         Box::pin(self.open_by(to, service, hello, limit))
+    }
+
+    fn presence(&self, of: NodeId, limit: Duration) -> BoxFuture<'_, Presence> {
+        Box::pin(async move {
+            let Ok((_, address)) = self.line(of, Service::Operator) else { return Presence::Unknown };
+            // The whole greeting: a proxy takes connections for a process that is gone, and ends them.
+            let greeting = self.endpoint.connect(&address, Some(of), Service::Operator, Lane::Introduction);
+            match tokio::time::timeout(limit, greeting).await {
+                Ok(Ok(_)) => Presence::Here,
+                Ok(Err(error)) => error.presence(),
+                Err(_) => Presence::Unknown,
+            }
+        })
     }
 
     fn belong(&self, cluster: u128) {

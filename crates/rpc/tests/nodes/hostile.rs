@@ -2,7 +2,7 @@
 
 use crate::fixture::*;
 use assize_model::NodeId;
-use assize_ports::{Channel, PeerError, Peers, Service};
+use assize_ports::{Channel, PeerError, Peers, Presence, Service};
 use assize_rpc::cert::{self, OperatorRole};
 use assize_rpc::frame::{self, Frame, Kind, PAYLOAD_MAX};
 use assize_rpc::handshake::{ClusterId, Hello, Lane};
@@ -225,6 +225,37 @@ async fn a_half_open_connection_is_found() {
         }
     };
     tokio::time::timeout(LONG, answered).await.expect("connections are made again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_has_ended_is_told_from_one_that_is_silent_or_does_not_want_us() {
+    let (ours, theirs) = (certificates(&[1, 2]), certificates(&[2]));
+    let one = Node::tls(1, ours.path()).await;
+    assert_eq!(one.network.presence(NodeId(2), LONG).await, Presence::Unknown, "no address is known");
+    let two = Node::tls(2, ours.path()).await;
+    one.knows(&two);
+    assert_eq!(one.network.presence(two.id, LONG).await, Presence::Here);
+    two.set_cluster(2);
+    one.set_cluster(1);
+    assert_eq!(one.network.presence(two.id, LONG).await, Presence::Here, "of another cluster");
+    two.stop().await;
+    assert_eq!(one.network.presence(NodeId(2), LONG).await, Presence::Gone);
+    let stranger = Node::tls(2, theirs.path()).await;
+    one.knows(&stranger);
+    assert_eq!(one.network.presence(stranger.id, LONG).await, Presence::Here, "of another authority");
+    // One that stands still: its kernel takes connections.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    one.network.learn(NodeId(2), Some(silent.local_addr().unwrap().to_string()));
+    let soon = std::time::Duration::from_millis(50);
+    assert_eq!(one.network.presence(NodeId(2), soon).await, Presence::Unknown);
+    // A proxy before one that has ended.
+    let looking = one.network.presence(NodeId(2), LONG);
+    let (presence, ()) = tokio::join!(looking, async {
+        for _ in 0..2 {
+            drop(silent.accept().await.unwrap());
+        }
+    });
+    assert_eq!(presence, Presence::Gone);
 }
 
 /// A proxy that, when told to, swallows everything in both directions and closes nothing.
