@@ -21,8 +21,9 @@ use tokio::sync::{mpsc, watch};
 
 /// How often a leader looks whether the others still follow.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// A term that could not be begun is tried again after this long.
-const AGAIN: Duration = Duration::from_millis(20);
+/// A term that could not be begun is tried again after this long. The first attempt often comes a moment too early: Raft says
+/// that this node leads before it takes entries from it.
+const AGAIN: Duration = Duration::from_millis(2);
 
 /// Who leads, as far as this node knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -7,8 +7,9 @@ use tokio::time::{Instant, timeout_at};
 
 /// The first pause after an attempt that failed; doubles up to the next.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
-/// The longest pause between two attempts.
-const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// The longest pause between two attempts: so much later than it might, a session may find a new leader. However many sessions
+/// wait, the nodes are asked for all of them at once.
+const PAUSE_MAX: Duration = Duration::from_millis(25);
 
 /// What is known of a request whose attempts have failed so far.
 pub struct Held<'a> {
