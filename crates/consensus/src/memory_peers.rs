@@ -151,10 +151,11 @@ impl Peers for MemoryPeers {
 
     fn presence(&self, of: NodeId, _limit: Duration) -> BoxFuture<'_, Presence> {
         let services = self.net.services.lock().expect("no panic happens under this lock");
-        let presence = match () {
-            () if self.net.cuts.borrow().contains(&pair(self.me, of)) => Presence::Unknown,
-            () if services.keys().any(|(node, _)| *node == of) => Presence::Here,
-            () => Presence::Gone,
+        // Who is killed is cut off as well, from whom his last words would still come.
+        let presence = match services.keys().any(|(node, _)| *node == of) {
+            false => Presence::Gone,
+            true if self.net.cuts.borrow().contains(&pair(self.me, of)) => Presence::Unknown,
+            true => Presence::Here,
         };
         Box::pin(std::future::ready(presence))
     }

@@ -28,6 +28,8 @@ use std::time::Duration;
 const MISSED: u32 = 2;
 /// A leader's lease lasts for so many heartbeats: no voter gives its vote away before (see `raft_config`).
 pub const LEASE: u32 = 4;
+/// After so many Raft's own timers have run out, and what is seen here hastens nothing any more.
+const TIMERS: u32 = 2 * LEASE;
 /// Voters have heard the last word within this share of a heartbeat, as far as it went out to all of them at once.
 const SPREAD: u32 = 5;
 
@@ -37,7 +39,7 @@ pub async fn watch_over_leader(node: Arc<Node>, shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(heartbeat / 4).await;
         let Some(silence) = Silence::of(&node) else { continue };
-        if silence.lasts < heartbeat * MISSED {
+        if !(heartbeat * MISSED..heartbeat * TIMERS).contains(&silence.lasts) {
             continue;
         }
         if !silence.leader_is_gone(&node, heartbeat).await {
@@ -111,5 +113,6 @@ mod tests {
         assert!(patience(heartbeat, 0) > heartbeat * LEASE);
         assert!(patience(heartbeat, 1) > patience(heartbeat, 0));
         assert!(patience(heartbeat, 1) < heartbeat * (LEASE + 3));
+        assert!(LEASE + 3 < TIMERS);
     }
 }
