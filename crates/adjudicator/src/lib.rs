@@ -92,8 +92,9 @@ pub mod workload;
 /// the log has raised the cluster to their version.
 ///
 /// 1: the beginning. 2: [`Command::DrainNode`], [`Command::Recover`], [`Command::RecoverShard`]. 3: compact footprints; slots that
-/// move wait for learners, too. 4: a refused [`Command::Uncount`] changes nothing.
-pub const CLUSTER_VERSION_MAX: u32 = 4;
+/// move wait for learners, too. 4: a refused [`Command::Uncount`] changes nothing. 5: the catalog may hold views, which are bytes here
+/// and nothing more.
+pub const CLUSTER_VERSION_MAX: u32 = 5;
 /// From this cluster version on footprints in the log may be compact.
 pub const COMPACT_SINCE: u32 = 3;
 /// From this cluster version on the log can say that a node is draining, and that a shard was recovered.

@@ -2,10 +2,11 @@
 
 use crate::{
     Check, Column, DefaultValue, ForeignKey, Generated, Index, IndexPart, IndexState, ReferentialAction,
-    Table,
+    Table, View, ViewAlgorithm, ViewCheck, ViewSecurity,
 };
 use assize_model::{IndexId, SchemaVersion, TableId};
 use assize_values::{Collation, IntType, IntWidth, SqlType, Value};
+use std::sync::Arc;
 
 /// A column with nothing special about it.
 pub fn column(id: u32, name: &str, sql_type: SqlType) -> Column {
@@ -65,6 +66,7 @@ pub fn stock() -> Table {
         comment: "".into(),
         created_micros: 1_790_000_000_000_000,
         options: Vec::new(),
+        view: None,
     }
 }
 
@@ -137,5 +139,29 @@ pub fn everything() -> Table {
     });
     table.comment = "goods in store".into();
     table.options.push(("ROW_FORMAT".into(), "DYNAMIC".into()));
+    table
+}
+
+/// A view of it: `SELECT id FROM shop.stock WITH LOCAL CHECK OPTION`.
+pub fn view() -> Table {
+    let mut table = stock();
+    table.id = TableId(8);
+    table.name = "ids".into();
+    table.columns.truncate(1);
+    table.indexes.truncate(1);
+    table.indexes[0].parts.clear();
+    table.hidden_row_id = true;
+    table.sharding_column = None;
+    table.view = Some(Arc::new(View {
+        query: "select `shop`.`stock`.`id` AS `id` from `shop`.`stock`".into(),
+        columns_named: true,
+        definer: ("app".into(), "%".into()),
+        security: ViewSecurity::Invoker,
+        algorithm: ViewAlgorithm::Merge,
+        check: ViewCheck::Local,
+        updatable: true,
+        character_set_client: "utf8mb4".into(),
+        collation_connection: Collation::UTF8MB4_0900_AI_CI,
+    }));
     table
 }

@@ -36,6 +36,15 @@ impl Catalog {
         })
     }
 
+    /// A table that holds rows, or error 1146, or 1347 for a view.
+    pub fn require_base_table(&self, database: &str, name: &str) -> Result<&Arc<Table>, SqlError> {
+        let table = self.require_table(database, name)?;
+        match table.view {
+            None => Ok(table),
+            Some(_) => Err(wrong_kind(database, name, "BASE TABLE")),
+        }
+    }
+
     /// A table by id.
     pub fn table_by_id(&self, id: TableId) -> Option<&Arc<Table>> {
         self.tables.get(&id)
@@ -158,6 +167,11 @@ impl Index {
     pub fn is_primary(&self) -> bool {
         self.id == IndexId(0)
     }
+}
+
+/// Error 1347: a table where a view is wanted, or a view where a table is.
+pub fn wrong_kind(database: &str, name: &str, wanted: &str) -> SqlError {
+    SqlError::new(ErrorCode::NotBaseTable, format!("'{database}.{name}' is not {wanted}"))
 }
 
 /// Whether two names of columns, indexes or constraints are the same: MySQL compares them case-insensitively.

@@ -100,7 +100,67 @@ pub struct Table {
     pub created_micros: i64,
     /// Table options printed back by SHOW CREATE TABLE that change nothing here (ROW_FORMAT …).
     pub options: Vec<(Arc<str>, Arc<str>)>,
+    /// The query behind the name, if this is a view: it has columns, and never a row of its own. Views are tables to the
+    /// catalog because they share their names, their versions and their fences.
+    pub view: Option<Arc<View>>,
 }
+
+/// What makes a table a view.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// The query, in a form that no SQL mode changes: names qualified, `*` written out.
+    pub query: Arc<str>,
+    /// Whether names of columns were listed behind the view's name.
+    pub columns_named: bool,
+    /// Name and host pattern of the account that SQL SECURITY DEFINER acts for.
+    pub definer: QualifiedName,
+    /// SQL SECURITY.
+    pub security: ViewSecurity,
+    /// ALGORITHM.
+    pub algorithm: ViewAlgorithm,
+    /// WITH CHECK OPTION.
+    pub check: ViewCheck,
+    /// Whether its rows are rows of one table, so that they can be changed.
+    pub updatable: bool,
+    /// `character_set_client` of the session that created it.
+    pub character_set_client: Arc<str>,
+    /// `collation_connection` of the session that created it: what its literals compare by.
+    pub collation_connection: Collation,
+}
+
+/// On whose behalf a view reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ViewSecurity {
+    /// Its definer's.
+    Definer,
+    /// That of whoever uses it.
+    Invoker,
+}
+
+/// How a view is to be computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ViewAlgorithm {
+    /// As seems best.
+    Undefined,
+    /// As a part of the query that uses it.
+    Merge,
+    /// By itself.
+    TempTable,
+}
+
+/// Which rows may be written through a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ViewCheck {
+    /// All.
+    None,
+    /// Those that the view itself shows.
+    Local,
+    /// Those that it and every view below it show.
+    Cascaded,
+}
+
+/// From this cluster version on every node understands views.
+pub const VIEWS_SINCE: u32 = 5;
 
 /// A column.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,7 +14,8 @@
 
 use crate::{
     Catalog, Check, Column, Database, DefaultValue, DropCause, Dropped, ForeignKey, Generated, Index,
-    IndexPart, IndexState, NextIds, QualifiedName, ReferentialAction, Table, User, payload,
+    IndexPart, IndexState, NextIds, QualifiedName, ReferentialAction, Table, User, View, ViewAlgorithm,
+    ViewCheck, ViewSecurity, payload,
 };
 use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::{CatalogVersion, DatabaseId, IndexId, SchemaVersion, TableId};
@@ -26,6 +27,8 @@ use std::sync::Arc;
 const IDS: ([u8; 4], u16) = (*b"cids", 1);
 const DATABASE: ([u8; 4], u16) = (*b"cdbs", 1);
 const TABLE: ([u8; 4], u16) = (*b"ctab", 1);
+/// Tables are written as they were before there were views, so that nodes of that time read them.
+const TABLE_OR_VIEW: ([u8; 4], u16) = (*b"ctab", 2);
 const USER: ([u8; 4], u16) = (*b"cusr", 1);
 const GLOBAL: ([u8; 4], u16) = (*b"cvar", 1);
 const DROPPED: ([u8; 4], u16) = (*b"cbin", 1);
@@ -428,11 +431,18 @@ pub fn encode_table(table: &Table) -> Bytes {
         out.put_str(name);
         out.put_str(value);
     }
-    seal(TABLE, &out)
+    match &table.view {
+        None => seal(TABLE, &out),
+        Some(view) => {
+            put_view(&mut out, view);
+            seal(TABLE_OR_VIEW, &out)
+        }
+    }
 }
 
 fn decode_table(database: &Arc<str>, name: &Arc<str>, bytes: &[u8]) -> Result<Table, DecodeError> {
-    let mut r = open(bytes, TABLE)?;
+    let (version_of_format, body) = envelope::open(bytes, TABLE_OR_VIEW.0, TABLE_OR_VIEW.1)?;
+    let mut r = Reader::new(body);
     let id = TableId(r.u32()?);
     let version = SchemaVersion(r.u32()?);
     let columns = list(&mut r, 8, column)?;
@@ -467,6 +477,10 @@ fn decode_table(database: &Arc<str>, name: &Arc<str>, bytes: &[u8]) -> Result<Ta
         comment: r.str()?.into(),
         created_micros: r.i64()?,
         options: list(&mut r, 2, |r| Ok((r.str()?.into(), r.str()?.into())))?,
+        view: match version_of_format {
+            1 => None,
+            _ => Some(Arc::new(view(&mut r)?)),
+        },
     };
     // What the rest of the code relies on without asking again.
     if table.sharding_column.is_some_and(|i| i >= table.columns.len()) {
@@ -482,6 +496,58 @@ fn decode_table(database: &Arc<str>, name: &Arc<str>, bytes: &[u8]) -> Result<Ta
     }
     r.finish()?;
     Ok(table)
+}
+
+fn put_view(out: &mut Vec<u8>, view: &View) {
+    out.put_str(&view.query);
+    out.put_bool(view.columns_named);
+    out.put_str(&view.definer.0);
+    out.put_str(&view.definer.1);
+    out.put_u8(match view.security {
+        ViewSecurity::Definer => 1,
+        ViewSecurity::Invoker => 2,
+    });
+    out.put_u8(match view.algorithm {
+        ViewAlgorithm::Undefined => 1,
+        ViewAlgorithm::Merge => 2,
+        ViewAlgorithm::TempTable => 3,
+    });
+    out.put_u8(match view.check {
+        ViewCheck::None => 1,
+        ViewCheck::Local => 2,
+        ViewCheck::Cascaded => 3,
+    });
+    out.put_bool(view.updatable);
+    out.put_str(&view.character_set_client);
+    out.put_u16(view.collation_connection.0);
+}
+
+fn view(r: &mut Reader<'_>) -> Result<View, DecodeError> {
+    Ok(View {
+        query: r.str()?.into(),
+        columns_named: r.bool()?,
+        definer: (r.str()?.into(), r.str()?.into()),
+        security: match r.u8()? {
+            1 => ViewSecurity::Definer,
+            2 => ViewSecurity::Invoker,
+            other => return Err(r.bad("security of a view", other.into())),
+        },
+        algorithm: match r.u8()? {
+            1 => ViewAlgorithm::Undefined,
+            2 => ViewAlgorithm::Merge,
+            3 => ViewAlgorithm::TempTable,
+            other => return Err(r.bad("algorithm of a view", other.into())),
+        },
+        check: match r.u8()? {
+            1 => ViewCheck::None,
+            2 => ViewCheck::Local,
+            3 => ViewCheck::Cascaded,
+            other => return Err(r.bad("check option of a view", other.into())),
+        },
+        updatable: r.bool()?,
+        character_set_client: r.str()?.into(),
+        collation_connection: Collation(r.u16()?),
+    })
 }
 
 fn put_column(out: &mut Vec<u8>, column: &Column) {

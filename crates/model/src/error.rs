@@ -278,6 +278,15 @@ error_codes! {
     IncorrectString = 1977 "HY000" Never, "A string that cannot be converted.";
     InvalidUseOfNull = 1138 "22004" Never, "NULL where it cannot be.";
     CrashedOnUsage = 1194 "HY000" Operator, "Stored data contradicts itself: CHECK TABLE tells more.";
+    ViewSelectClause = 1350 "HY000" Never, "A view whose SELECT has a clause that no view can have.";
+    ViewSelectVariable = 1351 "HY000" Never, "A view whose SELECT has a variable or a parameter.";
+    ViewMergeAlgorithm = 1354 "HY000" Never, "ALGORITHM = MERGE for a view that cannot be merged.";
+    ViewNotUpdatableCheck = 1368 "HY000" Never, "WITH CHECK OPTION of a view that cannot be changed.";
+    NotUpdatableColumn = 1348 "HY000" Never, "A column of a view that is computed cannot be given a value.";
+    NoDefaultForViewField = 1423 "HY000" Never, "A column that a view does not show has no default.";
+    DefinerDoesNotExist = 1449 "HY000" Never, "The account for which a view acts is gone.";
+    SchemaChangeForbidden = 1450 "HY000" Never, "A view cannot be moved to another database.";
+    ViewRecursive = 1462 "HY000" Never, "A view that is made of itself.";
     ViewInvalid = 1356 "HY000" Never, "A view that refers to something that is gone.";
     ViewWrongList = 1353 "HY000" Never, "A list of column names of the wrong length.";
     FieldInOrderNotSelect = 3065 "HY000" Never, "DISTINCT ordered by something that is not selected.";

@@ -9,7 +9,7 @@ use crate::dml::database_of;
 use crate::dml::writer::Writer;
 use crate::expr::Runtime;
 use crate::infoschema::text;
-use assize_catalog::{Index, Table, key};
+use assize_catalog::{Index, Table, key, wrong_kind};
 use assize_model::{ErrorCode, IndexId, Key, KeyRange, Slot, SqlError};
 use assize_ports::{
     ColumnFlags, Direction, Executed, InternalTransaction, ReadIntent, ResultColumn, ResultSink, ScanRequest,
@@ -51,6 +51,18 @@ pub fn columns(verb: MaintenanceVerb) -> Vec<ResultColumn> {
     }
 }
 
+/// Whether a view can be used.
+fn check_view(table: &Arc<Table>, lines: &mut Vec<(&str, String)>, context: &mut dyn StatementContext) {
+    let Some(view) = &table.view else { return };
+    match crate::ddl::view::columns_now(table, view, context) {
+        Ok(_) => lines.push(("status", "OK".into())),
+        Err(error) => {
+            lines.push(("Error", error.message));
+            lines.push(("error", "Corrupt".into()));
+        }
+    }
+}
+
 /// Runs one of these statements.
 pub async fn maintain(
     verb: MaintenanceVerb,
@@ -74,6 +86,20 @@ pub async fn maintain(
         };
         let mut lines: Vec<(&str, String)> = Vec::new();
         match (&table, verb) {
+            (Some(table), MaintenanceVerb::Check) if table.view.is_some() => {
+                check_view(table, &mut lines, context);
+            }
+            (Some(table), MaintenanceVerb::Checksum) if table.view.is_some() => {
+                sink.row(&[text(&full_name), Value::Null])?;
+                let error = wrong_kind(&database, &name.name, "BASE TABLE");
+                context.eval().push_warning(assize_model::WarningLevel::Error, error.code, error.message);
+                count += 1;
+                continue;
+            }
+            (Some(table), _) if table.view.is_some() => {
+                lines.push(("Error", wrong_kind(&database, &name.name, "BASE TABLE").message));
+                lines.push(("status", "Operation failed".into()));
+            }
             (None, MaintenanceVerb::Checksum) => {
                 sink.row(&[text(&full_name), Value::Null])?;
                 let warning = format!("Table '{full_name}' doesn't exist");

@@ -152,7 +152,7 @@ fn view(context: &dyn StatementContext) -> Result<Arc<dyn ClusterView>, SqlError
         .ok_or_else(|| SqlError::new(ErrorCode::ClusterUnavailable, "this process has no view of a cluster"))
 }
 
-fn error(error: ClusterError) -> SqlError {
+pub(crate) fn error(error: ClusterError) -> SqlError {
     let code = match error {
         ClusterError::NotFound(_) | ClusterError::Refused(_) => ErrorCode::WrongArguments,
         ClusterError::Unavailable(_) => ErrorCode::ClusterUnavailable,

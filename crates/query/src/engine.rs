@@ -5,6 +5,7 @@ use crate::cache::{Cached, Fingerprint, Plans};
 use crate::exec::{Looked, Operator, Point, open};
 use crate::expr::{Row, Runtime, local};
 use crate::plan::{Planned, explain, plan_query, tree};
+use assize_catalog::Table;
 use assize_model::{ErrorCode, SqlError};
 use assize_ports::{
     BoxFuture, ColumnFlags, Described, Executed, QueryEngine, ResultColumn, ResultSink, StatementContext,
@@ -75,6 +76,7 @@ impl Engine {
     ) -> Result<Executed, SqlError> {
         let cached = self.plan(query, digest, params, context)?;
         check_privileges(&cached.planned, context)?;
+        use_views(&cached.planned.tables, context);
         match &query.into {
             None => run(&cached.planned, params, context, sink).await,
             Some(SelectInto::Variables(names)) => {
@@ -205,24 +207,16 @@ pub(crate) fn explain_columns() -> Vec<ResultColumn> {
     ]
 }
 
-/// Whether the user may read every table of a plan.
+/// Whether every table of a plan may be read, by the user or by whom a view acts for.
 fn check_privileges(planned: &Planned, context: &dyn StatementContext) -> Result<(), SqlError> {
-    if planned.tables.is_empty() {
-        return Ok(());
+    planned.reads.iter().try_for_each(|read| crate::acl::require_read(context, read))
+}
+
+/// A transaction that went through a view is refused if it commits after the view has changed.
+pub(crate) fn use_views(tables: &[Arc<Table>], context: &mut dyn StatementContext) {
+    for view in tables.iter().filter(|table| table.view.is_some()) {
+        context.transaction().use_table(view.id, view.version);
     }
-    let user = context.user();
-    for table in &planned.tables {
-        if !user.may("SELECT", Some(&table.database), Some(&table.name)) {
-            return Err(SqlError::new(
-                ErrorCode::TableAccessDenied,
-                format!(
-                    "SELECT command denied to user '{}'@'{}' for table '{}'",
-                    user.name, user.host, table.name
-                ),
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Runs a planned query into a sink.

@@ -49,7 +49,14 @@ impl Engine {
                 _ => return Err(SqlError::not_supported("EXPLAIN of this statement")),
             };
             let tables = rows.tables.iter().filter_map(|t| t.table.clone()).collect();
-            Planned { plan: rows.plan, limited: true, calc_found_rows: false, tables, results: Vec::new() }
+            Planned {
+                plan: rows.plan,
+                limited: true,
+                calc_found_rows: false,
+                tables,
+                reads: Vec::new(),
+                results: Vec::new(),
+            }
         };
         explain_plan(format, &planned, context, sink)
     }
@@ -84,8 +91,8 @@ impl Engine {
             Statement::DropIndex { table, name } => ddl::index::drop_index(table, name, context).await,
             Statement::Truncate(table) => ddl::drop::truncate(table, context).await,
             Statement::RenameTable(renames) => ddl::drop::rename(renames, context).await,
-            Statement::CreateView(_) => Err(SqlError::not_supported("views")),
-            Statement::DropView { views, if_exists } => ddl::drop::drop_views(views, *if_exists, context),
+            Statement::CreateView(create) => ddl::view::create(create, context).await,
+            Statement::DropView { views, if_exists } => ddl::view::drop(views, *if_exists, context).await,
             Statement::DropProgram { kind, name, if_exists } => {
                 ddl::drop::drop_program(*kind, name, *if_exists, context)
             }

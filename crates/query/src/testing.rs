@@ -15,7 +15,7 @@ use assize_ports::*;
 use assize_sql::{ParseOptions, Statement, parse_next};
 use assize_values::{EvalContext, SqlMode, Value};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -53,6 +53,7 @@ struct World {
     /// How often each named lock is held.
     locks: BTreeMap<String, u64>,
     reads: Reads,
+    used: BTreeSet<(TableId, SchemaVersion)>,
 }
 
 /// How much a statement has read, for tests of access paths.
@@ -308,6 +309,17 @@ impl Session {
         user.global = privileges.iter().map(|privilege| Arc::from(*privilege)).collect();
         user.grant_option.clear();
         self.context.user = Arc::new(user);
+    }
+
+    /// From now on statements run as this user of the catalog.
+    pub fn signs_in(&mut self, name: &str) {
+        let found = self.catalog().users.get(&(name.into(), "%".into())).cloned();
+        self.context.user = found.expect("a user of this name at %");
+    }
+
+    /// The tables and views that transactions have planned with, and their versions.
+    pub fn used(&self) -> BTreeSet<(TableId, SchemaVersion)> {
+        lock(&self.world).used.clone()
     }
 
     /// How many keys are stored.
@@ -675,7 +687,9 @@ impl Transaction for MemoryTransaction {
 
     fn check_range(&mut self, _table: TableId, _range: assize_model::KeyRange) {}
 
-    fn use_table(&mut self, _table: TableId, _version: SchemaVersion) {}
+    fn use_table(&mut self, table: TableId, version: SchemaVersion) {
+        lock(&self.world).used.insert((table, version));
+    }
 
     fn allocate_ids(&mut self, table: TableId, count: u64) -> BoxFuture<'_, Result<IdRange, SqlError>> {
         let mut world = lock(&self.world);

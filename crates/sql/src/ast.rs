@@ -996,21 +996,47 @@ pub enum AlterAction {
     Hint(String, String),
 }
 
-/// CREATE VIEW.
+/// CREATE VIEW and ALTER VIEW.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreateView {
     /// OR REPLACE.
     pub or_replace: bool,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// ALTER VIEW: it has to be there.
+    pub alter: bool,
+    /// What stands before VIEW.
+    pub prelude: ViewPrelude,
     /// Its name.
     pub name: TableName,
     /// Its columns' names; empty: those of the query.
     pub columns: Vec<String>,
     /// The query.
     pub query: Box<QueryNode>,
-    /// The query's text.
-    pub text: String,
     /// WITH CHECK OPTION.
-    pub check_option: bool,
+    pub check: ViewCheckOption,
+}
+
+/// What stands between CREATE or ALTER and VIEW.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ViewPrelude {
+    /// ALGORITHM: `UNDEFINED`, `MERGE`, `TEMPTABLE`.
+    pub algorithm: Option<String>,
+    /// DEFINER.
+    pub definer: Option<Account>,
+    /// SQL SECURITY INVOKER; `Some(false)`: DEFINER.
+    pub invoker: Option<bool>,
+}
+
+/// WITH CHECK OPTION of a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ViewCheckOption {
+    /// Not written.
+    None,
+    /// LOCAL.
+    Local,
+    /// CASCADED, which is what is meant if neither is said.
+    Cascaded,
 }
 
 /// SHOW.

@@ -466,6 +466,43 @@ fn long_chains_and_deep_nesting_neither_overflow_nor_hang() {
 }
 
 #[test]
+fn views_have_what_stands_before_and_behind_them() {
+    let read = |text: &str| match parse_one(text, &options()).unwrap().statement {
+        Statement::CreateView(view) => *view,
+        other => panic!("{other:?}"),
+    };
+    let view = read(
+        "/*!50001 CREATE ALGORITHM=MERGE */ /*!50013 DEFINER=`a`@`%` SQL SECURITY INVOKER */ \
+         /*!50001 VIEW `v` (x) AS select 1 WITH LOCAL CHECK OPTION */",
+    );
+    assert_eq!(view.prelude.algorithm.as_deref(), Some("MERGE"));
+    assert_eq!(view.prelude.definer, Some(Account { name: "a".into(), host: "%".into() }));
+    assert_eq!((view.prelude.invoker, view.check), (Some(true), ViewCheckOption::Local));
+    assert_eq!(
+        (view.columns.as_slice(), view.alter, view.or_replace),
+        (["x".to_owned()].as_slice(), false, false)
+    );
+    let view = read("CREATE OR REPLACE VIEW d.v AS SELECT 1 WITH CHECK OPTION");
+    assert_eq!(
+        (view.check, view.or_replace, view.prelude),
+        (ViewCheckOption::Cascaded, true, Default::default())
+    );
+    assert!(
+        read("ALTER VIEW v AS SELECT 1").alter
+            && read("CREATE VIEW IF NOT EXISTS v AS TABLE t").if_not_exists
+    );
+    for (text, errno) in [
+        ("CREATE VIEW v AS SELECT 1 INTO @a", 1350),
+        ("CREATE VIEW v AS SELECT ?", 1351),
+        ("CREATE ALGORITHM = FAST VIEW v AS SELECT 1", 1064),
+        ("CREATE SQL SECURITY NOBODY VIEW v AS SELECT 1", 1064),
+        ("CREATE VIEW v AS UPDATE t SET a = 1", 1064),
+    ] {
+        assert_eq!(parse_one(text, &options()).expect_err(text).code.errno(), errno, "{text}");
+    }
+}
+
+#[test]
 fn units_are_a_closed_list() {
     for call in
         ["TIMESTAMPDIFF(SQL_TSI_DAY, a, b)", "TIMESTAMPADD(microsecond, 1, a)", "GET_FORMAT(TIME, 'ISO')"]

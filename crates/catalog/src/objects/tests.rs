@@ -40,9 +40,29 @@ fn a_new_cluster_has_the_systems_databases_and_root() {
 
 #[test]
 fn every_part_of_a_table_is_stored() {
-    let table = fixtures::everything();
-    let bytes = encode_table(&table);
-    assert_eq!(decode_table(&"shop".into(), &"stock".into(), &bytes), Ok(table));
+    for table in [fixtures::everything(), fixtures::view()] {
+        let bytes = encode_table(&table);
+        assert_eq!(decode_table(&table.database.clone(), &table.name.clone(), &bytes), Ok(table));
+    }
+}
+
+#[test]
+fn tables_are_written_as_before_there_were_views() {
+    let version = |table: &Table| envelope::open(&encode_table(table), *b"ctab", 2).unwrap().0;
+    assert_eq!(version(&fixtures::everything()), 1);
+    assert_eq!(version(&fixtures::view()), 2);
+}
+
+#[test]
+fn a_view_is_no_base_table() {
+    let mut change = ChangeBuilder::new(&shop()).finish();
+    change.objects.push((
+        ObjectKey::Table("shop".into(), "ids".into()).encode(),
+        Some(encode_table(&fixtures::view())),
+    ));
+    let catalog = commit(&shop(), change);
+    let code = |name: &str| catalog.require_base_table("shop", name).map(|_| ()).map_err(|e| e.code.errno());
+    assert_eq!((code("stock"), code("ids"), code("none")), (Ok(()), Err(1347), Err(1146)));
 }
 
 #[test]
@@ -126,6 +146,7 @@ fn stored_samples_are_still_understood() {
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), b"dgitux");
     let catalog = Catalog::default().apply_objects(CatalogVersion(1), true, &objects).unwrap();
     assert_eq!(**catalog.table("shop", "stock").unwrap(), fixtures::everything());
+    assert_eq!(**catalog.table("shop", "ids").unwrap(), fixtures::view());
     assert_eq!(catalog.globals["max_connections"], Value::UInt(151));
     assert_eq!(catalog.next_ids.dropped, 3);
     assert_eq!(catalog.dropped[0].tables[0].name, "stock".into());
@@ -161,6 +182,7 @@ fn samples() -> String {
         (ObjectKey::Ids, encode_ids(&ids)),
         (ObjectKey::Database("shop".into()), encode_database(&shop)),
         (ObjectKey::Table("shop".into(), "stock".into()), encode_table(&table)),
+        (ObjectKey::Table("shop".into(), "ids".into()), encode_table(&fixtures::view())),
         (ObjectKey::User("app".into(), "%".into()), encode_user(&user)),
         (ObjectKey::Global("max_connections".into()), encode_global(&Value::UInt(151))),
         (ObjectKey::Dropped(2), encode_dropped(&dropped)),

@@ -8,7 +8,8 @@ pub use users::{
     alter_user, create_user, drop_user, note_ignored, rename_user, set_password, show_create_user, verifier,
 };
 
-use assize_catalog::{Catalog, Table, User};
+use crate::bind::TableRead;
+use assize_catalog::{Catalog, QualifiedName, Table, User};
 use assize_model::{ErrorCode, SqlError};
 use assize_ports::StatementContext;
 use assize_sql::Account;
@@ -36,6 +37,37 @@ pub fn require_table_name(
     ))
 }
 
+/// Whether whoever a statement reads a table for may do so.
+pub fn require_read(context: &dyn StatementContext, read: &TableRead) -> Result<(), SqlError> {
+    require(context, "SELECT", read)
+}
+
+/// Whether whoever a statement uses a table for may do this to it: error 1142, or, where a view leads there, 1356, and
+/// 1449 if the account that the view acts for is gone.
+pub fn require(context: &dyn StatementContext, privilege: &str, read: &TableRead) -> Result<(), SqlError> {
+    let TableRead { table, definer, within } = read;
+    let may = |user: &User| user.may(privilege, Some(&table.database), Some(&table.name));
+    let user = context.user();
+    let allowed = match definer {
+        None => may(&user),
+        Some((name, host)) if *name == user.name && *host == user.host => may(&user),
+        Some(definer) => may(context.catalog().users.get(definer).ok_or_else(|| no_definer(definer))?),
+    };
+    match within {
+        _ if allowed => Ok(()),
+        Some((database, view)) => Err(crate::bind::invalid(database, view)),
+        None => require_table(context, privilege, table),
+    }
+}
+
+/// Error 1449.
+fn no_definer((name, host): &QualifiedName) -> SqlError {
+    SqlError::new(
+        ErrorCode::DefinerDoesNotExist,
+        format!("The user specified as a definer ('{name}'@'{host}') does not exist"),
+    )
+}
+
 /// Error 1044 unless the user may do this to a whole database.
 pub fn require_database(
     context: &dyn StatementContext,
@@ -48,7 +80,7 @@ pub fn require_database(
     }
     Err(SqlError::new(
         ErrorCode::DatabaseAccessDenied,
-        format!("Access denied for user '{}'@'{}' to database '{database}'", user.name, user.host),
+        format!("TableRead denied for user '{}'@'{}' to database '{database}'", user.name, user.host),
     ))
 }
 
@@ -60,7 +92,9 @@ pub fn require_global(context: &dyn StatementContext, privilege: &str) -> Result
     }
     Err(SqlError::new(
         ErrorCode::SpecificAccessDenied,
-        format!("Access denied; you need (at least one of) the {privilege} privilege(s) for this operation"),
+        format!(
+            "TableRead denied; you need (at least one of) the {privilege} privilege(s) for this operation"
+        ),
     ))
 }
 

@@ -17,11 +17,12 @@ pub use expr::{
 };
 pub(crate) use expr::{object_parts, ordinal};
 pub use scope::{Scope, ScopeColumn, ScopeTable, column_flags, unknown_column};
+pub(crate) use select::item_name;
 pub use select::*;
 
 use crate::expr::ColumnId;
 use assize_catalog::{Catalog, Table};
-use assize_model::SqlError;
+use assize_model::{SqlError, TableId};
 use assize_ports::{BoxFuture, StatementContext};
 use assize_values::{SqlMode, SqlType, Value};
 use std::sync::Arc;
@@ -98,13 +99,19 @@ pub struct Binder<'c> {
     pub virtuals: &'c dyn VirtualTables,
     /// Values of `?`, by which they are typed; `None` while only the shape is asked for.
     pub params: Option<&'c [Value]>,
-    /// Stored tables that the statement mentions.
+    /// Stored tables and views that the statement mentions, those within views among them.
     pub tables: Vec<Arc<Table>>,
+    /// Who has to be allowed to read which of them.
+    pub reads: Vec<TableRead>,
     /// Whether the meaning depends on user variables, whose types may change.
     pub uses_variables: bool,
     /// Whether a virtual table is mentioned.
     pub uses_virtual: bool,
     pub(crate) ctes: Vec<Arc<Cte>>,
+    /// Views whose texts are being bound, the outermost first.
+    pub(crate) open_views: Vec<TableId>,
+    /// On whose behalf.
+    pub(crate) acting: Acting,
     pub(crate) next_id: u32,
     pub(crate) depth: usize,
 }
@@ -123,9 +130,12 @@ impl<'c> Binder<'c> {
             virtuals,
             params,
             tables: Vec::new(),
+            reads: Vec::new(),
             uses_variables: false,
             uses_virtual: false,
             ctes: Vec::new(),
+            open_views: Vec::new(),
+            acting: Acting::default(),
             next_id: 0,
             depth: 0,
         }
@@ -143,9 +153,20 @@ impl<'c> Binder<'c> {
     }
 
     /// Puts a stored table among those that the statement mentions.
-    pub fn mention(&mut self, table: &Arc<Table>) {
+    ///
+    /// # Errors
+    /// 1356 or 1449 if a view leads there and whoever it acts for may not read the table. What the statement itself
+    /// names is checked when it runs.
+    pub fn mention(&mut self, table: &Arc<Table>) -> Result<(), SqlError> {
         if !self.tables.iter().any(|t| t.id == table.id) {
             self.tables.push(table.clone());
         }
+        let Acting { definer, within } = self.acting.clone();
+        let read = TableRead { table: table.clone(), definer, within };
+        if read.within.is_some() {
+            crate::acl::require_read(self.context, &read)?;
+        }
+        self.reads.push(read);
+        Ok(())
     }
 }

@@ -26,6 +26,18 @@ pub struct ScopeColumn {
     pub invisible: bool,
     /// Merged away by USING or NATURAL: found only with its table's name.
     pub merged: bool,
+    /// What a column of a merged view stands for, unless it is a column of a table itself.
+    pub means: Option<Arc<Expr>>,
+}
+
+impl ScopeColumn {
+    /// What its name means in an expression.
+    pub fn expr(&self) -> Expr {
+        match &self.means {
+            None => Expr::column(self.id, self.sql_type.clone(), self.nullable),
+            Some(expr) => (**expr).clone(),
+        }
+    }
 }
 
 /// A table, derived table or common table expression under the name by which the statement knows it.
@@ -43,6 +55,8 @@ pub struct ScopeTable {
     pub table: Option<Arc<Table>>,
     /// Id of the hidden row id of a table without primary key.
     pub row_id: Option<ColumnId>,
+    /// Which of the statement's tables it is; `None`: a merged view of several.
+    pub place: Option<usize>,
 }
 
 /// What the names of one query block mean.
@@ -78,7 +92,7 @@ impl<'p> Scope<'p> {
         let mut scope = Some(self);
         while let Some(here) = scope {
             if let Some(found) = here.find(parts, clause)? {
-                return Ok(Expr::column(found.id, found.sql_type.clone(), found.nullable));
+                return Ok(found.expr());
             }
             scope = here.parent;
         }
@@ -163,6 +177,7 @@ impl ScopeTable {
                 flags: column_flags(table, c),
                 invisible: c.invisible,
                 merged: false,
+                means: None,
             })
             .collect();
         let row_id = table.hidden_row_id.then(take);
@@ -173,6 +188,7 @@ impl ScopeTable {
             columns,
             table: Some(table.clone()),
             row_id,
+            place: None,
         }
     }
 

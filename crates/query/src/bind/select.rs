@@ -2,6 +2,7 @@
 
 mod from;
 mod grouping;
+mod views;
 
 use super::expr::{Aggregate, Gather, Place, SortKey, WindowCall};
 use super::{Binder, Scope, ScopeColumn, ScopeTable, VirtualTable, object_parts, ordinal, scope};
@@ -15,6 +16,8 @@ use grouping::{full_name, groups_before, not_grouped, selected, substitute_group
 use sqlparser::ast::{self, SelectItem, SetExpr, SetOperator, TableFactor};
 use std::cell::RefCell;
 use std::sync::Arc;
+pub(crate) use views::{Acting, invalid, mergeable, shows};
+pub use views::{TableRead, Via};
 
 /// A bound query.
 #[derive(Clone, Debug)]
@@ -147,6 +150,8 @@ pub struct BoundTable {
     pub intent: ReadIntent,
     /// Index hints.
     pub hints: Vec<IndexHint>,
+    /// The view through which it came into FROM.
+    pub view: Option<Arc<Via>>,
 }
 
 /// USE, FORCE or IGNORE INDEX.
@@ -330,6 +335,7 @@ impl Binder<'_> {
             columns: columns.iter().map(scope_column).collect(),
             table: None,
             row_id: None,
+            place: None,
         };
         let scope = Scope::new(vec![table], parent);
         let mut keys = Vec::with_capacity(order_by.len());
@@ -410,7 +416,7 @@ impl Binder<'_> {
         let mut projection = Vec::new();
         let mut columns = Vec::new();
         for (table, column) in scope.star_columns() {
-            let expr = Expr::column(column.id, column.sql_type.clone(), column.nullable);
+            let expr = column.expr();
             columns.push(OutputColumn {
                 id: column.id,
                 result: result_column(&column.name, &expr, Some((table, column))),
@@ -421,13 +427,13 @@ impl Binder<'_> {
         let select = Select {
             tables: block.tables,
             from: Some(from),
-            filter: Vec::new(),
+            filter: block.pending,
             grouping: None,
             having: Vec::new(),
             windows: Vec::new(),
             distinct: false,
             projection,
-            order: Vec::new(),
+            order: block.order,
             straight: false,
         };
         Ok(plain(Body::Select(Box::new(select)), columns))
@@ -617,7 +623,7 @@ impl Binder<'_> {
         }
         apply_locks(&mut block.tables, locks)?;
         let scope = scope;
-        let mut filter = Vec::new();
+        let mut filter = std::mem::take(&mut block.pending);
         if let Some(condition) = &select.selection {
             let bound = self.expr(condition, Place::plain(&scope, "where clause"))?;
             split_and(bound, &mut filter);
@@ -685,8 +691,7 @@ impl Binder<'_> {
                         return Err(SqlError::new(ErrorCode::NoTablesUsed, "No tables used"));
                     }
                     for (_, c) in scope.star_columns() {
-                        let expr = Expr::column(c.id, c.sql_type.clone(), c.nullable);
-                        items.push((expr, c.name.clone(), false));
+                        items.push((c.expr(), c.name.clone(), false));
                     }
                 }
                 SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
@@ -702,8 +707,7 @@ impl Binder<'_> {
                         .find(|t| t.answers_to(table) && database.is_none_or(|d| &*t.database == d))
                         .ok_or_else(|| unknown_table(table))?;
                     for c in found.columns.iter().filter(|c| !c.invisible) {
-                        let expr = Expr::column(c.id, c.sql_type.clone(), c.nullable);
-                        items.push((expr, c.name.clone(), false));
+                        items.push((c.expr(), c.name.clone(), false));
                     }
                 }
                 other => return Err(unsupported(other)),
@@ -784,6 +788,12 @@ impl Binder<'_> {
             if expr.as_literal().is_none() {
                 order.push(SortKey { expr, descending: key.options.asc == Some(false) });
             }
+        }
+
+        let shows_one = matches!(select.from.as_slice(), [item] if item.joins.is_empty());
+        let counts = !group_asts.is_empty() || !gather.borrow().aggregates.is_empty();
+        if order.is_empty() && shows_one && !counts && !distinct {
+            order = std::mem::take(&mut block.order);
         }
 
         // Grouping: replace group expressions, then check that nothing else is left over.
@@ -942,6 +952,7 @@ fn scope_column(output: &OutputColumn) -> ScopeColumn {
         flags: ColumnFlags::default(),
         invisible: false,
         merged: false,
+        means: None,
     }
 }
 
@@ -966,7 +977,7 @@ fn result_column(name: &str, expr: &Expr, origin: Option<(&ScopeTable, &ScopeCol
 }
 
 /// The name of a select item without alias: the column's, or the text of the expression.
-fn item_name(expr: &ast::Expr) -> Arc<str> {
+pub(crate) fn item_name(expr: &ast::Expr) -> Arc<str> {
     match expr {
         ast::Expr::Identifier(ident) => ident.value.as_str().into(),
         ast::Expr::CompoundIdentifier(parts) => parts.last().map_or("", |p| p.value.as_str()).into(),

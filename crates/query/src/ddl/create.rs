@@ -157,7 +157,7 @@ fn add_selected_columns(draft: &mut Draft, columns: &[OutputColumn]) -> Result<(
 }
 
 /// The type of a column that holds values of an expression of this type.
-fn stored_type(sql_type: &SqlType) -> SqlType {
+pub(super) fn stored_type(sql_type: &SqlType) -> SqlType {
     match sql_type {
         SqlType::Null => SqlType::Binary { length: 0 },
         SqlType::VarChar { length, collation } if *length > 16_383 => {

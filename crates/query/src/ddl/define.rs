@@ -69,6 +69,7 @@ pub fn empty(database: &str, name: &str, collation: Collation, now_micros: i64) 
             comment: "".into(),
             created_micros: now_micros,
             options: Vec::new(),
+            view: None,
         },
         foreign_keys: Vec::new(),
         next_foreign_key: 1,
@@ -749,6 +750,7 @@ impl Draft {
         let itself = database == self.table.database && parent_name == &*self.table.name;
         let parent =
             if itself { Some(&self.table) } else { catalog.table(&database, parent_name).map(|t| &**t) };
+        let parent = parent.filter(|t| t.view.is_none());
         let mut parent_columns: Vec<Arc<str>> =
             references.columns.iter().map(|c| c.as_str().into()).collect();
         match parent {

@@ -42,7 +42,8 @@ pub async fn drop_tables(
         let mut unknown = Vec::new();
         let mut dropped = 0;
         for (database, name) in &targets {
-            let Some(table) = catalog.table(database, name) else {
+            // A view is no table to DROP TABLE.
+            let Some(table) = catalog.table(database, name).filter(|t| t.view.is_none()) else {
                 unknown.push(format!("{database}.{name}"));
                 continue;
             };
@@ -81,25 +82,6 @@ pub async fn drop_tables(
     }
 }
 
-/// Runs DROP VIEW, of which there are none.
-pub fn drop_views(
-    names: &[TableName],
-    if_exists: bool,
-    context: &mut dyn StatementContext,
-) -> Result<Executed, SqlError> {
-    let mut unknown = Vec::with_capacity(names.len());
-    for name in names {
-        let database = database_of(name, context)?;
-        crate::acl::require_table_name(context, "DROP", &database, &name.name)?;
-        let shown = format!("{database}.{}", name.name);
-        if context.catalog().table(&database, &name.name).is_some() {
-            return Err(SqlError::new(ErrorCode::NotBaseTable, format!("'{shown}' is not VIEW")));
-        }
-        unknown.push(shown);
-    }
-    unknown_tables(&unknown, if_exists, context)
-}
-
 /// Runs DROP PROCEDURE and the like, of which there are none.
 pub fn drop_program(
     kind: ProgramKind,
@@ -128,7 +110,7 @@ pub fn drop_program(
     Ok(done())
 }
 
-fn unknown_tables(
+pub(super) fn unknown_tables(
     unknown: &[String],
     if_exists: bool,
     context: &mut dyn StatementContext,
@@ -142,7 +124,11 @@ fn unknown_tables(
     Ok(done())
 }
 
-fn unknown_error(unknown: &[String]) -> SqlError {
+fn no_table(database: &str, name: &str) -> SqlError {
+    SqlError::new(ErrorCode::NoSuchTable, format!("Table '{database}.{name}' doesn't exist"))
+}
+
+pub(super) fn unknown_error(unknown: &[String]) -> SqlError {
     SqlError::new(ErrorCode::UnknownTable, format!("Unknown table '{}'", unknown.join(",")))
 }
 
@@ -165,7 +151,11 @@ pub async fn truncate(name: &TableName, context: &mut dyn StatementContext) -> R
     let now = context.eval().now_micros;
     let fk_checks = crate::constraints::foreign_key_checks(context);
     commit_change(context, |catalog, change| {
-        let table = catalog.require_table(&database, &name.name)?;
+        let table = match catalog.require_table(&database, &name.name)? {
+            table if table.view.is_none() => table,
+            // TRUNCATE finds tables alone.
+            _ => return Err(no_table(&database, &name.name)),
+        };
         if fk_checks
             && let Some((child, key)) =
                 catalog.children_of(&database, &name.name).find(|(child, _)| child.id != table.id)
@@ -214,6 +204,12 @@ pub async fn rename(
         for (from_database, from, to_database, to) in &list {
             let table = after.require_table(from_database, from)?.clone();
             after.require_database(to_database)?;
+            if table.view.is_some() && from_database != to_database {
+                return Err(SqlError::new(
+                    ErrorCode::SchemaChangeForbidden,
+                    format!("Changing schema from '{from_database}' to '{to_database}' is not allowed."),
+                ));
+            }
             if after.table(to_database, to).is_some() {
                 return Err(table_exists(to));
             }

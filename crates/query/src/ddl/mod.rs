@@ -20,10 +20,12 @@ pub mod create;
 pub mod database;
 pub mod define;
 pub mod drop;
+pub(crate) mod freeze;
 pub mod index;
 pub mod print;
 pub mod recycle;
 pub mod types;
+pub mod view;
 
 use assize_catalog::{Catalog, ChangeBuilder, Table};
 use assize_model::{CatalogChange, ErrorCode, SchemaVersion, SqlError};

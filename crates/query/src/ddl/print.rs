@@ -1,12 +1,15 @@
-//! Expressions of table definitions as MySQL keeps and prints them: names in backticks, operators in
-//! parentheses, functions in lower case, strings with their character set. What is printed here parses to the
-//! same expression under every SQL mode, which is why the catalog keeps this text and not the one written.
+//! Expressions of table definitions, and queries of views, as MySQL keeps and prints them: names in backticks,
+//! operators in parentheses, functions in lower case, in tables strings with their character set. What is printed
+//! here parses to the same under every SQL mode, which is why the catalog keeps this text and not the one written.
 
-use crate::show::quote::{quote_name, quote_text};
+mod query;
+
+use crate::show::quote::{escape_text, quote_name, quote_text};
 use assize_model::SqlError;
 use sqlparser::ast::{
     BinaryOperator, CastFormat, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, UnaryOperator, Value, Visit, Visitor,
+    FunctionArgumentClause, FunctionArguments, NullTreatment, UnaryOperator, Value, Visit, Visitor,
+    WindowType,
 };
 use std::fmt::Write;
 use std::ops::ControlFlow;
@@ -19,9 +22,40 @@ pub enum Names {
 
 /// The canonical text of an expression.
 pub fn expression(expr: &Expr, _names: &Names) -> Result<String, SqlError> {
-    let mut out = String::new();
+    let mut out = Out { text: String::new(), view: false };
     print(expr, &mut out)?;
-    Ok(out)
+    Ok(out.text)
+}
+
+/// The canonical text of a view's query.
+pub fn query(query: &sqlparser::ast::Query) -> Result<String, SqlError> {
+    let mut out = Out { text: String::new(), view: true };
+    query::print_query(query, &mut out)?;
+    Ok(out.text)
+}
+
+/// What is printed so far.
+struct Out {
+    text: String,
+    /// A view's query: names keep what qualifies them, strings have the collation of the view's session.
+    view: bool,
+}
+
+impl Out {
+    fn push_str(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    fn push(&mut self, c: char) {
+        self.text.push(c);
+    }
+}
+
+impl Write for Out {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.text.push_str(text);
+        Ok(())
+    }
 }
 
 /// The columns that an expression mentions, in the order of the text, each once.
@@ -53,10 +87,14 @@ fn is_variable(ident: &sqlparser::ast::Ident) -> bool {
     ident.quote_style.is_none() && ident.value.starts_with('@')
 }
 
-fn print(expr: &Expr, out: &mut String) -> Result<(), SqlError> {
+fn print(expr: &Expr, out: &mut Out) -> Result<(), SqlError> {
     match expr {
         Expr::Identifier(ident) if is_variable(ident) => out.push_str(&ident.value),
         Expr::Identifier(ident) => out.push_str(&quote_name(&ident.value)),
+        Expr::CompoundIdentifier(parts) if out.view => {
+            let names: Vec<String> = parts.iter().map(|part| quote_name(&part.value)).collect();
+            out.push_str(&names.join("."));
+        }
         Expr::CompoundIdentifier(parts) => {
             out.push_str(&quote_name(parts.last().map_or("", |p| &p.value)));
         }
@@ -123,6 +161,8 @@ fn print(expr: &Expr, out: &mut String) -> Result<(), SqlError> {
         Expr::IsNotTrue(inner) => suffix(inner, "is not true", out)?,
         Expr::IsFalse(inner) => suffix(inner, "is false", out)?,
         Expr::IsNotFalse(inner) => suffix(inner, "is not false", out)?,
+        Expr::IsUnknown(inner) => suffix(inner, "is null", out)?,
+        Expr::IsNotUnknown(inner) => suffix(inner, "is not null", out)?,
         Expr::InList { expr, list, negated } => {
             out.push('(');
             print(expr, out)?;
@@ -145,7 +185,14 @@ fn print(expr: &Expr, out: &mut String) -> Result<(), SqlError> {
             out.push_str(if *negated { " not like " } else { " like " });
             print(pattern, out)?;
             if let Some(escape) = escape_char {
-                let _ = write!(out, " escape {escape}");
+                match &escape.value {
+                    Value::SingleQuotedString(text) => {
+                        let _ = write!(out, " escape {}", quote_text(text));
+                    }
+                    other => {
+                        let _ = write!(out, " escape {other}");
+                    }
+                }
             }
             out.push(')');
         }
@@ -256,6 +303,34 @@ fn print(expr: &Expr, out: &mut String) -> Result<(), SqlError> {
             out.push(')');
         }
         Expr::Function(function) => call(function, out)?,
+        Expr::Subquery(inner) if out.view => query::nested(inner, out)?,
+        Expr::Exists { subquery, negated } if out.view => {
+            out.push_str(if *negated { "(not exists" } else { "exists" });
+            query::nested(subquery, out)?;
+            if *negated {
+                out.push(')');
+            }
+        }
+        Expr::InSubquery { expr, subquery, negated } if out.view => {
+            out.push('(');
+            print(expr, out)?;
+            out.push_str(if *negated { " not in " } else { " in " });
+            query::nested(subquery, out)?;
+            out.push(')');
+        }
+        Expr::AnyOp { left, compare_op, right, .. } if out.view => {
+            compared_with("any", left, compare_op, right, out)?
+        }
+        Expr::AllOp { left, compare_op, right } if out.view => {
+            compared_with("all", left, compare_op, right, out)?
+        }
+        Expr::MemberOf(member) => {
+            out.push('(');
+            print(&member.value, out)?;
+            out.push_str(" member of (");
+            print(&member.array, out)?;
+            out.push_str("))");
+        }
         Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
             return Err(SqlError::new(
                 assize_model::ErrorCode::UnsupportedOnGeneratedColumn,
@@ -269,14 +344,30 @@ fn print(expr: &Expr, out: &mut String) -> Result<(), SqlError> {
     Ok(())
 }
 
-fn suffix(inner: &Expr, text: &str, out: &mut String) -> Result<(), SqlError> {
+/// `(a = any (select …))`
+fn compared_with(
+    word: &str,
+    left: &Expr,
+    op: &BinaryOperator,
+    right: &Expr,
+    out: &mut Out,
+) -> Result<(), SqlError> {
+    out.push('(');
+    print(left, out)?;
+    let _ = write!(out, " {} {word} ", operator(op));
+    print(right, out)?;
+    out.push(')');
+    Ok(())
+}
+
+fn suffix(inner: &Expr, text: &str, out: &mut Out) -> Result<(), SqlError> {
     out.push('(');
     print(inner, out)?;
     let _ = write!(out, " {text})");
     Ok(())
 }
 
-fn comma_list(list: &[Expr], out: &mut String) -> Result<(), SqlError> {
+fn comma_list(list: &[Expr], out: &mut Out) -> Result<(), SqlError> {
     for (i, item) in list.iter().enumerate() {
         if i > 0 {
             out.push(',');
@@ -286,11 +377,15 @@ fn comma_list(list: &[Expr], out: &mut String) -> Result<(), SqlError> {
     Ok(())
 }
 
-fn literal(value: &Value, out: &mut String) {
+fn literal(value: &Value, out: &mut Out) {
     match value {
         Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => {
-            out.push_str("_utf8mb4");
-            out.push_str(&quote_text(text));
+            if out.view {
+                out.push_str(&escape_text(text));
+            } else {
+                out.push_str("_utf8mb4");
+                out.push_str(&quote_text(text));
+            }
         }
         Value::NationalStringLiteral(text) => {
             out.push_str("_utf8mb3");
@@ -324,7 +419,7 @@ fn operator(op: &BinaryOperator) -> String {
     }
 }
 
-fn cast_type(data_type: &DataType, format: Option<&CastFormat>, out: &mut String) {
+fn cast_type(data_type: &DataType, format: Option<&CastFormat>, out: &mut Out) {
     let text = data_type.to_string();
     match text.to_ascii_uppercase().as_str() {
         "SIGNED" | "SIGNED INTEGER" => out.push_str("signed"),
@@ -338,7 +433,7 @@ fn cast_type(data_type: &DataType, format: Option<&CastFormat>, out: &mut String
     }
 }
 
-fn call(function: &Function, out: &mut String) -> Result<(), SqlError> {
+fn call(function: &Function, out: &mut Out) -> Result<(), SqlError> {
     let name = function.name.to_string().replace('`', "").to_lowercase();
     // Words for the current time take no parentheses when written; printed, they are functions like others.
     out.push_str(match name.as_str() {
@@ -363,12 +458,52 @@ fn call(function: &Function, out: &mut String) -> Result<(), SqlError> {
                     out.push_str(&unit.value);
                 }
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => print(expr, out)?,
+                FunctionArg::Unnamed(FunctionArgExpr::Wildcard) if out.view => out.push('0'),
                 other => {
                     let _ = write!(out, "{other}");
                 }
             }
         }
+        for clause in &list.clauses {
+            match clause {
+                FunctionArgumentClause::OrderBy(keys) => {
+                    out.push_str(" order by ");
+                    query::order_keys(keys, out)?;
+                }
+                FunctionArgumentClause::Limit(limit) => {
+                    out.push_str(" limit ");
+                    print(limit, out)?;
+                }
+                FunctionArgumentClause::Separator(separator) => match &separator.value {
+                    Value::SingleQuotedString(text) => {
+                        let _ = write!(out, " separator {}", escape_text(text));
+                    }
+                    other => {
+                        out.push_str(" separator ");
+                        literal(other, out);
+                    }
+                },
+                other => {
+                    let _ = write!(out, " {other}");
+                }
+            }
+        }
     }
     out.push(')');
-    Ok(())
+    match function.null_treatment {
+        Some(NullTreatment::IgnoreNulls) => out.push_str(" ignore nulls"),
+        Some(NullTreatment::RespectNulls) => out.push_str(" respect nulls"),
+        None => {}
+    }
+    match &function.over {
+        None => Ok(()),
+        Some(WindowType::NamedWindow(name)) => {
+            let _ = write!(out, " OVER {}", quote_name(&name.value));
+            Ok(())
+        }
+        Some(WindowType::WindowSpec(spec)) => {
+            out.push_str(" OVER ");
+            query::window(spec, out)
+        }
+    }
 }

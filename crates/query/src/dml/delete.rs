@@ -1,6 +1,7 @@
 //! DELETE.
 
-use super::update::{Rows, target_positions};
+use super::through::require_target;
+use super::update::{Rows, not_updatable, target_place, target_positions};
 use super::writer::Writers;
 use super::{Statement, WRITE, ignored};
 use crate::bind::Binder;
@@ -8,7 +9,7 @@ use crate::constraints::foreign;
 use crate::expr::Runtime;
 use crate::infoschema::SystemTables;
 use crate::plan::{RowsPlan, plan_rows};
-use assize_model::{ErrorCode, Key, SqlError};
+use assize_model::{Key, SqlError};
 use assize_ports::{Executed, LockMode, ReadIntent, StatementContext};
 use assize_sql::Delete;
 use assize_values::Value;
@@ -32,9 +33,10 @@ pub(crate) fn bind_delete(delete: &Delete, rt: &mut Runtime<'_>) -> Result<(Rows
     super::bind_with(delete.with.as_ref(), &mut binder)?;
     let (select, scope) = binder.rows_of(&delete.from, delete.selection.as_ref(), &delete.order_by)?;
     let targets = if delete.targets.is_empty() {
-        vec![0]
+        let only = scope.tables.first().ok_or_else(|| SqlError::internal("DELETE without a table"))?;
+        vec![target_place(only, &select, "DELETE")?]
     } else {
-        target_positions(&delete.targets, &scope, "MULTI DELETE")?
+        target_positions(&delete.targets, &scope, &select, "MULTI DELETE")?
     };
     let limit = delete.limit.as_ref().map(|l| super::update::limit_expr(l, &mut binder)).transpose()?;
     let intent = ReadIntent::Update(LockMode::Optimistic);
@@ -45,8 +47,11 @@ pub(crate) fn bind_delete(delete: &Delete, rt: &mut Runtime<'_>) -> Result<(Rows
 async fn run(delete: &Delete, rt: &mut Runtime<'_>) -> Result<Executed, SqlError> {
     let (plan, targets) = bind_delete(delete, rt)?;
     for at in &targets {
-        let table = plan.tables[*at].table.as_ref().ok_or_else(|| not_updatable(&plan.tables[*at].alias))?;
-        crate::acl::require_table(rt.context, "DELETE", table)?;
+        let table = plan.tables[*at]
+            .table
+            .as_ref()
+            .ok_or_else(|| not_updatable(&plan.tables[*at].alias, "DELETE"))?;
+        require_target("DELETE", table, plan.tables[*at].via.as_deref(), rt)?;
     }
     let mut writers = Writers::default();
     let mut gone: BTreeSet<Key> = BTreeSet::new();
@@ -83,12 +88,4 @@ async fn run(delete: &Delete, rt: &mut Runtime<'_>) -> Result<Executed, SqlError
         }
     }
     Ok(Executed::Affected { changed: deleted, matched: deleted, insert_id: 0, info: String::new() })
-}
-
-/// Error 1288.
-pub(super) fn not_updatable(alias: &str) -> SqlError {
-    SqlError::new(
-        ErrorCode::NotUpdatableView,
-        format!("The target table {alias} of the DELETE is not updatable"),
-    )
 }

@@ -1,7 +1,8 @@
 //! INSERT and REPLACE.
 
+use super::through::{self, Target, require_target};
 use super::writer::{Stored, Writer, Writers, cannot_be_null, implicit_default};
-use super::{Statement, WRITE, ignored, target_table};
+use super::{Statement, WRITE, ignored, stored_table};
 use crate::bind::{Binder, Place, Scope, ScopeTable};
 use crate::constraints::foreign;
 use crate::exec::{collect, open};
@@ -23,30 +24,51 @@ pub async fn insert(
     params: &[Value],
     context: &mut dyn StatementContext,
 ) -> Result<Executed, SqlError> {
-    let table = target_table(&insert.table, context)?;
-    crate::acl::require_table(context, "INSERT", &table)?;
+    let named = stored_table(&insert.table, context)?;
+    let mut rt = Runtime::new(context, params);
+    let target = match named.view {
+        None => None,
+        Some(_) => {
+            let target = through::target_of(&named, &mut rt)?;
+            Some(target.ok_or_else(|| not_insertable(&insert.table.name))?)
+        }
+    };
+    let (table, via) = match &target {
+        None => (&named, None),
+        Some(target) => (&target.table, Some(&*target.via)),
+    };
+    require_target("INSERT", table, via, &rt)?;
     if insert.replace {
-        crate::acl::require_table(context, "DELETE", &table)?;
+        require_target("DELETE", table, via, &rt)?;
     }
     if !insert.on_duplicate.is_empty() {
-        crate::acl::require_table(context, "UPDATE", &table)?;
+        require_target("UPDATE", table, via, &rt)?;
     }
     if !insert.partitions.is_empty() {
         return Err(SqlError::not_supported("INSERT … PARTITION"));
     }
-    let mut rt = Runtime::new(context, params);
     let statement = Statement::begin(insert.ignore, &mut rt);
-    let result = run(insert, &table, &statement, &mut rt).await;
+    let table = table.clone();
+    let result = run(insert, &table, target, &statement, &mut rt).await;
     statement.end(result, &mut rt)
+}
+
+/// Error 1471.
+fn not_insertable(name: &str) -> SqlError {
+    SqlError::new(
+        ErrorCode::NonInsertableTable,
+        format!("The target table {name} of the INSERT is not insertable-into"),
+    )
 }
 
 async fn run(
     insert: &Insert,
     table: &Arc<Table>,
+    target: Option<Target>,
     statement: &Statement,
     rt: &mut Runtime<'_>,
 ) -> Result<Executed, SqlError> {
-    let mut inserter = Inserter::new(insert, table, rt)?;
+    let mut inserter = Inserter::new(insert, table, target, rt)?;
     let multiple = match &insert.source {
         InsertSource::Values(rows) => {
             inserter.check_counts(rows)?;
@@ -68,8 +90,10 @@ async fn run(
             if planned.plan.columns.len() != inserter.targets.len() {
                 return Err(count_mismatch(1));
             }
+            for read in &planned.reads {
+                crate::acl::require_read(rt.context, read)?;
+            }
             for source in &planned.tables {
-                crate::acl::require_table(rt.context, "SELECT", source)?;
                 rt.context.transaction().use_table(source.id, source.version);
             }
             let types: Vec<SqlType> =
@@ -122,6 +146,8 @@ pub(crate) struct Inserter {
     table: Arc<Table>,
     /// Ordinals of the columns that are given values.
     targets: Vec<usize>,
+    /// The view through which it inserts.
+    target: Option<Target>,
     replace: bool,
     ignore: bool,
     on_duplicate: Option<OnDuplicate>,
@@ -193,12 +219,23 @@ impl IdSource {
 }
 
 impl Inserter {
-    fn new(insert: &Insert, table: &Arc<Table>, rt: &mut Runtime<'_>) -> Result<Self, SqlError> {
-        let targets = target_columns(table, insert.columns.as_deref())?;
+    fn new(
+        insert: &Insert,
+        table: &Arc<Table>,
+        target: Option<Target>,
+        rt: &mut Runtime<'_>,
+    ) -> Result<Self, SqlError> {
+        let names = target.as_ref().map_or(table, |target| &target.names);
+        let targets = match (&target, &insert.columns) {
+            (Some(target), None) => target.shown.clone(),
+            _ => target_columns(names, insert.columns.as_deref())?,
+        };
         let mut inserter = Inserter::into_columns(table, targets, insert.replace, insert.ignore, rt)?;
         if !insert.on_duplicate.is_empty() {
-            inserter.on_duplicate = Some(bind_on_duplicate(insert, table, &inserter.writer, rt)?);
+            let targets = &inserter.targets;
+            inserter.on_duplicate = Some(bind_on_duplicate(insert, names, targets, &inserter.writer, rt)?);
         }
+        inserter.target = target;
         Ok(inserter)
     }
 
@@ -217,6 +254,7 @@ impl Inserter {
             writers,
             table: table.clone(),
             targets,
+            target: None,
             replace,
             ignore,
             on_duplicate: None,
@@ -256,7 +294,8 @@ impl Inserter {
 
     fn bind_rows(&self, rows: &[Vec<ValueExpr>], rt: &mut Runtime<'_>) -> Result<Vec<Vec<Cell>>, SqlError> {
         // Columns named before may be mentioned: INSERT INTO t SET a = 1, b = a + 1.
-        let scope = Scope::of_table(&self.table, &self.table.name);
+        let names = self.target.as_ref().map_or(&self.table, |target| &target.names);
+        let scope = Scope::of_table(names, &names.name);
         let ids: Vec<ColumnId> = scope.all_columns().map(|(_, c)| c.id).collect();
         let layout = Layout::of(&ids);
         let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
@@ -384,7 +423,8 @@ impl Inserter {
         let table = self.table.clone();
         for ordinal in 0..table.columns.len() {
             if !given[ordinal] && table.columns[ordinal].generated.is_none() {
-                row[ordinal] = self.writer.default_of(ordinal, &row, rt).await?;
+                let value = self.writer.default_of(ordinal, &row, rt).await;
+                row[ordinal] = value.map_err(|error| self.not_shown(ordinal, error))?;
             }
         }
         let mut generated_id = None;
@@ -395,11 +435,33 @@ impl Inserter {
             self.skipped += 1;
             return ignored(error, self.ignore, rt);
         }
-        if let Err(error) = self.writer.check(&row, rt).await {
+        let mut checked = self.writer.check(&row, rt).await;
+        if let (Ok(()), Some(target)) = (&checked, &self.target) {
+            checked = target.guard.check(&row, rt).await;
+        }
+        if let Err(error) = checked {
             self.skipped += 1;
             return ignored(error, self.ignore, rt);
         }
         self.write(row, generated_id, rt).await
+    }
+
+    /// A column without default that the view does not even show is told of as the view's.
+    fn not_shown(&self, ordinal: usize, error: SqlError) -> SqlError {
+        match &self.target {
+            Some(target)
+                if error.code == ErrorCode::NoDefaultForField && !target.shown.contains(&ordinal) =>
+            {
+                SqlError::new(
+                    ErrorCode::NoDefaultForViewField,
+                    format!(
+                        "Field of view '{}.{}' underlying table doesn't have a default value",
+                        target.view.database, target.view.name
+                    ),
+                )
+            }
+            _ => error,
+        }
     }
 
     /// Gives the AUTO_INCREMENT column its value; returns it if it was generated.
@@ -594,8 +656,12 @@ impl Inserter {
             return Ok(());
         }
         let mark = rt.context.transaction().mark();
+        let guard = self.target.as_ref().map(|target| &target.guard);
         let checked = async {
             writer.check(&row, rt).await?;
+            if let Some(guard) = guard {
+                guard.check(&row, rt).await?;
+            }
             foreign::check_parents(&writer, &row, Some(&old.row), &mut self.writers, rt).await?;
             foreign::update_row(&writer, &old, &row, 0, &mut self.writers, rt).await
         };
@@ -670,6 +736,7 @@ pub(crate) fn target_columns(table: &Table, named: Option<&[String]>) -> Result<
 fn bind_on_duplicate(
     insert: &Insert,
     table: &Arc<Table>,
+    targets: &[usize],
     writer: &Writer,
     rt: &mut Runtime<'_>,
 ) -> Result<OnDuplicate, SqlError> {
@@ -678,7 +745,6 @@ fn bind_on_duplicate(
     let alias = insert.row_alias.as_ref();
     let mut fresh = ScopeTable::stored(table, alias.map_or("VALUES", |a| a.name.as_str()), &mut next);
     if let Some(alias) = alias.filter(|a| !a.columns.is_empty()) {
-        let targets = target_columns(table, insert.columns.as_deref())?;
         if alias.columns.len() != targets.len() {
             return Err(SqlError::new(
                 ErrorCode::ColumnCountMismatch,
@@ -686,7 +752,7 @@ fn bind_on_duplicate(
             ));
         }
         for (name, ordinal) in alias.columns.iter().zip(targets) {
-            fresh.columns[ordinal].name = name.as_str().into();
+            fresh.columns[*ordinal].name = name.as_str().into();
         }
     }
     let ids: Vec<ColumnId> =

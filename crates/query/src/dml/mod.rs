@@ -4,6 +4,7 @@
 
 pub mod delete;
 pub mod insert;
+pub(crate) mod through;
 pub mod update;
 pub mod writer;
 
@@ -46,8 +47,17 @@ pub fn database_of(name: &TableName, context: &dyn StatementContext) -> Result<A
     }
 }
 
-/// A stored table that a statement wants to change, or error 1146; tables that the server makes up cannot be changed.
+/// A stored table that a statement wants to change, or error 1146, or 1347 for a view; tables that the server makes up cannot be changed.
 pub fn target_table(name: &TableName, context: &dyn StatementContext) -> Result<Arc<Table>, SqlError> {
+    let table = stored_table(name, context)?;
+    match table.view {
+        None => Ok(table),
+        Some(_) => Err(assize_catalog::wrong_kind(&table.database, &table.name, "BASE TABLE")),
+    }
+}
+
+/// Likewise, or a view.
+pub fn stored_table(name: &TableName, context: &dyn StatementContext) -> Result<Arc<Table>, SqlError> {
     let database = database_of(name, context)?;
     crate::system::refuse_change(&database, &name.name, context)?;
     context.catalog().require_table(&database, &name.name).cloned()
@@ -101,6 +111,7 @@ pub(crate) fn ignored(error: SqlError, ignore: bool, rt: &mut Runtime<'_>) -> Re
             | ErrorCode::NoReferencedRowFor
             | ErrorCode::RowIsReferencedBy
             | ErrorCode::CheckConstraintViolated
+            | ErrorCode::ViewCheckFailed
             | ErrorCode::ColumnCannotBeNull
             | ErrorCode::SubqueryReturnsMoreRows
             | ErrorCode::NoPartitionForValue

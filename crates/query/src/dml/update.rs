@@ -1,9 +1,10 @@
 //! UPDATE, and finding the rows that UPDATE and DELETE change.
 
 use super::insert::{assign_update, finish_update, generated_value};
+use super::through::{Guard, require_target};
 use super::writer::{Stored, Writers};
 use super::{Statement, WRITE, ignored};
-use crate::bind::{Binder, Place, Scope};
+use crate::bind::{Binder, Place, Scope, ScopeTable, Select};
 use crate::constraints::foreign;
 use crate::exec::{Operator, collect, open};
 use crate::expr::{Expr, Row, Runtime, eval_async};
@@ -14,7 +15,7 @@ use assize_model::{ErrorCode, Key, SqlError};
 use assize_ports::{Executed, LockMode, ReadIntent, StatementContext};
 use assize_sql::{TableName, Update, ValueExpr};
 use assize_values::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs UPDATE.
 pub async fn update(
@@ -59,11 +60,17 @@ fn bind_update(
             .find(&parts, "field list")?
             .ok_or_else(|| crate::bind::unknown_column(&parts.join("."), "field list"))?
             .id;
-        let place =
-            scope.tables.iter().enumerate().find_map(|(at, t)| {
-                t.columns.iter().position(|c| c.id == found).map(|ordinal| (at, ordinal))
-            });
-        let (table, ordinal) = place.ok_or_else(|| SqlError::internal("a column without table"))?;
+        let target = scope.tables.iter().find(|t| t.columns.iter().any(|c| c.id == found));
+        let target = target.ok_or_else(|| SqlError::internal("a column without table"))?;
+        let table = target_place(target, &select, "UPDATE")?;
+        let columns = &select.tables[table].columns;
+        let ordinal = columns.iter().position(|c| *c == found);
+        let ordinal = ordinal.ok_or_else(|| {
+            SqlError::new(
+                ErrorCode::NotUpdatableColumn,
+                format!("Column '{}' is not updatable", assignment.column.name),
+            )
+        })?;
         let expr = match &assignment.value {
             ValueExpr::Default => None,
             ValueExpr::Expr(ast) => {
@@ -93,18 +100,19 @@ async fn run(update: &Update, statement: &Statement, rt: &mut Runtime<'_>) -> Re
     for at in &targets {
         let rows_table = &plan.tables[*at];
         let Some(table) = &rows_table.table else {
-            return Err(SqlError::new(
-                ErrorCode::NotUpdatableView,
-                format!("The target table {} of the UPDATE is not updatable", rows_table.alias),
-            ));
+            return Err(not_updatable(&rows_table.alias, "UPDATE"));
         };
-        crate::acl::require_table(rt.context, "UPDATE", table)?;
+        require_target("UPDATE", table, rows_table.via.as_deref(), rt)?;
         for a in assigned.iter().filter(|a| a.table == *at && a.expr.is_some()) {
             if table.columns[a.ordinal].generated.is_some() {
                 return Err(generated_value(table, a.ordinal));
             }
         }
     }
+    let guards: BTreeMap<usize, Guard> = targets
+        .iter()
+        .filter_map(|at| Some((*at, Guard::of(plan.tables[*at].via.as_deref()?, &plan.tables[*at].columns))))
+        .collect();
     let single = plan.tables.len() == 1;
     let streams = single && moves_nothing(&plan, &assigned);
     let mut rows = Rows::open(&plan, streams, rt).await?;
@@ -156,6 +164,9 @@ async fn run(update: &Update, statement: &Statement, rt: &mut Runtime<'_>) -> Re
                         return Ok(false);
                     }
                     writer.check(&row, rt).await?;
+                    if let Some(guard) = guards.get(at) {
+                        guard.check(&row, rt).await?;
+                    }
                     foreign::check_parents(&writer, &row, Some(&old.row), &mut writers, rt).await?;
                     foreign::update_row(&writer, &old, &row, 0, &mut writers, rt).await?;
                     if let Some(ordinal) = table.auto_increment()
@@ -242,7 +253,7 @@ impl<'p> Rows<'p> {
         streams: bool,
         rt: &mut Runtime<'_>,
     ) -> Result<Rows<'p>, SqlError> {
-        for table in plan.tables.iter().filter_map(|t| t.table.as_ref()) {
+        for table in plan.tables.iter().filter_map(|t| t.table.as_ref()).chain(&plan.views) {
             rt.context.transaction().use_table(table.id, table.version);
         }
         let mut operator = open(&plan.plan.root);
@@ -290,24 +301,41 @@ pub(crate) fn limit_expr(limit: &sqlparser::ast::Expr, binder: &mut Binder<'_>) 
     binder.expr(limit, Place::plain(&nothing, "limit clause"))
 }
 
+/// Which table of FROM a statement changes that names this one: error 1288 if there is no one table behind it.
+pub(crate) fn target_place(target: &ScopeTable, select: &Select, verb: &str) -> Result<usize, SqlError> {
+    let changes = |at: &usize| select.tables[*at].view.as_ref().is_none_or(|via| via.updatable);
+    let place = target.place.filter(changes);
+    place.ok_or_else(|| not_updatable(&target.alias, verb))
+}
+
+/// Error 1288.
+pub(crate) fn not_updatable(alias: &str, verb: &str) -> SqlError {
+    SqlError::new(
+        ErrorCode::NotUpdatableView,
+        format!("The target table {alias} of the {verb} is not updatable"),
+    )
+}
+
 /// Which tables of FROM the names of a multi-table DELETE mean.
 pub(crate) fn target_positions(
     names: &[TableName],
     scope: &Scope<'_>,
+    select: &Select,
     statement: &str,
 ) -> Result<Vec<usize>, SqlError> {
     let mut out = Vec::new();
     for name in names {
-        let at = scope.tables.iter().position(|t| {
+        let target = scope.tables.iter().find(|t| {
             t.answers_to(&name.name)
                 && name.database.as_deref().is_none_or(|database| *t.database == *database)
         });
-        let at = at.ok_or_else(|| {
+        let target = target.ok_or_else(|| {
             SqlError::new(
                 ErrorCode::UnknownTableReference,
                 format!("Unknown table '{}' in {statement}", name.name),
             )
         })?;
+        let at = target_place(target, select, "DELETE")?;
         if !out.contains(&at) {
             out.push(at);
         }

@@ -84,6 +84,21 @@ pub(super) const TABLES: &[Definition] = &[
     },
     Definition {
         database: "information_schema",
+        name: "VIEWS",
+        columns: "TABLE_CATALOG TABLE_SCHEMA TABLE_NAME VIEW_DEFINITION:l? CHECK_OPTION:t8? IS_UPDATABLE:t3? \
+                  DEFINER:t288? SECURITY_TYPE:t7? CHARACTER_SET_CLIENT COLLATION_CONNECTION",
+        needs: Needs::Nothing,
+        rows: views,
+    },
+    Definition {
+        database: "information_schema",
+        name: "VIEW_TABLE_USAGE",
+        columns: "VIEW_CATALOG VIEW_SCHEMA VIEW_NAME TABLE_CATALOG TABLE_SCHEMA TABLE_NAME",
+        needs: Needs::Nothing,
+        rows: view_tables,
+    },
+    Definition {
+        database: "information_schema",
         name: "PARTITIONS",
         columns: "TABLE_CATALOG TABLE_SCHEMA TABLE_NAME PARTITION_NAME:t64? SUBPARTITION_NAME:t64? \
                   PARTITION_ORDINAL_POSITION:u? SUBPARTITION_ORDINAL_POSITION:u? PARTITION_METHOD:t13? \
@@ -170,6 +185,14 @@ fn tables(source: &Source) -> Vec<Row> {
         }
     }
     for t in source.tables() {
+        if t.view.is_some() {
+            let mut row = vec![text(CATALOG), text(&t.database), text(&t.name), text("VIEW")];
+            row.resize(21, Value::Null);
+            row[14] = source.time(t.created_micros);
+            row[20] = text("VIEW");
+            out.push(row);
+            continue;
+        }
         out.push(vec![
             text(CATALOG),
             text(&t.database),
@@ -474,6 +497,7 @@ fn check_constraints(source: &Source) -> Vec<Row> {
 fn partitions(source: &Source) -> Vec<Row> {
     source
         .tables()
+        .filter(|t| t.view.is_none())
         .map(|t| {
             let mut row = vec![text(CATALOG), text(&t.database), text(&t.name)];
             row.resize(12, Value::Null);
@@ -483,6 +507,41 @@ fn partitions(source: &Source) -> Vec<Row> {
             row
         })
         .collect()
+}
+
+fn views(source: &Source) -> Vec<Row> {
+    let row = |t: &Table| {
+        let view = t.view.as_ref()?;
+        let definer = format!("{}@{}", view.definer.0, view.definer.1);
+        // Who may not see how a view is made sees that it is there.
+        let sees = source.user.may("SHOW VIEW", Some(&t.database), Some(&t.name));
+        Some(vec![
+            text(CATALOG),
+            text(&t.database),
+            text(&t.name),
+            text(if sees { &view.query } else { "" }),
+            text(crate::ddl::view::check_name_of(view.check)),
+            yes_no(view.updatable),
+            text(&definer),
+            text(crate::ddl::view::security_name(view.security)),
+            text(&view.character_set_client),
+            text(view.collation_connection.name()),
+        ])
+    };
+    source.tables().filter_map(|t| row(t)).collect()
+}
+
+/// What each view is made of, as far as the user may know of it.
+fn view_tables(source: &Source) -> Vec<Row> {
+    let mut out = Vec::new();
+    for t in source.tables() {
+        let Some(view) = &t.view else { continue };
+        let names = crate::ddl::view::tables_of(view);
+        for (database, name) in names.iter().filter(|(d, n)| source.user.sees_table(d, n)) {
+            out.push([CATALOG, &t.database, &t.name, CATALOG, database, name].map(text).to_vec());
+        }
+    }
+    out
 }
 
 fn dropped(source: &Source) -> Vec<Row> {

@@ -15,6 +15,7 @@ mod select;
 
 pub use access::{Access, KeyPart, Scan};
 pub use explain::{ExplainRow, explain, tree};
+pub(crate) use select::is_stable;
 pub use select::{Planned, RowsPlan, RowsTable, plan_query, plan_rows, subquery};
 
 use crate::bind::{Aggregate, OutputColumn, SetOp, VirtualTable, WindowCall};

@@ -4,7 +4,7 @@ use super::joins::{Joins, Prepared};
 use super::{AggregatePlan, CtePlan, Node, NodeKind, OrderKey, Scalar, SubPlan, WindowPlan};
 use crate::bind::{
     Binder, Body, BoundTable, Cte, CteBody, FrameBound, Query, Select, SetOperation, SortKey, Source,
-    WindowFunction,
+    TableRead, Via, WindowFunction,
 };
 use crate::expr::*;
 use assize_catalog::Table;
@@ -24,8 +24,10 @@ pub struct Planned {
     pub limited: bool,
     /// SQL_CALC_FOUND_ROWS.
     pub calc_found_rows: bool,
-    /// Stored tables that it reads.
+    /// Stored tables and views that it reads.
     pub tables: Vec<Arc<Table>>,
+    /// Who has to be allowed to.
+    pub reads: Vec<TableRead>,
 }
 
 /// Rows of UPDATE and DELETE: where each table's columns are in the rows that the plan makes.
@@ -37,6 +39,8 @@ pub struct RowsPlan {
     pub layout: Layout,
     /// The tables of FROM, in order.
     pub tables: Vec<RowsTable>,
+    /// Views that the statement goes through.
+    pub views: Vec<Arc<Table>>,
 }
 
 /// One table of a [`RowsPlan`].
@@ -48,6 +52,10 @@ pub struct RowsTable {
     pub table: Option<Arc<Table>>,
     /// Where its columns are, in order.
     pub slots: Vec<usize>,
+    /// The view through which the statement reaches it.
+    pub via: Option<Arc<Via>>,
+    /// Its columns.
+    pub columns: Vec<ColumnId>,
     /// Where its hidden row id is. NULL there, or in the whole primary key: an outer join found no row.
     pub row_id: Option<usize>,
 }
@@ -58,7 +66,8 @@ pub fn plan_query(query: Query, binder: &mut Binder<'_>) -> Result<Planned, SqlE
     let calc_found_rows = query.calc_found_rows;
     let plan = subquery(query, false, binder)?;
     let results = plan.columns.iter().map(|c| c.result.clone()).collect();
-    Ok(Planned { plan, results, limited, calc_found_rows, tables: binder.tables.clone() })
+    let (tables, reads) = (binder.tables.clone(), binder.reads.clone());
+    Ok(Planned { plan, results, limited, calc_found_rows, tables, reads })
 }
 
 /// Plans a bound query whose outer columns become parameters. For EXISTS neither order nor columns matter.
@@ -128,12 +137,15 @@ pub fn plan_rows(
                 _ => None,
             },
             slots: t.columns.iter().map(|c| layout.slot(*c).unwrap_or(usize::MAX)).collect(),
+            via: t.view.clone(),
+            columns: t.columns.clone(),
             row_id: t.row_id.and_then(|id| layout.slot(id)),
         })
         .collect();
     let Planner { outer, repeat, .. } = planner;
     let plan = SubPlan { root: node, columns: Vec::new(), outer, repeat };
-    Ok(RowsPlan { plan, layout, tables: rows_tables })
+    let views = binder.tables.iter().filter(|t| t.view.is_some()).cloned().collect();
+    Ok(RowsPlan { plan, layout, tables: rows_tables, views })
 }
 
 /// Plans one statement or subquery.
@@ -678,7 +690,7 @@ fn substitute<'e>(expr: &mut Expr, meaning: &dyn Fn(ColumnId) -> Option<&'e Expr
 }
 
 /// Whether computing an expression twice, or elsewhere, gives the same.
-fn is_stable(expr: &Expr) -> bool {
+pub(crate) fn is_stable(expr: &Expr) -> bool {
     !expr.any(&mut |x| match &x.kind {
         ExprKind::Assign(..) | ExprKind::UserVariable(_) | ExprKind::Session(..) => true,
         ExprKind::Call(f, _) => f.is_volatile(),

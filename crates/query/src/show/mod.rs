@@ -12,7 +12,7 @@ use crate::dml::database_of;
 use crate::dml::writer::bind_over;
 use crate::expr::{Row, Runtime, eval_async, truth};
 use crate::infoschema::{self, server, shown_indexes, table_columns, text, yes_no};
-use assize_catalog::{Catalog, Column, Table};
+use assize_catalog::{Catalog, Column, Table, View};
 use assize_model::{ErrorCode, SqlError, Warning, WarningLevel};
 use assize_ports::{ColumnFlags, Executed, ResultColumn, ResultSink, StatementContext};
 use assize_sql::{Show, ShowFilter, ShowWhat, TableName};
@@ -202,11 +202,10 @@ async fn answer(what: &ShowWhat, context: &mut dyn StatementContext) -> Result<L
         ShowWhat::CreateTable(name) => show_create_table(name, context).await?,
         ShowWhat::CreateView(name) => {
             let database = database_of(name, context)?;
-            context.catalog().require_table(&database, &name.name)?;
-            return Err(SqlError::new(
-                ErrorCode::NotBaseTable,
-                format!("'{database}.{}' is not VIEW", name.name),
-            ));
+            let table = context.catalog().require_table(&database, &name.name)?.clone();
+            let view = table.view.as_ref();
+            let view = view.ok_or_else(|| assize_catalog::wrong_kind(&database, &name.name, "VIEW"))?;
+            show_create_view(&table, view, context)?
         }
         ShowWhat::CreateUser(account) => {
             let (heading, line) = crate::acl::show_create_user(account, context)?;
@@ -454,8 +453,10 @@ fn names_in(
         .map(|n| (n.to_string(), if database == "mysql" { "BASE TABLE" } else { "SYSTEM VIEW" }))
         .collect();
     if let Some(database) = catalog.database(database) {
-        let stored = database.tables.keys().filter(|t| user.sees_table(&database.name, t));
-        names.extend(stored.map(|t| (t.to_string(), "BASE TABLE")));
+        let stored = database.tables.values().filter_map(|id| catalog.table_by_id(*id));
+        let stored = stored.filter(|t| user.sees_table(&database.name, &t.name));
+        let kind = |t: &Table| if t.view.is_some() { "VIEW" } else { "BASE TABLE" };
+        names.extend(stored.map(|t| (t.name.to_string(), kind(t))));
     }
     names.sort();
     names
@@ -505,6 +506,12 @@ async fn table_status(
         };
         let seconds = table.created_micros.div_euclid(1_000_000) * 1_000_000;
         let created = Value::DateTime(assize_values::temporal::timestamp_to_local(seconds, &zone));
+        if table.view.is_some() {
+            let mut row = vec![Value::Null; 18];
+            (row[0], row[11], row[17]) = (text(&table.name), created, text("VIEW"));
+            out.rows.push(row);
+            continue;
+        }
         out.rows.push(vec![
             text(&table.name),
             text("InnoDB"),
@@ -541,7 +548,11 @@ fn columns_of(name: &TableName, full: bool, context: &mut dyn StatementContext) 
         if !context.user().sees_table(&database, &name.name) {
             crate::acl::require_table(context, "SELECT", table)?;
         }
-        for column in &table.columns {
+        let shown = match &table.view {
+            None => table.columns.clone(),
+            Some(view) => crate::ddl::view::columns_now(table, view, context)?,
+        };
+        for column in &shown {
             let mut row = vec![text(&column.name), text(&type_name(&column.sql_type))];
             if full {
                 row.push(columns::collation(&column.sql_type));
@@ -639,6 +650,29 @@ fn create_database(
     Ok(out)
 }
 
+/// CREATE VIEW of a view; that it cannot be used any more is a warning.
+fn show_create_view(
+    table: &Arc<Table>,
+    view: &View,
+    context: &mut dyn StatementContext,
+) -> Result<Listing, SqlError> {
+    crate::acl::require_table(context, "SELECT", table)?;
+    crate::acl::require_table(context, "SHOW VIEW", table)?;
+    let mut out = listing("View Create~View:l character_set_client collation_connection");
+    let selected = context.database();
+    let statement = crate::ddl::view::create_statement(table, view, selected.as_deref())?;
+    if let Err(error) = crate::ddl::view::columns_now(table, view, context) {
+        context.eval().push_warning(WarningLevel::Warning, error.code, error.message);
+    }
+    out.rows = vec![vec![
+        text(&table.name),
+        text(&statement),
+        text(&view.character_set_client),
+        text(view.collation_connection.name()),
+    ]];
+    Ok(out)
+}
+
 async fn show_create_table(
     name: &TableName,
     context: &mut dyn StatementContext,
@@ -661,6 +695,9 @@ async fn show_create_table(
         return Ok(out);
     }
     let table = catalog.require_table(&database, &name.name)?.clone();
+    if let Some(view) = &table.view {
+        return show_create_view(&table, view, context);
+    }
     if !context.user().sees_table(&database, &name.name) {
         crate::acl::require_table(context, "SELECT", &table)?;
     }

@@ -549,6 +549,7 @@ pub fn stock() -> Table {
         comment: "".into(),
         created_micros: 0,
         options: Vec::new(),
+        view: None,
     }
 }
 

@@ -6,7 +6,11 @@ mod types;
 
 use super::{Parser, Result};
 use crate::lexer::Kind;
-use crate::{CharsetClause, CreateDatabase, CreateView, IndexKind, ProgramKind, SqlExpr, Statement};
+use crate::{
+    CharsetClause, CreateDatabase, CreateView, IndexKind, ProgramKind, SqlExpr, Statement, ViewCheckOption,
+    ViewPrelude,
+};
+use assize_model::{ErrorCode, SqlError};
 
 impl Parser<'_> {
     /// Skips to the end of the statement: what is refused need not be understood.
@@ -61,9 +65,9 @@ impl Parser<'_> {
             return self.create_index();
         }
         let or_replace = self.eat_kws(&["OR", "REPLACE"]);
-        self.view_prelude()?;
+        let prelude = self.view_prelude()?;
         if self.eat_kw("VIEW") {
-            return self.create_view(or_replace);
+            return self.create_view(or_replace, false, prelude);
         }
         if or_replace && (self.is_kw("TABLE") || self.is_kws(&["TEMPORARY", "TABLE"])) {
             return self.refuse("CREATE OR REPLACE TABLE", true);
@@ -88,43 +92,57 @@ impl Parser<'_> {
     }
 
     /// ALGORITHM, DEFINER, SQL SECURITY before VIEW, PROCEDURE, TRIGGER, EVENT.
-    fn view_prelude(&mut self) -> Result<()> {
+    fn view_prelude(&mut self) -> Result<ViewPrelude> {
+        let mut prelude = ViewPrelude::default();
         loop {
             if self.eat_kw("ALGORITHM") {
                 self.expect("=")?;
-                self.name()?;
+                let word =
+                    self.eat_one_of(&["UNDEFINED", "MERGE", "TEMPTABLE"]).ok_or_else(|| self.fail())?;
+                prelude.algorithm = Some(word.to_owned());
             } else if self.eat_kw("DEFINER") {
                 self.expect("=")?;
-                self.account()?;
+                prelude.definer = Some(self.account()?);
             } else if self.eat_kws(&["SQL", "SECURITY"]) {
-                self.name()?;
+                let word = self.eat_one_of(&["DEFINER", "INVOKER"]).ok_or_else(|| self.fail())?;
+                prelude.invoker = Some(word == "INVOKER");
             } else {
-                return Ok(());
+                return Ok(prelude);
             }
         }
     }
 
-    fn create_view(&mut self, or_replace: bool) -> Result<Statement> {
-        self.if_not_exists();
+    fn create_view(&mut self, or_replace: bool, alter: bool, prelude: ViewPrelude) -> Result<Statement> {
+        let if_not_exists = !alter && self.if_not_exists();
         let name = self.table_name()?;
         let columns = if self.is_punct("(") { self.paren_list(|p| p.name())? } else { Vec::new() };
         self.expect_kw("AS")?;
-        let start = self.tok().start;
+        self.into = None;
         let query = Box::new(self.query()?);
-        let text = self.source(start);
-        let mut check_option = false;
+        if self.into.take().is_some() {
+            return Err(SqlError::new(ErrorCode::ViewSelectClause, "View's SELECT contains a 'INTO' clause"));
+        }
+        if self.params > 0 {
+            return Err(SqlError::new(
+                ErrorCode::ViewSelectVariable,
+                "View's SELECT contains a variable or parameter",
+            ));
+        }
+        let mut check = ViewCheckOption::None;
         if self.eat_kw("WITH") {
-            self.eat_one_of(&["CASCADED", "LOCAL"]);
+            let local = self.eat_one_of(&["CASCADED", "LOCAL"]) == Some("LOCAL");
             self.expect_kws(&["CHECK", "OPTION"])?;
-            check_option = true;
+            check = if local { ViewCheckOption::Local } else { ViewCheckOption::Cascaded };
         }
         Ok(Statement::CreateView(Box::new(CreateView {
             or_replace,
+            if_not_exists,
+            alter,
+            prelude,
             name,
             columns,
             query,
-            text,
-            check_option,
+            check,
         })))
     }
 
@@ -219,12 +237,12 @@ impl Parser<'_> {
         if self.eat_kw("CLUSTER") {
             return self.alter_cluster();
         }
-        self.view_prelude()?;
+        let prelude = self.view_prelude()?;
         let word = self.tok().text.to_ascii_uppercase();
         match word.as_str() {
             "VIEW" => {
                 self.skip(1);
-                self.create_view(true)
+                self.create_view(true, true, prelude)
             }
             "PROCEDURE" => self.refuse("ALTER PROCEDURE", true),
             "FUNCTION" => self.refuse("ALTER FUNCTION", true),

@@ -60,6 +60,7 @@ pub fn table() -> Table {
         comment: "".into(),
         created_micros: 0,
         options: Vec::new(),
+        view: None,
     }
 }
 

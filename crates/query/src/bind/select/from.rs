@@ -16,6 +16,12 @@ use std::sync::Arc;
 #[derive(Default)]
 pub(super) struct Block {
     pub(super) tables: Vec<BoundTable>,
+    /// Conditions of merged views that no ON has taken: they belong to WHERE.
+    pub(super) pending: Vec<Expr>,
+    /// The order of the view that was merged last.
+    pub(super) order: Vec<SortKey>,
+    /// An outer join may replace the rows of what is bound now by NULLs.
+    pub(super) extended: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,9 +66,16 @@ impl Binder<'_> {
     ) -> Result<From, SqlError> {
         // What NATURAL and USING may merge lies within this item.
         let first = scope.tables.len();
+        let pending_first = block.pending.len();
+        let extended = block.extended;
+        let is_right_joined = |rest: &[ast::Join]| rest.iter().any(|j| is_outer(j) == Some(Kind::Right));
+        block.extended = extended || is_right_joined(&item.joins);
         let mut left = self.factor(&item.relation, block, scope)?;
-        for join in &item.joins {
+        for (at, join) in item.joins.iter().enumerate() {
             let right_first = scope.tables.len();
+            let pending_right = block.pending.len();
+            block.extended =
+                extended || is_outer(join) == Some(Kind::Left) || is_right_joined(&item.joins[at + 1..]);
             let right = self.factor(&join.relation, block, scope)?;
             let (kind, constraint) = match &join.join_operator {
                 JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::CrossJoin(c) => {
@@ -124,6 +137,12 @@ impl Binder<'_> {
                 }
                 _ => {}
             }
+            // What a view on the inner side leaves out is as if it did not match.
+            match kind {
+                Kind::Left => on.extend(block.pending.drain(pending_right..)),
+                Kind::Right => on.extend(block.pending.drain(pending_first..pending_right)),
+                _ => {}
+            }
             let (a, b) = if kind == Kind::Right { (right, left) } else { (left, right) };
             left = From::Join {
                 left_outer: matches!(kind, Kind::Left | Kind::Right),
@@ -133,6 +152,7 @@ impl Binder<'_> {
                 on,
             };
         }
+        block.extended = extended;
         Ok(left)
     }
 
@@ -165,8 +185,7 @@ impl Binder<'_> {
             };
             let a = find(&scope.tables[first..right_first])?;
             let b = find(&scope.tables[right_first..])?;
-            let left = Expr::column(a.id, a.sql_type.clone(), a.nullable);
-            let right = Expr::column(b.id, b.sql_type.clone(), b.nullable);
+            let (left, right) = (a.expr(), b.expr());
             on.push(compare(CompareOp::Eq, left, right, self.context.eval())?);
             let (kept, gone) = if kind == Kind::Right { (b.id, a.id) } else { (a.id, b.id) };
             merged.push((kept, gone));
@@ -337,17 +356,18 @@ impl Binder<'_> {
             }
             return Err(no_table(&database, table));
         };
-        self.mention(&stored);
+        if let Some(view) = &stored.view {
+            if let Some(index) = hints.iter().find_map(|hint| hint.index_names.first()) {
+                return Err(no_key(&index.value, &shown));
+            }
+            return self.view(&stored, view, shown, block, scope);
+        }
+        self.mention(&stored)?;
         let mut parsed = Vec::new();
         for hint in hints {
             let mut indexes = Vec::new();
             for index in &hint.index_names {
-                let found = stored.index(&index.value).ok_or_else(|| {
-                    SqlError::new(
-                        ErrorCode::KeyDoesNotExist,
-                        format!("Key '{}' doesn't exist in table '{shown}'", index.value),
-                    )
-                })?;
+                let found = stored.index(&index.value).ok_or_else(|| no_key(&index.value, &shown))?;
                 indexes.push(found.name.clone());
             }
             parsed.push(IndexHint {
@@ -360,7 +380,8 @@ impl Binder<'_> {
             });
         }
         let mut next = self.next_id;
-        let in_scope = ScopeTable::stored(&stored, &shown, &mut next);
+        let mut in_scope = ScopeTable::stored(&stored, &shown, &mut next);
+        in_scope.place = Some(block.tables.len());
         self.next_id = next;
         check_unique(scope, &in_scope)?;
         block.tables.push(BoundTable {
@@ -370,6 +391,7 @@ impl Binder<'_> {
             row_id: in_scope.row_id,
             intent: ReadIntent::Plain,
             hints: parsed,
+            view: None,
         });
         scope.tables.push(in_scope);
         Ok(From::Table(block.tables.len() - 1))
@@ -377,7 +399,7 @@ impl Binder<'_> {
 
     /// Adds a table that is not stored; every mention gets column ids of its own.
     #[allow(clippy::too_many_arguments)]
-    fn add_table(
+    pub(super) fn add_table(
         &mut self,
         alias: Arc<str>,
         database: &str,
@@ -396,6 +418,7 @@ impl Binder<'_> {
             columns,
             table: None,
             row_id: None,
+            place: Some(block.tables.len()),
         };
         check_unique(scope, &in_scope)?;
         block.tables.push(BoundTable {
@@ -405,6 +428,7 @@ impl Binder<'_> {
             row_id: None,
             intent: ReadIntent::Plain,
             hints: Vec::new(),
+            view: None,
         });
         scope.tables.push(in_scope);
         Ok(From::Table(block.tables.len() - 1))
@@ -421,7 +445,7 @@ impl Binder<'_> {
         let mut block = Block::default();
         let mut scope = Scope::new(Vec::new(), None);
         let tree = self.join_items(from, &mut block, &mut scope)?;
-        let mut filter = Vec::new();
+        let mut filter = std::mem::take(&mut block.pending);
         if let Some(condition) = selection {
             let bound = self.expr(condition, Place::plain(&scope, "where clause"))?;
             split_and(bound, &mut filter);
@@ -451,7 +475,21 @@ pub(super) fn unknown_table(name: &str) -> SqlError {
     SqlError::new(ErrorCode::UnknownTable, format!("Unknown table '{name}'"))
 }
 
-fn check_unique(scope: &Scope<'_>, table: &ScopeTable) -> Result<(), SqlError> {
+/// Error 1176.
+fn no_key(index: &str, table: &str) -> SqlError {
+    SqlError::new(ErrorCode::KeyDoesNotExist, format!("Key '{index}' doesn't exist in table '{table}'"))
+}
+
+/// Which outer join it is, if it is one.
+fn is_outer(join: &ast::Join) -> Option<Kind> {
+    match &join.join_operator {
+        JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => Some(Kind::Left),
+        JoinOperator::Right(_) | JoinOperator::RightOuter(_) => Some(Kind::Right),
+        _ => None,
+    }
+}
+
+pub(super) fn check_unique(scope: &Scope<'_>, table: &ScopeTable) -> Result<(), SqlError> {
     let taken = scope.tables.iter().any(|t| {
         t.alias == table.alias
             && (t.database == table.database || t.database.is_empty() || table.database.is_empty())
@@ -490,13 +528,19 @@ pub(super) fn apply_locks(tables: &mut [BoundTable], locks: &[ast::LockClause]) 
             None => tables.iter_mut().for_each(|t| t.intent = intent),
             Some(name) => {
                 let wanted = object_parts(name).last().copied().unwrap_or("").to_string();
-                let table = tables.iter_mut().find(|t| *t.alias == *wanted).ok_or_else(|| {
-                    SqlError::new(
+                let mut found = false;
+                for table in tables.iter_mut() {
+                    if **table.view.as_ref().map_or(&table.alias, |via| &via.alias) == *wanted {
+                        table.intent = intent;
+                        found = true;
+                    }
+                }
+                if !found {
+                    return Err(SqlError::new(
                         ErrorCode::UnresolvedTableLock,
                         format!("Unresolved table name `{wanted}` in locking clause."),
-                    )
-                })?;
-                table.intent = intent;
+                    ));
+                }
             }
         }
     }

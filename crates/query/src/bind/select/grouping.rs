@@ -83,7 +83,16 @@ impl Binder<'_> {
             if key_ids.contains(&id) || aggregates.iter().any(|a| a.id == id) {
                 continue;
             }
-            let Some((table, column)) = scope.by_id(id) else { continue };
+            // What a computed column of a merged view is made of has no name here; the view's column has.
+            let within = || {
+                let mut shown = scope.all_columns();
+                shown.find(|(_, c)| {
+                    let mut used = Vec::new();
+                    c.means.iter().for_each(|e| e.columns(&mut used));
+                    used.contains(&id)
+                })
+            };
+            let Some((table, column)) = scope.by_id(id).or_else(within) else { continue };
             let known = known.get_or_insert_with(|| dependent_columns(keys, block, filter, rollup));
             if !known.contains(&id) {
                 return Err(full_name(table, column));

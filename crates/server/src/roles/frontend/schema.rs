@@ -16,7 +16,11 @@ pub fn describe(catalog: &Catalog) -> SchemaInfo {
     SchemaInfo {
         version: catalog.version.0,
         databases: databases.collect(),
-        tables: tables.filter_map(|id| catalog.table_by_id(*id)).map(|table| describe_table(table)).collect(),
+        tables: tables
+            .filter_map(|id| catalog.table_by_id(*id))
+            .filter(|table| table.view.is_none())
+            .map(|table| describe_table(table))
+            .collect(),
     }
 }
 
