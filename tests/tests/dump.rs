@@ -99,3 +99,59 @@ fn a_mariadb_dump_loads_into_assize_and_back_unchanged() {
     let normal = |text: String| text.replace("NO ACTION", "RESTRICT");
     assert_eq!(normal(mariadb.query(references)), normal(second.query(references)), "foreign keys changed");
 }
+
+/// Tables and views of every kind, one of them made before what it is made of is there in a dump's order.
+const VIEWED: &str = "
+CREATE DATABASE viewed;
+USE viewed;
+CREATE TABLE goods (id INT PRIMARY KEY, name VARCHAR(20) NOT NULL, price DECIMAL(8,2), kind INT);
+INSERT INTO goods VALUES (1, 'nail', 0.10, 1), (2, 'ham\\\\mer', 12.50, 2), (3, 'sc''rew', NULL, 1);
+CREATE TABLE kinds (id INT PRIMARY KEY, label VARCHAR(10));
+INSERT INTO kinds VALUES (1, 'small'), (2, 'tool');
+CREATE VIEW z_cheap AS SELECT * FROM goods WHERE price < 10 WITH LOCAL CHECK OPTION;
+CREATE VIEW a_names AS SELECT name, CONCAT(name, '\\\\', 'it''s') AS told FROM z_cheap;
+CREATE VIEW counted (kind, many, dearest) AS SELECT k.label, COUNT(*), MAX(g.price) FROM goods g JOIN kinds k ON k.id = g.kind GROUP BY k.label;
+CREATE SQL SECURITY INVOKER VIEW joined AS SELECT g.*, k.label FROM goods g LEFT JOIN kinds k ON g.kind = k.id;
+CREATE ALGORITHM=TEMPTABLE VIEW both_of AS SELECT id, name FROM goods UNION SELECT id, label FROM kinds;
+CREATE VIEW dear AS SELECT name FROM goods WHERE price = (SELECT MAX(price) FROM goods) AND kind IN (SELECT id FROM kinds);
+CREATE VIEW ranked AS SELECT id, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY price DESC) AS place FROM goods;
+CREATE VIEW chained AS WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 4) SELECT i, name FROM n LEFT JOIN goods ON goods.id = i;
+";
+
+const VIEWS: [&str; 8] = ["a_names", "both_of", "chained", "counted", "dear", "joined", "ranked", "z_cheap"];
+
+#[test]
+fn views_are_dumped_and_restored() {
+    let mariadb = MariaDb::start();
+    run_ok(&mut mariadb.client("mariadb"), VIEWED.as_bytes());
+    let dump = run_bytes(mariadb.client("mariadb-dump").args(["--databases", "viewed"]), b"");
+
+    let assize = Assize::start();
+    run_ok(&mut assize.mariadb(), &dump);
+    let rows = |view: &str| format!("SELECT * FROM viewed.{view} ORDER BY 1, 2");
+    let rows = |view: &str| if view == "dear" { "SELECT * FROM viewed.dear".to_owned() } else { rows(view) };
+    for view in VIEWS {
+        assert_eq!(mariadb.query(&rows(view)), assize.query(&rows(view)), "rows of {view}");
+    }
+    let facts = "SELECT table_name, check_option, definer, security_type, character_set_client, collation_connection \
+                 FROM information_schema.views WHERE table_schema = 'viewed' ORDER BY table_name";
+    let normal = |text: String| text.replace("utf8mb3", "utf8");
+    assert_eq!(normal(mariadb.query(facts)), normal(assize.query(facts)));
+    let kinds = "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'viewed' ORDER BY 1";
+    assert_eq!(mariadb.query(kinds), assize.query(kinds));
+    assert!(assize.query("EXPLAIN SELECT * FROM viewed.z_cheap WHERE id = 1").contains("const"));
+
+    // And on: into another Assize, and back into MariaDB.
+    let onward = run_bytes(assize.mariadb_dump().args(["--databases", "viewed"]), b"");
+    let (second, back) = (Assize::start(), MariaDb::start());
+    run_ok(&mut second.mariadb(), &onward);
+    run_ok(&mut back.client("mariadb"), &onward);
+    for view in VIEWS {
+        let shown = format!("SHOW CREATE VIEW viewed.{view}");
+        assert_eq!(assize.query(&shown), second.query(&shown));
+        assert_eq!(mariadb.query(&rows(view)), second.query(&rows(view)), "rows of {view}, restored");
+        assert_eq!(mariadb.query(&rows(view)), back.query(&rows(view)), "rows of {view}, back in MariaDB");
+    }
+    second.query("UPDATE viewed.z_cheap SET price = 9.99 WHERE id = 1");
+    assert_eq!(second.query("SELECT price FROM viewed.goods WHERE id = 1").trim(), "9.99");
+}
