@@ -225,14 +225,10 @@ impl Freezer<'_> {
         for item in &mut select.from {
             let first = own.tables.len();
             self.item(item, &mut own, outer)?;
-            if let Some(star) = &mut own.star {
-                // Tables of this item that nothing was merged with come behind what was there.
-                let known: Vec<(usize, usize)> = star.clone();
-                let star = &mut own.star;
-                let missing = Names { tables: own.tables.clone(), star: None }.columns_from(first);
-                if let Some(star) = star {
-                    star.extend(missing.into_iter().filter(|c| !known.contains(c)));
-                }
+            if let Some(known) = own.star.clone() {
+                // What nothing was merged with comes behind what was there.
+                let missing = own.columns_from(first).into_iter().filter(|c| !known.contains(c));
+                own.star = Some(known.iter().copied().chain(missing).collect());
             }
         }
         self.write_out_stars(select, &own)?;
@@ -398,7 +394,14 @@ impl Freezer<'_> {
             merged.push(if right_join { (b, a) } else { (a, b) });
         }
         *constraint = condition.map_or(JoinConstraint::None, JoinConstraint::On);
-        let before: Vec<(usize, usize)> = own.star().into_iter().filter(|(t, _)| *t < right_first).collect();
+        let mut before: Vec<(usize, usize)> =
+            own.star().into_iter().filter(|(t, _)| *t < right_first).collect();
+        let missing: Vec<(usize, usize)> = own
+            .columns_from(first)
+            .into_iter()
+            .filter(|c| c.0 < right_first && !before.contains(c))
+            .collect();
+        before.extend(missing);
         let theirs = own.columns_from(right_first);
         for (_, gone) in &merged {
             own.tables[gone.0].columns[gone.1].merged = true;
