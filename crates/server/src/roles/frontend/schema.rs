@@ -1,15 +1,18 @@
 //! The catalog in an operator's words.
 
 use assize_catalog::{Catalog, Index, IndexState, Table};
+use assize_model::TableId;
 use assize_ports::{ColumnInfo, DatabaseInfo, IndexInfo, SchemaInfo, TableInfo};
 use assize_values::format::type_name;
 
 /// Databases and tables, by name.
 pub fn describe(catalog: &Catalog) -> SchemaInfo {
+    // A view holds nothing that an operator could look after.
+    let is_table = |id: &TableId| catalog.table_by_id(*id).is_some_and(|table| table.view.is_none());
     let databases = catalog.databases.values().map(|database| DatabaseInfo {
         id: database.id.0,
         name: database.name.to_string(),
-        tables: database.tables.len() as u32,
+        tables: database.tables.values().filter(|id| is_table(id)).count() as u32,
         collation: database.collation.name().to_owned(),
     });
     let tables = catalog.databases.values().flat_map(|database| database.tables.values());
@@ -17,8 +20,8 @@ pub fn describe(catalog: &Catalog) -> SchemaInfo {
         version: catalog.version.0,
         databases: databases.collect(),
         tables: tables
+            .filter(|id| is_table(id))
             .filter_map(|id| catalog.table_by_id(*id))
-            .filter(|table| table.view.is_none())
             .map(|table| describe_table(table))
             .collect(),
     }
