@@ -80,7 +80,7 @@ pub fn require_database(
     }
     Err(SqlError::new(
         ErrorCode::DatabaseAccessDenied,
-        format!("TableRead denied for user '{}'@'{}' to database '{database}'", user.name, user.host),
+        format!("Access denied for user '{}'@'{}' to database '{database}'", user.name, user.host),
     ))
 }
 
@@ -92,9 +92,7 @@ pub fn require_global(context: &dyn StatementContext, privilege: &str) -> Result
     }
     Err(SqlError::new(
         ErrorCode::SpecificAccessDenied,
-        format!(
-            "TableRead denied; you need (at least one of) the {privilege} privilege(s) for this operation"
-        ),
+        format!("Access denied; you need (at least one of) the {privilege} privilege(s) for this operation"),
     ))
 }
 
