@@ -69,7 +69,9 @@ fn only_administrators_choose_another_definer() {
     session.run("GRANT CREATE VIEW, SELECT ON test.* TO app").unwrap();
     session.signs_in("app");
     let sql = "CREATE DEFINER = owner VIEW mine AS SELECT id FROM stock";
-    assert_eq!(code(&mut session, sql), Some(ErrorCode::SpecificAccessDenied));
+    let refused = session.run(sql).unwrap_err();
+    let text = "Access denied; you need (at least one of) the SUPER privilege(s) for this operation";
+    assert_eq!((refused.code, refused.message.as_ref()), (ErrorCode::SpecificAccessDenied, text));
     session.run("CREATE DEFINER = CURRENT_USER VIEW mine AS SELECT id FROM stock").unwrap();
     let text = session.run("SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_NAME = 'mine'").unwrap();
     assert_eq!(text.texts(), [["app@%"]]);
