@@ -492,24 +492,35 @@ pub struct LoadData {
     pub ignore: bool,
     /// Into which table.
     pub table: TableName,
-    /// CHARACTER SET.
+    /// PARTITION (…).
+    pub partitions: Vec<String>,
+    /// CHARACTER SET, lower case.
     pub charset: Option<String>,
-    /// FIELDS TERMINATED BY; default tab.
-    pub fields_terminated: String,
+    /// FIELDS TERMINATED BY; default tab. Separators are bytes: they may be written as hex literals.
+    pub fields_terminated: Vec<u8>,
     /// FIELDS \[OPTIONALLY\] ENCLOSED BY.
-    pub fields_enclosed: String,
-    /// FIELDS ESCAPED BY; default backslash.
-    pub fields_escaped: String,
+    pub fields_enclosed: Vec<u8>,
+    /// FIELDS ESCAPED BY, if said.
+    pub fields_escaped: Option<Vec<u8>>,
     /// LINES STARTING BY.
-    pub lines_starting: String,
+    pub lines_starting: Vec<u8>,
     /// LINES TERMINATED BY; default newline.
-    pub lines_terminated: String,
+    pub lines_terminated: Vec<u8>,
     /// IGNORE n LINES.
     pub ignore_lines: u64,
-    /// Columns, or user variables with their `@`; empty: all columns.
-    pub columns: Vec<String>,
+    /// Where the fields of a line go; empty: to all columns.
+    pub targets: Vec<LoadTarget>,
     /// SET.
     pub assignments: Vec<Assignment>,
+}
+
+/// Where a field of a data file goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadTarget {
+    /// Into a column.
+    Column(ColumnName),
+    /// Into a user variable, without `@`.
+    Variable(String),
 }
 
 /// Character set and collation, as far as they were said.

@@ -514,3 +514,39 @@ fn units_are_a_closed_list() {
         assert_eq!(error.code.errno(), 1064, "{call}");
     }
 }
+
+#[test]
+fn load_data_says_where_fields_end_and_where_they_go() {
+    let parse = |text: &str| match parse_one(text, &options()).expect(text).statement {
+        Statement::LoadData(load) => *load,
+        other => panic!("{text}: {other:?}"),
+    };
+    let plain = parse("LOAD DATA LOCAL INFILE 'f' INTO TABLE db.t");
+    assert!(plain.local && !plain.replace && !plain.ignore);
+    assert_eq!((&plain.fields_terminated[..], &plain.lines_terminated[..]), (&b"\t"[..], &b"\n"[..]));
+    assert_eq!((plain.fields_escaped, plain.targets), (None, vec![]));
+    let full = parse(
+        "LOAD DATA CONCURRENT LOCAL INFILE 'f' REPLACE INTO TABLE t PARTITION (p0) CHARACTER SET Latin1 \
+         COLUMNS TERMINATED BY 0x01 OPTIONALLY ENCLOSED BY X'22' ESCAPED BY '' LINES STARTING BY b'1000001' \
+         TERMINATED BY '\\r\\n' IGNORE 2 ROWS (a, @x, t.b) SET c = DEFAULT, d = @x + 1",
+    );
+    assert!(full.replace && !full.ignore);
+    assert_eq!((full.charset.as_deref(), full.partitions.len()), (Some("latin1"), 1));
+    assert_eq!((&full.fields_terminated[..], &full.fields_enclosed[..]), (&[1][..], &b"\""[..]));
+    assert_eq!(full.fields_escaped.as_deref(), Some(&b""[..]));
+    assert_eq!((&full.lines_starting[..], &full.lines_terminated[..]), (&b"A"[..], &b"\r\n"[..]));
+    assert_eq!((full.ignore_lines, full.targets.len(), full.assignments.len()), (2, 3, 2));
+    assert_eq!(full.targets[1], LoadTarget::Variable("x".to_owned()));
+    assert_eq!(parse("LOAD DATA INFILE 'f' IGNORE INTO TABLE t ()").targets, vec![]);
+    for wrong in [
+        "LOAD DATA LOCAL INFILE f INTO TABLE t",
+        "LOAD DATA LOCAL INFILE 'f' REPLACE IGNORE INTO TABLE t",
+        "LOAD DATA LOCAL INFILE 'f' INTO TABLE t FIELDS",
+        "LOAD DATA LOCAL INFILE 'f' INTO TABLE t LINES IGNORE 1 LINES",
+        "LOAD DATA LOCAL INFILE 'f' INTO TABLE t IGNORE 1",
+        "LOAD DATA LOCAL INFILE 'f' INTO TABLE t (a,)",
+    ] {
+        let error = parse_one(wrong, &options()).expect_err(wrong);
+        assert_eq!(error.code.errno(), 1064, "{wrong}");
+    }
+}

@@ -51,6 +51,7 @@ pub mod convert;
 pub mod decimal;
 pub mod format;
 pub mod functions;
+pub mod infile;
 pub mod json;
 pub mod key;
 pub mod number;

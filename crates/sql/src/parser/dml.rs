@@ -3,8 +3,8 @@
 use super::{Parser, Result};
 use crate::lexer::Kind;
 use crate::{
-    Assignment, ColumnName, Delete, Insert, InsertSource, LoadData, RowAlias, Statement, TableName, Update,
-    ValueExpr,
+    Assignment, ColumnName, Delete, Insert, InsertSource, LoadData, LoadTarget, RowAlias, Statement,
+    TableName, Update, ValueExpr,
 };
 use sqlparser::ast::With;
 
@@ -196,74 +196,103 @@ impl Parser<'_> {
         let local = self.eat_kw("LOCAL");
         self.expect_kw("INFILE")?;
         let file = self.string()?;
-        let replace = self.eat_kw("REPLACE");
-        let ignore = self.eat_kw("IGNORE");
+        let duplicates = self.eat_one_of(&["REPLACE", "IGNORE"]);
         self.expect_kws(&["INTO", "TABLE"])?;
-        let table = self.table_name()?;
-        if self.eat_kw("PARTITION") {
-            self.paren_list(|p| p.name())?;
-        }
         let mut load = LoadData {
             local,
             file,
-            replace,
-            ignore,
-            table,
+            replace: duplicates == Some("REPLACE"),
+            ignore: duplicates == Some("IGNORE"),
+            table: self.table_name()?,
+            partitions: Vec::new(),
             charset: None,
-            fields_terminated: "\t".into(),
-            fields_enclosed: String::new(),
-            fields_escaped: "\\".into(),
-            lines_starting: String::new(),
-            lines_terminated: "\n".into(),
+            fields_terminated: b"\t".to_vec(),
+            fields_enclosed: Vec::new(),
+            fields_escaped: None,
+            lines_starting: Vec::new(),
+            lines_terminated: b"\n".to_vec(),
             ignore_lines: 0,
-            columns: Vec::new(),
+            targets: Vec::new(),
             assignments: Vec::new(),
         };
+        if self.eat_kw("PARTITION") {
+            load.partitions = self.paren_list(|p| p.name())?;
+        }
         if self.eat_kws(&["CHARACTER", "SET"]) || self.eat_kw("CHARSET") {
             load.charset = Some(self.name_or_string()?.to_ascii_lowercase());
         }
-        if self.eat_one_of(&["FIELDS", "COLUMNS"]).is_some() {
-            loop {
-                if self.eat_kws(&["TERMINATED", "BY"]) {
-                    load.fields_terminated = self.string()?;
-                } else if self.eat_kws(&["OPTIONALLY", "ENCLOSED", "BY"]) || self.eat_kws(&["ENCLOSED", "BY"])
-                {
-                    load.fields_enclosed = self.string()?;
-                } else if self.eat_kws(&["ESCAPED", "BY"]) {
-                    load.fields_escaped = self.string()?;
-                } else {
-                    break;
-                }
-            }
-        }
-        if self.eat_kw("LINES") {
-            loop {
-                if self.eat_kws(&["STARTING", "BY"]) {
-                    load.lines_starting = self.string()?;
-                } else if self.eat_kws(&["TERMINATED", "BY"]) {
-                    load.lines_terminated = self.string()?;
-                } else {
-                    break;
-                }
-            }
-        }
+        self.file_format(&mut load)?;
         if self.eat_kw("IGNORE") {
             load.ignore_lines = self.u64()?;
             if self.eat_one_of(&["LINES", "ROWS"]).is_none() {
                 return Err(self.fail());
             }
         }
-        if self.is_punct("(") {
-            load.columns = self.paren_list(|p| {
-                if p.kind() == Kind::UserVar {
-                    return Ok(format!("@{}", p.advance().text));
-                }
-                p.name()
-            })?;
+        if self.eat("(") && !self.eat(")") {
+            load.targets = self.comma_list(|p| p.load_target())?;
+            self.expect(")")?;
         }
         if self.eat_kw("SET") {
             load.assignments = self.assignments()?;
         }
         Ok(Statement::LoadData(Box::new(load)))
+    }
+
+    /// FIELDS and LINES, each with at least one of its parts.
+    fn file_format(&mut self, load: &mut LoadData) -> Result<()> {
+        if self.eat_one_of(&["FIELDS", "COLUMNS"]).is_some() {
+            let mut parts = 0;
+            loop {
+                if self.eat_kws(&["TERMINATED", "BY"]) {
+                    load.fields_terminated = self.separator()?;
+                } else if self.eat_kws(&["OPTIONALLY", "ENCLOSED", "BY"]) || self.eat_kws(&["ENCLOSED", "BY"])
+                {
+                    load.fields_enclosed = self.separator()?;
+                } else if self.eat_kws(&["ESCAPED", "BY"]) {
+                    load.fields_escaped = Some(self.separator()?);
+                } else if parts == 0 {
+                    return Err(self.fail());
+                } else {
+                    break;
+                }
+                parts += 1;
+            }
+        }
+        if self.eat_kw("LINES") {
+            let mut parts = 0;
+            loop {
+                if self.eat_kws(&["STARTING", "BY"]) {
+                    load.lines_starting = self.separator()?;
+                } else if self.eat_kws(&["TERMINATED", "BY"]) {
+                    load.lines_terminated = self.separator()?;
+                } else if parts == 0 {
+                    return Err(self.fail());
+                } else {
+                    break;
+                }
+                parts += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// A string, also as hex or bits.
+    fn separator(&mut self) -> Result<Vec<u8>> {
+        match self.kind() {
+            Kind::RawStr | Kind::Hex => Ok(crate::literal::unhex(&self.advance().text)),
+            Kind::Bit => {
+                let bits = crate::literal::unbits(&self.tok().text).map_err(|_| self.fail())?;
+                self.skip(1);
+                Ok(bits)
+            }
+            _ => Ok(self.string()?.into_bytes()),
+        }
+    }
+
+    fn load_target(&mut self) -> Result<LoadTarget> {
+        if self.kind() == Kind::UserVar {
+            return Ok(LoadTarget::Variable(self.advance().text));
+        }
+        Ok(LoadTarget::Column(self.column_name()?))
     }
 }
