@@ -7,7 +7,9 @@ and binary protocol; values of every type there and back; packets over 16 MiB; e
 import datetime
 import decimal
 import json
+import os
 import sys
+import tempfile
 
 driver, port = sys.argv[1], int(sys.argv[2])
 
@@ -170,6 +172,45 @@ connection.commit()
 assert [n for (n,) in rows(connection, "SELECT id FROM many ORDER BY id")] == list(range(1000))
 assert rows(connection, "SELECT COUNT(*) FROM many WHERE v LIKE 'row 99%'") == [(11,)]
 connection.close()
+
+# Files: in clear text and over TLS, larger than a packet of the driver, bad ones, and none where they are not allowed.
+with tempfile.TemporaryDirectory() as folder:
+    path = os.path.join(folder, "rows.csv")
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write("id,v\r\n" + "".join(f'{n},"Grüße, ""{n}"""\r\n' for n in range(20_000)) + "7,again\r\nx,bad\r\n")
+    load = (
+        f"LOAD DATA LOCAL INFILE '{path}' INTO TABLE loaded FIELDS TERMINATED BY ',' ENCLOSED BY '\"' "
+        "LINES TERMINATED BY '\\r\\n' IGNORE 1 LINES"
+    )
+    allow = {"allow_local_infile": True} if driver == "connector" else {"local_infile": True}
+    rows(admin, f"CREATE TABLE {schema}.loaded (id INT PRIMARY KEY, v VARCHAR(100))")
+    for tls in (False, True):
+        connection = connect(database=schema, tls=tls, **allow)
+        cursor = connection.cursor()
+        cursor.execute(load)
+        # The last row, whose id is no number, meets the one with the id 0.
+        assert cursor.rowcount == 20_000, cursor.rowcount
+        warnings = [(code, text.split("'")[0]) for (_, code, text) in rows(connection, "SHOW WARNINGS")]
+        assert [code for (code, _) in warnings] == [1062, 1366, 1062], warnings
+        assert rows(connection, "SELECT v FROM loaded WHERE id = 19999") == [('Grüße, "19999"',)]
+        connection.rollback()
+        assert rows(connection, "SELECT COUNT(*) FROM loaded") == [(0,)]
+        rows(connection, load)
+        connection.commit()
+        # It fails midway, and the connection is still good.
+        fails(1366, rows, connection, load.replace("INTO TABLE", "REPLACE INTO TABLE"))
+        assert rows(connection, "SELECT COUNT(*) FROM loaded") == [(20_000,)]
+        rows(connection, "DELETE FROM loaded")
+        connection.commit()
+        connection.close()
+    connection = connect(database=schema)
+    try:
+        rows(connection, load)
+    except Exception as error:
+        # Some drivers refuse by themselves, others let the server do it.
+        assert not isinstance(error, AssertionError), error
+    else:
+        raise AssertionError("a client that allows no files has sent one")
 
 rows(admin, f"DROP DATABASE {schema}")
 admin.close()

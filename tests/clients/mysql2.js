@@ -1,5 +1,6 @@
 // What applications do through node's mysql2: node mysql2.js PORT
 const assert = require("assert");
+const { Readable } = require("stream");
 const mysql = require("mysql2/promise");
 const port = Number(process.argv[2]);
 const connect = (options = {}) => mysql.createConnection({ host: "127.0.0.1", port, user: "root", ...options });
@@ -49,6 +50,15 @@ const fails = (errno, promise) => assert.rejects(promise, (error) => error.errno
   await admin.ping();
   const big = "x".repeat(17 << 20);
   assert.strictEqual((await admin.query("SELECT ? AS big", [big]))[0][0].big, big);
+  await admin.query("CREATE TABLE loaded (id INT PRIMARY KEY, v VARCHAR(100))");
+  const lines = Array.from({ length: 20000 }, (_, n) => `${n}\tGrüße ${n}\n`);
+  const sql = "LOAD DATA LOCAL INFILE 'stream' INTO TABLE loaded";
+  const [loaded] = await admin.query({ sql, infileStreamFactory: () => Readable.from(lines.map((line) => Buffer.from(line))) });
+  assert.strictEqual(loaded.affectedRows, 20000);
+  assert.match(loaded.info, /^Records: 20000  Deleted: 0  Skipped: 0  Warnings: 0/);
+  assert.strictEqual((await admin.query("SELECT v FROM loaded WHERE id = 19999"))[0][0].v, "Grüße 19999");
+  await admin.ping();
+
   await admin.query("DROP DATABASE drivers_node");
   await admin.end();
   console.log("mysql2: fine");

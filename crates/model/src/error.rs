@@ -316,6 +316,10 @@ error_codes! {
     TruncateForeignKey = 1701 "42000" Never, "TRUNCATE of a table that foreign keys refer to.";
     WarnTooFewRecords = 1261 "01000" Never, "A line of a data file lacks columns.";
     TooManyRecords = 1262 "01000" Never, "A line of a data file has more columns than wanted.";
+    WarnNullToNotNull = 1263 "22004" Never, "NULL in a data file for a NOT NULL column.";
+    WrongFieldTerminators = 1083 "42000" Never, "ENCLOSED BY or ESCAPED BY of more than one byte.";
+    NetReadInterrupted = 1159 "08S01" Never, "The client was silent for too long in the middle of a file.";
+    LocalFilesDisabled = 3948 "42000" Never, "LOAD DATA LOCAL that client or server do not allow.";
 }
 
 /// An error on its way to a client.

@@ -3,7 +3,8 @@
 use crate::{BoxFuture, Direction, LockWait};
 use assize_catalog::{Catalog, User};
 use assize_model::{
-    CatalogChange, Key, KeyRange, Mutation, SchemaVersion, Slot, SqlError, TableId, Timestamp, Warning,
+    CatalogChange, ErrorCode, Key, KeyRange, Mutation, SchemaVersion, Slot, SqlError, TableId, Timestamp,
+    Warning,
 };
 use assize_sql::Statement;
 use assize_values::{EvalContext, SqlType, Value};
@@ -48,7 +49,8 @@ pub struct ColumnFlags {
     pub on_update_now: bool,
 }
 
-/// Where the rows of a statement go. Implementations apply back-pressure in [`ResultSink::ready`].
+/// The client's end of a statement: where its rows go, and where a file of the client comes from. Implementations apply
+/// back-pressure in [`ResultSink::ready`].
 pub trait ResultSink: Send {
     /// A result set begins.
     fn columns(&mut self, columns: &[ResultColumn]) -> Result<(), SqlError>;
@@ -56,6 +58,33 @@ pub trait ResultSink: Send {
     fn row(&mut self, row: &[Value]) -> Result<(), SqlError>;
     /// Call every few hundred rows: waits while the reader is slow. An error means that the client is gone.
     fn ready(&mut self) -> BoxFuture<'_, Result<(), SqlError>>;
+    /// Asks the client for its file of this name (LOAD DATA LOCAL); error 3948 if it gives none. Its pieces come from
+    /// [`ResultSink::file_part`].
+    fn request_file<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<(), SqlError>> {
+        let _ = name;
+        Box::pin(std::future::ready(Err(local_files_disabled())))
+    }
+    /// Waits for the next piece of the file that was asked for; `None` at its end. Who stops reading before that need not
+    /// care for the rest.
+    fn file_part(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, SqlError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}
+
+/// Error 1290: nothing reads or writes files of the server, as with `secure_file_priv` NULL.
+pub fn server_files_forbidden() -> SqlError {
+    SqlError::new(
+        ErrorCode::ReadOnlyOption,
+        "The MySQL server is running with the --secure-file-priv option so it cannot execute this statement",
+    )
+}
+
+/// Error 3948.
+pub fn local_files_disabled() -> SqlError {
+    SqlError::new(
+        ErrorCode::LocalFilesDisabled,
+        "Loading local data is disabled; this must be enabled on both the client and server sides",
+    )
 }
 
 /// What a statement did.

@@ -82,7 +82,7 @@ impl Engine {
             Some(SelectInto::Variables(names)) => {
                 into_variables(&cached.planned, names, params, context).await
             }
-            Some(_) => Err(SqlError::not_supported("SELECT ... INTO OUTFILE")),
+            Some(_) => Err(assize_ports::server_files_forbidden()),
         }
     }
 

@@ -74,7 +74,7 @@ impl Engine {
             Statement::Insert(insert) => dml::insert::insert(insert, params, context).await,
             Statement::Update(update) => dml::update::update(update, params, context).await,
             Statement::Delete(delete) => dml::delete::delete(delete, params, context).await,
-            Statement::LoadData(_) => Err(SqlError::not_supported("LOAD DATA")),
+            Statement::LoadData(load) => dml::load::load(load, params, context, sink).await,
             Statement::CreateDatabase(create) => ddl::database::create(create, context).await,
             Statement::AlterDatabase { name, charset } => {
                 ddl::database::alter(name.as_deref(), charset, context).await

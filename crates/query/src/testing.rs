@@ -90,6 +90,8 @@ pub struct Session {
     engine: Arc<Engine>,
     context: MemoryContext,
     turns: u64,
+    /// What the client sends when it is asked for a file, in pieces of so many bytes.
+    file: Option<(Bytes, usize)>,
 }
 
 /// What a statement answered.
@@ -147,7 +149,7 @@ impl Session {
         let change = change.finish();
         apply_change(&mut lock(&world), &change);
         let context = MemoryContext::new(world.clone());
-        Session { world, engine, context, turns: 0 }
+        Session { world, engine, context, turns: 0, file: None }
     }
 
     /// Runs one statement.
@@ -171,7 +173,7 @@ impl Session {
             return done;
         }
         let digest = assize_sql::normalise(sql.as_bytes(), &options).hash;
-        let mut sink = MemorySink::default();
+        let mut sink = MemorySink { file: self.file.clone(), ..MemorySink::default() };
         let engine = self.engine.clone();
         let (executed, turns) = block_on_counting(engine.execute(
             &parsed.statement,
@@ -297,6 +299,11 @@ impl Session {
         &mut self.context
     }
 
+    /// From now on the client sends this file when it is asked for one, in pieces of so many bytes.
+    pub fn sends(&mut self, file: impl Into<Bytes>, piece: usize) {
+        self.file = Some((file.into(), piece.max(1)));
+    }
+
     /// From now on the process has this view of a cluster.
     pub fn joins(&mut self, cluster: Arc<dyn ClusterView>) {
         self.context.server.cluster = Some(cluster);
@@ -350,6 +357,8 @@ pub struct MemorySink {
     pub columns: Vec<ResultColumn>,
     /// Rows.
     pub rows: Vec<Vec<Value>>,
+    /// What is left of the client's file, and the size of its pieces.
+    pub file: Option<(Bytes, usize)>,
 }
 
 impl ResultSink for MemorySink {
@@ -372,6 +381,17 @@ impl ResultSink for MemorySink {
 
     fn ready(&mut self) -> BoxFuture<'_, Result<(), SqlError>> {
         Box::pin(async { Ok(()) })
+    }
+
+    fn request_file<'a>(&'a mut self, _: &'a str) -> BoxFuture<'a, Result<(), SqlError>> {
+        let sends = self.file.is_some();
+        Box::pin(async move { if sends { Ok(()) } else { Err(local_files_disabled()) } })
+    }
+
+    fn file_part(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, SqlError>> {
+        let part = self.file.as_mut().filter(|(rest, _)| !rest.is_empty());
+        let part = part.map(|(rest, piece)| rest.split_to((*piece).min(rest.len())));
+        Box::pin(async { Ok(part) })
     }
 }
 

@@ -5,7 +5,7 @@
 use assize_catalog::{User, VIRTUAL_DATABASES};
 use assize_model::{ErrorCode, SqlError};
 use assize_sql::sqlparser::ast::{self, ObjectName, TableFactor, visit_relations};
-use assize_sql::{InsertSource, ShowWhat, Statement, TableName};
+use assize_sql::{InsertSource, SelectInto, ShowWhat, Statement, TableName};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
@@ -23,13 +23,20 @@ pub(crate) fn check(statement: &Statement, user: &User, database: Option<&str>) 
         "REFERENCES",
         "CREATE VIEW",
         "LOCK TABLES",
+        "FILE",
     ];
     if all.iter().all(|privilege| user.may(privilege, None, None)) {
         return Ok(());
     }
     let check = Check { user, database };
     match statement {
-        Statement::Query(query) => check.query(&query.node),
+        Statement::Query(query) => {
+            check.query(&query.node)?;
+            match &query.into {
+                Some(SelectInto::Outfile(_) | SelectInto::Dumpfile(_)) => check.file(),
+                _ => Ok(()),
+            }
+        }
         Statement::Explain { statement, .. } => self::check(statement, user, database),
         Statement::Insert(insert) => {
             check.table("INSERT", &insert.table)?;
@@ -69,7 +76,13 @@ pub(crate) fn check(statement: &Statement, user: &User, database: Option<&str>) 
             }
             tables.iter().try_for_each(|(_, table)| check.table("SELECT", table))
         }
-        Statement::LoadData(load) => check.table("INSERT", &load.table),
+        Statement::LoadData(load) => {
+            check.table("INSERT", &load.table)?;
+            if load.replace {
+                check.table("DELETE", &load.table)?;
+            }
+            if load.local { Ok(()) } else { check.file() }
+        }
         Statement::CreateDatabase(create) => check.database("CREATE", &create.name),
         Statement::AlterDatabase { name, .. } => match name.as_deref().or(database) {
             Some(name) => check.database("ALTER", name),
@@ -182,6 +195,19 @@ impl Check<'_> {
             format!(
                 "Access denied; you need (at least one of) the {privilege} privilege(s) for this operation"
             ),
+        ))
+    }
+
+    /// Files of the server: error 1045, as if the password had been wrong.
+    fn file(&self) -> Result<(), SqlError> {
+        let User { name, host, verifier, .. } = self.user;
+        if self.user.may("FILE", None, None) {
+            return Ok(());
+        }
+        let password = if verifier.is_empty() { "NO" } else { "YES" };
+        Err(SqlError::new(
+            ErrorCode::AccessDenied,
+            format!("Access denied for user '{name}'@'{host}' (using password: {password})"),
         ))
     }
 
@@ -326,6 +352,12 @@ mod tests {
         );
         assert_eq!(code("REPLACE INTO stock VALUES (1)"), Some(ErrorCode::TableAccessDenied));
         assert_eq!(code("UPDATE stock SET a = 1"), Some(ErrorCode::TableAccessDenied));
+        assert_eq!(code("LOAD DATA LOCAL INFILE 'f' INTO TABLE stock"), None);
+        assert_eq!(code("LOAD DATA INFILE 'f' INTO TABLE stock"), Some(ErrorCode::AccessDenied));
+        let replacing = "LOAD DATA LOCAL INFILE 'f' REPLACE INTO TABLE stock";
+        assert_eq!(code(replacing), Some(ErrorCode::TableAccessDenied));
+        assert_eq!(code("SELECT 1 INTO OUTFILE 'f'"), Some(ErrorCode::AccessDenied));
+        assert_eq!(code("SELECT 1 INTO @a"), None);
         assert_eq!(code("DELETE FROM crm.people"), None);
         assert_eq!(code("DROP DATABASE shop"), Some(ErrorCode::DatabaseAccessDenied));
         // One needs both privileges.

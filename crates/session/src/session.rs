@@ -141,7 +141,7 @@ impl Session {
         &self.state.warnings
     }
 
-    /// What LOAD DATA LOCAL and other hands of the same connection need: the engine's view of this session.
+    /// The engine's view of this session, for other hands of the same connection.
     pub fn context(&mut self) -> &mut dyn StatementContext {
         &mut self.state
     }
@@ -609,7 +609,7 @@ impl Session {
             Statement::Insert(insert) => insert.ignore,
             Statement::Update(update) => update.ignore,
             Statement::Delete(delete) => delete.ignore,
-            Statement::LoadData(load) => load.ignore || load.local,
+            Statement::LoadData(load) => load.lets_bad_values_pass(),
             _ => false,
         };
         state.eval.rand_by_seed.clear();
@@ -689,7 +689,7 @@ impl Session {
         params: &[Value],
     ) -> Result<Executed, SqlError> {
         let Some(SelectInto::Variables(names)) = into else {
-            return Err(SqlError::not_supported("SELECT INTO OUTFILE"));
+            return Err(assize_ports::server_files_forbidden());
         };
         let Statement::Query(query) = statement else {
             return Err(SqlError::internal("INTO belongs to a query"));
@@ -782,6 +782,16 @@ impl ResultSink for Watch<'_> {
 
     fn ready(&mut self) -> BoxFuture<'_, Result<(), SqlError>> {
         self.sink.ready()
+    }
+
+    fn request_file<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<(), SqlError>> {
+        // Drivers send a file once for a statement.
+        self.touched = true;
+        self.sink.request_file(name)
+    }
+
+    fn file_part(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, SqlError>> {
+        self.sink.file_part()
     }
 }
 

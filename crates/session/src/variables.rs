@@ -322,7 +322,7 @@ pub const DEFINITIONS: &[Definition] = &[
     int("regexp_time_limit", Global, 32, 0, 2_147_483_647),
     bool("require_secure_transport", Global, false),
     word("resultset_metadata", Session, "FULL", &["NONE", "FULL"]),
-    text("secure_file_priv", Global, ""),
+    fact("secure_file_priv", Kind::NullableText, Null),
     int("select_into_buffer_size", Both, 131_072, 8192, 2_147_479_552),
     int("server_id", Global, 1, 0, 4_294_967_295),
     fact("server_uuid", Kind::Text, Server),

@@ -6,6 +6,7 @@ use assize_model::{AbortReason, CommitBody, DeadlineClass, ErrorCode, FrontendEp
 use assize_ports::{Action, AdjudicatorError, Cause, ReadIntent, Transaction};
 use assize_session::{Isolation, KillSwitch, Limits, Rule, Txn, TxnOptions, status};
 use assize_values::Value;
+use std::future::Future;
 use std::sync::Arc;
 use support::others::{Others, connection_of};
 use support::*;
@@ -1048,4 +1049,55 @@ fn privileges_are_those_of_the_newest_catalog() {
     assert_eq!(a.errno("KILL 1"), 1095);
     grant(&[]);
     assert_eq!(a.errno("SELECT * FROM stock"), 1142);
+}
+
+#[test]
+fn a_file_of_the_client_is_loaded_within_its_transaction_and_asked_for_once() {
+    let house = House::new();
+    let kill = Arc::new(KillSwitch::default());
+    let mut a = house.session_of(7, kill.clone());
+    let load = "LOAD DATA LOCAL INFILE 'f' INTO TABLE stock";
+    let sends = |ids: &[&'static str]| Sink {
+        file: ids.iter().map(|id| bytes::Bytes::from_static(id.as_bytes())).collect(),
+        ..Sink::default()
+    };
+    run(a.session.run_text(load, &mut sends(&["1", "2"]))).unwrap();
+    assert_eq!(a.table(), "1=loaded 2=loaded");
+    a.sql("BEGIN");
+    run(a.session.run_text(load, &mut sends(&["3"]))).unwrap();
+    a.sql("ROLLBACK");
+    assert_eq!(a.table(), "1=loaded 2=loaded");
+    // A statement that has lost is run again where it can be; the file cannot be had a second time.
+    house.world(|w| w.mishaps.push_back(Mishap::Abort(AbortReason::SchemaChanged { table: TABLE })));
+    let mut sink = sends(&["4"]);
+    let error = run(a.session.run_text(load, &mut sink)).unwrap_err();
+    assert_eq!((error.code, sink.asked), (ErrorCode::TableDefinitionChanged, 1));
+    // KILL QUERY ends it although the client sends nothing.
+    let mut sink = Sink { falls_silent: true, ..sends(&["5"]) };
+    let error = {
+        let mut loading = Box::pin(a.session.run_text(load, &mut sink));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(loading.as_mut().poll(&mut context).is_pending());
+        kill.kill_query();
+        run(loading).unwrap_err()
+    };
+    assert_eq!(error.code.errno(), 1317);
+    assert_eq!(a.errno("PREPARE s FROM 'LOAD DATA LOCAL INFILE \"f\" INTO TABLE stock'"), 1295);
+    assert_eq!(a.table(), "1=loaded 2=loaded");
+}
+
+#[test]
+fn select_into_fills_variables_with_one_row_and_no_file_of_the_server() {
+    let house = House::new();
+    let mut a = house.session();
+    a.sql("INSERT INTO stock VALUES (1, 'one'), (2, 'two')");
+    a.sql("SELECT * FROM stock WHERE id = 2 INTO @id, @v");
+    assert_eq!(a.sql("SELECT @id, @v"), [[Value::Int(2), Value::text("two")]]);
+    assert_eq!(a.errno("SELECT * FROM stock INTO @id, @v"), 1172);
+    assert_eq!(a.errno("SELECT * FROM stock WHERE id = 1 INTO @id"), 1222);
+    a.sql("SELECT * FROM stock WHERE id = 9 INTO @id, @v");
+    assert_eq!(a.session.warnings()[0].code.errno(), 1329);
+    assert_eq!(a.sql("SELECT @id, @v"), [[Value::Int(2), Value::text("two")]]);
+    assert_eq!(a.errno("SELECT * FROM stock INTO OUTFILE 'f'"), 1290);
+    assert_eq!(a.errno("SELECT * FROM stock INTO DUMPFILE 'f'"), 1290);
 }

@@ -514,6 +514,14 @@ pub struct LoadData {
     pub assignments: Vec<Assignment>,
 }
 
+impl LoadData {
+    /// Whether bad values and taken keys are warnings. A client that sends a file cannot be stopped midway, so LOCAL means
+    /// IGNORE, unless REPLACE says what happens to taken keys.
+    pub fn lets_bad_values_pass(&self) -> bool {
+        self.ignore || (self.local && !self.replace)
+    }
+}
+
 /// Where a field of a data file goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoadTarget {

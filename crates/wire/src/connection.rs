@@ -22,7 +22,8 @@ use crate::packet::{Front, Output, PacketBuffer};
 use crate::params::{ExecuteHead, ParamError, ParamType, decode_execute, skip_query_attributes};
 use crate::protocol::{capability as cap, command, status};
 use crate::result::{
-    CursorRows, DefinitionCache, FilePart, FileRequest, HIGH_WATER, ResultWriter, RowFormat, put_error,
+    CursorRows, DefinitionCache, FileBounds, FilePart, FileRequest, HIGH_WATER, ResultWriter, RowFormat,
+    put_error,
 };
 use assize_model::{ErrorCode, SqlError};
 use assize_values::Collation;
@@ -144,6 +145,8 @@ struct Reader {
     files: mpsc::UnboundedReceiver<FileRequest>,
     /// A file is being received.
     file: Option<mpsc::Sender<FilePart>>,
+    /// How long the client may send nothing of it.
+    silence_max: Duration,
     /// The last file has ended; the number of the next reply.
     file_end: Option<u8>,
 }
@@ -158,6 +161,7 @@ impl Io {
             gone: false,
             files,
             file: None,
+            silence_max: Duration::MAX,
             file_end: None,
         };
         Io { packets, reader, writer: ResultWriter::new(Box::new(write_half), config.write_timeout, sender) }
@@ -577,6 +581,7 @@ impl<H: Handler> Connection<'_, H> {
                             handler: *handler,
                             interrupt: &*interrupt,
                             config,
+                            control: changed,
                         };
                         running.command(payload).await
                     };
@@ -728,6 +733,7 @@ struct Running<'a, H> {
     handler: &'a mut H,
     interrupt: &'a dyn Interrupt,
     config: &'a Config,
+    control: &'a Control,
 }
 
 impl<H: Handler> Running<'_, H> {
@@ -773,6 +779,10 @@ impl<H: Handler> Running<'_, H> {
     }
 
     fn begin(&mut self, format: RowFormat) {
+        self.writer.file_bounds = FileBounds {
+            packet_bytes_max: self.handler.packet_bytes_max(),
+            silence_max: self.handler.read_timeout().min(TIMEOUT_MAX),
+        };
         self.writer.begin(self.handler.status(), self.handler.results_collation(), format);
     }
 
@@ -809,7 +819,7 @@ impl<H: Handler> Running<'_, H> {
     async fn end_statement(&mut self, result: Result<(), SqlError>) {
         if self.writer.drop_file() {
             // The client sends its file to the end, whatever we think of it.
-            if let Some(seq) = skip_file(self.reader).await {
+            if let Some(seq) = skip_file(self.reader, self.control).await {
                 self.writer.output.set_seq(seq);
             }
         }
@@ -1055,6 +1065,8 @@ impl Reader {
     fn begin_file(&mut self, request: FileRequest) {
         // The file's packets go on counting from the request for it.
         self.ahead.expect(request.seq);
+        self.ahead.set_limit(request.bounds.packet_bytes_max);
+        self.silence_max = request.bounds.silence_max;
         self.file = Some(request.parts);
         self.file_end = None;
     }
@@ -1062,6 +1074,14 @@ impl Reader {
     fn end_file(&mut self) {
         self.file = None;
         self.ahead.expect(0);
+    }
+
+    /// What comes from the client cannot be understood, or nothing does: the connection ends with the statement, and nothing of
+    /// what was a file is taken for a command.
+    fn break_off(&mut self) {
+        self.gone = true;
+        self.end_file();
+        self.ahead.take_rest();
     }
 }
 
@@ -1071,39 +1091,65 @@ async fn receive_file(reader: &mut Reader) {
         // Room first, then the packet: dropped in between, nothing is lost. Nobody may be listening any more;
         // the file still has to go by.
         let room = file.reserve().await.ok();
+        let tell = |part| {
+            if let Some(room) = room {
+                room.send(part);
+            }
+        };
         match reader.ahead.next() {
             Front::Packet { payload, seq } => {
                 let next = seq.wrapping_add(1);
                 reader.ahead.expect(next);
                 let bytes = Bytes::copy_from_slice(&reader.ahead.bytes()[payload]);
                 let ended = bytes.is_empty();
-                if let Some(room) = room {
-                    room.send(if ended { FilePart::End(next) } else { FilePart::Data(bytes) });
-                }
+                tell(if ended { FilePart::End(next) } else { FilePart::Data(bytes) });
                 if ended {
                     reader.file_end = Some(next);
                     reader.end_file();
                 }
             }
             Front::Incomplete => {
-                if !read_ahead(&mut *reader.half, &mut reader.ahead).await {
-                    reader.gone = true;
-                    reader.end_file();
+                let more = read_ahead(&mut *reader.half, &mut reader.ahead);
+                match tokio::time::timeout(reader.silence_max, more).await {
+                    Ok(true) => {}
+                    Ok(false) => reader.break_off(),
+                    Err(_) => {
+                        let text = "Got timeout reading communication packets";
+                        tell(FilePart::Failed(SqlError::new(ErrorCode::NetReadInterrupted, text)));
+                        reader.break_off();
+                    }
                 }
             }
-            Front::TooLarge { .. } | Front::OutOfOrder { .. } => {
-                reader.gone = true;
-                reader.end_file();
+            Front::TooLarge { seq } => {
+                reader.ahead.expect(seq.wrapping_add(1));
+                let text = "Got a packet bigger than 'max_allowed_packet' bytes";
+                tell(FilePart::Failed(SqlError::new(ErrorCode::PacketTooLarge, text)));
+            }
+            Front::OutOfOrder { .. } => {
+                let error = SqlError::new(ErrorCode::PacketsOutOfOrder, "Got packets out of order");
+                tell(FilePart::Failed(error));
+                reader.break_off();
             }
         }
     }
 }
 
-/// Lets the rest of a file go by that nobody wants any more. Answers the number of the next reply.
-async fn skip_file(reader: &mut Reader) -> Option<u8> {
+/// Lets the rest of a file go by that nobody wants any more. Answers the number of the next reply. A connection that is to end
+/// does not wait for it.
+async fn skip_file(reader: &mut Reader, control: &Control) -> Option<u8> {
     if let Ok(request) = reader.files.try_recv() {
         reader.begin_file(request);
     }
-    receive_file(reader).await;
+    while reader.file.is_some() {
+        if control.closing() != Closing::Open {
+            reader.break_off();
+            break;
+        }
+        tokio::select! {
+            biased;
+            () = receive_file(reader) => {}
+            () = control.changed.notified() => {}
+        }
+    }
     reader.file_end.take()
 }

@@ -125,6 +125,11 @@ pub trait Handler: Send {
     /// How long the client may be idle.
     fn wait_timeout(&self) -> Duration;
 
+    /// How long the client may send nothing in the middle of a file.
+    fn read_timeout(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
     /// `max_allowed_packet` of the session that has just begun.
     fn packet_bytes_max(&self) -> usize;
 

@@ -7,7 +7,7 @@ use crate::packet::Output;
 use crate::protocol::{capability as cap, status};
 use crate::text::{ResultCharset, put_binary_cell, put_default, put_text_cell};
 use assize_model::{ErrorCode, SqlError};
-use assize_ports::{BoxFuture, Executed, ResultColumn, ResultSink};
+use assize_ports::{BoxFuture, Executed, ResultColumn, ResultSink, local_files_disabled};
 use assize_values::{Collation, Value};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 pub(crate) const HIGH_WATER: usize = 32 << 10;
 /// Column definitions beyond this are encoded anew each time.
 const CACHED_COLUMNS_MAX: usize = 256;
+/// Packets of a file that wait for the statement.
+const FILE_PARTS_MAX: usize = 2;
 
 /// The column definitions of a result as they were sent last, so that they need not be encoded again.
 #[derive(Debug, Default)]
@@ -72,6 +74,8 @@ pub(crate) enum FilePart {
     Data(Bytes),
     /// The end; the next reply has this sequence number.
     End(u8),
+    /// The rest of it cannot be had.
+    Failed(SqlError),
 }
 
 /// A file is asked for.
@@ -81,6 +85,17 @@ pub(crate) struct FileRequest {
     pub parts: mpsc::Sender<FilePart>,
     /// Sequence number of the client's first packet of it.
     pub seq: u8,
+    /// What may come.
+    pub bounds: FileBounds,
+}
+
+/// What a client may send of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FileBounds {
+    /// The largest packet.
+    pub packet_bytes_max: usize,
+    /// How long it may send nothing.
+    pub silence_max: Duration,
 }
 
 /// Writes the replies of one connection. A [`ResultSink`] for the rows of statements.
@@ -101,6 +116,7 @@ pub struct ResultWriter {
     broken: bool,
     files: mpsc::UnboundedSender<FileRequest>,
     file: Option<mpsc::Receiver<FilePart>>,
+    pub(crate) file_bounds: FileBounds,
     rows: u64,
 }
 
@@ -125,6 +141,7 @@ impl ResultWriter {
             broken: false,
             files,
             file: None,
+            file_bounds: FileBounds { packet_bytes_max: usize::MAX, silence_max: Duration::MAX },
             rows: 0,
         }
     }
@@ -197,18 +214,16 @@ impl ResultWriter {
     /// Asks the client for a file (LOAD DATA LOCAL); read it with [`Self::file_part`].
     pub async fn request_file(&mut self, name: &str) -> Result<(), SqlError> {
         if !self.can(cap::LOCAL_FILES) || self.stage != Stage::Fresh {
-            return Err(SqlError::new(
-                ErrorCode::NotSupportedYet,
-                "Loading local data is disabled; this must be enabled on both the client and server sides",
-            ));
+            return Err(local_files_disabled());
         }
         let payload = self.output.begin();
         payload.push(0xfb);
         payload.extend_from_slice(name.as_bytes());
         self.output.end();
         self.flush().await?;
-        let (parts, receiver) = mpsc::channel(4);
-        self.files.send(FileRequest { parts, seq: self.output.seq() }).map_err(|_| gone())?;
+        let (parts, receiver) = mpsc::channel(FILE_PARTS_MAX);
+        let request = FileRequest { parts, seq: self.output.seq(), bounds: self.file_bounds };
+        self.files.send(request).map_err(|_| gone())?;
         self.file = Some(receiver);
         Ok(())
     }
@@ -223,6 +238,7 @@ impl ResultWriter {
                 self.file = None;
                 Ok(None)
             }
+            Some(FilePart::Failed(error)) => Err(error),
             None => Err(gone()),
         }
     }
@@ -489,6 +505,14 @@ impl ResultSink for ResultWriter {
             }
             if self.output.bytes().len() >= HIGH_WATER { self.flush().await } else { Ok(()) }
         })
+    }
+
+    fn request_file<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<(), SqlError>> {
+        Box::pin(ResultWriter::request_file(self, name))
+    }
+
+    fn file_part(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, SqlError>> {
+        Box::pin(ResultWriter::file_part(self))
     }
 }
 

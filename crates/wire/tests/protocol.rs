@@ -438,7 +438,70 @@ async fn a_file_comes_when_it_is_asked_for() {
     assert_eq!(client.packet().await, (41, error(1406, "22001", "Data too long")));
     client.ping().await;
     let mut client = Client::connected(0).await;
-    assert_eq!(client.ask(&query("load file.csv"), 1).await[0][..3], [0xff, 0xd3, 0x04]);
+    assert_eq!(client.ask(&query("load file.csv"), 1).await[0][..3], [0xff, 0x6c, 0x0f]);
+}
+
+/// Connected with LOAD DATA LOCAL, and asked for a file.
+async fn asked_for_a_file(statement: &str) -> Client {
+    let (client, _) = Client::greeted_with(config(), Admission::Ordinary, 2000).await;
+    let mut client = client.logged_in(cap::LOCAL_FILES).await;
+    assert_eq!(client.ask(&query(statement), 1).await, [b"\xfbfile.csv"]);
+    client
+}
+
+#[tokio::test]
+async fn a_packet_of_a_file_that_is_too_large_fails_the_statement_and_not_the_connection() {
+    let mut client = asked_for_a_file("load file.csv").await;
+    client.send(2, &[b'x'; 2000]).await;
+    client.send(3, &[b'x'; 2001]).await;
+    client.send(4, &[b'x'; 5]).await;
+    client.send(5, b"").await;
+    let said = error(1153, "08S01", "Got a packet bigger than 'max_allowed_packet' bytes");
+    assert_eq!(client.packet().await, (6, said));
+    client.ping().await;
+}
+
+#[tokio::test]
+async fn what_follows_a_file_out_of_order_is_no_command() {
+    let mut client = asked_for_a_file("load file.csv").await;
+    client.send(9, b"x").await;
+    // What the file holds from here on must not be run.
+    client.send(0, b"\x0e").await;
+    let (_, reply) = client.packet().await;
+    assert_eq!(reply, error(1156, "08S01", "Got packets out of order"));
+    assert!(matches!(client.ends().await, Err(ConnectionError::HungUp)));
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_midway_through_a_file_ends_its_statement() {
+    let mut client = asked_for_a_file("load file.csv").await;
+    client.send(2, b"some").await;
+    let Client { stream, seen, server, .. } = client;
+    drop(stream);
+    assert!(server.await.unwrap().is_err());
+    assert!(seen.disconnected.load(Ordering::SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_falls_silent_midway_through_a_file_is_dropped() {
+    let mut client = asked_for_a_file("load file.csv").await;
+    for seq in 2..10 {
+        tokio::time::sleep(Duration::from_secs(29)).await;
+        client.send(seq, b"slow").await;
+    }
+    let (_, reply) = client.packet().await;
+    assert_eq!(reply, error(1159, "08S01", "Got timeout reading communication packets"));
+    assert!(matches!(client.ends().await, Err(ConnectionError::HungUp)));
+}
+
+#[tokio::test]
+async fn a_killed_connection_does_not_wait_for_the_end_of_a_file() {
+    let mut client = asked_for_a_file("loadfail file.csv").await;
+    client.send(2, &[b'x'; 100]).await;
+    client.control.close(Closing::Killed);
+    let (_, reply) = client.packet().await;
+    assert_eq!(reply, error(1406, "22001", "Data too long"));
+    assert!(matches!(client.ends().await, Err(ConnectionError::Killed)));
 }
 
 #[tokio::test]

@@ -158,6 +158,8 @@ pub(crate) struct Inserter {
     hidden_ids: IdSource,
     /// Rows whose unique keys are still to be looked up, all in one request.
     pending: Vec<PendingRow>,
+    /// Rows wait for one another also where a taken key is no error.
+    gathers: bool,
     row_number: u64,
     inserted: u64,
     replaced: u64,
@@ -175,10 +177,14 @@ struct PendingRow {
     key: Key,
     slot: Slot,
     generated_id: Option<u64>,
+    /// How many warnings were kept before those of writing it.
+    warned: usize,
 }
 
 /// Rows whose unique keys are looked up together.
 const PENDING_MAX: usize = 256;
+/// Ids that are taken at once for rows of a file that may not come.
+const FILE_IDS_MAX: u64 = 4096;
 
 /// AUTO_INCREMENT values of one statement.
 #[derive(Default)]
@@ -262,6 +268,7 @@ impl Inserter {
             ids: IdSource::default(),
             hidden_ids: IdSource::default(),
             pending: Vec::new(),
+            gathers: !replace && !ignore,
             row_number: 0,
             inserted: 0,
             replaced: 0,
@@ -299,6 +306,8 @@ impl Inserter {
         let ids: Vec<ColumnId> = scope.all_columns().map(|(_, c)| c.id).collect();
         let layout = Layout::of(&ids);
         let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
+        // Columns of subqueries are others than the table's.
+        binder.next_id = ids.len() as u32;
         let mut out = Vec::with_capacity(rows.len());
         for row in rows {
             let mut cells = Vec::with_capacity(self.targets.len());
@@ -384,12 +393,30 @@ impl Inserter {
         self.complete_row(row, &given, rt).await
     }
 
+    /// Begins a row of a file of unknown length: its values so far, which are the constant defaults. Ids are taken for more and
+    /// more rows at once.
+    pub(super) fn begin_file_row(&mut self) -> Row {
+        self.gathers = true;
+        self.planned = self.row_number + 1 + self.row_number.min(FILE_IDS_MAX);
+        self.row_number += 1;
+        let default = |column: &assize_catalog::Column| match &column.default {
+            Some(assize_catalog::DefaultValue::Constant(value)) => value.clone(),
+            _ => Value::Null,
+        };
+        self.table.columns.iter().map(default).collect()
+    }
+
+    /// The number of the row that is being inserted, from 1.
+    pub(super) fn row_number(&self) -> u64 {
+        self.row_number
+    }
+
     fn blank_row(&self) -> Row {
         vec![Value::Null; self.table.columns.len()]
     }
 
     /// A value for a column. NULL stays NULL here for AUTO_INCREMENT, which makes an id of it.
-    fn assign(
+    pub(super) fn assign(
         &self,
         ordinal: usize,
         value: &Value,
@@ -414,7 +441,7 @@ impl Inserter {
     }
 
     /// Fills in what was not given, checks, and writes.
-    async fn complete_row(
+    pub(super) async fn complete_row(
         &mut self,
         mut row: Row,
         given: &[bool],
@@ -518,9 +545,9 @@ impl Inserter {
         rt: &mut Runtime<'_>,
     ) -> Result<(), SqlError> {
         let (key, slot) = self.place(&row, rt).await?;
-        let pending = PendingRow { row, key, slot, generated_id };
-        // Only a plain INSERT treats all taken keys alike: the statement fails.
-        if self.replace || self.ignore || self.on_duplicate.is_some() {
+        let warned = rt.context.eval().warnings.len();
+        let pending = PendingRow { row, key, slot, generated_id, warned };
+        if !self.gathers || self.on_duplicate.is_some() {
             return self.write_alone(pending, rt).await;
         }
         self.pending.push(pending);
@@ -528,7 +555,7 @@ impl Inserter {
     }
 
     /// Writes the rows that wait, with one look at all of their unique keys.
-    async fn flush(&mut self, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
+    pub(super) async fn flush(&mut self, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
         let rows = std::mem::take(&mut self.pending);
         let mut places = Vec::new();
         let mut of_row = Vec::with_capacity(rows.len());
@@ -544,9 +571,11 @@ impl Inserter {
         };
         let mut taken: BTreeSet<Key> = BTreeSet::new();
         let mut at = 0;
+        let mut moved = 0;
         for (pending, count) in rows.into_iter().zip(of_row) {
             let mine = at..at + count;
             at += count;
+            let (warned, kept) = (pending.warned + moved, rt.context.eval().warnings.len());
             let clash = found[mine.clone()].iter().any(Option::is_some)
                 || places[mine.clone()].iter().any(|(_, key)| taken.contains(key));
             taken.extend(places[mine].iter().map(|(_, key)| key.clone()));
@@ -556,13 +585,18 @@ impl Inserter {
             } else {
                 self.write_checked(pending, rt).await?;
             }
+            // Warnings are told in the order of the rows, and later rows have been read already.
+            let warnings = &mut rt.context.eval().warnings;
+            let own = warnings.split_off(kept);
+            moved += own.len();
+            warnings.splice(warned..warned, own);
         }
         Ok(())
     }
 
     /// Writes a complete row, or does what is to be done instead if a unique key is taken.
     async fn write_alone(&mut self, pending: PendingRow, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
-        let PendingRow { mut row, mut key, mut slot, mut generated_id } = pending;
+        let PendingRow { mut row, mut key, mut slot, mut generated_id, warned } = pending;
         loop {
             let Some(duplicate) = self.writer.duplicate_of(&row, &key, slot, None, rt).await? else {
                 break;
@@ -592,12 +626,12 @@ impl Inserter {
             self.skipped += 1;
             return ignored(duplicate.error, self.ignore, rt);
         }
-        self.write_checked(PendingRow { row, key, slot, generated_id }, rt).await
+        self.write_checked(PendingRow { row, key, slot, generated_id, warned }, rt).await
     }
 
     /// Writes a row whose unique keys are free.
     async fn write_checked(&mut self, pending: PendingRow, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
-        let PendingRow { row, key, slot, generated_id } = pending;
+        let PendingRow { row, key, slot, generated_id, .. } = pending;
         let writer = self.writer.clone();
         if let Err(error) = foreign::check_parents(&writer, &row, None, &mut self.writers, rt).await {
             self.skipped += 1;
@@ -683,6 +717,18 @@ impl Inserter {
             }
         }
         Ok(())
+    }
+
+    /// What LOAD DATA did. Its OK packet tells no id, as in MySQL.
+    pub(super) fn finish_file(self, warnings: u64, rt: &mut Runtime<'_>) -> Executed {
+        if self.insert_id != 0 {
+            rt.context.set_last_insert_id(self.insert_id);
+        }
+        let (records, deleted, skipped) = (self.row_number, self.replaced, self.skipped);
+        let changed = self.inserted + deleted;
+        let info =
+            format!("Records: {records}  Deleted: {deleted}  Skipped: {skipped}  Warnings: {warnings}");
+        Executed::Affected { changed, matched: changed, insert_id: 0, info }
     }
 
     /// What the statement did.
@@ -771,6 +817,7 @@ fn bind_on_duplicate(
     let layout = Layout::of(&ids);
     let mut assignments = Vec::with_capacity(insert.on_duplicate.len());
     let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
+    binder.next_id = next;
     for Assignment { column, value } in &insert.on_duplicate {
         let ordinal = assigned_column(table, &table.name, column)?;
         if writer.table.columns[ordinal].generated.is_some() && !matches!(value, ValueExpr::Default) {
@@ -860,7 +907,7 @@ pub(crate) async fn finish_update(
 
 /// Refuses a value for a generated column in strict modes. Outside of them it is left out with a warning: dump
 /// tools of MariaDB write such values, and switch strict modes off before they load them.
-fn refuse_generated(table: &Table, ordinal: usize, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
+pub(super) fn refuse_generated(table: &Table, ordinal: usize, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
     let error = generated_value(table, ordinal);
     if rt.context.eval().strict() {
         return Err(error);

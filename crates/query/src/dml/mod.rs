@@ -1,9 +1,10 @@
-//! INSERT, REPLACE, UPDATE, DELETE.
+//! INSERT, REPLACE, UPDATE, DELETE, LOAD DATA.
 //!
 //! Every statement is atomic: it marks the write buffer, and an error undoes what it wrote and nothing else.
 
 pub mod delete;
 pub mod insert;
+pub mod load;
 pub(crate) mod through;
 pub mod update;
 pub mod writer;

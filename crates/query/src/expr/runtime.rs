@@ -248,7 +248,7 @@ impl<'c> Runtime<'c> {
     }
 
     /// Assigns to a user variable.
-    pub(super) fn assign(&mut self, name: &str, value: Value) {
+    pub(crate) fn assign(&mut self, name: &str, value: Value) {
         self.assigned = true;
         self.context.set_user_variable(name, value);
     }

@@ -23,6 +23,8 @@ use tracing::{Instrument, Span};
 const SLOW_TEXT_MAX: usize = 2000;
 /// How long a client may be idle when the session does not say.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(28_800);
+/// How long a client may send nothing of a file when the session does not say.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection.
 pub struct Client {
@@ -46,6 +48,7 @@ pub struct Client {
 struct Facts {
     status: u16,
     wait_timeout: Duration,
+    read_timeout: Duration,
     packet_bytes_max: usize,
     client: ResultCharset,
     results: Option<Collation>,
@@ -68,6 +71,7 @@ impl Client {
             facts: Facts {
                 status: assize_wire::status::AUTOCOMMIT,
                 wait_timeout: WAIT_TIMEOUT,
+                read_timeout: READ_TIMEOUT,
                 packet_bytes_max: super::PACKET_BYTES_MAX,
                 client: ResultCharset::Utf8mb4,
                 results: Some(Collation::UTF8MB4_0900_AI_CI),
@@ -123,6 +127,8 @@ impl Client {
         self.facts.status = session.status();
         let seconds = session.variable("wait_timeout").and_then(|text| text.parse().ok());
         self.facts.wait_timeout = seconds.map_or(WAIT_TIMEOUT, Duration::from_secs);
+        let seconds = session.variable("net_read_timeout").and_then(|text| text.parse().ok());
+        self.facts.read_timeout = seconds.map_or(READ_TIMEOUT, Duration::from_secs);
         let bytes = session.variable("max_allowed_packet").and_then(|text| text.parse().ok());
         self.facts.packet_bytes_max = bytes.unwrap_or(super::PACKET_BYTES_MAX);
         self.facts.client = session
@@ -351,6 +357,10 @@ impl Handler for Client {
 
     fn wait_timeout(&self) -> Duration {
         self.facts.wait_timeout
+    }
+
+    fn read_timeout(&self) -> Duration {
+        self.facts.read_timeout
     }
 
     fn packet_bytes_max(&self) -> usize {
