@@ -10,7 +10,7 @@ use std::process::Command;
 const MODE: &str = "SET sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,\
                     ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00';";
 
-const TABLES: &str = "DROP DATABASE IF EXISTS loads; CREATE DATABASE loads CHARACTER SET utf8mb4; USE loads;
+const TABLES: &str = "DROP DATABASE IF EXISTS loads; CREATE DATABASE loads CHARACTER SET utf8mb4 COLLATE utf8mb4_bin; USE loads;
     CREATE TABLE plain (a VARCHAR(40), b VARCHAR(40), c VARCHAR(40));
     CREATE TABLE keyed (id INT PRIMARY KEY, u INT UNIQUE, v VARCHAR(20));
     CREATE TABLE kinds (i INT, u TINYINT UNSIGNED, n DECIMAL(6,2), d DOUBLE, t VARCHAR(5), da DATE, dt DATETIME,
@@ -91,7 +91,7 @@ const CASES: &[(&[u8], &str, &str)] = &[
     (
         b"1\t2\t3.456\t1e2\tabc\t2026-02-28\t2026-02-28 12:00:00\tred\tx\n\
           99999999999\t-1\t99999.9\t1e999\ttoo long\t2026-02-30\tnonsense\tblue\t\\0\n\
-          \t\t\t\t\t\t\t\t\n1x\t300\tx1\t1.5y\t\xf0\x9f\x98\x80\xf0\x9f\x98\x80\t20260301\t2026-03-01\t2\tyy\n\
+          \t\t\t0\t\t\t\t\t\n1x\t300\tx1\t1.5y\t\xf0\x9f\x98\x80\xf0\x9f\x98\x80\t20260301\t2026-03-01\t2\tyy\n\
           \\N\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\n 5 \t 6\t7 \t 8 \t 9 \t 2026-03-02 \t2026-03-02 1:2:3\tGREEN\tz\n",
         "INTO TABLE kinds",
         "kinds",
@@ -127,19 +127,20 @@ fn load(port: u16, file: &Path, rest: &str, table: &str) -> String {
     query(
         port,
         &format!(
-            "{MODE} USE loads; TRUNCATE {table}; LOAD DATA LOCAL INFILE '{file}' {rest}; SELECT ROW_COUNT();
-             SHOW WARNINGS; SELECT * FROM {table} ORDER BY 1, 2, 3;"
+            "{MODE} USE loads; TRUNCATE {table}; LOAD DATA LOCAL INFILE '{file}' {rest}; SHOW WARNINGS;
+             SELECT * FROM {table} ORDER BY 1, 2, 3;"
         ),
     )
 }
 
-/// Of a warning only its number is compared: texts name columns and keys in other ways.
+/// Of a warning only its number is compared: texts name columns and keys in other ways. Notes of blanks behind numbers are
+/// MariaDB's alone.
 fn comparable(told: &str) -> String {
     let line = |line: &str| match line.split('\t').collect::<Vec<_>>()[..] {
-        ["Warning" | "Note" | "Error", number, _] => format!("warning {number}"),
+        ["Warning" | "Error", number, _] => format!("warning {number}"),
         _ => line.to_owned(),
     };
-    told.lines().map(line).collect::<Vec<_>>().join("\n")
+    told.lines().filter(|line| !line.starts_with("Note\t")).map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
