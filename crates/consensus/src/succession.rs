@@ -113,6 +113,6 @@ mod tests {
         assert!(patience(heartbeat, 0) > heartbeat * LEASE);
         assert!(patience(heartbeat, 1) > patience(heartbeat, 0));
         assert!(patience(heartbeat, 1) < heartbeat * (LEASE + 3));
-        assert!(LEASE + 3 < TIMERS);
+        assert!(heartbeat * (LEASE + 3) < heartbeat * TIMERS);
     }
 }
