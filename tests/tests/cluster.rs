@@ -153,6 +153,42 @@ fn jobs_and_holders_of_rows_are_known_on_every_node() {
 /// A frontend dies holding a snapshot, a reserved row and the intents of a commit that it had prepared and that never reached the
 /// leader: all of it is released, the intents when their deadline has passed, the rest when the frontend is fenced.
 #[test]
+fn every_node_tells_how_much_tables_hold_also_while_one_is_down() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(Options::nodes(3));
+    let mut one = cluster.connect(1).unwrap();
+    one.query_drop("CREATE DATABASE s").unwrap();
+    one.query_drop("CREATE TABLE s.t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(20), KEY v (v))").unwrap();
+    let insert = "INSERT INTO s.t (v) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900) \
+                  SELECT CONCAT('value ', i) FROM n";
+    let told = |connection: &mut mysql::Conn| -> Option<(Option<u64>, Option<u64>, Option<u64>)> {
+        let figures = "SELECT table_rows, data_length, index_length FROM information_schema.tables \
+                       WHERE table_name = 't'";
+        connection.query_first(figures).unwrap()
+    };
+    one.query_drop(insert).unwrap();
+    for node in cluster.nodes() {
+        let mut connection = cluster.connect(node).unwrap();
+        connection.query_drop("SET information_schema_stats_expiry = 0").unwrap();
+        wait_for("all rows to be told", || {
+            let (rows, bytes, entries) = told(&mut connection).unwrap();
+            rows == Some(900) && bytes > Some(18_000) && entries > Some(18_000)
+        });
+    }
+    let tables = shell(&cluster, 2, &["schema", "tables", "s", "--output", "json"]);
+    assert!(tables.contains(r#""rows":900"#), "{tables}");
+    // The others have replicas of all shards.
+    cluster.kill(3);
+    one.query_drop("SET information_schema_stats_expiry = 0").unwrap();
+    wait_for("a new leader", || one.query_drop(insert).is_ok());
+    wait_for("twice as many to be told", || told(&mut one).unwrap().0 == Some(1800));
+    let analyzed: Vec<(String, String, String, String)> = one.query("ANALYZE TABLE s.t").unwrap();
+    assert_eq!(analyzed, [("s.t".into(), "analyze".into(), "status".into(), "OK".into())]);
+    one.query_drop("TRUNCATE TABLE s.t").unwrap();
+    wait_for("nothing to be told", || told(&mut one).unwrap().0 == Some(0));
+}
+
+#[test]
 fn what_a_dead_frontend_held_is_released() {
     let _alone = alone();
     let mut cluster = Cluster::start(Options {

@@ -277,6 +277,9 @@ impl From<TableInfo> for pb::Table {
             sharding_columns: table.sharding_columns,
             columns: table.columns.into_iter().map(Into::into).collect(),
             indexes: table.indexes.into_iter().map(Into::into).collect(),
+            rows: table.size.map(|size| size.rows),
+            row_bytes: table.size.map(|size| size.row_bytes),
+            index_bytes: table.size.map(|size| size.index_bytes),
         }
     }
 }

@@ -23,6 +23,7 @@ mod key;
 mod placement;
 mod stream;
 mod time;
+mod volume;
 mod vote;
 
 pub use decision::*;
@@ -33,4 +34,5 @@ pub use key::*;
 pub use placement::*;
 pub use stream::*;
 pub use time::*;
+pub use volume::*;
 pub use vote::*;

@@ -19,6 +19,7 @@ pub fn check<E: Engine>(mut fresh: impl FnMut() -> E) {
     a_cursor_sees_the_moment_it_was_made(&fresh());
     only_what_was_flushed_is_persisted(&fresh());
     bytes_of_every_kind_keep_their_order(&fresh());
+    bytes_that_are_stored_are_known_by_range(&fresh());
 }
 
 fn durability(family: Family) -> Durability {
@@ -207,4 +208,32 @@ fn bytes_of_every_kind_keep_their_order(engine: &impl Engine) {
     }
     keys.reverse();
     assert_eq!(seen, keys);
+}
+
+fn bytes_that_are_stored_are_known_by_range(engine: &impl Engine) {
+    let stored = |lower: &[u8], upper: &[u8]| {
+        engine.stored_bytes(Family::Versions, lower, upper).expect("an estimate")
+    };
+    assert_eq!(stored(b"", b"z"), 0);
+    // Of a hundred blocks or more, and of bytes that nothing compresses; three quarters of them under one letter.
+    let mut batch = Batch::new();
+    let mut noise = 1u64;
+    for n in 0..4_000u32 {
+        let letter = if n % 4 == 0 { b'a' } else { b'b' };
+        let value: Vec<u8> = std::iter::repeat_with(|| {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (noise >> 56) as u8
+        })
+        .take(500)
+        .collect();
+        let key = [&[letter][..], &n.to_be_bytes(), b"the version"].concat();
+        batch.put(key, value);
+    }
+    engine.write(Family::Versions, batch, Durability::Buffered).expect("a write");
+    engine.flush().expect("a flush");
+    let (a, b, all) = (stored(b"a", b"b"), stored(b"b", b"c"), stored(b"", b"z"));
+    assert!((1_900_000..2_400_000).contains(&all), "{all}");
+    assert!((440_000..620_000).contains(&a), "{a}");
+    assert!(all.abs_diff(a + b) <= 64 << 10, "{a} {b} {all}");
+    assert_eq!((stored(b"c", b"d"), stored(b"b", b"a")), (0, 0));
 }

@@ -141,6 +141,11 @@ pub trait Engine {
         Ok(key.map(|key| (key, cursor.value())))
     }
 
+    /// About how many bytes the entries from `lower` (included) to `upper` (excluded) take up where they lie, whatever a byte
+    /// is there: compressed or not, replaced values counted or not. What is not flushed may be missing. Bytes of two ranges
+    /// can be held against each other, and that is all that they are good for.
+    fn stored_bytes(&self, family: Family, lower: &[u8], upper: &[u8]) -> Result<u64, EngineError>;
+
     /// Writes a batch atomically. `Versions` takes `Buffered`, `Intents` takes `Logged` or `Synced`.
     fn write(&self, family: Family, batch: Batch, durability: Durability) -> Result<(), EngineError>;
 

@@ -48,6 +48,7 @@ mod remains;
 mod slots;
 mod staging;
 mod store;
+mod volume;
 
 pub use content::*;
 pub use engine::*;

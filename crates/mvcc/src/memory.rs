@@ -219,6 +219,11 @@ impl Engine for MemoryEngine {
         Ok(range(self.read().map(family), lower, upper).next().map(|(k, v)| (k.clone(), v.clone())))
     }
 
+    fn stored_bytes(&self, family: Family, lower: &[u8], upper: &[u8]) -> Result<u64, EngineError> {
+        let state = self.read();
+        Ok(range(state.map(family), lower, upper).map(|(key, value)| (key.len() + value.len()) as u64).sum())
+    }
+
     fn write(&self, family: Family, batch: Batch, durability: Durability) -> Result<(), EngineError> {
         let mut state = self.write_state();
         if let Some(failure) = &state.failure {

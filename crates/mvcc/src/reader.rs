@@ -385,6 +385,11 @@ impl<C: Cursor> Forward<C> {
         Ok(Forward { cursor, snapshot_ts, prefix, is_on_found: false, examined: 0, bytes: 0 })
     }
 
+    /// Bytes of the value that was found last.
+    pub fn value_len(&self) -> usize {
+        self.cursor.entry().map_or(0, |(_, record)| record.len().saturating_sub(VERSION_HEADER))
+    }
+
     /// The record of the version that was found last, header included.
     pub fn value(&self) -> Bytes {
         self.cursor.value()

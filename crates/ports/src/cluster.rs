@@ -1,6 +1,6 @@
 //! The cluster, as an operator sees it: the admin API, the shell and the SQL twins all stand on these traits.
 
-use crate::{BoxFuture, Strain};
+use crate::{BoxFuture, Strain, TableSize};
 use assize_model::{NodeId, Outcome, ReplicaId, Slot, TxnId};
 use serde::{Deserialize, Serialize};
 
@@ -516,6 +516,8 @@ pub struct TableInfo {
     pub columns: Vec<ColumnInfo>,
     /// Its indexes, the primary key first.
     pub indexes: Vec<IndexInfo>,
+    /// How much it holds, roughly; `None`: nobody has asked, or some shard has never told.
+    pub size: Option<TableSize>,
 }
 
 /// Databases and tables, by name.
@@ -723,8 +725,8 @@ pub trait ClusterView: Send + Sync {
     fn outcome(&self, txn: TxnId) -> BoxFuture<'_, Result<Outcome, ClusterError>>;
     /// Long work of the last day.
     fn jobs(&self) -> BoxFuture<'_, Result<JobList, ClusterError>>;
-    /// Databases and tables, as this node's catalog has them now.
-    fn schema(&self) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>>;
+    /// Databases and tables, as this node's catalog has them now; with what they hold, if that is wanted.
+    fn schema(&self, with_sizes: bool) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>>;
     /// The counters of every frontend that answers.
     fn traffic(&self) -> BoxFuture<'_, Result<TrafficList, ClusterError>>;
     /// Does something, or with `validate_only` says whether it could be done. `who` goes into the audit log.

@@ -28,6 +28,7 @@ mod placement;
 mod pressure;
 mod query;
 mod shard;
+mod sizes;
 mod stream;
 
 pub use adjudicator::*;
@@ -40,6 +41,7 @@ pub use placement::*;
 pub use pressure::*;
 pub use query::*;
 pub use shard::*;
+pub use sizes::*;
 pub use stream::*;
 
 use std::future::Future;

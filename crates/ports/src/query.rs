@@ -403,6 +403,10 @@ pub trait ServerView: Send + Sync {
     fn status(&self, connection: u32) -> Vec<(String, String)>;
     /// Statement digests: (digest text, count, total microseconds, rows, errors), most time first.
     fn digests(&self) -> Vec<(String, u64, u64, u64, u64)>;
+    /// How much tables hold, for information_schema; `None` in a process that has nobody to ask.
+    fn table_sizes(&self) -> Option<Arc<dyn crate::TableSizes>> {
+        None
+    }
     /// The cluster, for SHOW CONFLICTS and its like; `None` in a process that has no view of it.
     fn cluster(&self) -> Option<Arc<dyn crate::ClusterView>> {
         None

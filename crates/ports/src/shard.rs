@@ -1,7 +1,9 @@
 //! A shard, as a frontend sees it.
 
 use crate::BoxFuture;
-use assize_model::{Epoch, Key, KeyRange, Mutation, Placement, ReplicaId, ShardId, Timestamp, TxnId, Vote};
+use assize_model::{
+    Epoch, Key, KeyRange, Mutation, Placement, ReplicaId, ShardId, Timestamp, TxnId, Volume, Vote,
+};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -99,6 +101,13 @@ pub trait Shard: Send + Sync {
         at_least: Timestamp,
     ) -> BoxFuture<'a, Result<(Timestamp, Option<Timestamp>), ShardError>>;
 
+    /// About how much each range holds in the shard's slots now, as far as a replica has come: nobody waits for one that is
+    /// behind, and a shard that cannot tell is no shard in trouble.
+    fn volumes<'a>(&'a self, ranges: &'a [KeyRange]) -> BoxFuture<'a, Result<Vec<Volume>, ShardError>> {
+        let _ = ranges;
+        Box::pin(std::future::ready(Err(cannot_tell(self.id()))))
+    }
+
     /// Has a replica write an intent and vote (`None`: the shard as a whole, where one voice speaks for it). The
     /// coordinator asks every replica and counts; an error is silence: that replica cannot tell.
     fn prepare(
@@ -111,6 +120,10 @@ pub trait Shard: Send + Sync {
 
     /// A hint that an undecided transaction will never commit.
     fn forget(&self, txn: TxnId);
+}
+
+fn cannot_tell(shard: ShardId) -> ShardError {
+    ShardError::Unreachable(shard, "it cannot tell how much it holds".into())
 }
 
 /// One replica of a shard, here or on another node. Reads are as in [`Shard`]; a prepare is answered with this
@@ -154,6 +167,12 @@ pub trait Replica: Send + Sync {
         range: &'a KeyRange,
         at_least: Timestamp,
     ) -> BoxFuture<'a, Result<(Timestamp, Option<Timestamp>), ShardError>>;
+
+    /// See [`Shard::volumes`].
+    fn volumes<'a>(&'a self, ranges: &'a [KeyRange]) -> BoxFuture<'a, Result<Vec<Volume>, ShardError>> {
+        let _ = ranges;
+        Box::pin(std::future::ready(Err(cannot_tell(self.shard()))))
+    }
 
     /// Writes an intent and votes. Silence (an error) is an answer too: the replica cannot tell.
     fn prepare(

@@ -36,6 +36,7 @@ mod cache;
 mod cluster;
 mod deep;
 mod engine;
+mod sizes;
 mod statement;
 mod system;
 

@@ -6,10 +6,10 @@ mod fake_cluster;
 pub use fake_cluster::FakeCluster;
 
 use crate::Engine;
-use assize_catalog::{Catalog, ChangeBuilder, Database, User};
+use assize_catalog::{Catalog, ChangeBuilder, Database, Table, User};
 use assize_model::{
-    CatalogChange, ErrorCode, Key, Mutation, MutationOp, SchemaVersion, ShardId, Slot, SqlError, TableId,
-    Timestamp, Warning,
+    CatalogChange, ErrorCode, IndexId, Key, Mutation, MutationOp, SchemaVersion, ShardId, Slot, SqlError,
+    TableId, Timestamp, Warning,
 };
 use assize_ports::*;
 use assize_sql::{ParseOptions, Statement, parse_next};
@@ -54,6 +54,8 @@ struct World {
     locks: BTreeMap<String, u64>,
     reads: Reads,
     used: BTreeSet<(TableId, SchemaVersion)>,
+    /// How often it was asked how much tables hold.
+    sizes_asked: u64,
 }
 
 /// How much a statement has read, for tests of access paths.
@@ -289,6 +291,11 @@ impl Session {
         lock(&self.world).reads
     }
 
+    /// How often statements have asked how much tables hold.
+    pub fn sizes_asked(&self) -> u64 {
+        lock(&self.world).sizes_asked
+    }
+
     /// The catalog.
     pub fn catalog(&self) -> Arc<Catalog> {
         lock(&self.world).catalog.clone()
@@ -448,7 +455,7 @@ impl MemoryContext {
             rows_changed: -1,
             last_id: 0,
             transaction: MemoryTransaction { world: world.clone() },
-            server: MemoryServer { cluster: None },
+            server: MemoryServer { cluster: None, world: world.clone() },
             world,
         }
     }
@@ -760,6 +767,31 @@ impl Transaction for MemoryTransaction {
 
 struct MemoryServer {
     cluster: Option<Arc<dyn ClusterView>>,
+    world: Shared,
+}
+
+/// Tells exactly what there is.
+struct MemorySizes(Shared);
+
+impl TableSizes for MemorySizes {
+    fn sizes(&self, tables: Vec<Arc<Table>>, _: Freshness) -> BoxFuture<'_, BTreeMap<TableId, TableSize>> {
+        let mut world = lock(&self.0);
+        world.sizes_asked += 1;
+        let volume = |table: &Table, index| {
+            let range = assize_catalog::key::index_range(table.id, index);
+            let found = world.rows.range(range.start..range.end);
+            found.fold((0, 0), |(rows, bytes), (key, (_, value))| {
+                (rows + 1, bytes + key.0.len() + value.len())
+            })
+        };
+        let size = |table: &Table| {
+            let (rows, row_bytes) = volume(table, IndexId(0));
+            let entries = table.secondary_indexes().map(|index| volume(table, index.id).1 as u64);
+            TableSize { rows, row_bytes: row_bytes as u64, index_bytes: entries.sum(), is_current: true }
+        };
+        let sizes = tables.iter().map(|table| (table.id, size(table))).collect();
+        Box::pin(std::future::ready(sizes))
+    }
 }
 
 impl ServerView for MemoryServer {
@@ -786,5 +818,9 @@ impl ServerView for MemoryServer {
 
     fn cluster(&self) -> Option<Arc<dyn ClusterView>> {
         self.cluster.clone()
+    }
+
+    fn table_sizes(&self) -> Option<Arc<dyn TableSizes>> {
+        Some(Arc::new(MemorySizes(self.world.clone())))
     }
 }

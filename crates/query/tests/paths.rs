@@ -290,3 +290,44 @@ fn a_long_list_of_rows_means_what_a_short_one_does() {
         }
     }
 }
+
+#[test]
+fn shards_are_asked_how_much_tables_hold_only_for_columns_that_tell_it() {
+    let mut session = filled(10);
+    let mut asked = |sql: &str| {
+        let before = session.sizes_asked();
+        run(&mut session, sql);
+        session.sizes_asked() - before
+    };
+    for sql in [
+        "SELECT table_name FROM information_schema.tables",
+        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'test'",
+        "SELECT index_name FROM information_schema.statistics WHERE table_name = 't'",
+        "SELECT t.table_name, c.column_name FROM information_schema.tables t JOIN information_schema.columns c \
+         USING (table_schema, table_name)",
+        "SELECT table_name FROM information_schema.tables t WHERE EXISTS (SELECT 1 FROM information_schema.columns c \
+         WHERE c.table_name = t.table_name AND column_key = 'PRI')",
+        "SELECT n FROM (SELECT table_name AS n FROM information_schema.tables) x",
+        "SHOW TABLES",
+        "SHOW COLUMNS FROM t",
+    ] {
+        assert_eq!(asked(sql), 0, "{sql}");
+    }
+    for sql in [
+        "SELECT table_rows FROM information_schema.tables",
+        "SELECT * FROM information_schema.tables",
+        "SELECT table_name FROM information_schema.tables WHERE data_length > 0",
+        "SELECT table_name FROM information_schema.tables ORDER BY index_length",
+        "SELECT table_name FROM information_schema.tables GROUP BY table_name HAVING SUM(avg_row_length) > 0",
+        "SELECT cardinality FROM information_schema.statistics",
+        "SELECT l.n FROM information_schema.tables t, LATERAL (SELECT t.table_rows AS n) l",
+        "SELECT (SELECT t.table_rows) FROM information_schema.tables t",
+        "SELECT x.table_name FROM information_schema.tables x LEFT JOIN information_schema.tables y \
+         ON x.table_name = y.table_name AND x.table_rows = 1",
+        "SHOW TABLE STATUS",
+        "SHOW INDEX FROM t",
+        "ANALYZE TABLE t",
+    ] {
+        assert!(asked(sql) > 0, "{sql}");
+    }
+}

@@ -591,6 +591,16 @@ impl Family {
         self.db().property_int_value_cf(&handle, property).ok().flatten().unwrap_or(0)
     }
 
+    /// Bytes that the keys from `lower` (included) to `upper` (excluded) take up in this family's files, to a block or two for
+    /// each file. What is only in memory is not counted.
+    pub fn stored_bytes(&self, lower: &[u8], upper: &[u8]) -> Result<u64, RocksError> {
+        if lower >= upper {
+            return Ok(0);
+        }
+        let ranges = [rocksdb::Range::new(lower, upper)];
+        Ok(self.db().get_approximate_sizes_cf(&self.handle()?, &ranges).iter().sum())
+    }
+
     /// Bytes of this family's files, roughly.
     pub fn file_bytes(&self) -> u64 {
         let property = rocksdb::properties::LIVE_SST_FILES_SIZE;

@@ -212,7 +212,7 @@ pub const DEFINITIONS: &[Definition] = &[
     fact("hostname", Kind::Text, Server),
     int("identity", Session, 0, 0, i64::MAX),
     text("init_connect", Global, ""),
-    int("information_schema_stats_expiry", Both, 86_400, 0, SECONDS_MAX),
+    int("information_schema_stats_expiry", Both, 60, 0, SECONDS_MAX),
     bool("innodb_autoextend_increment", Global, true),
     int("innodb_autoinc_lock_mode", Global, 2, 0, 2),
     int("innodb_buffer_pool_size", Global, 134_217_728, 0, BYTES_MAX),

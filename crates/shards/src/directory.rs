@@ -4,7 +4,7 @@ use crate::embedded::{Embedded, ShardHost};
 use crate::replicated::{Member, Replicated};
 use assize_model::{
     Epoch, Key, KeyRange, Mutation, NodeId, Placement, ReplicaId, ShardId, ShardPlacement, Timestamp, TxnId,
-    Vote,
+    Volume, Vote,
 };
 use assize_ports::{
     BoxFuture, Direction, NewestCommits, ReadView, Replica, ScanPage, Shard, ShardDirectory, ShardError,
@@ -186,6 +186,10 @@ impl Replica for Resident {
         at_least: Timestamp,
     ) -> BoxFuture<'a, Result<(Timestamp, Option<Timestamp>), ShardError>> {
         Box::pin(async move { self.find()?.newest_commit_in(range, at_least).await })
+    }
+
+    fn volumes<'a>(&'a self, ranges: &'a [KeyRange]) -> BoxFuture<'a, Result<Vec<Volume>, ShardError>> {
+        Box::pin(async move { self.find()?.volumes(ranges).await })
     }
 
     fn prepare(

@@ -1,6 +1,8 @@
 //! A shard over its replicas, as frontends see it.
 
-use assize_model::{Epoch, Key, KeyRange, Mutation, NodeId, ReplicaId, ShardId, Timestamp, TxnId, Vote};
+use assize_model::{
+    Epoch, Key, KeyRange, Mutation, NodeId, ReplicaId, ShardId, Timestamp, TxnId, Volume, Vote,
+};
 use assize_ports::{BoxFuture, Direction, NewestCommits, ReadView, Replica, ScanPage, Shard, ShardError};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -149,6 +151,21 @@ impl Shard for Replicated {
         at_least: Timestamp,
     ) -> BoxFuture<'a, Result<(Timestamp, Option<Timestamp>), ShardError>> {
         Box::pin(async move { ask!(self, replica => replica.newest_commit_in(range, at_least)) })
+    }
+
+    /// A replica that cannot tell is not avoided for it: it may be of a release that does not know the question.
+    fn volumes<'a>(&'a self, ranges: &'a [KeyRange]) -> BoxFuture<'a, Result<Vec<Volume>, ShardError>> {
+        Box::pin(async move {
+            let candidates = self.candidates();
+            let mut failure = ShardError::Unreachable(self.shard, "it has no replicas".into());
+            for place in self.order(&candidates) {
+                match candidates[place].member.way.volumes(ranges).await {
+                    Ok(volumes) => return Ok(volumes),
+                    Err(error) => failure = error,
+                }
+            }
+            Err(failure)
+        })
     }
 
     fn prepare(

@@ -14,7 +14,7 @@ impl Schema for Services {
         request: Request<pb::ListDatabasesRequest>,
     ) -> Result<Response<pb::ListDatabasesResponse>, Status> {
         self.admit(&request, "Schema.ListDatabases")?;
-        let schema = self.ask(self.view.schema()).await?;
+        let schema = self.ask(self.view.schema(false)).await?;
         Ok(Response::new(pb::ListDatabasesResponse {
             databases: schema.databases.into_iter().map(Into::into).collect(),
             catalog_version: schema.version,
@@ -27,7 +27,7 @@ impl Schema for Services {
     ) -> Result<Response<pb::ListTablesResponse>, Status> {
         self.admit(&request, "Schema.ListTables")?;
         let database = request.into_inner().database;
-        let schema = self.ask(self.view.schema()).await?;
+        let schema = self.ask(self.view.schema(true)).await?;
         if !database.is_empty() && !schema.databases.iter().any(|d| d.name == database) {
             return Err(Reason::NotFound.status(format!("there is no database {database:?}"), &[]));
         }

@@ -145,6 +145,7 @@ async fn schema_tells_databases_tables_and_jobs() {
     let tables = schema.list_tables(ask("shop")).await.unwrap().into_inner().tables;
     assert_eq!(tables[0].columns[1].r#type, "int unsigned");
     assert_eq!(tables[0].indexes[0].name, "PRIMARY");
+    assert_eq!((tables[0].rows, tables[0].row_bytes, tables[0].index_bytes), (Some(3), Some(120), Some(0)));
     refused(schema.list_tables(ask("nowhere")).await, Code::NotFound, "NOT_FOUND");
 
     let jobs =

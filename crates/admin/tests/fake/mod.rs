@@ -5,8 +5,8 @@ use assize_model::{AbortReason, NodeId, Outcome, Timestamp, TxnId};
 use assize_ports::{
     Action, ActionDone, BoxFuture, ClusterError, ClusterView, ColumnInfo, ConflictRecord, ConflictSide,
     DatabaseInfo, DigestInfo, IndexInfo, JobInfo, JobList, MemberInfo, MemberRole, Members, NodeReport,
-    ReplicaInfo, ReportParts, SchemaInfo, SessionInfo, ShardInfo, SlowStatement, TableInfo, TrafficInfo,
-    TrafficList, TransactionInfo, Watched,
+    ReplicaInfo, ReportParts, SchemaInfo, SessionInfo, ShardInfo, SlowStatement, TableInfo, TableSize,
+    TrafficInfo, TrafficList, TransactionInfo, Watched,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -150,8 +150,8 @@ impl ClusterView for Fake {
         self.answer(|s| JobList { jobs: s.jobs.clone(), silent: s.report.silent.clone() })
     }
 
-    fn schema(&self) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>> {
-        self.answer(|_| schema())
+    fn schema(&self, with_sizes: bool) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>> {
+        self.answer(|_| schema(with_sizes))
     }
 
     fn traffic(&self) -> BoxFuture<'_, Result<TrafficList, ClusterError>> {
@@ -482,7 +482,7 @@ fn report() -> NodeReport {
     }
 }
 
-fn schema() -> SchemaInfo {
+fn schema(with_sizes: bool) -> SchemaInfo {
     let column = |name: &str, kind: &str| ColumnInfo {
         name: name.to_owned(),
         kind: kind.to_owned(),
@@ -510,6 +510,12 @@ fn schema() -> SchemaInfo {
             sharding_columns: vec!["id".to_owned()],
             columns: vec![column("id", "bigint"), column("n", "int unsigned")],
             indexes: vec![primary],
+            size: with_sizes.then_some(TableSize {
+                rows: 3,
+                row_bytes: 120,
+                index_bytes: 0,
+                is_current: true,
+            }),
         }],
     }
 }

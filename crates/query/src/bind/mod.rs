@@ -43,10 +43,11 @@ pub struct VirtualColumn {
 
 /// Rows that are made when they are asked for: a table of information_schema and the like.
 pub trait VirtualRows: Send + Sync {
-    /// Its rows, for this statement.
+    /// Its rows, for this statement, which looks only at the columns at these positions: the others may hold anything.
     fn rows<'a>(
         &'a self,
         context: &'a mut dyn StatementContext,
+        wanted: &'a [usize],
     ) -> BoxFuture<'a, Result<Vec<Vec<Value>>, SqlError>>;
 }
 

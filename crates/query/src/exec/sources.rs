@@ -60,7 +60,7 @@ impl Operator for Virtual<'_> {
     fn next<'a>(&'a mut self, rt: &'a mut Runtime<'_>) -> BoxFuture<'a, Result<Option<Vec<Row>>, SqlError>> {
         Box::pin(async move {
             if self.rows.is_none() {
-                let rows = self.table.rows.rows(&mut *rt.context).await?;
+                let rows = self.table.rows.rows(&mut *rt.context, self.columns).await?;
                 for row in &rows {
                     if row.len() != self.table.columns.len() {
                         return Err(SqlError::internal(format!(

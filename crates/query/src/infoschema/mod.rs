@@ -12,7 +12,7 @@ use crate::cluster::{Facts, Wanted};
 use crate::expr::Row;
 use assize_catalog::{Catalog, IndexState, Table, User, VIRTUAL_DATABASES};
 use assize_model::{SqlError, TableId};
-use assize_ports::{BoxFuture, ProcessInfo, StatementContext};
+use assize_ports::{BoxFuture, ProcessInfo, StatementContext, TableSize};
 use assize_values::{BlobSize, Collation, SqlType, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,9 @@ pub(crate) struct Source {
     pub(crate) session_variables: Vec<(Arc<str>, Value)>,
     pub(crate) global_variables: Vec<(Arc<str>, Value)>,
     pub(crate) digests: Vec<(String, u64, u64, u64, u64)>,
-    /// Next AUTO_INCREMENT values, of tables that have them.
+    /// How much tables hold, if that is wanted, as far as it is known.
+    pub(crate) sizes: BTreeMap<TableId, TableSize>,
+    /// Next AUTO_INCREMENT values, if they are wanted, of tables that have them.
     pub(crate) next_ids: BTreeMap<TableId, u64>,
     pub(crate) time_zone: assize_values::TimeZone,
     /// What the cluster answered, for tables that need it.
@@ -34,17 +36,27 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    async fn gather(needs: Needs, context: &mut dyn StatementContext) -> Result<Source, SqlError> {
+    async fn gather(
+        definition: &Definition,
+        wanted: &[usize],
+        context: &mut dyn StatementContext,
+    ) -> Result<Source, SqlError> {
         let catalog = context.catalog();
-        let mut next_ids = BTreeMap::new();
-        if needs == Needs::NextIds {
-            for table in catalog.tables.values().filter(|t| t.auto_increment().is_some()) {
-                next_ids.insert(table.id, context.transaction().next_id(table.id).await?);
+        let (mut next_ids, mut sizes) = (BTreeMap::new(), BTreeMap::new());
+        if definition.needs == Needs::Figures {
+            let visible = visible_tables(&catalog, &context.user());
+            if definition.wants(wanted, |column| column == "AUTO_INCREMENT") {
+                for table in visible.iter().filter(|t| t.auto_increment().is_some()) {
+                    next_ids.insert(table.id, context.transaction().next_id(table.id).await?);
+                }
+            }
+            if definition.wants(wanted, crate::sizes::is_told_by) {
+                sizes = crate::sizes::ask(visible, context).await;
             }
         }
-        let cluster = match needs {
+        let cluster = match definition.needs {
             Needs::Cluster(wanted) => crate::cluster::ask(wanted, context).await?,
-            Needs::Nothing | Needs::NextIds => Facts::default(),
+            Needs::Nothing | Needs::Figures => Facts::default(),
         };
         let connection = context.connection_id();
         let server = context.server();
@@ -56,6 +68,7 @@ impl Source {
             digests,
             session_variables: context.system_variables(false),
             global_variables: context.system_variables(true),
+            sizes,
             next_ids,
             time_zone: context.eval().time_zone,
             cluster,
@@ -73,6 +86,11 @@ impl Source {
             .filter(|t| self.user.sees_table(&t.database, &t.name))
     }
 
+    /// How much a table holds, if that is known and wanted.
+    pub(crate) fn size(&self, table: &Table) -> Option<&TableSize> {
+        self.sizes.get(&table.id)
+    }
+
     /// A time as the session sees it.
     pub(crate) fn time(&self, micros: i64) -> Value {
         let seconds = micros.div_euclid(1_000_000) * 1_000_000;
@@ -85,6 +103,10 @@ impl Source {
     }
 }
 
+fn visible_tables(catalog: &Catalog, user: &User) -> Vec<Arc<Table>> {
+    catalog.tables.values().filter(|t| user.sees_table(&t.database, &t.name)).cloned().collect()
+}
+
 /// A time in a zone, to the microsecond.
 pub(crate) fn moment(micros: i64, zone: &assize_values::TimeZone) -> Value {
     Value::DateTime(assize_values::temporal::timestamp_to_local(micros, zone))
@@ -94,7 +116,8 @@ pub(crate) fn moment(micros: i64, zone: &assize_values::TimeZone) -> Value {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Needs {
     Nothing,
-    NextIds,
+    /// Figures of stored tables, as far as columns that show them are wanted: their sizes, their next AUTO_INCREMENT values.
+    Figures,
     Cluster(Wanted),
 }
 
@@ -135,6 +158,12 @@ impl Definition {
     fn columns(&self) -> Vec<VirtualColumn> {
         self.columns.split_whitespace().map(column).collect()
     }
+
+    /// Whether a column of this kind is among those at the positions that are wanted.
+    fn wants(&self, wanted: &[usize], kind: fn(&str) -> bool) -> bool {
+        let names = self.columns.split_whitespace().map(|column| column.split(':').next().unwrap_or(column));
+        names.enumerate().any(|(at, name)| kind(name) && wanted.contains(&at))
+    }
 }
 
 fn definitions() -> impl Iterator<Item = &'static Definition> {
@@ -166,9 +195,10 @@ impl VirtualRows for Rows {
     fn rows<'a>(
         &'a self,
         context: &'a mut dyn StatementContext,
+        wanted: &'a [usize],
     ) -> BoxFuture<'a, Result<Vec<Vec<Value>>, SqlError>> {
         Box::pin(async move {
-            let source = Source::gather(self.0.needs, context).await?;
+            let source = Source::gather(self.0, wanted, context).await?;
             Ok((self.0.rows)(&source))
         })
     }

@@ -4,6 +4,7 @@ use super::{Definition, Needs, Source, optional, shown_indexes, text, yes_no};
 use crate::ddl::charset;
 use crate::expr::Row;
 use crate::show::columns::{column_default, column_key, extra};
+use crate::sizes::{cardinality, figures};
 use assize_catalog::{ReferentialAction, Table};
 use assize_values::format::{data_type, type_name};
 use assize_values::{SqlType, Value};
@@ -26,7 +27,7 @@ pub(super) const TABLES: &[Definition] = &[
                   TABLE_ROWS:u? AVG_ROW_LENGTH:u? DATA_LENGTH:u? MAX_DATA_LENGTH:u? INDEX_LENGTH:u? DATA_FREE:u? \
                   AUTO_INCREMENT:u? CREATE_TIME:d? UPDATE_TIME:d? CHECK_TIME:d? TABLE_COLLATION:t64? CHECKSUM:i? \
                   CREATE_OPTIONS:t256? TABLE_COMMENT:t2048?",
-        needs: Needs::NextIds,
+        needs: Needs::Figures,
         rows: tables,
     },
     Definition {
@@ -46,7 +47,7 @@ pub(super) const TABLES: &[Definition] = &[
         columns: "TABLE_CATALOG TABLE_SCHEMA TABLE_NAME NON_UNIQUE:i INDEX_SCHEMA INDEX_NAME:t64? SEQ_IN_INDEX:u \
                   COLUMN_NAME:t64? COLLATION:t1? CARDINALITY:i? SUB_PART:i? PACKED:t1? NULLABLE:t3 INDEX_TYPE:t11 \
                   COMMENT:t8 INDEX_COMMENT:t2048 IS_VISIBLE:t3 EXPRESSION:l?",
-        needs: Needs::Nothing,
+        needs: Needs::Figures,
         rows: statistics,
     },
     Definition {
@@ -106,7 +107,7 @@ pub(super) const TABLES: &[Definition] = &[
                   PARTITION_DESCRIPTION:l? TABLE_ROWS:u? AVG_ROW_LENGTH:u? DATA_LENGTH:u? MAX_DATA_LENGTH:u? \
                   INDEX_LENGTH:u? DATA_FREE:u? CREATE_TIME:d UPDATE_TIME:d? CHECK_TIME:d? CHECKSUM:i? \
                   PARTITION_COMMENT:l NODEGROUP:t256? TABLESPACE_NAME:t268?",
-        needs: Needs::Nothing,
+        needs: Needs::Figures,
         rows: partitions,
     },
     Definition {
@@ -193,7 +194,7 @@ fn tables(source: &Source) -> Vec<Row> {
             out.push(row);
             continue;
         }
-        out.push(vec![
+        let mut row = vec![
             text(CATALOG),
             text(&t.database),
             text(&t.name),
@@ -201,12 +202,9 @@ fn tables(source: &Source) -> Vec<Row> {
             text("InnoDB"),
             Value::Int(10),
             text("Dynamic"),
-            Value::UInt(0),
-            Value::UInt(0),
-            Value::UInt(0),
-            Value::UInt(0),
-            Value::UInt(0),
-            Value::UInt(0),
+        ];
+        row.extend(figures(source.size(t)));
+        row.extend([
             source.next_ids.get(&t.id).map_or(Value::Null, |n| Value::UInt(*n)),
             source.time(t.created_micros),
             Value::Null,
@@ -216,6 +214,7 @@ fn tables(source: &Source) -> Vec<Row> {
             text(&options_text(t)),
             text(&t.comment),
         ]);
+        out.push(row);
     }
     out
 }
@@ -369,7 +368,7 @@ fn statistics(source: &Source) -> Vec<Row> {
                     Value::UInt(i as u64 + 1),
                     text(&column.name),
                     text(if part.descending { "D" } else { "A" }),
-                    Value::Int(0),
+                    cardinality(source.size(t), index, i),
                     part.prefix.map_or(Value::Null, |n| Value::Int(n.into())),
                     Value::Null,
                     text(if column.nullable { "YES" } else { "" }),
@@ -501,7 +500,7 @@ fn partitions(source: &Source) -> Vec<Row> {
         .map(|t| {
             let mut row = vec![text(CATALOG), text(&t.database), text(&t.name)];
             row.resize(12, Value::Null);
-            row.extend((0..6).map(|_| Value::UInt(0)));
+            row.extend(figures(source.size(t)));
             row.push(source.time(t.created_micros));
             row.extend([Value::Null, Value::Null, Value::Null, text(""), Value::Null, Value::Null]);
             row

@@ -70,6 +70,26 @@ pub fn plan_query(query: Query, binder: &mut Binder<'_>) -> Result<Planned, SqlE
     Ok(Planned { plan, results, limited, calc_found_rows, tables, reads })
 }
 
+/// The rows of a virtual table, of whose columns only those are made that somebody mentions: some are dear. A condition may be
+/// the only one to mention a column; conditions are checked above.
+fn virtual_rows(
+    table: &BoundTable,
+    found: &crate::bind::VirtualTable,
+    needed: &BTreeSet<ColumnId>,
+    conditions: &[Expr],
+) -> Prepared {
+    let mut mentioned = needed.clone();
+    for condition in conditions {
+        let mut used = Vec::new();
+        condition.columns(&mut used);
+        mentioned.extend(used);
+    }
+    let wanted = table.columns.iter().enumerate().filter(|(_, id)| mentioned.contains(id));
+    let (columns, ids) = wanted.map(|(at, id)| (at, *id)).unzip();
+    let kind = NodeKind::Virtual { table: found.clone(), columns, filter: Vec::new() };
+    Prepared::Node(Box::new(Node { kind, columns: ids, rows: 200.0 }))
+}
+
 /// Plans a bound query whose outer columns become parameters. For EXISTS neither order nor columns matter.
 pub fn subquery(mut query: Query, exists: bool, binder: &mut Binder<'_>) -> Result<SubPlan, SqlError> {
     if exists && let Body::Select(select) = &mut query.body {
@@ -310,6 +330,12 @@ impl Planner<'_, '_> {
         for table in &tables {
             prepared.push(self.prepare(table, &mut needed)?);
         }
+        // Last: lateral tables have mentioned columns of others.
+        for (table, prepared) in tables.iter().zip(&mut prepared) {
+            if let Source::Virtual(found) = &table.source {
+                *prepared = Some(virtual_rows(table, found, &needed, &conditions));
+            }
+        }
         let mut joins =
             Joins { tables, needed: &needed, prepared, straight: select.straight, wanted, ordered: false };
         let node = self.join_tree(from, conditions, &mut joins)?;
@@ -328,13 +354,7 @@ impl Planner<'_, '_> {
             table.columns.iter().enumerate().filter(|(_, c)| needed.contains(c)).map(|(i, c)| (i, *c)).unzip()
         };
         Ok(match &table.source {
-            Source::Stored(_) => None,
-            Source::Virtual(found) => {
-                // A condition may be the only one to mention a column; conditions are checked above.
-                let columns: Vec<usize> = (0..table.columns.len()).collect();
-                let kind = NodeKind::Virtual { table: found.clone(), columns, filter: Vec::new() };
-                Some(Prepared::Node(Box::new(Node { kind, columns: table.columns.clone(), rows: 200.0 })))
-            }
+            Source::Stored(_) | Source::Virtual(_) => None,
             Source::Derived { query, lateral: false } => {
                 let mut node = self.query((**query).clone())?;
                 node.columns = table.columns.clone();

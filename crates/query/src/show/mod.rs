@@ -197,7 +197,7 @@ async fn answer(what: &ShowWhat, context: &mut dyn StatementContext) -> Result<L
         ShowWhat::OpenTables { .. } => listing("Database Table In_use:i Name_locked:i"),
         ShowWhat::TableStatus { database } => table_status(database.as_deref(), context).await?,
         ShowWhat::Columns { full, table, .. } => columns_of(table, *full, context)?,
-        ShowWhat::Indexes { table } => indexes(table, context)?,
+        ShowWhat::Indexes { table } => indexes(table, context).await?,
         ShowWhat::CreateDatabase { name, if_not_exists } => create_database(name, *if_not_exists, context)?,
         ShowWhat::CreateTable(name) => show_create_table(name, context).await?,
         ShowWhat::CreateView(name) => {
@@ -496,12 +496,12 @@ async fn table_status(
     let zone = context.eval().time_zone;
     let ids: Vec<_> =
         catalog.database(&database).map(|d| d.tables.values().copied().collect()).unwrap_or_default();
-    for id in ids {
-        let Some(table) = catalog.table_by_id(id).filter(|t| user.sees_table(&t.database, &t.name)) else {
-            continue;
-        };
+    let tables = ids.into_iter().filter_map(|id| catalog.table_by_id(id));
+    let tables: Vec<_> = tables.filter(|t| user.sees_table(&t.database, &t.name)).cloned().collect();
+    let sizes = crate::sizes::ask(tables.clone(), context).await;
+    for table in tables {
         let next = match table.auto_increment() {
-            Some(_) => Value::UInt(context.transaction().next_id(id).await?),
+            Some(_) => Value::UInt(context.transaction().next_id(table.id).await?),
             None => Value::Null,
         };
         let seconds = table.created_micros.div_euclid(1_000_000) * 1_000_000;
@@ -512,26 +512,19 @@ async fn table_status(
             out.rows.push(row);
             continue;
         }
-        out.rows.push(vec![
-            text(&table.name),
-            text("InnoDB"),
-            Value::UInt(10),
-            text("Dynamic"),
-            Value::UInt(0),
-            Value::UInt(0),
-            Value::UInt(0),
-            Value::UInt(0),
-            Value::UInt(0),
-            Value::UInt(0),
+        let mut row = vec![text(&table.name), text("InnoDB"), Value::UInt(10), text("Dynamic")];
+        row.extend(crate::sizes::figures(sizes.get(&table.id)));
+        row.extend([
             next,
             created,
             Value::Null,
             Value::Null,
             text(table.collation.name()),
             Value::Null,
-            text(&infoschema::objects::options_text(table)),
+            text(&infoschema::objects::options_text(&table)),
             text(&table.comment),
         ]);
+        out.rows.push(row);
     }
     Ok(out)
 }
@@ -590,7 +583,7 @@ fn columns_of(name: &TableName, full: bool, context: &mut dyn StatementContext) 
     Ok(out)
 }
 
-fn indexes(name: &TableName, context: &mut dyn StatementContext) -> Result<Listing, SqlError> {
+async fn indexes(name: &TableName, context: &mut dyn StatementContext) -> Result<Listing, SqlError> {
     let database = database_of(name, context)?;
     let mut out = listing(
         "Table Non_unique:i Key_name Seq_in_index:u Column_name Collation Cardinality:i Sub_part:i Packed Null \
@@ -602,6 +595,7 @@ fn indexes(name: &TableName, context: &mut dyn StatementContext) -> Result<Listi
         return Ok(out);
     }
     let table = catalog.require_table(&database, &name.name)?;
+    let sizes = crate::sizes::ask(vec![table.clone()], context).await;
     for index in shown_indexes(table) {
         for (i, part) in index.parts.iter().enumerate() {
             let column = table.indexed_column(part);
@@ -612,7 +606,7 @@ fn indexes(name: &TableName, context: &mut dyn StatementContext) -> Result<Listi
                 Value::UInt(i as u64 + 1),
                 text(&column.name),
                 text(if part.descending { "D" } else { "A" }),
-                Value::Int(0),
+                crate::sizes::cardinality(sizes.get(&table.id), index, i),
                 part.prefix.map_or(Value::Null, |n| Value::Int(n.into())),
                 Value::Null,
                 text(if column.nullable { "YES" } else { "" }),

@@ -268,7 +268,7 @@ impl ClusterView for FakeCluster {
         self.answer(JobList { jobs, silent: self.silent() })
     }
 
-    fn schema(&self) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>> {
+    fn schema(&self, _: bool) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>> {
         self.answer(SchemaInfo::default())
     }
 

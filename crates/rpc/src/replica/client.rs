@@ -3,7 +3,9 @@
 use super::wire::{self, LargePrepare, Request, Target};
 use assize_adjudicator::flat;
 use assize_codec::{DecodeError, Reader};
-use assize_model::{Epoch, Key, KeyRange, Mutation, NodeId, ReplicaId, ShardId, Timestamp, TxnId, Vote};
+use assize_model::{
+    Epoch, Key, KeyRange, Mutation, NodeId, ReplicaId, ShardId, Timestamp, TxnId, Volume, Vote,
+};
 use assize_ports::{
     BoxFuture, Channel, Direction, NewestCommits, PeerError, Peers, ReadView, Replica, ScanPage, Service,
     ShardError,
@@ -180,6 +182,17 @@ impl Replica for RemoteReplica {
     ) -> BoxFuture<'a, Result<(Timestamp, Option<Timestamp>), ShardError>> {
         let request = Request::NewestCommitIn { range: range.clone(), at_least };
         Box::pin(self.ask(request, wire::read_newest_commit))
+    }
+
+    fn volumes<'a>(&'a self, ranges: &'a [KeyRange]) -> BoxFuture<'a, Result<Vec<Volume>, ShardError>> {
+        Box::pin(async move {
+            let volumes = self.ask(Request::Volumes { ranges: ranges.to_vec() }, wire::read_volumes).await?;
+            if volumes.len() != ranges.len() {
+                let reason = format!("{} told {} of {} ranges", self.node, volumes.len(), ranges.len());
+                return Err(ShardError::Unreachable(self.target.shard, reason));
+            }
+            Ok(volumes)
+        })
     }
 
     fn prepare(

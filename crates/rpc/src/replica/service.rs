@@ -91,6 +91,9 @@ impl ReplicaService {
             Request::Prepare { txn, epoch, mutations } => {
                 wire::answer(&replica.prepare(txn, epoch, Arc::new(mutations)).await, wire::put_vote)
             }
+            Request::Volumes { ranges } => {
+                wire::answer(&replica.volumes(&ranges).await, |out, volumes| wire::put_volumes(out, volumes))
+            }
             Request::Forget { txn } => {
                 replica.forget(txn);
                 wire::answer(&Ok(()), |_, ()| ())

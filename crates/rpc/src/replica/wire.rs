@@ -2,7 +2,9 @@
 
 use assize_adjudicator::flat;
 use assize_codec::{DecodeError, Put, Reader};
-use assize_model::{Epoch, Key, KeyRange, Mutation, ReplicaId, ShardId, Timestamp, TxnId, Vote, VoteRefusal};
+use assize_model::{
+    Epoch, Key, KeyRange, Mutation, ReplicaId, ShardId, Timestamp, TxnId, Volume, Vote, VoteRefusal,
+};
 use assize_ports::{Direction, NewestCommits, ReadView, ScanPage, ShardError};
 use bytes::Bytes;
 
@@ -20,13 +22,40 @@ pub struct Target {
 /// What is asked of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
-    Get { view: ReadView, key: Key },
-    GetMany { view: ReadView, keys: Vec<Key> },
-    Scan { view: ReadView, range: KeyRange, direction: Direction, limit: usize },
-    NewestCommits { keys: Vec<Key>, at_least: Timestamp },
-    NewestCommitIn { range: KeyRange, at_least: Timestamp },
-    Prepare { txn: TxnId, epoch: Epoch, mutations: Vec<Mutation> },
-    Forget { txn: TxnId },
+    Get {
+        view: ReadView,
+        key: Key,
+    },
+    GetMany {
+        view: ReadView,
+        keys: Vec<Key>,
+    },
+    Scan {
+        view: ReadView,
+        range: KeyRange,
+        direction: Direction,
+        limit: usize,
+    },
+    NewestCommits {
+        keys: Vec<Key>,
+        at_least: Timestamp,
+    },
+    NewestCommitIn {
+        range: KeyRange,
+        at_least: Timestamp,
+    },
+    Prepare {
+        txn: TxnId,
+        epoch: Epoch,
+        mutations: Vec<Mutation>,
+    },
+    Forget {
+        txn: TxnId,
+    },
+    /// Whoever does not know this question refuses it, and the asker does without.
+    Volumes {
+        ranges: Vec<KeyRange>,
+    },
 }
 
 impl Request {
@@ -71,6 +100,11 @@ impl Request {
                 out.put_u8(7);
                 flat::put_txn(&mut out, *txn);
             }
+            Request::Volumes { ranges } => {
+                out.put_u8(8);
+                out.put_varint(ranges.len() as u64);
+                ranges.iter().for_each(|range| flat::put_range(&mut out, range));
+            }
         }
         out.into()
     }
@@ -98,6 +132,9 @@ impl Request {
                 mutations: (0..reader.count(4)?).map(|_| flat::read_mutation(reader)).collect::<Read<_>>()?,
             },
             7 => Request::Forget { txn: flat::read_txn(reader)? },
+            8 => Request::Volumes {
+                ranges: (0..reader.count(2)?).map(|_| flat::read_range(reader)).collect::<Read<_>>()?,
+            },
             other => return Err(reader.bad("request to a replica", other.into())),
         };
         reader.clone().finish()?;
@@ -254,6 +291,19 @@ pub fn read_vote(reader: &mut Reader<'_>) -> Read<Vote> {
     })
 }
 
+pub fn put_volumes(out: &mut Vec<u8>, volumes: &[Volume]) {
+    out.put_varint(volumes.len() as u64);
+    for volume in volumes {
+        out.put_varint(volume.rows);
+        out.put_varint(volume.bytes);
+    }
+}
+
+pub fn read_volumes(reader: &mut Reader<'_>) -> Read<Vec<Volume>> {
+    let volume = |reader: &mut Reader<'_>| Ok(Volume { rows: reader.varint()?, bytes: reader.varint()? });
+    (0..reader.count(2)?).map(|_| volume(reader)).collect()
+}
+
 fn put_error(out: &mut Vec<u8>, error: &ShardError) {
     match error {
         ShardError::StaleEpoch { shard, asked, current } => {
@@ -384,6 +434,9 @@ mod tests {
         }
         let prepare = LargePrepare { target, txn: txn(), epoch: Epoch(3) };
         comes_back(&mut samples, &prepare, LargePrepare::encode, LargePrepare::decode);
+        let ranges = vec![KeyRange::new(key("a"), key("b")), KeyRange::new(key("b"), key("c"))];
+        let volumes = (target, Request::Volumes { ranges });
+        comes_back(&mut samples, &volumes, |(target, request)| request.encode(*target), Request::decode);
         samples.are(include_str!("../samples/replica_requests_v1.hex"));
     }
 
@@ -436,6 +489,8 @@ mod tests {
                 |bytes| read_answer(bytes, read_vote),
             );
         }
+        let volumes = vec![Volume { rows: 3, bytes: 1_000 }, Volume::default()];
+        check(&mut samples, volumes, |out, volumes| put_volumes(out, volumes), read_volumes);
         samples.are(include_str!("../samples/replica_answers_v1.hex"));
     }
 }

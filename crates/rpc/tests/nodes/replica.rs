@@ -88,6 +88,16 @@ impl Replica for MapReplica {
         ready(Ok((at_least, some.then_some(Timestamp(6)))))
     }
 
+    fn volumes<'a>(&'a self, ranges: &'a [KeyRange]) -> BoxFuture<'a, Result<Vec<Volume>, ShardError>> {
+        let volume = |range: &KeyRange| {
+            let found = self.rows.range(range.start.clone()..range.end.clone());
+            let mut volume = Volume::default();
+            found.for_each(|(_, value)| volume += Volume { rows: 1, bytes: value.len() as u64 });
+            volume
+        };
+        ready(Ok(ranges.iter().map(volume).collect()))
+    }
+
     fn prepare(
         &self,
         _txn: TxnId,
@@ -147,6 +157,8 @@ async fn reads_come_back_as_they_are_there() {
     assert_eq!(newest, (Timestamp(4), vec![Some(Timestamp(5)), None]));
     let newest = remote.newest_commit_in(&everything(), Timestamp(4)).await.unwrap();
     assert_eq!(newest, (Timestamp(4), Some(Timestamp(6))));
+    let volumes = remote.volumes(&[KeyRange::new(key(1), key(9)), KeyRange::point(key(7))]).await.unwrap();
+    assert_eq!(volumes, [Volume { rows: 2, bytes: 20 }, Volume::default()]);
     let stale = remote.get(ReadView { epoch: Epoch(2), ..VIEW }, &key(1)).await;
     assert!(matches!(stale, Err(ShardError::StaleEpoch { asked: Epoch(2), .. })));
     let txn = crate::fake::txn(1);

@@ -51,7 +51,17 @@ pub async fn run(options: SchemaOptions) -> Result<(), Failure> {
             output::list(
                 printed,
                 &tables,
-                &["table", "id", "version", "sharded by", "columns", "indexes"],
+                &[
+                    "table",
+                    "id",
+                    "version",
+                    "rows",
+                    "bytes",
+                    "in indexes",
+                    "sharded by",
+                    "columns",
+                    "indexes",
+                ],
                 table,
             )
         }
@@ -74,6 +84,9 @@ fn table(table: &pb::Table) -> Vec<String> {
         format!("{}.{}", table.database, table.name),
         table.id.to_string(),
         table.version.to_string(),
+        output::or_dash(table.rows),
+        output::bytes_or_dash(table.row_bytes),
+        output::bytes_or_dash(table.index_bytes),
         table.sharding_columns.join(","),
         table.columns.iter().map(column).collect::<Vec<_>>().join(", "),
         table.indexes.iter().map(index).collect::<Vec<_>>().join(" "),

@@ -534,7 +534,7 @@ impl ClusterView for Operator {
         })
     }
 
-    fn schema(&self) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>> {
+    fn schema(&self, with_sizes: bool) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>> {
         Box::pin(async move {
             let Some(frontend) = self.local.frontend.get() else {
                 return Err(ClusterError::Refused("this node runs no frontend: ask one that does".into()));
@@ -543,7 +543,7 @@ impl ClusterView for Operator {
                 let none = || ClusterError::Unavailable("no node leads the adjudicator's group".into());
                 return frontend.known_schema().ok_or_else(none);
             }
-            frontend.schema().await.map_err(ClusterError::Unavailable)
+            frontend.schema(with_sizes).await.map_err(ClusterError::Unavailable)
         })
     }
 

@@ -13,6 +13,7 @@ mod kinds;
 mod metered;
 mod registry;
 mod schema;
+mod sizes;
 
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -20,8 +21,8 @@ use crate::metrics;
 use assize_catalog::User;
 use assize_model::{Placement, Retry};
 use assize_ports::{
-    AdjudicatorClient, CONNECTION_BITS, ClusterView, ConflictRecord, ConflictSide, JobInfo, NodeReport,
-    Registered, ReportParts, SchemaInfo, ServerView, ShardDirectory, TrafficInfo,
+    AdjudicatorClient, CONNECTION_BITS, ClusterView, ConflictRecord, ConflictSide, Freshness, JobInfo,
+    NodeReport, Registered, ReportParts, SchemaInfo, ServerView, ShardDirectory, TrafficInfo,
 };
 use assize_session::{
     Bell, GlobalVariables, JobBell, Limits, Login, Services, Session, Shared, Shedding, Txn, TxnOptions,
@@ -33,6 +34,7 @@ use client::Client;
 use kinds::StatementMetrics;
 use metered::{Metered, Tally};
 use registry::Registry;
+use sizes::Sizes;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -53,6 +55,9 @@ const REGISTER_TRIES: u32 = 50;
 const REGISTER_PAUSE: Duration = Duration::from_millis(100);
 /// How often the recycle bin is looked through for what has expired.
 const PURGE_INTERVAL: Duration = Duration::from_secs(3600);
+/// How recent what operators are told of the sizes of tables is, as `@@information_schema_stats_expiry` is for clients.
+const SIZES_FRESHNESS: Freshness =
+    Freshness { max_age: Duration::from_secs(60), patience: Duration::from_secs(1) };
 /// The largest packet, as `@@max_allowed_packet` says.
 const PACKET_BYTES_MAX: usize = 64 << 20;
 
@@ -142,6 +147,10 @@ impl Frontend {
             placement,
             limits,
         ));
+        // The services hold the registry: it must not hold them.
+        let known = Arc::downgrade(&services);
+        let placement = move || known.upgrade().map(|services| services.placement());
+        registry.measures(Arc::new(Sizes::new(services.shards.clone(), placement)));
         registry.remembers(config.node.id, services.clock.clone(), services.conflicts.clone());
         bootstrap(&services).await?;
 
@@ -268,17 +277,24 @@ impl Frontend {
         }
     }
 
-    /// Databases and tables, as of now. An error says why they cannot be told.
-    pub async fn schema(&self) -> Result<SchemaInfo, String> {
+    /// Databases and tables, as of now, and what they hold, if that is wanted. An error says why they cannot be told.
+    pub async fn schema(&self, with_sizes: bool) -> Result<SchemaInfo, String> {
         let (begun, _snapshot) = self.services.begin().await.map_err(|error| error.to_string())?;
         let catalog =
             self.services.catalog(begun.catalog_version).await.map_err(|error| error.to_string())?;
-        Ok(schema::describe(&catalog))
+        let sizes = match self.registry.table_sizes().filter(|_| with_sizes) {
+            Some(sizes) => {
+                let tables = catalog.tables.values().filter(|table| table.view.is_none());
+                sizes.sizes(tables.cloned().collect(), SIZES_FRESHNESS).await
+            }
+            None => BTreeMap::new(),
+        };
+        Ok(schema::describe(&catalog, &sizes))
     }
 
     /// Databases and tables as this frontend has heard of them last, however old that is; `None` if it has not yet.
     pub fn known_schema(&self) -> Option<SchemaInfo> {
-        self.services.known_catalog().map(|catalog| schema::describe(&catalog))
+        self.services.known_catalog().map(|catalog| schema::describe(&catalog, &BTreeMap::new()))
     }
 
     /// Whether there is a connection of this number.

@@ -71,7 +71,7 @@ impl ClusterView for Others {
     fn jobs(&self) -> BoxFuture<'_, Result<JobList, ClusterError>> {
         refused()
     }
-    fn schema(&self) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>> {
+    fn schema(&self, _: bool) -> BoxFuture<'_, Result<SchemaInfo, ClusterError>> {
         refused()
     }
     fn traffic(&self) -> BoxFuture<'_, Result<TrafficList, ClusterError>> {

@@ -112,6 +112,10 @@ impl Engine for RocksEngine {
         self.family(family).first(lower, upper).map_err(engine_error)
     }
 
+    fn stored_bytes(&self, family: Family, lower: &[u8], upper: &[u8]) -> Result<u64, EngineError> {
+        self.family(family).stored_bytes(lower, upper).map_err(engine_error)
+    }
+
     fn write(&self, family: Family, batch: Batch, durability: Durability) -> Result<(), EngineError> {
         let mode = match (family, durability) {
             (Family::Versions, Durability::Buffered) => Mode::Buffered,

@@ -6,8 +6,8 @@ use super::registry::Record;
 use super::replica::{self, Event, Gauges, Progress, Surroundings, View};
 use crate::wire::{Phase, ReplicaStatus};
 use assize_model::{
-    Epoch, Key, KeyRange, LogIndex, Mutation, Position, ReplicaId, ShardId, Slot, Timestamp, TxnId, Vote,
-    VoteRefusal,
+    Epoch, Key, KeyRange, LogIndex, Mutation, Position, ReplicaId, ShardId, Slot, Timestamp, TxnId, Volume,
+    Vote, VoteRefusal,
 };
 use assize_mvcc::{ContentHash, Gain, Page, Prepare, ReadError, Reader, Slots, Step, StoreError};
 use assize_ports::{BoxFuture, Direction, NewestCommits, ReadView, Replica, ScanPage, ShardError};
@@ -392,6 +392,19 @@ impl Replica for Embedded {
             let newest = at.reader.newest_commit_in(range);
             let newest = newest.map_err(|error| self.store_error(at.generation, &error))?;
             Ok((closed_ts, newest))
+        })
+    }
+
+    fn volumes<'a>(&'a self, ranges: &'a [KeyRange]) -> BoxFuture<'a, Result<Vec<Volume>, ShardError>> {
+        Box::pin(async move {
+            let view = self.progress.borrow().view.clone().ok_or_else(|| self.silence())?;
+            let mut volumes = Vec::with_capacity(ranges.len());
+            for range in ranges {
+                let (reader, range) = (view.reader.clone(), range.clone());
+                let volume = super::blocking(move || reader.volume(&range)).await;
+                volumes.push(volume.map_err(|error| self.read_error(&view, error))?);
+            }
+            Ok(volumes)
         })
     }
 

@@ -313,3 +313,87 @@ fn rocksdb_is_an_engine() {
         engine::RocksEngine::create(&store.unwrap(), SHARD, engine::Generation(0)).unwrap()
     });
 }
+
+/// A store over RocksDB, and how much it holds at a time.
+struct Measured {
+    store: assize_mvcc::MvccStore<engine::RocksEngine>,
+    entries: u64,
+}
+
+impl Measured {
+    fn new() -> Measured {
+        let store = Store::open(&Location::Memory, &[], engine::shape_of, &assize_rocks::Options::default());
+        let engine = engine::RocksEngine::create(&store.unwrap(), SHARD, engine::Generation(0)).unwrap();
+        let store = assize_mvcc::MvccStore::open(engine, assize_mvcc::Options::default()).unwrap();
+        Measured { store, entries: 0 }
+    }
+
+    fn key(table: u8, row: u64) -> Key {
+        Key::new([&[0, 0, 0, table, 0, 0, 1][..], &row.to_be_bytes()].concat())
+    }
+
+    fn write(&mut self, rows: impl Iterator<Item = u64>, mutation: impl Fn(u64) -> Mutation) {
+        let writes: Vec<Mutation> = rows.map(mutation).collect();
+        for writes in writes.chunks(5_000) {
+            self.entries += 1;
+            let commit_ts = self.entries * 10;
+            let entry = StreamEntry {
+                after: LogIndex(self.entries - 1),
+                position: Position { index: LogIndex(self.entries), closed_ts: Timestamp(commit_ts) },
+                commits: vec![inline(self.entries, commit_ts, writes.to_vec())],
+                epoch: None,
+                slots: None,
+                low_water: None,
+            };
+            self.store.apply(&entry).unwrap();
+        }
+    }
+
+    /// Rows of a table, and how many times as many are told.
+    fn is_near(&self, table: u8, rows: u64) {
+        let range = KeyRange::new(Key::new(vec![0, 0, 0, table]), Key::new(vec![0, 0, 0, table + 1]));
+        let found = self.store.reader().volume(&range).unwrap();
+        assert!((rows * 2 / 3..=rows * 3 / 2).contains(&found.rows), "{rows} rows: {found:?}");
+        let bytes = found.bytes / found.rows;
+        assert!((75..=85).contains(&bytes), "{bytes} bytes each");
+    }
+}
+
+/// A row of a table, hard to compress or easy.
+fn row(table: u8, n: u64) -> Mutation {
+    let mut value = [7; 64];
+    if n.is_multiple_of(3) {
+        let mut noise = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        value.fill_with(|| {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (noise >> 56) as u8
+        });
+    }
+    Mutation::put(Measured::key(table, n), Slot(n as u16), value.to_vec())
+}
+
+#[test]
+fn rocksdb_knows_about_how_much_lies_in_a_range() {
+    let mut measured = Measured::new();
+    measured.write(0..300_000, |n| row(1, n));
+    measured.write(0..20_000, |n| row(2, n));
+    // Nothing of it is in files.
+    measured.is_near(1, 300_000);
+    measured.is_near(2, 20_000);
+    measured.store.flush().unwrap();
+    measured.is_near(1, 300_000);
+    measured.is_near(2, 20_000);
+    // History, a dead head, and what is not flushed.
+    for _ in 0..3 {
+        measured.write((100_000..300_000).step_by(5), |n| row(1, n));
+        measured.store.flush().unwrap();
+    }
+    measured.write(0..100_000, |n| Mutation::delete(Measured::key(1, n), Slot(n as u16)));
+    measured
+        .write((0..20_000).filter(|n| n % 2 == 1), |n| Mutation::delete(Measured::key(2, n), Slot(n as u16)));
+    measured.is_near(1, 200_000);
+    measured.is_near(2, 10_000);
+    measured.store.flush().unwrap();
+    measured.is_near(1, 200_000);
+    measured.is_near(2, 10_000);
+}

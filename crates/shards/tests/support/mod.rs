@@ -223,6 +223,9 @@ impl Replica for Over {
     ) -> BoxFuture<'a, Result<(Timestamp, Option<Timestamp>), ShardError>> {
         Box::pin(async move { self.find()?.newest_commit_in(range, at_least).await })
     }
+    fn volumes<'a>(&'a self, ranges: &'a [KeyRange]) -> BoxFuture<'a, Result<Vec<Volume>, ShardError>> {
+        Box::pin(async move { self.find()?.volumes(ranges).await })
+    }
     fn prepare(
         &self,
         txn: TxnId,

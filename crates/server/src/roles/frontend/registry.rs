@@ -2,7 +2,7 @@
 
 use assize_ports::{
     BoxFuture, Clock, ClusterView, ConflictSide, DigestInfo, NodeReport, ProcessInfo, ReportParts,
-    ServerView, SessionInfo, SlowStatement,
+    ServerView, SessionInfo, SlowStatement, TableSizes,
 };
 use assize_session::{Activity, ConflictLog, KillSwitch, Shared};
 use assize_wire::{Listener, TlsInfo};
@@ -136,6 +136,8 @@ pub struct Registry {
     slow: Mutex<VecDeque<SlowStatement>>,
     /// The cluster, once the node knows it.
     cluster: OnceLock<Arc<dyn ClusterView>>,
+    /// How much tables hold; nobody knows before the frontend has registered.
+    sizes: OnceLock<Arc<dyn TableSizes>>,
 }
 
 /// What reports are made of besides connections.
@@ -157,6 +159,7 @@ impl Registry {
             memory: OnceLock::new(),
             slow: Mutex::default(),
             cluster: OnceLock::new(),
+            sizes: OnceLock::new(),
         }
     }
 
@@ -170,6 +173,12 @@ impl Registry {
     pub fn joins(&self, cluster: Arc<dyn ClusterView>) {
         // As with the listener: a node joins once.
         let _ = self.cluster.set(cluster);
+    }
+
+    /// From now on this tells how much tables hold.
+    pub fn measures(&self, sizes: Arc<dyn TableSizes>) {
+        // As with the listener: a frontend starts once.
+        let _ = self.sizes.set(sizes);
     }
 
     /// A statement took long; its text without literals.
@@ -372,6 +381,10 @@ impl ServerView for Registry {
 
     fn cluster(&self) -> Option<Arc<dyn ClusterView>> {
         self.cluster.get().cloned()
+    }
+
+    fn table_sizes(&self) -> Option<Arc<dyn TableSizes>> {
+        self.sizes.get().cloned()
     }
 }
 

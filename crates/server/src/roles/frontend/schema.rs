@@ -2,11 +2,12 @@
 
 use assize_catalog::{Catalog, Index, IndexState, Table};
 use assize_model::TableId;
-use assize_ports::{ColumnInfo, DatabaseInfo, IndexInfo, SchemaInfo, TableInfo};
+use assize_ports::{ColumnInfo, DatabaseInfo, IndexInfo, SchemaInfo, TableInfo, TableSize};
 use assize_values::format::type_name;
+use std::collections::BTreeMap;
 
-/// Databases and tables, by name.
-pub fn describe(catalog: &Catalog) -> SchemaInfo {
+/// Databases and tables, by name, with what is known of their sizes.
+pub fn describe(catalog: &Catalog, sizes: &BTreeMap<TableId, TableSize>) -> SchemaInfo {
     // A view holds nothing that an operator could look after.
     let is_table = |id: &TableId| catalog.table_by_id(*id).is_some_and(|table| table.view.is_none());
     let databases = catalog.databases.values().map(|database| DatabaseInfo {
@@ -22,12 +23,12 @@ pub fn describe(catalog: &Catalog) -> SchemaInfo {
         tables: tables
             .filter(|id| is_table(id))
             .filter_map(|id| catalog.table_by_id(*id))
-            .map(|table| describe_table(table))
+            .map(|table| describe_table(table, sizes.get(&table.id)))
             .collect(),
     }
 }
 
-fn describe_table(table: &Table) -> TableInfo {
+fn describe_table(table: &Table, size: Option<&TableSize>) -> TableInfo {
     let columns = table.columns.iter().map(|column| ColumnInfo {
         name: column.name.to_string(),
         kind: type_name(&column.sql_type),
@@ -42,6 +43,7 @@ fn describe_table(table: &Table) -> TableInfo {
         sharding_columns: sharding.map(|column| column.name.to_string()).into_iter().collect(),
         columns: columns.collect(),
         indexes: table.indexes.iter().map(|index| describe_index(table, index)).collect(),
+        size: size.copied(),
     }
 }
 
