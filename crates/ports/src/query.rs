@@ -173,6 +173,15 @@ pub trait StatementContext: Send {
     fn isolation(&self) -> &'static str;
     /// Error 1317 if KILL has asked the statement to stop, 3024 if max_execution_time has passed.
     fn check_killed(&self) -> Result<(), SqlError>;
+    /// SLEEP(): false once so many microseconds have passed, true if it was interrupted and the statement is to go on all the same;
+    /// an error as by [`StatementContext::check_killed`] if it is not.
+    fn sleep(&mut self, micros: u64) -> BoxFuture<'_, Result<bool, SqlError>> {
+        let asleep = self.server().sleep(micros);
+        Box::pin(async move {
+            asleep.await;
+            self.check_killed().map(|()| false)
+        })
+    }
     /// The transaction that the statement runs in.
     fn transaction(&mut self) -> &mut dyn Transaction;
     /// A transaction of its own for internal work (DDL, backfill), at the newest snapshot, with the newest
@@ -397,7 +406,7 @@ pub trait ServerView: Send + Sync {
     fn processes(&self) -> Vec<ProcessInfo>;
     /// KILL [QUERY]: false if there is no such connection.
     fn kill(&self, connection: u32, query_only: bool) -> bool;
-    /// Completes after so many microseconds: SLEEP(). KILL ends the wait from outside.
+    /// Completes after so many microseconds: the time that SLEEP() takes if nobody interrupts it.
     fn sleep(&self, micros: u64) -> BoxFuture<'static, ()>;
     /// SHOW STATUS: names and values, ordered by name.
     fn status(&self, connection: u32) -> Vec<(String, String)>;

@@ -612,6 +612,7 @@ impl Session {
             Statement::LoadData(load) => load.lets_bad_values_pass(),
             _ => false,
         };
+        state.only_sleeps = assize_sql::only_sleeps(statement);
         state.eval.rand_by_seed.clear();
         let environment = &mut state.eval.environment;
         environment.last_insert_id = state.last_insert_id;

@@ -17,8 +17,10 @@ use assize_ports::{
 use assize_sql::ParseOptions;
 use assize_values::{Collation, EvalContext, RandState, TimeZone, UuidState, Value};
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 /// What the sessions of a process remember together, besides [`Services`].
@@ -160,6 +162,8 @@ pub(crate) struct State {
     pub(crate) stop_at_micros: Option<u64>,
     /// What the statement's MAX_EXECUTION_TIME hint says.
     pub(crate) hinted_millis_max: Option<u64>,
+    /// Whether the statement does nothing but SLEEP.
+    pub(crate) only_sleeps: bool,
     pub(crate) changes: Vec<Change>,
     pub(crate) locked_tables: bool,
     /// Its named locks, once it has asked for one.
@@ -223,6 +227,7 @@ impl State {
             catalog: Arc::default(),
             stop_at_micros: None,
             hinted_millis_max: None,
+            only_sleeps: false,
             changes: Vec::new(),
             locked_tables: false,
             locks: None,
@@ -601,6 +606,26 @@ impl StatementContext for State {
             Some(stop) if self.services.clock.monotonic_micros() >= stop => Err(timed_out()),
             _ => Ok(()),
         }
+    }
+
+    fn sleep(&mut self, micros: u64) -> BoxFuture<'_, Result<bool, SqlError>> {
+        let mut asleep = self.services.server.sleep(micros);
+        // Whoever races the statement with its end is woken by that, and looks here first.
+        Box::pin(poll_fn(move |context| {
+            if asleep.as_mut().poll(context).is_ready() {
+                return Poll::Ready(self.check_killed().map(|()| false));
+            }
+            match self.check_killed() {
+                Ok(()) => Poll::Pending,
+                Err(_) if self.only_sleeps && !self.login.kill.is_killed() => {
+                    // It has been obeyed: what is left of the statement is its answer.
+                    self.login.kill.begin_statement();
+                    self.stop_at_micros = None;
+                    Poll::Ready(Ok(true))
+                }
+                Err(error) => Poll::Ready(Err(error)),
+            }
+        }))
     }
 
     fn transaction(&mut self) -> &mut dyn Transaction {

@@ -1,6 +1,9 @@
 //! What a statement does to transactions and to data, as far as its syntax says.
 
 use crate::{ProgramKind, SelectInto, Statement};
+use sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, SelectItem, SetExpr,
+};
 
 /// What a statement is, for the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +110,31 @@ pub fn returns_rows(statement: &Statement) -> bool {
         Statement::AlterCluster { .. } => true,
         statement => classify(statement) == Class::Read,
     }
+}
+
+/// Whether the statement does nothing but SLEEP: interrupted it answers 1, where others end with an error.
+pub fn only_sleeps(statement: &Statement) -> bool {
+    let Statement::Query(query) = statement else { return false };
+    let Query { with: None, body, .. } = &query.node else { return false };
+    let SetExpr::Select(select) = &**body else { return false };
+    let Select { projection, from, selection: None, having: None, .. } = &**select else { return false };
+    let [
+        SelectItem::UnnamedExpr(expr)
+        | SelectItem::ExprWithAlias { expr, .. }
+        | SelectItem::ExprWithAliases { expr, .. },
+    ] = projection.as_slice()
+    else {
+        return false;
+    };
+    query.into.is_none() && from.is_empty() && is_sleep(expr)
+}
+
+/// `SLEEP(5)`, `SLEEP(?)`
+fn is_sleep(expr: &Expr) -> bool {
+    let Expr::Function(function) = expr else { return false };
+    let FunctionArguments::List(list) = &function.args else { return false };
+    function.name.to_string().eq_ignore_ascii_case("SLEEP")
+        && matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(_)))])
 }
 
 /// Whether the server may prepare it (error 1295 otherwise; what MySQL cannot prepare are mostly statements

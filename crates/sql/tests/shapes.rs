@@ -550,3 +550,24 @@ fn load_data_says_where_fields_end_and_where_they_go() {
         assert_eq!(error.code.errno(), 1064, "{wrong}");
     }
 }
+
+#[test]
+fn a_statement_that_only_sleeps_is_known() {
+    let sleeps = |text: &str| only_sleeps(&parse_one(text, &options()).unwrap().statement);
+    for text in ["SELECT SLEEP(5)", "select /* x */ sleep ( 0.5 ) as s", "SELECT SLEEP(?)"] {
+        assert!(sleeps(text), "{text}");
+    }
+    for text in [
+        "SELECT SLEEP(5), 1",
+        "SELECT 1 + SLEEP(5)",
+        "SELECT SLEEP(5) FROM t",
+        "SELECT 1 FROM t WHERE SLEEP(5)",
+        "SELECT SLEEP((SELECT 5))",
+        "SELECT SLEEP(5) INTO @a",
+        "SELECT SLEEP(5) UNION SELECT 1",
+        "SELECT NAP(5)",
+        "DO SLEEP(5)",
+    ] {
+        assert!(!sleeps(text), "{text}");
+    }
+}

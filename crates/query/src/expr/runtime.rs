@@ -279,9 +279,8 @@ impl<'c> Runtime<'c> {
             Pending::Session(SessionFunction::Sleep, args) => {
                 let seconds = args.first().map_or(0.0, super::to_f64);
                 let micros = (seconds * 1e6).min(3e14) as u64;
-                self.context.server().sleep(micros).await;
-                self.context.check_killed()?;
-                Answer::value(Value::Int(0))
+                let is_interrupted = self.context.sleep(micros).await?;
+                Answer::value(Value::Int(i64::from(is_interrupted)))
             }
             Pending::Turn { round, .. } => {
                 self.worked(0).await?;
