@@ -180,6 +180,7 @@ impl Session {
         };
         let statement = &ready.cached.parsed.statement;
         let hints = assize_sql::hints(&text[span.clone()], &self.state.parse);
+        self.warn_of_hints(&hints, &text[span.clone()]);
         let own;
         let digest = match &ready.cached.digest {
             Some(digest) => digest,

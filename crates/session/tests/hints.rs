@@ -44,3 +44,18 @@ fn set_var_holds_for_one_statement() {
     assert_eq!(a.sql(wrong), [[Value::Int(1)]]);
     assert_eq!(a.sql("SHOW WARNINGS"), [[Value::Int(3128)], [Value::Int(3637)], [Value::Int(1231)]]);
 }
+
+#[test]
+fn hints_that_cannot_be_read_are_a_warning() {
+    let house = House::new();
+    let mut a = house.session();
+    let half = "SELECT /*+ SET_VAR(time_zone = '+03:00') NONSENSE(1) SET_VAR(sort_buffer_size = 5000000) */ @@time_zone";
+    assert_eq!(a.sql(half), [[Value::text("+03:00")]]);
+    assert_eq!(a.sql("SHOW WARNINGS"), [[Value::Int(1064)]]);
+    a.sql(&format!("PREPARE p FROM \"{half}\""));
+    assert_eq!(a.sql("SHOW WARNINGS"), [[Value::Int(1064)]]);
+    assert_eq!(a.sql("EXECUTE p"), [[Value::text("+03:00")]]);
+    assert_eq!(a.sql("SHOW WARNINGS").len(), 0, "it has been told");
+    assert_eq!(a.sql("SELECT /*+ NO_MERGE(x) BKA(y) */ @@autocommit"), [[Value::Int(1)]]);
+    assert_eq!(a.sql("SHOW WARNINGS").len(), 0);
+}

@@ -1,10 +1,12 @@
 //! Optimizer hints, `/*+ … */`: the two that say something about a statement as a whole.
 //!
-//! All others speak of plans that this server does not choose among, and are comments. Hints are read from the text
+//! All others speak of plans that this server does not choose among, and are comments as long as there is a hint of that name. Hints are read from the text
 //! and not by the grammar, because statements that differ in comments alone share what is parsed.
 
 use crate::ParseOptions;
 use crate::lexer::{Kind, Token, lex};
+use crate::parser::near;
+use assize_model::SqlError;
 
 /// What the hints of a statement say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,7 +15,50 @@ pub struct Hints {
     pub execution_millis_max: Option<u64>,
     /// SET_VAR(name = value), in order: values as written, without quotes.
     pub variables: Vec<(String, HintValue)>,
+    /// The byte of the text from which on they cannot be read.
+    pub unread: Option<usize>,
 }
+
+/// The hints there are.
+const NAMES: &[&str] = &[
+    "BKA",
+    "BNL",
+    "DERIVED_CONDITION_PUSHDOWN",
+    "GROUP_INDEX",
+    "HASH_JOIN",
+    "INDEX",
+    "INDEX_MERGE",
+    "JOIN_FIXED_ORDER",
+    "JOIN_INDEX",
+    "JOIN_ORDER",
+    "JOIN_PREFIX",
+    "JOIN_SUFFIX",
+    "MAX_EXECUTION_TIME",
+    "MERGE",
+    "MRR",
+    "NO_BKA",
+    "NO_BNL",
+    "NO_DERIVED_CONDITION_PUSHDOWN",
+    "NO_GROUP_INDEX",
+    "NO_HASH_JOIN",
+    "NO_ICP",
+    "NO_INDEX",
+    "NO_INDEX_MERGE",
+    "NO_JOIN_INDEX",
+    "NO_MERGE",
+    "NO_MRR",
+    "NO_ORDER_INDEX",
+    "NO_RANGE_OPTIMIZATION",
+    "NO_SEMIJOIN",
+    "NO_SKIP_SCAN",
+    "ORDER_INDEX",
+    "QB_NAME",
+    "RESOURCE_GROUP",
+    "SEMIJOIN",
+    "SET_VAR",
+    "SKIP_SCAN",
+    "SUBQUERY",
+];
 
 /// The value of a SET_VAR.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +70,7 @@ pub enum HintValue {
 }
 
 /// The hints of the statement that a text begins with. They stand behind its first SELECT, INSERT, REPLACE, UPDATE or
-/// DELETE; what cannot be read ends them.
+/// DELETE; what cannot be read ends them, and is a warning: see [`hint_syntax_error`].
 pub fn hints(text: &[u8], options: &ParseOptions) -> Hints {
     let mut hints = Hints::default();
     if memchr::memmem::find(text, b"/*+").is_none() {
@@ -36,10 +81,18 @@ pub fn hints(text: &[u8], options: &ParseOptions) -> Hints {
     let behind = &text[tokens[at].end..tokens[at + 1].start];
     let Some(comment) = behind.trim_ascii_start().strip_prefix(b"/*+") else { return hints };
     let Some(end) = memchr::memmem::find(comment, b"*/") else { return hints };
+    let begin = tokens[at + 1].start - behind.trim_ascii_start().len() + "/*+".len();
     let words = lex(&comment[..end], 0, options).tokens;
     let mut rest = words.as_slice();
-    while let Some(after) = read(rest, &mut hints) {
-        rest = after;
+    // What ends a statement ends no hints.
+    while rest.first().is_some_and(|next| next.kind != Kind::End || next.start < end) {
+        match read(rest, &mut hints) {
+            Ok(after) => rest = after,
+            Err(wrong) => {
+                hints.unread = Some(begin + wrong);
+                break;
+            }
+        }
     }
     if !tokens[at].text.eq_ignore_ascii_case("SELECT") {
         hints.execution_millis_max = None;
@@ -70,49 +123,77 @@ fn verb(tokens: &[Token]) -> Option<usize> {
     None
 }
 
-/// Reads one hint; what follows it, or `None` at the end.
-fn read<'t>(tokens: &'t [Token], hints: &mut Hints) -> Option<&'t [Token]> {
-    let (name, rest) = tokens.split_first()?;
-    if name.kind != Kind::Word {
-        return None;
-    }
-    if rest.first()?.text != "(" {
-        return Some(rest);
-    }
-    let close = rest.iter().position(|token| token.kind == Kind::Punct && token.text == ")")?;
-    let within = &rest[1..close];
+/// Reads one hint; what follows it, or the byte of the first token that does not belong there.
+fn read<'t>(tokens: &'t [Token], hints: &mut Hints) -> Result<&'t [Token], usize> {
+    let mut rest = tokens;
+    let name = next(&mut rest, |token| {
+        token.kind == Kind::Word && NAMES.iter().any(|name| token.text.eq_ignore_ascii_case(name))
+    })?;
+    next(&mut rest, |token| is(token, "("))?;
     if name.text.eq_ignore_ascii_case("MAX_EXECUTION_TIME") {
+        let millis = next(&mut rest, |token| token.kind == Kind::Int && token.text.parse::<u64>().is_ok())?;
+        next(&mut rest, |token| is(token, ")"))?;
         // The first one counts.
-        let millis = within.first().filter(|n| n.kind == Kind::Int).and_then(|n| n.text.parse().ok())?;
-        hints.execution_millis_max.get_or_insert(millis);
+        hints.execution_millis_max = hints.execution_millis_max.or(millis.text.parse().ok());
     } else if name.text.eq_ignore_ascii_case("SET_VAR") {
-        let (variable, value) = assignment(within)?;
+        let (variable, value) = assignment(&mut rest)?;
+        next(&mut rest, |token| is(token, ")"))?;
         if !hints.variables.iter().any(|(known, _)| *known == variable) {
             hints.variables.push((variable, value));
         }
+    } else {
+        while !is(next(&mut rest, is_argument)?, ")") {}
     }
-    Some(&rest[close + 1..])
+    Ok(rest)
+}
+
+/// The next token, if it is of this kind; otherwise the byte at which it begins.
+fn next<'t>(rest: &mut &'t [Token], is_wanted: impl Fn(&Token) -> bool) -> Result<&'t Token, usize> {
+    // Tokens end with one of kind `End`, which nobody wants.
+    let (token, behind) = rest.split_first().ok_or(0usize)?;
+    if !is_wanted(token) {
+        return Err(token.start);
+    }
+    *rest = behind;
+    Ok(token)
+}
+
+fn is(token: &Token, punct: &str) -> bool {
+    token.kind == Kind::Punct && token.text == punct
+}
+
+/// What may stand between the parentheses of a hint that is a comment, and the one that closes them.
+fn is_argument(token: &Token) -> bool {
+    match token.kind {
+        Kind::End | Kind::Bad | Kind::Str | Kind::Param => false,
+        Kind::Punct => matches!(token.text.as_str(), "," | ")" | "." | "@"),
+        _ => true,
+    }
 }
 
 /// `name = value`.
-fn assignment(tokens: &[Token]) -> Option<(String, HintValue)> {
-    let [name, equals, value @ ..] = tokens else { return None };
-    if name.kind != Kind::Word || equals.text != "=" {
-        return None;
-    }
-    let (negative, value) = match value {
-        [sign, value] if sign.text == "-" => (true, value),
-        [value] => (false, value),
-        _ => return None,
+fn assignment(rest: &mut &[Token]) -> Result<(String, HintValue), usize> {
+    let name = next(rest, |token| token.kind == Kind::Word)?;
+    next(rest, |token| is(token, "="))?;
+    let is_negative = next(rest, |token| is(token, "-")).is_ok();
+    let value = next(rest, |token| match token.kind {
+        Kind::Int | Kind::Dec => true,
+        Kind::Word | Kind::Str | Kind::Quoted => !is_negative,
+        _ => false,
+    })?;
+    let sign = if is_negative { "-" } else { "" };
+    let text = format!("{sign}{}", value.text);
+    let value = match (value.kind, text.parse()) {
+        (Kind::Int, Ok(n)) => HintValue::Int(n),
+        _ => HintValue::Text(text),
     };
-    let value = match (value.kind, value.text.parse::<i64>()) {
-        (Kind::Int, Ok(n)) => HintValue::Int(if negative { -n } else { n }),
-        (Kind::Word | Kind::Str | Kind::Quoted | Kind::Int | Kind::Dec, _) if !negative => {
-            HintValue::Text(value.text.clone())
-        }
-        _ => return None,
-    };
-    Some((name.text.to_ascii_lowercase(), value))
+    Ok((name.text.to_ascii_lowercase(), value))
+}
+
+/// The warning about hints that cannot be read from a byte of a statement on.
+pub fn hint_syntax_error(text: &[u8], at: usize) -> SqlError {
+    let end = text.iter().rposition(|b| !b.is_ascii_whitespace() && *b != b';').map_or(0, |last| last + 1);
+    near("Optimizer hint syntax error", &text[..end], at)
 }
 
 #[cfg(test)]
@@ -156,5 +237,34 @@ mod tests {
         let text = "INSERT /*+ SET_VAR(foreign_key_checks=OFF) SET_VAR(a = -3) SET_VAR(A = 4) SET_VAR(sql_mode = 'ANSI,x') */ INTO t";
         assert_eq!(of(text).1, "foreign_key_checks='OFF' a=-3 sql_mode='ANSI,x'");
         assert_eq!(of("SELECT /*+ SET_VAR(x) SET_VAR(y=1) */ 1").1, "");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_with_what_follows() {
+        let told = |text: &str| {
+            let hints = hints(text.as_bytes(), &ParseOptions::default());
+            hints.unread.map(|at| hint_syntax_error(text.as_bytes(), at).message)
+        };
+        let near =
+            |rest: &str, line: u32| Some(format!("Optimizer hint syntax error near '{rest}' at line {line}"));
+        assert_eq!(told("SELECT /*+ BKA(t) BOGUS */ 1 AS n"), near("BOGUS */ 1 AS n", 1));
+        assert_eq!(told("SELECT /*+\n BOGUS(1) */ 1 ; "), near("BOGUS(1) */ 1", 2));
+        assert_eq!(told("SELECT /*+ MAX_EXECUTION_TIME(-5) */ 1"), near("-5) */ 1", 1));
+        assert_eq!(told("SELECT /*+ MAX_EXECUTION_TIME 5 */ 1"), near("5 */ 1", 1));
+        assert_eq!(told("SELECT /*+ SET_VAR(x) */ 1"), near(") */ 1", 1));
+        assert_eq!(told("SELECT /*+ QB_NAME( */ 1"), near("*/ 1", 1));
+        assert_eq!(told("SELECT /*+ BKA(t); BNL(t) */ 1"), near("; BNL(t) */ 1", 1));
+        assert_eq!(
+            told(&format!("SELECT /*+ X */ '{}'", "y".repeat(100))),
+            near(&format!("X */ '{}", "y".repeat(74)), 1)
+        );
+        for text in [
+            "SELECT /*+ */ 1",
+            "SELECT /*+ BKA() NO_INDEX(@q t `PRIMARY`, k) JOIN_ORDER(a@b, c) SUBQUERY(@q MATERIALIZATION) */ 1",
+            "SELECT /*+ MAX_EXECUTION_TIME(5) SET_VAR(a=1) SET_VAR(b = -0.5) QB_NAME(q) SEMIJOIN(FIRSTMATCH) */ 1",
+            "SELECT 1 /*+ BOGUS */",
+        ] {
+            assert_eq!(told(text), None, "{text}");
+        }
     }
 }

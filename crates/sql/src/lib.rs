@@ -31,7 +31,7 @@ mod words;
 pub use ast::*;
 pub use classify::*;
 pub use digest::*;
-pub use hints::{HintValue, Hints, hints};
+pub use hints::{HintValue, Hints, hint_syntax_error, hints};
 pub use literal::*;
 pub use options::ParseOptions;
 pub use parser::{

@@ -78,6 +78,14 @@ impl Session {
         result
     }
 
+    /// Warns of hints that cannot be read.
+    pub(super) fn warn_of_hints(&mut self, hints: &Hints, text: &[u8]) {
+        if let Some(at) = hints.unread {
+            let error = assize_sql::hint_syntax_error(text, at);
+            self.warn(WarningLevel::Warning, error.code, &error.message);
+        }
+    }
+
     /// Sets variables for the statement, and answers what they all were. What cannot be set is a warning.
     fn set_hinted(&mut self, variables: &[(String, HintValue)]) -> SessionVariables {
         let before = self.state.variables.clone();

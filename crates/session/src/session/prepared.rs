@@ -81,6 +81,7 @@ impl Session {
         } else {
             Vec::new()
         };
+        self.warn_of_hints(&assize_sql::hints(text, &options), text);
         let digest = Some(assize_sql::normalise(text, &options));
         let cached = Arc::new(CachedStatement { text: text.to_vec(), parsed, digest });
         Ok((PreparedStatement { cached, hash }, columns))

@@ -180,7 +180,7 @@ pub fn syntax_error(text: &[u8], at: usize) -> SqlError {
     )
 }
 
-fn near(what: &str, text: &[u8], at: usize) -> SqlError {
+pub(crate) fn near(what: &str, text: &[u8], at: usize) -> SqlError {
     let at = at.min(text.len());
     let line = 1 + text[..at].iter().filter(|b| **b == b'\n').count();
     let rest = String::from_utf8_lossy(&text[at..text.len().min(at + 400)]);
