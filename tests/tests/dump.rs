@@ -155,3 +155,17 @@ fn views_are_dumped_and_restored() {
     second.query("UPDATE viewed.z_cheap SET price = 9.99 WHERE id = 1");
     assert_eq!(second.query("SELECT price FROM viewed.goods WHERE id = 1").trim(), "9.99");
 }
+
+/// The client sends statements that are made of comments for MySQL and for MariaDB: a server executes those of the one that it says it is.
+#[test]
+fn mariadb_dump_tells_accounts_as_those_of_a_mysql_server() {
+    let assize = Assize::start();
+    assize.query("CREATE USER 'app'@'%' IDENTIFIED BY 'secret'; GRANT SELECT ON *.* TO 'app'@'%'");
+    let dump = run_bytes(assize.mariadb_dump().args(["--system=users"]), b"");
+    let dump = String::from_utf8_lossy(&dump).into_owned();
+    assert!(
+        dump.contains("CREATE USER `app`@`%`") && dump.contains("GRANT SELECT ON *.* TO `app`@`%`"),
+        "{dump}"
+    );
+    assert_eq!(assize.query("SELECT 1 /*M!100100 + 1 */ /*!80001 + 2 */").trim(), "3");
+}

@@ -73,7 +73,7 @@ impl<'a> Scan<'a> {
                 }
                 b'/' if self.byte(self.pos + 1) == b'*' => {
                     let mark = self.byte(self.pos + 2);
-                    self.version_comment |= mark == b'!' || mark == b'M';
+                    self.version_comment |= mark == b'!';
                     let rest = &self.text[self.pos + 2..];
                     match memchr::memmem::find(rest, b"*/") {
                         Some(n) => self.pos += n + 4,

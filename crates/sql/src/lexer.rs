@@ -150,12 +150,9 @@ impl Lexer<'_> {
 
     /// At `/*`. False if the comment is not closed, which is a syntax error at its beginning.
     fn comment(&mut self) -> bool {
-        let (mariadb, mark) = match (self.peek(2), self.peek(3)) {
-            (b'!', _) => (false, 3),
-            (b'M', b'!') => (true, 4),
-            _ => (false, 0),
-        };
-        if mark > 0 {
+        let is_versioned = self.peek(2) == b'!';
+        let mark = "/*!".len();
+        if is_versioned {
             let mut digits = 0;
             let mut version = 0u32;
             while digits < 6 && self.peek(mark + digits).is_ascii_digit() {
@@ -163,8 +160,7 @@ impl Lexer<'_> {
                 digits += 1;
             }
             let digits = if digits < 5 { 0 } else { digits };
-            let limit = if mariadb { self.options.mariadb_version } else { self.options.version };
-            if digits == 0 && !mariadb || digits > 0 && version <= limit {
+            if digits == 0 || version <= self.options.version {
                 self.in_version_comment = true;
                 self.pos += mark + digits;
                 return true;
@@ -181,7 +177,7 @@ impl Lexer<'_> {
                     self.pos = at;
                     return true;
                 }
-            } else if mark > 0 && &self.text[at..at + 2] == b"/*" {
+            } else if is_versioned && &self.text[at..at + 2] == b"/*" {
                 depth += 1;
                 at += 2;
             } else {

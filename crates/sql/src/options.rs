@@ -11,10 +11,8 @@ pub struct ParseOptions {
     pub pipes_as_concat: bool,
     /// HIGH_NOT_PRECEDENCE: `NOT` binds as tightly as `!`.
     pub high_not_precedence: bool,
-    /// `/*!NNNNN … */` is executed up to this version.
+    /// `/*!NNNNN … */` is executed up to this version. `/*M!NNNNNN … */`, which is for MariaDB, is a comment.
     pub version: u32,
-    /// `/*M!NNNNNN … */` is executed up to this MariaDB version.
-    pub mariadb_version: u32,
 }
 
 impl Default for ParseOptions {
@@ -24,8 +22,7 @@ impl Default for ParseOptions {
             no_backslash_escapes: false,
             pipes_as_concat: false,
             high_not_precedence: false,
-            version: 80_400,
-            mariadb_version: 101_100,
+            version: 80_406,
         }
     }
 }

@@ -234,11 +234,11 @@ fn unaliased_columns_are_named_by_their_text() {
 fn version_comments_are_executed_up_to_the_version() {
     assert_eq!(shape("1 /*!40101 + 2 */"), "(1 + 2)");
     assert_eq!(shape("1 /*! + 2 */"), "(1 + 2)");
-    assert_eq!(shape("1 /*!80400+2*/"), "(1 + 2)");
-    assert_eq!(shape("1 /*!80401 + 2 */"), "1");
+    assert_eq!(shape("1 /*!80406+2*/"), "(1 + 2)");
+    assert_eq!(shape("1 /*!80407 + 2 */"), "1");
     assert_eq!(shape("1 /*!999999 + 2 /* inner */ + 3 */"), "1");
-    assert_eq!(shape("1 /*M!100100 + 2 */"), "(1 + 2)");
-    assert_eq!(shape("1 /*M!999999 + 2 */"), "1");
+    assert_eq!(shape("1 /*M!100100 + 2 */ + 3"), "(1 + 3)");
+    assert_eq!(shape("1 /*M! + 2 /* no inner one */ + 3"), "(1 + 3)");
     assert_eq!(shape("1 /*+ hint */ + /* plain */ 2 -- end"), "(1 + 2)");
     assert_eq!(shape("1 # end\n+ 2"), "(1 + 2)");
     assert_eq!(shape("1 --2"), "(1 - (-2))");

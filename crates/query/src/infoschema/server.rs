@@ -224,6 +224,8 @@ pub(super) const TABLES: &[Definition] = &[
         MEMBER_STATE:t64 MEMBER_ROLE:t64 MEMBER_VERSION:t64 MEMBER_COMMUNICATION_STACK:t64"),
     empty!("mysql" "tables_priv" "Host:t255 Db User:t32 Table_name Grantor:t288 Timestamp:d Table_priv:t200 Column_priv:t64"),
     empty!("mysql" "columns_priv" "Host:t255 Db User:t32 Table_name Column_name Timestamp:d Column_priv:t64"),
+    empty!("mysql" "role_edges" "FROM_HOST:t255 FROM_USER:t32 TO_HOST:t255 TO_USER:t32 WITH_ADMIN_OPTION:t1"),
+    empty!("mysql" "default_roles" "HOST:t255 USER:t32 DEFAULT_ROLE_HOST:t255 DEFAULT_ROLE_USER:t32"),
     empty!("mysql" "procs_priv" "Host:t255 Db User:t32 Routine_name Routine_type:t9 Grantor:t288 Proc_priv:t64 Timestamp:d"),
     empty!("mysql" "proc" "db name type:t9 specific_name language:t3 sql_data_access:t17 is_deterministic:t3 \
         security_type:t7 param_list:l returns:l body:l definer:t288 created:d modified:d sql_mode:t512 comment:l"),

@@ -65,8 +65,8 @@ fn first_word(text: &[u8]) -> &[u8] {
         let after =
             |rest: &[u8], end: &[u8]| rest.windows(end.len()).position(|w| w == end).map(|at| at + end.len());
         let skipped = match rest {
-            // `/*!` and `/*M!` hide a statement rather than a remark: not for us to read.
-            [b'/', b'*', b'!', ..] | [b'/', b'*', b'M', b'!', ..] => return b"",
+            // `/*!` hides a statement rather than a remark: not for us to read.
+            [b'/', b'*', b'!', ..] => return b"",
             [b'/', b'*', ..] => after(&rest[2..], b"*/").map(|end| end + 2),
             [b'-', b'-', ..] | [b'#', ..] => after(rest, b"\n"),
             [b'(' | b';', ..] => Some(1),
