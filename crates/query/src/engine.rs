@@ -383,7 +383,9 @@ async fn do_exprs(
         let mut binder = Binder::new(context, virtuals, Some(params));
         let scope = Scope::new(Vec::new(), None);
         let exprs = exprs.iter().map(|e| binder.expr(e, Place::plain(&scope, "field list")));
-        exprs.collect::<Result<Vec<_>, _>>()?
+        let bound = exprs.collect::<Result<Vec<_>, _>>()?;
+        binder.claim(|_| false)?;
+        bound
     };
     let mut rt = Runtime::new(context, params);
     for expr in &bound {

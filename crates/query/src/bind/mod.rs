@@ -170,4 +170,19 @@ impl<'c> Binder<'c> {
         self.reads.push(read);
         Ok(())
     }
+
+    /// Claims what has been mentioned for the statement that runs now. Plans that are kept are claimed each time instead.
+    ///
+    /// # Errors
+    /// 1142 if the user may not read a table. `own` are those of the statement's FROM, which need not be readable to be
+    /// changed; whoever knows which they are checks them.
+    pub fn claim(&mut self, own: impl Fn(&Table) -> bool) -> Result<(), SqlError> {
+        for read in self.reads.iter().filter(|read| !own(&read.table)) {
+            crate::acl::require_read(self.context, read)?;
+        }
+        for table in &self.tables {
+            self.context.transaction().use_table(table.id, table.version);
+        }
+        Ok(())
+    }
 }

@@ -136,6 +136,11 @@ impl<'p> Scope<'p> {
         self.tables.iter().flat_map(|t| t.columns.iter().map(move |c| (t, c)))
     }
 
+    /// Whether FROM names this table or view, under whatever alias.
+    pub fn has(&self, table: &Table) -> bool {
+        self.tables.iter().any(|t| t.org_name == table.name && t.database == table.database)
+    }
+
     /// The column with this id, and its table, of this scope alone.
     pub fn by_id(&self, id: ColumnId) -> Option<(&ScopeTable, &ScopeColumn)> {
         self.all_columns().find(|(_, c)| c.id == id)

@@ -32,6 +32,7 @@ pub(crate) fn bind_delete(delete: &Delete, rt: &mut Runtime<'_>) -> Result<(Rows
     let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
     super::bind_with(delete.with.as_ref(), &mut binder)?;
     let (select, scope) = binder.rows_of(&delete.from, delete.selection.as_ref(), &delete.order_by)?;
+    binder.claim(|table| scope.has(table))?;
     let targets = if delete.targets.is_empty() {
         let only = scope.tables.first().ok_or_else(|| SqlError::internal("DELETE without a table"))?;
         vec![target_place(only, &select, "DELETE")?]

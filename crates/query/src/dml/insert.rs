@@ -85,16 +85,12 @@ async fn run(
             let planned = {
                 let mut binder = Binder::new(rt.context, &SystemTables, Some(rt.params));
                 let bound = binder.query(query, None)?;
-                plan_query(bound, &mut binder)?
+                let planned = plan_query(bound, &mut binder)?;
+                binder.claim(|_| false)?;
+                planned
             };
             if planned.plan.columns.len() != inserter.targets.len() {
                 return Err(count_mismatch(1));
-            }
-            for read in &planned.reads {
-                crate::acl::require_read(rt.context, read)?;
-            }
-            for source in &planned.tables {
-                rt.context.transaction().use_table(source.id, source.version);
             }
             let types: Vec<SqlType> =
                 planned.plan.columns.iter().map(|c| c.result.sql_type.clone()).collect();
@@ -327,6 +323,7 @@ impl Inserter {
             }
             out.push(cells);
         }
+        binder.claim(|_| false)?;
         Ok(out)
     }
 
@@ -834,6 +831,7 @@ fn bind_on_duplicate(
         };
         assignments.push((ordinal, expr));
     }
+    binder.claim(|_| false)?;
     Ok(OnDuplicate { assignments })
 }
 

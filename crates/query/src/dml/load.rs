@@ -393,13 +393,7 @@ fn bind_assignments(
         };
         bound.push((ordinal, expr));
     }
-    let (read, used) = (std::mem::take(&mut binder.reads), std::mem::take(&mut binder.tables));
-    for read in &read {
-        crate::acl::require_read(rt.context, read)?;
-    }
-    for source in used {
-        rt.context.transaction().use_table(source.id, source.version);
-    }
+    binder.claim(|_| false)?;
     Ok(bound)
 }
 

@@ -81,6 +81,7 @@ fn bind_update(
         };
         assigned.push(Assigned { table, ordinal, expr });
     }
+    binder.claim(|table| scope.has(table))?;
     let targets: Vec<usize> = assigned.iter().map(|a| a.table).collect::<BTreeSet<_>>().into_iter().collect();
     let limit = update.limit.as_ref().map(|l| limit_expr(l, &mut binder)).transpose()?;
     let intent = ReadIntent::Update(LockMode::Optimistic);
