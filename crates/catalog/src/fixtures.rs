@@ -10,19 +10,7 @@ use std::sync::Arc;
 
 /// A column with nothing special about it.
 pub fn column(id: u32, name: &str, sql_type: SqlType) -> Column {
-    Column {
-        id,
-        name: name.into(),
-        sql_type,
-        nullable: true,
-        default: None,
-        on_update_now: None,
-        auto_increment: false,
-        generated: None,
-        comment: "".into(),
-        invisible: false,
-        added_value: None,
-    }
+    Column::plain(id, name, sql_type, true)
 }
 
 /// An index of whole ascending columns.

@@ -189,6 +189,25 @@ pub struct Column {
     pub added_value: Option<Value>,
 }
 
+impl Column {
+    /// A column that has a name, a type and nothing more: no default, no comment.
+    pub fn plain(id: u32, name: &str, sql_type: SqlType, nullable: bool) -> Column {
+        Column {
+            id,
+            name: name.into(),
+            sql_type,
+            nullable,
+            default: None,
+            on_update_now: None,
+            auto_increment: false,
+            generated: None,
+            comment: "".into(),
+            invisible: false,
+            added_value: None,
+        }
+    }
+}
+
 /// A column's default.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DefaultValue {

@@ -139,19 +139,8 @@ fn add_selected_columns(draft: &mut Draft, columns: &[OutputColumn]) -> Result<(
         check_name(name, ErrorCode::WrongColumnName, "column")?;
         let id = draft.table.next_column_id;
         draft.table.next_column_id += 1;
-        draft.table.columns.push(Column {
-            id,
-            name: name.clone(),
-            sql_type: stored_type(&output.result.sql_type),
-            nullable: output.result.nullable,
-            default: None,
-            on_update_now: None,
-            auto_increment: false,
-            generated: None,
-            comment: "".into(),
-            invisible: false,
-            added_value: None,
-        });
+        let sql_type = stored_type(&output.result.sql_type);
+        draft.table.columns.push(Column::plain(id, name, sql_type, output.result.nullable));
     }
     Ok(())
 }

@@ -252,19 +252,8 @@ fn names(create: &CreateView, selected: &[String], bound: &Query) -> Result<Vec<
 fn columns(names: &[String], outputs: &[OutputColumn], catalog: &Catalog) -> Vec<Column> {
     let column = |(id, (name, output)): (usize, (&String, &OutputColumn))| {
         let sql_type = super::create::stored_type(&output.result.sql_type);
-        Column {
-            id: id as u32,
-            name: name.as_str().into(),
-            default: default_of(output, &sql_type, catalog),
-            sql_type,
-            nullable: output.result.nullable,
-            on_update_now: None,
-            auto_increment: false,
-            generated: None,
-            comment: "".into(),
-            invisible: false,
-            added_value: None,
-        }
+        let default = default_of(output, &sql_type, catalog);
+        Column { default, ..Column::plain(id as u32, name, sql_type, output.result.nullable) }
     };
     names.iter().zip(outputs).enumerate().map(column).collect()
 }

@@ -105,19 +105,7 @@ impl Listing {
             .columns
             .iter()
             .enumerate()
-            .map(|(i, (name, sql_type))| Column {
-                id: i as u32,
-                name: name.as_str().into(),
-                sql_type: sql_type.clone(),
-                nullable: true,
-                default: None,
-                on_update_now: None,
-                auto_increment: false,
-                generated: None,
-                comment: "".into(),
-                invisible: false,
-                added_value: None,
-            })
+            .map(|(i, (name, sql_type))| Column::plain(i as u32, name, sql_type.clone(), true))
             .collect();
         table
     }

@@ -508,19 +508,7 @@ pub const TABLE: TableId = TableId(7);
 
 /// `shop.stock (id BIGINT PRIMARY KEY, v VARCHAR(20))`
 pub fn stock() -> Table {
-    let column = |id, name: &str, sql_type, nullable| Column {
-        id,
-        name: name.into(),
-        sql_type,
-        nullable,
-        default: None,
-        on_update_now: None,
-        auto_increment: false,
-        generated: None,
-        comment: "".into(),
-        invisible: false,
-        added_value: None,
-    };
+    let column = Column::plain;
     Table {
         id: TABLE,
         version: SchemaVersion(1),

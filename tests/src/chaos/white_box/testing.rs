@@ -22,19 +22,7 @@ const FRONTEND: FrontendId = FrontendId(1);
 
 /// `s.t (id BIGINT PRIMARY KEY, n BIGINT NOT NULL)`.
 pub fn table() -> Table {
-    let column = |id, name: &str| Column {
-        id,
-        name: name.into(),
-        sql_type: SqlType::BIGINT,
-        nullable: false,
-        default: None,
-        on_update_now: None,
-        auto_increment: false,
-        generated: None,
-        comment: "".into(),
-        invisible: false,
-        added_value: None,
-    };
+    let column = |id, name| Column::plain(id, name, SqlType::BIGINT, false);
     Table {
         id: TableId(70),
         version: SchemaVersion(1),
