@@ -5,7 +5,7 @@
 
 use crate::CLUSTER_VERSION_MAX;
 use crate::flat;
-use crate::footprint_view::{EncodedFootprint, FootprintView, encode_footprint};
+use crate::footprint_view::{EncodedFootprint, FootprintView, encode_footprint, prefetch_ahead};
 use crate::nodes::NodeEntry;
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::*;
@@ -224,6 +224,7 @@ impl<'a> Iterator for Views<'a> {
     #[inline(always)]
     fn next(&mut self) -> Option<FootprintView<'a>> {
         self.left = self.left.checked_sub(1)?;
+        prefetch_ahead(self.rest);
         let (view, rest) = FootprintView::parsed(self.rest);
         self.rest = rest;
         Some(view)
@@ -327,6 +328,7 @@ impl Batch {
         let footprints = reader.shared(reader.left())?;
         let mut rest: &[u8] = &footprints;
         for _ in 0..count {
+            prefetch_ahead(rest);
             let (view, after) = FootprintView::parse(rest)?;
             view.validate()?;
             rest = after;

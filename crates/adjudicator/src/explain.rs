@@ -61,8 +61,6 @@ impl RecentBatch {
 /// one pass: a key is put in front of those before it, and a search meets the last writer first.
 #[derive(Clone, Debug)]
 struct Writers {
-    /// Where each footprint begins.
-    firsts: Vec<u32>,
     /// The last key of each chain: its place in `keys`, counted from 1.
     heads: Vec<u32>,
     keys: Vec<Written>,
@@ -75,6 +73,8 @@ struct Written {
     before: u32,
     /// 16 bits of the key, above the place of the footprint.
     tag_and_place: u32,
+    /// Where the footprint begins.
+    first: u32,
 }
 
 /// Footprints from this place on are in no table. A leader's batches end before.
@@ -87,28 +87,24 @@ const BYTES_OF_A_CHAIN: usize = 64;
 impl Writers {
     fn of(batch: &Batch, decisions: &Decisions) -> Writers {
         let chains = (batch.bytes().len() / BYTES_OF_A_CHAIN + 1).next_power_of_two();
-        let mut writers = Writers {
-            firsts: Vec::with_capacity(batch.len().min(PLACES)),
-            heads: vec![0; chains],
-            keys: Vec::with_capacity(chains),
-        };
+        let mut writers = Writers { heads: vec![0; chains], keys: Vec::with_capacity(chains) };
         let mut first = 0;
-        for (view, commit_ts) in batch.views().zip(decisions.committed_here()).take(PLACES) {
+        for (place, (view, commit_ts)) in
+            batch.views().zip(decisions.committed_here()).take(PLACES).enumerate()
+        {
             if commit_ts.is_some() {
-                let place = writers.firsts.len();
-                view.written().for_each(|hash| writers.put(hash, place));
+                view.written().for_each(|hash| writers.put(hash, place as u32, first));
             }
-            writers.firsts.push(first as u32);
-            first += view.len();
+            first += view.len() as u32;
         }
         writers
     }
 
-    #[inline]
-    fn put(&mut self, key: KeyHash, place: usize) {
+    #[inline(always)]
+    fn put(&mut self, key: KeyHash, place: u32, first: u32) {
         let chain = home(key, self.heads.len());
         let head = &mut self.heads[chain];
-        self.keys.push(Written { before: *head, tag_and_place: tag(key) | place as u32 });
+        self.keys.push(Written { before: *head, tag_and_place: tag(key) | place, first });
         *head = self.keys.len() as u32;
     }
 
@@ -119,7 +115,7 @@ impl Writers {
             let written = self.keys[at as usize];
             if written.tag_and_place & TAG == tag(key) {
                 let place = written.tag_and_place & !TAG;
-                let view = batch.view_at(self.firsts[place as usize] as usize);
+                let view = batch.view_at(written.first as usize);
                 if view.txn() != but && view.written().any(|hash| hash == key) {
                     return Some((place, view));
                 }

@@ -27,6 +27,7 @@
 //! ```
 
 use crate::flat;
+use crate::window::prefetch;
 use assize_codec::{DecodeError, Put, Reader};
 use assize_model::*;
 use bytes::Bytes;
@@ -163,10 +164,19 @@ impl Compact<'_> {
         })
     }
 
-    #[inline]
+    // A struct of this size that is handed over in memory costs as much as writing it out.
+    #[inline(always)]
     fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
-        let mut head = [0; COMPACT_HEAD];
+        let receipts = match self.body {
+            CompactBody::Inline(_) => &[],
+            CompactBody::Prepared(receipts) => receipts,
+        };
+        let records = self.schemas.len() + self.checked.len() + self.written.len();
+        let length = COMPACT_HEAD + 8 * records + COMPACT_RECEIPT * receipts.len();
+        // Room is made once, not for each record.
+        out.resize(start + length, 0);
+        let (head, rest) = out[start..].split_first_chunk_mut::<COMPACT_HEAD>().expect("room for a head");
         head[at::FLAGS] = self.flags;
         head[at::COMPACT_SCHEMAS] = self.schema_count;
         head[at::COMPACT_BODY..][..2].copy_from_slice(&self.body_count.to_le_bytes());
@@ -174,23 +184,28 @@ impl Compact<'_> {
         head[at::COMPACT_CHECKED..][..2].copy_from_slice(&self.checked_count.to_le_bytes());
         head[at::COMPACT_WRITTEN..][..2].copy_from_slice(&self.written_count.to_le_bytes());
         head[at::COMPACT_SNAPSHOT..].copy_from_slice(&self.snapshot_ts.0.to_le_bytes());
-        out.put_slice(&head);
-        put_schemas(out, self.schemas);
-        self.checked.iter().for_each(|hash| out.put_u64(hash.0));
-        self.written.iter().for_each(|key| out.put_u64(key.hash.0));
-        match self.body {
-            CompactBody::Inline(mutations) => mutations.iter().for_each(|m| flat::put_mutation(out, m)),
-            CompactBody::Prepared(receipts) => {
-                for receipt in receipts {
-                    // They fit: `is_short`.
-                    let mut record = [0; COMPACT_RECEIPT];
-                    record[..2].copy_from_slice(&(receipt.shard.0 as u16).to_le_bytes());
-                    record[2..4].copy_from_slice(&(receipt.digest.count as u16).to_le_bytes());
-                    record[4..8].copy_from_slice(&(receipt.epoch.0 as u32).to_le_bytes());
-                    record[8..].copy_from_slice(&receipt.digest.sum.to_le_bytes());
-                    out.put_slice(&record);
-                }
-            }
+        let (schemas, rest) = rest.split_at_mut(8 * self.schemas.len());
+        for (record, (table, version)) in schemas.as_chunks_mut::<8>().0.iter_mut().zip(self.schemas) {
+            record[..4].copy_from_slice(&table.0.to_le_bytes());
+            record[4..].copy_from_slice(&version.0.to_le_bytes());
+        }
+        let (checked, rest) = rest.split_at_mut(8 * self.checked.len());
+        for (record, hash) in checked.as_chunks_mut::<8>().0.iter_mut().zip(self.checked) {
+            *record = hash.0.to_le_bytes();
+        }
+        let (written, rest) = rest.split_at_mut(8 * self.written.len());
+        for (record, key) in written.as_chunks_mut::<8>().0.iter_mut().zip(self.written) {
+            *record = key.hash.0.to_le_bytes();
+        }
+        for (record, receipt) in rest.as_chunks_mut::<COMPACT_RECEIPT>().0.iter_mut().zip(receipts) {
+            // They fit: `is_short`.
+            record[..2].copy_from_slice(&(receipt.shard.0 as u16).to_le_bytes());
+            record[2..4].copy_from_slice(&(receipt.digest.count as u16).to_le_bytes());
+            record[4..8].copy_from_slice(&(receipt.epoch.0 as u32).to_le_bytes());
+            record[8..].copy_from_slice(&receipt.digest.sum.to_le_bytes());
+        }
+        if let CompactBody::Inline(mutations) = self.body {
+            mutations.iter().for_each(|mutation| flat::put_mutation(out, mutation));
         }
         put_length(out, start);
     }
@@ -294,22 +309,51 @@ pub(crate) fn encode_wide(out: &mut Vec<u8>, footprint: &Footprint) {
 
 /// Footprints that lie one after the other, as far as they can be told apart. Each is well formed; the first that is not ends
 /// the row with its error.
-pub fn footprints_of(bytes: &[u8]) -> impl Iterator<Item = Result<FootprintView<'_>, DecodeError>> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
+#[inline]
+pub fn footprints_of(bytes: &[u8]) -> FootprintsOf<'_> {
+    FootprintsOf { rest: bytes }
+}
+
+/// What [`footprints_of`] gives.
+#[derive(Clone, Debug)]
+pub struct FootprintsOf<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for FootprintsOf<'a> {
+    type Item = Result<FootprintView<'a>, DecodeError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
             return None;
         }
-        let parsed = FootprintView::parse(rest).and_then(|(view, after)| {
+        prefetch_ahead(self.rest);
+        let parsed = FootprintView::parse(self.rest).and_then(|(view, after)| {
             view.validate()?;
-            rest = after;
+            self.rest = after;
             Ok(view)
         });
         if parsed.is_err() {
-            rest = &[];
+            self.rest = &[];
         }
         Some(parsed)
-    })
+    }
+}
+
+/// Asks for what lies so many bytes behind the beginning of a row of footprints, which is walked from one length to the next.
+/// Processors fetch ahead by themselves, but not into the next page; and what another core has just written comes slowly.
+const AHEAD: usize = 1024;
+
+/// Asks for the memory of footprints that come soon, where they lie one after the other.
+#[inline(always)]
+pub(crate) fn prefetch_ahead(footprints: &[u8]) {
+    // An ordinary footprint lies on two lines.
+    for line in [AHEAD, AHEAD + 64] {
+        if let Some(byte) = footprints.get(line) {
+            prefetch(byte);
+        }
+    }
 }
 
 /// A footprint read in place. Where its parts begin follows from the head's counts, and is worked out whenever one is asked for:
@@ -651,6 +695,7 @@ impl<'a> FootprintView<'a> {
 
     /// Checks everything that [`FootprintView::parse`] did not look at; all other functions rely on it.
     #[inline(always)]
+    #[inline]
     pub fn validate(&self) -> Result<(), DecodeError> {
         let bad = |what, value: usize| DecodeError::BadValue { what, value: value as u64, at: 0 };
         let (body_count, written) = (self.body_count(), self.written_count());

@@ -461,9 +461,9 @@ impl Adjudicator {
         answers
     }
 
-    /// What is said at once of footprints that have no chance, in their order; nothing of any if it is not worth the look,
+    /// What is said at once of those footprints that have no chance, with their places; of none if it is not worth the look,
     /// or would mean to wait for the state: whoever has a chance decides `apply`.
-    fn refuse_early(&self, footprints: &[FootprintView<'_>]) -> Vec<Option<Decision>> {
+    fn refuse_early(&self, footprints: &[FootprintView<'_>]) -> Vec<(usize, Decision)> {
         let Inner { node, shared, .. } = &*self.inner;
         let waiting = shared.waiting.load(Ordering::Relaxed) + shared.under_way.load(Ordering::Relaxed);
         let is_busy = waiting >= BUSY_WAITING;
@@ -473,7 +473,8 @@ impl Adjudicator {
         let Some(state) = node.try_read() else { return Vec::new() };
         footprints.iter().for_each(|view| state.core.prefetch(view));
         let mut early = state.core.early();
-        footprints.iter().map(|view| early.refuse(view)).collect()
+        let refused = footprints.iter().enumerate().filter_map(|(n, view)| Some((n, early.refuse(view)?)));
+        refused.collect()
     }
 
     /// Finds what has a chance among footprints.
@@ -493,19 +494,20 @@ impl Adjudicator {
                 }
             }
             let refused_before = looked.hopeless.len();
-            let refused = self.refuse_early(&chunk);
-            for (view, refused) in
-                chunk.iter().zip(refused.into_iter().chain(std::iter::repeat_with(|| None)))
-            {
+            let mut refused = self.refuse_early(&chunk).into_iter();
+            for (n, view) in chunk.iter().enumerate() {
                 let bytes = at..at + view.len();
                 at = bytes.end;
-                match (self.check_length("a footprint", bytes.len()), refused) {
-                    (Err(error), _) => looked.hopeless.push((place, Err(error))),
-                    (Ok(()), None) => looked.hope(&footprints.bytes, bytes, view),
-                    (Ok(()), Some(mut decision)) => {
-                        self.inner.node.published.complete(&mut decision, view);
-                        looked.hopeless.push((place, Ok(decision)));
-                    }
+                // Answers are large. Where there is none, as nearly always, none is moved.
+                if view.len() > self.inner.shared.options.entry_bytes_max {
+                    let too_large = self.check_length("a footprint", view.len()).err();
+                    looked.hopeless.extend(too_large.map(|error| (place, Err(error))));
+                } else if refused.as_slice().first().is_some_and(|(at, _)| *at == n) {
+                    let (_, mut decision) = refused.next().expect("it has a first");
+                    self.inner.node.published.complete(&mut decision, view);
+                    looked.hopeless.push((place, Ok(decision)));
+                } else {
+                    looked.hope(&footprints.bytes, bytes, view);
                 }
                 place += 1;
             }
@@ -661,16 +663,17 @@ impl Looked {
         let has_room =
             |row: &Row| (row.count as usize) < BATCH_MAX && row.bytes + at.len() <= BATCH_BYTES_MAX;
         let has_room = self.hopeful.last().is_some_and(has_room);
-        if self.open.end == at.start && has_room {
+        let place = at.start;
+        if self.open.end == place && has_room {
             self.open.end = at.end;
         } else {
             self.close_part(bytes);
             self.open = at;
         }
         if !has_room {
-            self.hopeful.push(Row::default());
+            self.hopeful.push(Row { frame: bytes.clone(), ..Row::default() });
         }
-        self.hopeful.last_mut().expect("there is one now").note(view);
+        self.hopeful.last_mut().expect("there is one now").note(view, place);
     }
 
     fn close_part(&mut self, bytes: &Bytes) {

@@ -27,9 +27,7 @@ use crate::raft::Proposal;
 use crate::state::Answer;
 use crate::terms::{Leadership, ended};
 use assize_adjudicator::command::{Acknowledgement, DurableReport, SnapshotReport};
-use assize_adjudicator::{
-    Batch, Command, Decisions, EncodedFootprint, FootprintView, Reply, Sequencer, footprints_of,
-};
+use assize_adjudicator::{Batch, Command, Decisions, EncodedFootprint, FootprintView, Reply, Sequencer};
 use assize_model::{
     BatchNumber, Decision, FrontendEpoch, FrontendId, LogIndex, NodeId, Position, ReplicaId, ShardId,
     Timestamp, TxnId,
@@ -79,6 +77,10 @@ pub enum Frame {
 /// than [`BATCH_BYTES_MAX`] unless there is only one.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
+    /// What came together, these footprints and others.
+    pub frame: Bytes,
+    /// Where in it each of these footprints begins.
+    pub places: Vec<u32>,
     /// The footprints, one after the other.
     pub parts: Vec<Bytes>,
     /// Bytes of all parts.
@@ -158,18 +160,14 @@ impl Verdict<Row> {
     pub fn decisions(self, published: &Published) -> FrameDecisions {
         let Verdict { of: row, decisions, first } = self;
         let end = first + row.count;
-        let mut views = row.parts.iter().flat_map(|part| footprints_of(part));
-        let (mut next, mut looked_at) = (first, first);
+        let mut next = first;
         let mut frame = FrameDecisions::default();
         for (place, decision) in decisions.others_in(first..end) {
             let commits = DecisionRun::Commits { count: place - next, first: decisions.commit_ts(next) };
             frame.push_run(commits);
             let mut decision = decision.clone();
-            if !decision.is_commit()
-                && let Some(Ok(loser)) = views.nth((place - looked_at) as usize)
-            {
-                looked_at = place + 1;
-                published.complete(&mut decision, &loser);
+            if !decision.is_commit() {
+                published.complete(&mut decision, &row.footprint((place - first) as usize));
             }
             frame.push(Ok(decision));
             next = place + 1;
@@ -180,11 +178,21 @@ impl Verdict<Row> {
 }
 
 impl Row {
-    /// Adds a footprint that lies in the last part.
-    pub fn note(&mut self, footprint: &FootprintView<'_>) {
+    /// Adds a footprint, which lies in the last part and begins at `place` in the frame.
+    pub fn note(&mut self, footprint: &FootprintView<'_>, place: usize) {
+        self.places.push(u32::try_from(place).expect("a frame is smaller than 4 GiB"));
         self.count += 1;
         self.bytes += footprint.len();
         TxnRun::push(&mut self.txns, footprint.txn());
+    }
+
+    /// One of the footprints.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    fn footprint(&self, n: usize) -> FootprintView<'_> {
+        let parsed = FootprintView::parse(&self.frame[self.places[n] as usize..]);
+        parsed.expect("what is in a row is well formed").0
     }
 }
 
