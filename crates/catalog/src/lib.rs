@@ -30,6 +30,7 @@ mod objects;
 mod payload;
 mod privilege;
 pub mod row;
+mod temporary;
 
 pub use change::*;
 pub use lookup::*;
@@ -38,3 +39,4 @@ pub use named_lock::*;
 pub use objects::*;
 pub use privilege::*;
 pub use row::RowError;
+pub use temporary::*;

@@ -107,6 +107,7 @@ error_codes! {
     FieldSpecifiedTwice = 1110 "42000" Never, "A column named twice in one list.";
     InvalidGroupFuncUse = 1111 "HY000" Never, "An aggregate where none can be.";
     TableMustHaveColumns = 1113 "42000" Never, "CREATE TABLE without columns.";
+    TableFull = 1114 "HY000" Never, "Temporary tables may hold no more.";
     UnknownCharacterSet = 1115 "42000" Never, "No such character set.";
     TooManyFields = 1117 "HY000" Never, "More columns than a table may have.";
     TooBigRowsize = 1118 "42000" Never, "A row longer than the limit.";
@@ -161,6 +162,7 @@ error_codes! {
     TooManyRows = 1172 "42000" Never, "SELECT … INTO variables found more than one row.";
     NoData = 1329 "02000" Never, "SELECT … INTO variables found no row.";
     NotPreparable = 1295 "HY000" Never, "A statement that cannot be prepared.";
+    PartitionNoTemporary = 1562 "HY000" Never, "A temporary table with partitions.";
     TransactionInProgress = 1568 "25001" Never, "The characteristics of a running transaction cannot be changed.";
     NoOpenCursor = 1421 "HY000" Never, "FETCH from a prepared statement that has no open cursor.";
     TooManyStatements = 1461 "42000" Later, "More prepared statements than a connection may have.";
@@ -288,6 +290,7 @@ error_codes! {
     SchemaChangeForbidden = 1450 "HY000" Never, "A view cannot be moved to another database.";
     ViewRecursive = 1462 "HY000" Never, "A view that is made of itself.";
     ViewInvalid = 1356 "HY000" Never, "A view that refers to something that is gone.";
+    ViewSelectTemporaryTable = 1352 "HY000" Never, "A view whose SELECT reads a temporary table.";
     ViewWrongList = 1353 "HY000" Never, "A list of column names of the wrong length.";
     FieldInOrderNotSelect = 3065 "HY000" Never, "DISTINCT ordered by something that is not selected.";
     UnresolvedTableLock = 3568 "HY000" Never, "FOR UPDATE OF a table that the query does not have.";

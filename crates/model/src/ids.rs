@@ -45,6 +45,25 @@ id!(
 id!(
     /// A table. Never reused; TRUNCATE gives a table a new one.
     TableId(u32), "t");
+impl TableId {
+    /// What the ids of temporary tables begin at. Those that the catalog gives do not reach it, and no log, shard or other
+    /// session ever sees one of them.
+    const TEMPORARY: u32 = 1 << 30;
+    /// How many temporary tables can be told apart.
+    pub const TEMPORARY_MAX: u32 = 1 << 28;
+
+    /// The id of a temporary table of this number, less than [`TableId::TEMPORARY_MAX`].
+    pub const fn temporary(number: u32) -> TableId {
+        TableId(Self::TEMPORARY | number % Self::TEMPORARY_MAX)
+    }
+
+    /// Whether it is a temporary table of some session, or a counter of one, for which the top bit stands.
+    pub const fn is_temporary(self) -> bool {
+        const TOP: u32 = 1 << 31;
+        self.0 & !TOP & !(Self::TEMPORARY_MAX - 1) == Self::TEMPORARY
+    }
+}
+
 id!(
     /// An index within its table; 0 is the primary key.
     IndexId(u16), "i");

@@ -1,7 +1,7 @@
 //! Statements: what the session asks of the query engine, and what the engine asks of the session.
 
 use crate::{BoxFuture, Direction, LockWait};
-use assize_catalog::{Catalog, User};
+use assize_catalog::{Catalog, Table, TemporaryTables, User};
 use assize_model::{
     CatalogChange, ErrorCode, Key, KeyRange, Mutation, SchemaVersion, Slot, SqlError, TableId, Timestamp,
     Warning,
@@ -143,6 +143,14 @@ pub trait QueryEngine: Send + Sync {
 pub trait StatementContext: Send {
     /// The catalog at the transaction's snapshot.
     fn catalog(&self) -> Arc<Catalog>;
+    /// The temporary tables of the session: names mean these before those of the catalog.
+    fn temporary_tables(&self) -> &TemporaryTables;
+    /// An id for a temporary table that is about to be made, of this name. Its rows may be written from now on.
+    fn new_temporary_id(&mut self, name: &str) -> TableId;
+    /// Gives the session a temporary table. It stays if the transaction is rolled back; its rows do not.
+    fn put_temporary(&mut self, table: Arc<Table>);
+    /// Takes a temporary table away at once, rows and all, whether or not it has been given to the session.
+    fn drop_temporary(&mut self, table: TableId);
     /// The selected database.
     fn database(&self) -> Option<Arc<str>>;
     /// Who is asking.

@@ -1,7 +1,7 @@
 //! Plans kept for the next execution of the same statement.
 
 use crate::plan::Planned;
-use assize_catalog::Table;
+use assize_catalog::{Table, TemporaryTables};
 use assize_model::{SchemaVersion, TableId};
 use assize_sql::Query;
 use assize_values::{Collation, EvalContext, SqlMode, SqlType, TimeZone, Value, literal_type};
@@ -74,6 +74,12 @@ impl Cached {
         Cached { statement, fingerprint, tables: planned.tables.iter().map(of).collect(), planned }
     }
 
+    /// Whether a temporary table has the name of one of its tables. Then the statement may mean another table here.
+    fn is_shadowed(&self, temporary: &TemporaryTables) -> bool {
+        !temporary.is_empty()
+            && self.tables.iter().any(|(_, _, database, name)| temporary.find(database, name).is_some())
+    }
+
     /// Whether every table is still what it was, under its name.
     fn is_current(&self, catalog: &assize_catalog::Catalog) -> bool {
         self.tables.iter().all(|(id, version, database, name)| {
@@ -101,13 +107,14 @@ struct Inner {
 const VARIANTS_MAX: usize = 8;
 
 impl Plans {
-    /// The plan of a statement, if it is there and still good.
+    /// The plan of a statement, if it is there and still good for a session with these temporary tables.
     pub fn find(
         &self,
         digest: u64,
         statement: &Query,
         fingerprint: &Fingerprint,
         catalog: &assize_catalog::Catalog,
+        temporary: &TemporaryTables,
     ) -> Option<Arc<Cached>> {
         let mut inner = self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let found = inner
@@ -116,6 +123,10 @@ impl Plans {
             .iter()
             .find(|(_, c)| c.fingerprint == *fingerprint && c.statement == *statement)
             .map(|(_, c)| c.clone())?;
+        if found.is_shadowed(temporary) {
+            // It is as good as ever for other sessions.
+            return None;
+        }
         if found.is_current(catalog) {
             return Some(found);
         }

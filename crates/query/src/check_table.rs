@@ -7,8 +7,8 @@
 //! foreign key finds its parent. Each difference is a line of the answer.
 
 use crate::constraints::foreign::ParentRule;
-use crate::dml::database_of;
 use crate::dml::writer::Writer;
+use crate::dml::{database_of, meant_table};
 use crate::expr::Runtime;
 use crate::infoschema::text;
 use assize_catalog::{Index, Table, key, wrong_kind};
@@ -77,8 +77,11 @@ pub async fn maintain(
     for name in tables {
         let database = database_of(name, context)?;
         let full_name = format!("{database}.{}", name.name);
-        crate::acl::require_table_name(context, "SELECT", &database, &name.name)?;
-        let table = context.catalog().table(&database, &name.name).cloned();
+        let table = meant_table(&database, &name.name, context);
+        match &table {
+            Some(table) => crate::acl::require_table(context, "SELECT", table)?,
+            None => crate::acl::require_table_name(context, "SELECT", &database, &name.name)?,
+        }
         let op = match verb {
             MaintenanceVerb::Analyze => "analyze",
             MaintenanceVerb::Check => "check",
@@ -144,7 +147,7 @@ pub async fn maintain(
                 lines.push(("note", "The storage engine for the table doesn't support repair".into()));
             }
             (Some(table), MaintenanceVerb::Analyze) => {
-                if crate::sizes::ask_anew(table, context).await.is_none() {
+                if !table.id.is_temporary() && crate::sizes::ask_anew(table, context).await.is_none() {
                     lines.push(("warning", "Not every shard has told how much it holds".into()));
                 }
                 lines.push(("status", "OK".into()));
@@ -192,7 +195,10 @@ async fn begin(
     context: &mut dyn StatementContext,
 ) -> Result<Option<(Box<dyn InternalTransaction>, Arc<Table>)>, SqlError> {
     let internal = context.begin_internal().await?;
-    let now = internal.catalog().table(&table.database, &table.name).cloned();
+    let now = match table.id.is_temporary() {
+        true => Some(table.clone()),
+        false => internal.catalog().table(&table.database, &table.name).cloned(),
+    };
     Ok(now.map(|now| (internal, now)))
 }
 

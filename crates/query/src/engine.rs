@@ -52,13 +52,15 @@ impl Engine {
         let database = context.database();
         let fingerprint = Fingerprint::of(context.eval(), database, params);
         let catalog = context.catalog();
-        if let Some(found) = self.plans.find(digest, query, &fingerprint, &catalog) {
+        let temporary = context.temporary_tables();
+        if let Some(found) = self.plans.find(digest, query, &fingerprint, &catalog, temporary) {
             return Ok(found);
         }
         let mut binder = Binder::new(context, &*self.virtuals, Some(params));
         let bound = binder.query(&query.node, None)?;
         let planned = plan_query(bound, &mut binder)?;
-        let keep = !binder.uses_variables;
+        // Plans are for all sessions, temporary tables are of one.
+        let keep = !binder.uses_variables && !binder.tables.iter().any(|table| table.id.is_temporary());
         let cached = Arc::new(Cached::new(query.clone(), fingerprint, planned));
         if keep {
             self.plans.keep(digest, cached.clone());

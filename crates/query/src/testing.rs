@@ -6,7 +6,7 @@ mod fake_cluster;
 pub use fake_cluster::FakeCluster;
 
 use crate::Engine;
-use assize_catalog::{Catalog, ChangeBuilder, Database, Table, User};
+use assize_catalog::{Catalog, ChangeBuilder, Database, Table, TemporaryTables, User};
 use assize_model::{
     CatalogChange, ErrorCode, IndexId, Key, Mutation, MutationOp, SchemaVersion, ShardId, Slot, SqlError,
     TableId, Timestamp, Warning,
@@ -417,6 +417,8 @@ pub struct MemoryContext {
     found: u64,
     rows_changed: i64,
     last_id: u64,
+    temporary: TemporaryTables,
+    temporary_given: u32,
     transaction: MemoryTransaction,
     server: MemoryServer,
 }
@@ -454,6 +456,8 @@ impl MemoryContext {
             found: 0,
             rows_changed: -1,
             last_id: 0,
+            temporary: TemporaryTables::default(),
+            temporary_given: 0,
             transaction: MemoryTransaction { world: world.clone() },
             server: MemoryServer { cluster: None, world: world.clone() },
             world,
@@ -487,6 +491,24 @@ impl MemoryContext {
 impl StatementContext for MemoryContext {
     fn catalog(&self) -> Arc<Catalog> {
         self.catalog.clone()
+    }
+
+    fn temporary_tables(&self) -> &TemporaryTables {
+        &self.temporary
+    }
+
+    fn new_temporary_id(&mut self, _name: &str) -> TableId {
+        self.temporary_given += 1;
+        TableId::temporary(self.temporary_given)
+    }
+
+    fn put_temporary(&mut self, table: Arc<Table>) {
+        self.temporary.put(table);
+    }
+
+    fn drop_temporary(&mut self, table: TableId) {
+        self.temporary.remove(table);
+        lock(&self.world).rows.retain(|key, _| !key.0.starts_with(&table.0.to_be_bytes()));
     }
 
     fn database(&self) -> Option<Arc<str>> {

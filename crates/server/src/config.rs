@@ -226,6 +226,8 @@ pub struct Frontend {
     pub transaction_bytes_max: usize,
     /// Bytes that one statement may use for sorting, grouping and joining.
     pub statement_bytes_max: usize,
+    /// Bytes that the temporary tables of one session may hold.
+    pub temporary_bytes_max: usize,
     /// Statements slower than this are logged.
     pub slow_statement_millis: u64,
     /// How often an autocommit statement that lost a conflict is run again.
@@ -357,6 +359,7 @@ impl Default for Frontend {
             inline_bytes_max: 16 << 10,
             transaction_bytes_max: 1 << 30,
             statement_bytes_max: 1 << 30,
+            temporary_bytes_max: 256 << 20,
             slow_statement_millis: 1000,
             retries_max: 20,
         }

@@ -8,6 +8,8 @@ pub const FRONTEND_STATEMENTS_TOTAL: &str = "frontend_statements_total";
 pub const FRONTEND_STATEMENT_SECONDS: &str = "frontend_statement_seconds";
 /// Connections now.
 pub const FRONTEND_CONNECTIONS: &str = "frontend_connections";
+/// Bytes that the temporary tables of sessions hold.
+pub const FRONTEND_TEMPORARY_BYTES: &str = "frontend_temporary_bytes";
 /// Connections refused, by reason.
 pub const FRONTEND_REFUSED_CONNECTIONS_TOTAL: &str = "frontend_refused_connections_total";
 /// Transactions by outcome: committed, aborted, unknown.
@@ -86,6 +88,7 @@ pub fn describe() {
     describe_counter!(FRONTEND_STATEMENTS_TOTAL, Unit::Count, "statements, by kind and outcome");
     describe_histogram!(FRONTEND_STATEMENT_SECONDS, Unit::Seconds, "time of a statement");
     describe_gauge!(FRONTEND_CONNECTIONS, Unit::Count, "connections now");
+    describe_gauge!(FRONTEND_TEMPORARY_BYTES, Unit::Bytes, "bytes held by temporary tables");
     describe_counter!(FRONTEND_REFUSED_CONNECTIONS_TOTAL, Unit::Count, "connections refused, by reason");
     describe_counter!(FRONTEND_TRANSACTIONS_TOTAL, Unit::Count, "transactions, by outcome");
     describe_counter!(

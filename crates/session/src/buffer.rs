@@ -1,4 +1,7 @@
 //! A transaction's own writes, by key, with marks to which they can be undone.
+//!
+//! Writes of temporary tables are among them, so that they are undone with the others; they are counted apart, because no
+//! commit sends them anywhere.
 
 use assize_model::{Key, KeyRange, Mutation, MutationOp, Slot, TableId, Timestamp};
 use std::collections::BTreeMap;
@@ -27,10 +30,34 @@ pub struct WriteBuffer {
     writes: BTreeMap<Key, Buffered>,
     /// What each write replaced, oldest first; a mark is a length of this log.
     undo: Vec<(Key, Option<Buffered>)>,
+    /// Of what the commit sends.
+    lasting: Sums,
+    /// Of temporary tables.
+    temporary: Sums,
+    statement: u64,
+}
+
+/// How much is written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    keys: usize,
     bytes: usize,
     /// Bytes of the keys alone.
     key_bytes: usize,
-    statement: u64,
+}
+
+impl Sums {
+    fn add(&mut self, key: &Key, write: &Buffered) {
+        self.keys += 1;
+        self.bytes += cost(key, write);
+        self.key_bytes += key.0.len();
+    }
+
+    fn subtract(&mut self, key: &Key, write: &Buffered) {
+        self.keys -= 1;
+        self.bytes -= cost(key, write);
+        self.key_bytes -= key.0.len();
+    }
 }
 
 /// What a key costs besides its bytes: map nodes, undo entry, footprint hash.
@@ -68,14 +95,16 @@ impl WriteBuffer {
             .as_ref()
             .and_then(|b| if b.statement == self.statement { b.before.clone() } else { Some(b.op.clone()) });
         let write = Buffered { table, slot, op, first_ts, statement: self.statement, before: earlier };
-        self.bytes += cost(&key, &write);
         if let Some(before) = &before {
-            self.bytes -= cost(&key, before);
+            self.sums(table).subtract(&key, before);
         }
-        if self.writes.insert(key.clone(), write).is_none() {
-            self.key_bytes += key.0.len();
-        }
+        self.sums(table).add(&key, &write);
+        self.writes.insert(key.clone(), write);
         self.undo.push((key, before));
+    }
+
+    fn sums(&mut self, table: TableId) -> &mut Sums {
+        if table.is_temporary() { &mut self.temporary } else { &mut self.lasting }
     }
 
     /// What the transaction has written to this key.
@@ -94,29 +123,34 @@ impl WriteBuffer {
         (!range.is_empty()).then(|| self.writes.range::<Key, _>(bounds)).into_iter().flatten()
     }
 
-    /// All writes, in key order.
+    /// All writes that a commit sends, in key order.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Buffered)> {
-        self.writes.iter()
+        self.writes.iter().filter(|(_, write)| !write.table.is_temporary())
     }
 
-    /// How many keys are written.
+    /// How many keys of tables other than temporary ones are written.
     pub fn len(&self) -> usize {
-        self.writes.len()
+        self.lasting.keys
     }
 
-    /// Whether nothing is written.
+    /// Whether nothing is written but, perhaps, to temporary tables.
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty()
+        self.len() == 0
     }
 
-    /// Bytes held, the unit of `frontend.transaction_bytes_max`.
+    /// Bytes held for the commit, the unit of `frontend.transaction_bytes_max`.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.lasting.bytes
     }
 
-    /// Bytes of the keys that are written.
+    /// Bytes held of temporary tables.
+    pub fn temporary_bytes(&self) -> usize {
+        self.temporary.bytes
+    }
+
+    /// Bytes of the keys that a commit sends.
     pub fn key_bytes(&self) -> usize {
-        self.key_bytes
+        self.lasting.key_bytes
     }
 
     /// The present moment, to which [`WriteBuffer::undo_to`] returns.
@@ -129,22 +163,24 @@ impl WriteBuffer {
         while self.undo.len() as u64 > mark {
             let Some((key, before)) = self.undo.pop() else { return };
             if let Some(now) = self.writes.remove(&key) {
-                self.bytes -= cost(&key, &now);
-                self.key_bytes -= key.0.len();
+                self.sums(now.table).subtract(&key, &now);
             }
             if let Some(before) = before {
-                self.bytes += cost(&key, &before);
-                self.key_bytes += key.0.len();
+                self.sums(before.table).add(&key, &before);
                 self.writes.insert(key, before);
             }
         }
     }
 
-    /// Takes all writes out, in key order.
-    pub fn drain(&mut self) -> BTreeMap<Key, Buffered> {
+    /// Takes the writes of temporary tables out, in key order. The transaction is over: nothing can be undone any more.
+    pub fn take_temporary(&mut self) -> impl Iterator<Item = (Key, Buffered)> + use<> {
         self.undo.clear();
-        (self.bytes, self.key_bytes) = (0, 0);
-        std::mem::take(&mut self.writes)
+        self.temporary = Sums::default();
+        let writes = std::mem::take(&mut self.writes);
+        let (temporary, lasting) = writes.into_iter().partition(|(_, write)| write.table.is_temporary());
+        self.writes = lasting;
+        let temporary: BTreeMap<Key, Buffered> = temporary;
+        temporary.into_iter()
     }
 }
 
@@ -206,6 +242,25 @@ mod tests {
         assert_eq!(buffer.seen(a, false), Some(&MutationOp::Put("1".as_bytes().into())));
         assert_eq!(buffer.seen(a, true), Some(&MutationOp::Put("3".as_bytes().into())));
         assert_eq!(buffer.seen(b, false), None);
+    }
+
+    #[test]
+    fn writes_of_temporary_tables_are_counted_apart_and_undone_with_the_others() {
+        let temporary = TableId::temporary(1);
+        let mut buffer = WriteBuffer::default();
+        buffer.write(T, put("a", "1"), Timestamp(5));
+        let (mark, bytes) = (buffer.mark(), buffer.bytes());
+        buffer.write(temporary, put("t", "12345"), Timestamp(5));
+        assert_eq!((buffer.len(), buffer.bytes(), buffer.key_bytes()), (1, bytes, 1));
+        assert!(buffer.temporary_bytes() > bytes);
+        assert_eq!(buffer.iter().count(), 1);
+        assert!(buffer.get(&Key::from("t")).is_some());
+        buffer.undo_to(mark);
+        assert_eq!(buffer.temporary_bytes(), 0);
+        buffer.write(temporary, put("t", "1"), Timestamp(5));
+        let taken: Vec<_> = buffer.take_temporary().map(|(key, _)| key).collect();
+        assert_eq!(taken, [Key::from("t")]);
+        assert_eq!((buffer.len(), buffer.temporary_bytes()), (1, 0));
     }
 
     #[test]

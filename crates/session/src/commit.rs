@@ -63,6 +63,7 @@ impl Txn {
     pub async fn commit(&mut self, change: Option<CatalogChange>) -> Result<Committed, CommitFailure> {
         if self.is_read_only() && change.is_none() && !self.saw_two_moments() {
             self.release();
+            self.commit_temporary();
             return Ok(Committed::Nothing);
         }
         let services = self.services().clone();
@@ -93,7 +94,11 @@ impl Txn {
             self.set_runs_again(false);
         }
         let txn = Some(ended.txn);
-        self.conclude(&services, ended, asked).await.map_err(|failure| CommitFailure { txn, ..failure })
+        let committed = self.conclude(&services, ended, asked).await;
+        if committed.is_ok() {
+            self.commit_temporary();
+        }
+        committed.map_err(|failure| CommitFailure { txn, ..failure })
     }
 
     async fn conclude(

@@ -16,6 +16,7 @@
 //!           ├─ writes    own writes by key, with marks           (buffer.rs)
 //!           ├─ locked    rows read by locking reads, as they were when the reservation was granted
 //!           ├─ entries   index entries of those rows                 (held.rs)
+//!           ├─ temporary rows of the session's temporary tables     (temporary.rs)
 //!           ├─ reads     what the commit must find unchanged
 //!           ├─ scan      k-way merge of shards, locked rows and own writes  (scan.rs)
 //!           └─ commit    footprint → coordinator → decision      (commit.rs)
@@ -37,6 +38,8 @@
 //! - A key that was read under a reservation keeps the value it had when the reservation was granted, for the rest
 //!   of the transaction: no update can be computed from an older value and still pass the check at commit.
 //! - A failed statement undoes its own writes and nothing else.
+//! - What is written to a temporary table is undone with its transaction and seen by no other session; no footprint, log entry
+//!   or shard holds any of it.
 //! - A commit is answered with what is known, never with a guess.
 //! - A session that holds a named lock commits in the life of its frontend in which it got it, or not at all.
 //! - Every statement plans with exactly the catalog of its snapshot.
@@ -63,6 +66,7 @@ mod session;
 mod set;
 mod shedding;
 mod state;
+mod temporary;
 mod txn;
 mod variables;
 

@@ -2,15 +2,26 @@
 //!
 //! What depends on more than names (columns, views) is the engine's to check.
 
-use assize_catalog::{User, VIRTUAL_DATABASES};
+use crate::state::State;
+use assize_catalog::{TemporaryTables, User, VIRTUAL_DATABASES};
 use assize_model::{ErrorCode, SqlError};
 use assize_sql::sqlparser::ast::{self, ObjectName, TableFactor, visit_relations};
 use assize_sql::{InsertSource, SelectInto, ShowWhat, Statement, TableName};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-/// Refuses with 1142 or 1044 what the user has no privilege for.
-pub(crate) fn check(statement: &Statement, user: &User, database: Option<&str>) -> Result<(), SqlError> {
+/// Refuses with 1142 or 1044 what the user of a session has no privilege for.
+pub(crate) fn check_in(statement: &Statement, state: &State) -> Result<(), SqlError> {
+    check(statement, &state.user, state.database.as_deref(), &state.temporary_tables)
+}
+
+/// Likewise. A session may do anything with its temporary tables.
+fn check(
+    statement: &Statement,
+    user: &User,
+    database: Option<&str>,
+    temporary: &TemporaryTables,
+) -> Result<(), SqlError> {
     let all = [
         "SELECT",
         "INSERT",
@@ -28,7 +39,7 @@ pub(crate) fn check(statement: &Statement, user: &User, database: Option<&str>) 
     if all.iter().all(|privilege| user.may(privilege, None, None)) {
         return Ok(());
     }
-    let check = Check { user, database };
+    let check = Check { user, database, temporary };
     match statement {
         Statement::Query(query) => {
             check.query(&query.node)?;
@@ -37,7 +48,7 @@ pub(crate) fn check(statement: &Statement, user: &User, database: Option<&str>) 
                 _ => Ok(()),
             }
         }
-        Statement::Explain { statement, .. } => self::check(statement, user, database),
+        Statement::Explain { statement, .. } => self::check(statement, user, database, temporary),
         Statement::Insert(insert) => {
             check.table("INSERT", &insert.table)?;
             if insert.replace {
@@ -91,35 +102,34 @@ pub(crate) fn check(statement: &Statement, user: &User, database: Option<&str>) 
         Statement::DropDatabase { name, .. } | Statement::UndropDatabase { name, .. } => {
             check.database("DROP", name)
         }
-        Statement::CreateTable(create) if create.temporary => {
-            match create.name.database.as_deref().or(database) {
-                Some(name) => check.database("CREATE TEMPORARY TABLES", name),
-                None => Ok(()),
-            }
-        }
         Statement::CreateTable(create) => {
-            check.table("CREATE", &create.name)?;
+            match create.name.database.as_deref().or(database) {
+                Some(name) if create.temporary => check.database("CREATE TEMPORARY TABLES", name)?,
+                _ => check.permanent("CREATE", &create.name)?,
+            }
             if let Some(like) = &create.like {
                 check.table("SELECT", like)?;
             }
             create.select.as_ref().map_or(Ok(()), |query| check.query(query))
         }
         Statement::AlterTable(alter) => check.table("ALTER", &alter.table),
-        Statement::DropTable { tables, temporary: false, .. } | Statement::DropView { views: tables, .. } => {
+        Statement::DropTable { tables, temporary: false, .. } => {
             tables.iter().try_for_each(|table| check.table("DROP", table))
         }
-        Statement::Truncate(table) | Statement::UndropTable { name: table, .. } => check.table("DROP", table),
+        Statement::DropView { views, .. } => views.iter().try_for_each(|view| check.permanent("DROP", view)),
+        Statement::Truncate(table) => check.table("DROP", table),
+        Statement::UndropTable { name: table, .. } => check.permanent("DROP", table),
         Statement::CreateIndex { table, .. } | Statement::DropIndex { table, .. } => {
             check.table("INDEX", table)
         }
         Statement::RenameTable(pairs) => pairs.iter().try_for_each(|(from, to)| {
-            check.table("ALTER", from)?;
-            check.table("DROP", from)?;
-            check.table("CREATE", to)?;
-            check.table("INSERT", to)
+            check.permanent("ALTER", from)?;
+            check.permanent("DROP", from)?;
+            check.permanent("CREATE", to)?;
+            check.permanent("INSERT", to)
         }),
         Statement::CreateView(view) => {
-            check.table("CREATE VIEW", &view.name)?;
+            check.permanent("CREATE VIEW", &view.name)?;
             check.query(&view.query)
         }
         Statement::PurgeDropped { .. } | Statement::AlterCluster { .. } => check.server("SUPER"),
@@ -164,20 +174,26 @@ pub(crate) fn check_use(user: &User, database: &str) -> Result<(), SqlError> {
     if user.sees_database(database) {
         return Ok(());
     }
-    Err(Check { user, database: None }.database_denied(database))
+    Err(Check::of(user).database_denied(database))
 }
 
 /// Error 1227 unless the user has this privilege on the server.
 pub(crate) fn check_server(user: &User, privilege: &str) -> Result<(), SqlError> {
-    Check { user, database: None }.server(privilege)
+    Check::of(user).server(privilege)
 }
 
 struct Check<'a> {
     user: &'a User,
     database: Option<&'a str>,
+    temporary: &'a TemporaryTables,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    /// For what is no table.
+    fn of(user: &'a User) -> Self {
+        static NONE: TemporaryTables = TemporaryTables::NONE;
+        Check { user, database: None, temporary: &NONE }
+    }
     fn database_denied(&self, database: &str) -> SqlError {
         let User { name, host, .. } = self.user;
         SqlError::new(
@@ -218,7 +234,18 @@ impl Check<'_> {
         Err(self.database_denied(database))
     }
 
+    fn is_temporary(&self, table: &TableName) -> bool {
+        let database = table.database.as_deref().or(self.database);
+        database.is_some_and(|database| self.temporary.find(database, &table.name).is_some())
+    }
+
+    /// A table that the statement finds by this name, temporary ones first.
     fn table(&self, privilege: &str, table: &TableName) -> Result<(), SqlError> {
+        if self.is_temporary(table) { Ok(()) } else { self.permanent(privilege, table) }
+    }
+
+    /// A table of everybody.
+    fn permanent(&self, privilege: &str, table: &TableName) -> Result<(), SqlError> {
         // Without a database the engine answers 1046.
         let Some(database) = table.database.as_deref().or(self.database) else { return Ok(()) };
         if is_virtual(database) || self.user.may(privilege, Some(database), Some(&table.name)) {
@@ -237,7 +264,7 @@ impl Check<'_> {
 
     fn sees(&self, table: &TableName) -> Result<(), SqlError> {
         let Some(database) = table.database.as_deref().or(self.database) else { return Ok(()) };
-        if is_virtual(database) || self.user.sees_table(database, &table.name) {
+        if is_virtual(database) || self.is_temporary(table) || self.user.sees_table(database, &table.name) {
             return Ok(());
         }
         Err(self.table_denied("SELECT", &table.name))
@@ -289,11 +316,13 @@ fn table_name(name: &ObjectName) -> TableName {
     TableName { name, database: parts.next() }
 }
 
-fn tables_of(table: &ast::TableWithJoins) -> Vec<TableName> {
+/// The tables of a part of FROM.
+pub(crate) fn tables_of(table: &ast::TableWithJoins) -> Vec<TableName> {
     aliased_tables_of(table).into_iter().map(|(_, table)| table).collect()
 }
 
-fn aliased_tables_of(table: &ast::TableWithJoins) -> Vec<(Option<String>, TableName)> {
+/// Likewise, with their aliases.
+pub(crate) fn aliased_tables_of(table: &ast::TableWithJoins) -> Vec<(Option<String>, TableName)> {
     let mut out = Vec::new();
     let factors = std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation));
     for factor in factors {
@@ -339,7 +368,7 @@ mod tests {
     fn statements_need_the_privileges_of_their_tables() {
         let code = |text: &str| {
             let statement = parse_one(text, &ParseOptions::default()).unwrap().statement;
-            check(&statement, &user(), Some("shop")).err().map(|error| error.code)
+            check(&statement, &user(), Some("shop"), &TemporaryTables::NONE).err().map(|error| error.code)
         };
         assert_eq!(code("SELECT * FROM stock"), None);
         assert_eq!(code("SELECT * FROM crm.people"), Some(ErrorCode::TableAccessDenied));

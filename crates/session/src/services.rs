@@ -17,7 +17,7 @@ use assize_ports::{
     ShardDirectory, ShardError,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bounds of what one session may use.
@@ -35,6 +35,8 @@ pub struct Limits {
     pub bulk_bytes_min: usize,
     /// How often an autocommit statement that lost a conflict is run again.
     pub retries_max: u32,
+    /// Bytes that the temporary tables of one session may hold.
+    pub temporary_bytes_max: usize,
     /// Key ranges a footprint may hold before they are widened into one per table.
     pub ranges_max: usize,
 }
@@ -48,6 +50,7 @@ impl Default for Limits {
             statement_bytes_max: 1 << 30,
             bulk_bytes_min: 4 << 20,
             retries_max: 20,
+            temporary_bytes_max: 256 << 20,
             ranges_max: 256,
         }
     }
@@ -77,6 +80,8 @@ pub struct Services {
     pub jobs: Arc<JobLog>,
     /// What sessions hold by GET_LOCK.
     pub(crate) named_locks: NamedLocks,
+    /// Bytes that the temporary tables of all sessions hold.
+    pub temporary_bytes: Arc<AtomicUsize>,
     /// Whether new transactions may write.
     pub shedding: Shedding,
     /// What the coordinators of commits are told.
@@ -160,6 +165,7 @@ impl Services {
             conflicts,
             jobs,
             named_locks: NamedLocks::default(),
+            temporary_bytes: Arc::default(),
             shedding: Shedding::default(),
             coordinator: assize_coordinator::Options::default(),
             disabled_rules: BTreeSet::new(),

@@ -13,6 +13,7 @@ use crate::privilege;
 use crate::services::Services;
 use crate::set::{Capture, number};
 use crate::state::{Change, Login, Next, Shared, State, plain, timed_out};
+use crate::temporary::may_change_one;
 use crate::txn::Txn;
 use assize_model::{ErrorCode, Retry, SqlError, Warning, WarningLevel};
 use assize_ports::{BoxFuture, Executed, ResultColumn, ResultSink, StatementContext, Transaction};
@@ -454,11 +455,11 @@ impl Session {
     /// catalog has the last word.
     async fn check_privileges(&mut self, statement: &Statement) -> Result<(), SqlError> {
         let state = &mut self.state;
-        let Err(_) = privilege::check(statement, &state.user, state.database.as_deref()) else {
+        let Err(_) = privilege::check_in(statement, state) else {
             return Ok(());
         };
         state.load_newest_catalog().await?;
-        privilege::check(statement, &state.user, state.database.as_deref())
+        privilege::check_in(statement, state)
     }
 
     /// Runs a statement of our own making, without parameters and without rows.
@@ -497,6 +498,7 @@ impl Session {
         self.state.jobs = StatementJobs::default();
         self.state.lost.take();
         self.state.assigned.clear();
+        self.state.temporary_made.clear();
         let mut attempt = 0;
         // A statement without a table is no transaction to SET TRANSACTION; every attempt of one runs like the first.
         let mut takes_next = class == Class::Ddl;
@@ -538,6 +540,9 @@ impl Session {
             attempt += 1;
             self.state.jobs.run_again();
             self.state.unassign();
+            if matches!(statement, Statement::CreateTable(_)) {
+                self.state.unmake_temporary();
+            }
             if let Some(locks) = &mut self.state.locks {
                 locks.run_again();
             }
@@ -576,11 +581,13 @@ impl Session {
         self.state.enter_transaction().await?;
         if self.state.catalog.version != checked_with {
             // A privilege may have been revoked since.
-            privilege::check(statement, &self.state.user, self.state.database.as_deref())?;
+            privilege::check_in(statement, &self.state)?;
         }
-        let mark = self.state.txn.as_mut().map(|txn| {
-            (txn.mark(), txn.options().read_only && class != Class::Read && assize_sql::writes(statement))
-        });
+        let State { temporary_tables, database, .. } = &self.state;
+        let changes = class != Class::Read
+            && assize_sql::writes(statement)
+            && !may_change_one(statement, database.as_deref(), temporary_tables);
+        let mark = self.state.txn.as_mut().map(|txn| (txn.mark(), txn.options().read_only && changes));
         if let Some((_, true)) = mark {
             return Err(SqlError::new(
                 ErrorCode::ReadOnlyTransaction,
@@ -760,6 +767,7 @@ impl Session {
     /// The connection ends: rolls back, gives up reservations and named locks.
     pub async fn disconnect(&mut self) {
         self.state.rollback();
+        self.state.drop_all_temporary();
         self.prepared.clear();
         self.named.clear();
         self.state.give_up_locks().await;

@@ -7,10 +7,13 @@ use crate::kill::KillSwitch;
 use crate::last_txn::LastTxn;
 use crate::named_locks::SessionLocks;
 use crate::services::Services;
+use crate::temporary::TemporaryRows;
 use crate::txn::{CommitMode, Isolation, Txn, TxnOptions};
 use crate::variables::{GlobalVariables, SessionVariables};
-use assize_catalog::{Catalog, User};
-use assize_model::{CatalogChange, CatalogVersion, ErrorCode, SqlError, Timestamp, Warning, WarningLevel};
+use assize_catalog::{Catalog, Table, TemporaryTables, User};
+use assize_model::{
+    CatalogChange, CatalogVersion, ErrorCode, SqlError, TableId, Timestamp, Warning, WarningLevel,
+};
 use assize_ports::{
     BoxFuture, InternalTransaction, LockCall, Mark, ServerView, StatementContext, StatementJob, Transaction,
 };
@@ -166,6 +169,12 @@ pub(crate) struct State {
     pub(crate) only_sleeps: bool,
     pub(crate) changes: Vec<Change>,
     pub(crate) locked_tables: bool,
+    /// Its temporary tables.
+    pub(crate) temporary_tables: TemporaryTables,
+    /// Their rows.
+    pub(crate) temporary_rows: Arc<TemporaryRows>,
+    /// Those that the statement has made: an attempt that is run again makes them anew.
+    pub(crate) temporary_made: Vec<TableId>,
     /// Its named locks, once it has asked for one.
     pub(crate) locks: Option<Box<SessionLocks>>,
     /// Who this is and what its transaction does, for others to see.
@@ -190,6 +199,8 @@ impl State {
         };
         let mut eval = EvalContext::default();
         (eval.rand, eval.uuid) = (RandState::new(clock.random(), clock.random()), uuid);
+        let temporary_rows =
+            TemporaryRows::new(services.limits.temporary_bytes_max, services.temporary_bytes.clone());
         let user = format!("{}@{}", login.client_name, login.client_host);
         let activity = Arc::new(Activity::new(login.connection, user.into()));
         let mut state = State {
@@ -230,6 +241,9 @@ impl State {
             only_sleeps: false,
             changes: Vec::new(),
             locked_tables: false,
+            temporary_tables: TemporaryTables::default(),
+            temporary_rows: Arc::new(temporary_rows),
+            temporary_made: Vec::new(),
             locks: None,
             activity,
             running: None,
@@ -325,7 +339,7 @@ impl State {
             None => {
                 let options = self.txn_options();
                 let begun = Txn::begin_for(self.activity.clone(), self.services.clone(), options).await;
-                let mut txn = begun?;
+                let mut txn = begun?.with_temporary(self.temporary_rows.clone());
                 txn.begin_statement(true).await?;
                 self.activity.begins(options.isolation, txn.begun_micros());
                 self.txn = Some(txn);
@@ -407,6 +421,20 @@ impl State {
         // Dropping it gives back its reservations.
         self.txn = None;
         self.activity.ends();
+    }
+
+    /// Drops the temporary tables that the statement has made.
+    pub(crate) fn unmake_temporary(&mut self) {
+        for table in std::mem::take(&mut self.temporary_made) {
+            self.drop_temporary(table);
+        }
+    }
+
+    /// Drops all temporary tables.
+    pub(crate) fn drop_all_temporary(&mut self) {
+        for table in std::mem::take(&mut self.temporary_tables).iter() {
+            self.temporary_rows.drop_table(table.id);
+        }
     }
 
     /// Gives user variables the values that they had before the attempt that is lost.
@@ -525,6 +553,24 @@ impl StatementContext for State {
         self.txn.as_ref().map_or_else(|| self.catalog.clone(), |txn| txn.catalog().clone())
     }
 
+    fn temporary_tables(&self) -> &TemporaryTables {
+        &self.temporary_tables
+    }
+
+    fn new_temporary_id(&mut self, name: &str) -> TableId {
+        self.temporary_rows.begin_table(name)
+    }
+
+    fn put_temporary(&mut self, table: Arc<Table>) {
+        self.temporary_made.push(table.id);
+        self.temporary_tables.put(table);
+    }
+
+    fn drop_temporary(&mut self, table: TableId) {
+        self.temporary_tables.remove(table);
+        self.temporary_rows.drop_table(table);
+    }
+
     fn database(&self) -> Option<Arc<str>> {
         self.database.clone()
     }
@@ -637,7 +683,8 @@ impl StatementContext for State {
     fn begin_internal(&mut self) -> BoxFuture<'_, Result<Box<dyn InternalTransaction>, SqlError>> {
         Box::pin(async move {
             let options = TxnOptions { lock_wait: Duration::from_secs(50), ..TxnOptions::default() };
-            let mut txn = Txn::begin_for(self.activity.clone(), self.services.clone(), options).await?;
+            let begun = Txn::begin_for(self.activity.clone(), self.services.clone(), options).await?;
+            let mut txn = begun.with_temporary(self.temporary_rows.clone());
             txn.begin_statement(true).await?;
             if let Some(text) = &self.running {
                 txn.note_statement(text);

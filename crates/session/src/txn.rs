@@ -8,6 +8,7 @@ use crate::kill::KillSwitch;
 use crate::rules::Rule;
 use crate::scan::{Cursor, FetchError};
 use crate::services::{Services, SnapshotGuard, adjudicator_error};
+use crate::temporary::TemporaryRows;
 use assize_catalog::{Catalog, key};
 use assize_coordinator::{Request, Write};
 use assize_model::{
@@ -128,6 +129,10 @@ pub struct Txn {
     /// Whether anything was read at the present snapshot.
     has_read: bool,
     writes: WriteBuffer,
+    /// Rows of the session's temporary tables, as they are committed.
+    temporary: Arc<TemporaryRows>,
+    /// Whether a statement has used one of them.
+    used_temporary: bool,
     locked: BTreeMap<Key, Locked>,
     /// Index entries of the rows in `locked`.
     entries: HeldEntries,
@@ -185,6 +190,8 @@ impl Txn {
             guards: vec![guard],
             has_read: false,
             writes: WriteBuffer::default(),
+            temporary: Arc::default(),
+            used_temporary: false,
             locked: BTreeMap::new(),
             entries: HeldEntries::default(),
             checked: BTreeMap::new(),
@@ -202,6 +209,12 @@ impl Txn {
             stop: None,
             life: None,
         })
+    }
+
+    /// It sees these temporary tables.
+    pub(crate) fn with_temporary(mut self, temporary: Arc<TemporaryRows>) -> Self {
+        self.temporary = temporary;
+        self
     }
 
     /// Refuses what the commit would have to decide, if it began while new transactions were shed and they still are.
@@ -338,14 +351,22 @@ impl Txn {
         &self.options
     }
 
-    /// Whether it has written nothing. Then its commit has nothing to decide, unless it saw two moments.
+    /// Whether it has written nothing, or to temporary tables alone. Then its commit has nothing to decide, unless it saw two
+    /// moments.
     pub fn is_read_only(&self) -> bool {
         self.writes.is_empty()
     }
 
     /// Whether no statement has used a table: nobody wants to know what became of it.
     pub(crate) fn is_idle(&self) -> bool {
-        self.schemas.is_empty() && self.is_read_only()
+        self.schemas.is_empty() && self.is_read_only() && !self.used_temporary
+    }
+
+    /// It has committed: so have its writes to temporary tables.
+    pub(crate) fn commit_temporary(&mut self) {
+        if self.writes.temporary_bytes() > 0 {
+            self.temporary.apply(self.writes.take_temporary());
+        }
     }
 
     /// Whether there is something to decide although it wrote nothing: at SERIALIZABLE, rows that it has reserved it saw at
@@ -673,12 +694,52 @@ impl Txn {
         Ok(out)
     }
 
+    /// The value of a key of a temporary table. Nobody else reads or writes it: there is nothing to lock and to check.
+    fn temporary_value(&self, table: TableId, key: &Key) -> Option<Bytes> {
+        match self.writes.get(key).map(|write| &write.op) {
+            Some(MutationOp::Put(value)) => Some(value.clone()),
+            Some(MutationOp::Delete) => None,
+            Some(MutationOp::Lock) | None => self.temporary.get(table, key),
+        }
+    }
+
+    /// A page of a temporary table.
+    fn temporary_page(&self, request: &ScanRequest) -> Rows {
+        let whole = request.intent != ReadIntent::Plain;
+        let own = self.writes.range(&request.range).filter_map(|(key, write)| {
+            match self.writes.seen(write, whole)? {
+                MutationOp::Put(value) => Some((key, Some(value.clone()))),
+                MutationOp::Delete => Some((key, None)),
+                MutationOp::Lock => None,
+            }
+        });
+        self.temporary.page(request, own)
+    }
+
+    /// Buffers a write to a temporary table: also in a READ ONLY transaction, and whatever the cluster is busy with.
+    fn write_temporary(&mut self, table: TableId, mutation: Mutation) -> Result<(), SqlError> {
+        let takes_room = matches!(mutation.op, MutationOp::Put(_));
+        let mark = self.writes.mark();
+        self.writes.write(table, mutation, self.begun.snapshot_ts);
+        let checked = match takes_room {
+            true => self.temporary.check_room(table, self.writes.temporary_bytes()),
+            false => Ok(()),
+        };
+        if checked.is_err() {
+            self.writes.undo_to(mark);
+        }
+        checked
+    }
+
     async fn read_many(
         &mut self,
         table: TableId,
         keys: &[(Slot, Key)],
         intent: ReadIntent,
     ) -> Result<Vec<Option<Bytes>>, SqlError> {
+        if table.is_temporary() {
+            return Ok(keys.iter().map(|(_, key)| self.temporary_value(table, key)).collect());
+        }
         if let Some((strength, wait)) = self.locking(intent) {
             return self.lock_keys(table, keys, strength, wait).await;
         }
@@ -804,6 +865,9 @@ impl Txn {
     }
 
     async fn scan_page(&mut self, request: ScanRequest) -> Result<Rows, SqlError> {
+        if request.table.is_temporary() {
+            return Ok(self.temporary_page(&request));
+        }
         if let Some((strength, wait)) = self.locking(request.intent) {
             return self.lock_scan(request, strength, wait).await;
         }
@@ -1128,7 +1192,7 @@ impl Transaction for Txn {
     ) -> BoxFuture<'a, Result<Option<Bytes>, SqlError>> {
         Box::pin(async move {
             // The short way of nearly every read.
-            if self.locking(intent).is_none() {
+            if self.locking(intent).is_none() && !table.is_temporary() {
                 if let Some(own) = self.own_value(key) {
                     return Ok(own);
                 }
@@ -1158,6 +1222,9 @@ impl Transaction for Txn {
     }
 
     fn write(&mut self, table: TableId, mutation: Mutation) -> Result<(), SqlError> {
+        if table.is_temporary() {
+            return self.write_temporary(table, mutation);
+        }
         if self.options.read_only {
             return Err(SqlError::new(
                 ErrorCode::ReadOnlyTransaction,
@@ -1189,27 +1256,47 @@ impl Transaction for Txn {
 
     fn check_range(&mut self, table: TableId, range: KeyRange) {
         let ts = self.begun.snapshot_ts;
-        self.record_range(table, range, ts);
+        if !table.is_temporary() {
+            self.record_range(table, range, ts);
+        }
     }
 
     fn use_table(&mut self, table: TableId, version: SchemaVersion) {
+        if table.is_temporary() {
+            self.used_temporary = true;
+            return;
+        }
         // The oldest version the transaction has planned with is what a fence must compare.
         self.schemas.entry(table).and_modify(|held| *held = (*held).min(version)).or_insert(version);
     }
 
     fn allocate_ids(&mut self, table: TableId, count: u64) -> BoxFuture<'_, Result<IdRange, SqlError>> {
         let (increment, offset) = self.options.auto_increment;
-        Box::pin(async move { self.services.allocate_ids(table, count, increment, offset).await })
+        Box::pin(async move {
+            if table.is_temporary() {
+                return Ok(self.temporary.allocate_ids(table, count, increment, offset));
+            }
+            self.services.allocate_ids(table, count, increment, offset).await
+        })
     }
 
     fn note_explicit_id(&mut self, table: TableId, id: u64) {
+        if table.is_temporary() {
+            self.temporary.note_explicit_id(table, id);
+            return;
+        }
         let highest = self.explicit_ids.entry(table).or_default();
         *highest = (*highest).max(id);
         self.services.note_explicit_id(table, id);
     }
 
     fn next_id(&mut self, table: TableId) -> BoxFuture<'_, Result<u64, SqlError>> {
-        Box::pin(async move { self.services.next_id(table).await })
+        Box::pin(async move {
+            if table.is_temporary() {
+                return Ok(self.temporary.next_id(table));
+            }
+            self.services.next_id(table).await
+        })
     }
 
     fn mark(&mut self) -> Mark {

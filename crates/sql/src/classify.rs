@@ -10,7 +10,7 @@ use sqlparser::ast::{
 pub enum Class {
     /// Reads data: SELECT, SHOW, DESCRIBE, EXPLAIN, CHECK TABLE …
     Read,
-    /// Changes data: INSERT, UPDATE, DELETE, LOAD DATA.
+    /// Changes data: INSERT, UPDATE, DELETE, LOAD DATA; or what only the session knows: CREATE and DROP TEMPORARY TABLE.
     Write,
     /// Changes the catalog or the cluster: commits the running transaction first, and itself.
     Ddl,
@@ -37,6 +37,8 @@ pub fn classify(statement: &Statement) -> Class {
         Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) | Statement::LoadData(_) => {
             Class::Write
         }
+        Statement::CreateTable(create) if create.temporary => Class::Write,
+        Statement::DropTable { temporary: true, .. } => Class::Write,
         Statement::CreateDatabase(_)
         | Statement::AlterDatabase { .. }
         | Statement::DropDatabase { .. }
@@ -82,9 +84,6 @@ pub fn classify(statement: &Statement) -> Class {
 /// Whether MySQL commits the running transaction before it runs this statement.
 pub fn commits_implicitly(statement: &Statement) -> bool {
     match statement {
-        // Temporary tables live outside of transactions.
-        Statement::CreateTable(create) => !create.temporary,
-        Statement::DropTable { temporary, .. } => !temporary,
         Statement::Begin { .. } | Statement::LockTables(_) | Statement::TableMaintenance { .. } => true,
         Statement::Flush { .. } => true,
         Statement::Set(items) => items.iter().any(|item| matches!(item, crate::SetItem::Password { .. })),

@@ -383,6 +383,9 @@ fn statements_are_classified() {
     assert_eq!(class("SELECT 1"), Class::Read);
     assert_eq!(class("WITH a AS (SELECT 1) DELETE FROM t"), Class::Write);
     assert_eq!(class("TRUNCATE t"), Class::Ddl);
+    // They change nothing that others know, and run within the open transaction.
+    assert_eq!(class("CREATE TEMPORARY TABLE t (a INT)"), Class::Write);
+    assert_eq!(class("DROP TEMPORARY TABLE t"), Class::Write);
     assert_eq!(class("GRANT SELECT ON *.* TO a"), Class::Ddl);
     assert_eq!(class("COMMIT"), Class::Transaction);
     assert_eq!(class("SET a = 1"), Class::Session);

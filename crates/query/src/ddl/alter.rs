@@ -33,14 +33,15 @@ use std::sync::Arc;
 const PAGE: usize = 500;
 
 /// What an ALTER TABLE makes of a table.
-struct Plan {
-    new: Table,
+pub(super) struct Plan {
+    /// The table as it shall be.
+    pub(super) new: Table,
     /// Columns whose values come from an expression or a counter rather than from the old row.
-    fresh: Vec<u32>,
+    pub(super) fresh: Vec<u32>,
     /// AUTO_INCREMENT = n.
-    counter: Option<u64>,
+    pub(super) counter: Option<u64>,
     /// The new name, if it is renamed.
-    renamed: bool,
+    pub(super) renamed: bool,
     /// Values must be copied.
     copy: bool,
 }
@@ -50,6 +51,9 @@ pub async fn alter(alter: &AlterTable, context: &mut dyn StatementContext) -> Re
     context.refresh_catalog().await?;
     let table = target_table(&alter.table, context)?;
     crate::acl::require_table(context, "ALTER", &table)?;
+    if table.id.is_temporary() {
+        return super::temporary::alter(alter, &table, context).await;
+    }
     for attempt in 1..=ATTEMPTS {
         context.check_killed()?;
         match attempt_once(alter, context).await {
@@ -394,7 +398,8 @@ async fn copy_table(
     })
 }
 
-async fn copy_rows(
+/// Copies the rows of a table into one that nobody knows yet; answers how many there are and the greatest id.
+pub(super) async fn copy_rows(
     old: &Arc<Table>,
     new: &Arc<Table>,
     fresh: &[u32],
@@ -483,7 +488,7 @@ async fn added_value(
 }
 
 /// The definition that the actions make of a table.
-async fn plan(
+pub(super) async fn plan(
     alter: &AlterTable,
     old: &Arc<Table>,
     catalog: &Catalog,
@@ -629,7 +634,9 @@ fn check_dependents(old: &Table, new: &Table, catalog: &Catalog) -> Result<(), S
             ));
         }
     }
-    for (child, key) in catalog.children_of(&old.database, &old.name) {
+    // What refers to a table of this name does not mean a temporary one.
+    let children = catalog.children_of(&old.database, &old.name).filter(|_| !old.id.is_temporary());
+    for (child, key) in children {
         if child.id == old.id && !new.foreign_keys.iter().any(|k| k.name == key.name) {
             continue;
         }

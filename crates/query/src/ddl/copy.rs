@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Nobody reads or writes these rows before they have a name, so pages need no care for others; a failure
-//! deletes them again.
+//! deletes them again. Rows of a temporary table are written by the statement's own transaction, and are undone with it.
 
 use super::{commit_change, is_lost};
 use crate::dml::insert::id_value;
@@ -14,7 +14,7 @@ use crate::expr::Row;
 use assize_catalog::key::hidden_id_counter;
 use assize_catalog::{Column, Table, key, row};
 use assize_model::{ErrorCode, IndexId, Key, Mutation, Slot, SqlError, TableId, WarningLevel};
-use assize_ports::{ReadIntent, StatementContext};
+use assize_ports::{ReadIntent, StatementContext, Transaction};
 use assize_values::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -108,9 +108,12 @@ impl Filler {
     }
 
     async fn hidden_id(&mut self, context: &mut dyn StatementContext) -> Result<u64, SqlError> {
+        let counter = hidden_id_counter(self.table.id);
+        if self.table.id.is_temporary() {
+            return Ok(context.transaction().allocate_ids(counter, 1).await?.first);
+        }
         if self.left_hidden == 0 {
             let mut txn = context.begin_internal().await?;
-            let counter = hidden_id_counter(self.table.id);
             let range = txn.transaction().allocate_ids(counter, PAGE_ROWS as u64).await?;
             self.next_hidden = range.first;
             self.left_hidden = range.count;
@@ -126,41 +129,18 @@ impl Filler {
         if page.is_empty() {
             return Ok(());
         }
+        if self.table.id.is_temporary() {
+            let (written, duplicates) = self.write(&page, context.transaction()).await?;
+            self.count(written, duplicates, context);
+            return Ok(());
+        }
         for attempt in 1.. {
             context.check_killed()?;
             let mut internal = context.begin_internal().await?;
-            let txn = internal.transaction();
-            let places: Vec<(Slot, Key)> =
-                page.iter().flat_map(|p| &p.exclusive).map(|(_, slot, key)| (*slot, key.clone())).collect();
-            let found = txn.get_many(self.table.id, &places, ReadIntent::Plain).await?;
-            let mut taken: BTreeSet<Key> =
-                places.into_iter().zip(found).filter(|(_, v)| v.is_some()).map(|((_, key), _)| key).collect();
-            let mut written = 0;
-            let mut duplicates = Vec::new();
-            for prepared in &page {
-                let clash = prepared.exclusive.iter().find(|(_, _, key)| taken.contains(key));
-                if let Some((id, _, _)) = clash {
-                    let index = self.table.indexes.iter().find(|i| i.id == *id);
-                    let index = index.ok_or_else(|| SqlError::internal("an index that is not there"))?;
-                    let error = duplicate_entry(&self.table, index, &prepared.row);
-                    if !self.ignore {
-                        return Err(error);
-                    }
-                    duplicates.push(error);
-                    continue;
-                }
-                taken.extend(prepared.exclusive.iter().map(|(_, _, key)| key.clone()));
-                for mutation in &prepared.mutations {
-                    txn.write(self.table.id, mutation.clone())?;
-                }
-                written += 1;
-            }
+            let (written, duplicates) = self.write(&page, internal.transaction()).await?;
             match internal.commit(None).await {
                 Ok(_) => {
-                    self.written += written;
-                    for error in duplicates {
-                        context.eval().push_warning(WarningLevel::Warning, error.code, error.message);
-                    }
+                    self.count(written, duplicates, context);
                     return Ok(());
                 }
                 Err(error) if is_lost(&error) && attempt < ATTEMPTS => {}
@@ -168,6 +148,47 @@ impl Filler {
             }
         }
         Ok(())
+    }
+
+    fn count(&mut self, written: u64, duplicates: Vec<SqlError>, context: &mut dyn StatementContext) {
+        self.written += written;
+        for error in duplicates {
+            context.eval().push_warning(WarningLevel::Warning, error.code, error.message);
+        }
+    }
+
+    /// Writes a page in a transaction: how many of its rows, and what kept the others out.
+    async fn write(
+        &self,
+        page: &[Prepared],
+        txn: &mut dyn Transaction,
+    ) -> Result<(u64, Vec<SqlError>), SqlError> {
+        let places: Vec<(Slot, Key)> =
+            page.iter().flat_map(|p| &p.exclusive).map(|(_, slot, key)| (*slot, key.clone())).collect();
+        let found = txn.get_many(self.table.id, &places, ReadIntent::Plain).await?;
+        let mut taken: BTreeSet<Key> =
+            places.into_iter().zip(found).filter(|(_, v)| v.is_some()).map(|((_, key), _)| key).collect();
+        let mut written = 0;
+        let mut duplicates = Vec::new();
+        for prepared in page {
+            let clash = prepared.exclusive.iter().find(|(_, _, key)| taken.contains(key));
+            if let Some((id, _, _)) = clash {
+                let index = self.table.indexes.iter().find(|i| i.id == *id);
+                let index = index.ok_or_else(|| SqlError::internal("an index that is not there"))?;
+                let error = duplicate_entry(&self.table, index, &prepared.row);
+                if !self.ignore {
+                    return Err(error);
+                }
+                duplicates.push(error);
+                continue;
+            }
+            taken.extend(prepared.exclusive.iter().map(|(_, _, key)| key.clone()));
+            for mutation in &prepared.mutations {
+                txn.write(self.table.id, mutation.clone())?;
+            }
+            written += 1;
+        }
+        Ok((written, duplicates))
     }
 
     /// Writes what is left; answers how many rows there are.

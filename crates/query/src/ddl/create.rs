@@ -25,11 +25,11 @@ pub async fn create_table(
     let database = database_of(&create.name, context)?;
     let name = create.name.name.as_str();
     check_name(name, ErrorCode::WrongTableName, "table")?;
+    if create.temporary {
+        return super::temporary::create(create, &database, params, context).await;
+    }
     crate::acl::require_database(context, "CREATE", &database)?;
     crate::system::refuse_new_table(&database, context)?;
-    if create.temporary {
-        return Err(SqlError::not_supported("TEMPORARY tables"));
-    }
     let catalog = context.refresh_catalog().await?;
     catalog.require_database(&database)?;
     if catalog.table(&database, name).is_some() {
@@ -71,7 +71,7 @@ pub async fn create_table(
 }
 
 /// The table that a CREATE TABLE describes, foreign keys not yet resolved.
-async fn draft(
+pub(super) async fn draft(
     create: &CreateTable,
     database: &str,
     context: &mut dyn StatementContext,
@@ -105,7 +105,7 @@ async fn draft(
 }
 
 /// CREATE TABLE … LIKE: everything but foreign keys, data and AUTO_INCREMENT's position.
-fn like_table(source: &Table, database: &str, name: &str, now_micros: i64) -> Draft {
+pub(super) fn like_table(source: &Table, database: &str, name: &str, now_micros: i64) -> Draft {
     let mut draft = Draft::of(source);
     let table = &mut draft.table;
     for (i, check) in table.checks.iter_mut().enumerate() {
@@ -123,7 +123,7 @@ fn like_table(source: &Table, database: &str, name: &str, now_micros: i64) -> Dr
 }
 
 /// Adds the columns of the query that the statement does not define itself, behind those that it does.
-fn add_selected_columns(draft: &mut Draft, columns: &[OutputColumn]) -> Result<(), SqlError> {
+pub(super) fn add_selected_columns(draft: &mut Draft, columns: &[OutputColumn]) -> Result<(), SqlError> {
     for output in columns {
         let name = &output.result.name;
         if draft.table.column(name).is_some() {
@@ -198,11 +198,9 @@ async fn create_filled(
 ) -> Result<Executed, SqlError> {
     table.id = super::copy::reserve_table_id(context).await?;
     let table = Arc::new(table);
-    let targets: Vec<Option<usize>> =
-        planned.plan.columns.iter().map(|c| table.ordinal(&c.result.name)).collect();
     let job = context.begin_job("create", format!("fills {}.{}", table.database, table.name));
     job.step("copying");
-    let result = fill(create, &table, &targets, planned, params, &*job, context).await;
+    let result = fill(create, &table, planned, params, &*job, context).await;
     job.end(result.as_ref().map(|_| ()));
     let (records, greatest) = match result {
         Ok(counts) => counts,
@@ -230,15 +228,17 @@ async fn create_filled(
     Ok(Executed::Affected { changed: records, matched: records, insert_id: 0, info })
 }
 
-async fn fill(
+/// Writes the rows of the query into a table that nobody knows yet; answers how many there are and the greatest id.
+pub(super) async fn fill(
     create: &CreateTable,
     table: &Arc<Table>,
-    targets: &[Option<usize>],
     planned: &Planned,
     params: &[Value],
     job: &dyn StatementJob,
     context: &mut dyn StatementContext,
 ) -> Result<(u64, u64), SqlError> {
+    let targets: Vec<Option<usize>> =
+        planned.plan.columns.iter().map(|c| table.ordinal(&c.result.name)).collect();
     let ignore = match create.on_duplicate {
         SelectDuplicates::Error => false,
         SelectDuplicates::Ignore => true,

@@ -307,6 +307,24 @@ impl Draft {
         Ok(())
     }
 
+    /// Makes it the draft of a temporary table, under this id.
+    ///
+    /// # Errors
+    /// 1215 for foreign keys, 1562 for partitions: a temporary table can have neither.
+    pub fn make_temporary(&mut self, id: TableId) -> Result<(), SqlError> {
+        if !self.foreign_keys.is_empty() || !self.table.foreign_keys.is_empty() {
+            return Err(SqlError::new(ErrorCode::CannotAddForeign, "Cannot add foreign key constraint"));
+        }
+        if self.table.option("PARTITION BY").is_some() {
+            return Err(SqlError::new(
+                ErrorCode::PartitionNoTemporary,
+                "Cannot create temporary table with partitions",
+            ));
+        }
+        self.table.id = id;
+        Ok(())
+    }
+
     /// Adds an index, a foreign key or a CHECK.
     pub fn add_constraint(&mut self, constraint: &TableConstraint) -> Result<(), SqlError> {
         match constraint {

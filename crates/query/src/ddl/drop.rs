@@ -4,12 +4,12 @@ use super::recycle::throw_away;
 use super::{commit_change, done, table_exists};
 use crate::dml::database_of;
 use assize_catalog::{Catalog, DropCause, Table};
-use assize_model::{ErrorCode, SchemaVersion, SqlError};
+use assize_model::{ErrorCode, SchemaVersion, SqlError, TableId};
 use assize_ports::{Executed, StatementContext};
 use assize_sql::{ProgramKind, TableName};
 use std::sync::Arc;
 
-/// Runs DROP TABLE: all of the tables or none.
+/// Runs DROP TABLE: all of the tables or none. A name means a temporary table first, and with TEMPORARY nothing else.
 pub async fn drop_tables(
     names: &[TableName],
     if_exists: bool,
@@ -17,31 +17,52 @@ pub async fn drop_tables(
     context: &mut dyn StatementContext,
 ) -> Result<Executed, SqlError> {
     let mut targets: Vec<(Arc<str>, &str)> = Vec::with_capacity(names.len());
+    let mut own: Vec<TableId> = Vec::new();
+    let mut all: Vec<(Arc<str>, &str)> = Vec::with_capacity(names.len());
     for name in names {
         let database = database_of(name, context)?;
-        if targets.iter().any(|(d, n)| *d == database && *n == name.name) {
+        if all.iter().any(|(d, n)| *d == database && *n == name.name) {
             return Err(SqlError::new(
                 ErrorCode::NonUniqueTable,
                 format!("Not unique table/alias: '{}'", name.name),
             ));
         }
-        crate::acl::require_table_name(context, "DROP", &database, &name.name)?;
-        if context.catalog().table(&database, &name.name).is_none() {
-            crate::system::refuse_change(&database, &name.name, context)?;
+        all.push((database.clone(), &name.name));
+        if let Some(table) = context.temporary_tables().find(&database, &name.name) {
+            own.push(table.id);
+            continue;
+        }
+        if !temporary {
+            crate::acl::require_table_name(context, "DROP", &database, &name.name)?;
+            if context.catalog().table(&database, &name.name).is_none() {
+                crate::system::refuse_change(&database, &name.name, context)?;
+            }
         }
         targets.push((database, &name.name));
     }
-    // There are no temporary tables, so none has this name.
-    if temporary {
+    let done = if temporary || targets.is_empty() {
         let list: Vec<String> = targets.iter().map(|(d, n)| format!("{d}.{n}")).collect();
-        return unknown_tables(&list, if_exists, context);
+        unknown_tables(&list, if_exists || list.is_empty(), context)
+    } else {
+        drop_stored(&targets, if_exists, context).await
+    }?;
+    for table in own {
+        context.drop_temporary(table);
     }
+    Ok(done)
+}
+
+async fn drop_stored(
+    targets: &[(Arc<str>, &str)],
+    if_exists: bool,
+    context: &mut dyn StatementContext,
+) -> Result<Executed, SqlError> {
     let now = context.eval().now_micros;
     let fk_checks = crate::constraints::foreign_key_checks(context);
     let unknown = commit_change(context, |catalog, change| {
         let mut unknown = Vec::new();
         let mut dropped = 0;
-        for (database, name) in &targets {
+        for (database, name) in targets {
             // A view is no table to DROP TABLE.
             let Some(table) = catalog.table(database, name).filter(|t| t.view.is_none()) else {
                 unknown.push(format!("{database}.{name}"));
@@ -146,6 +167,9 @@ pub(crate) fn referenced(table: &Table, key: &str, child: &Table) -> SqlError {
 /// Runs TRUNCATE TABLE: the table gets a new, empty id; the old one goes into the recycle bin with its rows.
 pub async fn truncate(name: &TableName, context: &mut dyn StatementContext) -> Result<Executed, SqlError> {
     let database = database_of(name, context)?;
+    if let Some(table) = context.temporary_tables().find(&database, &name.name).cloned() {
+        return Ok(super::temporary::truncate(&table, context));
+    }
     crate::acl::require_table_name(context, "DROP", &database, &name.name)?;
     crate::system::refuse_change(&database, &name.name, context)?;
     let now = context.eval().now_micros;

@@ -12,6 +12,8 @@
 //! * an index is built after its `WriteOnly` state is committed ([`index`]),
 //! * values that change are copied under a new table id before the commit that switches to it ([`copy`]),
 //! * what DROP and TRUNCATE unlink stays in the recycle bin, data and all, until it is purged ([`recycle`]).
+//!
+//! A temporary table takes no part in this: its definition is the session's, and changes at once ([`temporary`]).
 
 pub mod alter;
 pub mod charset;
@@ -24,6 +26,7 @@ pub(crate) mod freeze;
 pub mod index;
 pub mod print;
 pub mod recycle;
+pub(crate) mod temporary;
 pub mod types;
 pub mod view;
 

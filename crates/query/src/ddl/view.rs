@@ -209,6 +209,12 @@ fn bind(create: &CreateView, database: &str, context: &mut dyn StatementContext)
     let mut binder = Binder::new(context, &SystemTables, None);
     let bound = binder.query(&create.query, None)?;
     let name = create.name.name.as_str();
+    if let Some(temporary) = binder.tables.iter().find(|t| t.id.is_temporary()) {
+        return Err(SqlError::new(
+            ErrorCode::ViewSelectTemporaryTable,
+            format!("View's SELECT refers to a temporary table '{}'", temporary.name),
+        ));
+    }
     if binder.tables.iter().any(|t| *t.database == *database && *t.name == *name) {
         // The view is not there while it is being made.
         return Err(SqlError::new(

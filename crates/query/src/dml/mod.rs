@@ -60,8 +60,17 @@ pub fn target_table(name: &TableName, context: &dyn StatementContext) -> Result<
 /// Likewise, or a view.
 pub fn stored_table(name: &TableName, context: &dyn StatementContext) -> Result<Arc<Table>, SqlError> {
     let database = database_of(name, context)?;
+    if let Some(temporary) = context.temporary_tables().find(&database, &name.name) {
+        return Ok(temporary.clone());
+    }
     crate::system::refuse_change(&database, &name.name, context)?;
     context.catalog().require_table(&database, &name.name).cloned()
+}
+
+/// The table or view that a statement means by a name, if there is one: temporary tables of the session come first.
+pub(crate) fn meant_table(database: &str, name: &str, context: &dyn StatementContext) -> Option<Arc<Table>> {
+    let temporary = context.temporary_tables().find(database, name).cloned();
+    temporary.or_else(|| context.catalog().table(database, name).cloned())
 }
 
 /// Runs the body of a statement that writes: its errors undo its writes, IGNORE holds for it alone.

@@ -125,6 +125,10 @@ impl Writer {
     ) -> Result<Self, SqlError> {
         context.transaction().use_table(table.id, table.version);
         let mut writer = Writer::compiled(table, context)?;
+        if table.id.is_temporary() {
+            // Foreign keys neither lead from it nor to it, whatever table of everybody has its name.
+            return Ok(writer);
+        }
         let fk_checks = crate::constraints::foreign_key_checks(context);
         if fk_checks {
             writer.parents = ParentRule::all(table, catalog);

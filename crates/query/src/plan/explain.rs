@@ -255,9 +255,11 @@ impl Lines<'_> {
         if scan.reverse {
             notes.push("Backward index scan".into());
         }
-        let shards = self.shards(scan);
+        let is_temporary = scan.table.id.is_temporary();
+        let shards = if is_temporary { Vec::new() } else { self.shards(scan) };
         let all = self.context.transaction().shards_of(ScanShards::All);
         notes.push(match shards.as_slice() {
+            _ if is_temporary => "Using the session's memory".to_owned(),
             [one] => format!("Using shard {one}"),
             many if many.len() == all.len() => format!("Using all {} shards", all.len()),
             many => format!("Using {} of {} shards", many.len(), all.len()),
@@ -277,7 +279,8 @@ impl Lines<'_> {
             id: Some(id),
             select_type,
             table: Some(scan.alias.to_string()),
-            partitions: Some(shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
+            partitions: (!is_temporary)
+                .then(|| shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
             access: Some(access),
             possible_keys: (!scan.possible.is_empty())
                 .then(|| scan.possible.iter().map(|n| n.to_string()).collect::<Vec<_>>().join(",")),

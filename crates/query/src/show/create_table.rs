@@ -17,7 +17,8 @@ pub fn create_table(table: &Table, next_id: Option<u64>) -> String {
         let not_enforced = if check.enforced { "" } else { " /*!80016 NOT ENFORCED */" };
         format!("CONSTRAINT {} CHECK ({}){not_enforced}", quote_name(&check.name), check.expression)
     }));
-    let mut out = format!("CREATE TABLE {} (\n  {}\n)", quote_name(&table.name), lines.join(",\n  "));
+    let verb = if table.id.is_temporary() { "CREATE TEMPORARY TABLE" } else { "CREATE TABLE" };
+    let mut out = format!("{verb} {} (\n  {}\n)", quote_name(&table.name), lines.join(",\n  "));
     out.push_str(" ENGINE=InnoDB");
     if let Some(next) = next_id.filter(|n| *n > 1) {
         let _ = write!(out, " AUTO_INCREMENT={next}");

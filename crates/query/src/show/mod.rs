@@ -8,8 +8,8 @@ pub(crate) mod columns;
 pub mod create_table;
 pub mod quote;
 
-use crate::dml::database_of;
 use crate::dml::writer::bind_over;
+use crate::dml::{database_of, meant_table};
 use crate::expr::{Row, Runtime, eval_async, truth};
 use crate::infoschema::{self, server, shown_indexes, table_columns, text, yes_no};
 use assize_catalog::{Catalog, Column, Table, View};
@@ -525,7 +525,7 @@ fn columns_of(name: &TableName, full: bool, context: &mut dyn StatementContext) 
         listing("Field Type:l Null Key Default:l Extra")
     };
     let catalog = context.catalog();
-    if let Some(table) = catalog.table(&database, &name.name) {
+    if let Some(table) = &meant_table(&database, &name.name, context) {
         if !context.user().sees_table(&database, &name.name) {
             crate::acl::require_table(context, "SELECT", table)?;
         }
@@ -579,10 +579,14 @@ async fn indexes(name: &TableName, context: &mut dyn StatementContext) -> Result
     );
     out.like = 2;
     let catalog = context.catalog();
-    if catalog.table(&database, &name.name).is_none() && table_columns(&database, &name.name).is_some() {
+    let meant = meant_table(&database, &name.name, context);
+    if meant.is_none() && table_columns(&database, &name.name).is_some() {
         return Ok(out);
     }
-    let table = catalog.require_table(&database, &name.name)?;
+    let table = match &meant {
+        Some(table) => table,
+        None => catalog.require_table(&database, &name.name)?,
+    };
     let sizes = crate::sizes::ask(vec![table.clone()], context).await;
     for index in shown_indexes(table) {
         for (i, part) in index.parts.iter().enumerate() {
@@ -661,8 +665,8 @@ async fn show_create_table(
 ) -> Result<Listing, SqlError> {
     let database = database_of(name, context)?;
     let mut out = listing("Table Create~Table:l");
-    let catalog = context.catalog();
-    if catalog.table(&database, &name.name).is_none()
+    let meant = meant_table(&database, &name.name, context);
+    if meant.is_none()
         && let Some(columns) = table_columns(&database, &name.name)
     {
         let lines: Vec<String> = columns
@@ -676,7 +680,10 @@ async fn show_create_table(
         out.rows = vec![vec![text(&name.name), text(&text_of)]];
         return Ok(out);
     }
-    let table = catalog.require_table(&database, &name.name)?.clone();
+    let table = match meant {
+        Some(table) => table,
+        None => context.catalog().require_table(&database, &name.name)?.clone(),
+    };
     if let Some(view) = &table.view {
         return show_create_view(&table, view, context);
     }

@@ -134,6 +134,7 @@ impl Frontend {
             inline_bytes_max: config.frontend.inline_bytes_max,
             transaction_bytes_max: config.frontend.transaction_bytes_max,
             statement_bytes_max: config.frontend.statement_bytes_max,
+            temporary_bytes_max: config.frontend.temporary_bytes_max,
             retries_max: config.frontend.retries_max,
             ..Limits::default()
         };
@@ -559,6 +560,8 @@ async fn report(
         let frontend = services.identity.frontend;
         services.adjudicator.report_oldest_snapshot(frontend, services.epoch(), services.snapshots.oldest());
         ::metrics::gauge!(metrics::FRONTEND_CONNECTIONS).set(registry.connected() as f64);
+        let temporary = services.temporary_bytes.load(Ordering::Relaxed);
+        ::metrics::gauge!(metrics::FRONTEND_TEMPORARY_BYTES).set(temporary as f64);
         // SET GLOBAL max_connections, here or on another frontend.
         if let Ok(definition) = find_variable("max_connections")
             && let Value::Int(limit) = shared.globals.get(definition)

@@ -20,7 +20,8 @@ impl Session {
             let database =
                 database.ok_or_else(|| SqlError::new(ErrorCode::NoDatabase, "No database selected"))?;
             // What the server makes up is nobody's to lock, and a dump of everything asks for it.
-            if !SYSTEM_DATABASES.contains(&database) {
+            let temporary = self.state.temporary_tables.find(database, &table.name);
+            if !SYSTEM_DATABASES.contains(&database) && temporary.is_none() {
                 catalog.require_table(database, &table.name)?;
             }
         }

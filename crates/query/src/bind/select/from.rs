@@ -347,7 +347,10 @@ impl Binder<'_> {
             let database = database.to_string();
             return self.add_table(shown, &database, &org, &outputs, Source::Virtual(found), block, scope);
         }
-        let Some(stored) = self.catalog.table(&database, table).cloned() else {
+        // A view never means a temporary table.
+        let temporary = || self.context.temporary_tables().find(&database, table);
+        let temporary = if self.open_views.is_empty() { temporary().cloned() } else { None };
+        let Some(stored) = temporary.or_else(|| self.catalog.table(&database, table).cloned()) else {
             if self.catalog.database(&database).is_none() && !self.virtuals.has_database(&database) {
                 return Err(SqlError::new(
                     ErrorCode::UnknownDatabase,
