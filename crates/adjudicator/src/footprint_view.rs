@@ -695,7 +695,6 @@ impl<'a> FootprintView<'a> {
 
     /// Checks everything that [`FootprintView::parse`] did not look at; all other functions rely on it.
     #[inline(always)]
-    #[inline]
     pub fn validate(&self) -> Result<(), DecodeError> {
         let bad = |what, value: usize| DecodeError::BadValue { what, value: value as u64, at: 0 };
         let (body_count, written) = (self.body_count(), self.written_count());
