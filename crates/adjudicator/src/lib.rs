@@ -93,8 +93,8 @@ pub mod workload;
 ///
 /// 1: the beginning. 2: [`Command::DrainNode`], [`Command::Recover`], [`Command::RecoverShard`]. 3: compact footprints; slots that
 /// move wait for learners, too. 4: a refused [`Command::Uncount`] changes nothing. 5: the catalog may hold views, which are bytes here
-/// and nothing more.
-pub const CLUSTER_VERSION_MAX: u32 = 5;
+/// and nothing more. 6: it may hold tables with functional key parts, likewise.
+pub const CLUSTER_VERSION_MAX: u32 = 6;
 /// From this cluster version on footprints in the log may be compact.
 pub const COMPACT_SINCE: u32 = 3;
 /// From this cluster version on the log can say that a node is draining, and that a shard was recovered.

@@ -130,6 +130,24 @@ pub fn everything() -> Table {
     table
 }
 
+/// `names (…, KEY lower ((lower(name)) DESC))`, otherwise as `stock`.
+pub fn functional() -> Table {
+    let mut table = stock();
+    table.id = TableId(9);
+    table.name = "names".into();
+    table.columns.push(Column {
+        generated: Some(Generated { expression: "lower(`name`)".into(), stored: false }),
+        invisible: true,
+        hidden: true,
+        ..column(3, "!hidden!3", table.columns[1].sql_type.clone())
+    });
+    table.next_column_id = 4;
+    table.indexes.push(index(3, "lower", &[3], false));
+    table.indexes[3].parts[0].descending = true;
+    table.next_index_id = 4;
+    table
+}
+
 /// A view of it: `SELECT id FROM shop.stock WITH LOCAL CHECK OPTION`.
 pub fn view() -> Table {
     let mut table = stock();

@@ -1,6 +1,6 @@
 //! Finding things by name.
 
-use crate::{Catalog, Column, Database, Dropped, ForeignKey, Index, IndexState, Table, User};
+use crate::{Catalog, Column, Database, Dropped, ForeignKey, Index, IndexPart, IndexState, Table, User};
 use assize_model::{ErrorCode, IndexId, SqlError, TableId};
 use std::sync::Arc;
 
@@ -94,7 +94,25 @@ impl Table {
 
     /// Where a column stands, by name in any case.
     pub fn ordinal(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|c| same_name(&c.name, name))
+        self.columns.iter().position(|c| !c.hidden && same_name(&c.name, name))
+    }
+
+    /// The columns that were declared: all but those of functional key parts.
+    pub fn shown_columns(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|c| !c.hidden)
+    }
+
+    /// The expression of a functional key part; `None` for one that is a column.
+    pub fn key_expression(&self, part: &IndexPart) -> Option<&str> {
+        let column = self.column_by_id(part.column).filter(|c| c.hidden)?;
+        column.generated.as_ref().map(|g| &*g.expression)
+    }
+
+    /// Forgets the hidden columns of indexes that are no longer there.
+    pub fn forget_idle_columns(&mut self) {
+        let indexes = &self.indexes;
+        let used = |id: u32| indexes.iter().flat_map(|i| &i.parts).any(|p| p.column == id);
+        self.columns.retain(|c| !c.hidden || used(c.id));
     }
 
     /// A column by id.

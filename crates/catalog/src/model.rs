@@ -161,6 +161,8 @@ pub enum ViewCheck {
 
 /// From this cluster version on every node understands views.
 pub const VIEWS_SINCE: u32 = 5;
+/// From this cluster version on every node understands functional key parts: hidden columns.
+pub const FUNCTIONAL_KEYS_SINCE: u32 = 6;
 
 /// A column.
 #[derive(Clone, Debug, PartialEq)]
@@ -185,6 +187,9 @@ pub struct Column {
     pub comment: Arc<str>,
     /// INVISIBLE.
     pub invisible: bool,
+    /// It exists for a functional key part alone: it is generated, invisible too, stands behind all others, and has no name
+    /// by which a statement could mean it.
+    pub hidden: bool,
     /// Value of rows stored before the column was added (what ADD COLUMN's default was then).
     pub added_value: Option<Value>,
 }
@@ -203,6 +208,7 @@ impl Column {
             generated: None,
             comment: "".into(),
             invisible: false,
+            hidden: false,
             added_value: None,
         }
     }

@@ -29,6 +29,8 @@ const DATABASE: ([u8; 4], u16) = (*b"cdbs", 1);
 const TABLE: ([u8; 4], u16) = (*b"ctab", 1);
 /// Tables are written as they were before there were views, so that nodes of that time read them.
 const TABLE_OR_VIEW: ([u8; 4], u16) = (*b"ctab", 2);
+/// A table with functional key parts: behind everything else, which columns are hidden.
+const TABLE_WITH_HIDDEN: ([u8; 4], u16) = (*b"ctab", 3);
 const USER: ([u8; 4], u16) = (*b"cusr", 1);
 const GLOBAL: ([u8; 4], u16) = (*b"cvar", 1);
 const DROPPED: ([u8; 4], u16) = (*b"cbin", 1);
@@ -431,8 +433,16 @@ pub fn encode_table(table: &Table) -> Bytes {
         out.put_str(name);
         out.put_str(value);
     }
+    let hidden: Vec<u32> = table.columns.iter().filter(|c| c.hidden).map(|c| c.id).collect();
     match &table.view {
-        None => seal(TABLE, &out),
+        None if hidden.is_empty() => seal(TABLE, &out),
+        None => {
+            out.put_varint(hidden.len() as u64);
+            for id in hidden {
+                out.put_u32(id);
+            }
+            seal(TABLE_WITH_HIDDEN, &out)
+        }
         Some(view) => {
             put_view(&mut out, view);
             seal(TABLE_OR_VIEW, &out)
@@ -441,7 +451,7 @@ pub fn encode_table(table: &Table) -> Bytes {
 }
 
 fn decode_table(database: &Arc<str>, name: &Arc<str>, bytes: &[u8]) -> Result<Table, DecodeError> {
-    let (version_of_format, body) = envelope::open(bytes, TABLE_OR_VIEW.0, TABLE_OR_VIEW.1)?;
+    let (version_of_format, body) = envelope::open(bytes, TABLE_WITH_HIDDEN.0, TABLE_WITH_HIDDEN.1)?;
     let mut r = Reader::new(body);
     let id = TableId(r.u32()?);
     let version = SchemaVersion(r.u32()?);
@@ -460,7 +470,7 @@ fn decode_table(database: &Arc<str>, name: &Arc<str>, bytes: &[u8]) -> Result<Ta
             column: option(r, Reader::u32)?,
         })
     })?;
-    let table = Table {
+    let mut table = Table {
         id,
         version,
         database: database.clone(),
@@ -478,10 +488,16 @@ fn decode_table(database: &Arc<str>, name: &Arc<str>, bytes: &[u8]) -> Result<Ta
         created_micros: r.i64()?,
         options: list(&mut r, 2, |r| Ok((r.str()?.into(), r.str()?.into())))?,
         view: match version_of_format {
-            1 => None,
-            _ => Some(Arc::new(view(&mut r)?)),
+            2 => Some(Arc::new(view(&mut r)?)),
+            _ => None,
         },
     };
+    if version_of_format == TABLE_WITH_HIDDEN.1 {
+        for id in list(&mut r, 4, Reader::u32)? {
+            let hidden = table.columns.iter_mut().find(|c| c.id == id && c.generated.is_some());
+            hidden.ok_or_else(|| r.bad("hidden column", id.into()))?.hidden = true;
+        }
+    }
     // What the rest of the code relies on without asking again.
     if table.sharding_column.is_some_and(|i| i >= table.columns.len()) {
         return Err(r.bad("sharding column", table.sharding_column.unwrap_or_default() as u64));
@@ -597,6 +613,7 @@ fn column(r: &mut Reader<'_>) -> Result<Column, DecodeError> {
         generated: option(r, |r| Ok(Generated { expression: r.str()?.into(), stored: r.bool()? }))?,
         comment: r.str()?.into(),
         invisible: r.bool()?,
+        hidden: false,
         added_value: option(r, payload::read_tagged)?,
     })
 }

@@ -40,17 +40,31 @@ fn a_new_cluster_has_the_systems_databases_and_root() {
 
 #[test]
 fn every_part_of_a_table_is_stored() {
-    for table in [fixtures::everything(), fixtures::view()] {
+    for table in [fixtures::everything(), fixtures::view(), fixtures::functional()] {
         let bytes = encode_table(&table);
         assert_eq!(decode_table(&table.database.clone(), &table.name.clone(), &bytes), Ok(table));
     }
 }
 
 #[test]
-fn tables_are_written_as_before_there_were_views() {
-    let version = |table: &Table| envelope::open(&encode_table(table), *b"ctab", 2).unwrap().0;
+fn tables_are_written_as_before_there_were_views_and_functional_key_parts() {
+    let version = |table: &Table| envelope::open(&encode_table(table), *b"ctab", 3).unwrap().0;
     assert_eq!(version(&fixtures::everything()), 1);
     assert_eq!(version(&fixtures::view()), 2);
+    assert_eq!(version(&fixtures::functional()), 3);
+}
+
+#[test]
+fn hidden_columns_have_no_name_and_go_with_their_index() {
+    let mut table = fixtures::functional();
+    assert_eq!((table.ordinal("!hidden!3"), table.shown_columns().count()), (None, 3));
+    assert_eq!(table.key_expression(&table.indexes[3].parts[0]), Some("lower(`name`)"));
+    assert_eq!(table.key_expression(&table.indexes[1].parts[0]), None);
+    table.forget_idle_columns();
+    assert_eq!(table, fixtures::functional());
+    table.indexes.pop();
+    table.forget_idle_columns();
+    assert_eq!(table.columns, fixtures::stock().columns);
 }
 
 #[test]
@@ -147,6 +161,7 @@ fn stored_samples_are_still_understood() {
     let catalog = Catalog::default().apply_objects(CatalogVersion(1), true, &objects).unwrap();
     assert_eq!(**catalog.table("shop", "stock").unwrap(), fixtures::everything());
     assert_eq!(**catalog.table("shop", "ids").unwrap(), fixtures::view());
+    assert_eq!(**catalog.table("shop", "names").unwrap(), fixtures::functional());
     assert_eq!(catalog.globals["max_connections"], Value::UInt(151));
     assert_eq!(catalog.next_ids.dropped, 3);
     assert_eq!(catalog.dropped[0].tables[0].name, "stock".into());
@@ -183,6 +198,7 @@ fn samples() -> String {
         (ObjectKey::Database("shop".into()), encode_database(&shop)),
         (ObjectKey::Table("shop".into(), "stock".into()), encode_table(&table)),
         (ObjectKey::Table("shop".into(), "ids".into()), encode_table(&fixtures::view())),
+        (ObjectKey::Table("shop".into(), "names".into()), encode_table(&fixtures::functional())),
         (ObjectKey::User("app".into(), "%".into()), encode_user(&user)),
         (ObjectKey::Global("max_connections".into()), encode_global(&Value::UInt(151))),
         (ObjectKey::Dropped(2), encode_dropped(&dropped)),

@@ -175,7 +175,8 @@ impl ScopeTable {
             .iter()
             .map(|c| ScopeColumn {
                 id: take(),
-                name: c.name.clone(),
+                // An empty name is found by nobody.
+                name: if c.hidden { "".into() } else { c.name.clone() },
                 org_name: c.name.clone(),
                 sql_type: c.sql_type.clone(),
                 nullable: c.nullable,

@@ -7,6 +7,7 @@ mod views;
 use super::expr::{Aggregate, Gather, Place, SortKey, WindowCall};
 use super::{Binder, Scope, ScopeColumn, ScopeTable, VirtualTable, object_parts, ordinal, scope};
 use crate::expr::*;
+use crate::plan::Computed;
 use assize_catalog::Table;
 use assize_model::{ErrorCode, SqlError};
 use assize_ports::{ColumnFlags, ReadIntent, ResultColumn};
@@ -152,6 +153,8 @@ pub struct BoundTable {
     pub hints: Vec<IndexHint>,
     /// The view through which it came into FROM.
     pub view: Option<Arc<Via>>,
+    /// Its indexed columns that are computed from others.
+    pub computed: Vec<Computed>,
 }
 
 /// USE, FORCE or IGNORE INDEX.

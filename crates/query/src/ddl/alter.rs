@@ -270,6 +270,7 @@ async fn take_back(
         new.indexes.retain(|i| !indexes.contains(&i.id));
         new.checks.retain(|c| !checks.contains(&c.name));
         new.foreign_keys.retain(|k| !keys.contains(&k.name));
+        new.forget_idle_columns();
         new.version = SchemaVersion(current.version.0 + 1);
         change.put_table(&new).fence(&new);
         Ok(Some(()))
@@ -498,13 +499,22 @@ pub(super) async fn plan(
     let mut plan =
         Plan { new: (**old).clone(), fresh: Vec::new(), counter: None, renamed: false, copy: false };
     let mut rename: Option<&TableName> = None;
-    for action in &alter.actions {
+    // What goes does so first, so that columns may go together with the functional indexes that need them.
+    let functional = |name: &str| {
+        old.index(name).is_some_and(|index| index.parts.iter().any(|p| old.key_expression(p).is_some()))
+    };
+    let (first, then): (Vec<&AlterAction>, Vec<&AlterAction>) = alter
+        .actions
+        .iter()
+        .partition(|action| matches!(action, AlterAction::DropIndex(name) if functional(name)));
+    for action in first.into_iter().chain(then) {
         apply(action, &mut draft, old, catalog, &mut plan, &mut rename, context).await?;
     }
     draft.finish(catalog, context)?;
     if !alter.actions.iter().all(|action| matches!(action, AlterAction::RenameTable(_))) {
         super::define::require_primary_key(&draft.table, context)?;
     }
+    super::functional::require_understood(&draft.table, context).await?;
     plan.new = draft.table;
     if let Some(to) = rename {
         let database: Arc<str> = match &to.database {
@@ -554,7 +564,8 @@ fn needs_copy(old: &Table, new: &Table, fresh: &[u32]) -> bool {
         let changed = match old.column_by_id(column.id) {
             None => {
                 column.auto_increment
-                    || column.generated.is_some()
+                    // Building its index computes a hidden column for the rows that are there.
+                    || (column.generated.is_some() && !column.hidden)
                     || matches!(column.default, Some(DefaultValue::Expression(_)))
             }
             Some(before) => {
@@ -866,7 +877,7 @@ fn move_column(table: &mut Table, at: usize, position: &ColumnPosition) -> Resul
 
 fn drop_column(draft: &mut Draft, at: usize) -> Result<(), SqlError> {
     let column = draft.table.columns[at].clone();
-    if draft.table.columns.len() == 1 {
+    if draft.table.shown_columns().count() == 1 {
         return Err(SqlError::new(
             ErrorCode::CantRemoveAllFields,
             "You can't delete all columns with ALTER TABLE; use DROP TABLE instead",
@@ -902,6 +913,9 @@ fn refuse_dependents(table: &Table, column: &Column) -> Result<(), SqlError> {
             && other.id != column.id
             && mentions(&generated.expression)?.iter().any(|n| same_name(n, &column.name))
         {
+            if other.hidden {
+                return Err(super::functional::depends(&column.name));
+            }
             return Err(SqlError::new(
                 ErrorCode::DependentByGeneratedColumn,
                 format!("Column '{}' has a generated column dependency.", column.name),
@@ -926,7 +940,7 @@ fn refuse_dependents(table: &Table, column: &Column) -> Result<(), SqlError> {
 fn rename_column(draft: &mut Draft, at: usize, to: &str) -> Result<(), SqlError> {
     check_name(to, ErrorCode::WrongColumnName, "column")?;
     let column = draft.table.columns[at].clone();
-    if draft.table.columns.iter().any(|c| c.id != column.id && same_name(&c.name, to)) {
+    if draft.table.column(to).is_some_and(|c| c.id != column.id) {
         return Err(SqlError::new(ErrorCode::DuplicateColumn, format!("Duplicate column name '{to}'")));
     }
     if !same_name(&column.name, to) {
@@ -1003,9 +1017,12 @@ fn check_index(table: &Table, index: &Index) -> Result<(), SqlError> {
     let mut probe = Draft::of(table);
     probe.table.indexes.retain(|i| i.id == IndexId(0));
     probe.table.hidden_row_id = true;
-    let parts = index
-        .parts
-        .iter()
+    // Functional key parts are checked with the table as a whole.
+    let columns = || index.parts.iter().filter(|part| table.key_expression(part).is_none());
+    if columns().next().is_none() {
+        return Ok(());
+    }
+    let parts = columns()
         .map(|part| assize_sql::IndexPartDef {
             key: assize_sql::IndexPartKey::Column(table.indexed_column(part).name.to_string()),
             prefix: part.prefix,
@@ -1035,6 +1052,7 @@ fn drop_index(draft: &mut Draft, name: &str) -> Result<(), SqlError> {
     let at = draft.table.indexes.iter().skip(1).position(|i| same_name(&i.name, name));
     let at = at.ok_or_else(|| cannot_drop(name))? + 1;
     draft.table.indexes.remove(at);
+    draft.table.forget_idle_columns();
     Ok(())
 }
 

@@ -60,6 +60,7 @@ pub async fn create_table(
     };
     draft.finish(&catalog, context)?;
     super::define::require_primary_key(&draft.table, context)?;
+    super::functional::require_understood(&draft.table, context).await?;
     let next_id = create.options.auto_increment.filter(|n| *n > 0);
     match selected {
         Some(planned) => create_filled(create, draft.table, next_id, &planned, params, context).await,
@@ -146,7 +147,7 @@ pub(super) fn add_selected_columns(draft: &mut Draft, columns: &[OutputColumn]) 
 }
 
 /// The type of a column that holds values of an expression of this type.
-pub(super) fn stored_type(sql_type: &SqlType) -> SqlType {
+pub(crate) fn stored_type(sql_type: &SqlType) -> SqlType {
     match sql_type {
         SqlType::Null => SqlType::Binary { length: 0 },
         SqlType::VarChar { length, collation } if *length > 16_383 => {

@@ -1,6 +1,7 @@
 //! From a written table definition to a [`Table`], with MySQL's rules about what goes together.
 
 use super::charset;
+use super::functional;
 use super::print::{self, Names};
 use super::types::{column_type, row_bytes};
 use crate::dml::writer::bind_over;
@@ -185,6 +186,7 @@ impl Draft {
             generated: None,
             comment: def.comment.as_deref().unwrap_or("").into(),
             invisible: def.invisible,
+            hidden: false,
             added_value: None,
             sql_type,
         };
@@ -339,6 +341,7 @@ impl Draft {
 
     /// Adds an index; returns its id.
     pub fn add_index(&mut self, def: &IndexDef) -> Result<IndexId, SqlError> {
+        functional::check_kind(def)?;
         match def.kind {
             IndexKind::Fulltext => return Err(SqlError::not_supported("FULLTEXT index")),
             IndexKind::Spatial => return Err(SqlError::not_supported("SPATIAL index")),
@@ -354,11 +357,20 @@ impl Draft {
                 format!("Too many key parts specified; max {PARTS_MAX} parts allowed"),
             ));
         }
+        let name = match &def.name {
+            None if functional::is_functional(def) => Some(self.free_index_name(functional::UNNAMED)),
+            name => name.clone(),
+        };
         let mut parts: Vec<IndexPart> = Vec::with_capacity(def.parts.len());
         let mut bytes = 0;
         for part in &def.parts {
-            let IndexPartKey::Column(name) = &part.key else {
-                return Err(SqlError::not_supported("functional index"));
+            let name = match &part.key {
+                IndexPartKey::Column(name) => name,
+                IndexPartKey::Expr(expr) => {
+                    let column = self.add_hidden_column(expr, name.as_deref().unwrap_or_default())?;
+                    parts.push(IndexPart { column, prefix: None, descending: part.descending });
+                    continue;
+                }
             };
             let column = self.table.column(name).ok_or_else(|| no_key_column(name))?;
             if parts.iter().any(|p| p.column == column.id) {
@@ -372,10 +384,7 @@ impl Draft {
             parts.push(IndexPart { column: column.id, prefix, descending: part.descending });
         }
         if bytes > KEY_BYTES_MAX || parts.is_empty() {
-            return Err(SqlError::new(
-                ErrorCode::TooLongKey,
-                format!("Specified key was too long; max key length is {KEY_BYTES_MAX} bytes"),
-            ));
+            return Err(too_long_key());
         }
         if let Some(comment) = &def.comment
             && comment.chars().count() > COMMENT_MAX
@@ -405,7 +414,7 @@ impl Draft {
                 format!("Too many keys specified; max {INDEXES_MAX} keys allowed"),
             ));
         }
-        let name = match &def.name {
+        let name = match &name {
             Some(name) => {
                 if name.eq_ignore_ascii_case("PRIMARY") {
                     return Err(SqlError::new(ErrorCode::WrongArguments, "Incorrect index name 'PRIMARY'"));
@@ -565,6 +574,7 @@ impl Draft {
             self.add_foreign_key(key, catalog, fk_checks)?;
         }
         self.check_auto_increment()?;
+        self.settle_hidden(context)?;
         self.check_generated(context)?;
         self.check_row_size()?;
         self.settle_sharding()?;
@@ -594,7 +604,9 @@ impl Draft {
     fn check_generated(&self, context: &mut dyn StatementContext) -> Result<(), SqlError> {
         let table = Arc::new(self.table.clone());
         for (ordinal, column) in table.columns.iter().enumerate() {
-            if let Some(generated) = &column.generated {
+            if let Some(generated) = &column.generated
+                && !column.hidden
+            {
                 let ast = super::parse_stored(&generated.expression)?;
                 for name in print::columns(&ast) {
                     let Some(at) = table.ordinal(&name) else {
@@ -878,7 +890,7 @@ pub fn compatible(child: &SqlType, parent: &SqlType) -> bool {
 }
 
 /// Bytes of an index part by InnoDB's count, and the prefix length that is kept.
-fn part_length(column: &Column, prefix: Option<u32>) -> Result<(u64, Option<u32>), SqlError> {
+pub(super) fn part_length(column: &Column, prefix: Option<u32>) -> Result<(u64, Option<u32>), SqlError> {
     let wrong = || {
         SqlError::new(
             ErrorCode::WrongSubKey,
@@ -967,9 +979,10 @@ pub(super) fn require_primary_key(table: &Table, context: &dyn StatementContext)
     ))
 }
 
-fn check_deterministic(expr: &crate::expr::Expr, what: &str) -> Result<(), SqlError> {
+/// Whether an expression is the same for the same row, whenever and by whomever it is computed.
+pub(super) fn is_deterministic(expr: &crate::expr::Expr) -> bool {
     use crate::expr::ExprKind;
-    let volatile = expr.any(&mut |e| match &e.kind {
+    !expr.any(&mut |e| match &e.kind {
         ExprKind::Call(function, _) => function.is_volatile(),
         ExprKind::Session(..)
         | ExprKind::Subquery(_)
@@ -978,8 +991,19 @@ fn check_deterministic(expr: &crate::expr::Expr, what: &str) -> Result<(), SqlEr
         | ExprKind::Assign(..)
         | ExprKind::Param(_) => true,
         _ => false,
-    });
-    if volatile { Err(not_allowed(what)) } else { Ok(()) }
+    })
+}
+
+fn check_deterministic(expr: &crate::expr::Expr, what: &str) -> Result<(), SqlError> {
+    if is_deterministic(expr) { Ok(()) } else { Err(not_allowed(what)) }
+}
+
+/// Error 1071.
+pub(super) fn too_long_key() -> SqlError {
+    SqlError::new(
+        ErrorCode::TooLongKey,
+        format!("Specified key was too long; max key length is {KEY_BYTES_MAX} bytes"),
+    )
 }
 
 fn not_allowed(what: &str) -> SqlError {

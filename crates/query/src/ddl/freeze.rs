@@ -474,8 +474,7 @@ impl Freezer<'_> {
         };
         let columns = match self.catalog.table(&database, &table) {
             Some(stored) => stored
-                .columns
-                .iter()
+                .shown_columns()
                 .map(|c| NamedColumn { name: c.name.to_string(), invisible: c.invisible, merged: false })
                 .collect(),
             None => {

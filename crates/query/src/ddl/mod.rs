@@ -23,6 +23,7 @@ pub mod database;
 pub mod define;
 pub mod drop;
 pub(crate) mod freeze;
+pub(crate) mod functional;
 pub mod index;
 pub mod print;
 pub mod recycle;
@@ -38,6 +39,38 @@ use std::sync::Arc;
 
 /// How often a change that lost to another DDL statement is tried again.
 const ATTEMPTS: usize = 10;
+
+/// How often it is looked whether the cluster has been raised, once every node understands what is wanted.
+const RAISED_WITHIN: u32 = 50;
+/// Between two looks.
+const WAIT_MICROS: u64 = 100_000;
+
+/// Nodes of a release that does not know such a thing would not understand the catalog any more.
+pub(crate) async fn require_cluster_version(
+    since: u32,
+    what: &str,
+    context: &mut dyn StatementContext,
+) -> Result<(), SqlError> {
+    let Some(cluster) = context.server().cluster() else { return Ok(()) };
+    let mut waits = RAISED_WITHIN;
+    loop {
+        let members = cluster.members().await.map_err(crate::cluster::error)?;
+        let version = members.cluster_version;
+        if version >= since {
+            return Ok(());
+        }
+        // A cluster that has only just begun, or been upgraded, is about to be raised.
+        if waits == 0 || members.members.iter().any(|m| m.cluster_version_max < since) {
+            return Err(SqlError::not_supported(format_args!(
+                "{what} before every node understands them: the cluster is at version {version}, and {what} need \
+                 version {since}"
+            )));
+        }
+        waits -= 1;
+        context.check_killed()?;
+        context.server().sleep(WAIT_MICROS).await;
+    }
+}
 
 /// Parses an expression that the catalog keeps. It was printed in a form that no SQL mode changes.
 pub fn parse_stored(text: &str) -> Result<sqlparser::ast::Expr, SqlError> {

@@ -430,6 +430,8 @@ fn cast_type(data_type: &DataType, format: Option<&CastFormat>, out: &mut Out) {
         && let Value::SingleQuotedString(name) = &charset.value
     {
         let _ = write!(out, " charset {name}");
+    } else if !out.view && text.to_ascii_uppercase().starts_with("CHAR") {
+        out.push_str(" charset utf8mb4");
     }
 }
 

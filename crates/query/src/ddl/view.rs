@@ -8,7 +8,7 @@
 //! finds out.
 
 use super::define::{self, check_name};
-use super::{commit_change, done, freeze, print, table_exists};
+use super::{commit_change, done, freeze, print, require_cluster_version, table_exists};
 use crate::bind::{Binder, OutputColumn, Query, Source, mergeable, shows};
 use crate::dml::database_of;
 use crate::infoschema::SystemTables;
@@ -28,11 +28,6 @@ use std::sync::Arc;
 /// The longest name of a column; what is longer comes from an expression and gets another name.
 const NAME_CHARS_MAX: usize = 64;
 
-/// How often it is looked whether the cluster has been raised, once every node understands views.
-const RAISED_WITHIN: u32 = 50;
-/// Between two looks.
-const WAIT_MICROS: u64 = 100_000;
-
 /// Runs CREATE VIEW and ALTER VIEW.
 pub async fn create(create: &CreateView, context: &mut dyn StatementContext) -> Result<Executed, SqlError> {
     let database = database_of(&create.name, context)?;
@@ -43,7 +38,7 @@ pub async fn create(create: &CreateView, context: &mut dyn StatementContext) -> 
         crate::acl::require_table_name(context, "DROP", &database, name)?;
     }
     crate::system::refuse_new_table(&database, context)?;
-    require_views(context).await?;
+    require_cluster_version(VIEWS_SINCE, "views", context).await?;
     let catalog = context.refresh_catalog().await?;
     catalog.require_database(&database)?;
     let old = replaced(create, &catalog, &database)?;
@@ -63,29 +58,6 @@ pub async fn create(create: &CreateView, context: &mut dyn StatementContext) -> 
     })
     .await?;
     Ok(done())
-}
-
-/// Nodes of a release that knows no views would not understand the catalog any more.
-async fn require_views(context: &mut dyn StatementContext) -> Result<(), SqlError> {
-    let Some(cluster) = context.server().cluster() else { return Ok(()) };
-    let mut waits = RAISED_WITHIN;
-    loop {
-        let members = cluster.members().await.map_err(crate::cluster::error)?;
-        let version = members.cluster_version;
-        if version >= VIEWS_SINCE {
-            return Ok(());
-        }
-        // A cluster that has only just begun, or been upgraded, is about to be raised.
-        if waits == 0 || members.members.iter().any(|m| m.cluster_version_max < VIEWS_SINCE) {
-            return Err(SqlError::not_supported(format_args!(
-                "views before every node understands them: the cluster is at version {version}, and views need \
-                 version {VIEWS_SINCE}"
-            )));
-        }
-        waits -= 1;
-        context.check_killed()?;
-        context.server().sleep(WAIT_MICROS).await;
-    }
 }
 
 /// The view whose place this one takes: error 1050, 1146 or 1347 if it cannot.

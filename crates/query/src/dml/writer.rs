@@ -14,7 +14,7 @@ use crate::constraints::foreign::{ChildRule, ParentRule};
 use crate::expr::{Expr, Layout, Row, Runtime, eval_async, truth};
 use crate::infoschema::SystemTables;
 use assize_catalog::key::Entry;
-use assize_catalog::{Catalog, DefaultValue, Index, Table, key, row};
+use assize_catalog::{Catalog, Column, DefaultValue, Index, Table, key, row};
 use assize_model::{ErrorCode, IndexId, Key, Mutation, Slot, SqlError, TableId, WarningLevel};
 use assize_ports::{ReadIntent, StatementContext};
 use assize_values::{EvalContext, SqlType, Value};
@@ -221,7 +221,22 @@ impl Writer {
         rt: &mut Runtime<'_>,
     ) -> Result<Value, SqlError> {
         let column = &self.table.columns[ordinal];
-        crate::dml::store_value(value, from, &column.sql_type, &column.name, row_number, rt.context.eval())
+        let eval = rt.context.eval();
+        let warned = eval.warnings.len();
+        let stored = crate::dml::store_value(value, from, &column.sql_type, &column.name, row_number, eval);
+        if !column.hidden {
+            return stored;
+        }
+        let of_index = |code| crate::ddl::functional::of_index(&self.table, column, code, row_number);
+        for warning in eval.warnings.iter_mut().skip(warned) {
+            if let Some((code, message)) = of_index(warning.code) {
+                (warning.code, warning.message) = (code, message);
+            }
+        }
+        stored.map_err(|error| match of_index(error.code) {
+            Some((code, message)) => SqlError::new(code, message),
+            None => error,
+        })
     }
 
     /// Computes the generated columns of a row.
@@ -231,7 +246,28 @@ impl Writer {
         row_number: u64,
         rt: &mut Runtime<'_>,
     ) -> Result<(), SqlError> {
-        for (ordinal, expr) in &self.generated {
+        self.generate_those(row, row_number, rt, |_| true).await
+    }
+
+    /// Computes the hidden columns of a row, those of functional key parts, alone.
+    pub async fn generate_hidden(
+        &self,
+        row: &mut Row,
+        row_number: u64,
+        rt: &mut Runtime<'_>,
+    ) -> Result<(), SqlError> {
+        self.generate_those(row, row_number, rt, |column| column.hidden).await
+    }
+
+    async fn generate_those(
+        &self,
+        row: &mut Row,
+        row_number: u64,
+        rt: &mut Runtime<'_>,
+        wanted: impl Fn(&Column) -> bool,
+    ) -> Result<(), SqlError> {
+        let those = self.generated.iter().filter(|(ordinal, _)| wanted(&self.table.columns[*ordinal]));
+        for (ordinal, expr) in those {
             let value = eval_async(expr, row, rt).await?;
             let value = self.store(*ordinal, &value, &expr.sql_type, row_number, rt)?;
             let column = &self.table.columns[*ordinal];

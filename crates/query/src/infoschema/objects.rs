@@ -5,7 +5,7 @@ use crate::ddl::charset;
 use crate::expr::Row;
 use crate::show::columns::{column_default, column_key, extra};
 use crate::sizes::{cardinality, figures};
-use assize_catalog::{ReferentialAction, Table};
+use assize_catalog::{IndexPart, ReferentialAction, Table};
 use assize_values::format::{data_type, type_name};
 use assize_values::{SqlType, Value};
 
@@ -246,7 +246,7 @@ fn columns(source: &Source) -> Vec<Row> {
         }
     }
     for t in source.tables() {
-        for (i, c) in t.columns.iter().enumerate() {
+        for (i, c) in t.shown_columns().enumerate() {
             let mut row = vec![
                 text(CATALOG),
                 text(&t.database),
@@ -352,6 +352,19 @@ fn blob_max(size: assize_values::BlobSize) -> u64 {
     }
 }
 
+/// The name of a key part's column; NULL for an expression.
+pub(crate) fn key_column(table: &Table, part: &IndexPart) -> Value {
+    match table.key_expression(part) {
+        Some(_) => Value::Null,
+        None => text(&table.indexed_column(part).name),
+    }
+}
+
+/// The expression of a key part; NULL for a column.
+pub(crate) fn key_expression(table: &Table, part: &IndexPart) -> Value {
+    table.key_expression(part).map_or(Value::Null, text)
+}
+
 fn statistics(source: &Source) -> Vec<Row> {
     let mut out = Vec::new();
     for t in source.tables() {
@@ -366,7 +379,7 @@ fn statistics(source: &Source) -> Vec<Row> {
                     text(&t.database),
                     text(&index.name),
                     Value::UInt(i as u64 + 1),
-                    text(&column.name),
+                    key_column(t, part),
                     text(if part.descending { "D" } else { "A" }),
                     cardinality(source.size(t), index, i),
                     part.prefix.map_or(Value::Null, |n| Value::Int(n.into())),
@@ -376,7 +389,7 @@ fn statistics(source: &Source) -> Vec<Row> {
                     text(""),
                     text(&index.comment),
                     yes_no(!index.invisible),
-                    Value::Null,
+                    key_expression(t, part),
                 ]);
             }
         }
@@ -427,7 +440,7 @@ fn key_column_usage(source: &Source) -> Vec<Row> {
             ]
         };
         for index in shown_indexes(t).filter(|i| i.unique) {
-            for (i, part) in index.parts.iter().enumerate() {
+            for (i, part) in index.parts.iter().enumerate().filter(|(_, p)| t.key_expression(p).is_none()) {
                 let mut row = head(&index.name, &t.indexed_column(part).name, i);
                 row.resize(12, Value::Null);
                 out.push(row);

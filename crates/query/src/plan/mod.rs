@@ -9,11 +9,13 @@
 //! execution, so that it can be shared: constants of keys are expressions that are evaluated when a scan opens.
 
 mod access;
+mod computed;
 mod explain;
 mod joins;
 mod select;
 
 pub use access::{Access, KeyPart, Scan};
+pub(crate) use computed::{Computed, is_indexed};
 pub use explain::{ExplainRow, explain, tree};
 pub(crate) use select::is_stable;
 pub use select::{Planned, RowsPlan, RowsTable, plan_query, plan_rows, subquery};

@@ -1,5 +1,6 @@
 //! Queries: joins, then groups, windows, order, limit; set operations; common table expressions.
 
+use super::computed;
 use super::joins::{Joins, Prepared};
 use super::{AggregatePlan, CtePlan, Node, NodeKind, OrderKey, Scalar, SubPlan, WindowPlan};
 use crate::bind::{
@@ -130,7 +131,8 @@ pub fn plan_rows(
     }
     let tables: Vec<BoundTable> = select.tables.clone();
     let mut planner = Planner::new(binder);
-    let order = std::mem::take(&mut select.order);
+    let mut order = std::mem::take(&mut select.order);
+    computed::in_order(&select.tables, select.from.as_ref(), &mut order);
     for key in &order {
         let mut used = Vec::new();
         key.expr.columns(&mut used);
@@ -306,6 +308,7 @@ impl Planner<'_, '_> {
         if let Some(from) = &select.from {
             push_down(from, &mut select.tables, &mut conditions);
         }
+        computed::in_conditions(&select.tables, select.from.as_mut(), &mut conditions);
         let Some(from) = select.from.take() else {
             let node = Node { kind: NodeKind::One, columns: Vec::new(), rows: 1.0 };
             if conditions.is_empty() {
@@ -444,6 +447,11 @@ impl Planner<'_, '_> {
             }
         }
 
+        let plain = select.grouping.is_none() && select.windows.is_empty() && !select.distinct;
+        if plain && !project_first {
+            computed::in_order(&select.tables, select.from.as_ref(), &mut order);
+        }
+
         // Which columns of the tables something above them mentions.
         let mut needed: BTreeSet<ColumnId> = BTreeSet::new();
         let mut mention = |e: &Expr| {
@@ -470,7 +478,6 @@ impl Planner<'_, '_> {
                 aggregate.order.iter().for_each(|k| mention(&k.expr));
             }
         }
-        let plain = select.grouping.is_none() && select.windows.is_empty() && !select.distinct;
         let wanted = if plain && !order.is_empty() {
             wanted_order(&order).map(|w| (w, limit.is_some()))
         } else {
@@ -720,7 +727,7 @@ pub(crate) fn is_stable(expr: &Expr) -> bool {
 }
 
 /// Tables whose rows an outer join may replace by NULLs.
-fn null_extended(from: &crate::bind::From, inside: bool, out: &mut BTreeSet<usize>) {
+pub(super) fn null_extended(from: &crate::bind::From, inside: bool, out: &mut BTreeSet<usize>) {
     match from {
         crate::bind::From::Table(at) => {
             if inside {

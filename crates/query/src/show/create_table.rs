@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 /// The statement that would create this table. `next_id` is its next AUTO_INCREMENT value, if it has any.
 pub fn create_table(table: &Table, next_id: Option<u64>) -> String {
-    let mut lines: Vec<String> = table.columns.iter().map(|c| column_line(table, c)).collect();
+    let mut lines: Vec<String> = table.shown_columns().map(|c| column_line(table, c)).collect();
     let shown =
         |index: &&Index| !(index.is_primary() && table.hidden_row_id) && index.state == IndexState::Public;
     lines.extend(table.indexes.iter().filter(shown).map(|index| index_line(table, index)));
@@ -115,7 +115,10 @@ fn index_line(table: &Table, index: &Index) -> String {
         .parts
         .iter()
         .map(|part| {
-            let mut text = quote_name(&table.indexed_column(part).name);
+            let mut text = match table.key_expression(part) {
+                Some(expression) => format!("({expression})"),
+                None => quote_name(&table.indexed_column(part).name),
+            };
             if let Some(prefix) = part.prefix {
                 let _ = write!(text, "({prefix})");
             }

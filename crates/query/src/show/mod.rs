@@ -530,7 +530,7 @@ fn columns_of(name: &TableName, full: bool, context: &mut dyn StatementContext) 
             crate::acl::require_table(context, "SELECT", table)?;
         }
         let shown = match &table.view {
-            None => table.columns.clone(),
+            None => table.shown_columns().cloned().collect(),
             Some(view) => crate::ddl::view::columns_now(table, view, context)?,
         };
         for column in &shown {
@@ -596,7 +596,7 @@ async fn indexes(name: &TableName, context: &mut dyn StatementContext) -> Result
                 Value::Int(i64::from(!index.unique)),
                 text(&index.name),
                 Value::UInt(i as u64 + 1),
-                text(&column.name),
+                infoschema::objects::key_column(table, part),
                 text(if part.descending { "D" } else { "A" }),
                 crate::sizes::cardinality(sizes.get(&table.id), index, i),
                 part.prefix.map_or(Value::Null, |n| Value::Int(n.into())),
@@ -606,7 +606,7 @@ async fn indexes(name: &TableName, context: &mut dyn StatementContext) -> Result
                 text(""),
                 text(&index.comment),
                 yes_no(!index.invisible),
-                Value::Null,
+                infoschema::objects::key_expression(table, part),
             ]);
         }
     }

@@ -102,7 +102,7 @@ fn member(node: u64, member_role: MemberRole) -> MemberInfo {
         trouble: if node == 3 { "does not answer".to_owned() } else { String::new() },
         is_draining: node == 2,
         replicas: 4,
-        cluster_version_max: 5,
+        cluster_version_max: 6,
         strains: (node == 1)
             .then_some(Strain { cause: Cause::Log, figure: 900 << 20, bound: 768 << 20 })
             .into_iter()
@@ -184,13 +184,13 @@ impl ClusterView for FakeCluster {
         let roles = [MemberRole::Leader, MemberRole::Voter, MemberRole::Learner];
         self.answer(Members {
             cluster: 5,
-            cluster_version: if self.is_half_upgraded { 4 } else { 5 },
+            cluster_version: if self.is_half_upgraded { 4 } else { 6 },
             leader: Some(1),
             members: (1..)
                 .zip(roles)
                 .map(|(node, role)| member(node, role))
                 .map(|member| MemberInfo {
-                    cluster_version_max: if self.is_half_upgraded && member.node == 3 { 4 } else { 5 },
+                    cluster_version_max: if self.is_half_upgraded && member.node == 3 { 4 } else { 6 },
                     ..member
                 })
                 .collect(),

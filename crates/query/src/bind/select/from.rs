@@ -7,6 +7,8 @@ use super::{
 use crate::bind::expr::{Place, SortKey};
 use crate::bind::{Binder, Scope, ScopeColumn, ScopeTable, object_parts, scope};
 use crate::expr::*;
+use crate::plan::{Computed, is_indexed};
+use assize_catalog::{Column, Table};
 use assize_model::{ErrorCode, SqlError};
 use assize_ports::{LockMode, ReadIntent};
 use sqlparser::ast::{self, JoinConstraint, JoinOperator, TableFactor};
@@ -387,6 +389,7 @@ impl Binder<'_> {
         in_scope.place = Some(block.tables.len());
         self.next_id = next;
         check_unique(scope, &in_scope)?;
+        let computed = self.computed(&stored, &in_scope);
         block.tables.push(BoundTable {
             alias: shown,
             source: Source::Stored(stored),
@@ -395,9 +398,27 @@ impl Binder<'_> {
             intent: ReadIntent::Plain,
             hints: parsed,
             view: None,
+            computed,
         });
         scope.tables.push(in_scope);
         Ok(From::Table(block.tables.len() - 1))
+    }
+
+    /// The indexed columns of a table that are computed from others. One whose expression this session cannot bind is none.
+    fn computed(&mut self, table: &Table, in_scope: &ScopeTable) -> Vec<Computed> {
+        let indexed = |column: &Column| column.generated.is_some() && is_indexed(table, column);
+        if !table.columns.iter().any(indexed) {
+            return Vec::new();
+        }
+        let scope = Scope::new(vec![in_scope.clone()], None);
+        let mut found = Vec::new();
+        for (column, named) in table.columns.iter().zip(&in_scope.columns).filter(|(c, _)| indexed(c)) {
+            let text = column.generated.as_ref().map_or("", |g| &*g.expression);
+            let bound = crate::ddl::parse_stored(text)
+                .and_then(|ast| self.expr(&ast, Place::plain(&scope, "stored expression")));
+            found.extend(bound.ok().and_then(|expr| Computed::new(named.id, column, expr)));
+        }
+        found
     }
 
     /// Adds a table that is not stored; every mention gets column ids of its own.
@@ -432,6 +453,7 @@ impl Binder<'_> {
             intent: ReadIntent::Plain,
             hints: Vec::new(),
             view: None,
+            computed: Vec::new(),
         });
         scope.tables.push(in_scope);
         Ok(From::Table(block.tables.len() - 1))

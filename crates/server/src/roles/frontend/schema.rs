@@ -29,7 +29,7 @@ pub fn describe(catalog: &Catalog, sizes: &BTreeMap<TableId, TableSize>) -> Sche
 }
 
 fn describe_table(table: &Table, size: Option<&TableSize>) -> TableInfo {
-    let columns = table.columns.iter().map(|column| ColumnInfo {
+    let columns = table.shown_columns().map(|column| ColumnInfo {
         name: column.name.to_string(),
         kind: type_name(&column.sql_type),
         is_nullable: column.nullable,
@@ -48,10 +48,13 @@ fn describe_table(table: &Table, size: Option<&TableSize>) -> TableInfo {
 }
 
 fn describe_index(table: &Table, index: &Index) -> IndexInfo {
-    let columns = index.parts.iter().filter_map(|part| table.column_by_id(part.column));
+    let columns = index.parts.iter().map(|part| match table.key_expression(part) {
+        Some(expression) => format!("({expression})"),
+        None => table.indexed_column(part).name.to_string(),
+    });
     IndexInfo {
         name: index.name.to_string(),
-        columns: columns.map(|column| column.name.to_string()).collect(),
+        columns: columns.collect(),
         is_unique: index.unique,
         state: match index.state {
             IndexState::Public => "public",
