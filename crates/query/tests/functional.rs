@@ -140,6 +140,8 @@ fn only_what_is_found_is_read_and_locked() {
     assert_eq!(session.reads().scanned, 3);
     let first = run(&mut session, "SELECT id FROM t ORDER BY upper(name) DESC LIMIT 2");
     assert!(first.len() == 2 && session.reads().scanned < 20, "{:?}", session.reads());
+    assert_eq!(run(&mut session, "SELECT MAX(upper(name)) FROM t"), [["OTHER"]]);
+    assert!(session.reads().scanned < 20, "{:?}", session.reads());
 }
 
 #[test]

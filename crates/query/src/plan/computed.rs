@@ -9,7 +9,7 @@
 //! An expression of the query is the column if it is written alike: names, types, collations and constants agree. Then the column
 //! stands in for it before access paths are chosen, and all that is known of columns holds for expressions.
 
-use crate::bind::{BoundTable, From, SortKey};
+use crate::bind::{BoundTable, From, Grouping, SortKey};
 use crate::expr::{ColumnId, Expr, ExprKind};
 use assize_catalog::{Column, Table};
 use assize_values::{Collation, SqlType};
@@ -129,6 +129,14 @@ pub fn in_order(tables: &[BoundTable], from: Option<&From>, order: &mut [SortKey
     }
     let all = (0..tables.len()).filter(|at| !extended.contains(at));
     in_expressions(tables, all, order.iter_mut().map(|key| &mut key.expr));
+}
+
+/// Likewise in the arguments of aggregates over one table.
+pub fn in_aggregates(tables: &[BoundTable], grouping: Option<&mut Grouping>) {
+    if let ([_], Some(grouping)) = (tables, grouping) {
+        let args = grouping.aggregates.iter_mut().flat_map(|aggregate| &mut aggregate.args);
+        in_expressions(tables, 0..1, args);
+    }
 }
 
 /// The tables of a join, and those whose rows NULLs may replace: there a column is NULL where its expression need not be.

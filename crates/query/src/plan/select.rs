@@ -451,6 +451,7 @@ impl Planner<'_, '_> {
         if plain && !project_first {
             computed::in_order(&select.tables, select.from.as_ref(), &mut order);
         }
+        computed::in_aggregates(&select.tables, select.grouping.as_mut());
 
         // Which columns of the tables something above them mentions.
         let mut needed: BTreeSet<ColumnId> = BTreeSet::new();
