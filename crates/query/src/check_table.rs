@@ -312,7 +312,8 @@ async fn check_expressions(
     }
     let warned = rt.context.eval().warnings.len();
     let mut again = row.to_vec();
-    let computed = writer.generate_hidden(&mut again, 1, rt).await;
+    let columns: Vec<u32> = checked.iter().map(|(_, ordinal)| table.columns[*ordinal].id).collect();
+    let computed = writer.generate_those(&columns, &mut again, 1, rt).await;
     rt.context.eval().warnings.truncate(warned);
     if let Err(error) = computed {
         found.add(format!("row {row_key:?}: {error}"));

@@ -152,6 +152,8 @@ fn expressions_of_another_time_zone_are_computed() {
     run(&mut session, "INSERT INTO t VALUES (1, '2026-01-01 23:30:00')");
     run(&mut session, "SET time_zone = '+02:00'");
     assert_eq!(run(&mut session, "SELECT id FROM t WHERE date(at) = '2026-01-02'"), [["1"]]);
+    // Building another index leaves the value of the first as it was written.
+    run(&mut session, "CREATE INDEX other ON t ((id + 1))");
     let report = run(&mut session, "CHECK TABLE t");
     assert_eq!(report[0][3], "OK", "{report:?}");
 }

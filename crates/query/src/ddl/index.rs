@@ -200,7 +200,7 @@ impl Filling {
         }
         let mut rt = Runtime::new(context, &[]);
         rt.context.eval().writing = true;
-        let done = self.writer.generate_hidden(row, number, &mut rt).await;
+        let done = self.writer.generate_those(&self.columns, row, number, &mut rt).await;
         rt.context.eval().writing = false;
         done?;
         Ok(Some(row::encode(&self.writer.table, row)))

@@ -14,7 +14,7 @@ use crate::constraints::foreign::{ChildRule, ParentRule};
 use crate::expr::{Expr, Layout, Row, Runtime, eval_async, truth};
 use crate::infoschema::SystemTables;
 use assize_catalog::key::Entry;
-use assize_catalog::{Catalog, Column, DefaultValue, Index, Table, key, row};
+use assize_catalog::{Catalog, DefaultValue, Index, Table, key, row};
 use assize_model::{ErrorCode, IndexId, Key, Mutation, Slot, SqlError, TableId, WarningLevel};
 use assize_ports::{ReadIntent, StatementContext};
 use assize_values::{EvalContext, SqlType, Value};
@@ -246,36 +246,42 @@ impl Writer {
         row_number: u64,
         rt: &mut Runtime<'_>,
     ) -> Result<(), SqlError> {
-        self.generate_those(row, row_number, rt, |_| true).await
-    }
-
-    /// Computes the hidden columns of a row, those of functional key parts, alone.
-    pub async fn generate_hidden(
-        &self,
-        row: &mut Row,
-        row_number: u64,
-        rt: &mut Runtime<'_>,
-    ) -> Result<(), SqlError> {
-        self.generate_those(row, row_number, rt, |column| column.hidden).await
-    }
-
-    async fn generate_those(
-        &self,
-        row: &mut Row,
-        row_number: u64,
-        rt: &mut Runtime<'_>,
-        wanted: impl Fn(&Column) -> bool,
-    ) -> Result<(), SqlError> {
-        let those = self.generated.iter().filter(|(ordinal, _)| wanted(&self.table.columns[*ordinal]));
-        for (ordinal, expr) in those {
-            let value = eval_async(expr, row, rt).await?;
-            let value = self.store(*ordinal, &value, &expr.sql_type, row_number, rt)?;
-            let column = &self.table.columns[*ordinal];
-            if value.is_null() && !column.nullable {
-                return Err(cannot_be_null(&column.name));
-            }
-            row[*ordinal] = value;
+        for computed in &self.generated {
+            self.generate_one(computed, row, row_number, rt).await?;
         }
+        Ok(())
+    }
+
+    /// Computes these columns of a row alone, by their ids: what others hold is as it was when the row was written.
+    pub async fn generate_those(
+        &self,
+        columns: &[u32],
+        row: &mut Row,
+        row_number: u64,
+        rt: &mut Runtime<'_>,
+    ) -> Result<(), SqlError> {
+        for computed in &self.generated {
+            if columns.contains(&self.table.columns[computed.0].id) {
+                self.generate_one(computed, row, row_number, rt).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn generate_one(
+        &self,
+        (ordinal, expr): &(usize, Expr),
+        row: &mut Row,
+        row_number: u64,
+        rt: &mut Runtime<'_>,
+    ) -> Result<(), SqlError> {
+        let value = eval_async(expr, row, rt).await?;
+        let value = self.store(*ordinal, &value, &expr.sql_type, row_number, rt)?;
+        let column = &self.table.columns[*ordinal];
+        if value.is_null() && !column.nullable {
+            return Err(cannot_be_null(&column.name));
+        }
+        row[*ordinal] = value;
         Ok(())
     }
 
