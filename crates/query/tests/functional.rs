@@ -159,6 +159,23 @@ fn expressions_of_another_time_zone_are_computed() {
 }
 
 #[test]
+fn temporary_tables_have_them_too() {
+    let mut session = Session::default();
+    run(
+        &mut session,
+        "CREATE TEMPORARY TABLE t (id INT PRIMARY KEY, name VARCHAR(20), UNIQUE KEY u ((lower(name))))",
+    );
+    run(&mut session, "INSERT INTO t VALUES (1, 'Ann'), (2, 'Bob')");
+    let error = session.run("INSERT INTO t VALUES (3, 'BOB')").unwrap_err();
+    assert_eq!(error.code, ErrorCode::DuplicateEntry);
+    run(&mut session, "ALTER TABLE t ADD KEY next ((id + 1))");
+    assert_eq!(run(&mut session, "SELECT id FROM t WHERE lower(name) = 'bob' AND id + 1 > 2"), [["2"]]);
+    assert_eq!(run(&mut session, "EXPLAIN SELECT id FROM t WHERE id + 1 = 2")[0][6], "next");
+    let report = run(&mut session, "CHECK TABLE t");
+    assert_eq!(report[0][3], "OK", "{report:?}");
+}
+
+#[test]
 fn functional_indexes_wait_for_nodes_that_know_none() {
     let mut session = Session::default();
     run(&mut session, "CREATE TABLE t (id INT PRIMARY KEY)");
