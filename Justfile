@@ -3,6 +3,9 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 cache := env("ASSIZE_CACHE", env("HOME") / ".cache/assize")
+ci_seeds := "5000"
+
+e2e_env := 'ASSIZE_BIN="$PWD/target/fast/assize" ASSIZE_CLIENTS="' + cache + '/clients"'
 
 # List the recipes.
 default:
@@ -28,8 +31,13 @@ build:
 image *args: build
     cluster/image.sh {{args}}
 
+# One command of cargo for all: one that selects other packages selects other features of what these depend on, and compiles
+# most of it once more.
 # Every test that needs no second machine.
-test: test-unit test-sim e2e
+test: clients
+    cargo build --profile fast --package assize-server --bin assize --package assize-sim --bin assize-sim
+    target/fast/assize-sim --seeds {{ci_seeds}}
+    {{e2e_env}} cargo test --workspace
 
 # Unit, golden, property and tidy tests of every crate.
 test-unit:
@@ -37,12 +45,12 @@ test-unit:
     cargo test --package assize-tests --test tidy
 
 # The simulator over as many seeds as CI runs.
-test-sim seeds="5000":
+test-sim seeds=ci_seeds:
     cargo run --quiet --profile fast --package assize-sim -- --seeds {{seeds}}
 
 # Real processes, real clients, kill -9 (needs MariaDB, which ./justw installs).
 e2e: build clients
-    ASSIZE_BIN="$PWD/target/fast/assize" ASSIZE_CLIENTS="{{cache}}/clients" cargo test --package assize-tests
+    {{e2e_env}} cargo test --package assize-tests
 
 # Torment three real nodes under load, judge what clients saw and what is on the disks: ./justw chaos --fault kill-leader --seconds 60
 chaos *args: build
