@@ -7,18 +7,10 @@ use mysql::prelude::Queryable;
 use std::io::Read;
 use std::net::TcpStream;
 use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Nobody who is asked takes as long as this: requests to a leader are held for ten seconds.
 const PROMPT: Duration = Duration::from_secs(8);
-
-/// Two clusters at once would measure how busy the machine is.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    // A test that failed leaves nothing behind.
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Runs a command of the shell against a node's admin API.
 fn shell(cluster: &Cluster, node: u64, line: &str) -> Output {
@@ -64,7 +56,6 @@ fn outcomes(cluster: &Cluster, caller: &str, rpc: &str) -> Vec<String> {
 /// The nodes connect to each other while some of them have not opened their shards yet, and one of them founds the cluster.
 #[test]
 fn whoever_leads_a_fresh_cluster_can_split_and_merge_shards() {
-    let _alone = alone();
     let mut cluster = Cluster::start(Options::nodes(3));
     for node in cluster.nodes() {
         ends_with(&cluster, 1, &format!("members transfer {node}"), 0);
@@ -158,7 +149,6 @@ fn conflict_on(cluster: &Cluster, node: u64) -> String {
 
 #[test]
 fn what_silent_nodes_know_is_missed_and_a_lost_majority_is_said_at_once() {
-    let _alone = alone();
     let mut cluster = Cluster::start(Options::nodes(3));
     let mut connection = cluster.connect(3).unwrap();
     connection.query_drop("CREATE DATABASE f").unwrap();
@@ -237,7 +227,6 @@ fn what_silent_nodes_know_is_missed_and_a_lost_majority_is_said_at_once() {
 
 #[test]
 fn a_node_can_be_drained_through_itself_and_the_last_one_only_by_force() {
-    let _alone = alone();
     let mut cluster = Cluster::start(Options::nodes(3));
     wait_for("the cluster's version to be raised", || {
         shell(&cluster, 1, "members drain 2 --validate-only").status.success()
@@ -265,7 +254,6 @@ fn a_node_can_be_drained_through_itself_and_the_last_one_only_by_force() {
 
 #[test]
 fn a_cluster_that_is_not_founded_says_at_once_who_is_missing() {
-    let _alone = alone();
     let mut cluster = Cluster::prepare(Options::nodes(3));
     cluster.start_node(1);
     let mut text = String::new();
@@ -283,7 +271,6 @@ fn a_cluster_that_is_not_founded_says_at_once_who_is_missing() {
 
 #[test]
 fn a_client_of_a_node_that_does_not_serve_hears_why_and_one_that_comes_a_moment_too_early_is_served() {
-    let _alone = alone();
     let mut cluster = Cluster::prepare(Options::nodes(3));
     cluster.start_node(1);
     // It is told by the server, and not by a time-out of its own.
@@ -337,7 +324,6 @@ fn a_client_of_a_node_that_does_not_serve_hears_why_and_one_that_comes_a_moment_
 
 #[test]
 fn a_node_that_is_not_let_in_says_why() {
-    let _alone = alone();
     let mut cluster = Cluster::start(Options::nodes(3));
     // The others have read theirs.
     let token = cluster.directory().join("join-token");
@@ -382,7 +368,6 @@ fn a_node_that_is_not_let_in_says_why() {
 
 #[test]
 fn a_node_that_is_removed_while_it_runs_says_so_and_takes_no_clients() {
-    let _alone = alone();
     let cluster = Cluster::start(Options::nodes(3));
     ends_with(&cluster, 1, "members transfer 1", 0);
     ends_with(&cluster, 1, "members remove 3 --force", 0);
