@@ -23,6 +23,8 @@ use std::time::Duration;
 /// The first seed and how many there are, unless the environment says otherwise. Under the sixth a checkpoint once came after a
 /// newer one from another node, took its place, and left a log with a hole behind it.
 const SEEDS: (u64, u64) = (5, 3);
+/// Seeds that are run at once: what is done to the nodes takes its time, whoever else is at it.
+const AT_ONCE: usize = 3;
 /// What is done to the nodes under one seed.
 const BLOWS: u32 = 10;
 /// Frontends that commit.
@@ -383,12 +385,27 @@ async fn run(seed: u64) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_happens_to_nodes_what_was_acknowledged_stays() {
+#[test]
+fn whatever_happens_to_nodes_what_was_acknowledged_stays() {
     let number = |name: &str| std::env::var(name).ok().and_then(|seeds| seeds.parse::<u64>().ok());
     let (first, count) =
         (number("ASSIZE_SEED").unwrap_or(SEEDS.0), number("ASSIZE_SEEDS").unwrap_or(SEEDS.1));
-    for seed in first..first + count {
-        run(seed).await;
-    }
+    let next = AtomicU64::new(first);
+    let run_seeds = || {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count {
+                return;
+            }
+            println!("seed {seed} begins");
+            runtime.block_on(run(seed));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(run_seeds);
+        }
+    });
 }
