@@ -196,4 +196,24 @@ SET sql_mode = DEFAULT
 SHOW TABLES
 SELECT table_name FROM information_schema.tables WHERE table_schema = 'diff' ORDER BY table_name
 SELECT column_name, is_nullable, column_key FROM information_schema.columns WHERE table_schema = 'diff' AND table_name = 'u' ORDER BY ordinal_position
+CREATE TABLE drawn (id INT AUTO_INCREMENT PRIMARY KEY, v INT)
+BEGIN
+INSERT INTO drawn VALUES (10, 1)
+INSERT INTO drawn (v) VALUES (2)
+INSERT INTO drawn (v) VALUES (3), (4)
+SELECT * FROM drawn ORDER BY id
+ROLLBACK
+INSERT INTO drawn (v) VALUES (5)
+SELECT * FROM drawn
+INSERT INTO drawn (v) VALUES (6)
+INSERT INTO drawn (v) VALUES (7)
+INSERT INTO drawn (v) VALUES (8)
+ALTER TABLE drawn AUTO_INCREMENT = 1000
+INSERT INTO drawn (v) VALUES (9)
+SELECT MAX(id) FROM drawn
+DELETE FROM drawn
+ALTER TABLE drawn AUTO_INCREMENT = 1
+INSERT INTO drawn (v) VALUES (1)
+SELECT * FROM drawn
+SELECT LENGTH(RANDOM_BYTES(17)), RANDOM_BYTES(16) = RANDOM_BYTES(16), RANDOM_BYTES(NULL)
 DROP DATABASE diff

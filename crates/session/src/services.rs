@@ -10,7 +10,7 @@ use crate::shedding::Shedding;
 use assize_catalog::Catalog;
 use assize_model::{
     CatalogVersion, DeadlineClass, Epoch, FOOTPRINT_BYTES_MAX, FrontendEpoch, Key, KeyHash, Placement,
-    ShardId, SqlError, TableId, Timestamp, TxnId,
+    SchemaVersion, ShardId, SqlError, TableId, Timestamp, TxnId,
 };
 use assize_ports::{
     AdjudicatorClient, AdjudicatorError, Begun, Clock, IdRange, QueryEngine, Registered, ServerView, Shard,
@@ -121,6 +121,8 @@ struct TimeBase {
 /// AUTO_INCREMENT values that were taken from the adjudicator and not yet given out.
 #[derive(Clone, Copy)]
 struct IdBlock {
+    /// The definition of the table that was known then: ALTER TABLE may have set the counter since.
+    version: SchemaVersion,
     next: u64,
     left: u64,
     increment: u64,
@@ -356,20 +358,23 @@ impl Services {
         Ok(())
     }
 
-    /// `count` contiguous AUTO_INCREMENT values. Asks the adjudicator when the block taken ahead does not suffice;
-    /// takes more ahead the more often it is asked.
+    /// `count` contiguous AUTO_INCREMENT values, none below `at_least`. Asks the adjudicator when the block taken ahead
+    /// does not suffice; takes more ahead the more often it is asked.
     pub async fn allocate_ids(
         &self,
         table: TableId,
         count: u64,
+        at_least: u64,
         increment: u64,
         offset: u64,
     ) -> Result<IdRange, SqlError> {
+        let version = self.known_version(table);
         let ahead = {
             let mut blocks = lock(&self.ids);
             match blocks.get_mut(&table) {
+                Some(block) if block.version != version => 0,
                 Some(block) if block.increment == increment && block.offset == offset => {
-                    if block.left >= count {
+                    if block.left >= count && block.next >= at_least {
                         let first = block.next;
                         block.next = first.saturating_add(count.saturating_mul(increment));
                         block.left -= count;
@@ -384,10 +389,11 @@ impl Services {
         let wanted = count.saturating_add(ahead);
         let range = self
             .adjudicator
-            .allocate_ids(table, wanted, 1, increment, offset)
+            .allocate_ids(table, wanted, at_least, increment, offset)
             .await
             .map_err(adjudicator_error)?;
         let block = IdBlock {
+            version,
             next: range.first.saturating_add(count.saturating_mul(increment)),
             left: range.count.saturating_sub(count),
             increment,
@@ -412,14 +418,17 @@ impl Services {
         }
     }
 
-    /// Forgets the values taken ahead (the counter was set by ALTER TABLE or TRUNCATE).
-    pub fn forget_ids(&self, table: TableId) {
-        lock(&self.ids).remove(&table);
+    /// The version of a table in the newest catalog that is known here.
+    fn known_version(&self, table: TableId) -> SchemaVersion {
+        let catalog = self.known_catalog();
+        catalog.and_then(|c| c.table_by_id(table).map(|t| t.version)).unwrap_or_default()
     }
 
     /// The next AUTO_INCREMENT value that this frontend would give out.
     pub async fn next_id(&self, table: TableId) -> Result<u64, SqlError> {
+        let version = self.known_version(table);
         if let Some(block) = lock(&self.ids).get(&table)
+            && block.version == version
             && block.left > 0
         {
             return Ok(block.next);

@@ -1272,11 +1272,13 @@ impl Transaction for Txn {
 
     fn allocate_ids(&mut self, table: TableId, count: u64) -> BoxFuture<'_, Result<IdRange, SqlError>> {
         let (increment, offset) = self.options.auto_increment;
+        // The adjudicator hears of explicit values at the commit; the transaction's own rows go on behind them already now.
+        let at_least = self.explicit_ids.get(&table).map_or(1, |id| id.saturating_add(1));
         Box::pin(async move {
             if table.is_temporary() {
                 return Ok(self.temporary.allocate_ids(table, count, increment, offset));
             }
-            self.services.allocate_ids(table, count, increment, offset).await
+            self.services.allocate_ids(table, count, at_least, increment, offset).await
         })
     }
 

@@ -1101,3 +1101,25 @@ fn select_into_fills_variables_with_one_row_and_no_file_of_the_server() {
     assert_eq!(a.errno("SELECT * FROM stock INTO OUTFILE 'f'"), 1290);
     assert_eq!(a.errno("SELECT * FROM stock INTO DUMPFILE 'f'"), 1290);
 }
+
+#[test]
+fn ids_go_on_behind_those_that_the_transaction_gave_explicitly() {
+    let house = House::new();
+    let (mut a, mut b) = (house.session(), house.session());
+    a.sql("INSERT INTO stock VALUES (1, '-'), (2, '-'), (3, '-')");
+    let draw = |session: &mut Client, id: i64| {
+        session.sql(&format!("UPDATE stock SET v = 'drawn' WHERE id = {id}"));
+    };
+    a.sql("BEGIN");
+    b.sql("BEGIN");
+    draw(&mut a, 1);
+    a.sql("UPDATE stock SET v = 'taken' WHERE id = 2");
+    // What others draw before the commit does not bring the transaction back below its own id.
+    draw(&mut b, 3);
+    draw(&mut a, 3);
+    assert_eq!(a.table(), "1=1 2=taken 3=101");
+    assert_eq!(b.table(), "1=- 2=- 3=2");
+    a.sql("ROLLBACK");
+    draw(&mut b, 2);
+    assert_eq!(b.table(), "1=- 2=102 3=2");
+}

@@ -551,7 +551,7 @@ pub fn row_key(id: i64) -> (Slot, Key) {
 /// An engine that knows `stock` by its primary key: INSERT … VALUES (id, v), UPDATE … SET v WHERE id =, DELETE …
 /// WHERE id =, SELECT … [WHERE id =] [FOR UPDATE | FOR SHARE], and SELECT of values. Inserting the value `'boom'`
 /// fails, and `'long'` is long work. Updating to `'got'`, `'waits'`, `'given back'` or `'all given back'` does that with the named lock `job`, and
-/// stores the answer.
+/// stores the answer. Updating to `'drawn'` stores a new id of the table; to `'taken'` says that the id 100 was given explicitly.
 pub struct TestEngine;
 
 fn value(expr: &Expr, params: &[Value], context: &dyn StatementContext) -> Value {
@@ -694,6 +694,11 @@ async fn execute(
             }
             let (slot, key) = row_key(id);
             let txn = context.transaction();
+            if new == Value::text("drawn") {
+                new = Value::text(txn.allocate_ids(TABLE, 1).await?.first.to_string());
+            } else if new == Value::text("taken") {
+                txn.note_explicit_id(TABLE, 100);
+            }
             let intent = ReadIntent::Update(LockMode::Optimistic);
             if txn.get(TABLE, slot, &key, intent).await?.is_none() {
                 return Ok(affected(0));
