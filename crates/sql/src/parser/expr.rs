@@ -37,6 +37,9 @@ fn balanced(mut operands: Vec<Expr>, op: &BinaryOperator) -> Expr {
     binary(balanced(operands, op), op.clone(), balanced(right, op))
 }
 
+/// What can follow a query in parentheses that is a part of a longer one.
+const AFTER_QUERY: [&str; 8] = ["UNION", "EXCEPT", "INTERSECT", "MINUS", "ORDER", "LIMIT", "FOR", "LOCK"];
+
 impl Parser<'_> {
     /// Any expression.
     pub(super) fn expr(&mut self) -> Result<Expr> {
@@ -218,7 +221,7 @@ impl Parser<'_> {
     fn in_list(&mut self, left: Expr, negated: bool) -> Result<Expr> {
         self.expect("(")?;
         let expr = Box::new(left);
-        if self.at_query() {
+        if self.query_begins(0) {
             let subquery = Box::new(self.query()?);
             self.expect(")")?;
             return Ok(Expr::InSubquery { expr, subquery, negated });
@@ -318,16 +321,46 @@ impl Parser<'_> {
         Ok(expr)
     }
 
-    /// Whether a query begins here (after an opening parenthesis).
+    /// Whether a query begins here, or in the parenthesis that begins here.
     pub(super) fn at_query(&self) -> bool {
-        let mut ahead = 0;
-        while self.is_punct_at(ahead, "(") {
-            ahead += 1;
+        self.query_begins(1)
+    }
+
+    /// Whether a query begins here; the parentheses that open here from the `first` on are its own, those before may be
+    /// anybody's.
+    fn query_begins(&self, first: usize) -> bool {
+        let mut open = 0;
+        while self.is_punct_at(open, "(") {
+            open += 1;
         }
-        self.is_kw_at(ahead, "SELECT")
-            || self.is_kw_at(ahead, "WITH")
-            || self.is_kw_at(ahead, "TABLE")
-            || (self.is_kw_at(ahead, "VALUES") && self.is_kw_at(ahead + 1, "ROW"))
+        let begins = self.is_kw_at(open, "SELECT")
+            || self.is_kw_at(open, "WITH")
+            || self.is_kw_at(open, "TABLE")
+            || (self.is_kw_at(open, "VALUES") && self.is_kw_at(open + 1, "ROW"));
+        begins && self.query_goes_on(open, first)
+    }
+
+    /// Whether what follows each of the closing parentheses, of which `open` opened here, continues a query: in
+    /// `((SELECT 1) UNION SELECT 2)` the inner one is a part of the query, in `((SELECT 1) + 2)` of an expression, and
+    /// in `((SELECT 1) a JOIN b)` it is a table.
+    fn query_goes_on(&self, open: usize, first: usize) -> bool {
+        let (mut depth, mut lowest, mut ahead) = (open, open, open);
+        while lowest > first && self.tok_at(ahead).kind != Kind::End {
+            if self.is_punct_at(ahead, "(") {
+                depth += 1;
+            } else if self.is_punct_at(ahead, ")") {
+                depth = depth.saturating_sub(1);
+            }
+            ahead += 1;
+            if depth < lowest {
+                lowest = depth;
+                if !self.is_punct_at(ahead, ")") && !AFTER_QUERY.iter().any(|word| self.is_kw_at(ahead, word))
+                {
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     pub(super) fn primary(&mut self) -> Result<Expr> {

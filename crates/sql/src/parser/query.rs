@@ -561,7 +561,7 @@ impl Parser<'_> {
             return Ok(TableFactor::NestedJoin { table_with_joins, alias: None });
         }
         if self.is_punct("(") {
-            if self.at_query() && self.derived_begins() {
+            if self.at_query() {
                 return self.derived(false);
             }
             return self.nested(|p| {
@@ -611,36 +611,6 @@ impl Parser<'_> {
             sample: None,
             index_hints,
         })
-    }
-
-    /// At `(` before a query: whether the parentheses make a derived table, rather than a join that begins
-    /// with one, as in `((SELECT 1) a JOIN b)`.
-    fn derived_begins(&self) -> bool {
-        if !self.is_punct_at(1, "(") {
-            return true;
-        }
-        // What follows the inner closing parenthesis tells: a set operation, ORDER BY, LIMIT or another
-        // closing one continue a query; a name or AS makes the inner one a table.
-        let mut depth = 0usize;
-        let mut ahead = 1;
-        loop {
-            if self.is_punct_at(ahead, "(") {
-                depth += 1;
-            } else if self.is_punct_at(ahead, ")") {
-                depth -= 1;
-                if depth == 0 {
-                    break;
-                }
-            } else if self.tok_at(ahead).kind == Kind::End {
-                return true;
-            }
-            ahead += 1;
-        }
-        ahead += 1;
-        self.is_punct_at(ahead, ")")
-            || ["UNION", "EXCEPT", "INTERSECT", "MINUS", "ORDER", "LIMIT", "FOR", "LOCK"]
-                .iter()
-                .any(|w| self.is_kw_at(ahead, w))
     }
 
     fn derived(&mut self, lateral: bool) -> Result<TableFactor> {
