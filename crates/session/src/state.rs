@@ -201,6 +201,7 @@ impl State {
         (eval.rand, eval.uuid) = (RandState::new(clock.random(), clock.random()), uuid);
         let temporary_rows =
             TemporaryRows::new(services.limits.temporary_bytes_max, services.temporary_bytes.clone());
+        eval.secret.key = std::array::from_fn(|_| clock.random());
         let user = format!("{}@{}", login.client_name, login.client_host);
         let activity = Arc::new(Activity::new(login.connection, user.into()));
         let mut state = State {

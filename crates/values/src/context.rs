@@ -39,6 +39,8 @@ pub struct EvalContext {
     pub rand_by_seed: BTreeMap<i64, RandState>,
     /// What makes UUIDs distinct.
     pub uuid: UuidState,
+    /// State of RANDOM_BYTES(); seed it once per session.
+    pub secret: SecretState,
     /// Facts about session and server that functions tell.
     pub environment: Environment,
     /// Regular expressions compiled lately.
@@ -123,6 +125,21 @@ pub struct UuidState {
     pub short_base: u64,
 }
 
+/// What RANDOM_BYTES() is made of: a key that nobody else has, and how much it has been used.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct SecretState {
+    /// 256 bits of randomness.
+    pub key: [u64; 4],
+    /// How many blocks have been made with it.
+    pub count: u64,
+}
+
+impl std::fmt::Debug for SecretState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretState")
+    }
+}
+
 impl Default for EvalContext {
     fn default() -> Self {
         EvalContext {
@@ -141,6 +158,7 @@ impl Default for EvalContext {
             rand: RandState::new(1, 2),
             rand_by_seed: BTreeMap::new(),
             uuid: UuidState::default(),
+            secret: SecretState::default(),
             environment: Environment::default(),
             regexes: RegexCache::default(),
             warnings: Vec::new(),

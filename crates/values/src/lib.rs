@@ -63,7 +63,7 @@ pub mod unify;
 
 pub use arg::{ArgType, literal_type};
 pub use compare::Comparison;
-pub use context::{Environment, EvalContext, RandState, RegexCache, UuidState};
+pub use context::{Environment, EvalContext, RandState, RegexCache, SecretState, UuidState};
 pub use decimal::Decimal;
 pub use json::Json;
 pub use sql_mode::SqlMode;

@@ -394,7 +394,7 @@ impl Binder<'_> {
                 for branch in conditions {
                     let when = self.expr(&branch.condition, place)?;
                     let when = match &operand {
-                        Some(operand) => compare(CompareOp::Eq, operand.clone(), when, self.context.eval())?,
+                        Some(operand) => case_equal(operand.clone(), when, self.context.eval())?,
                         None => when,
                     };
                     branches.push((when, self.expr(&branch.result, place)?));

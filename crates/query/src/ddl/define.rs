@@ -532,7 +532,7 @@ impl Draft {
         self.table.options.retain(|(name, _)| &**name != "PARTITION BY");
         match partition {
             None => Ok(()),
-            Some(PartitionBy::Other(kind)) => Err(SqlError::not_supported(format!("PARTITION BY {kind}"))),
+            Some(PartitionBy::Other(kind)) => Err(SqlError::not_supported(*kind)),
             Some(PartitionBy::Key { columns, partitions }) => {
                 if columns.len() > 1 {
                     return Err(SqlError::not_supported("PARTITION BY KEY of several columns"));

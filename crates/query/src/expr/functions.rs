@@ -3,6 +3,7 @@
 use super::kernel::*;
 use super::*;
 use assize_model::ErrorCode;
+use assize_values::collation::{self, Charset, WideCharset};
 use assize_values::{BlobSize, EvalContext, functions, temporal};
 use sqlparser::ast::{DataType, ExactNumberInfo};
 
@@ -12,7 +13,9 @@ pub enum CastTo {
     /// The expression's type.
     Type,
     /// CONVERT(… USING charset): characters that the character set lacks become `?`.
-    Charset(assize_values::collation::Charset),
+    Charset(Charset),
+    /// The same of bytes, in an encoding that only bytes can be read in.
+    Wide(WideCharset),
 }
 
 /// `CAST(expr AS data_type)`; `charset` is what follows CHAR.
@@ -132,9 +135,22 @@ pub fn cast_value(
     let value = local(value, ctx);
     match target {
         CastTo::Type => assize_values::cast::cast(&value, from, to, ctx),
+        CastTo::Wide(charset) => {
+            let Some(bytes) = assize_values::convert::to_bytes(&value, from) else { return Ok(Value::Null) };
+            match charset.decode(&bytes) {
+                Ok(text) => Ok(Value::text(text)),
+                Err(error) => {
+                    ctx.warn(error.code, error.message)?;
+                    Ok(Value::Null)
+                }
+            }
+        }
         CastTo::Charset(charset) => {
+            if let (Charset::Latin1, Value::Bytes(bytes)) = (charset, &value) {
+                return Ok(Value::text(collation::decode(bytes, *charset)?));
+            }
             let Some(text) = assize_values::convert::to_text(&value, from) else { return Ok(Value::Null) };
-            if *charset == assize_values::collation::Charset::Binary {
+            if *charset == Charset::Binary {
                 return Ok(Value::Bytes(text.bytes().clone()));
             }
             if text.chars().all(|c| charset.has(c)) {
@@ -148,12 +164,16 @@ pub fn cast_value(
 
 /// `CONVERT(expr USING charset)`.
 pub fn convert_using(expr: Expr, charset: &str) -> Result<Expr, SqlError> {
-    let charset = assize_values::collation::Charset::find(charset.trim_matches(['`', '\'', '"']))?;
+    let name = charset.trim_matches(['`', '\'', '"']);
+    let of_bytes = matches!(expr.sql_type, SqlType::Binary { .. } | SqlType::VarBinary { .. });
+    let (charset, target) = match WideCharset::find(name) {
+        Some(wide) if of_bytes => (Charset::Utf8mb4, CastTo::Wide(wide)),
+        _ => Charset::find(name).map(|charset| (charset, CastTo::Charset(charset)))?,
+    };
     let length = u64::from(expr.sql_type.char_length());
-    let nullable = expr.nullable;
+    let nullable = expr.nullable || matches!(target, CastTo::Wide(_));
     let sql_type = SqlType::string(length, charset.default_collation());
-    let mut converted =
-        Expr::new(ExprKind::Cast(Box::new(expr), CastTo::Charset(charset)), sql_type, nullable);
+    let mut converted = Expr::new(ExprKind::Cast(Box::new(expr), target), sql_type, nullable);
     converted.coercibility = Coercibility::Implicit;
     Ok(converted)
 }

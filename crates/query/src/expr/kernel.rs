@@ -216,6 +216,19 @@ pub fn like_values(
     rules::like_values(value, sql_type, pattern, escape, collation).unwrap_or(false)
 }
 
+/// `operand = when` of a CASE with an operand. JSON meets strings as its text there, not as a document: it is how
+/// SQLAlchemy tells the null of JSON.
+pub fn case_equal(operand: Expr, when: Expr, ctx: &mut EvalContext) -> Result<Expr, SqlError> {
+    let is_string = |e: &Expr| e.sql_type.text_collation().is_some();
+    let json = |e: &Expr| matches!(e.sql_type, SqlType::Json);
+    if !(json(&operand) && is_string(&when) || is_string(&operand) && json(&when)) {
+        return compare(CompareOp::Eq, operand, when, ctx);
+    }
+    let nullable = operand.nullable || when.nullable;
+    let how = Comparison::Text(Collation::UTF8MB4_BIN);
+    Ok(Expr::boolean(ExprKind::Compare(CompareOp::Eq, how, Box::new(operand), Box::new(when)), nullable))
+}
+
 /// CASE WHEN … END.
 pub fn case(branches: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Result<Expr, SqlError> {
     let results: Vec<&Expr> = branches.iter().map(|(_, then)| then).chain(&otherwise).collect();

@@ -12,7 +12,10 @@ pub fn create_table(table: &Table, next_id: Option<u64>) -> String {
     let shown =
         |index: &&Index| !(index.is_primary() && table.hidden_row_id) && index.state == IndexState::Public;
     lines.extend(table.indexes.iter().filter(shown).map(|index| index_line(table, index)));
-    lines.extend(table.foreign_keys.iter().map(|key| foreign_key_line(table, key)));
+    // By name, in whatever order they were added: clients that compare schemas compare them in this order.
+    let mut keys: Vec<&ForeignKey> = table.foreign_keys.iter().collect();
+    keys.sort_by(|a, b| a.name.cmp(&b.name));
+    lines.extend(keys.into_iter().map(|key| foreign_key_line(table, key)));
     lines.extend(table.checks.iter().map(|check| {
         let not_enforced = if check.enforced { "" } else { " /*!80016 NOT ENFORCED */" };
         format!("CONSTRAINT {} CHECK ({}){not_enforced}", quote_name(&check.name), check.expression)

@@ -166,15 +166,59 @@ pub fn encode(text: &str, charset: Charset) -> (Cow<'_, [u8]>, bool) {
     (Cow::Owned(out), lost)
 }
 
+/// An encoding of Unicode that no column has here: bytes can be read in it, by `CHAR(… USING utf16)`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum WideCharset {
+    /// Two bytes a character.
+    Ucs2,
+    /// Two or four bytes a character.
+    Utf16,
+    /// Four bytes a character.
+    Utf32,
+}
+
+impl WideCharset {
+    /// The encoding of this name, in any case.
+    pub fn find(name: &str) -> Option<WideCharset> {
+        let known = [WideCharset::Ucs2, WideCharset::Utf16, WideCharset::Utf32];
+        known.into_iter().find(|charset| charset.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            WideCharset::Ucs2 => "ucs2",
+            WideCharset::Utf16 => "utf16",
+            WideCharset::Utf32 => "utf32",
+        }
+    }
+
+    /// Bytes as text. As in MySQL zeros in front complete the first character; error 1300 if a character is none.
+    pub fn decode(self, bytes: &[u8]) -> Result<String, SqlError> {
+        let width = if self == WideCharset::Utf32 { 4 } else { 2 };
+        let missing = bytes.len().next_multiple_of(width) - bytes.len();
+        let padded: Vec<u8> = std::iter::repeat_n(0, missing).chain(bytes.iter().copied()).collect();
+        let units = padded.chunks(2).map(|unit| u16::from_be_bytes([unit[0], unit[1]]));
+        let text: Option<String> = match self {
+            WideCharset::Ucs2 => units.map(|unit| char::from_u32(unit.into())).collect(),
+            WideCharset::Utf16 => char::decode_utf16(units).map(Result::ok).collect(),
+            WideCharset::Utf32 => {
+                let quads = padded.chunks(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
+                quads.map(char::from_u32).collect()
+            }
+        };
+        text.ok_or_else(|| invalid_string(self.name(), &padded))
+    }
+}
+
+fn invalid_string(charset: &str, bytes: &[u8]) -> SqlError {
+    let hex: String = bytes.iter().take(6).map(|b| format!("\\x{b:02X}")).collect();
+    SqlError::new(ErrorCode::InvalidCharacterString, format!("Invalid {charset} character string: '{hex}'"))
+}
+
 /// Bytes of a character set as text; error 1300 with the bytes that are none.
 pub fn decode(bytes: &[u8], charset: Charset) -> Result<Cow<'_, str>, SqlError> {
-    let invalid = |at: usize| {
-        let hex: String = bytes[at..].iter().take(6).map(|b| format!("\\x{b:02X}")).collect();
-        SqlError::new(
-            ErrorCode::InvalidCharacterString,
-            format!("Invalid {} character string: '{hex}'", charset.name()),
-        )
-    };
+    let invalid = |at: usize| invalid_string(charset.name(), &bytes[at..]);
     match charset {
         Charset::Latin1 => {
             if bytes.is_ascii() {

@@ -14,7 +14,7 @@ mod charset;
 mod latin1;
 mod weights;
 
-pub use charset::{Charset, CharsetInfo, decode, encode};
+pub use charset::{Charset, CharsetInfo, WideCharset, decode, encode};
 
 use crate::Collation;
 use assize_model::{ErrorCode, SqlError};

@@ -105,6 +105,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         |_, ctx| Ok(connection_text(32, ctx)),
         |c| Ok(lower_hex(&Md5::digest(c.bytes(0)))),
     ),
+    volatile(
+        "RANDOM_BYTES",
+        1,
+        1,
+        |_, _| Ok(SqlType::VarBinary { length: RANDOM_BYTES_MAX as u32 }),
+        random_bytes,
+    ),
     f(
         "SHA",
         1,
@@ -244,6 +251,34 @@ fn swap(u: [u8; 16]) -> [u8; 16] {
 
 fn unswap(u: [u8; 16]) -> [u8; 16] {
     [u[4], u[5], u[6], u[7], u[2], u[3], u[0], u[1], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]]
+}
+
+/// Most bytes of one RANDOM_BYTES().
+const RANDOM_BYTES_MAX: i64 = 1024;
+
+/// Digests of a secret and a count: who sees some of them cannot tell the others.
+fn random_bytes(c: &mut Call<'_>) -> Result<Value, SqlError> {
+    if c.arg(0).is_null() {
+        return Ok(Value::Null);
+    }
+    let wanted = c.int(0)?;
+    if !(1..=RANDOM_BYTES_MAX).contains(&wanted) {
+        return Err(SqlError::new(
+            ErrorCode::DataOutOfRange,
+            "length value is out of range in 'random_bytes'",
+        ));
+    }
+    let wanted = wanted as usize;
+    let mut out = Vec::with_capacity(wanted.next_multiple_of(32));
+    while out.len() < wanted {
+        let secret = &mut c.ctx.secret;
+        secret.count += 1;
+        let mut digest = Sha256::new();
+        secret.key.iter().chain([&secret.count]).for_each(|word| digest.update(word.to_be_bytes()));
+        out.extend_from_slice(&digest.finalize());
+    }
+    out.truncate(wanted);
+    Ok(Value::Bytes(out.into()))
 }
 
 /// Version 1: the statement's time and a count, the session's sequence and node.
