@@ -4,7 +4,7 @@ use super::{Place, operand_columns};
 use crate::bind::Binder;
 use crate::expr::*;
 use assize_model::SqlError;
-use assize_values::{SqlType, Value};
+use assize_values::{Json, SqlType, Value};
 use sqlparser::ast::{self, BinaryOperator};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,8 +35,16 @@ impl Binder<'_> {
                 ));
             }
         }
-        let left = self.expr_or_row(left, place)?;
-        let right = self.expr_or_row(right, place)?;
+        let truths = (truth_of(left), truth_of(right));
+        let mut left = self.expr_or_row(left, place)?;
+        let mut right = self.expr_or_row(right, place)?;
+        // To JSON the words TRUE and FALSE are booleans; 1 and 0 are numbers, and no boolean of JSON is equal to one.
+        let json = |truth: bool| Expr::literal(Value::Json(Json::Bool(truth).into()), SqlType::Json);
+        match truths {
+            (None, Some(truth)) if left.sql_type == SqlType::Json => right = json(truth),
+            (Some(truth), None) if right.sql_type == SqlType::Json => left = json(truth),
+            _ => {}
+        }
         match (left.kind, right.kind) {
             (ExprKind::Row(a), ExprKind::Row(b)) => {
                 if a.len() != b.len() {
@@ -179,6 +187,18 @@ impl Binder<'_> {
             })
             .collect();
         Ok((Arc::new(plan), args))
+    }
+}
+
+/// The value of the words TRUE and FALSE.
+fn truth_of(expr: &ast::Expr) -> Option<bool> {
+    match expr {
+        ast::Expr::Value(value) => match value.value {
+            ast::Value::Boolean(truth) => Some(truth),
+            _ => None,
+        },
+        ast::Expr::Nested(inner) => truth_of(inner),
+        _ => None,
     }
 }
 
