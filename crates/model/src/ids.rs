@@ -54,7 +54,7 @@ impl TableId {
 
     /// The id of a temporary table of this number, less than [`TableId::TEMPORARY_MAX`].
     pub const fn temporary(number: u32) -> TableId {
-        TableId(Self::TEMPORARY | number % Self::TEMPORARY_MAX)
+        TableId(Self::TEMPORARY | (number % Self::TEMPORARY_MAX))
     }
 
     /// Whether it is a temporary table of some session, or a counter of one, for which the top bit stands.

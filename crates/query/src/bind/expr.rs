@@ -394,7 +394,10 @@ impl Binder<'_> {
                 for branch in conditions {
                     let when = self.expr(&branch.condition, place)?;
                     let when = match &operand {
-                        Some(operand) => case_equal(operand.clone(), when, self.context.eval())?,
+                        Some(operand) => {
+                            let when = comparisons::beside_json(&operand.sql_type, when, &branch.condition);
+                            case_equal(operand.clone(), when, self.context.eval())?
+                        }
                         None => when,
                     };
                     branches.push((when, self.expr(&branch.result, place)?));

@@ -35,16 +35,11 @@ impl Binder<'_> {
                 ));
             }
         }
-        let truths = (truth_of(left), truth_of(right));
-        let mut left = self.expr_or_row(left, place)?;
-        let mut right = self.expr_or_row(right, place)?;
-        // To JSON the words TRUE and FALSE are booleans; 1 and 0 are numbers, and no boolean of JSON is equal to one.
-        let json = |truth: bool| Expr::literal(Value::Json(Json::Bool(truth).into()), SqlType::Json);
-        match truths {
-            (None, Some(truth)) if left.sql_type == SqlType::Json => right = json(truth),
-            (Some(truth), None) if right.sql_type == SqlType::Json => left = json(truth),
-            _ => {}
-        }
+        let (left_as_written, right_as_written) = (left, right);
+        let left = self.expr_or_row(left, place)?;
+        let right = self.expr_or_row(right, place)?;
+        let right = beside_json(&left.sql_type, right, right_as_written);
+        let left = beside_json(&right.sql_type, left, left_as_written);
         match (left.kind, right.kind) {
             (ExprKind::Row(a), ExprKind::Row(b)) => {
                 if a.len() != b.len() {
@@ -187,6 +182,17 @@ impl Binder<'_> {
             })
             .collect();
         Ok((Arc::new(plan), args))
+    }
+}
+
+/// An operand as it is beside one of this type. To JSON the words TRUE and FALSE are booleans; 1 and 0 are numbers, and no
+/// boolean of JSON is equal to one.
+pub(super) fn beside_json(other: &SqlType, operand: Expr, as_written: &ast::Expr) -> Expr {
+    match truth_of(as_written) {
+        Some(truth) if *other == SqlType::Json => {
+            Expr::literal(Value::Json(Json::Bool(truth).into()), SqlType::Json)
+        }
+        _ => operand,
     }
 }
 
