@@ -9,9 +9,9 @@ use crate::exec::open;
 use crate::expr::Runtime;
 use crate::infoschema::SystemTables;
 use crate::plan::{Planned, plan_query};
-use assize_catalog::{Column, Table};
+use assize_catalog::{Column, DefaultValue, Table};
 use assize_model::{ErrorCode, SqlError};
-use assize_ports::{Executed, StatementContext, StatementJob};
+use assize_ports::{Executed, ResultColumn, StatementContext, StatementJob};
 use assize_sql::{CreateTable, SelectDuplicates};
 use assize_values::{SqlType, Value};
 use std::sync::Arc;
@@ -48,12 +48,13 @@ pub async fn create_table(
     };
     let selected = match &create.select {
         Some(query) => {
-            let planned = {
+            let (planned, sources) = {
                 let mut binder = Binder::new(context, &SystemTables, Some(params));
                 let bound = binder.query(query, None)?;
-                plan_query(bound, &mut binder)?
+                let planned = plan_query(bound, &mut binder)?;
+                (planned, binder.tables)
             };
-            add_selected_columns(&mut draft, &planned.plan.columns)?;
+            add_selected_columns(&mut draft, &planned.plan.columns, &sources)?;
             Some(planned)
         }
         None => None,
@@ -123,8 +124,12 @@ pub(super) fn like_table(source: &Table, database: &str, name: &str, now_micros:
     draft
 }
 
-/// Adds the columns of the query that the statement does not define itself, behind those that it does.
-pub(super) fn add_selected_columns(draft: &mut Draft, columns: &[OutputColumn]) -> Result<(), SqlError> {
+/// Adds the columns of a query over these tables that the statement does not define itself, behind those that it does.
+pub(super) fn add_selected_columns(
+    draft: &mut Draft,
+    columns: &[OutputColumn],
+    sources: &[Arc<Table>],
+) -> Result<(), SqlError> {
     for output in columns {
         let name = &output.result.name;
         if draft.table.column(name).is_some() {
@@ -141,9 +146,34 @@ pub(super) fn add_selected_columns(draft: &mut Draft, columns: &[OutputColumn]) 
         let id = draft.table.next_column_id;
         draft.table.next_column_id += 1;
         let sql_type = stored_type(&output.result.sql_type);
-        draft.table.columns.push(Column::plain(id, name, sql_type, output.result.nullable));
+        let plain = Column::plain(id, name, sql_type, output.result.nullable);
+        draft.table.columns.push(match origin_of(&output.result, sources) {
+            Some(origin) if origin.sql_type == plain.sql_type => {
+                Column { default: inherited_default(origin), comment: origin.comment.clone(), ..plain }
+            }
+            _ => plain,
+        });
     }
     Ok(())
+}
+
+/// The stored column that a column of a query shows as it is.
+fn origin_of<'t>(shown: &ResultColumn, sources: &'t [Arc<Table>]) -> Option<&'t Column> {
+    let is_source = |table: &&Arc<Table>| table.name == shown.org_table && table.database == shown.database;
+    sources.iter().find(is_source)?.column(&shown.org_name)
+}
+
+/// What a copy of a column has as its default: that of the column. Ids count on in the column that they belong to alone; its
+/// copy begins with 0, as in MySQL. An expression may mention columns that are not copied, and stays behind.
+fn inherited_default(origin: &Column) -> Option<DefaultValue> {
+    if origin.auto_increment {
+        return match origin.sql_type {
+            SqlType::Int(int) if int.unsigned => Some(DefaultValue::Constant(Value::UInt(0))),
+            SqlType::Int(_) => Some(DefaultValue::Constant(Value::Int(0))),
+            _ => None,
+        };
+    }
+    origin.default.clone().filter(|default| !matches!(default, DefaultValue::Expression(_)))
 }
 
 /// The type of a column that holds values of an expression of this type.

@@ -71,8 +71,8 @@ async fn create_as(
     draft.make_temporary(id)?;
     let selected = match &create.select {
         Some(query) => {
-            let planned = planned(query, params, context)?;
-            add_selected_columns(&mut draft, &planned.plan.columns)?;
+            let (planned, sources) = planned(query, params, context)?;
+            add_selected_columns(&mut draft, &planned.plan.columns, &sources)?;
             Some(planned)
         }
         None => None,
@@ -105,12 +105,12 @@ fn planned(
     query: &sqlparser::ast::Query,
     params: &[Value],
     context: &mut dyn StatementContext,
-) -> Result<Planned, SqlError> {
+) -> Result<(Planned, Vec<Arc<Table>>), SqlError> {
     let mut binder = Binder::new(context, &SystemTables, Some(params));
     let bound = binder.query(query, None)?;
     let planned = plan_query(bound, &mut binder)?;
     binder.claim(|_| false)?;
-    Ok(planned)
+    Ok((planned, binder.tables))
 }
 
 fn copied(records: u64) -> Executed {
