@@ -507,9 +507,10 @@ impl Inserter {
         if let Some(n) = explicit
             && !(n == 0 && zero_too)
         {
+            // Clients are told all 64 bits, as by MySQL; ids go on behind positive ones.
+            self.explicit_id = n as u64;
             if let Ok(id) = u64::try_from(n) {
                 self.ids.floor = self.ids.floor.max(id);
-                self.explicit_id = id;
                 rt.context.transaction().note_explicit_id(self.table.id, id);
             }
             return Ok(None);
@@ -704,13 +705,16 @@ impl Inserter {
         }
         self.updated += 1;
         if let Some(ordinal) = self.table.auto_increment() {
-            self.explicit_id = match &row[ordinal] {
-                Value::Int(n) => u64::try_from(*n).unwrap_or(0),
-                Value::UInt(n) => *n,
+            let id = match &row[ordinal] {
+                Value::Int(n) => i128::from(*n),
+                Value::UInt(n) => i128::from(*n),
                 _ => 0,
             };
-            if row[ordinal] != old.row[ordinal] && self.explicit_id > 0 {
-                rt.context.transaction().note_explicit_id(self.table.id, self.explicit_id);
+            self.explicit_id = id as u64;
+            if row[ordinal] != old.row[ordinal]
+                && let Ok(id @ 1..) = u64::try_from(id)
+            {
+                rt.context.transaction().note_explicit_id(self.table.id, id);
             }
         }
         Ok(())
