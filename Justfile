@@ -5,8 +5,6 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 cache := env("ASSIZE_CACHE", env("HOME") / ".cache/assize")
 ci_seeds := "5000"
 
-# Tests with nodes wait for timers more than they compute.
-at_once := 'RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"'
 e2e_env := 'ASSIZE_BIN="$PWD/target/fast/assize" ASSIZE_CLIENTS="' + cache + '/clients"'
 
 # List the recipes.
@@ -39,11 +37,11 @@ image *args: build
 test: clients
     cargo build --profile fast --package assize-server --bin assize --package assize-sim --bin assize-sim
     target/fast/assize-sim --seeds {{ci_seeds}}
-    {{at_once}} {{e2e_env}} cargo test --workspace
+    {{e2e_env}} cargo test --workspace
 
 # Unit, golden, property and tidy tests of every crate.
 test-unit:
-    {{at_once}} cargo test --workspace --exclude assize-tests
+    cargo test --workspace --exclude assize-tests
     cargo test --package assize-tests --test tidy
 
 # The simulator over as many seeds as CI runs.
@@ -52,7 +50,7 @@ test-sim seeds=ci_seeds:
 
 # Real processes, real clients, kill -9 (needs MariaDB, which ./justw installs).
 e2e: build clients
-    {{at_once}} {{e2e_env}} cargo test --package assize-tests
+    {{e2e_env}} cargo test --package assize-tests
 
 # Torment three real nodes under load, judge what clients saw and what is on the disks: ./justw chaos --fault kill-leader --seconds 60
 chaos *args: build

@@ -33,6 +33,7 @@ async fn filled(nodes: u64, shards: u32) -> (Cluster, Arc<Services>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_is_rebuilt_wherever_its_node_dies() {
+    let _turn = turn().await;
     let ((cluster, writer), node) = (filled(3, 1).await, NodeId(3));
     let mut deaths = 0;
     for steps in 0..STEPS_MAX {
@@ -118,17 +119,27 @@ async fn run_wherever_a_node_dies(before: u32, task: Task, after: usize, stride:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_is_split_wherever_a_node_dies() {
+    let _turn = turn().await;
     run_wherever_a_node_dies(1, Task::Split { shard: SHARD, at: Some(Slot(20_000)) }, 2, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shards_are_merged_wherever_a_node_dies() {
+    let _turn = turn().await;
     // Not at every step: this takes some seconds.
     run_wherever_a_node_dies(2, Task::Merge { from: ShardId(2), into: SHARD }, 1, 4).await;
 }
 
 /// Bytes after which it is noted how far a copy has come.
 const NOTED: u64 = 1 << 20;
+
+/// What a source keeps for a copy, and a mover's patience, end some time: on a machine that has too much to do copies begin anew
+/// which these tests expect to go on. So two of them run at once, however many threads there are.
+static TURNS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(2);
+
+async fn turn() -> tokio::sync::SemaphorePermit<'static> {
+    TURNS.acquire().await.expect("it is never closed")
+}
 
 /// Has copies to a node that is about to start stop after so many messages, and break whenever they are tried again.
 fn break_copies_after(cluster: &Cluster, messages: usize) {
@@ -177,6 +188,7 @@ async fn heavy(nodes: u64, replicas: u64) -> Cluster {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_goes_on_where_it_was_after_its_receiver_has_died() {
+    let _turn = turn().await;
     let (cluster, node) = (heavy(3, 3).await, NodeId(3));
     let lose_disk = async || {
         cluster.close(node).await;
@@ -222,6 +234,7 @@ async fn a_copy_goes_on_where_it_was_after_its_receiver_has_died() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_begins_anew_after_its_source_has_been_restarted() {
+    let _turn = turn().await;
     let (cluster, node) = (heavy(3, 3).await, NodeId(3));
     dies_in_a_copy(&cluster, node).await;
     for source in [1, 2] {
@@ -237,6 +250,7 @@ async fn a_copy_begins_anew_after_its_source_has_been_restarted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_the_log_did_not_wait_for_begins_anew() {
+    let _turn = turn().await;
     use assize_ports::{DecisionSource, ShardAdministration};
     let (cluster, node) = (heavy(3, 3).await, NodeId(3));
     dies_in_a_copy(&cluster, node).await;
@@ -259,6 +273,7 @@ async fn a_copy_that_the_log_did_not_wait_for_begins_anew() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_is_added_although_its_node_restarts_while_it_copies() {
+    let _turn = turn().await;
     let (cluster, node) = (heavy(2, 1).await, NodeId(2));
     cluster.close(node).await;
     cluster.open(node).await;
