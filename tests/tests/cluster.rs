@@ -63,8 +63,6 @@ fn jobs_and_holders_of_rows_are_known_on_every_node() {
     }
 }
 
-/// A frontend dies holding a snapshot, a reserved row and the intents of a commit that it had prepared and that never reached the
-/// leader: all of it is released, the intents when their deadline has passed, the rest when the frontend is fenced.
 #[test]
 fn every_node_tells_how_much_tables_hold_also_while_one_is_down() {
     let mut cluster = Cluster::start(Options::nodes(3));
@@ -100,6 +98,8 @@ fn every_node_tells_how_much_tables_hold_also_while_one_is_down() {
     wait_for("nothing to be told", || told(&mut one).unwrap().0 == Some(0));
 }
 
+/// A frontend dies holding a snapshot, a reserved row and the intents of a commit that it had prepared and that never reached the
+/// leader: all of it is released, the intents when their deadline has passed, the rest when the frontend is fenced.
 #[test]
 fn what_a_dead_frontend_held_is_released() {
     let mut cluster = Cluster::start(Options {
