@@ -37,7 +37,7 @@ image *args: build
 test: clients
     cargo build --profile fast --package assize-server --bin assize --package assize-sim --bin assize-sim
     target/fast/assize-sim --seeds {{ci_seeds}}
-    {{e2e_env}} cargo test --workspace
+    {{e2e_env}} cargo test --workspace --no-fail-fast
 
 # Unit, golden, property and tidy tests of every crate.
 test-unit:
