@@ -1,8 +1,8 @@
 //! Composing a change of the catalog.
 
 use crate::{
-    Catalog, Database, Dropped, NextIds, ObjectKey, Table, User, encode_database, encode_dropped,
-    encode_global, encode_ids, encode_table, encode_user,
+    Catalog, Database, Dropped, NextIds, ObjectKey, Server, Table, User, encode_database, encode_dropped,
+    encode_global, encode_ids, encode_server, encode_table, encode_user,
 };
 use assize_model::{CatalogChange, DatabaseId, Fence, TableId};
 use assize_values::{Collation, Value};
@@ -125,6 +125,21 @@ impl<'c> ChangeBuilder<'c> {
     /// Drops a user.
     pub fn remove_user(&mut self, name: &str, host: &str) -> &mut Self {
         self.put(ObjectKey::User(name.into(), host.into()), None)
+    }
+
+    /// Creates or alters a server outside of the cluster.
+    pub fn put_server(&mut self, server: &Server) -> &mut Self {
+        self.put(ObjectKey::Server(server.name.to_lowercase().into()), Some(encode_server(server)))
+    }
+
+    /// Drops a server.
+    pub fn remove_server(&mut self, name: &str) -> &mut Self {
+        self.put(ObjectKey::Server(name.to_lowercase().into()), None)
+    }
+
+    /// Relies on a server staying what it is.
+    pub fn expect_server(&mut self, name: &str) -> &mut Self {
+        self.expect(ObjectKey::Server(name.to_lowercase().into()))
     }
 
     /// Sets a global system variable; `None` removes it, so that its default applies.

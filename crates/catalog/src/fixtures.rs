@@ -1,8 +1,8 @@
 //! Tables for this crate's tests.
 
 use crate::{
-    Check, Column, DefaultValue, ForeignKey, Generated, Index, IndexPart, IndexState, ReferentialAction,
-    Table, View, ViewAlgorithm, ViewCheck, ViewSecurity,
+    Check, Column, DefaultValue, Foreign, ForeignKey, Generated, Index, IndexPart, IndexState,
+    ReferentialAction, Table, View, ViewAlgorithm, ViewCheck, ViewSecurity,
 };
 use assize_model::{IndexId, SchemaVersion, TableId};
 use assize_values::{Collation, IntType, IntWidth, SqlType, Value};
@@ -55,6 +55,7 @@ pub fn stock() -> Table {
         created_micros: 1_790_000_000_000_000,
         options: Vec::new(),
         view: None,
+        foreign: None,
     }
 }
 
@@ -145,6 +146,15 @@ pub fn functional() -> Table {
     table.indexes.push(index(3, "lower", &[3], false));
     table.indexes[3].parts[0].descending = true;
     table.next_index_id = 4;
+    table
+}
+
+/// `stock` as a foreign table.
+pub fn foreign() -> Table {
+    let mut table = stock();
+    table.id = TableId(10);
+    table.name = "elsewhere".into();
+    table.foreign = Some(Arc::new(Foreign { server: "Legacy".into(), table: "stock".into() }));
     table
 }
 

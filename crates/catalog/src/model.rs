@@ -24,6 +24,8 @@ pub struct Catalog {
     pub dropped: Vec<Arc<Dropped>>,
     /// Global system variables that were set (SET GLOBAL / SET PERSIST).
     pub globals: BTreeMap<Arc<str>, Value>,
+    /// Servers outside of the cluster, by name in lower case: names of servers compare case-insensitively.
+    pub servers: BTreeMap<Arc<str>, Arc<Server>>,
     /// The numbers that the next new objects get.
     pub next_ids: NextIds,
     /// Children by the (database, name) of the table that their foreign keys refer to, whether it is there or
@@ -103,6 +105,38 @@ pub struct Table {
     /// The query behind the name, if this is a view: it has columns, and never a row of its own. Views are tables to the
     /// catalog because they share their names, their versions and their fences.
     pub view: Option<Arc<View>>,
+    /// Where its rows are, if they are on a server outside of the cluster: not one key of it is on a shard then.
+    pub foreign: Option<Arc<Foreign>>,
+}
+
+/// Where the rows of a foreign table are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// The server, as CREATE TABLE named it.
+    pub server: Arc<str>,
+    /// The table there, in the server's database.
+    pub table: Arc<str>,
+}
+
+/// A real MySQL or MariaDB server outside of the cluster: what CREATE SERVER says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its name, as it was written.
+    pub name: Arc<str>,
+    /// FOREIGN DATA WRAPPER: always `mysql`.
+    pub wrapper: Arc<str>,
+    /// Host name or address.
+    pub host: Arc<str>,
+    /// TCP port.
+    pub port: u16,
+    /// The database there.
+    pub database: Arc<str>,
+    /// The account that frontends use there.
+    pub user: Arc<str>,
+    /// Its password.
+    pub password: Arc<str>,
+    /// OWNER, which says nothing to anybody but is shown.
+    pub owner: Arc<str>,
 }
 
 /// What makes a table a view.
@@ -163,6 +197,9 @@ pub enum ViewCheck {
 pub const VIEWS_SINCE: u32 = 5;
 /// From this cluster version on every node understands functional key parts: hidden columns.
 pub const FUNCTIONAL_KEYS_SINCE: u32 = 6;
+
+/// From this cluster version on every node understands foreign servers and foreign tables.
+pub const FOREIGN_SINCE: u32 = 6;
 
 /// A column.
 #[derive(Clone, Debug, PartialEq)]

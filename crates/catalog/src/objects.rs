@@ -8,14 +8,15 @@
 //! | `u` user `00` host | a user |
 //! | `g` name | a global system variable |
 //! | `x` number, big-endian | an entry of the recycle bin |
+//! | `s` name | a server outside of the cluster, its name in lower case |
 //!
 //! Every body is in an [`envelope`] whose tag says what it is and whose version says how it is written. Names
 //! cannot hold a zero byte, so the keys are unambiguous.
 
 use crate::{
-    Catalog, Check, Column, Database, DefaultValue, DropCause, Dropped, ForeignKey, Generated, Index,
-    IndexPart, IndexState, NextIds, QualifiedName, ReferentialAction, Table, User, View, ViewAlgorithm,
-    ViewCheck, ViewSecurity, payload,
+    Catalog, Check, Column, Database, DefaultValue, DropCause, Dropped, Foreign, ForeignKey, Generated,
+    Index, IndexPart, IndexState, NextIds, QualifiedName, ReferentialAction, Server, Table, User, View,
+    ViewAlgorithm, ViewCheck, ViewSecurity, payload,
 };
 use assize_codec::{DecodeError, Put, Reader, envelope};
 use assize_model::{CatalogVersion, DatabaseId, IndexId, SchemaVersion, TableId};
@@ -31,9 +32,12 @@ const TABLE: ([u8; 4], u16) = (*b"ctab", 1);
 const TABLE_OR_VIEW: ([u8; 4], u16) = (*b"ctab", 2);
 /// A table with functional key parts: behind everything else, which columns are hidden.
 const TABLE_WITH_HIDDEN: ([u8; 4], u16) = (*b"ctab", 3);
+/// A foreign table: behind everything that the first version has, where its rows are.
+const FOREIGN_TABLE: ([u8; 4], u16) = (*b"ctab", 4);
 const USER: ([u8; 4], u16) = (*b"cusr", 1);
 const GLOBAL: ([u8; 4], u16) = (*b"cvar", 1);
 const DROPPED: ([u8; 4], u16) = (*b"cbin", 1);
+const SERVER: ([u8; 4], u16) = (*b"csrv", 1);
 
 /// Stored catalog objects that cannot be understood: written by a newer program, or damaged.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -69,6 +73,8 @@ pub enum ObjectKey {
     Global(Arc<str>),
     /// An entry of the recycle bin.
     Dropped(u64),
+    /// A server outside of the cluster, by its name in lower case.
+    Server(Arc<str>),
 }
 
 impl ObjectKey {
@@ -81,6 +87,7 @@ impl ObjectKey {
             ObjectKey::Table(database, name) => put_names(&mut out, b't', &[database, name]),
             ObjectKey::User(name, host) => put_names(&mut out, b'u', &[name, host]),
             ObjectKey::Global(name) => put_names(&mut out, b'g', &[name]),
+            ObjectKey::Server(name) => put_names(&mut out, b's', &[name]),
             ObjectKey::Dropped(id) => {
                 out.push(b'x');
                 out.put_slice(&id.to_be_bytes());
@@ -104,6 +111,7 @@ impl ObjectKey {
             b't' => ObjectKey::Table(names.next()?, names.next()?),
             b'u' => ObjectKey::User(names.next()?, names.next()?),
             b'g' => ObjectKey::Global(names.next()?),
+            b's' => ObjectKey::Server(names.next()?),
             _ => return None,
         };
         names.next().is_none().then_some(key)
@@ -180,6 +188,12 @@ impl Catalog {
                     match body.map(decode_global).transpose().map_err(damaged)? {
                         Some(value) => next.globals.insert(name, value),
                         None => next.globals.remove(&name),
+                    };
+                }
+                ObjectKey::Server(name) => {
+                    match body.map(decode_server).transpose().map_err(damaged)? {
+                        Some(server) => next.servers.insert(name, Arc::new(server)),
+                        None => next.servers.remove(&name),
                     };
                 }
                 ObjectKey::Dropped(id) => {
@@ -302,6 +316,36 @@ fn decode_global(bytes: &[u8]) -> Result<Value, DecodeError> {
     let value = payload::read_tagged(&mut r)?;
     r.finish()?;
     Ok(value)
+}
+
+/// An object's bytes.
+pub fn encode_server(server: &Server) -> Bytes {
+    let mut out = Vec::new();
+    out.put_str(&server.name);
+    out.put_str(&server.wrapper);
+    out.put_str(&server.host);
+    out.put_u16(server.port);
+    out.put_str(&server.database);
+    out.put_str(&server.user);
+    out.put_str(&server.password);
+    out.put_str(&server.owner);
+    seal(SERVER, &out)
+}
+
+fn decode_server(bytes: &[u8]) -> Result<Server, DecodeError> {
+    let mut r = open(bytes, SERVER)?;
+    let server = Server {
+        name: r.str()?.into(),
+        wrapper: r.str()?.into(),
+        host: r.str()?.into(),
+        port: r.u16()?,
+        database: r.str()?.into(),
+        user: r.str()?.into(),
+        password: r.str()?.into(),
+        owner: r.str()?.into(),
+    };
+    r.finish()?;
+    Ok(server)
 }
 
 /// An object's bytes.
@@ -434,6 +478,11 @@ pub fn encode_table(table: &Table) -> Bytes {
         out.put_str(value);
     }
     let hidden: Vec<u32> = table.columns.iter().filter(|c| c.hidden).map(|c| c.id).collect();
+    if let Some(foreign) = &table.foreign {
+        out.put_str(&foreign.server);
+        out.put_str(&foreign.table);
+        return seal(FOREIGN_TABLE, &out);
+    }
     match &table.view {
         None if hidden.is_empty() => seal(TABLE, &out),
         None => {
@@ -451,7 +500,7 @@ pub fn encode_table(table: &Table) -> Bytes {
 }
 
 fn decode_table(database: &Arc<str>, name: &Arc<str>, bytes: &[u8]) -> Result<Table, DecodeError> {
-    let (version_of_format, body) = envelope::open(bytes, TABLE_WITH_HIDDEN.0, TABLE_WITH_HIDDEN.1)?;
+    let (version_of_format, body) = envelope::open(bytes, FOREIGN_TABLE.0, FOREIGN_TABLE.1)?;
     let mut r = Reader::new(body);
     let id = TableId(r.u32()?);
     let version = SchemaVersion(r.u32()?);
@@ -489,6 +538,10 @@ fn decode_table(database: &Arc<str>, name: &Arc<str>, bytes: &[u8]) -> Result<Ta
         options: list(&mut r, 2, |r| Ok((r.str()?.into(), r.str()?.into())))?,
         view: match version_of_format {
             2 => Some(Arc::new(view(&mut r)?)),
+            _ => None,
+        },
+        foreign: match version_of_format {
+            4 => Some(Arc::new(Foreign { server: r.str()?.into(), table: r.str()?.into() })),
             _ => None,
         },
     };

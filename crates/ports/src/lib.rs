@@ -11,6 +11,7 @@
 //!
 //!   shards ──DecisionSource, ShardAdministration──▶ consensus / rpc / sim
 //!   rpc, consensus, shards ──Peers──▶ another node's PeerService
+//!   session ──ForeignServers──▶ mysql (real servers) / a fake
 //!   admin, query ──ClusterView──▶ server
 //!   server ──Figures──▶ Gauge ──Strain──▶ session
 //! ```
@@ -22,6 +23,7 @@ mod adjudicator;
 mod cluster;
 mod conflict;
 mod diagnosis;
+mod foreign;
 mod frame;
 mod peers;
 mod placement;
@@ -35,6 +37,7 @@ pub use adjudicator::*;
 pub use cluster::*;
 pub use conflict::*;
 pub use diagnosis::*;
+pub use foreign::*;
 pub use frame::*;
 pub use peers::*;
 pub use placement::*;

@@ -1,7 +1,7 @@
 //! Statements: what the session asks of the query engine, and what the engine asks of the session.
 
-use crate::{BoxFuture, Direction, LockWait};
-use assize_catalog::{Catalog, Table, TemporaryTables, User};
+use crate::{BoxFuture, Direction, ForeignResult, ForeignStatement, LockWait};
+use assize_catalog::{Catalog, Server, Table, TemporaryTables, User};
 use assize_model::{
     CatalogChange, ErrorCode, Key, KeyRange, Mutation, SchemaVersion, Slot, SqlError, TableId, Timestamp,
     Warning,
@@ -383,6 +383,17 @@ pub trait Transaction: Send {
     fn undo_to(&mut self, mark: Mark);
     /// Bytes buffered so far.
     fn buffered(&self) -> usize;
+    /// Runs a statement on a server outside of the cluster, in the transaction's branch there, which is begun if there is none
+    /// yet. What the server refuses keeps its number, SQLSTATE and text; error 1429 if the server is away.
+    fn foreign<'a>(
+        &'a mut self,
+        server: &'a Arc<Server>,
+        statement: ForeignStatement<'a>,
+    ) -> BoxFuture<'a, Result<ForeignResult, SqlError>> {
+        let _ = statement;
+        let text = format!("foreign server {} cannot be used here", server.name);
+        Box::pin(std::future::ready(Err(SqlError::not_supported(text))))
+    }
     /// The shards that hold these slots, for EXPLAIN.
     fn shards_of(&self, shards: ScanShards) -> Vec<assize_model::ShardId>;
 }

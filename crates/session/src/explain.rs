@@ -315,6 +315,7 @@ fn place_of_object(object: &[u8]) -> Place {
         Some(ObjectKey::User(name, host)) => words(format!("user {name}@{host}")),
         Some(ObjectKey::Global(name)) => words(format!("variable {name}")),
         Some(ObjectKey::Dropped(id)) => words(format!("entry {id} of the recycle bin")),
+        Some(ObjectKey::Server(name)) => words(format!("server {name}")),
         None => Place::default(),
     }
 }

@@ -40,7 +40,7 @@ fn a_new_cluster_has_the_systems_databases_and_root() {
 
 #[test]
 fn every_part_of_a_table_is_stored() {
-    for table in [fixtures::everything(), fixtures::view(), fixtures::functional()] {
+    for table in [fixtures::everything(), fixtures::view(), fixtures::functional(), fixtures::foreign()] {
         let bytes = encode_table(&table);
         assert_eq!(decode_table(&table.database.clone(), &table.name.clone(), &bytes), Ok(table));
     }
@@ -48,10 +48,35 @@ fn every_part_of_a_table_is_stored() {
 
 #[test]
 fn tables_are_written_as_before_there_were_views_and_functional_key_parts() {
-    let version = |table: &Table| envelope::open(&encode_table(table), *b"ctab", 3).unwrap().0;
+    let version = |table: &Table| envelope::open(&encode_table(table), *b"ctab", 4).unwrap().0;
     assert_eq!(version(&fixtures::everything()), 1);
     assert_eq!(version(&fixtures::view()), 2);
     assert_eq!(version(&fixtures::functional()), 3);
+    assert_eq!(version(&fixtures::foreign()), 4);
+}
+
+#[test]
+fn servers_come_change_and_go_whatever_the_case_of_their_names() {
+    let server = |port| crate::Server {
+        name: "Legacy".into(),
+        wrapper: "mysql".into(),
+        host: "db1".into(),
+        port,
+        database: "shop".into(),
+        user: "assize".into(),
+        password: "secret".into(),
+        owner: "".into(),
+    };
+    let mut catalog = shop();
+    for port in [3306, 3307] {
+        let mut change = ChangeBuilder::new(&catalog);
+        change.put_server(&server(port));
+        catalog = commit(&catalog, change.finish());
+        assert_eq!(*catalog.servers["legacy"], server(port));
+    }
+    let mut change = ChangeBuilder::new(&catalog);
+    change.remove_server("LEGACY");
+    assert!(commit(&catalog, change.finish()).servers.is_empty());
 }
 
 #[test]

@@ -71,6 +71,7 @@ pub fn empty(database: &str, name: &str, collation: Collation, now_micros: i64) 
             created_micros: now_micros,
             options: Vec::new(),
             view: None,
+            foreign: None,
         },
         foreign_keys: Vec::new(),
         next_foreign_key: 1,

@@ -49,6 +49,7 @@ pub fn table() -> Table {
         created_micros: 0,
         options: Vec::new(),
         view: None,
+        foreign: None,
     }
 }
 

@@ -144,6 +144,7 @@ fn table(id: u32, secondary: u16) -> Arc<Table> {
         created_micros: 0,
         options: Vec::new(),
         view: None,
+        foreign: None,
     })
 }
 
