@@ -538,6 +538,7 @@ pub fn stock() -> Table {
         created_micros: 0,
         options: Vec::new(),
         view: None,
+        foreign: None,
     }
 }
 
