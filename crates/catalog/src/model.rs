@@ -201,6 +201,9 @@ pub const FUNCTIONAL_KEYS_SINCE: u32 = 6;
 /// From this cluster version on every node understands foreign servers and foreign tables.
 pub const FOREIGN_SINCE: u32 = 6;
 
+/// From this cluster version on every node knows the character sets besides ascii, binary, latin1 and those of UTF-8.
+pub const CHARACTER_SETS_SINCE: u32 = 6;
+
 /// A column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Column {

@@ -176,7 +176,7 @@ fn temporary_tables_have_them_too() {
 }
 
 #[test]
-fn functional_indexes_wait_for_nodes_that_know_none() {
+fn functional_indexes_and_character_sets_wait_for_nodes_that_know_none() {
     let mut session = Session::default();
     run(&mut session, "CREATE TABLE t (id INT PRIMARY KEY)");
     session.joins(Arc::new(FakeCluster { is_half_upgraded: true, ..FakeCluster::default() }));
@@ -185,8 +185,17 @@ fn functional_indexes_wait_for_nodes_that_know_none() {
         assert_eq!(error.code, ErrorCode::NotSupportedYet, "{error}");
         assert!(error.message.contains("functional indexes need version 6"), "{}", error.message);
     }
+    for sql in [
+        "CREATE TABLE u (a VARCHAR(9) CHARACTER SET cp1251)",
+        "ALTER TABLE t ADD a CHAR(9) COLLATE gbk_bin",
+        "CREATE DATABASE e CHARACTER SET koi8r",
+    ] {
+        let error = session.run(sql).unwrap_err();
+        assert!(error.message.contains("version 6"), "{sql}: {}", error.message);
+    }
     session.joins(Arc::new(FakeCluster::default()));
     run(&mut session, "CREATE INDEX i ON t ((id + 1))");
+    run(&mut session, "CREATE TABLE u (a VARCHAR(9) CHARACTER SET cp1251)");
 }
 
 /// A table whose functional index is being built: its rows were stored before, so that they lack the hidden column.

@@ -1,6 +1,6 @@
 //! CAST and CONVERT, and bringing operands to one type.
 
-use crate::collation::{self, Charset};
+use crate::collation;
 use crate::convert::{self, Number, shown};
 use crate::temporal::{self, DateRules};
 use crate::{Collation, Decimal, EvalContext, Json, SqlMode, SqlType, Text, Value, number};
@@ -216,14 +216,13 @@ fn to_text(
             Ok(text) => text,
             Err(bytes) => {
                 let charset = collation.charset();
-                if matches!(charset, Charset::Latin1) {
-                    Text::from(collation::decode(&bytes, charset)?.into_owned())
-                } else {
-                    // What is no text cannot become text: NULL, with warning 1300.
-                    if let Err(error) = collation::decode(&bytes, charset) {
+                match collation::decode(&bytes, charset) {
+                    Ok(text) => Text::from(text.into_owned()),
+                    Err(error) => {
+                        // What is no text cannot become text: NULL, with warning 1300.
                         ctx.warn(error.code, error.message)?;
+                        return Ok(Value::Null);
                     }
-                    return Ok(Value::Null);
                 }
             }
         },

@@ -665,10 +665,12 @@ fn pad8(bytes: &[u8]) -> Vec<u8> {
 
 fn text_or_bytes(bytes: Bytes, charset: Charset) -> Value {
     match charset {
-        Charset::Latin1 | Charset::Ascii => match crate::collation::decode(&bytes, charset) {
-            Ok(text) => Value::text(text),
-            Err(_) => Value::Bytes(bytes),
-        },
+        _ if charset.is_foreign() || charset == Charset::Ascii => {
+            match crate::collation::decode(&bytes, charset) {
+                Ok(text) => Value::text(text),
+                Err(_) => Value::Bytes(bytes),
+            }
+        }
         _ => match Text::from_utf8(bytes) {
             Ok(text) => Value::Text(text),
             Err(bytes) => Value::Bytes(bytes),

@@ -104,6 +104,7 @@ pub fn encode_key_prefix(prefix: &str, sql_type: &SqlType, out: &mut Vec<u8>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collation::{COLLATIONS, CollationInfo};
     use crate::compare::{Comparison, sort_order};
     use crate::{Collation, Date, DateTime, Decimal, IntWidth, Time};
     use proptest::prelude::*;
@@ -173,7 +174,10 @@ mod tests {
                 Value::Decimal(Decimal::new(i128::from(b) / 7, 4)),
                 &decimal,
             );
-            for info in crate::collation::COLLATIONS.iter().filter(|info| !info.id.is_binary()) {
+            let texts = || COLLATIONS.iter().filter(|info| !info.id.is_binary());
+            // No column holds characters that its set lacks.
+            let held = |info: &&CollationInfo| s.chars().chain(t.chars()).all(|c| info.charset.has(c));
+            for info in texts().filter(held) {
                 let sql_type = SqlType::VarChar { length: 9, collation: info.id };
                 check(Value::text(&*s), Value::text(&*t), &sql_type);
             }

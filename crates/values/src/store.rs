@@ -118,9 +118,10 @@ pub fn store(
         (_, SqlType::Text { size, collation }) => {
             let text = store_text(value, from, *collation, place, ctx)?;
             let limit = size.max_bytes() as usize;
-            let stored_length = match collation.charset() {
-                Charset::Latin1 => text.chars().count(),
-                _ => text.len(),
+            let charset = collation.charset();
+            let stored_length = match charset.is_foreign() {
+                true => crate::collation::encode(&text, charset).0.len(),
+                false => text.len(),
             };
             if stored_length <= limit {
                 return Ok(Value::Text(text));
@@ -318,9 +319,11 @@ fn store_text(
         Value::Bytes(bytes) => match Text::from_utf8(bytes.clone()) {
             Ok(text) => text,
             Err(bytes) => {
-                if charset == Charset::Latin1 {
-                    // Bytes are taken as they are: every byte is a latin1 character.
-                    return Ok(Text::from(crate::collation::decode(&bytes, charset)?.into_owned()));
+                // Bytes are taken for what they are in the column's character set.
+                if charset.is_foreign()
+                    && let Ok(text) = crate::collation::decode(&bytes, charset)
+                {
+                    return Ok(Text::from(text.into_owned()));
                 }
                 let valid = bytes.utf8_chunks().next().map_or(0, |chunk| chunk.valid().len());
                 wrong_string(&bytes[valid..], place, ctx)?;

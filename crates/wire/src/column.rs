@@ -2,8 +2,9 @@
 
 use crate::bytes::{put_lenenc_bytes, put_u16, put_u32};
 use crate::protocol::{column_flag as flag, type_code};
-use crate::text::ResultCharset;
+use crate::text::encode;
 use assize_ports::ResultColumn;
+use assize_values::collation::Charset;
 use assize_values::{BlobSize, Collation, IntWidth, SqlType};
 
 /// Decimals of numbers that have no fixed number of them, and of text that comes from an expression.
@@ -14,25 +15,24 @@ const FIXED: u8 = 12;
 /// How results are written: `character_set_results`, and the collation that column definitions name for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Results {
-    pub charset: ResultCharset,
+    pub charset: Charset,
     pub collation: Collation,
 }
 
-/// The character set of a collation, as far as the edge knows it; `None` for sets that are not spoken here.
-pub fn charset_of_collation(collation: Collation) -> Option<ResultCharset> {
+/// The character set of a collation, also of one that is known by its number alone; `None` for sets that are not spoken here.
+pub fn charset_of_collation(collation: Collation) -> Option<Charset> {
     match collation.0 {
-        45 | 46 | 224..=247 | 255..=323 => Some(ResultCharset::Utf8mb4),
-        33 | 76 | 83 | 192..=215 | 223 => Some(ResultCharset::Utf8mb3),
-        5 | 8 | 15 | 31 | 47 | 48 | 49 | 94 => Some(ResultCharset::Latin1),
-        11 | 65 => Some(ResultCharset::Ascii),
-        63 => Some(ResultCharset::Binary),
+        _ if collation.exists() => Some(collation.charset()),
+        224..=247 | 255..=323 => Some(Charset::Utf8mb4),
+        76 | 192..=215 | 223 => Some(Charset::Utf8mb3),
+        31 => Some(Charset::Latin1),
         _ => None,
     }
 }
 
 /// Appends ColumnDefinition41.
 pub(crate) fn put_definition(out: &mut Vec<u8>, column: &ResultColumn, results: Results) {
-    let name = |text: &str| results.charset.encode(text).into_owned();
+    let name = |text: &str| encode(results.charset, text).into_owned();
     put_lenenc_bytes(out, b"def");
     put_lenenc_bytes(out, &name(&column.database));
     put_lenenc_bytes(out, &name(&column.table));
@@ -112,8 +112,8 @@ fn type_shape(sql_type: &SqlType, results: Results, from_table: bool) -> Shape {
         }
         // With `character_set_results = NULL` the column's own collation is named.
         let (shown, width) = match results.charset {
-            ResultCharset::Binary => (collation.0, 4),
-            charset => (results.collation.0, charset.bytes_per_char()),
+            Charset::Binary => (collation.0, 4),
+            charset => (results.collation.0, u32::from(charset.max_length())),
         };
         let flags = if is_bin(collation) { flags | flag::BINARY } else { flags };
         let decimals = if from_table || flags & flag::BLOB != 0 { 0 } else { NOT_FIXED };
@@ -232,8 +232,7 @@ pub(crate) fn plain(name: &str, sql_type: SqlType) -> ResultColumn {
 mod tests {
     use super::*;
 
-    const RESULTS: Results =
-        Results { charset: ResultCharset::Utf8mb4, collation: Collation::UTF8MB4_0900_AI_CI };
+    const RESULTS: Results = Results { charset: Charset::Utf8mb4, collation: Collation::UTF8MB4_0900_AI_CI };
 
     #[test]
     fn a_definition_is_byte_for_byte_what_clients_expect() {

@@ -25,6 +25,7 @@ use crate::result::{
     CursorRows, DefinitionCache, FileBounds, FilePart, FileRequest, HIGH_WATER, ResultWriter, RowFormat,
     put_error,
 };
+use crate::text::decode;
 use assize_model::{ErrorCode, SqlError};
 use assize_values::Collation;
 use bytes::Bytes;
@@ -809,7 +810,7 @@ impl<H: Handler> Running<'_, H> {
             return self.fail(&param_error(error));
         }
         std::mem::swap(&mut self.writer.cache, &mut self.session.definitions);
-        let text = self.handler.client_charset().decode(cursor.rest());
+        let text = decode(self.handler.client_charset(), cursor.rest());
         let result = watched(self.reader, self.interrupt, self.handler.query(&text, self.writer)).await;
         self.end_statement(result).await;
         std::mem::swap(&mut self.writer.cache, &mut self.session.definitions);
@@ -883,7 +884,7 @@ impl<H: Handler> Running<'_, H> {
                 format!("Can't create more than max_prepared_stmt_count statements (current value: {limit})"),
             ));
         }
-        let text = self.handler.client_charset().decode(body);
+        let text = decode(self.handler.client_charset(), body);
         let result = watched(self.reader, self.interrupt, self.handler.prepare(&text)).await;
         match result {
             Ok(prepared) => {
@@ -1006,7 +1007,7 @@ impl<H: Handler> Running<'_, H> {
     }
 
     fn text(&self, bytes: &[u8]) -> String {
-        String::from_utf8_lossy(&self.handler.client_charset().decode(bytes)).into_owned()
+        String::from_utf8_lossy(&decode(self.handler.client_charset(), bytes)).into_owned()
     }
 }
 

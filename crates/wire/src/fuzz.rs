@@ -5,7 +5,7 @@ use crate::bytes::Cursor;
 use crate::handshake::{Response, decode_change_user};
 use crate::packet::{Front, PacketBuffer};
 use crate::params::{ExecuteHead, decode_execute, skip_query_attributes};
-use crate::text::ResultCharset;
+use assize_values::collation::Charset;
 
 /// The packet reader, fed in pieces whose sizes come from the input.
 pub fn packets(input: &[u8]) {
@@ -65,7 +65,7 @@ pub fn parameters(input: &[u8]) {
         let mut cursor = Cursor::new(rest);
         let Ok(head) = ExecuteHead::decode(&mut cursor) else { return };
         let (mut types, mut long) = (Vec::new(), vec![None; params]);
-        let charset = if count & 0x80 == 0 { ResultCharset::Utf8mb4 } else { ResultCharset::Latin1 };
+        let charset = if count & 0x80 == 0 { Charset::Utf8mb4 } else { Charset::Latin1 };
         let _ = decode_execute(&mut cursor, head, params, has_attributes, &mut types, &mut long, charset);
     }
     let _ = skip_query_attributes(&mut Cursor::new(rest));

@@ -3,9 +3,9 @@
 use crate::auth::Account;
 use crate::protocol::capability;
 use crate::result::ResultWriter;
-use crate::text::ResultCharset;
 use assize_model::SqlError;
 use assize_ports::{Executed, ResultColumn};
+use assize_values::collation::Charset;
 use assize_values::{Collation, Value};
 use std::future::Future;
 use std::sync::Arc;
@@ -134,7 +134,7 @@ pub trait Handler: Send {
     fn packet_bytes_max(&self) -> usize;
 
     /// `character_set_client`.
-    fn client_charset(&self) -> ResultCharset;
+    fn client_charset(&self) -> Charset;
 
     /// `character_set_results` as a collation of that set; `None` for NULL.
     fn results_collation(&self) -> Option<Collation>;

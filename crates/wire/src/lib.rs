@@ -53,5 +53,4 @@ pub use handler::{ClientInfo, Completion, FieldDefault, Handler, Interrupt, Prep
 pub use listener::{Admission, Closing, Control, Listener, Peer};
 pub use protocol::{capability, status};
 pub use result::ResultWriter;
-pub use text::ResultCharset;
 pub use tls::{Tls, TlsError};

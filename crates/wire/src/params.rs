@@ -2,8 +2,8 @@
 
 use crate::bytes::{Cursor, Malformed};
 use crate::protocol::type_code as code;
-use crate::text::ResultCharset;
 use assize_model::{ErrorCode, SqlError};
+use assize_values::collation::{self, Charset};
 use assize_values::{Date, DateTime, Decimal, Text, Time, Value, temporal};
 use bytes::Bytes;
 
@@ -64,7 +64,7 @@ pub(crate) fn decode_execute(
     has_attributes: bool,
     types: &mut Vec<ParamType>,
     long_data: &mut [Option<Vec<u8>>],
-    charset: ResultCharset,
+    charset: Charset,
 ) -> Result<Vec<Value>, ParamError> {
     if params == 0 && !(has_attributes && head.flags & PARAMETER_COUNT_AVAILABLE != 0) {
         return Ok(Vec::new());
@@ -122,7 +122,7 @@ pub(crate) fn skip_query_attributes(cursor: &mut Cursor<'_>) -> Result<(), Param
     }
     for (i, param_type) in decode_types(cursor, count, true)?.into_iter().enumerate() {
         if nulls[i / 8] >> (i % 8) & 1 == 0 {
-            decode_value(cursor, param_type, ResultCharset::Utf8mb4)?;
+            decode_value(cursor, param_type, Charset::Utf8mb4)?;
         }
     }
     Ok(())
@@ -147,7 +147,7 @@ fn decode_types(cursor: &mut Cursor<'_>, count: usize, named: bool) -> Result<Ve
 pub(crate) fn decode_value(
     cursor: &mut Cursor<'_>,
     param_type: ParamType,
-    charset: ResultCharset,
+    charset: Charset,
 ) -> Result<Value, ParamError> {
     let unsigned = param_type.unsigned;
     Ok(match param_type.code {
@@ -189,13 +189,17 @@ pub(crate) fn decode_value(
 }
 
 /// A string of a binary type, or one that is no text, is bytes: some drivers send everything as VAR_STRING.
-fn string_value(code: u8, bytes: Bytes, charset: ResultCharset) -> Value {
+fn string_value(code: u8, bytes: Bytes, charset: Charset) -> Value {
     if matches!(code, code::TINY_BLOB..=code::BLOB | code::BIT | code::GEOMETRY) {
         return Value::Bytes(bytes);
     }
     let decoded = match charset {
-        ResultCharset::Latin1 if !bytes.is_ascii() => Bytes::from(charset.decode(&bytes).into_owned()),
-        ResultCharset::Binary => return Value::Bytes(bytes),
+        Charset::Binary => return Value::Bytes(bytes),
+        // What is no text in the client's set stays bytes.
+        _ if charset.is_foreign() && !bytes.is_ascii() => match collation::decode(&bytes, charset) {
+            Ok(text) => Bytes::from(text.into_owned()),
+            Err(_) => return Value::Bytes(bytes),
+        },
         _ => bytes,
     };
     match Text::from_utf8(decoded) {
@@ -269,7 +273,7 @@ mod tests {
     ) -> Result<Vec<Value>, ParamError> {
         let mut cursor = Cursor::new(bytes);
         let head = ExecuteHead::decode(&mut cursor)?;
-        decode_execute(&mut cursor, head, params, false, types, long, ResultCharset::Utf8mb4)
+        decode_execute(&mut cursor, head, params, false, types, long, Charset::Utf8mb4)
     }
 
     #[test]
@@ -295,7 +299,7 @@ mod tests {
 
     #[test]
     fn binary_data_sent_as_a_string_stays_binary() {
-        let value = string_value(code::VAR_STRING, Bytes::from_static(b"\xff\xfe"), ResultCharset::Utf8mb4);
+        let value = string_value(code::VAR_STRING, Bytes::from_static(b"\xff\xfe"), Charset::Utf8mb4);
         assert_eq!(value, Value::Bytes(Bytes::from_static(b"\xff\xfe")));
     }
 
@@ -305,7 +309,7 @@ mod tests {
             decode_value(
                 &mut Cursor::new(bytes),
                 ParamType { code: code::DATETIME, unsigned: false },
-                ResultCharset::Utf8mb4,
+                Charset::Utf8mb4,
             )
         };
         assert!(matches!(of(&[4, 0xea, 7, 13, 1]), Err(ParamError::Sql(_))));
@@ -323,7 +327,7 @@ mod tests {
             let mut cursor = Cursor::new(&bytes);
             if let Ok(head) = ExecuteHead::decode(&mut cursor) {
                 let (mut types, mut long) = (Vec::new(), vec![None; params]);
-                let charset = ResultCharset::Utf8mb4;
+                let charset = Charset::Utf8mb4;
                 let _ = decode_execute(&mut cursor, head, params, attributes, &mut types, &mut long, charset);
             }
             let _ = skip_query_attributes(&mut Cursor::new(&bytes));

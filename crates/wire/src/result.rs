@@ -5,9 +5,10 @@ use crate::column::{Results, charset_of_collation, put_definition, put_parameter
 use crate::handler::{Completion, FieldDefault, Prepared, StateChange};
 use crate::packet::Output;
 use crate::protocol::{capability as cap, status};
-use crate::text::{ResultCharset, put_binary_cell, put_default, put_text_cell};
+use crate::text::{put_binary_cell, put_default, put_text_cell};
 use assize_model::{ErrorCode, SqlError};
 use assize_ports::{BoxFuture, Executed, ResultColumn, ResultSink, local_files_disabled};
+use assize_values::collation::Charset;
 use assize_values::{Collation, Value};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -131,7 +132,7 @@ impl ResultWriter {
             half,
             write_timeout,
             capabilities: cap::PROTOCOL_41,
-            results: Results { charset: ResultCharset::Utf8mb4, collation: Collation::UTF8MB4_0900_AI_CI },
+            results: Results { charset: Charset::Utf8mb4, collation: Collation::UTF8MB4_0900_AI_CI },
             format: RowFormat::Text,
             stage: Stage::Fresh,
             columns: Vec::new(),
@@ -174,7 +175,7 @@ impl ResultWriter {
             Some(collation) => {
                 Results { charset: charset_of_collation(collation).unwrap_or_default(), collation }
             }
-            None => Results { charset: ResultCharset::Binary, collation: Collation::BINARY },
+            None => Results { charset: Charset::Binary, collation: Collation::BINARY },
         };
     }
 

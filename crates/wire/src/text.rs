@@ -3,6 +3,7 @@
 use crate::bytes::{put_lenenc_bytes, put_u16, put_u32};
 use assize_model::SqlError;
 use assize_ports::ResultColumn;
+use assize_values::collation::{self, Charset};
 use assize_values::{Date, DateTime, Decimal, IntWidth, SqlType, Time, Value, format};
 use std::borrow::Cow;
 
@@ -11,88 +12,30 @@ const NULL: u8 = 0xfb;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
-/// A character set at the edge: how a client's text is read (`character_set_client`) and how results are
-/// written (`character_set_results`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum ResultCharset {
-    /// utf8mb4.
-    #[default]
-    Utf8mb4,
-    /// utf8mb3: the same bytes; what it lacks becomes `?`.
-    Utf8mb3,
-    /// latin1, which is Windows-1252.
-    Latin1,
-    /// ascii.
-    Ascii,
-    /// binary, or `character_set_results = NULL`: bytes as they are.
-    Binary,
+/// A client's text as UTF-8, given `character_set_client`. Bytes of sets that are UTF-8 stay what they are, and the parser deals
+/// with what is no text; in others what is no character becomes `?`.
+pub fn decode(charset: Charset, bytes: &[u8]) -> Cow<'_, [u8]> {
+    if !charset.is_foreign() || bytes.is_ascii() {
+        return Cow::Borrowed(bytes);
+    }
+    match collation::decode_lossy(bytes, charset) {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
 }
 
-/// What Windows-1252 has in 0x80 to 0x9f.
-const CP1252: [char; 32] = [
-    '\u{20ac}', '\u{81}', '\u{201a}', '\u{192}', '\u{201e}', '\u{2026}', '\u{2020}', '\u{2021}', '\u{2c6}',
-    '\u{2030}', '\u{160}', '\u{2039}', '\u{152}', '\u{8d}', '\u{17d}', '\u{8f}', '\u{90}', '\u{2018}',
-    '\u{2019}', '\u{201c}', '\u{201d}', '\u{2022}', '\u{2013}', '\u{2014}', '\u{2dc}', '\u{2122}', '\u{161}',
-    '\u{203a}', '\u{153}', '\u{9d}', '\u{17e}', '\u{178}',
-];
-
-impl ResultCharset {
-    /// Most bytes of one character.
-    pub(crate) fn bytes_per_char(self) -> u32 {
-        match self {
-            ResultCharset::Utf8mb4 => 4,
-            ResultCharset::Utf8mb3 => 3,
-            ResultCharset::Latin1 | ResultCharset::Ascii | ResultCharset::Binary => 1,
-        }
-    }
-
-    /// A client's bytes as UTF-8. Only latin1 needs work: bytes of the other sets stay what they are, and the
-    /// parser deals with what is no text.
-    pub fn decode(self, bytes: &[u8]) -> Cow<'_, [u8]> {
-        if self != ResultCharset::Latin1 || bytes.is_ascii() {
-            return Cow::Borrowed(bytes);
-        }
-        let mut out = String::with_capacity(bytes.len() + bytes.len() / 2);
-        for byte in bytes {
-            out.push(match byte {
-                0x80..=0x9f => CP1252[usize::from(byte - 0x80)],
-                _ => char::from(*byte),
-            });
-        }
-        Cow::Owned(out.into_bytes())
-    }
-
-    /// Text as the client wants it; what the set lacks becomes `?`.
-    pub(crate) fn encode(self, text: &str) -> Cow<'_, [u8]> {
-        let convert = |known: &dyn Fn(char) -> Option<u8>| -> Cow<'_, [u8]> {
-            Cow::Owned(text.chars().map(|c| known(c).unwrap_or(b'?')).collect())
-        };
-        match self {
-            ResultCharset::Utf8mb4 | ResultCharset::Binary => Cow::Borrowed(text.as_bytes()),
-            _ if text.is_ascii() => Cow::Borrowed(text.as_bytes()),
-            ResultCharset::Utf8mb3 => {
-                if text.bytes().all(|b| b < 0xf0) {
-                    return Cow::Borrowed(text.as_bytes());
-                }
-                let narrow = |c: char| if c.len_utf8() > 3 { '?' } else { c };
-                Cow::Owned(text.chars().map(narrow).collect::<String>().into_bytes())
-            }
-            ResultCharset::Latin1 => convert(&|c| match u32::from(c) {
-                code @ (0..=0x7f | 0xa0..=0xff) => Some(code as u8),
-                _ => CP1252.iter().position(|known| *known == c).map(|at| at as u8 + 0x80),
-            }),
-            ResultCharset::Ascii => convert(&|c| u8::try_from(c).ok().filter(u8::is_ascii)),
-        }
-    }
+/// Text as the client wants it, given `character_set_results`; what the set lacks becomes `?`.
+pub(crate) fn encode(charset: Charset, text: &str) -> Cow<'_, [u8]> {
+    collation::encode(text, charset).0
 }
 
 /// Appends a value of a text row.
-pub(crate) fn put_text_cell(out: &mut Vec<u8>, value: &Value, sql_type: &SqlType, charset: ResultCharset) {
+pub(crate) fn put_text_cell(out: &mut Vec<u8>, value: &Value, sql_type: &SqlType, charset: Charset) {
     match value {
         Value::Null => out.push(NULL),
-        Value::Text(text) => put_lenenc_bytes(out, &charset.encode(text.as_str())),
+        Value::Text(text) => put_lenenc_bytes(out, &encode(charset, text.as_str())),
         Value::Bytes(bytes) => put_lenenc_bytes(out, bytes),
-        Value::Enum(_, label) | Value::Set(_, label) => put_lenenc_bytes(out, &charset.encode(label)),
+        Value::Enum(_, label) | Value::Set(_, label) => put_lenenc_bytes(out, &encode(charset, label)),
         _ => with_length(out, |out| format::write_text(value, sql_type, out)),
     }
 }
@@ -122,7 +65,7 @@ pub(crate) fn put_binary_cell(
     out: &mut Vec<u8>,
     value: &Value,
     column: &ResultColumn,
-    charset: ResultCharset,
+    charset: Charset,
 ) -> Result<(), SqlError> {
     match &column.sql_type {
         SqlType::Int(int) => {
@@ -241,14 +184,14 @@ mod tests {
 
     fn text_of(value: Value, sql_type: SqlType) -> Vec<u8> {
         let mut out = Vec::new();
-        put_text_cell(&mut out, &value, &sql_type, ResultCharset::Utf8mb4);
+        put_text_cell(&mut out, &value, &sql_type, Charset::Utf8mb4);
         out
     }
 
     fn binary_of(value: Value, sql_type: SqlType) -> Vec<u8> {
         let column = crate::column::plain("c", sql_type);
         let mut out = Vec::new();
-        put_binary_cell(&mut out, &value, &column, ResultCharset::Utf8mb4).unwrap();
+        put_binary_cell(&mut out, &value, &column, Charset::Utf8mb4).unwrap();
         out
     }
 
@@ -318,16 +261,22 @@ mod tests {
     #[test]
     fn a_mistyped_value_is_told_and_not_sent() {
         let column = crate::column::plain("c", SqlType::INT);
-        let error = put_binary_cell(&mut Vec::new(), &Value::text("x"), &column, ResultCharset::Utf8mb4);
+        let error = put_binary_cell(&mut Vec::new(), &Value::text("x"), &column, Charset::Utf8mb4);
         assert!(error.unwrap_err().message.contains("column 'c'"));
     }
 
     #[test]
     fn character_sets_are_converted_at_the_edge() {
-        assert_eq!(&*ResultCharset::Latin1.encode("né€☃"), b"n\xe9\x80?");
-        assert_eq!(&*ResultCharset::Latin1.decode(b"n\xe9\x80"), "né€".as_bytes());
-        assert_eq!(&*ResultCharset::Ascii.encode("né"), b"n?");
-        assert_eq!(&*ResultCharset::Utf8mb3.encode("é😀"), "é?".as_bytes());
-        assert_eq!(&*ResultCharset::Utf8mb4.encode("😀"), "😀".as_bytes());
+        assert_eq!(&*encode(Charset::Latin1, "né€☃"), b"n\xe9\x80?");
+        assert_eq!(&*decode(Charset::Latin1, b"n\xe9\x80"), "né€".as_bytes());
+        assert_eq!(&*encode(Charset::Ascii, "né"), b"n?");
+        assert_eq!(&*encode(Charset::Utf8mb3, "é😀"), "é?".as_bytes());
+        assert_eq!(&*encode(Charset::Utf8mb4, "😀"), "😀".as_bytes());
+        assert_eq!(&*decode(Charset::Utf8mb4, b"\xff"), b"\xff");
+        assert_eq!(&*decode(Charset::Koi8r, b"\xf0\xd2'"), "Пр'".as_bytes());
+        // The second byte of a character is no backslash and no quote.
+        assert_eq!(&*decode(Charset::Sjis, b"'\x95\x5c'"), "'表'".as_bytes());
+        assert_eq!(&*decode(Charset::Gbk, b"'\xbf\x27"), "'?'".as_bytes());
+        assert_eq!(&*decode(Charset::Cp1251, b"a\x98b"), b"a?b");
     }
 }

@@ -515,6 +515,7 @@ pub(super) async fn plan(
         super::define::require_primary_key(&draft.table, context)?;
     }
     super::functional::require_understood(&draft.table, context).await?;
+    super::charset::require_understood(super::charset::of_table(&draft.table), context).await?;
     plan.new = draft.table;
     if let Some(to) = rename {
         let database: Arc<str> = match &to.database {

@@ -1,6 +1,8 @@
 //! Character sets and collations of tables and columns.
 
+use assize_catalog::{CHARACTER_SETS_SINCE, Table};
 use assize_model::SqlError;
+use assize_ports::StatementContext;
 use assize_sql::CharsetClause;
 use assize_values::collation::Charset;
 use assize_values::{Collation, SqlType};
@@ -21,6 +23,28 @@ pub fn resolve(clause: &CharsetClause, otherwise: Collation) -> Result<Collation
         None if clause.binary => otherwise.charset().bin_collation(),
         None => otherwise,
     })
+}
+
+/// The collations that programs before [`CHARACTER_SETS_SINCE`] know, by number. By any other they would compare as by the
+/// default, and write other index keys.
+const KNOWN_BEFORE: [u16; 20] =
+    [5, 8, 11, 33, 45, 46, 47, 48, 49, 63, 65, 83, 192, 214, 224, 246, 255, 278, 305, 309];
+
+/// Waits until every node of the cluster knows these collations.
+pub async fn require_understood(
+    collations: impl IntoIterator<Item = Collation>,
+    context: &mut dyn StatementContext,
+) -> Result<(), SqlError> {
+    let newer = collations.into_iter().find(|collation| !KNOWN_BEFORE.contains(&collation.0));
+    let Some(newer) = newer else { return Ok(()) };
+    let what = format!("texts in {}", newer.name());
+    super::require_cluster_version(CHARACTER_SETS_SINCE, &what, context).await
+}
+
+/// The collations that a table mentions.
+pub fn of_table(table: &Table) -> impl Iterator<Item = Collation> {
+    std::iter::once(table.collation)
+        .chain(table.columns.iter().filter_map(|column| of_type(&column.sql_type)))
 }
 
 /// The name of a collation.

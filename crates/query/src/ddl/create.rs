@@ -62,6 +62,7 @@ pub async fn create_table(
     draft.finish(&catalog, context)?;
     super::define::require_primary_key(&draft.table, context)?;
     super::functional::require_understood(&draft.table, context).await?;
+    super::charset::require_understood(super::charset::of_table(&draft.table), context).await?;
     let next_id = create.options.auto_increment.filter(|n| *n > 0);
     match selected {
         Some(planned) => create_filled(create, draft.table, next_id, &planned, params, context).await,

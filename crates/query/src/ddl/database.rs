@@ -22,6 +22,7 @@ pub async fn create(
     crate::acl::require_database(context, "CREATE", name)?;
     let otherwise = server_collation(context);
     let collation = charset::resolve(&create.charset, otherwise)?;
+    charset::require_understood([collation], context).await?;
     let created = commit_change(context, |catalog, change| {
         if catalog.database(name).is_some() {
             if create.if_not_exists {
@@ -66,6 +67,7 @@ pub async fn alter(
     };
     crate::acl::require_database(context, "ALTER", &name)?;
     refuse_virtual(&name, context)?;
+    charset::require_understood([charset::resolve(clause, Collation::default())?], context).await?;
     commit_change(context, |catalog, change| {
         let database = catalog.require_database(&name)?;
         let collation = charset::resolve(clause, database.collation)?;

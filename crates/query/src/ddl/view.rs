@@ -47,6 +47,7 @@ pub async fn create(create: &CreateView, context: &mut dyn StatementContext) -> 
         return Ok(done());
     }
     let table = described(create, &database, old.as_deref(), &catalog, context)?;
+    super::charset::require_understood(super::charset::of_table(&table), context).await?;
     commit_change(context, |catalog, change| {
         catalog.require_database(&database)?;
         let table = match replaced(create, catalog, &database)? {

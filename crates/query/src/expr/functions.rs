@@ -146,8 +146,16 @@ pub fn cast_value(
             }
         }
         CastTo::Charset(charset) => {
-            if let (Charset::Latin1, Value::Bytes(bytes)) = (charset, &value) {
-                return Ok(Value::text(collation::decode(bytes, *charset)?));
+            if let Value::Bytes(bytes) = &value
+                && charset.is_foreign()
+            {
+                return match collation::decode(bytes, *charset) {
+                    Ok(text) => Ok(Value::text(text)),
+                    Err(error) => {
+                        ctx.warn(error.code, error.message)?;
+                        Ok(Value::Null)
+                    }
+                };
             }
             let Some(text) = assize_values::convert::to_text(&value, from) else { return Ok(Value::Null) };
             if *charset == Charset::Binary {

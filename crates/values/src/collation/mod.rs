@@ -11,10 +11,11 @@
 //! marking how each run of spaces ends: below, at, or above the infinite run.
 
 mod charset;
+mod eight_bit;
 mod latin1;
 mod weights;
 
-pub use charset::{Charset, CharsetInfo, WideCharset, decode, encode};
+pub use charset::{Charset, CharsetInfo, WideCharset, decode, decode_lossy, encode};
 
 use crate::Collation;
 use assize_model::{ErrorCode, SqlError};
@@ -50,22 +51,84 @@ macro_rules! collations {
 }
 
 collations! {
-    5 "latin1_german1_ci" Latin1 false true 1 Scale::Latin1(&latin1::GERMAN1_CI);
-    8 "latin1_swedish_ci" Latin1 true true 1 Scale::Latin1(&latin1::SWEDISH_CI);
+    1 "big5_chinese_ci" Big5 true true 1 Scale::Encoded { fold: true };
+    4 "cp850_general_ci" Cp850 true true 1 Scale::Table(10);
+    5 "latin1_german1_ci" Latin1 false true 1 Scale::Bytes(&latin1::GERMAN1_CI);
+    7 "koi8r_general_ci" Koi8r true true 1 Scale::Table(15);
+    8 "latin1_swedish_ci" Latin1 true true 1 Scale::Bytes(&latin1::SWEDISH_CI);
+    9 "latin2_general_ci" Latin2 true true 1 Scale::Table(19);
     11 "ascii_general_ci" Ascii true true 1 Scale::General;
+    12 "ujis_japanese_ci" Ujis true true 1 Scale::Encoded { fold: true };
+    13 "sjis_japanese_ci" Sjis true true 1 Scale::Encoded { fold: true };
+    14 "cp1251_bulgarian_ci" Cp1251 false true 1 Scale::Table(5);
+    15 "latin1_danish_ci" Latin1 false true 1 Scale::Table(17);
+    16 "hebrew_general_ci" Hebrew true true 1 Scale::Table(14);
+    19 "euckr_korean_ci" Euckr true true 1 Scale::Encoded { fold: true };
+    20 "latin7_estonian_cs" Latin7 false true 1 Scale::Table(25);
+    21 "latin2_hungarian_ci" Latin2 false true 1 Scale::Table(21);
+    22 "koi8u_general_ci" Koi8u true true 1 Scale::Table(16);
+    23 "cp1251_ukrainian_ci" Cp1251 false true 1 Scale::Table(6);
+    24 "gb2312_chinese_ci" Gb2312 true true 1 Scale::Encoded { fold: true };
+    25 "greek_general_ci" Greek true true 1 Scale::Table(13);
+    26 "cp1250_general_ci" Cp1250 true true 1 Scale::Table(0);
+    27 "latin2_croatian_ci" Latin2 false true 1 Scale::Table(20);
+    28 "gbk_chinese_ci" Gbk true true 1 Scale::Encoded { fold: true };
+    29 "cp1257_lithuanian_ci" Cp1257 false true 1 Scale::Table(9);
+    30 "latin5_turkish_ci" Latin5 true true 1 Scale::Table(22);
     33 "utf8mb3_general_ci" Utf8mb3 true true 1 Scale::General;
+    36 "cp866_general_ci" Cp866 true true 1 Scale::Table(12);
+    38 "macce_general_ci" Macce true true 1 Scale::Table(26);
+    39 "macroman_general_ci" Macroman true true 1 Scale::Table(27);
+    40 "cp852_general_ci" Cp852 true true 1 Scale::Table(11);
+    41 "latin7_general_ci" Latin7 true true 1 Scale::Table(23);
+    42 "latin7_general_cs" Latin7 false true 1 Scale::Table(24);
+    43 "macce_bin" Macce false true 1 Scale::Encoded { fold: false };
+    44 "cp1250_croatian_ci" Cp1250 false true 1 Scale::Table(1);
     45 "utf8mb4_general_ci" Utf8mb4 false true 1 Scale::General;
     46 "utf8mb4_bin" Utf8mb4 false true 1 Scale::CodePoint;
     47 "latin1_bin" Latin1 false true 1 Scale::CodePoint;
-    48 "latin1_general_ci" Latin1 false true 1 Scale::Latin1(&latin1::GENERAL_CI);
-    49 "latin1_general_cs" Latin1 false true 1 Scale::Latin1(&latin1::GENERAL_CS);
+    48 "latin1_general_ci" Latin1 false true 1 Scale::Bytes(&latin1::GENERAL_CI);
+    49 "latin1_general_cs" Latin1 false true 1 Scale::Bytes(&latin1::GENERAL_CS);
+    50 "cp1251_bin" Cp1251 false true 1 Scale::Encoded { fold: false };
+    51 "cp1251_general_ci" Cp1251 true true 1 Scale::Table(3);
+    52 "cp1251_general_cs" Cp1251 false true 1 Scale::Table(4);
+    53 "macroman_bin" Macroman false true 1 Scale::Encoded { fold: false };
+    57 "cp1256_general_ci" Cp1256 true true 1 Scale::Table(7);
+    58 "cp1257_bin" Cp1257 false true 1 Scale::Encoded { fold: false };
+    59 "cp1257_general_ci" Cp1257 true true 1 Scale::Table(8);
     63 "binary" Binary true false 1 Scale::CodePoint;
     65 "ascii_bin" Ascii false true 1 Scale::CodePoint;
+    66 "cp1250_bin" Cp1250 false true 1 Scale::Encoded { fold: false };
+    67 "cp1256_bin" Cp1256 false true 1 Scale::Encoded { fold: false };
+    68 "cp866_bin" Cp866 false true 1 Scale::Encoded { fold: false };
+    70 "greek_bin" Greek false true 1 Scale::Encoded { fold: false };
+    71 "hebrew_bin" Hebrew false true 1 Scale::Encoded { fold: false };
+    74 "koi8r_bin" Koi8r false true 1 Scale::Encoded { fold: false };
+    75 "koi8u_bin" Koi8u false true 1 Scale::Encoded { fold: false };
+    77 "latin2_bin" Latin2 false true 1 Scale::Encoded { fold: false };
+    78 "latin5_bin" Latin5 false true 1 Scale::Encoded { fold: false };
+    79 "latin7_bin" Latin7 false true 1 Scale::Encoded { fold: false };
+    80 "cp850_bin" Cp850 false true 1 Scale::Encoded { fold: false };
+    81 "cp852_bin" Cp852 false true 1 Scale::Encoded { fold: false };
     83 "utf8mb3_bin" Utf8mb3 false true 1 Scale::CodePoint;
+    84 "big5_bin" Big5 false true 1 Scale::Encoded { fold: false };
+    85 "euckr_bin" Euckr false true 1 Scale::Encoded { fold: false };
+    86 "gb2312_bin" Gb2312 false true 1 Scale::Encoded { fold: false };
+    87 "gbk_bin" Gbk false true 1 Scale::Encoded { fold: false };
+    88 "sjis_bin" Sjis false true 1 Scale::Encoded { fold: false };
+    91 "ujis_bin" Ujis false true 1 Scale::Encoded { fold: false };
+    94 "latin1_spanish_ci" Latin1 false true 1 Scale::Table(18);
+    95 "cp932_japanese_ci" Cp932 true true 1 Scale::Encoded { fold: true };
+    96 "cp932_bin" Cp932 false true 1 Scale::Encoded { fold: false };
+    97 "eucjpms_japanese_ci" Eucjpms true true 1 Scale::Encoded { fold: true };
+    98 "eucjpms_bin" Eucjpms false true 1 Scale::Encoded { fold: false };
+    99 "cp1250_polish_ci" Cp1250 false true 1 Scale::Table(2);
     192 "utf8mb3_unicode_ci" Utf8mb3 false true 8 Scale::Uca(1);
     214 "utf8mb3_unicode_520_ci" Utf8mb3 false true 8 Scale::Uca(1);
     224 "utf8mb4_unicode_ci" Utf8mb4 false true 8 Scale::Uca(1);
     246 "utf8mb4_unicode_520_ci" Utf8mb4 false true 8 Scale::Uca(1);
+    248 "gb18030_chinese_ci" Gb18030 true true 2 Scale::Encoded { fold: true };
+    249 "gb18030_bin" Gb18030 false true 1 Scale::Encoded { fold: false };
     255 "utf8mb4_0900_ai_ci" Utf8mb4 true false 0 Scale::Uca(1);
     278 "utf8mb4_0900_as_cs" Utf8mb4 false false 0 Scale::Uca(3);
     305 "utf8mb4_0900_as_ci" Utf8mb4 false false 0 Scale::Uca(2);
@@ -101,8 +164,8 @@ impl Collation {
     /// What it is; an unknown number counts as MySQL's default.
     pub fn info(self) -> &'static CollationInfo {
         let at = match self.0 {
-            255 => return &COLLATIONS[16],
-            id => COLLATIONS.binary_search_by_key(&id, |info| info.id.0).unwrap_or(16),
+            255 => return &COLLATIONS[78],
+            id => COLLATIONS.binary_search_by_key(&id, |info| info.id.0).unwrap_or(78),
         };
         &COLLATIONS[at]
     }
@@ -130,7 +193,7 @@ impl Collation {
 
     /// Whether it compares code points.
     pub fn is_bin(self) -> bool {
-        matches!(self.info().scale, Scale::CodePoint)
+        matches!(self.info().scale, Scale::CodePoint | Scale::Encoded { fold: false })
     }
 
     /// The collation of this name, in any case; names of MariaDB lead to their nearest; error 1273 otherwise.
@@ -351,7 +414,7 @@ impl Default for Collation {
     }
 }
 
-const _: () = assert!(COLLATIONS[16].id.0 == 255, "info() looks there");
+const _: () = assert!(COLLATIONS[78].id.0 == 255, "info() looks there");
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,8 @@
 //! characters whose general_ci weight is not their own code. Both are lists of differences between
 //! neighbours as varints. Index keys are made of these weights: the files never change.
 
-use super::{CollationInfo, charset::latin1_byte};
+use super::charset::{Charset, byte_of};
+use super::{CollationInfo, eight_bit};
 use assize_codec::Reader;
 use std::cmp::Ordering;
 use std::sync::OnceLock;
@@ -15,7 +16,14 @@ pub(super) enum Scale {
     /// The code points themselves.
     CodePoint,
     /// A table of latin1 codes.
-    Latin1(&'static [u8; 256]),
+    Bytes(&'static [u8; 256]),
+    /// A table of the codes of another set of one byte each, by its number.
+    Table(u8),
+    /// The bytes of the character set themselves; capital and small letters of ASCII are the same where they are folded.
+    Encoded {
+        /// Whether they are.
+        fold: bool,
+    },
     /// general_ci: one weight per character, no expansions.
     General,
     /// The Unicode Collation Algorithm with so many levels.
@@ -273,9 +281,41 @@ fn general_weight(table: &[u16; 65_536], c: char) -> u32 {
     table.get(c as usize).map_or(0xfffd, |weight| u32::from(*weight))
 }
 
-fn latin1_weight(table: &[u8; 256], c: char) -> u32 {
-    // What latin1 lacks sorts behind it, by code.
-    latin1_byte(c).map_or(0x100 + c as u32, |byte| u32::from(table[usize::from(byte)]))
+/// Weights of a set of one byte each.
+#[derive(Clone, Copy)]
+struct ByteWeights {
+    charset: Charset,
+    table: &'static [u8; 256],
+}
+
+impl ByteWeights {
+    /// Those of a collation, if they are its scale.
+    fn of(info: &CollationInfo) -> Option<ByteWeights> {
+        let table = match info.scale {
+            Scale::Bytes(table) => table,
+            Scale::Table(number) => eight_bit::weights(number),
+            _ => return None,
+        };
+        Some(ByteWeights { charset: info.charset, table })
+    }
+
+    fn weight(self, c: char) -> u32 {
+        // What the set lacks sorts behind it, by code.
+        byte_of(self.charset, c).map_or(0x100 + c as u32, |byte| u32::from(self.table[usize::from(byte)]))
+    }
+
+    fn space(self) -> u32 {
+        u32::from(self.table[0x20])
+    }
+}
+
+/// A space in the weights of [`Scale::Encoded`].
+const ENCODED_SPACE: u32 = 0x2000_0000;
+
+/// The bytes of a character as the upper ones of a number. What the set lacks sorts behind it, by code.
+fn encoded_weight(charset: Charset, fold: bool, c: char) -> u32 {
+    let c = if fold { c.to_ascii_uppercase() } else { c };
+    charset.bytes_of(c).map_or(0xff00_0000 | c as u32, |bytes| bytes.left_aligned())
 }
 
 /// Compares two runs of weights; a text that ends goes on with `pad` if there is one.
@@ -308,7 +348,7 @@ pub(super) fn compare(info: &CollationInfo, a: &str, b: &str) -> Ordering {
         return compare_padded_bytes(a.as_bytes(), b.as_bytes());
     }
     // Skip the common beginning while it is plain ASCII.
-    if !matches!(info.scale, Scale::Uca(2..) | Scale::Latin1(_)) {
+    if matches!(info.scale, Scale::Uca(1) | Scale::General) {
         let table = info.scale.ascii();
         let (a, b) = (a.as_bytes(), b.as_bytes());
         let mut i = 0;
@@ -335,11 +375,15 @@ pub(super) fn compare(info: &CollationInfo, a: &str, b: &str) -> Ordering {
     let space = |weight: u32| info.pad_space.then_some(weight);
     match info.scale {
         Scale::CodePoint => a.cmp(b),
-        Scale::Latin1(table) => compare_weights(
-            a.chars().map(|c| latin1_weight(table, c)),
-            b.chars().map(|c| latin1_weight(table, c)),
-            space(u32::from(table[0x20])),
-        ),
+        Scale::Bytes(_) | Scale::Table(_) => {
+            let Some(bytes) = ByteWeights::of(info) else { return a.cmp(b) };
+            let weight = |c| bytes.weight(c);
+            compare_weights(a.chars().map(weight), b.chars().map(weight), space(bytes.space()))
+        }
+        Scale::Encoded { fold } => {
+            let weight = |c| encoded_weight(info.charset, fold, c);
+            compare_weights(a.chars().map(weight), b.chars().map(weight), space(ENCODED_SPACE))
+        }
         Scale::General => {
             let table = general();
             compare_weights(
@@ -381,7 +425,12 @@ fn compare_padded_bytes(a: &[u8], b: &[u8]) -> Ordering {
 pub(super) fn same_char(info: &CollationInfo, a: char, b: char) -> bool {
     match info.scale {
         Scale::CodePoint => a == b,
-        Scale::Latin1(table) => latin1_weight(table, a) == latin1_weight(table, b),
+        Scale::Bytes(_) | Scale::Table(_) => {
+            ByteWeights::of(info).is_some_and(|bytes| bytes.weight(a) == bytes.weight(b))
+        }
+        Scale::Encoded { fold } => {
+            encoded_weight(info.charset, fold, a) == encoded_weight(info.charset, fold, b)
+        }
         Scale::General => {
             let table = general();
             general_weight(table, a) == general_weight(table, b)
@@ -396,17 +445,21 @@ pub(super) fn same_char(info: &CollationInfo, a: char, b: char) -> bool {
 pub(super) fn sort_key(info: &CollationInfo, text: &str, out: &mut Vec<u8>) {
     match info.scale {
         Scale::CodePoint if !info.pad_space => out.extend_from_slice(text.as_bytes()),
-        Scale::CodePoint => put_padded(text.bytes().map(u32::from), 0x20, 1, out),
-        Scale::Latin1(table) => {
-            let weights = text.chars().map(|c| latin1_weight(table, c).min(0xff));
-            put_padded(weights, u32::from(table[0x20]), 1, out);
+        Scale::CodePoint => put_padded(text.bytes().map(u32::from), 0x20, put_byte, out),
+        Scale::Bytes(_) | Scale::Table(_) => {
+            let Some(bytes) = ByteWeights::of(info) else { return };
+            put_padded(text.chars().map(|c| bytes.weight(c).min(0xff)), bytes.space(), put_byte, out);
+        }
+        Scale::Encoded { fold } => {
+            let weights = text.chars().map(|c| encoded_weight(info.charset, fold, c));
+            put_padded(weights, ENCODED_SPACE, put_upper, out);
         }
         Scale::General => {
             let table = general();
-            put_padded(text.chars().map(|c| general_weight(table, c)), 0x20, 2, out);
+            put_padded(text.chars().map(|c| general_weight(table, c)), 0x20, put_word, out);
         }
         Scale::Uca(1) if info.pad_space => {
-            put_padded(primaries(text), u32::from(ducet().ascii[0x20]), 2, out);
+            put_padded(primaries(text), u32::from(ducet().ascii[0x20]), put_word, out);
         }
         Scale::Uca(levels) => {
             out.reserve(text.len() * 2);
@@ -433,16 +486,26 @@ const BELOW: u8 = 1;
 const AT_END: u8 = 2;
 const ABOVE: u8 = 3;
 
+fn put_byte(weight: u32, out: &mut Vec<u8>) {
+    out.push(weight as u8);
+}
+
+fn put_word(weight: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&(weight as u16).to_be_bytes());
+}
+
+/// Appends the upper bytes of a weight, without the zeros behind them: no character ends with one, and the first byte tells how
+/// many there are.
+fn put_upper(weight: u32, out: &mut Vec<u8>) {
+    let bytes = weight.to_be_bytes();
+    let length =
+        if bytes[0] == 0xff { 4 } else { bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1 };
+    out.extend_from_slice(&bytes[..length]);
+}
+
 /// Appends weights of a PAD SPACE collation. The end stands for endless spaces; so each run of spaces that
 /// something follows says whether that sorts below or above a space, and how far away it is.
-fn put_padded(weights: impl Iterator<Item = u32>, space: u32, width: usize, out: &mut Vec<u8>) {
-    let put = |weight: u32, out: &mut Vec<u8>| {
-        if width == 1 {
-            out.push(weight as u8)
-        } else {
-            out.extend_from_slice(&(weight as u16).to_be_bytes())
-        }
-    };
+fn put_padded(weights: impl Iterator<Item = u32>, space: u32, put: fn(u32, &mut Vec<u8>), out: &mut Vec<u8>) {
     let mut run = 0u32;
     for weight in weights {
         if weight == space {

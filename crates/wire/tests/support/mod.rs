@@ -2,10 +2,11 @@
 
 use assize_model::{ErrorCode, SqlError};
 use assize_ports::{ColumnFlags, Executed, ResultColumn, ResultSink};
+use assize_values::collation::Charset;
 use assize_values::{Collation, Date, DateTime, Decimal, IntType, IntWidth, SqlType, Time, Value};
 use assize_wire::{
-    Account, ClientInfo, Completion, FieldDefault, Handler, Interrupt, Plugin, Prepared, ResultCharset,
-    ResultWriter, StateChange, capability, charset_of_collation, native_verifier, sha2_verifier, status,
+    Account, ClientInfo, Completion, FieldDefault, Handler, Interrupt, Plugin, Prepared, ResultWriter,
+    StateChange, capability, charset_of_collation, native_verifier, sha2_verifier, status,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -300,7 +301,7 @@ impl Handler for Echo {
         self.packet_bytes_max
     }
 
-    fn client_charset(&self) -> ResultCharset {
+    fn client_charset(&self) -> Charset {
         self.client.as_ref().and_then(|c| charset_of_collation(c.collation)).unwrap_or_default()
     }
 

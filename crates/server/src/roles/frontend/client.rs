@@ -8,10 +8,11 @@ use assize_model::{ErrorCode, SqlError};
 use assize_ports::ResultSink;
 use assize_session::{Change, Done, KillSwitch, Login, Session};
 use assize_sql::ParseOptions;
+use assize_values::collation::Charset;
 use assize_values::{Collation, Value};
 use assize_wire::{
-    Account, ClientInfo, Completion, FieldDefault, Handler, Interrupt, Peer, Plugin, Prepared, ResultCharset,
-    ResultWriter, StateChange, capability, charset_of_collation,
+    Account, ClientInfo, Completion, FieldDefault, Handler, Interrupt, Peer, Plugin, Prepared, ResultWriter,
+    StateChange, capability, charset_of_collation,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ struct Facts {
     wait_timeout: Duration,
     read_timeout: Duration,
     packet_bytes_max: usize,
-    client: ResultCharset,
+    client: Charset,
     results: Option<Collation>,
 }
 
@@ -73,7 +74,7 @@ impl Client {
                 wait_timeout: WAIT_TIMEOUT,
                 read_timeout: READ_TIMEOUT,
                 packet_bytes_max: super::PACKET_BYTES_MAX,
-                client: ResultCharset::Utf8mb4,
+                client: Charset::Utf8mb4,
                 results: Some(Collation::UTF8MB4_0900_AI_CI),
             },
             prepared: HashMap::new(),
@@ -140,13 +141,7 @@ impl Client {
 
     /// The collation that column definitions name for a character set: the handshake's own where it fits.
     fn collation_of(&self, charset: &str) -> Collation {
-        let default = match charset {
-            "utf8mb3" | "utf8" => Collation(33),
-            "latin1" => Collation(8),
-            "ascii" => Collation(11),
-            "binary" => Collation::BINARY,
-            _ => Collation::UTF8MB4_0900_AI_CI,
-        };
+        let default = Charset::find(charset).unwrap_or(Charset::Utf8mb4).default_collation();
         let same = charset_of_collation(default) == charset_of_collation(self.collation);
         if same { self.collation } else { default }
     }
@@ -367,7 +362,7 @@ impl Handler for Client {
         self.facts.packet_bytes_max
     }
 
-    fn client_charset(&self) -> ResultCharset {
+    fn client_charset(&self) -> Charset {
         self.facts.client
     }
 
