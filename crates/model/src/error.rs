@@ -266,6 +266,7 @@ error_codes! {
     TransactionRollbackDuringCommit = 1180 "HY000" Transaction, "The commit was refused.";
     OutcomeUnknown = 3101 "HY000" Operator, "Whether the commit took place could not be found out in the time allowed.";
     ClusterUnavailable = 1429 "HY000" Later, "The adjudicator or a shard cannot be reached.";
+    ForeignServerDoesNotExist = 1477 "HY000" Never, "No such foreign server.";
     SnapshotTooOldError = 3168 "HY000" Transaction, "The snapshot is below the low-water mark.";
     RecursiveCteLimit = 3636 "HY000" Never, "A recursive query ran longer than cte_max_recursion_depth.";
     WindowNoSuch = 3579 "HY000" Never, "No such window.";

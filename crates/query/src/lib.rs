@@ -15,7 +15,7 @@
 //!
 //! Where to read next: [`Engine`], then [`bind`] (meaning), [`plan`] (steps), [`exec`] (running), [`expr`]; for
 //! what changes things, [`dml`] (one writer for every row), [`constraints`], [`ddl`] (one fenced commit for every
-//! definition), [`show`] and [`infoschema`] (what exists, told).
+//! definition), [`foreign`] (tables on other servers), [`show`] and [`infoschema`] (what exists, told).
 
 pub mod acl;
 pub mod bind;
@@ -25,6 +25,7 @@ pub mod ddl;
 pub mod dml;
 pub mod exec;
 pub mod expr;
+pub mod foreign;
 pub mod infoschema;
 pub mod plan;
 pub mod show;

@@ -2,8 +2,10 @@
 //! pretended shards, a catalog that changes at once.
 
 mod fake_cluster;
+mod foreign;
 
 pub use fake_cluster::FakeCluster;
+pub use foreign::FakeForeign;
 
 use crate::Engine;
 use assize_catalog::{Catalog, ChangeBuilder, Database, Table, TemporaryTables, User};
@@ -458,7 +460,7 @@ impl MemoryContext {
             last_id: 0,
             temporary: TemporaryTables::default(),
             temporary_given: 0,
-            transaction: MemoryTransaction { world: world.clone() },
+            transaction: MemoryTransaction { world: world.clone(), servers: Vec::new() },
             server: MemoryServer { cluster: None, world: world.clone() },
             world,
         }
@@ -607,7 +609,7 @@ impl StatementContext for MemoryContext {
         let world = self.world.clone();
         Box::pin(async move {
             let catalog = lock(&world).catalog.clone();
-            let transaction = MemoryTransaction { world: world.clone() };
+            let transaction = MemoryTransaction { world: world.clone(), servers: Vec::new() };
             Ok(Box::new(MemoryInternal { world, catalog, transaction }) as Box<dyn InternalTransaction>)
         })
     }
@@ -662,6 +664,8 @@ impl InternalTransaction for MemoryInternal {
 
 struct MemoryTransaction {
     world: Shared,
+    /// Servers outside of the cluster, by name.
+    servers: Vec<(String, FakeForeign)>,
 }
 
 impl Transaction for MemoryTransaction {
@@ -760,10 +764,33 @@ impl Transaction for MemoryTransaction {
     }
 
     fn mark(&mut self) -> Mark {
-        Mark(lock(&self.world).undo.len() as u64)
+        // Marks rise even where nothing was written here: something may have been written elsewhere.
+        let mut world = lock(&self.world);
+        let mark = Mark(world.undo.len() as u64);
+        if !self.servers.is_empty() {
+            let key = Key(Bytes::from_static(b"mark"));
+            world.undo.push((key, None));
+        }
+        drop(world);
+        self.servers.iter().for_each(|(_, server)| server.mark(mark.0));
+        mark
+    }
+
+    fn foreign<'a>(
+        &'a mut self,
+        server: &'a Arc<assize_catalog::Server>,
+        statement: ForeignStatement<'a>,
+    ) -> BoxFuture<'a, Result<ForeignResult, SqlError>> {
+        let found = self.servers.iter().find(|(name, _)| *name == server.name.to_lowercase());
+        let done = match found {
+            Some((_, there)) => there.take(statement),
+            None => Err(SqlError::new(ErrorCode::ClusterUnavailable, "no such server")),
+        };
+        Box::pin(std::future::ready(done))
     }
 
     fn undo_to(&mut self, mark: Mark) {
+        self.servers.iter().for_each(|(_, server)| server.undo_to(mark.0));
         let mut world = lock(&self.world);
         while world.undo.len() as u64 > mark.0 {
             if let Some((key, before)) = world.undo.pop() {

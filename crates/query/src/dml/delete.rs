@@ -1,5 +1,6 @@
 //! DELETE.
 
+use super::foreign::Changes;
 use super::through::require_target;
 use super::update::{Rows, not_updatable, target_place, target_positions};
 use super::writer::Writers;
@@ -13,7 +14,7 @@ use assize_model::{Key, SqlError};
 use assize_ports::{Executed, LockMode, ReadIntent, StatementContext};
 use assize_sql::Delete;
 use assize_values::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs DELETE.
 pub async fn delete(
@@ -47,12 +48,16 @@ pub(crate) fn bind_delete(delete: &Delete, rt: &mut Runtime<'_>) -> Result<(Rows
 
 async fn run(delete: &Delete, rt: &mut Runtime<'_>) -> Result<Executed, SqlError> {
     let (plan, targets) = bind_delete(delete, rt)?;
+    let mut there: BTreeMap<usize, Changes> = BTreeMap::new();
     for at in &targets {
         let table = plan.tables[*at]
             .table
             .as_ref()
             .ok_or_else(|| not_updatable(&plan.tables[*at].alias, "DELETE"))?;
         require_target("DELETE", table, plan.tables[*at].via.as_deref(), rt)?;
+        if let Some(changes) = Changes::of(table, delete.ignore, rt)? {
+            there.insert(*at, changes);
+        }
     }
     let mut writers = Writers::default();
     let mut gone: BTreeSet<Key> = BTreeSet::new();
@@ -78,7 +83,11 @@ async fn run(delete: &Delete, rt: &mut Runtime<'_>) -> Result<Executed, SqlError
                     }
                 }
                 let mark = rt.context.transaction().mark();
-                match foreign::delete_row(&writer, &old, 0, &mut writers, rt).await {
+                let gone = match there.get_mut(at) {
+                    Some(there) => there.delete(&old.row, rt).await,
+                    None => foreign::delete_row(&writer, &old, 0, &mut writers, rt).await,
+                };
+                match gone {
                     Ok(()) => deleted += 1,
                     Err(error) => {
                         ignored(error, delete.ignore, rt)?;
@@ -87,6 +96,9 @@ async fn run(delete: &Delete, rt: &mut Runtime<'_>) -> Result<Executed, SqlError
                 }
             }
         }
+    }
+    for changes in there.values_mut() {
+        changes.flush(rt).await?;
     }
     Ok(Executed::Affected { changed: deleted, matched: deleted, insert_id: 0, info: String::new() })
 }

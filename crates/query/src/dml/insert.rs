@@ -1,5 +1,6 @@
 //! INSERT and REPLACE.
 
+use super::foreign::{Changes, NewRows};
 use super::through::{self, Target, require_target};
 use super::writer::{Stored, Writer, Writers, cannot_be_null, implicit_default};
 use super::{Statement, WRITE, ignored, stored_table};
@@ -96,7 +97,11 @@ async fn run(
                 planned.plan.columns.iter().map(|c| c.result.sql_type.clone()).collect();
             let mut operator = open(&planned.plan.root);
             // A statement that reads the table it fills must not meet its own rows.
-            let reads_itself = planned.tables.iter().any(|t| t.id == table.id);
+            // Two foreign tables may be one on their server.
+            let reads_itself = planned
+                .tables
+                .iter()
+                .any(|t| t.id == table.id || (t.foreign.is_some() && table.foreign.is_some()));
             let mut kept = if reads_itself { Some(collect(&mut *operator, rt).await?) } else { None };
             loop {
                 let page = match &mut kept {
@@ -139,6 +144,8 @@ struct OnDuplicate {
 pub(crate) struct Inserter {
     writer: Arc<Writer>,
     writers: Writers,
+    /// Rows that go to another server, if the table is there.
+    there: Option<NewRows>,
     table: Arc<Table>,
     /// Ordinals of the columns that are given values.
     targets: Vec<usize>,
@@ -251,9 +258,11 @@ impl Inserter {
     ) -> Result<Self, SqlError> {
         let mut writers = Writers::default();
         let writer = writers.of(table, rt)?;
+        let there = NewRows::of(table, replace, ignore, rt)?;
         Ok(Inserter {
             writer,
             writers,
+            there,
             table: table.clone(),
             targets,
             target: None,
@@ -511,8 +520,15 @@ impl Inserter {
             self.explicit_id = n as u64;
             if let Ok(id) = u64::try_from(n) {
                 self.ids.floor = self.ids.floor.max(id);
-                rt.context.transaction().note_explicit_id(self.table.id, id);
+                if self.there.is_none() {
+                    rt.context.transaction().note_explicit_id(self.table.id, id);
+                }
             }
+            return Ok(None);
+        }
+        if self.there.is_some() {
+            // Its server makes one.
+            row[ordinal] = Value::Null;
             return Ok(None);
         }
         let wanted = self.planned.saturating_sub(self.row_number - 1);
@@ -542,6 +558,12 @@ impl Inserter {
         generated_id: Option<u64>,
         rt: &mut Runtime<'_>,
     ) -> Result<(), SqlError> {
+        if let Some(there) = &mut self.there {
+            if self.on_duplicate.is_some() {
+                return self.write_or_update_there(row, rt).await;
+            }
+            return if there.add(&row) { self.send(rt).await } else { Ok(()) };
+        }
         let (key, slot) = self.place(&row, rt).await?;
         let warned = rt.context.eval().warnings.len();
         let pending = PendingRow { row, key, slot, generated_id, warned };
@@ -552,8 +574,52 @@ impl Inserter {
         if self.pending.len() >= PENDING_MAX { self.flush(rt).await } else { Ok(()) }
     }
 
+    /// Sends rows to the server that has the table.
+    async fn send(&mut self, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
+        let Some(there) = &mut self.there else { return Ok(()) };
+        let sent = there.send(rt).await?;
+        if self.replace {
+            self.inserted += sent.rows;
+            self.replaced += sent.affected.saturating_sub(sent.rows);
+        } else {
+            self.inserted += sent.affected.min(sent.rows);
+            self.skipped += sent.rows.saturating_sub(sent.affected);
+        }
+        if self.insert_id == 0 {
+            self.insert_id = sent.insert_id;
+        }
+        Ok(())
+    }
+
+    /// ON DUPLICATE KEY UPDATE of a row of another server: which row is in the way, the server tells by refusing.
+    async fn write_or_update_there(&mut self, row: Row, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
+        let Some(there) = &mut self.there else { return Ok(()) };
+        there.add(&row);
+        let refused = match there.send_one(rt).await {
+            Ok(sent) => {
+                self.inserted += 1;
+                if self.insert_id == 0 {
+                    self.insert_id = sent.insert_id;
+                }
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if refused.code != ErrorCode::DuplicateEntry {
+            self.skipped += 1;
+            return ignored(refused, self.ignore, rt);
+        }
+        match there.holder(&row, rt).await? {
+            Some(old) => self.update_instead(old, row, rt).await,
+            None => Err(refused),
+        }
+    }
+
     /// Writes the rows that wait, with one look at all of their unique keys.
     pub(super) async fn flush(&mut self, rt: &mut Runtime<'_>) -> Result<(), SqlError> {
+        if self.there.is_some() {
+            return self.send(rt).await;
+        }
         let rows = std::mem::take(&mut self.pending);
         let mut places = Vec::new();
         let mut of_row = Vec::with_capacity(rows.len());
@@ -688,14 +754,18 @@ impl Inserter {
             return Ok(());
         }
         let mark = rt.context.transaction().mark();
+        let mut there = Changes::of(&self.table, true, rt)?;
         let guard = self.target.as_ref().map(|target| &target.guard);
         let checked = async {
             writer.check(&row, rt).await?;
             if let Some(guard) = guard {
                 guard.check(&row, rt).await?;
             }
+            if let Some(there) = &mut there {
+                return there.update(&old.row, &row, rt).await;
+            }
             foreign::check_parents(&writer, &row, Some(&old.row), &mut self.writers, rt).await?;
-            foreign::update_row(&writer, &old, &row, 0, &mut self.writers, rt).await
+            foreign::update_row(&writer, &old, &row, 0, &mut self.writers, rt).await.map(|_| ())
         };
         if let Err(error) = checked.await {
             self.skipped += 1;
@@ -711,7 +781,8 @@ impl Inserter {
                 _ => 0,
             };
             self.explicit_id = id as u64;
-            if row[ordinal] != old.row[ordinal]
+            if self.there.is_none()
+                && row[ordinal] != old.row[ordinal]
                 && let Ok(id @ 1..) = u64::try_from(id)
             {
                 rt.context.transaction().note_explicit_id(self.table.id, id);

@@ -3,6 +3,7 @@
 //! Every statement is atomic: it marks the write buffer, and an error undoes what it wrote and nothing else.
 
 pub mod delete;
+mod foreign;
 pub mod insert;
 pub mod load;
 pub(crate) mod through;

@@ -1,5 +1,6 @@
 //! UPDATE, and finding the rows that UPDATE and DELETE change.
 
+use super::foreign::{Changes, row_there};
 use super::insert::{assign_update, finish_update, generated_value};
 use super::through::{Guard, require_target};
 use super::writer::{Stored, Writers};
@@ -98,6 +99,7 @@ fn bind_update(
 async fn run(update: &Update, statement: &Statement, rt: &mut Runtime<'_>) -> Result<Executed, SqlError> {
     let (plan, targets, assigned) = bind_update(update, rt)?;
     let mut writers = Writers::default();
+    let mut there: BTreeMap<usize, Changes> = BTreeMap::new();
     for at in &targets {
         let rows_table = &plan.tables[*at];
         let Some(table) = &rows_table.table else {
@@ -108,6 +110,9 @@ async fn run(update: &Update, statement: &Statement, rt: &mut Runtime<'_>) -> Re
             if table.columns[a.ordinal].generated.is_some() {
                 return Err(generated_value(table, a.ordinal));
             }
+        }
+        if let Some(changes) = Changes::of(table, update.ignore, rt)? {
+            there.insert(*at, changes);
         }
     }
     let guards: BTreeMap<usize, Guard> = targets
@@ -168,6 +173,10 @@ async fn run(update: &Update, statement: &Statement, rt: &mut Runtime<'_>) -> Re
                     if let Some(guard) = guards.get(at) {
                         guard.check(&row, rt).await?;
                     }
+                    if let Some(there) = there.get_mut(at) {
+                        there.update(&old.row, &row, rt).await?;
+                        return Ok(true);
+                    }
                     foreign::check_parents(&writer, &row, Some(&old.row), &mut writers, rt).await?;
                     foreign::update_row(&writer, &old, &row, 0, &mut writers, rt).await?;
                     if let Some(ordinal) = table.auto_increment()
@@ -193,6 +202,9 @@ async fn run(update: &Update, statement: &Statement, rt: &mut Runtime<'_>) -> Re
                 }
             }
         }
+    }
+    for changes in there.values_mut() {
+        changes.flush(rt).await?;
     }
     let warnings = statement.warnings(rt);
     Ok(Executed::Affected {
@@ -277,6 +289,9 @@ impl<'p> Rows<'p> {
 /// be changed.
 pub(crate) fn stored_row(rows_table: &RowsTable, joined: &[Value]) -> Option<Stored> {
     let table = rows_table.table.as_ref()?;
+    if table.foreign.is_some() {
+        return row_there(rows_table, table, joined);
+    }
     let row: Option<Row> = rows_table.slots.iter().map(|slot| joined.get(*slot).cloned()).collect();
     let row = row?;
     let key = match rows_table.row_id {

@@ -134,6 +134,12 @@ impl Writer {
             writer.parents = ParentRule::all(table, catalog);
             writer.children = ChildRule::all(table, catalog);
         }
+        let elsewhere = |table: &Arc<Table>| table.foreign.is_some();
+        if writer.parents.iter().any(|rule| elsewhere(table) || rule.parent.as_ref().is_some_and(elsewhere))
+            || writer.children.iter().any(|rule| elsewhere(table) || elsewhere(&rule.child))
+        {
+            return Err(SqlError::not_supported("foreign keys of foreign tables"));
+        }
         for parent in writer.parents.iter().filter_map(|rule| rule.parent.as_ref()) {
             context.transaction().use_table(parent.id, parent.version);
         }

@@ -1,9 +1,11 @@
 //! Joins: by index lookup, by hash table, row by row, and lateral.
 
+use super::foreign::{ForeignOperator, Sought, sought};
 use super::scan::{Reader, admit, target};
 use super::{BATCH, Operator, collect, holds, value};
 use crate::expr::{Comparison, Row, Runtime, exact_key, put_hash_key};
-use crate::plan::{Access, JoinMethod, Scalar, Scan, SubPlan};
+use crate::foreign::Condition;
+use crate::plan::{Access, JoinMethod, Node, NodeKind, Probe, Scalar, Scan, SubPlan};
 use assize_model::SqlError;
 use assize_ports::BoxFuture;
 use assize_values::Value;
@@ -23,7 +25,11 @@ pub fn open<'p>(
     let common = Common { right_width, left_outer, conditions };
     match method {
         JoinMethod::Index(scan) => Box::new(IndexJoin { left, scan, common, pending: VecDeque::new() }),
-        JoinMethod::Hash { right, left_keys, right_keys, compare } => Box::new(HashJoin {
+        JoinMethod::Hash { right, left_keys, right_keys, compare, probe: Some(probe) } => {
+            let keys = Keys { left: left_keys, right: right_keys, compare };
+            Box::new(ProbeJoin { left, right, probe, keys, common, pending: VecDeque::new(), whole: None })
+        }
+        JoinMethod::Hash { right, left_keys, right_keys, compare, probe: None } => Box::new(HashJoin {
             left,
             right: super::open(right),
             left_keys,
@@ -260,6 +266,109 @@ impl Operator for HashJoin<'_> {
                 let key = hash_key(self.left_keys, self.compare, &left, rt).await?;
                 let found = key.and_then(|key| table.get(&key)).map_or(&[][..], Vec::as_slice);
                 self.common.emit(&left, found, &mut out, rt).await?;
+            }
+            Ok(Some(out))
+        })
+    }
+}
+
+/// Keys of a hash join.
+#[derive(Clone, Copy)]
+struct Keys<'p> {
+    left: &'p [Scalar],
+    right: &'p [Scalar],
+    compare: &'p [Comparison],
+}
+
+/// Left rows for which a foreign table is asked at once.
+const PROBED: usize = 512;
+
+/// The right side is a foreign table. Of it those rows are read, and kept in a hash table, that some left rows at a time ask
+/// for; or all, once, if the server cannot be asked for their values.
+struct ProbeJoin<'p> {
+    left: Box<dyn Operator + 'p>,
+    right: &'p Node,
+    probe: &'p Probe,
+    keys: Keys<'p>,
+    common: Common<'p>,
+    pending: VecDeque<Row>,
+    whole: Option<HashMap<Vec<u8>, Vec<Row>>>,
+}
+
+impl ProbeJoin<'_> {
+    /// The right rows for these left rows; `None` once all are kept.
+    async fn look_up(
+        &mut self,
+        rows: &[Row],
+        rt: &mut Runtime<'_>,
+    ) -> Result<Option<HashMap<Vec<u8>, Vec<Row>>>, SqlError> {
+        let NodeKind::Foreign(scan) = &self.right.kind else {
+            return Err(SqlError::internal("a lookup in a table that is not foreign"));
+        };
+        if self.whole.is_some() {
+            return Ok(None);
+        }
+        let mut values = Vec::with_capacity(rows.len());
+        for left in rows {
+            values.push(value(&self.keys.left[self.probe.key], left, rt).await?);
+        }
+        let mut operator = match sought(&scan.table, self.probe.ordinal, &values, rt).await? {
+            Sought::Unknown => {
+                let mut all = ForeignOperator::new(scan);
+                self.whole = Some(right_table(self.keys, &mut all, rt).await?);
+                return Ok(None);
+            }
+            Sought::Values(texts) => {
+                let column = &scan.table.columns[self.probe.ordinal].name;
+                let condition = Condition::OneOf(texts.into_iter().collect(), false).text(column);
+                let Some(condition) = condition else { return Ok(Some(HashMap::new())) };
+                ForeignOperator::only(scan, condition)
+            }
+        };
+        Ok(Some(right_table(self.keys, &mut operator, rt).await?))
+    }
+}
+
+/// Right rows by key.
+async fn right_table(
+    keys: Keys<'_>,
+    right: &mut ForeignOperator<'_>,
+    rt: &mut Runtime<'_>,
+) -> Result<HashMap<Vec<u8>, Vec<Row>>, SqlError> {
+    let mut table: HashMap<Vec<u8>, Vec<Row>> = HashMap::new();
+    while let Some(rows) = right.next(rt).await? {
+        for row in rows {
+            if let Some(key) = hash_key(keys.right, keys.compare, &row, rt).await? {
+                rt.budget.take(key.len() + crate::expr::row_size(&row) + 48)?;
+                table.entry(key).or_default().push(row);
+            }
+        }
+    }
+    Ok(table)
+}
+
+impl Operator for ProbeJoin<'_> {
+    fn next<'a>(&'a mut self, rt: &'a mut Runtime<'_>) -> Batch<'a> {
+        Box::pin(async move {
+            if self.pending.is_empty() {
+                let Some(rows) = self.left.next(rt).await? else { return Ok(None) };
+                self.pending = rows.into();
+            }
+            rt.context.check_killed()?;
+            let rows: Vec<Row> = self.pending.drain(..PROBED.min(self.pending.len())).collect();
+            let used = rt.budget.used();
+            let found = self.look_up(&rows, rt).await?;
+            let Some(table) = found.as_ref().or(self.whole.as_ref()) else {
+                return Err(SqlError::internal("a lookup without an answer"));
+            };
+            let mut out = Vec::new();
+            for left in &rows {
+                let key = hash_key(self.keys.left, self.keys.compare, left, rt).await?;
+                let partners = key.and_then(|key| table.get(&key)).map_or(&[][..], Vec::as_slice);
+                self.common.emit(left, partners, &mut out, rt).await?;
+            }
+            if found.is_some() {
+                rt.budget.back_to(used);
             }
             Ok(Some(out))
         })

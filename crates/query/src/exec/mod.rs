@@ -11,6 +11,7 @@
 
 mod accumulate;
 mod aggregate;
+mod foreign;
 mod join;
 mod lock;
 mod point;
@@ -19,6 +20,7 @@ mod shape;
 mod sources;
 mod window;
 
+pub use foreign::foreign_text;
 pub use point::{Looked, Point};
 pub use scan::{KeyValue, key_value, literal_key};
 
@@ -73,6 +75,7 @@ fn open_inner(node: &Node) -> Box<dyn Operator + '_> {
         NodeKind::One => Box::new(sources::One { done: false }),
         NodeKind::Values(rows) => Box::new(sources::Values { rows, at: 0 }),
         NodeKind::Scan(scan) => Box::new(scan::ScanOperator::new(scan)),
+        NodeKind::Foreign(scan) => Box::new(foreign::ForeignOperator::new(scan)),
         NodeKind::Virtual { table, columns, filter } => {
             Box::new(sources::Virtual { table, columns, filter, rows: None })
         }

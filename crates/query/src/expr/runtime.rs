@@ -171,6 +171,8 @@ pub struct Runtime<'c> {
     pub ctes: HashMap<u32, Arc<CteRows>>,
     /// Rows of the step before, by name of the recursive common table expression that runs.
     pub recursion: Vec<(Arc<str>, Arc<Vec<Row>>)>,
+    /// Collations of columns of foreign tables on their servers, as far as the statement has asked.
+    pub collations_there: HashMap<(assize_model::TableId, usize), String>,
     memo: HashMap<usize, HashMap<Vec<u8>, Arc<SubqueryRows>>>,
     /// What the running evaluation has done so far, if it may have to wait.
     pub(super) journal: Option<Journal>,
@@ -191,6 +193,7 @@ impl<'c> Runtime<'c> {
             budget: Budget::new(memory_max),
             ctes: HashMap::new(),
             recursion: Vec::new(),
+            collations_there: HashMap::new(),
             memo: HashMap::new(),
             journal: None,
             assigned: false,

@@ -117,18 +117,22 @@ impl Choice {
 pub const TABLE_ROWS: f64 = 10_000.0;
 
 /// One condition seen as a constraint of a column.
-enum Constraint<'e> {
+pub(super) enum Constraint<'e> {
+    /// The column has one of these values; the flag: NULL is sought too. Of no values: IS NULL.
     Equal(Vec<&'e Expr>, bool),
     /// The column equals one of these, and more is said of the row: what a list of rows or an OR implies.
     Implied(Vec<&'e Expr>),
+    /// Greater than this, or equal to it.
     Lower(&'e Expr, bool),
+    /// Less than this, or equal to it.
     Upper(&'e Expr, bool),
+    /// BETWEEN.
     Both(&'e Expr, &'e Expr),
 }
 
 /// What a condition says of a column, if an index can make use of it. The flag tells whether the key alone
 /// makes the condition true.
-fn constraint<'e>(
+pub(super) fn constraint<'e>(
     condition: &'e Expr,
     column: ColumnId,
     sql_type: &SqlType,
@@ -242,7 +246,7 @@ fn implied<'e>(
 }
 
 /// Values without those constants that have come before.
-fn distinct(values: Vec<&Expr>) -> Vec<Expr> {
+pub(super) fn distinct(values: Vec<&Expr>) -> Vec<Expr> {
     let mut seen = HashSet::new();
     let fresh = |value: &&Expr| {
         value.as_literal().is_none_or(|literal| seen.insert(exact_key(std::slice::from_ref(literal))))

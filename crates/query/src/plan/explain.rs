@@ -1,6 +1,6 @@
 //! EXPLAIN: a plan as rows, as a tree, as JSON.
 
-use super::{Access, JoinMethod, Node, NodeKind, Planned, Scan};
+use super::{Access, ForeignScan, JoinMethod, Node, NodeKind, Planned, Probe, Scan};
 use crate::bind::SetOp;
 use assize_ports::{ScanShards, StatementContext};
 use assize_values::Value;
@@ -85,6 +85,7 @@ pub fn inputs(node: &Node) -> Vec<&Node> {
         NodeKind::One
         | NodeKind::Values(_)
         | NodeKind::Scan(_)
+        | NodeKind::Foreign(_)
         | NodeKind::Virtual { .. }
         | NodeKind::Cte { .. }
         | NodeKind::Recursion { .. } => Vec::new(),
@@ -117,6 +118,10 @@ impl Lines<'_> {
         match &node.kind {
             NodeKind::Scan(scan) => {
                 let line = self.scan(scan, id, select_type, false, extra);
+                self.rows.push(line);
+            }
+            NodeKind::Foreign(scan) => {
+                let line = self.foreign_scan(scan, node.rows, id, select_type, extra);
                 self.rows.push(line);
             }
             NodeKind::Virtual { table, .. } => self.rows.push(ExplainRow {
@@ -164,6 +169,9 @@ impl Lines<'_> {
                     JoinMethod::Index(scan) => {
                         let line = self.scan(scan, id, select_type, true, &mut Vec::new());
                         self.rows.push(line);
+                    }
+                    JoinMethod::Hash { right, probe: Some(probe), .. } => {
+                        self.node(right, id, select_type, &mut vec![probe_note(right, probe)]);
                     }
                     JoinMethod::Hash { right, .. } => {
                         self.node(right, id, select_type, &mut vec!["Using join buffer (hash join)".into()]);
@@ -293,6 +301,34 @@ impl Lines<'_> {
         }
     }
 
+    fn foreign_scan(
+        &mut self,
+        scan: &ForeignScan,
+        rows: f64,
+        id: u64,
+        select_type: &'static str,
+        extra: &mut Vec<String>,
+    ) -> ExplainRow {
+        let mut notes = std::mem::take(extra);
+        if !scan.filter.is_empty() {
+            notes.insert(0, "Using where".into());
+        }
+        notes.dedup();
+        let server = scan.table.foreign.as_ref().map_or("", |foreign| &foreign.server);
+        notes.push(format!("Foreign server {server}: {}", crate::exec::foreign_text(scan)));
+        notes.push(format!("Isolation {}", self.isolation));
+        ExplainRow {
+            id: Some(id),
+            select_type,
+            table: Some(scan.alias.to_string()),
+            access: Some(if scan.sent.is_empty() { "ALL" } else { "ref" }),
+            rows: Some(rows.ceil() as u64),
+            filtered: Some(if scan.filter.is_empty() { 100.0 } else { 33.33 }),
+            extra: notes,
+            ..ExplainRow::default()
+        }
+    }
+
     /// The shards that a scan reads, as far as its constants tell.
     fn shards(&mut self, scan: &Scan) -> Vec<assize_model::ShardId> {
         let slot = known_slot(scan);
@@ -370,6 +406,9 @@ pub fn title(node: &Node) -> String {
         NodeKind::One => "Rows fetched before execution".into(),
         NodeKind::Values(rows) => format!("{} rows of constants", rows.len()),
         NodeKind::Scan(scan) => scan_title(scan),
+        NodeKind::Foreign(scan) => {
+            format!("Foreign scan on {}: {}", scan.alias, crate::exec::foreign_text(scan))
+        }
         NodeKind::Virtual { table, .. } => format!("Virtual table {}", table.name),
         NodeKind::Cte { name, .. } => format!("Table scan on {name} (common table expression)"),
         NodeKind::Recursion { name, .. } => format!("Rows of the step before of {name}"),
@@ -380,6 +419,9 @@ pub fn title(node: &Node) -> String {
             let kind = if *left_outer { "left join" } else { "inner join" };
             match method {
                 JoinMethod::Index(_) => format!("Nested loop {kind}"),
+                JoinMethod::Hash { right, probe: Some(probe), .. } => {
+                    format!("Hash {kind}, {}", probe_note(right, probe))
+                }
                 JoinMethod::Hash { .. } => format!("Hash {kind}"),
                 JoinMethod::Nested(_) => format!("Nested loop {kind} over a buffer"),
                 JoinMethod::Lateral { .. } => format!("Lateral {kind}"),
@@ -436,5 +478,16 @@ fn write_tree(node: &Node, depth: usize, out: &mut String) {
     }
     if let NodeKind::Join { method: JoinMethod::Index(scan), .. } = &node.kind {
         let _ = writeln!(out, "{:indent$}-> {}", "", scan_title(scan), indent = (depth + 1) * 4);
+    }
+}
+
+/// By which column rows of a foreign table are looked up for a join.
+fn probe_note(right: &Node, probe: &Probe) -> String {
+    match &right.kind {
+        NodeKind::Foreign(scan) => {
+            let column = crate::show::quote::quote_name(&scan.table.columns[probe.ordinal].name);
+            format!("{column} IN (?) for some rows at a time")
+        }
+        _ => "rows looked up".into(),
     }
 }

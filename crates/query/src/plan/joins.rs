@@ -388,6 +388,9 @@ impl Planner<'_, '_> {
         let Source::Stored(stored) = &table.source else {
             return Err(SqlError::internal("a table without rows"));
         };
+        if stored.foreign.is_some() {
+            return Ok(self.foreign_node(&table, stored, conditions, joins.needed));
+        }
         let own: BTreeSet<ColumnId> = self.columns_of(&table).into_iter().collect();
         let bound = |c: ColumnId| !own.contains(&c);
         let (found, forced) = access::choices(&table, stored, &conditions, &bound);
@@ -602,7 +605,9 @@ impl Planner<'_, '_> {
         }
         let table = joins.tables[at].clone();
         let own: BTreeSet<ColumnId> = self.columns_of(&table).into_iter().collect();
-        if let Source::Stored(stored) = &table.source {
+        if let Source::Stored(stored) = &table.source
+            && stored.foreign.is_none()
+        {
             // Keys may only use columns that the left rows really have.
             let here: BTreeSet<ColumnId> = left.columns.iter().copied().collect();
             let bound = |c: ColumnId| !own.contains(&c) && (here.contains(&c) || !in_tree.contains(&c));
@@ -770,7 +775,8 @@ impl Planner<'_, '_> {
                 right_keys.push(self.scalar(b, &right_layout));
                 compare.push(how);
             }
-            JoinMethod::Hash { right: Box::new(right), left_keys, right_keys, compare }
+            let probe = super::foreign::probe(&right, &left_keys, &right_keys, &compare);
+            JoinMethod::Hash { right: Box::new(right), left_keys, right_keys, compare, probe }
         };
         let layout = Layout::of(&columns);
         let scalars = rest.into_iter().map(|c| self.scalar(c, &layout)).collect();
@@ -854,4 +860,16 @@ pub(super) fn scan_columns(table: &BoundTable, scan: &Scan) -> Vec<ColumnId> {
         .iter()
         .map(|o| table.columns.get(*o).copied().or(table.row_id).expect("an ordinal of the table"))
         .collect()
+}
+
+/// Roughly how many rows of a table satisfy conditions that concern it alone, if its indexes are all that finds them.
+pub(super) fn scan_rows(
+    table: &BoundTable,
+    stored: &assize_catalog::Table,
+    conditions: &[Expr],
+    bound: &dyn Fn(ColumnId) -> bool,
+) -> f64 {
+    let (found, _) = access::choices(table, stored, conditions, bound);
+    let full = TABLE_ROWS * 0.5f64.powi(conditions.len().min(6) as i32);
+    found.first().map_or(full, |choice| choice.rows.min(full)).max(1.0)
 }

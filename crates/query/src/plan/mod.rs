@@ -11,12 +11,14 @@
 mod access;
 mod computed;
 mod explain;
+mod foreign;
 mod joins;
 mod select;
 
 pub use access::{Access, KeyPart, Scan};
 pub(crate) use computed::{Computed, is_indexed};
 pub use explain::{ExplainRow, explain, tree};
+pub use foreign::{ForeignScan, Probe, Sent, SentKind};
 pub(crate) use select::is_stable;
 pub use select::{Planned, RowsPlan, RowsTable, plan_query, plan_rows, subquery};
 
@@ -100,6 +102,8 @@ pub enum JoinMethod {
         right_keys: Vec<Scalar>,
         /// How they compare.
         compare: Vec<Comparison>,
+        /// The right side is a foreign table of which only those rows are read that some left rows at a time ask for.
+        probe: Option<Probe>,
     },
     /// Every right row is tried.
     Nested(Box<Node>),
@@ -149,6 +153,8 @@ pub enum NodeKind {
     Values(Vec<Vec<Scalar>>),
     /// Rows of a stored table.
     Scan(Box<Scan>),
+    /// Rows of a foreign table.
+    Foreign(Box<ForeignScan>),
     /// Rows of a virtual table: which of its columns, and a filter over them.
     Virtual {
         /// The table.

@@ -194,6 +194,7 @@ fn limit_node(node: Node, limit: Option<Scalar>, offset: Option<Scalar>, calc_fo
 fn hint_scan(node: &mut Node, limit: Option<&Scalar>) {
     match &mut node.kind {
         NodeKind::Scan(scan) => scan.hint = limit.cloned(),
+        NodeKind::Foreign(scan) => scan.hint = limit.cloned(),
         NodeKind::Filter { input, .. } | NodeKind::Project { input, .. } | NodeKind::Gate { input, .. } => {
             hint_scan(input, limit)
         }
