@@ -106,14 +106,9 @@ impl NewRows {
 
     /// Adds a row; whether it is time to send them.
     pub(super) fn add(&mut self, row: &[Value]) -> bool {
-        let mut values = literals(&self.table, &self.columns, row);
-        if let Some(ordinal) = self.table.auto_increment()
-            && row[ordinal].is_null()
-            && let Some(at) = self.columns.iter().position(|o| *o == ordinal)
-        {
-            values[at] = "DEFAULT".into();
-            self.generates = true;
-        }
+        let values = literals(&self.table, &self.columns, row);
+        // NULL makes an id everywhere; DEFAULT is 0 to MariaDB where zeros are stored as they are.
+        self.generates |= self.table.auto_increment().is_some_and(|ordinal| row[ordinal].is_null());
         let text = format!("({})", values.join(", "));
         self.bytes += text.len() + 2;
         self.rows.push(text);

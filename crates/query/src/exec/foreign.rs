@@ -211,6 +211,20 @@ async fn conditions(scan: &ForeignScan, rt: &mut Runtime<'_>) -> Result<Option<V
     Ok(Some(out))
 }
 
+/// A comparand as a value of a column's type, in the digits that the column has.
+fn known_value(value: &Value, sql_type: &SqlType, rt: &mut Runtime<'_>) -> KeyValue {
+    match (key_value(value, sql_type, rt.context.eval()), sql_type) {
+        (KeyValue::Exact(Value::Timestamp(micros)), SqlType::Timestamp { fsp }) => {
+            let beyond = micros.rem_euclid(10_i64.pow(6 - u32::from(*fsp).min(6)));
+            match beyond {
+                0 => KeyValue::Exact(Value::Timestamp(micros)),
+                _ => KeyValue::Near(Value::Timestamp(micros - beyond), Ordering::Less),
+            }
+        }
+        (known, _) => known,
+    }
+}
+
 /// One condition with its values; `None` if the server cannot judge it.
 async fn condition(
     what: &SentKind,
@@ -223,7 +237,7 @@ async fn condition(
         SentKind::Upper(scalar, included) => (scalar, *included, false),
     };
     let comparand = value(scalar, &[], rt).await?;
-    let (value, included) = match key_value(&comparand, sql_type, rt.context.eval()) {
+    let (value, included) = match known_value(&comparand, sql_type, rt) {
         KeyValue::Unknown => return Ok(None),
         // NULL satisfies no comparison.
         KeyValue::Null => return Ok(Some(Condition::OneOf(Vec::new(), false))),
@@ -254,7 +268,7 @@ async fn one_of(
     let mut null = nulls && values.is_empty();
     for scalar in values {
         let comparand = value(scalar, &[], rt).await?;
-        match key_value(&comparand, sql_type, rt.context.eval()) {
+        match known_value(&comparand, sql_type, rt) {
             KeyValue::Exact(value) if is_comparable(&value, sql_type) => {
                 texts.push(literal(&value, sql_type))
             }
@@ -285,7 +299,7 @@ pub async fn sought(
     let sql_type = &table.columns[ordinal].sql_type;
     let mut texts = BTreeSet::new();
     for value in values {
-        match key_value(value, sql_type, rt.context.eval()) {
+        match known_value(value, sql_type, rt) {
             KeyValue::Exact(value) if is_comparable(&value, sql_type) => {
                 texts.insert(literal(&value, sql_type));
             }
