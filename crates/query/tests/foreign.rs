@@ -1,5 +1,6 @@
 //! Foreign tables: what is sent, and that nothing is asked of shards.
 
+use assize_ports::Executed;
 use assize_query::foreign::{literal, quote_text};
 use assize_query::testing::{FakeForeign, Reads, Session};
 use assize_values::{BlobSize, Collation, Date, DateTime, Decimal, SqlType, Time, Value};
@@ -319,8 +320,8 @@ fn rows_are_changed_by_their_key() {
     assert_eq!(sent[2], "UPDATE `test`.`t` SET `id` = 12, `a` = 2 WHERE `id` = 2");
     here.run("DELETE FROM t WHERE a IN (1, 2) ORDER BY id DESC LIMIT 5").unwrap();
     let sent = there.sent();
-    assert!(sent[0].ends_with("FOR UPDATE"), "{sent:?}");
-    assert_eq!(sent[1], "DELETE FROM `test`.`t` WHERE `id` IN (12, 11)");
+    assert!(!sent[0].ends_with("FOR UPDATE") && sent[1].ends_with("FOR UPDATE"), "{sent:?}");
+    assert_eq!(sent[2], "DELETE FROM `test`.`t` WHERE `id` IN (12, 11)");
     assert_eq!(there.run("SELECT * FROM t ORDER BY id").unwrap().texts(), [["3", "5", "3"], ["4", "5", "9"]]);
 }
 
@@ -454,6 +455,153 @@ fn no_text_gets_out_of_its_quotes() {
         here.run_with("INSERT INTO t VALUES (?, ?, ?)", &params).expect("a row");
         let found = here.run_with("SELECT s, b FROM t WHERE id = ? AND s = ? AND b = ?", &params).unwrap();
         assert_eq!(found.rows, [[Value::text(text.as_str()), Value::Bytes(bytes.into())]]);
+    }
+}
+
+#[test]
+fn texts_are_looked_up_where_they_compare_alike() {
+    let definition = "CREATE TABLE f (name VARCHAR(9) COLLATE utf8mb4_general_ci PRIMARY KEY, v INT)";
+    let (mut here, there) = pair(&[definition]);
+    here.run("CREATE TABLE s (id INT PRIMARY KEY, name VARCHAR(9) COLLATE utf8mb4_general_ci)").unwrap();
+    here.run("INSERT INTO s VALUES (1, 'ONE'), (2, 'two'), (3, 'three')").unwrap();
+    there.run("INSERT INTO f VALUES ('one', 1), ('Two', 2)").unwrap();
+    let query = "SELECT s.id, f.v FROM s JOIN f ON f.name = s.name ORDER BY s.id";
+    assert_eq!(here.run(query).unwrap().texts(), [["1", "1"], ["2", "2"]]);
+    let sent = there.sent();
+    assert_eq!(sent[0], "SELECT COLLATION(MAX(`name`)) FROM `test`.`f` WHERE 1 = 0");
+    assert_eq!(sent[1], "SELECT `name`, `v` FROM `test`.`f` WHERE `name` IN ('ONE', 'three', 'two')");
+    there.run("DROP TABLE f").unwrap();
+    there.run("CREATE TABLE f (name VARCHAR(9) COLLATE utf8mb4_bin PRIMARY KEY, v INT)").unwrap();
+    there.run("INSERT INTO f VALUES ('one', 1), ('Two', 2)").unwrap();
+    assert_eq!(here.run(query).unwrap().texts(), [["1", "1"], ["2", "2"]]);
+    assert_eq!(there.sent()[1], "SELECT `name`, `v` FROM `test`.`f`");
+}
+
+#[test]
+fn ignore_leaves_out_the_rows_that_are_refused() {
+    let (mut here, there) = pair(&["CREATE TABLE t (id INT PRIMARY KEY, k INT, UNIQUE KEY (k))"]);
+    there.run("INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)").unwrap();
+    let done = here.run("UPDATE IGNORE t SET k = 3 - id WHERE id IN (1, 2)").unwrap();
+    let warnings: Vec<u16> = done.warnings.iter().map(|w| w.code.errno()).collect();
+    assert_eq!(warnings, [1062, 1062]);
+    assert_eq!(there.run("SELECT k FROM t ORDER BY id").unwrap().texts(), [["1"], ["2"], ["3"]]);
+    assert_eq!(here.run("UPDATE t SET k = 3 WHERE id = 1").unwrap_err().code.errno(), 1062);
+    // What one row is refused undoes the rows before it.
+    assert_eq!(here.run("UPDATE t SET k = IF(id = 1, 11, 3) WHERE id < 3").unwrap_err().code.errno(), 1062);
+    assert_eq!(there.run("SELECT k FROM t ORDER BY id").unwrap().texts(), [["1"], ["2"], ["3"]]);
+    let upsert = "INSERT IGNORE INTO t VALUES (9, 1) ON DUPLICATE KEY UPDATE k = 2";
+    let warnings = here.run(upsert).unwrap().warnings;
+    assert_eq!(warnings.iter().map(|w| w.code.errno()).collect::<Vec<_>>(), [1062]);
+}
+
+#[test]
+fn a_file_is_loaded_there() {
+    let (mut here, there) =
+        pair(&["CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, s VARCHAR(9), n INT)"]);
+    let file: String = (0..1500).map(|i| format!("r{i}\t{i}\n")).collect();
+    here.sends(file, 1000);
+    here.run("LOAD DATA LOCAL INFILE 'f' INTO TABLE t (s, n)").unwrap();
+    assert_eq!(there.sent().len(), 2);
+    let all = "SELECT COUNT(*), MAX(id), SUM(n), MIN(s) FROM t";
+    assert_eq!(there.run(all).unwrap().texts(), [["1500", "1500", "1124250", "r0"]]);
+}
+
+#[test]
+fn views_lead_to_foreign_tables() {
+    let (mut here, there) = pair(&["CREATE TABLE t (id INT PRIMARY KEY, n INT)"]);
+    here.run("CREATE VIEW v AS SELECT id AS i, n FROM t WHERE n > 0 WITH CHECK OPTION").unwrap();
+    here.run("INSERT INTO v VALUES (1, 5), (2, 6)").unwrap();
+    assert_eq!(here.run("INSERT INTO v VALUES (3, -1)").unwrap_err().code.errno(), 1369);
+    assert_eq!(here.run("UPDATE v SET n = -1 WHERE i = 1").unwrap_err().code.errno(), 1369);
+    here.run("UPDATE v SET n = n + 1 WHERE i = 1").unwrap();
+    here.run("DELETE FROM v WHERE n = 6 AND i = 2").unwrap();
+    assert_eq!(there.run("SELECT * FROM t").unwrap().texts(), [["1", "6"]]);
+    assert_eq!(here.stored(), 0);
+}
+
+#[test]
+fn rows_without_a_key_are_read_within_the_budget() {
+    let (mut here, there) = pair(&["CREATE TABLE t (s VARCHAR(2000))"]);
+    there
+        .run(&format!("INSERT INTO t VALUES (REPEAT('x', 1000)){}", ", (REPEAT('x', 1000))".repeat(99)))
+        .unwrap();
+    for _ in 0..10 {
+        let grown = "INSERT INTO t SELECT a.s FROM t AS a LIMIT 30000";
+        there.run(grown).unwrap();
+    }
+    // 100,000 rows of a kilobyte are less than the budget of tests, three times as many are not.
+    assert_eq!(here.run("SELECT COUNT(*), MAX(LENGTH(s)) FROM t").unwrap().texts()[0][1], "1000");
+    for _ in 0..8 {
+        there.run("INSERT INTO t SELECT a.s FROM t AS a LIMIT 30000").unwrap();
+    }
+    assert_eq!(here.run("SELECT MAX(LENGTH(s)) FROM t").unwrap_err().code.errno(), 1041);
+}
+
+#[test]
+fn an_ordered_queue_locks_what_it_hands_out() {
+    let (mut here, there) = pair(&["CREATE TABLE q (id INT PRIMARY KEY, due INT, done INT)"]);
+    there.run("INSERT INTO q VALUES (1, 30, 0), (2, 10, 0), (3, 20, 0), (4, 5, 1)").unwrap();
+    let next = "SELECT id FROM q WHERE done = 0 ORDER BY due LIMIT 1 FOR UPDATE SKIP LOCKED";
+    assert_eq!(here.run(next).unwrap().texts(), [["2"]]);
+    assert_eq!(
+        there.sent(),
+        [
+            "SELECT `id`, `due`, `done` FROM `test`.`q` WHERE `done` = 0 ORDER BY `id` LIMIT 1000",
+            "SELECT `id`, `due`, `done` FROM `test`.`q` WHERE `done` = 0 AND `id` = 2 ORDER BY `id` LIMIT 1000 \
+             FOR UPDATE SKIP LOCKED",
+        ]
+    );
+    let some = "SELECT due FROM q WHERE done = 0 ORDER BY due DESC LIMIT 2 OFFSET 1 FOR UPDATE";
+    assert_eq!(here.run(some).unwrap().texts(), [["20"], ["10"]]);
+    assert!(there.sent()[1].contains("`id` IN (1, 3, 2)"));
+    here.run("DELETE FROM q WHERE done = 0 ORDER BY due LIMIT 2").unwrap();
+    assert!(there.sent()[1].contains("`id` IN (2, 3) ORDER BY `id` LIMIT 1000 FOR UPDATE"));
+    assert_eq!(there.run("SELECT id FROM q ORDER BY id").unwrap().texts(), [["1"], ["4"]]);
+    assert_eq!(here.run("SELECT id FROM q ORDER BY due LIMIT 0 FOR UPDATE").unwrap().texts(), [[""; 0]; 0]);
+}
+
+#[test]
+fn large_tables_are_changed_page_by_page() {
+    let (mut here, there) = pair(&["CREATE TABLE t (id INT PRIMARY KEY, n INT)"]);
+    let rows: Vec<String> = (0..3000).map(|i| format!("({i}, 0)")).collect();
+    there.run(&format!("INSERT INTO t VALUES {}", rows.join(", "))).unwrap();
+    here.run("UPDATE t SET n = 1").unwrap();
+    let verbs: Vec<String> = there.sent().iter().map(|sql| sql[..6].to_owned()).collect();
+    assert_eq!(verbs, ["SELECT", "UPDATE", "SELECT", "UPDATE", "UPDATE"]);
+    // What moves along the key is read before anything is changed.
+    here.run("UPDATE t SET id = id + 10000 ORDER BY id").unwrap();
+    here.run("UPDATE t SET id = id + 10000 WHERE n = 1").unwrap();
+    assert_eq!(
+        there.run("SELECT MIN(id), MAX(id), COUNT(*) FROM t").unwrap().texts(),
+        [["20000", "22999", "3000"]]
+    );
+    there.sent();
+    assert_eq!(here.run("DELETE FROM t WHERE n + 1 = 2").unwrap().executed, affected(3000));
+    assert_eq!(there.run("SELECT COUNT(*) FROM t").unwrap().texts(), [["0"]]);
+}
+
+/// What a statement did that changed so many rows.
+fn affected(changed: u64) -> Executed {
+    Executed::Affected { changed, matched: changed, insert_id: 0, info: String::new() }
+}
+
+#[test]
+fn tables_are_made_of_foreign_rows() {
+    let (mut here, there) = pair(&["CREATE TABLE f (id INT PRIMARY KEY, n INT)"]);
+    there.run("INSERT INTO f VALUES (1, 10), (2, 20)").unwrap();
+    here.run("CREATE TABLE c AS SELECT n, id FROM f WHERE n > 10").unwrap();
+    assert_eq!(here.run("SELECT * FROM c").unwrap().texts(), [["20", "2"]]);
+}
+
+#[test]
+fn foreign_keys_neither_lead_there_nor_from_there() {
+    let mut here = Session::new();
+    here.knows("legacy", &FakeForeign::default());
+    here.run("CREATE TABLE p (id INT PRIMARY KEY)").unwrap();
+    here.run("CREATE TABLE c (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES p (id))").unwrap();
+    here.is_foreign("p", "legacy");
+    for sql in ["INSERT INTO c VALUES (1, 1)", "INSERT INTO p VALUES (1)"] {
+        assert_eq!(here.run(sql).unwrap_err().code.errno(), 1235, "{sql}");
     }
 }
 

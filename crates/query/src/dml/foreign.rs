@@ -11,7 +11,7 @@
 //! server's; an error there fails the statement, which the mark at its beginning undoes.
 
 use crate::expr::{Row, Runtime, exact_key};
-use crate::foreign::{self, identity, literal, server_of, table_name};
+use crate::foreign::{self, identity, literal, server_of, table_name, tuple};
 use crate::plan::RowsTable;
 use crate::show::quote::quote_name;
 use assize_catalog::{Server, Table};
@@ -49,14 +49,6 @@ fn names(table: &Table, ordinals: &[usize]) -> Vec<String> {
 
 fn literals(table: &Table, ordinals: &[usize], row: &[Value]) -> Vec<String> {
     ordinals.iter().map(|o| literal(&row[*o], &table.columns[*o].sql_type)).collect()
-}
-
-/// Values in parentheses if they are several.
-fn tuple(parts: Vec<String>) -> String {
-    match <[String; 1]>::try_from(parts) {
-        Ok([one]) => one,
-        Err(many) => format!("({})", many.join(", ")),
-    }
 }
 
 /// Complete rows on their way to a foreign table.
@@ -260,7 +252,7 @@ impl Changes {
         if self.pending.as_ref().is_some_and(|(pending, _)| *pending != change) {
             self.flush(rt).await?;
         }
-        let key = tuple(literals(&self.table, &self.key, old));
+        let key = tuple(&literals(&self.table, &self.key, old));
         self.bytes += key.len() + 2;
         let (_, keys) = self.pending.get_or_insert_with(|| (change, Vec::new()));
         keys.push(key);

@@ -9,8 +9,9 @@ use crate::bind::{Binder, Place, Scope, ScopeTable, Select};
 use crate::constraints::foreign;
 use crate::exec::{Operator, collect, open};
 use crate::expr::{Expr, Row, Runtime, eval_async};
+use crate::foreign::page_key;
 use crate::infoschema::SystemTables;
-use crate::plan::{Node, NodeKind, RowsPlan, RowsTable, plan_rows};
+use crate::plan::{ForeignScan, Node, NodeKind, RowsPlan, RowsTable, plan_rows};
 use assize_catalog::key;
 use assize_model::{ErrorCode, Key, SqlError};
 use assize_ports::{Executed, LockMode, ReadIntent, StatementContext};
@@ -224,6 +225,13 @@ fn moves_nothing(plan: &RowsPlan, assigned: &[Assigned]) -> bool {
     if assigned.iter().any(|a| a.expr.as_ref().is_some_and(Expr::waits)) {
         return false;
     }
+    if foreign_scan(&plan.plan.root).is_some() {
+        // Pages follow each other by key.
+        let stays = |ordinal: &usize| {
+            table.columns[*ordinal].generated.is_none() && !assigned.iter().any(|a| a.ordinal == *ordinal)
+        };
+        return page_key(table).is_none_or(|key| key.iter().all(stays));
+    }
     let Some(index) = scanned_index(&plan.plan.root) else {
         return false;
     };
@@ -253,6 +261,21 @@ fn scanned_index(node: &Node) -> Option<usize> {
     }
 }
 
+/// Likewise, if the table is on another server: its scan.
+fn foreign_scan(node: &Node) -> Option<&ForeignScan> {
+    match &node.kind {
+        NodeKind::Foreign(scan) if !scan.filter.iter().any(|f| f.waits) => Some(scan),
+        NodeKind::Filter { input, conditions } | NodeKind::Gate { input, conditions }
+            if !conditions.iter().any(|c| c.waits) =>
+        {
+            foreign_scan(input)
+        }
+        NodeKind::Project { input, exprs } if !exprs.iter().any(|e| e.waits) => foreign_scan(input),
+        NodeKind::Limit { input, .. } => foreign_scan(input),
+        _ => None,
+    }
+}
+
 /// The rows that a statement changes: kept before the first change, unless changes cannot disturb the scan.
 pub(crate) struct Rows<'p> {
     operator: Box<dyn Operator + 'p>,
@@ -270,7 +293,8 @@ impl<'p> Rows<'p> {
             rt.context.transaction().use_table(table.id, table.version);
         }
         let mut operator = open(&plan.plan.root);
-        let streams = streams && scanned_index(&plan.plan.root).is_some();
+        let root = &plan.plan.root;
+        let streams = streams && (scanned_index(root).is_some() || foreign_scan(root).is_some());
         let kept = if streams { None } else { Some(collect(&mut *operator, rt).await?) };
         Ok(Rows { operator, kept })
     }

@@ -358,6 +358,7 @@ impl Operator for ProbeJoin<'_> {
             let rows: Vec<Row> = self.pending.drain(..PROBED.min(self.pending.len())).collect();
             let used = rt.budget.used();
             let found = self.look_up(&rows, rt).await?;
+            let taken = rt.budget.used().saturating_sub(used);
             let Some(table) = found.as_ref().or(self.whole.as_ref()) else {
                 return Err(SqlError::internal("a lookup without an answer"));
             };
@@ -368,7 +369,7 @@ impl Operator for ProbeJoin<'_> {
                 self.common.emit(left, partners, &mut out, rt).await?;
             }
             if found.is_some() {
-                rt.budget.back_to(used);
+                rt.budget.give(taken);
             }
             Ok(Some(out))
         })

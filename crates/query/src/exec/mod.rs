@@ -12,6 +12,7 @@
 mod accumulate;
 mod aggregate;
 mod foreign;
+mod foreign_limit;
 mod join;
 mod lock;
 mod point;
@@ -114,6 +115,11 @@ fn open_inner(node: &Node) -> Box<dyn Operator + '_> {
         }
         NodeKind::Limit { input, limit, offset, calc_found_rows } => {
             let (limit, offset, calc_found_rows) = (limit.as_ref(), offset.as_ref(), *calc_found_rows);
+            if !calc_found_rows
+                && let Some(locked) = foreign_limit::ForeignLockedLimit::of(input, limit, offset)
+            {
+                return Box::new(locked);
+            }
             match lock::LockedLimit::of(input, limit, offset).filter(|_| !calc_found_rows) {
                 Some(locked) => Box::new(locked),
                 None => {

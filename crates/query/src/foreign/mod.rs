@@ -14,7 +14,7 @@ mod literal;
 mod text;
 
 pub use literal::{literal, quote_text};
-pub use text::{Condition, Select, delete, insert, table_name, update};
+pub use text::{Condition, Select, delete, insert, keyed, table_name, tuple, update};
 
 use assize_catalog::{Catalog, Server, Table};
 use assize_model::{ErrorCode, SqlError};

@@ -11,7 +11,7 @@ pub fn table_name(table: &Table, server: &Server) -> String {
 }
 
 /// A list in parentheses, or what it consists of if that is one thing.
-fn tuple(parts: &[String]) -> String {
+pub fn tuple(parts: &[String]) -> String {
     match parts {
         [one] => one.clone(),
         many => format!("({})", many.join(", ")),
@@ -109,8 +109,8 @@ pub fn insert(verb: &str, table: &str, columns: &[String], rows: &[String]) -> S
     format!("{verb} INTO {table} ({}) VALUES {}", columns.join(", "), rows.join(", "))
 }
 
-/// Rows by their keys; each is the key's values in parentheses if it has several.
-fn keyed(columns: &[String], keys: &[String]) -> String {
+/// Rows by their keys; each is a [`tuple`] of the key's values.
+pub fn keyed(columns: &[String], keys: &[String]) -> String {
     match keys {
         [one] => format!("{} = {one}", tuple(columns)),
         many => format!("{} IN ({})", tuple(columns), many.join(", ")),
