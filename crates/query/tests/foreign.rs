@@ -138,6 +138,17 @@ fn conditions_on_text_wait_for_the_collation() {
 }
 
 #[test]
+fn what_a_character_set_does_not_have_is_not_sent() {
+    let (mut here, there) =
+        pair(&["CREATE TABLE t (id INT PRIMARY KEY, s VARCHAR(9) CHARACTER SET utf8mb3, KEY (s))"]);
+    there.run("INSERT INTO t VALUES (1, 'é')").unwrap();
+    assert_eq!(sent_where(&mut here, &there, "s = _utf8mb3'é'"), ("`s` = 'é'".into(), 1));
+    // Servers answer 1267.
+    assert_eq!(sent_where(&mut here, &there, "s = '😀'"), (String::new(), 0));
+    assert_eq!(sent_where(&mut here, &there, "s < '😀'").0, "");
+}
+
+#[test]
 fn pages_follow_the_key() {
     let (mut here, there) = pair(&["CREATE TABLE t (a INT, b BIGINT, v INT, PRIMARY KEY (a, b))"]);
     let rows: Vec<String> = (0..1500).map(|i| format!("({}, {}, {i})", i / 7, i % 7)).collect();

@@ -193,7 +193,7 @@ async fn conditions(scan: &ForeignScan, rt: &mut Runtime<'_>) -> Result<Option<V
         if text.len() > LIST_MAX {
             continue;
         }
-        if needs_collation(&column.sql_type, matches!(condition, Condition::OneOf(..))) {
+        if needs_collation(&column.sql_type, &condition) {
             texts.insert(sent.ordinal);
         }
         told.push((sent.ordinal, condition, text));
@@ -203,7 +203,7 @@ async fn conditions(scan: &ForeignScan, rt: &mut Runtime<'_>) -> Result<Option<V
     }
     for (ordinal, condition, text) in told {
         let column = &scan.table.columns[ordinal];
-        let asks = needs_collation(&column.sql_type, matches!(condition, Condition::OneOf(..)));
+        let asks = needs_collation(&column.sql_type, &condition);
         if (!asks || compares_alike(&scan.table, ordinal, rt)) && !out.contains(&text) {
             out.push(text);
         }
@@ -281,21 +281,13 @@ async fn one_of(
     Ok(Some(Condition::OneOf(texts, null)))
 }
 
-/// The literals of the values that some rows of a join ask for.
-pub enum Sought {
-    /// These.
-    Values(BTreeSet<String>),
-    /// The server cannot be asked for some of them.
-    Unknown,
-}
-
-/// What to ask a server for to find the rows of a column that equal some values.
+/// What to ask a server for to find the rows of a column that equal some values; `None` if it cannot be asked for some of them.
 pub async fn sought(
     table: &Table,
     ordinal: usize,
     values: &[Value],
     rt: &mut Runtime<'_>,
-) -> Result<Sought, SqlError> {
+) -> Result<Option<Condition>, SqlError> {
     let sql_type = &table.columns[ordinal].sql_type;
     let mut texts = BTreeSet::new();
     for value in values {
@@ -304,19 +296,24 @@ pub async fn sought(
                 texts.insert(literal(&value, sql_type));
             }
             KeyValue::Near(..) | KeyValue::Null => {}
-            KeyValue::Exact(_) | KeyValue::Unknown => return Ok(Sought::Unknown),
+            KeyValue::Exact(_) | KeyValue::Unknown => return Ok(None),
         }
     }
-    if !texts.is_empty() && needs_collation(sql_type, true) {
+    if texts.is_empty() {
+        return Ok(Some(Condition::OneOf(Vec::new(), false)));
+    }
+    let condition = Condition::OneOf(texts.into_iter().collect(), false);
+    if needs_collation(sql_type, &condition) {
         ask_collations(table, &[ordinal].into(), rt).await?;
         if !compares_alike(table, ordinal, rt) {
-            return Ok(Sought::Unknown);
+            return Ok(None);
         }
     }
-    Ok(Sought::Values(texts))
+    Ok(Some(condition))
 }
 
-/// Whether servers compare a column with this value as Assize does. Strict servers refuse dates that do not exist.
+/// Whether servers compare a column with this value as Assize does. Strict servers refuse dates that do not exist, and all of
+/// them texts that the column's character set cannot have (error 1267).
 fn is_comparable(value: &Value, sql_type: &SqlType) -> bool {
     let exists = |date: Date| {
         !date.has_zero_parts() && date.month <= 12 && date.day <= days_in_month(date.year, date.month)
@@ -326,6 +323,9 @@ fn is_comparable(value: &Value, sql_type: &SqlType) -> bool {
         Value::DateTime(at) => exists(at.date),
         Value::Timestamp(stored) => exists(timestamp_to_local(*stored, &TimeZone::System).date),
         Value::Enum(number, _) => *number > 0,
+        Value::Text(text) => {
+            collation_of(sql_type).is_none_or(|c| text.as_str().chars().all(|one| c.charset().has(one)))
+        }
         // Small numbers stand for years of two digits there.
         Value::UInt(year) if *sql_type == SqlType::Year => *year > 1900,
         _ => true,
@@ -333,12 +333,13 @@ fn is_comparable(value: &Value, sql_type: &SqlType) -> bool {
 }
 
 /// Whether a condition on a column is judged by a collation. Equal bytes are equal under every one, so that a column that
-/// compares bytes here, trailing spaces and all, loses no row by an equality.
-fn needs_collation(sql_type: &SqlType, equality: bool) -> bool {
-    match collation_of(sql_type) {
-        Some(collation) => !(equality && collation.name() == "utf8mb4_0900_bin"),
-        None => false,
-    }
+/// compares bytes here, trailing spaces and all, loses no row by an equality with what every character set has.
+fn needs_collation(sql_type: &SqlType, condition: &Condition) -> bool {
+    let bytes = match condition {
+        Condition::OneOf(values, _) => values.iter().all(|value| value.is_ascii()),
+        Condition::Beyond(..) => false,
+    };
+    collation_of(sql_type).is_some_and(|collation| !(bytes && collation.name() == "utf8mb4_0900_bin"))
 }
 
 fn collation_of(sql_type: &SqlType) -> Option<Collation> {

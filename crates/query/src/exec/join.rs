@@ -1,10 +1,9 @@
 //! Joins: by index lookup, by hash table, row by row, and lateral.
 
-use super::foreign::{ForeignOperator, Sought, sought};
+use super::foreign::{ForeignOperator, sought};
 use super::scan::{Reader, admit, target};
 use super::{BATCH, Operator, collect, holds, value};
 use crate::expr::{Comparison, Row, Runtime, exact_key, put_hash_key};
-use crate::foreign::Condition;
 use crate::plan::{Access, JoinMethod, Node, NodeKind, Probe, Scalar, Scan, SubPlan};
 use assize_model::SqlError;
 use assize_ports::BoxFuture;
@@ -312,19 +311,14 @@ impl ProbeJoin<'_> {
         for left in rows {
             values.push(value(&self.keys.left[self.probe.key], left, rt).await?);
         }
-        let mut operator = match sought(&scan.table, self.probe.ordinal, &values, rt).await? {
-            Sought::Unknown => {
-                let mut all = ForeignOperator::new(scan);
-                self.whole = Some(right_table(self.keys, &mut all, rt).await?);
-                return Ok(None);
-            }
-            Sought::Values(texts) => {
-                let column = &scan.table.columns[self.probe.ordinal].name;
-                let condition = Condition::OneOf(texts.into_iter().collect(), false).text(column);
-                let Some(condition) = condition else { return Ok(Some(HashMap::new())) };
-                ForeignOperator::only(scan, condition)
-            }
+        let Some(condition) = sought(&scan.table, self.probe.ordinal, &values, rt).await? else {
+            let mut all = ForeignOperator::new(scan);
+            self.whole = Some(right_table(self.keys, &mut all, rt).await?);
+            return Ok(None);
         };
+        let column = &scan.table.columns[self.probe.ordinal].name;
+        let Some(condition) = condition.text(column) else { return Ok(Some(HashMap::new())) };
+        let mut operator = ForeignOperator::only(scan, condition);
         Ok(Some(right_table(self.keys, &mut operator, rt).await?))
     }
 }
