@@ -49,7 +49,7 @@ async fn ask_for(
     freshness: Freshness,
     context: &mut dyn StatementContext,
 ) -> BTreeMap<TableId, TableSize> {
-    tables.retain(|table| table.view.is_none() && table.foreign.is_none() && !table.id.is_temporary());
+    tables.retain(|table| table.view.is_none() && !table.id.is_temporary());
     let Some(sizes) = context.server().table_sizes() else { return BTreeMap::new() };
     sizes.sizes(tables, freshness).await
 }

@@ -401,17 +401,6 @@ fn a_server_that_is_gone_is_error_1477() {
 }
 
 #[test]
-fn maintenance_asks_no_shard() {
-    let (mut here, _) = pair(&["CREATE TABLE t (id INT PRIMARY KEY)"]);
-    for (verb, word) in [("CHECK", "check"), ("ANALYZE", "analyze"), ("OPTIMIZE", "optimize")] {
-        let line = here.run(&format!("{verb} TABLE t")).unwrap().texts().remove(0);
-        assert_eq!(line[3], format!("The storage engine for the table doesn't support {word}"));
-    }
-    assert_eq!(here.run("CHECKSUM TABLE t").unwrap().texts(), [["test.t", "NULL"]]);
-    assert_eq!((here.reads(), here.sizes_asked()), (Reads::default(), 0));
-}
-
-#[test]
 fn literals_read_back_as_what_they_were() {
     let text = SqlType::VarChar { length: 100, collation: Collation::UTF8MB4_BIN };
     let at = DateTime { date: Date::new(2020, 2, 29), micros: 43_200_000_001 };

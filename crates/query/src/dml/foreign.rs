@@ -15,7 +15,7 @@ use crate::foreign::{self, identity, literal, server_of, table_name, tuple};
 use crate::plan::RowsTable;
 use crate::show::quote::quote_name;
 use assize_catalog::{Server, Table};
-use assize_model::{Key, SqlError, WarningLevel};
+use assize_model::{Key, SqlError};
 use assize_ports::{ForeignResult, ForeignStatement};
 use assize_values::{SqlType, Value};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ async fn change(server: &Arc<Server>, sql: &str, rt: &mut Runtime<'_>) -> Result
     let statement = ForeignStatement { sql, types: &[], writes: true };
     let done = rt.context.transaction().foreign(server, statement).await?;
     for warning in &done.warnings {
-        rt.context.eval().push_warning(WarningLevel::Warning, warning.code, warning.message.clone());
+        rt.context.eval().push_warning(warning.level, warning.code, warning.message.clone());
     }
     Ok(done)
 }
