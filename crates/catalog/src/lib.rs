@@ -22,6 +22,7 @@
 mod change;
 #[cfg(test)]
 mod fixtures;
+mod foreign_branch;
 pub mod key;
 mod lookup;
 mod model;
@@ -33,6 +34,7 @@ pub mod row;
 mod temporary;
 
 pub use change::*;
+pub use foreign_branch::*;
 pub use lookup::*;
 pub use model::*;
 pub use named_lock::*;

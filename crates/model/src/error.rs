@@ -336,6 +336,8 @@ error_codes! {
     WarnNullToNotNull = 1263 "22004" Never, "NULL in a data file for a NOT NULL column.";
     WrongFieldTerminators = 1083 "42000" Never, "ENCLOSED BY or ESCAPED BY of more than one byte.";
     NetReadInterrupted = 1159 "08S01" Never, "The client was silent for too long in the middle of a file.";
+    ForeignDataSource = 1430 "HY000" Never, "A foreign server refused a statement, or its answer cannot be understood.";
+    SignalException = 1644 "45000" Never, "A trigger of a foreign server raised a condition.";
     LocalFilesDisabled = 3948 "42000" Never, "LOAD DATA LOCAL that client or server do not allow.";
 }
 

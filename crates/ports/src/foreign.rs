@@ -20,7 +20,9 @@ pub trait ForeignServers: Send + Sync {
 /// A connection to such a server. Dropped while it is busy or in a transaction, it is closed, and the server rolls back what
 /// is not prepared.
 pub trait ForeignConnection: Send {
-    /// Runs one statement. `types` are those that the columns of its rows are to be read as; a statement that returns more or
+    /// Runs one statement, or several that are separated by `;`, one after the other up to the first that fails: the result is
+    /// the last one's, and only the last one may return rows. What is idle and turns out to be broken at the first statement
+    /// is connected anew. `types` are those that the columns of its rows are to be read as; a statement that returns more or
     /// fewer columns is an error.
     fn run<'a>(
         &'a mut self,
@@ -74,4 +76,18 @@ pub struct ForeignStatement<'a> {
     pub types: &'a [SqlType],
     /// Whether it changes something: then it is refused in a READ ONLY transaction, and marks and savepoints undo it.
     pub writes: bool,
+}
+
+/// No servers outside: for processes that reach none, such as a test or a simulation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoForeignServers;
+
+impl ForeignServers for NoForeignServers {
+    fn connect(
+        &self,
+        server: Arc<Server>,
+    ) -> BoxFuture<'_, Result<Box<dyn ForeignConnection>, ForeignError>> {
+        let text = format!("there is no way to foreign servers such as {} from here", server.name);
+        Box::pin(std::future::ready(Err(ForeignError::Away(text))))
+    }
 }

@@ -28,8 +28,8 @@ pub struct Buffered {
 #[derive(Debug, Default)]
 pub struct WriteBuffer {
     writes: BTreeMap<Key, Buffered>,
-    /// What each write replaced, oldest first; a mark is a length of this log.
-    undo: Vec<(Key, Option<Buffered>)>,
+    /// What each write replaced, oldest first, and `None` for a write elsewhere; a mark is a length of this log.
+    undo: Vec<Option<(Key, Option<Buffered>)>>,
     /// Of what the commit sends.
     lasting: Sums,
     /// Of temporary tables.
@@ -100,7 +100,7 @@ impl WriteBuffer {
         }
         self.sums(table).add(&key, &write);
         self.writes.insert(key.clone(), write);
-        self.undo.push((key, before));
+        self.undo.push(Some((key, before)));
     }
 
     fn sums(&mut self, table: TableId) -> &mut Sums {
@@ -153,6 +153,11 @@ impl WriteBuffer {
         self.lasting.key_bytes
     }
 
+    /// Something was written on a foreign server: marks from before it differ from those after it.
+    pub fn note_elsewhere(&mut self) {
+        self.undo.push(None);
+    }
+
     /// The present moment, to which [`WriteBuffer::undo_to`] returns.
     pub fn mark(&self) -> u64 {
         self.undo.len() as u64
@@ -161,7 +166,8 @@ impl WriteBuffer {
     /// Undoes every write since the mark.
     pub fn undo_to(&mut self, mark: u64) {
         while self.undo.len() as u64 > mark {
-            let Some((key, before)) = self.undo.pop() else { return };
+            let Some(undone) = self.undo.pop() else { return };
+            let Some((key, before)) = undone else { continue };
             if let Some(now) = self.writes.remove(&key) {
                 self.sums(now.table).subtract(&key, &now);
             }

@@ -59,8 +59,15 @@ impl Txn {
     ///
     /// # Errors
     /// 1213 with who won if it lost; 1412 if a table has changed; 1197 if its footprint is too large; an error that says that
-    /// nobody knows if nobody knows.
+    /// nobody knows if nobody knows; what a foreign server says that cannot prepare its branch.
     pub async fn commit(&mut self, change: Option<CatalogChange>) -> Result<Committed, CommitFailure> {
+        self.vote().await?;
+        let committed = self.decide(change).await;
+        self.follow(&committed).await;
+        committed
+    }
+
+    async fn decide(&mut self, change: Option<CatalogChange>) -> Result<Committed, CommitFailure> {
         if self.is_read_only() && change.is_none() && !self.saw_two_moments() {
             self.release();
             self.commit_temporary();

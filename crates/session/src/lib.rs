@@ -21,6 +21,7 @@
 //!           ├─ scan      k-way merge of shards, locked rows and own writes  (scan.rs)
 //!           └─ commit    footprint → coordinator → decision      (commit.rs)
 //!                └─ aborted: why, in words                      (explain.rs), kept (conflicts.rs)
+//!           └─ branches on foreign servers: XA                   (branches.rs), found again (foreign_recovery.rs)
 //!   SessionLocks ── GET_LOCK, from the first one on              (named_locks.rs)
 //! ```
 //!
@@ -41,18 +42,21 @@
 //! - What is written to a temporary table is undone with its transaction and seen by no other session; no footprint, log entry
 //!   or shard holds any of it.
 //! - A commit is answered with what is known, never with a guess.
+//! - A branch on a foreign server is committed if and only if its transaction is; while that is not known, it stays prepared.
 //! - A session that holds a named lock commits in the life of its frontend in which it got it, or not at all.
 //! - Every statement plans with exactly the catalog of its snapshot.
 //!
 //! Where to read next: [`Session`], then [`Txn`].
 
 mod activity;
+mod branches;
 mod buffer;
 mod cache;
 mod chronicle;
 mod commit;
 mod conflicts;
 mod explain;
+mod foreign_recovery;
 mod held;
 mod jobs;
 mod kill;
@@ -75,6 +79,7 @@ pub use buffer::WriteBuffer;
 pub use cache::{CachedStatement, DigestStatistics, Digests, StatementCache};
 pub use commit::{CommitFailure, Committed};
 pub use conflicts::{Bell, ConflictLog};
+pub use foreign_recovery::{BranchInDoubt, ForeignTended, NextStep, next_step};
 pub use jobs::{JobBell, JobLog};
 pub use kill::KillSwitch;
 pub use rules::Rule;

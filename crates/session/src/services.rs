@@ -3,6 +3,7 @@
 use crate::activity::Activity;
 use crate::chronicle::{Ago, Chronicle};
 use crate::conflicts::ConflictLog;
+use crate::foreign_recovery::ForeignBranches;
 use crate::jobs::JobLog;
 use crate::named_locks::NamedLocks;
 use crate::rules::Rule;
@@ -13,8 +14,8 @@ use assize_model::{
     SchemaVersion, ShardId, SqlError, TableId, Timestamp, TxnId,
 };
 use assize_ports::{
-    AdjudicatorClient, AdjudicatorError, Begun, Clock, IdRange, QueryEngine, Registered, ServerView, Shard,
-    ShardDirectory, ShardError,
+    AdjudicatorClient, AdjudicatorError, Begun, Clock, ForeignServers, IdRange, NoForeignServers,
+    QueryEngine, Registered, ServerView, Shard, ShardDirectory, ShardError,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -68,6 +69,8 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Other connections, status.
     pub server: Arc<dyn ServerView>,
+    /// The way to servers outside of the cluster. There is none unless it is given one.
+    pub foreign: Arc<dyn ForeignServers>,
     /// Who this frontend is. Its life may be another one since: see [`Services::epoch`].
     pub identity: Registered,
     /// Bounds.
@@ -80,6 +83,8 @@ pub struct Services {
     pub jobs: Arc<JobLog>,
     /// What sessions hold by GET_LOCK.
     pub(crate) named_locks: NamedLocks,
+    /// Branches on foreign servers that are, or have been, in doubt.
+    pub(crate) foreign_branches: ForeignBranches,
     /// Bytes that the temporary tables of all sessions hold.
     pub temporary_bytes: Arc<AtomicUsize>,
     /// Whether new transactions may write.
@@ -161,12 +166,14 @@ impl Services {
             query,
             clock,
             server,
+            foreign: Arc::new(NoForeignServers),
             identity,
             limits,
             snapshots: Arc::default(),
             conflicts,
             jobs,
             named_locks: NamedLocks::default(),
+            foreign_branches: ForeignBranches::default(),
             temporary_bytes: Arc::default(),
             shedding: Shedding::default(),
             coordinator: assize_coordinator::Options::default(),

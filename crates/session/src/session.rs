@@ -372,7 +372,7 @@ impl Session {
             }
             Statement::Rollback(completion) => {
                 let ended = self.state.characteristics();
-                self.state.rollback();
+                self.state.roll_back().await;
                 self.complete(*completion, ended);
                 nothing()
             }
@@ -489,8 +489,9 @@ impl Session {
             if self.state.txn.is_some() {
                 self.state.next = Next::default();
             }
-            if result.as_ref().is_err_and(|error| ends_transaction(error.code)) {
-                self.state.rollback();
+            let is_broken = self.state.txn.as_ref().is_some_and(|txn| txn.broken().is_some());
+            if is_broken || result.as_ref().is_err_and(|error| ends_transaction(error.code)) {
+                self.state.roll_back().await;
             }
             self.note_result(&mut result);
             return result;
@@ -521,7 +522,7 @@ impl Session {
                         takes_next |= self.state.txn.as_ref().is_some_and(|txn| !txn.is_idle());
                         let own = self.state.txn.as_mut().and_then(Txn::take_conflict);
                         let conflict = own.or_else(|| self.state.lost.take());
-                        self.state.rollback();
+                        self.state.roll_back().await;
                         let lost = error.code.retry() == Retry::Transaction
                             && !matches!(error.code, ErrorCode::LockWaitTimeout | ErrorCode::LockNowait);
                         (Err(error), lost, conflict)
@@ -756,7 +757,7 @@ impl Session {
     }
 
     async fn replace(&mut self, login: Login) {
-        self.state.rollback();
+        self.state.roll_back().await;
         self.state.give_up_locks().await;
         let (services, shared) = (self.state.services.clone(), self.state.shared.clone());
         let catalog = self.state.catalog.clone();
@@ -766,7 +767,7 @@ impl Session {
 
     /// The connection ends: rolls back, gives up reservations and named locks.
     pub async fn disconnect(&mut self) {
-        self.state.rollback();
+        self.state.roll_back().await;
         self.state.drop_all_temporary();
         self.prepared.clear();
         self.named.clear();

@@ -387,6 +387,7 @@ impl State {
         txn.stop_by(self.login.kill.clone());
         self.bind_to_life(&mut txn);
         let committed = txn.commit(None).await;
+        self.warn_of_late(&mut txn);
         if let Some(locks) = &mut self.locks {
             locks.note_commit(false);
         }
@@ -396,6 +397,26 @@ impl State {
             self.last_txn = LastTxn::of(snapshot_ts, &committed);
         }
         committed.map(drop)
+    }
+
+    /// It has committed, but not everywhere yet.
+    fn warn_of_late(&mut self, txn: &mut Txn) {
+        for server in txn.branches_mut().take_late() {
+            let message = format!(
+                "the transaction has committed; foreign server {server} could not be told in time, and will be as soon as it answers"
+            );
+            let (level, code) = (WarningLevel::Warning, ErrorCode::ForeignDataSource);
+            self.eval.warnings.push(Warning { level, code, message });
+            self.eval.warning_count += 1;
+        }
+    }
+
+    /// Ends the transaction, on foreign servers too, without a trace.
+    pub(crate) async fn roll_back(&mut self) {
+        if let Some(txn) = &mut self.txn {
+            txn.forget_branches().await;
+        }
+        self.rollback();
     }
 
     /// What a session writes while it holds a named lock is refused once the lock may be another's.
@@ -415,7 +436,7 @@ impl State {
         }
     }
 
-    /// Ends the transaction without a trace.
+    /// Ends the transaction without a trace; connections to foreign servers are closed, who then forget it by themselves.
     pub(crate) fn rollback(&mut self) {
         self.explicit = None;
         self.savepoints.clear();

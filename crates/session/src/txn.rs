@@ -1,6 +1,7 @@
 //! One transaction: its snapshot, its reads and writes, and what its commit must find unchanged.
 
 use crate::activity::{Activity, Trail};
+use crate::branches::{self, Branches};
 use crate::buffer::WriteBuffer;
 use crate::explain::{self, Explained};
 use crate::held::HeldEntries;
@@ -9,15 +10,15 @@ use crate::rules::Rule;
 use crate::scan::{Cursor, FetchError};
 use crate::services::{Services, SnapshotGuard, adjudicator_error};
 use crate::temporary::TemporaryRows;
-use assize_catalog::{Catalog, key};
+use assize_catalog::{Catalog, Server, key};
 use assize_coordinator::{Request, Write};
 use assize_model::{
     AccessGroup, DeadlineClass, ErrorCode, FrontendEpoch, IndexId, Key, KeyHash, KeyRange, Mutation,
     MutationOp, Placement, SchemaVersion, ShardId, Slot, SqlError, TableId, TableRange, Timestamp, TxnId,
 };
 use assize_ports::{
-    Begun, BoxFuture, Direction, IdRange, LockMode, LockStrength, LockWait, Mark, Obstacle, ReadIntent,
-    ReadView, Reserved, Rows, ScanRequest, ScanShards, Transaction,
+    Begun, BoxFuture, Direction, ForeignResult, ForeignStatement, IdRange, LockMode, LockStrength, LockWait,
+    Mark, Obstacle, ReadIntent, ReadView, Reserved, Rows, ScanRequest, ScanShards, Transaction,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -153,6 +154,8 @@ pub struct Txn {
     conflict: Option<String>,
     runs_again: bool,
     stop: Option<Arc<KillSwitch>>,
+    /// What it has on foreign servers.
+    branches: Branches,
     /// The life that it commits in, if not in whichever its frontend lives by then.
     life: Option<FrontendEpoch>,
 }
@@ -207,6 +210,7 @@ impl Txn {
             conflict: None,
             runs_again: false,
             stop: None,
+            branches: Branches::default(),
             life: None,
         })
     }
@@ -215,6 +219,39 @@ impl Txn {
     pub(crate) fn with_temporary(mut self, temporary: Arc<TemporaryRows>) -> Self {
         self.temporary = temporary;
         self
+    }
+
+    /// What it has on foreign servers.
+    pub(crate) fn branches(&self) -> &Branches {
+        &self.branches
+    }
+
+    /// Likewise, to change it.
+    pub(crate) fn branches_mut(&mut self) -> &mut Branches {
+        &mut self.branches
+    }
+
+    /// The present place in its log of writes.
+    pub(crate) fn log_place(&self) -> u64 {
+        self.writes.mark()
+    }
+
+    /// Something was written on a foreign server.
+    pub(crate) fn note_elsewhere(&mut self) {
+        self.writes.note_elsewhere();
+    }
+
+    /// Writes what says that it has committed, whatever its limits: its key must be unchanged since the snapshot.
+    pub(crate) fn write_record(&mut self, table: TableId, mutation: Mutation) {
+        self.writes.write(table, mutation, self.begun.snapshot_ts);
+    }
+
+    /// Refuses to write in a READ ONLY transaction, and what the commit would have to decide while it is shed.
+    pub(crate) fn may_write_at_all(&mut self) -> Result<(), SqlError> {
+        if self.options.read_only {
+            return Err(branches::read_only());
+        }
+        self.may_write()
     }
 
     /// Refuses what the commit would have to decide, if it began while new transactions were shed and they still are.
@@ -359,7 +396,7 @@ impl Txn {
 
     /// Whether no statement has used a table: nobody wants to know what became of it.
     pub(crate) fn is_idle(&self) -> bool {
-        self.schemas.is_empty() && self.is_read_only() && !self.used_temporary
+        self.schemas.is_empty() && self.is_read_only() && !self.used_temporary && self.branches.is_empty()
     }
 
     /// It has committed: so have its writes to temporary tables.
@@ -1225,13 +1262,7 @@ impl Transaction for Txn {
         if table.is_temporary() {
             return self.write_temporary(table, mutation);
         }
-        if self.options.read_only {
-            return Err(SqlError::new(
-                ErrorCode::ReadOnlyTransaction,
-                "Cannot execute statement in a READ ONLY transaction.",
-            ));
-        }
-        self.may_write()?;
+        self.may_write_at_all()?;
         let ts = self.checked_since(table, &mutation);
         let mark = self.writes.mark();
         self.writes.write(table, mutation, ts);
@@ -1302,16 +1333,26 @@ impl Transaction for Txn {
     }
 
     fn mark(&mut self) -> Mark {
+        self.branches.note_mark();
         Mark(self.writes.mark())
     }
 
     fn undo_to(&mut self, mark: Mark) {
         self.writes.undo_to(mark.0);
+        self.branches.undo_to(mark.0);
         self.by.wrote(self.writes.len(), self.writes.bytes());
     }
 
     fn buffered(&self) -> usize {
         self.writes.bytes()
+    }
+
+    fn foreign<'a>(
+        &'a mut self,
+        server: &'a Arc<Server>,
+        statement: ForeignStatement<'a>,
+    ) -> BoxFuture<'a, Result<ForeignResult, SqlError>> {
+        Box::pin(self.run_foreign(server, statement))
     }
 
     fn shards_of(&self, shards: ScanShards) -> Vec<ShardId> {

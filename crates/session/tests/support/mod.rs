@@ -2,10 +2,12 @@
 
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod foreign;
 pub mod others;
 
 use assize_catalog::{
-    Catalog, ChangeBuilder, Column, Database, Index, IndexPart, IndexState, Table, bootstrap, key, row,
+    Catalog, ChangeBuilder, Column, Database, ForeignBranch, Index, IndexPart, IndexState, Table, bootstrap,
+    key, row,
 };
 use assize_model::*;
 use assize_ports::*;
@@ -130,6 +132,10 @@ pub struct World {
     pub who_asked: u32,
     /// Before every decision, somebody else commits a lock marker on this key.
     pub rival: Option<(Key, u32)>,
+    /// Keys that the conflict window has forgotten: the shards know when they were last committed.
+    pub window_forgets: Vec<KeyHash>,
+    /// Where the next commits stop, before and after they are decided.
+    pub gate: Option<foreign::Gate>,
     /// The lives that frontends live, where that is not the first.
     pub epochs: BTreeMap<FrontendId, FrontendEpoch>,
 }
@@ -221,6 +227,8 @@ impl World {
 pub struct Cluster {
     pub world: Mutex<World>,
     pub killed: Mutex<Vec<(u32, bool)>>,
+    /// Servers outside of it.
+    pub outside: foreign::Outside,
     /// The other nodes, if there are any.
     pub others: Mutex<Option<Arc<others::Others>>>,
 }
@@ -229,24 +237,8 @@ fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
     Box::pin(std::future::ready(value))
 }
 
-impl AdjudicatorClient for Cluster {
-    fn register<'a>(&'a self, _: &'a str, _: u64) -> BoxFuture<'a, Result<Registered, AdjudicatorError>> {
-        ready(Ok(registered()))
-    }
-    fn begin(&self) -> BoxFuture<'_, Result<Begun, AdjudicatorError>> {
-        let mut world = self.world.lock().unwrap();
-        world.begins += 1;
-        if world.begins_fail > 0 {
-            world.begins_fail -= 1;
-            return ready(Err(AdjudicatorError::Unreachable("no leader".into())));
-        }
-        ready(Ok(Begun {
-            snapshot_ts: world.now,
-            catalog_version: CatalogVersion(world.catalog_version),
-            placement_epoch: Epoch(1),
-        }))
-    }
-    fn commit(&self, footprint: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>> {
+impl Cluster {
+    fn commit_at_once(&self, footprint: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>> {
         let mut world = self.world.lock().unwrap();
         world.footprints.push(footprint.clone());
         if let Some(decision) = world.decisions.get(&footprint.txn) {
@@ -254,6 +246,13 @@ impl AdjudicatorClient for Cluster {
         }
         if world.commits_hang {
             return Box::pin(std::future::pending());
+        }
+        let checked = footprint.groups.iter().flat_map(|group| &group.checked);
+        let keys: Vec<KeyHash> = checked.filter(|key| world.window_forgets.contains(key)).copied().collect();
+        if !keys.is_empty() {
+            world.window_forgets.clear();
+            let reason = AbortReason::NeedRefresh { keys, ranges: Vec::new() };
+            return ready(Ok(Decision::Abort { reason }));
         }
         let mishap = world.mishaps.pop_front();
         let decision = match &mishap {
@@ -274,6 +273,37 @@ impl AdjudicatorClient for Cluster {
             world.decisions.insert(footprint.txn, decision.clone());
         }
         ready(if mishap == Some(Mishap::ReplyLost) { Err(AdjudicatorError::ReplyLost) } else { Ok(decision) })
+    }
+}
+
+impl AdjudicatorClient for Cluster {
+    fn register<'a>(&'a self, _: &'a str, _: u64) -> BoxFuture<'a, Result<Registered, AdjudicatorError>> {
+        ready(Ok(registered()))
+    }
+    fn begin(&self) -> BoxFuture<'_, Result<Begun, AdjudicatorError>> {
+        let mut world = self.world.lock().unwrap();
+        world.begins += 1;
+        if world.begins_fail > 0 {
+            world.begins_fail -= 1;
+            return ready(Err(AdjudicatorError::Unreachable("no leader".into())));
+        }
+        ready(Ok(Begun {
+            snapshot_ts: world.now,
+            catalog_version: CatalogVersion(world.catalog_version),
+            placement_epoch: Epoch(1),
+        }))
+    }
+    fn commit(&self, footprint: Footprint) -> BoxFuture<'_, Result<Decision, AdjudicatorError>> {
+        let gate = self.world.lock().unwrap().gate.clone();
+        if let Some(gate) = gate {
+            return Box::pin(async move {
+                gate.pass().await;
+                let decided = self.commit_at_once(footprint).await;
+                gate.pass().await;
+                decided
+            });
+        }
+        self.commit_at_once(footprint)
     }
     fn commit_many(&self, footprints: Footprints) -> BoxFuture<'_, FrameDecisions> {
         let never = Err(AdjudicatorError::Unreachable("sessions commit one".into()));
@@ -390,6 +420,10 @@ pub struct TestShard {
 
 impl TestShard {
     fn holds(&self, key: &Key, value: &Bytes) -> bool {
+        if let Some(number) = ForeignBranch::number(key) {
+            let (slot, _) = ForeignBranch::place(number);
+            return Placement::even(2, NodeId(1)).shard_of(slot) == self.id;
+        }
         let row = key::decode_row(&stock(), value).unwrap();
         Placement::even(2, NodeId(1)).shard_of(stock().row_slot(&row, key)) == self.id
     }
@@ -551,7 +585,7 @@ pub fn row_key(id: i64) -> (Slot, Key) {
 
 /// An engine that knows `stock` by its primary key: INSERT … VALUES (id, v), UPDATE … SET v WHERE id =, DELETE …
 /// WHERE id =, SELECT … [WHERE id =] [FOR UPDATE | FOR SHARE], and SELECT of values. Inserting the value `'boom'`
-/// fails, and `'long'` is long work. Updating to `'got'`, `'waits'`, `'given back'` or `'all given back'` does that with the named lock `job`, and
+/// fails, and `'long'` is long work; `'server: statement'` runs the statement on the foreign server first. Updating to `'got'`, `'waits'`, `'given back'` or `'all given back'` does that with the named lock `job`, and
 /// stores the answer. Updating to `'drawn'` stores a new id of the table; to `'taken'` says that the id 100 was given explicitly.
 pub struct TestEngine;
 
@@ -657,6 +691,13 @@ async fn execute(
                 }
                 if values[1] == Value::text("long") {
                     context.begin_job("insert", "fills stock".to_owned()).end(Ok(()));
+                }
+                if let Value::Text(text) = &values[1]
+                    && let Some((server, sql)) = text.as_str().split_once(": ")
+                {
+                    let statement =
+                        ForeignStatement { sql, types: &[SqlType::BIGINT], writes: sql.starts_with("PUT") };
+                    context.transaction().foreign(&foreign::server(server), statement).await?;
                 }
                 let (slot, key) = row_key(id);
                 let txn = context.transaction();
@@ -840,6 +881,35 @@ fn registered() -> Registered {
     Registered { frontend: FrontendId(1), epoch: FrontendEpoch(1), hash_seed: SEED }
 }
 
+fn services_over(
+    cluster: &Arc<Cluster>,
+    clock: &Arc<TestClock>,
+    identity: Registered,
+    limits: Limits,
+) -> Services {
+    let shard = |n| -> (ShardId, Arc<dyn Shard>) {
+        (ShardId(n), Arc::new(TestShard { id: ShardId(n), cluster: cluster.clone() }))
+    };
+    let mut services = Services::new(
+        cluster.clone(),
+        Arc::new(BTreeMap::from([shard(1), shard(2)])),
+        Arc::new(TestEngine),
+        clock.clone(),
+        cluster.clone(),
+        identity,
+        Arc::new(Placement::even(2, NodeId(1))),
+        limits,
+    );
+    services.foreign = Arc::new(cluster.outside.clone());
+    services
+}
+
+/// Another frontend of this house's cluster, which is told another seed of hashes.
+pub fn services_of(house: &House, hash_seed: u64) -> Services {
+    let identity = Registered { frontend: FrontendId(2), hash_seed, ..registered() };
+    services_over(&house.cluster, &house.clock, identity, Limits::default())
+}
+
 /// A frontend over a cluster of its own.
 pub struct House {
     pub cluster: Arc<Cluster>,
@@ -880,22 +950,10 @@ impl House {
     }
 
     fn over(cluster: Arc<Cluster>, identity: Registered, limits: Limits) -> Self {
-        let shard = |n| -> (ShardId, Arc<dyn Shard>) {
-            (ShardId(n), Arc::new(TestShard { id: ShardId(n), cluster: cluster.clone() }))
-        };
         let clock = Arc::new(TestClock::default());
-        let services = Services::new(
-            cluster.clone(),
-            Arc::new(BTreeMap::from([shard(1), shard(2)])),
-            Arc::new(TestEngine),
-            clock.clone(),
-            cluster.clone(),
-            identity,
-            Arc::new(Placement::even(2, NodeId(1))),
-            limits,
-        );
+        let services = Arc::new(services_over(&cluster, &clock, identity, limits));
         let globals = Arc::new(GlobalVariables::new([("version", Value::text("8.4.6-assize-test"))]));
-        House { cluster, services: Arc::new(services), shared: Arc::new(Shared::new(globals)), clock }
+        House { cluster, services, shared: Arc::new(Shared::new(globals)), clock }
     }
 
     pub fn session(&self) -> Client {
