@@ -87,7 +87,7 @@ pub async fn frontends(count: u64, limits: Limits, query: Arc<dyn QueryEngine>) 
     let mut services = Vec::new();
     for frontend in 1..=count {
         let identity = adjudicator.register(&name(frontend), 1).await.unwrap();
-        services.push(Arc::new(Services::new(
+        let mut frontend = Services::new(
             adjudicator.clone(),
             shards.clone(),
             query.clone(),
@@ -96,7 +96,9 @@ pub async fn frontends(count: u64, limits: Limits, query: Arc<dyn QueryEngine>) 
             identity,
             placement.clone(),
             limits,
-        )));
+        );
+        frontend.foreign = Arc::new(assize_mysql::Servers::new());
+        services.push(Arc::new(frontend));
     }
     services
 }

@@ -26,24 +26,23 @@ impl MariaDb {
             b"",
         );
         let port = free_port();
-        let log = std::fs::File::create(directory.path().join("log")).expect("a log file can be made");
-        let child = Command::new("mariadbd")
-            .arg("--no-defaults")
-            .args(run_as_root())
-            .arg(format!("--datadir={}", data.display()))
-            .arg(format!("--socket={}", directory.path().join("sock").display()))
-            .arg(format!("--pid-file={}", directory.path().join("pid").display()))
-            .args(["--bind-address=127.0.0.1", &format!("--port={port}"), "--character-set-server=utf8mb4"])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a file handle can be cloned"))
-            .stderr(log)
-            .spawn()
-            .expect("mariadbd can be started: ./justw test installs it");
-        let server = MariaDb { child, port, directory };
-        wait_for("mariadbd to answer", || {
-            crate::run(server.client("mariadb").args(["--execute", "SELECT 1"]), b"").status.success()
-        });
+        let server = MariaDb { child: spawn(&directory, port), port, directory };
+        server.wait_until_it_answers();
         server
+    }
+
+    fn wait_until_it_answers(&self) {
+        wait_for("mariadbd to answer", || {
+            crate::run(self.client("mariadb").args(["--execute", "SELECT 1"]), b"").status.success()
+        });
+    }
+
+    /// Kills it, as `kill -9` does, and starts it again on the same files and the same port.
+    pub fn kill_and_start_again(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.child = spawn(&self.directory, self.port);
+        self.wait_until_it_answers();
     }
 
     /// The process.
@@ -78,6 +77,24 @@ impl MariaDb {
         ))
         .into_owned()
     }
+}
+
+fn spawn(directory: &tempfile::TempDir, port: u16) -> Child {
+    let path = directory.path();
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(path.join("log"));
+    let log = log.expect("a log file can be made");
+    Command::new("mariadbd")
+        .arg("--no-defaults")
+        .args(run_as_root())
+        .arg(format!("--datadir={}", path.join("data").display()))
+        .arg(format!("--socket={}", path.join("sock").display()))
+        .arg(format!("--pid-file={}", path.join("pid").display()))
+        .args(["--bind-address=127.0.0.1", &format!("--port={port}"), "--character-set-server=utf8mb4"])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a file handle can be cloned"))
+        .stderr(log)
+        .spawn()
+        .expect("mariadbd can be started: ./justw test installs it")
 }
 
 /// A port that was free a moment ago.

@@ -18,6 +18,14 @@ pub const FRONTEND_TRANSACTIONS_TOTAL: &str = "frontend_transactions_total";
 pub const FRONTEND_RETRIES_TOTAL: &str = "frontend_retries_total";
 /// Transactions that began while new ones were shed and were kept from writing, by reason.
 pub const FRONTEND_SHED_TRANSACTIONS_TOTAL: &str = "frontend_shed_transactions_total";
+/// Branches on foreign servers that were found prepared and still are.
+pub const FOREIGN_BRANCHES_IN_DOUBT: &str = "foreign_branches_in_doubt";
+/// Branches on foreign servers that were found prepared and were carried out, by outcome (`committed`, `rolled back`).
+pub const FOREIGN_BRANCHES_RESOLVED_TOTAL: &str = "foreign_branches_resolved_total";
+/// Records of branches that wait for a foreign server.
+pub const FOREIGN_RECORDS: &str = "foreign_records";
+/// Foreign servers that did not answer at the last look.
+pub const FOREIGN_SERVERS_AWAY: &str = "foreign_servers_away";
 /// Log entries applied by the adjudicator.
 pub const ADJUDICATOR_APPLIED_INDEX: &str = "adjudicator_applied_index";
 /// Closed timestamp, in milliseconds since the Unix epoch.
@@ -101,6 +109,10 @@ pub fn describe() {
         Unit::Count,
         "transactions kept from writing, by reason"
     );
+    describe_gauge!(FOREIGN_BRANCHES_IN_DOUBT, Unit::Count, "branches on foreign servers in doubt");
+    describe_counter!(FOREIGN_BRANCHES_RESOLVED_TOTAL, Unit::Count, "branches found and carried out");
+    describe_gauge!(FOREIGN_RECORDS, Unit::Count, "records of branches that wait for a server");
+    describe_gauge!(FOREIGN_SERVERS_AWAY, Unit::Count, "foreign servers that did not answer");
     describe_gauge!(ADJUDICATOR_APPLIED_INDEX, Unit::Count, "log entries applied");
     describe_gauge!(ADJUDICATOR_CLOSED_MILLIS, Unit::Milliseconds, "closed timestamp");
     describe_gauge!(ADJUDICATOR_LOW_WATER_MILLIS, Unit::Milliseconds, "low-water mark");

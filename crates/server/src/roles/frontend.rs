@@ -6,9 +6,11 @@
 //!                                   └─▶ Registry: process list, KILL, SHOW STATUS
 //!   report, mind_life ── every half second ─▶ adjudicator: oldest snapshot in use; does this life go on?
 //!   tend_locks        ── every half second ─▶ named locks that sessions hold, or have left behind
+//!   foreign::tend     ── every few seconds ─▶ branches on foreign servers that nobody follows up
 //! ```
 
 mod client;
+mod foreign;
 mod kinds;
 mod metered;
 mod registry;
@@ -138,7 +140,7 @@ impl Frontend {
             retries_max: config.frontend.retries_max,
             ..Limits::default()
         };
-        let services = Arc::new(Services::new(
+        let mut services = Services::new(
             adjudicator.clone(),
             shards,
             Arc::new(assize_query::Engine::new()),
@@ -147,7 +149,9 @@ impl Frontend {
             identity.clone(),
             placement,
             limits,
-        ));
+        );
+        services.foreign = Arc::new(assize_mysql::Servers::new());
+        let services = Arc::new(services);
         // The services hold the registry: it must not hold them.
         let known = Arc::downgrade(&services);
         let placement = move || known.upgrade().map(|services| services.placement());
@@ -173,6 +177,7 @@ impl Frontend {
         tasks.spawn(empty_recycle_bin(services.clone(), shared.clone(), stopped.clone()));
         tasks.spawn(mind_life(name, services.clone(), registry.clone(), stopped.clone()));
         tasks.spawn(tend_locks(services.clone(), stopped.clone()));
+        tasks.spawn(foreign::tend(services.clone(), stopped.clone()));
         tasks.spawn(report(services.clone(), shared, registry.clone(), stopped));
         let arrivals = anteroom.leave().await?;
         tracing::info!(frontend = identity.frontend.0, "takes connections");
