@@ -238,12 +238,15 @@ fn a_transaction_is_one_there_as_well() {
         let services = frontends(1).await.remove(0);
         define(&services, &[&a]).await;
         for isolation in [Isolation::ReadCommitted, Isolation::RepeatableRead, Isolation::Serializable] {
-            let options = TxnOptions { isolation, lock_wait: Duration::from_secs(1), ..TxnOptions::default() };
+            let options =
+                TxnOptions { isolation, lock_wait: Duration::from_secs(1), ..TxnOptions::default() };
             let mut txn = begin(&services, options).await;
-            let level = read(&mut txn, &a, "SELECT CASE @@innodb_lock_wait_timeout WHEN 1 THEN 1 END").await.unwrap();
+            let level =
+                read(&mut txn, &a, "SELECT CASE @@innodb_lock_wait_timeout WHEN 1 THEN 1 END").await.unwrap();
             assert_eq!(level, 1);
             assert_eq!(read(&mut txn, &a, BALANCE).await.unwrap(), 100);
-            let raise = "SET innodb_lock_wait_timeout = 1; UPDATE bank.account SET balance = 101 WHERE id = 1";
+            let raise =
+                "SET innodb_lock_wait_timeout = 1; UPDATE bank.account SET balance = 101 WHERE id = 1";
             let raised = assize_tests::run(server.client("mariadb").args(["--execute", raise]), b"");
             let is_locked = !raised.status.success();
             assert_eq!(is_locked, isolation == Isolation::Serializable, "{isolation:?}");
@@ -268,11 +271,15 @@ fn a_transaction_is_one_there_as_well() {
         assert_eq!(read(&mut txn, &a, BALANCE).await.unwrap(), 100);
         write(&mut txn, &a, "UPDATE account SET balance = 2 WHERE id = 1").await.unwrap();
         let mark = txn.mark();
-        let affected = write(&mut txn, &a, "UPDATE account SET balance = 3 WHERE id <= 4").await.unwrap().affected;
+        let affected =
+            write(&mut txn, &a, "UPDATE account SET balance = 3 WHERE id <= 4").await.unwrap().affected;
         assert_eq!(affected, 4);
         txn.undo_to(mark);
         assert!(matches!(txn.commit(None).await, Ok(Committed::At(..))));
-        assert_eq!(server.query("SELECT SUM(balance), XA_FREE.n FROM bank.account, (SELECT 1 AS n) XA_FREE"), "902\t1\n");
+        assert_eq!(
+            server.query("SELECT SUM(balance), XA_FREE.n FROM bank.account, (SELECT 1 AS n) XA_FREE"),
+            "902\t1\n"
+        );
         assert_eq!(server.query("XA RECOVER"), "");
         // Nothing written after all.
         let mut txn = begin(&services, TxnOptions::default()).await;
