@@ -30,7 +30,7 @@ fn bank() -> MariaDb {
         "CREATE DATABASE bank; CREATE USER assize@'127.0.0.1' IDENTIFIED BY 'secret'; \
          GRANT ALL ON bank.* TO assize@'127.0.0.1'; \
          CREATE TABLE bank.account (id INT PRIMARY KEY, balance BIGINT NOT NULL) ENGINE=InnoDB; \
-         INSERT INTO bank.account SELECT seq, 1000 FROM seq_1_to_10",
+         USE bank; INSERT INTO account SELECT seq, 1000 FROM seq_1_to_10",
     );
     server
 }
