@@ -5,7 +5,7 @@ use crate::activity::cut;
 use crate::chronicle::Ago;
 use crate::services::Services;
 use crate::txn::Txn;
-use assize_catalog::{Catalog, Index, ObjectKey, Table, key};
+use assize_catalog::{Catalog, FOREIGN_BRANCHES, Index, ObjectKey, Table, key};
 use assize_codec::order;
 use assize_model::{
     AbortReason, AccessGroup, Conflict, ErrorCode, Key, KeyHash, SchemaVersion, Slot, SqlError, TableId,
@@ -323,6 +323,8 @@ fn place_of_object(object: &[u8]) -> Place {
 fn table_name(catalog: &Catalog, table: TableId) -> String {
     match catalog.tables.get(&table) {
         Some(table) => format!("{}.{}", table.database, table.name),
+        // Somebody has found them prepared for too long.
+        None if table == FOREIGN_BRANCHES => "the record of its branches on foreign servers".to_owned(),
         None => table.to_string(),
     }
 }

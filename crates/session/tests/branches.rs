@@ -354,6 +354,7 @@ fn an_overtaken_session_loses_also_if_its_snapshot_is_too_old_for_the_window() {
     gate.open();
     let told = run(session).expect_err("it was overtaken");
     assert_eq!(told.error.code, ErrorCode::Deadlock, "{}", told.error);
+    assert!(told.error.message.contains("the record of its branches on foreign servers"), "{}", told.error);
     assert!(house.world(|world| world.newest_asked) > 0, "the shards were asked");
     assert!(!moved(&house, "overtaken"));
 }
