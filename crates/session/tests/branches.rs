@@ -330,6 +330,43 @@ fn two_frontends_that_find_a_branch_do_the_same() {
     }
 }
 
+/// The session commits while a finder is about to write that it is rolled back, and dies before it has told anybody.
+#[test]
+fn a_finder_that_is_overtaken_rolls_nothing_back() {
+    let [undecided, decided] = prepared_and_decided();
+    assert_eq!(decided, undecided + 1);
+    let mut outcomes = [0, 0];
+    at_every_step(|step| {
+        let (house, other) = outside();
+        let first = Gate::at(undecided, Mishap::Stop);
+        set_gate(&house, &first);
+        let mut session: Pin<Box<dyn Future<Output = _>>> = Box::pin(transfer(&house));
+        assert!(run_to(&first, &mut session).is_none());
+        set_gate(&house, &Gate::default());
+        run(other.services.tend_foreign_branches()).unwrap();
+        other.pass_millis(LONG_MILLIS);
+        let gate = Gate::at(step, Mishap::Stop);
+        set_gate(&house, &gate);
+        let mut finder: Pin<Box<dyn Future<Output = _>>> = Box::pin(other.services.tend_foreign_branches());
+        if run_to(&gate, &mut finder).is_some() {
+            return false;
+        }
+        first.open_until(decided);
+        assert!(run_to(&first, &mut session).is_none(), "it has heard nothing yet");
+        let has_committed = stored(&house);
+        drop(session);
+        gate.open();
+        let _ = run(finder);
+        heal(&house.neighbour(3));
+        heal(&other);
+        let context = format!("the finder stood still at {step}");
+        assert_eq!(moved(&house, &context), has_committed, "{context}");
+        outcomes[usize::from(has_committed)] += 1;
+        true
+    });
+    assert!(outcomes.iter().all(|count| *count > 0), "{outcomes:?}");
+}
+
 /// The conflict window has forgotten the key, and the shards are asked: they know of the finder.
 #[test]
 fn an_overtaken_session_loses_also_if_its_snapshot_is_too_old_for_the_window() {

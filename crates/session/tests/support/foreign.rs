@@ -42,6 +42,12 @@ impl Gate {
         self.0.lock().unwrap().is_reached
     }
 
+    /// Whoever stands still goes on, and stops at a later step.
+    pub fn open_until(&self, step: u32) {
+        let mut state = self.0.lock().unwrap();
+        (state.at, state.is_reached) = (Some((step, Mishap::Stop)), false);
+    }
+
     /// Nothing is in the way any more.
     pub fn open(&self) {
         self.0.lock().unwrap().at = None;
@@ -53,24 +59,26 @@ impl Gate {
             let mut state = self.0.lock().unwrap();
             let step = state.passed;
             state.passed += 1;
-            let met = state.at.filter(|(at, _)| *at == step).map(|(_, mishap)| mishap);
+            let met = state.at.filter(|(at, _)| *at == step);
             state.is_reached |= met.is_some();
             met
         };
-        if mishap == Some(Mishap::Stop) {
-            Opened(self.clone()).await;
+        if let Some((step, Mishap::Stop)) = mishap {
+            Opened(self.clone(), step).await;
         }
-        mishap != Some(Mishap::Break)
+        !matches!(mishap, Some((_, Mishap::Break)))
     }
 }
 
-struct Opened(Gate);
+/// Ready once the gate is closed at this step no more.
+struct Opened(Gate, u32);
 
 impl Future for Opened {
     type Output = ();
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         context.waker().wake_by_ref();
-        if self.0.0.lock().unwrap().at.is_none() { Poll::Ready(()) } else { Poll::Pending }
+        let at = self.0.0.lock().unwrap().at;
+        if at.is_none_or(|(step, _)| step != self.1) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
