@@ -74,9 +74,13 @@ fn servers_come_change_and_go_whatever_the_case_of_their_names() {
         catalog = commit(&catalog, change.finish());
         assert_eq!(*catalog.servers["legacy"], server(port));
     }
+    assert_eq!(catalog.require_server("LEGACY").unwrap().port, 3307);
     let mut change = ChangeBuilder::new(&catalog);
     change.remove_server("LEGACY");
-    assert!(commit(&catalog, change.finish()).servers.is_empty());
+    let catalog = commit(&catalog, change.finish());
+    assert!(catalog.servers.is_empty());
+    let missing = catalog.require_server("Legacy").unwrap_err();
+    assert_eq!(missing.code, assize_model::ErrorCode::ForeignServerDoesNotExist);
 }
 
 #[test]
