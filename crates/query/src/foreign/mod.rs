@@ -17,7 +17,7 @@ pub use literal::{literal, quote_text};
 pub use text::{Condition, Select, delete, insert, keyed, table_name, tuple, update};
 
 use assize_catalog::{Catalog, Server, Table};
-use assize_model::{ErrorCode, SqlError};
+use assize_model::SqlError;
 use assize_values::SqlType;
 use std::sync::Arc;
 
