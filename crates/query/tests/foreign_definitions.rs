@@ -285,6 +285,46 @@ fn a_table_without_columns_is_what_its_server_says() {
 }
 
 #[test]
+fn what_mysql_writes_in_its_comments_is_read() {
+    let mut session = with_server();
+    has_table(&mut session, "items", "BASE TABLE", "InnoDB");
+    has_columns(
+        &mut session,
+        "items",
+        &[
+            ["id", "int", "NO", "", ""],
+            ["doc", "json", "YES", "", ""],
+            ["tag", "varchar", "NO", "utf8mb4_0900_as_cs", ""],
+            ["seen", "timestamp", "YES", "", ""],
+            ["hidden", "int", "YES", "", ""],
+        ],
+    );
+    let text = "CREATE TABLE `items` (
+  `id` int unsigned NOT NULL AUTO_INCREMENT,
+  `doc` json DEFAULT (json_object()),
+  `tag` varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_as_cs NOT NULL DEFAULT '',
+  `seen` timestamp NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+  `hidden` int DEFAULT NULL /*!80023 INVISIBLE */,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `lower_tag` ((lower(`tag`))),
+  KEY `by_tag` (`tag` DESC) COMMENT 'x' /*!80000 INVISIBLE */,
+  CONSTRAINT `items_chk_1` CHECK ((`id` > 0)) /*!80016 NOT ENFORCED */
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci
+/*!50100 PARTITION BY HASH (`id`)
+PARTITIONS 4 */";
+    shows(&mut session, "items", text);
+    run(&mut session, "CREATE TABLE items ENGINE=FEDERATED CONNECTION='Old' COMMENT='ours'");
+    let table = table(&session, "items");
+    assert_eq!(column(&table, "doc").sql_type, SqlType::Json);
+    assert!(column(&table, "hidden").invisible && column(&table, "seen").nullable);
+    assert!(matches!(column(&table, "doc").default, Some(DefaultValue::Expression(_))));
+    let by_tag = table.index("by_tag").unwrap();
+    assert!(by_tag.invisible && by_tag.parts[0].descending && table.index("lower_tag").is_none());
+    assert!(table.checks.is_empty() && table.option("PARTITION BY").is_none());
+    assert_eq!(&*table.comment, "ours");
+}
+
+#[test]
 fn a_table_with_columns_has_to_be_there_with_them() {
     let mut session = with_server();
     has_orders(&mut session);

@@ -230,6 +230,9 @@ struct SourceColumn {
     generated: bool,
 }
 
+/// A part of a key there: its column, if it is one, and how much of it.
+type SourceKeyPart = (Option<String>, Option<u32>);
+
 impl Source {
     /// Asks for rows of texts.
     async fn ask<const N: usize>(
@@ -282,7 +285,7 @@ impl Source {
         }
         if !engine.eq_ignore_ascii_case(ENGINE) {
             return Err(SqlError::not_supported(format_args!(
-                "foreign table of engine {engine}, which has no XA: {self} is one"
+                "foreign table of engine {engine}: {self} is one, and only prepared branches of {ENGINE} can be relied on"
             )));
         }
         Ok(Facts { collation, comment: comment.unwrap_or_default() })
@@ -419,7 +422,7 @@ impl Source {
             "SELECT INDEX_NAME, COLUMN_NAME, SUB_PART {} AND NON_UNIQUE = 0 ORDER BY INDEX_NAME, SEQ_IN_INDEX",
             self.described_in("STATISTICS")
         );
-        let mut keys: BTreeMap<String, Vec<(Option<String>, Option<u32>)>> = BTreeMap::new();
+        let mut keys: BTreeMap<String, Vec<SourceKeyPart>> = BTreeMap::new();
         for [key, column, prefix] in self.ask::<3>(&sql, context).await? {
             let prefix = prefix.and_then(|prefix| prefix.parse().ok());
             keys.entry(key.unwrap_or_default()).or_default().push((column, prefix));
