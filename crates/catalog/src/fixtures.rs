@@ -2,7 +2,7 @@
 
 use crate::{
     Check, Column, DefaultValue, Foreign, ForeignKey, Generated, Index, IndexPart, IndexState,
-    ReferentialAction, Table, View, ViewAlgorithm, ViewCheck, ViewSecurity,
+    ReferentialAction, Server, Table, View, ViewAlgorithm, ViewCheck, ViewSecurity,
 };
 use assize_model::{IndexId, SchemaVersion, TableId};
 use assize_values::{Collation, IntType, IntWidth, SqlType, Value};
@@ -156,6 +156,20 @@ pub fn foreign() -> Table {
     table.name = "elsewhere".into();
     table.foreign = Some(Arc::new(Foreign { server: "Legacy".into(), table: "stock".into() }));
     table
+}
+
+/// The server of `elsewhere`.
+pub fn server(port: u16) -> Server {
+    Server {
+        name: "Legacy".into(),
+        wrapper: "mysql".into(),
+        host: "db1".into(),
+        port,
+        database: "shop".into(),
+        user: "assize".into(),
+        password: "secret".into(),
+        owner: "ann".into(),
+    }
 }
 
 /// A view of it: `SELECT id FROM shop.stock WITH LOCAL CHECK OPTION`.

@@ -1,6 +1,8 @@
 //! Finding things by name.
 
-use crate::{Catalog, Column, Database, Dropped, ForeignKey, Index, IndexPart, IndexState, Table, User};
+use crate::{
+    Catalog, Column, Database, Dropped, ForeignKey, Index, IndexPart, IndexState, Server, Table, User,
+};
 use assize_model::{ErrorCode, IndexId, SqlError, TableId};
 use std::sync::Arc;
 
@@ -45,6 +47,18 @@ impl Catalog {
         }
     }
 
+    /// A foreign server by name, or error 1477.
+    pub fn require_server(&self, name: &str) -> Result<&Arc<Server>, SqlError> {
+        self.servers.get(name.to_lowercase().as_str()).ok_or_else(|| {
+            SqlError::new(
+                ErrorCode::ForeignServerDoesNotExist,
+                format!(
+                    "The foreign server name you are trying to reference does not exist. Data source error:  {name}"
+                ),
+            )
+        })
+    }
+
     /// A table by id.
     pub fn table_by_id(&self, id: TableId) -> Option<&Arc<Table>> {
         self.tables.get(&id)
@@ -87,6 +101,11 @@ impl Catalog {
 }
 
 impl Table {
+    /// Whether its rows are on shards, as those of views and foreign tables are not.
+    pub fn is_on_shards(&self) -> bool {
+        self.view.is_none() && self.foreign.is_none()
+    }
+
     /// A column by name, in any case.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.ordinal(name).map(|i| &self.columns[i])

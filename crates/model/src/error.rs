@@ -266,6 +266,11 @@ error_codes! {
     TransactionRollbackDuringCommit = 1180 "HY000" Transaction, "The commit was refused.";
     OutcomeUnknown = 3101 "HY000" Operator, "Whether the commit took place could not be found out in the time allowed.";
     ClusterUnavailable = 1429 "HY000" Later, "The adjudicator or a shard cannot be reached.";
+    IllegalForEngine = 1031 "HY000" Never, "The storage engine of the table has no such thing.";
+    ForeignSourceDoesNotExist = 1431 "HY000" Never, "The table on a foreign server is not there.";
+    ForeignConnectionInvalid = 1432 "HY000" Never, "CONNECTION names no server and table.";
+    CannotCreateForeignTable = 1434 "HY000" Never, "A foreign table that does not match the table on its server.";
+    ForeignServerExists = 1476 "HY000" Never, "CREATE SERVER of a name that is taken.";
     ForeignServerDoesNotExist = 1477 "HY000" Never, "No such foreign server.";
     SnapshotTooOldError = 3168 "HY000" Transaction, "The snapshot is below the low-water mark.";
     RecursiveCteLimit = 3636 "HY000" Never, "A recursive query ran longer than cte_max_recursion_depth.";

@@ -26,7 +26,7 @@ const WARNINGS_MAX: usize = 64;
 
 /// What makes literals and values mean the same there and here, in one go.
 const SET_UP: &str = "SET NAMES utf8mb4, \
-     SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
+     SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', \
      SESSION time_zone = '+00:00', SESSION autocommit = 1, SESSION sql_select_limit = DEFAULT, SESSION sql_safe_updates = 0, \
      SESSION foreign_key_checks = 1, SESSION unique_checks = 1, SESSION sql_auto_is_null = 0, SESSION completion_type = 0";
 

@@ -105,6 +105,16 @@ pub async fn maintain(
                 lines.push(("Error", wrong_kind(&database, &name.name, "BASE TABLE").message));
                 lines.push(("status", "Operation failed".into()));
             }
+            (Some(table), MaintenanceVerb::Checksum) if table.foreign.is_some() => {
+                sink.row(&[text(&full_name), Value::Null])?;
+                let error = crate::ddl::foreign::no_such_option(&table.name);
+                context.eval().push_warning(assize_model::WarningLevel::Error, error.code, error.message);
+                count += 1;
+                continue;
+            }
+            (Some(table), _) if table.foreign.is_some() => {
+                lines.push(("note", format!("The storage engine for the table doesn't support {op}")));
+            }
             (None, MaintenanceVerb::Checksum) => {
                 sink.row(&[text(&full_name), Value::Null])?;
                 let warning = format!("Table '{full_name}' doesn't exist");

@@ -49,17 +49,25 @@ async fn ask_for(
     freshness: Freshness,
     context: &mut dyn StatementContext,
 ) -> BTreeMap<TableId, TableSize> {
-    tables.retain(|table| table.view.is_none() && !table.id.is_temporary());
+    tables.retain(|table| table.is_on_shards() && !table.id.is_temporary());
     let Some(sizes) = context.server().table_sizes() else { return BTreeMap::new() };
     sizes.sizes(tables, freshness).await
 }
 
 /// TABLE_ROWS, AVG_ROW_LENGTH, DATA_LENGTH, MAX_DATA_LENGTH, INDEX_LENGTH and DATA_FREE of a table.
-pub(crate) fn figures(size: Option<&TableSize>) -> [Value; 6] {
+fn figures(size: Option<&TableSize>) -> [Value; 6] {
     let Some(TableSize { rows, row_bytes, index_bytes, .. }) = size else {
         return [Value::Null, Value::Null, Value::Null, Value::UInt(0), Value::Null, Value::UInt(0)];
     };
     [*rows, row_bytes / (*rows).max(1), *row_bytes, 0, *index_bytes, 0].map(Value::UInt)
+}
+
+/// Likewise, of this table: of a foreign one nothing is known.
+pub(crate) fn figures_of(table: &Table, size: Option<&TableSize>) -> [Value; 6] {
+    match table.foreign {
+        None => figures(size),
+        Some(_) => [const { Value::Null }; 6],
+    }
 }
 
 /// CARDINALITY of a part of an index: as many as there are rows where a row is found by the columns up to it, and not known

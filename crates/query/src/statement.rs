@@ -114,6 +114,11 @@ impl Engine {
             Statement::TableMaintenance { verb, tables, .. } => {
                 check_table::maintain(*verb, tables, context, sink).await
             }
+            Statement::CreateServer { name, wrapper, options } => {
+                ddl::server::create(name, wrapper, options, context).await
+            }
+            Statement::AlterServer { name, options } => ddl::server::alter(name, options, context).await,
+            Statement::DropServer { name, if_exists } => ddl::server::drop(name, *if_exists, context).await,
             Statement::CreateUser { if_not_exists, users, options } => {
                 let executed = acl::create_user(*if_not_exists, users, options, context).await?;
                 acl::note_ignored(options, context);

@@ -39,6 +39,8 @@ pub(crate) fn refuse_change(
     }
     let instead = if database == "mysql" && ACCOUNTS.contains(&table) {
         "CREATE USER, ALTER USER, DROP USER, GRANT and REVOKE change accounts"
+    } else if database == "mysql" && table == "servers" {
+        "CREATE SERVER, ALTER SERVER and DROP SERVER change foreign servers"
     } else {
         "the server makes its rows up"
     };

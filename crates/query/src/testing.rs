@@ -3,9 +3,11 @@
 
 mod fake_cluster;
 mod foreign;
+mod foreign_catalog;
 
 pub use fake_cluster::FakeCluster;
 pub use foreign::FakeForeign;
+pub use foreign_catalog::ScriptedServers;
 
 use crate::Engine;
 use assize_catalog::{Catalog, ChangeBuilder, Database, Table, TemporaryTables, User};
@@ -58,6 +60,8 @@ struct World {
     used: BTreeSet<(TableId, SchemaVersion)>,
     /// How often it was asked how much tables hold.
     sizes_asked: u64,
+    /// Foreign servers, for tests of definitions.
+    scripted: ScriptedServers,
 }
 
 /// How much a statement has read, for tests of access paths.
@@ -311,6 +315,11 @@ impl Session {
     /// From now on the client sends this file when it is asked for one, in pieces of so many bytes.
     pub fn sends(&mut self, file: impl Into<Bytes>, piece: usize) {
         self.file = Some((file.into(), piece.max(1)));
+    }
+
+    /// Changes what foreign servers answer, or looks at what they were asked.
+    pub fn scripted<T>(&mut self, change: impl FnOnce(&mut ScriptedServers) -> T) -> T {
+        change(&mut lock(&self.world).scripted)
     }
 
     /// From now on the process has this view of a cluster.
@@ -784,7 +793,7 @@ impl Transaction for MemoryTransaction {
         let found = self.servers.iter().find(|(name, _)| *name == server.name.to_lowercase());
         let done = match found {
             Some((_, there)) => there.take(statement),
-            None => Err(SqlError::new(ErrorCode::ClusterUnavailable, "no such server")),
+            None => lock(&self.world).scripted.run(server, &statement),
         };
         Box::pin(std::future::ready(done))
     }

@@ -132,7 +132,11 @@ fn check(
             check.permanent("CREATE VIEW", &view.name)?;
             check.query(&view.query)
         }
-        Statement::PurgeDropped { .. } | Statement::AlterCluster { .. } => check.server("SUPER"),
+        Statement::PurgeDropped { .. }
+        | Statement::AlterCluster { .. }
+        | Statement::CreateServer { .. }
+        | Statement::AlterServer { .. }
+        | Statement::DropServer { .. } => check.server("SUPER"),
         Statement::CreateUser { .. } | Statement::DropUser { .. } | Statement::RenameUser(_) => {
             check.server("CREATE USER")
         }
@@ -249,6 +253,11 @@ impl<'a> Check<'a> {
         // Without a database the engine answers 1046.
         let Some(database) = table.database.as_deref().or(self.database) else { return Ok(()) };
         if is_virtual(database) || self.user.may(privilege, Some(database), Some(&table.name)) {
+            return Ok(());
+        }
+        // Whoever may make foreign servers may look at them.
+        let servers = privilege == "SELECT" && database == "mysql" && table.name == "servers";
+        if servers && self.server("SUPER").is_ok() {
             return Ok(());
         }
         Err(self.table_denied(privilege, &table.name))
@@ -393,6 +402,18 @@ mod tests {
         assert_eq!(code("LOCK TABLES stock READ"), Some(ErrorCode::DatabaseAccessDenied));
         assert_eq!(code("LOCK TABLES crm.people READ"), Some(ErrorCode::TableAccessDenied));
         assert_eq!(code("CREATE USER x"), Some(ErrorCode::SpecificAccessDenied));
+        let server = "CREATE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (HOST 'h')";
+        assert_eq!(code(server), Some(ErrorCode::SpecificAccessDenied));
+        assert_eq!(code("DROP SERVER s"), Some(ErrorCode::SpecificAccessDenied));
+        assert_eq!(code("SELECT * FROM mysql.servers"), Some(ErrorCode::TableAccessDenied));
+        let mut owner = user();
+        owner.global = vec!["SUPER".into()];
+        let allowed = |text: &str| {
+            let statement = parse_one(text, &ParseOptions::default()).unwrap().statement;
+            check(&statement, &owner, Some("shop"), &TemporaryTables::NONE).is_ok()
+        };
+        assert!(allowed(server) && allowed("SELECT * FROM mysql.servers"));
+        assert!(!allowed("SELECT * FROM mysql.user") && !allowed("DELETE FROM mysql.servers"));
         assert_eq!(code("ALTER USER app IDENTIFIED BY 'x'"), None);
         assert_eq!(code("SELECT 1"), None);
         assert!(check_use(&user(), "shop").is_ok());

@@ -260,6 +260,29 @@ pub enum Statement {
         /// Words after the tables, upper case (`QUICK`, `EXTENDED`, …).
         options: Vec<String>,
     },
+    /// CREATE SERVER.
+    CreateServer {
+        /// Its name.
+        name: String,
+        /// FOREIGN DATA WRAPPER.
+        wrapper: String,
+        /// OPTIONS.
+        options: ServerOptions,
+    },
+    /// ALTER SERVER.
+    AlterServer {
+        /// Which.
+        name: String,
+        /// What changes.
+        options: ServerOptions,
+    },
+    /// DROP SERVER.
+    DropServer {
+        /// Which.
+        name: String,
+        /// IF EXISTS.
+        if_exists: bool,
+    },
     /// CREATE USER.
     CreateUser {
         /// IF NOT EXISTS.
@@ -864,6 +887,8 @@ pub struct TableOptions {
     pub auto_increment: Option<u64>,
     /// COMMENT.
     pub comment: Option<String>,
+    /// CONNECTION: where the rows of a FEDERATED table are.
+    pub connection: Option<String>,
     /// The rest: upper-case name and value as written.
     pub other: Vec<(String, String)>,
 }
@@ -873,6 +898,30 @@ impl TableOptions {
     pub fn is_empty(&self) -> bool {
         *self == TableOptions::default()
     }
+
+    /// Whether ENGINE is FEDERATED: the rows are on a server outside of the cluster.
+    pub fn is_federated(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.eq_ignore_ascii_case("FEDERATED"))
+    }
+}
+
+/// OPTIONS of CREATE SERVER and ALTER SERVER; `None` is what was not said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerOptions {
+    /// HOST.
+    pub host: Option<String>,
+    /// PORT.
+    pub port: Option<u64>,
+    /// DATABASE.
+    pub database: Option<String>,
+    /// USER.
+    pub user: Option<String>,
+    /// PASSWORD.
+    pub password: Option<String>,
+    /// OWNER.
+    pub owner: Option<String>,
+    /// SOCKET.
+    pub socket: Option<String>,
 }
 
 /// PARTITION BY.

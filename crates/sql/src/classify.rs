@@ -56,6 +56,9 @@ pub fn classify(statement: &Statement) -> Class {
         | Statement::UndropDatabase { .. }
         | Statement::PurgeDropped { .. }
         | Statement::AlterCluster { .. }
+        | Statement::CreateServer { .. }
+        | Statement::AlterServer { .. }
+        | Statement::DropServer { .. }
         | Statement::CreateUser { .. }
         | Statement::AlterUser { .. }
         | Statement::DropUser { .. }
@@ -209,6 +212,9 @@ pub fn verb(statement: &Statement) -> &'static str {
         Statement::Call { .. } => "call_procedure",
         Statement::Flush { .. } => "flush",
         Statement::TableMaintenance { .. } => "table_maintenance",
+        Statement::CreateServer { .. } => "create_server",
+        Statement::AlterServer { .. } => "alter_server",
+        Statement::DropServer { .. } => "drop_server",
         Statement::CreateUser { .. } => "create_user",
         Statement::AlterUser { .. } => "alter_user",
         Statement::DropUser { .. } => "drop_user",

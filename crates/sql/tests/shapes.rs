@@ -506,6 +506,74 @@ fn views_have_what_stands_before_and_behind_them() {
 }
 
 #[test]
+fn servers_say_where_they_are_in_any_order() {
+    let options_of = |text: &str| match parse_one(text, &options()).unwrap().statement {
+        Statement::CreateServer { name, wrapper, options } => {
+            assert_eq!((name.as_str(), wrapper.as_str()), ("Old", "mysql"));
+            options
+        }
+        other => panic!("{other:?}"),
+    };
+    let all = options_of(
+        "CREATE SERVER Old FOREIGN DATA WRAPPER mysql OPTIONS (PORT 3307, HOST 'db1', USER 'u', PASSWORD 'p', \
+         DATABASE 'shop', OWNER 'me', SOCKET '')",
+    );
+    let text = |text: &str| Some(text.to_owned());
+    let expected = ServerOptions {
+        host: text("db1"),
+        port: Some(3307),
+        database: text("shop"),
+        user: text("u"),
+        password: text("p"),
+        owner: text("me"),
+        socket: text(""),
+    };
+    assert_eq!(all, expected);
+    let one = options_of("create server 'Old' foreign data wrapper 'mysql' options (user \"u\")");
+    assert_eq!(one, ServerOptions { user: text("u"), ..ServerOptions::default() });
+    let statement = |text: &str| parse_one(text, &options()).unwrap().statement;
+    let altered = ServerOptions { port: Some(1), ..ServerOptions::default() };
+    assert_eq!(
+        statement("ALTER SERVER `Old` OPTIONS (PORT 1)"),
+        Statement::AlterServer { name: "Old".into(), options: altered }
+    );
+    let dropped = statement("DROP SERVER IF EXISTS s");
+    assert_eq!(dropped, Statement::DropServer { name: "s".into(), if_exists: true });
+    assert_eq!((classify(&dropped), commits_implicitly(&dropped)), (Class::Ddl, true));
+    for wrong in [
+        "CREATE SERVER s FOREIGN DATA WRAPPER mysql",
+        "CREATE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS ()",
+        "CREATE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (HOST 'a', HOST 'b')",
+        "CREATE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (CHARSET 'utf8')",
+        "CREATE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (PORT 'x')",
+        "CREATE OR REPLACE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (HOST 'a')",
+        "ALTER SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (HOST 'a')",
+        "DROP SERVER a, b",
+    ] {
+        assert_eq!(parse_one(wrong, &options()).unwrap_err().code.errno(), 1064, "{wrong}");
+    }
+}
+
+#[test]
+fn a_foreign_table_may_leave_its_columns_to_its_server() {
+    let create = |text: &str| match parse_one(text, &options()).unwrap().statement {
+        Statement::CreateTable(create) => *create,
+        other => panic!("{other:?}"),
+    };
+    let bare = create("CREATE TABLE t ENGINE=FEDERATED CONNECTION='old/orders' COMMENT 'x'");
+    assert!(bare.columns.is_empty() && bare.options.is_federated());
+    assert_eq!(bare.options.connection.as_deref(), Some("old/orders"));
+    let declared = create("CREATE TABLE t (a INT) CONNECTION 'old' ENGINE federated");
+    assert_eq!((declared.columns.len(), declared.options.is_federated()), (1, true));
+    for wrong in ["CREATE TABLE t ENGINE=InnoDB", "CREATE TABLE t CONNECTION='old'", "CREATE TABLE t"] {
+        assert_eq!(parse_one(wrong, &options()).unwrap_err().code.errno(), 1064, "{wrong}");
+    }
+    let hidden =
+        normalise(b"CREATE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (PASSWORD 'geheim')", &options());
+    assert!(!hidden.text.contains("geheim"), "{}", hidden.text);
+}
+
+#[test]
 fn units_are_a_closed_list() {
     for call in
         ["TIMESTAMPDIFF(SQL_TSI_DAY, a, b)", "TIMESTAMPADD(microsecond, 1, a)", "GET_FORMAT(TIME, 'ISO')"]

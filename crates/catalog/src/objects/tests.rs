@@ -57,16 +57,7 @@ fn tables_are_written_as_before_there_were_views_and_functional_key_parts() {
 
 #[test]
 fn servers_come_change_and_go_whatever_the_case_of_their_names() {
-    let server = |port| crate::Server {
-        name: "Legacy".into(),
-        wrapper: "mysql".into(),
-        host: "db1".into(),
-        port,
-        database: "shop".into(),
-        user: "assize".into(),
-        password: "secret".into(),
-        owner: "".into(),
-    };
+    let server = fixtures::server;
     let mut catalog = shop();
     for port in [3306, 3307] {
         let mut change = ChangeBuilder::new(&catalog);
@@ -74,9 +65,13 @@ fn servers_come_change_and_go_whatever_the_case_of_their_names() {
         catalog = commit(&catalog, change.finish());
         assert_eq!(*catalog.servers["legacy"], server(port));
     }
+    assert_eq!(catalog.require_server("LEGACY").unwrap().port, 3307);
     let mut change = ChangeBuilder::new(&catalog);
     change.remove_server("LEGACY");
-    assert!(commit(&catalog, change.finish()).servers.is_empty());
+    let catalog = commit(&catalog, change.finish());
+    assert!(catalog.servers.is_empty());
+    let missing = catalog.require_server("Legacy").unwrap_err();
+    assert_eq!(missing.code, assize_model::ErrorCode::ForeignServerDoesNotExist);
 }
 
 #[test]
@@ -182,11 +177,13 @@ fn stored_samples_are_still_understood() {
         seen.insert(key[0]);
         objects.push((Bytes::from(key), 1, Some(Bytes::from(unhex(body)))));
     }
-    assert_eq!(seen.into_iter().collect::<Vec<_>>(), b"dgitux");
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), b"dgistux");
     let catalog = Catalog::default().apply_objects(CatalogVersion(1), true, &objects).unwrap();
     assert_eq!(**catalog.table("shop", "stock").unwrap(), fixtures::everything());
     assert_eq!(**catalog.table("shop", "ids").unwrap(), fixtures::view());
     assert_eq!(**catalog.table("shop", "names").unwrap(), fixtures::functional());
+    assert_eq!(**catalog.table("shop", "elsewhere").unwrap(), fixtures::foreign());
+    assert_eq!(*catalog.servers["legacy"], fixtures::server(3307));
     assert_eq!(catalog.globals["max_connections"], Value::UInt(151));
     assert_eq!(catalog.next_ids.dropped, 3);
     assert_eq!(catalog.dropped[0].tables[0].name, "stock".into());
@@ -224,6 +221,8 @@ fn samples() -> String {
         (ObjectKey::Table("shop".into(), "stock".into()), encode_table(&table)),
         (ObjectKey::Table("shop".into(), "ids".into()), encode_table(&fixtures::view())),
         (ObjectKey::Table("shop".into(), "names".into()), encode_table(&fixtures::functional())),
+        (ObjectKey::Table("shop".into(), "elsewhere".into()), encode_table(&fixtures::foreign())),
+        (ObjectKey::Server("legacy".into()), encode_server(&fixtures::server(3307))),
         (ObjectKey::User("app".into(), "%".into()), encode_user(&user)),
         (ObjectKey::Global("max_connections".into()), encode_global(&Value::UInt(151))),
         (ObjectKey::Dropped(2), encode_dropped(&dropped)),

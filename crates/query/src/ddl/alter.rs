@@ -81,6 +81,7 @@ async fn attempt_once(alter: &AlterTable, context: &mut dyn StatementContext) ->
     let catalog = internal.catalog();
     let database = crate::dml::database_of(&alter.table, context)?;
     let old = catalog.require_base_table(&database, &alter.table.name)?.clone();
+    super::foreign::refuse_alter(&old, &alter.actions)?;
     let plan = plan(alter, &old, &catalog, context).await?;
     // An index that is being built may only be dropped: that is how a build whose frontend died is cleared away.
     let building = |i: &&Index| i.state != IndexState::Public && old.indexes.iter().any(|o| o.id == i.id);

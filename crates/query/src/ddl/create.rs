@@ -44,6 +44,7 @@ pub async fn create_table(
             let source = target_table(like, context)?;
             like_table(&source, &database, name, context.eval().now_micros)
         }
+        None if create.options.is_federated() => super::foreign::draft(create, &database, context).await?,
         None => draft(create, &database, context).await?,
     };
     let selected = match &create.select {
@@ -63,7 +64,8 @@ pub async fn create_table(
     super::define::require_primary_key(&draft.table, context)?;
     super::functional::require_understood(&draft.table, context).await?;
     super::charset::require_understood(super::charset::of_table(&draft.table), context).await?;
-    let next_id = create.options.auto_increment.filter(|n| *n > 0);
+    let counts_here = draft.table.foreign.is_none();
+    let next_id = create.options.auto_increment.filter(|n| *n > 0 && counts_here);
     match selected {
         Some(planned) => create_filled(create, draft.table, next_id, &planned, params, context).await,
         None => {
@@ -207,6 +209,9 @@ async fn publish(
         }
         let id = change.take_table_id();
         let table = Table { id, ..table.clone() };
+        if let Some(foreign) = &table.foreign {
+            super::foreign::claim(&table, foreign, catalog, change)?;
+        }
         change.expect_database(&table.database).put_table(&table);
         fence_parents(&table, catalog, change);
         if let Some(next) = next_id {

@@ -782,6 +782,9 @@ impl Draft {
         let parent =
             if itself { Some(&self.table) } else { catalog.table(&database, parent_name).map(|t| &**t) };
         let parent = parent.filter(|t| t.view.is_none());
+        if parent.is_some_and(|t| t.foreign.is_some()) {
+            return Err(super::foreign::foreign_parent());
+        }
         let mut parent_columns: Vec<Arc<str>> =
             references.columns.iter().map(|c| c.as_str().into()).collect();
         match parent {
@@ -948,6 +951,10 @@ fn time_fsp(sql_type: &SqlType) -> Option<u8> {
 fn check_engine(engine: &str, table: &str, context: &mut dyn StatementContext) -> Result<(), SqlError> {
     if engine.eq_ignore_ascii_case("InnoDB") {
         return Ok(());
+    }
+    if engine.eq_ignore_ascii_case("FEDERATED") {
+        // A new foreign table does not come here.
+        return Err(SqlError::not_supported("ALTER TABLE … ENGINE=FEDERATED"));
     }
     let known =
         ["MyISAM", "MEMORY", "HEAP", "Aria", "ARCHIVE", "CSV", "MRG_MYISAM", "MERGE", "NDBCLUSTER", "NDB"];

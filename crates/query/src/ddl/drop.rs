@@ -180,6 +180,9 @@ pub async fn truncate(name: &TableName, context: &mut dyn StatementContext) -> R
             // TRUNCATE finds tables alone.
             _ => return Err(no_table(&database, &name.name)),
         };
+        if table.foreign.is_some() {
+            return Err(super::foreign::no_such_option(&table.name));
+        }
         if fk_checks
             && let Some((child, key)) =
                 catalog.children_of(&database, &name.name).find(|(child, _)| child.id != table.id)
@@ -237,6 +240,7 @@ pub async fn rename(
             if after.table(to_database, to).is_some() {
                 return Err(table_exists(to));
             }
+            super::foreign::refuse_children(&table, to_database, to, &after)?;
             rename_in(&mut after, &table, to_database, to);
         }
         let changed: Vec<(&Arc<Table>, &Arc<Table>)> = after

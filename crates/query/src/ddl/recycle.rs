@@ -68,6 +68,7 @@ pub async fn undrop_table(
         if catalog.table(&to_database, to_name).is_some() {
             return Err(table_exists(to_name));
         }
+        super::foreign::refuse_children(table, &to_database, to_name, catalog)?;
         let back = Table {
             database: to_database.clone(),
             name: to_name.into(),
@@ -176,7 +177,8 @@ async fn purge_entry(entry: &Arc<Dropped>, context: &mut dyn StatementContext) -
     let names: Vec<String> =
         entry.tables.iter().map(|table| format!("{}.{}", table.database, table.name)).collect();
     let job = context.begin_job("purge", format!("purges {}", names.join(", ")));
-    for table in &entry.tables {
+    // A foreign table has not one key here.
+    for table in entry.tables.iter().filter(|table| table.foreign.is_none()) {
         job.step(&format!("deleting {}", table.name));
         let deleted = delete_range_as(table, key::table_range(table.id), &*job, context).await;
         if let Err(error) = &deleted {

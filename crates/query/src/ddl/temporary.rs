@@ -31,6 +31,9 @@ pub(crate) async fn create(
     crate::acl::require_database(context, "CREATE TEMPORARY TABLES", database)?;
     crate::system::refuse_new_table(database, context)?;
     context.catalog().require_database(database)?;
+    if create.options.is_federated() {
+        return Err(SqlError::not_supported("CREATE TEMPORARY TABLE … ENGINE=FEDERATED"));
+    }
     let name = create.name.name.as_str();
     if context.temporary_tables().find(database, name).is_some() {
         if create.if_not_exists {
@@ -64,6 +67,9 @@ async fn create_as(
                 ));
             }
             crate::acl::require_table(context, "SELECT", &source)?;
+            if source.foreign.is_some() {
+                return Err(SqlError::not_supported("CREATE TEMPORARY TABLE … LIKE a foreign table"));
+            }
             like_table(&source, database, &create.name.name, context.eval().now_micros)
         }
         None => draft(create, database, context).await?,

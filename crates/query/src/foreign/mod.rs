@@ -17,7 +17,7 @@ pub use literal::{literal, quote_text};
 pub use text::{Condition, Select, delete, insert, keyed, table_name, tuple, update};
 
 use assize_catalog::{Catalog, Server, Table};
-use assize_model::{ErrorCode, SqlError};
+use assize_model::SqlError;
 use assize_values::SqlType;
 use std::sync::Arc;
 
@@ -26,16 +26,7 @@ pub fn server_of(table: &Table, catalog: &Catalog) -> Result<Arc<Server>, SqlErr
     let Some(foreign) = &table.foreign else {
         return Err(SqlError::internal(format!("{} is no foreign table", table.name)));
     };
-    let found = catalog.servers.get(foreign.server.to_lowercase().as_str()).cloned();
-    found.ok_or_else(|| {
-        SqlError::new(
-            ErrorCode::ForeignServerDoesNotExist,
-            format!(
-                "The foreign server name you are trying to reference does not exist. Data source error:  {}",
-                foreign.server
-            ),
-        )
-    })
+    catalog.require_server(&foreign.server).cloned()
 }
 
 /// Columns by which one row of a foreign table is told from all others: its primary key, or else a unique key without NULL.

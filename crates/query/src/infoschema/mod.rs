@@ -46,7 +46,7 @@ impl Source {
         if definition.needs == Needs::Figures {
             let visible = visible_tables(&catalog, &context.user());
             if definition.wants(wanted, |column| column == "AUTO_INCREMENT") {
-                for table in visible.iter().filter(|t| t.auto_increment().is_some()) {
+                for table in visible.iter().filter(|t| t.auto_increment().is_some() && t.is_on_shards()) {
                     next_ids.insert(table.id, context.transaction().next_id(table.id).await?);
                 }
             }

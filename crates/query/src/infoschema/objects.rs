@@ -4,7 +4,7 @@ use super::{Definition, Needs, Source, optional, shown_indexes, text, yes_no};
 use crate::ddl::charset;
 use crate::expr::Row;
 use crate::show::columns::{column_default, column_key, extra};
-use crate::sizes::{cardinality, figures};
+use crate::sizes::{cardinality, figures_of};
 use assize_catalog::{IndexPart, ReferentialAction, Table};
 use assize_values::format::{data_type, type_name};
 use assize_values::{SqlType, Value};
@@ -153,6 +153,13 @@ pub(super) const TABLES: &[Definition] = &[
         needs: Needs::Nothing,
         rows: mysql_db,
     },
+    Definition {
+        database: "mysql",
+        name: "servers",
+        columns: "Server_name:t64 Host:t255 Db:t64 Username:t64 Password:t64 Port:i Socket:t64 Wrapper:t64 Owner:t64",
+        needs: Needs::Nothing,
+        rows: mysql_servers,
+    },
 ];
 
 fn schemata(source: &Source) -> Vec<Row> {
@@ -199,11 +206,11 @@ fn tables(source: &Source) -> Vec<Row> {
             text(&t.database),
             text(&t.name),
             text("BASE TABLE"),
-            text("InnoDB"),
+            text(engine(t)),
             Value::Int(10),
-            text("Dynamic"),
+            row_format(t),
         ];
-        row.extend(figures(source.size(t)));
+        row.extend(figures_of(t, source.size(t)));
         row.extend([
             source.next_ids.get(&t.id).map_or(Value::Null, |n| Value::UInt(*n)),
             source.time(t.created_micros),
@@ -217,6 +224,22 @@ fn tables(source: &Source) -> Vec<Row> {
         out.push(row);
     }
     out
+}
+
+/// ENGINE of a table.
+pub(crate) fn engine(table: &Table) -> &'static str {
+    match table.foreign {
+        None => super::server::INNODB,
+        Some(_) => super::server::FEDERATED,
+    }
+}
+
+/// ROW_FORMAT of a table.
+pub(crate) fn row_format(table: &Table) -> Value {
+    match table.foreign {
+        None => text("Dynamic"),
+        Some(_) => Value::Null,
+    }
 }
 
 /// CREATE_OPTIONS of a table.
@@ -513,7 +536,7 @@ fn partitions(source: &Source) -> Vec<Row> {
         .map(|t| {
             let mut row = vec![text(CATALOG), text(&t.database), text(&t.name)];
             row.resize(12, Value::Null);
-            row.extend(figures(source.size(t)));
+            row.extend(figures_of(t, source.size(t)));
             row.push(source.time(t.created_micros));
             row.extend([Value::Null, Value::Null, Value::Null, text(""), Value::Null, Value::Null]);
             row
@@ -678,6 +701,30 @@ fn mysql_db(source: &Source) -> Vec<Row> {
         .map(|(u, database, list)| {
             let names: Vec<&str> = list.iter().map(|p| &**p).collect();
             vec![text(&u.host), text(database), text(&u.name), text(&names.join(","))]
+        })
+        .collect()
+}
+
+/// Foreign servers, for those who may make them or read this database. Nobody is shown a password.
+fn mysql_servers(source: &Source) -> Vec<Row> {
+    let user = &source.user;
+    let sees = user.is_administrator()
+        || user.may("SUPER", None, None)
+        || user.may("SELECT", Some("mysql"), Some("servers"));
+    let servers = source.catalog.servers.values().filter(|_| sees);
+    servers
+        .map(|server| {
+            vec![
+                text(&server.name),
+                text(&server.host),
+                text(&server.database),
+                text(&server.user),
+                text(""),
+                Value::Int(server.port.into()),
+                text(""),
+                text(&server.wrapper),
+                text(&server.owner),
+            ]
         })
         .collect()
 }

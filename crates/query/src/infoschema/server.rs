@@ -22,7 +22,7 @@ pub(super) const TABLES: &[Definition] = &[
         name: "ENGINES",
         columns: "ENGINE SUPPORT:t8 COMMENT:t80 TRANSACTIONS:t3? XA:t3? SAVEPOINTS:t3?",
         needs: Needs::Nothing,
-        rows: |_| vec![engine_row()],
+        rows: |_| engine_rows(),
     },
     Definition {
         database: "information_schema",
@@ -247,15 +247,19 @@ pub(crate) const PLUGINS: &[(&str, &str)] = &[
     ("InnoDB", "STORAGE ENGINE"),
 ];
 
-/// The one engine. Clients ask for InnoDB by name, so that is what it is called.
-pub(crate) fn engine_row() -> Row {
+/// The engine of tables on shards. Clients ask for it by this name.
+pub(crate) const INNODB: &str = "InnoDB";
+/// That of foreign tables.
+pub(crate) const FEDERATED: &str = "FEDERATED";
+
+/// The engines, with whether they have transactions, XA and savepoints.
+pub(crate) fn engine_rows() -> Vec<Row> {
+    let engine = |name, support, comment, xa| {
+        vec![text(name), text(support), text(comment), text("YES"), text(xa), text("YES")]
+    };
     vec![
-        text("InnoDB"),
-        text("DEFAULT"),
-        text("Distributed transactions over shards, row versions, foreign keys"),
-        text("YES"),
-        text("NO"),
-        text("YES"),
+        engine(INNODB, "DEFAULT", "Distributed transactions over shards, row versions, foreign keys", "NO"),
+        engine(FEDERATED, "YES", "Tables on MySQL and MariaDB servers, within the transaction by XA", "YES"),
     ]
 }
 

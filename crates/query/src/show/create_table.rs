@@ -22,7 +22,7 @@ pub fn create_table(table: &Table, next_id: Option<u64>) -> String {
     }));
     let verb = if table.id.is_temporary() { "CREATE TEMPORARY TABLE" } else { "CREATE TABLE" };
     let mut out = format!("{verb} {} (\n  {}\n)", quote_name(&table.name), lines.join(",\n  "));
-    out.push_str(" ENGINE=InnoDB");
+    let _ = write!(out, " ENGINE={}", crate::infoschema::objects::engine(table));
     if let Some(next) = next_id.filter(|n| *n > 1) {
         let _ = write!(out, " AUTO_INCREMENT={next}");
     }
@@ -35,6 +35,9 @@ pub fn create_table(table: &Table, next_id: Option<u64>) -> String {
     }
     if !table.comment.is_empty() {
         let _ = write!(out, " COMMENT={}", quote_text(&table.comment));
+    }
+    if let Some(foreign) = &table.foreign {
+        let _ = write!(out, " CONNECTION={}", quote_text(&crate::ddl::foreign::connection(foreign)));
     }
     if let Some(partition) = table.option("PARTITION BY") {
         let _ = write!(out, "\n/*!50100 PARTITION BY {partition} */");

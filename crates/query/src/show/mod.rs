@@ -231,7 +231,7 @@ async fn answer(what: &ShowWhat, context: &mut dyn StatementContext) -> Result<L
         }
         ShowWhat::Engines => {
             let mut out = listing("Engine Support Comment Transactions XA Savepoints");
-            out.rows = vec![server::engine_row()];
+            out.rows = server::engine_rows();
             out
         }
         ShowWhat::Engine(name, what) => {
@@ -489,8 +489,8 @@ async fn table_status(
     let sizes = crate::sizes::ask(tables.clone(), context).await;
     for table in tables {
         let next = match table.auto_increment() {
-            Some(_) => Value::UInt(context.transaction().next_id(table.id).await?),
-            None => Value::Null,
+            Some(_) if table.is_on_shards() => Value::UInt(context.transaction().next_id(table.id).await?),
+            _ => Value::Null,
         };
         let seconds = table.created_micros.div_euclid(1_000_000) * 1_000_000;
         let created = Value::DateTime(assize_values::temporal::timestamp_to_local(seconds, &zone));
@@ -500,8 +500,10 @@ async fn table_status(
             out.rows.push(row);
             continue;
         }
-        let mut row = vec![text(&table.name), text("InnoDB"), Value::UInt(10), text("Dynamic")];
-        row.extend(crate::sizes::figures(sizes.get(&table.id)));
+        let (engine, row_format) =
+            (infoschema::objects::engine(&table), infoschema::objects::row_format(&table));
+        let mut row = vec![text(&table.name), text(engine), Value::UInt(10), row_format];
+        row.extend(crate::sizes::figures_of(&table, sizes.get(&table.id)));
         row.extend([
             next,
             created,
@@ -691,8 +693,8 @@ async fn show_create_table(
         crate::acl::require_table(context, "SELECT", &table)?;
     }
     let next = match table.auto_increment() {
-        Some(_) => Some(context.transaction().next_id(table.id).await?),
-        None => None,
+        Some(_) if table.is_on_shards() => Some(context.transaction().next_id(table.id).await?),
+        _ => None,
     };
     out.rows = vec![vec![text(&table.name), text(&create_table::create_table(&table, next))]];
     Ok(out)

@@ -113,11 +113,21 @@ impl Session {
 
     /// From now on the rows of a table of the database `test`, which is empty, are those of the table of its name on this server.
     pub fn is_foreign(&mut self, table: &str, server: &str) {
+        self.puts_rows(table, Some(server));
+    }
+
+    /// From now on its rows are here again, of which there are none.
+    pub fn is_here(&mut self, table: &str) {
+        self.puts_rows(table, None);
+    }
+
+    fn puts_rows(&mut self, table: &str, server: Option<&str>) {
         let catalog = self.catalog();
         let found: Table = (**catalog.table("test", table).expect("a table of this name")).clone();
-        let foreign = Foreign { server: server.into(), table: found.name.clone() };
+        let foreign =
+            server.map(|server| Arc::new(Foreign { server: server.into(), table: found.name.clone() }));
         let version = SchemaVersion(found.version.0 + 1);
-        let table = Table { foreign: Some(Arc::new(foreign)), version, ..found };
+        let table = Table { foreign, version, ..found };
         let mut change = ChangeBuilder::new(&catalog);
         change.put_table(&table);
         apply_change(&mut lock(&self.world), &change.finish());

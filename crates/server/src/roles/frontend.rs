@@ -290,7 +290,7 @@ impl Frontend {
             self.services.catalog(begun.catalog_version).await.map_err(|error| error.to_string())?;
         let sizes = match self.registry.table_sizes().filter(|_| with_sizes) {
             Some(sizes) => {
-                let tables = catalog.tables.values().filter(|table| table.view.is_none());
+                let tables = catalog.tables.values().filter(|table| table.is_on_shards());
                 sizes.sizes(tables.cloned().collect(), SIZES_FRESHNESS).await
             }
             None => BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! CREATE, ALTER, DROP, RENAME, UNDROP, PURGE.
 
 mod alter;
+mod server;
 mod table;
 mod types;
 
@@ -82,7 +83,7 @@ impl Parser<'_> {
             "TRIGGER" => self.refuse("CREATE TRIGGER", true),
             "EVENT" => self.refuse("CREATE EVENT", true),
             "ROLE" => self.refuse("CREATE ROLE", true),
-            "SERVER" => self.refuse("CREATE SERVER", true),
+            "SERVER" if !or_replace => self.create_server(),
             "TABLESPACE" | "UNDO" => self.refuse("CREATE TABLESPACE", true),
             "LOGFILE" => self.refuse("CREATE LOGFILE GROUP", true),
             "RESOURCE" => self.refuse("CREATE RESOURCE GROUP", true),
@@ -248,7 +249,7 @@ impl Parser<'_> {
             "FUNCTION" => self.refuse("ALTER FUNCTION", true),
             "EVENT" => self.refuse("ALTER EVENT", true),
             "INSTANCE" => self.refuse("ALTER INSTANCE", true),
-            "SERVER" => self.refuse("ALTER SERVER", true),
+            "SERVER" => self.alter_server(),
             "TABLESPACE" | "UNDO" => self.refuse("ALTER TABLESPACE", true),
             "LOGFILE" => self.refuse("ALTER LOGFILE GROUP", true),
             "RESOURCE" => self.refuse("ALTER RESOURCE GROUP", true),
@@ -308,7 +309,7 @@ impl Parser<'_> {
             "TRIGGER" => self.drop_program(ProgramKind::Trigger),
             "EVENT" => self.drop_program(ProgramKind::Event),
             "ROLE" => self.refuse("DROP ROLE", true),
-            "SERVER" => self.refuse("DROP SERVER", true),
+            "SERVER" => self.drop_server(),
             "TABLESPACE" | "UNDO" => self.refuse("DROP TABLESPACE", true),
             "RESOURCE" => self.refuse("DROP RESOURCE GROUP", true),
             "SPATIAL" => self.refuse("DROP SPATIAL REFERENCE SYSTEM", true),

@@ -2,7 +2,7 @@
 
 use super::Hall;
 use super::kinds::Kind;
-use super::registry::{Connection, normalised, shown};
+use super::registry::{Connection, may_hold_secrets, normalised, shown};
 use assize_catalog::{User, like};
 use assize_model::{ErrorCode, SqlError};
 use assize_ports::ResultSink;
@@ -240,9 +240,7 @@ impl Client {
 
 /// A statement as logs may hold it: without its literals if one of them may be a password.
 fn loggable(text: &[u8]) -> String {
-    let lower = text.to_ascii_lowercase();
-    let has = |word: &[u8]| lower.windows(word.len()).any(|window| window == word);
-    if has(b"identified") || has(b"password") {
+    if may_hold_secrets(text) {
         return normalised(text);
     }
     String::from_utf8_lossy(text).into_owned()
@@ -511,12 +509,18 @@ impl ResultSink for NoRows {
 
 #[cfg(test)]
 mod tests {
-    use super::loggable;
+    use super::{loggable, shown};
 
     #[test]
-    fn passwords_stay_out_of_the_log() {
+    fn passwords_stay_out_of_the_log_and_the_process_list() {
         let logged = loggable(b"CREATE USER a IDENTIFIED BY 'geheim'");
         assert!(logged.contains("IDENTIFIED") && !logged.contains("geheim"), "{logged}");
+        let server = b"CREATE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (USER 'u', PASSWORD 'geheim')";
+        assert!(!loggable(server).contains("geheim"), "{}", loggable(server));
+        let url = b"CREATE TABLE t (a INT) ENGINE=FEDERATED CONNECTION='mysql://u:geheim@h/d/t'";
+        assert!(!loggable(url).contains("geheim"), "{}", loggable(url));
+        assert!(!shown(server).contains("geheim"), "{}", shown(server));
         assert_eq!(loggable(b"SELECT 'x'"), "SELECT 'x'");
+        assert_eq!(&*shown(b"SELECT 'x', pass"), "SELECT 'x', pass");
     }
 }

@@ -64,9 +64,23 @@ pub struct Connection {
     tls: Mutex<Option<TlsInfo>>,
 }
 
-/// A statement's text as the process list shows it.
+/// A statement's text as the process list shows it: without its literals if one of them may be a password.
 pub fn shown(text: &[u8]) -> Arc<str> {
-    Arc::from(String::from_utf8_lossy(&text[..text.len().min(STATEMENT_SHOWN_MAX)]))
+    let text = &text[..text.len().min(STATEMENT_SHOWN_MAX)];
+    if may_hold_secrets(text) { normalised(text).into() } else { Arc::from(String::from_utf8_lossy(text)) }
+}
+
+/// Whether a literal of a statement may be a password. CONNECTION of a FEDERATED table is among them: it may be a URL, which is
+/// refused, with a password in it.
+pub fn may_hold_secrets(text: &[u8]) -> bool {
+    const WORDS: [&[u8]; 3] = [b"identified", b"password", b"federated"];
+    let begins_with = |rest: &[u8], word: &[u8]| {
+        rest.get(..word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word))
+    };
+    // Every statement comes by here: nearly every byte is none of their first letters.
+    text.iter().enumerate().any(|(at, byte)| {
+        matches!(byte | 0x20, b'i' | b'p' | b'f') && WORDS.iter().any(|word| begins_with(&text[at..], word))
+    })
 }
 
 impl Connection {

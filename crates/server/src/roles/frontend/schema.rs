@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 /// Databases and tables, by name, with what is known of their sizes.
 pub fn describe(catalog: &Catalog, sizes: &BTreeMap<TableId, TableSize>) -> SchemaInfo {
-    // A view holds nothing that an operator could look after.
-    let is_table = |id: &TableId| catalog.table_by_id(*id).is_some_and(|table| table.view.is_none());
+    // Views and foreign tables hold nothing that an operator could look after.
+    let is_table = |id: &TableId| catalog.table_by_id(*id).is_some_and(|table| table.is_on_shards());
     let databases = catalog.databases.values().map(|database| DatabaseInfo {
         id: database.id.0,
         name: database.name.to_string(),

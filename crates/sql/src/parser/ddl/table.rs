@@ -65,7 +65,9 @@ impl Parser<'_> {
         if as_given || self.at_query() {
             table.select = Some(Box::new(self.query()?));
         }
-        if table.columns.is_empty() && table.select.is_none() {
+        // A table on another server may leave its columns to that server.
+        let federated = table.options.is_federated() && table.constraints.is_empty();
+        if table.columns.is_empty() && table.select.is_none() && !federated {
             return Err(self.fail());
         }
         Ok(Statement::CreateTable(Box::new(table)))
@@ -107,7 +109,6 @@ impl Parser<'_> {
             "AVG_ROW_LENGTH",
             "COMPRESSION",
             "ENCRYPTION",
-            "CONNECTION",
             "INSERT_METHOD",
             "TABLESPACE",
             "PASSWORD",
@@ -138,6 +139,11 @@ impl Parser<'_> {
         if self.eat_kw("COMMENT") {
             self.eat("=");
             options.comment = Some(self.string()?);
+            return Ok(true);
+        }
+        if self.eat_kw("CONNECTION") {
+            self.eat("=");
+            options.connection = Some(self.string()?);
             return Ok(true);
         }
         if let Some(word) = self.eat_one_of(&["DATA", "INDEX"]) {
