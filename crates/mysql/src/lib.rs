@@ -16,6 +16,8 @@
 //! - A connection that is dropped while a statement runs on it is closed, and the server is asked to end the statement.
 //! - The password of a server stands in no error and no log line.
 
+#![allow(clippy::disallowed_methods)] // This floor has clocks and threads.
+
 mod connection;
 mod convert;
 
