@@ -1,6 +1,6 @@
 //! The cluster, as an operator sees it: the admin API, the shell and the SQL twins all stand on these traits.
 
-use crate::{BoxFuture, Strain, TableSize};
+use crate::{BoxFuture, ForeignTroubles, Strain, TableSize};
 use assize_model::{NodeId, Outcome, ReplicaId, Slot, TxnId};
 use serde::{Deserialize, Serialize};
 
@@ -745,6 +745,10 @@ pub trait ClusterView: Send + Sync {
     /// Whether no leader is heard of, so that members, shards and the schema are told as this node knew them last.
     fn may_be_old(&self) -> bool {
         false
+    }
+    /// What is in the way on foreign servers, as this node's frontend sees it; nothing if it has none.
+    fn foreign(&self) -> ForeignTroubles {
+        ForeignTroubles::default()
     }
     /// Completes once something in this process has changed since the change of this number, with the number of the last
     /// change; with `None` at once. What is looked at after a number was told contains that change. A view that cannot

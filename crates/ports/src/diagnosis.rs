@@ -1,12 +1,13 @@
 //! What is wrong with a cluster, and what to do about it, in words. A pure function of what the cluster says of itself.
 
+mod foreign;
 mod shards;
 #[cfg(test)]
 mod tests;
 
 use crate::{
-    CERTIFICATE_SECONDS_LOW, CertificateInfo, JobInfo, MemberInfo, MemberRole, Members, ROOM_MIN_BYTES,
-    Rebuff, RebuffCause, STALLED_MILLIS_MAX, ShardInfo, majority,
+    CERTIFICATE_SECONDS_LOW, CertificateInfo, ForeignTroubles, JobInfo, MemberInfo, MemberRole, Members,
+    ROOM_MIN_BYTES, Rebuff, RebuffCause, STALLED_MILLIS_MAX, ShardInfo, majority,
 };
 use assize_model::{NodeId, Slot};
 use shards::{names, shards_on, too_few_nodes};
@@ -105,6 +106,7 @@ pub fn diagnose(
     members: &Result<Members, String>,
     shards: &Result<Vec<ShardInfo>, String>,
     jobs: &[JobInfo],
+    foreign: &ForeignTroubles,
 ) -> Diagnosis {
     let mut findings = Findings::default();
     if let Some(removed) = members.iter().flat_map(|m| &m.members).find(|member| member.is_removed) {
@@ -150,6 +152,7 @@ pub fn diagnose(
         draining.for_each(|member| findings.draining(member, members, shards));
     }
     failures(jobs).for_each(|job| findings.job(job));
+    findings.foreign(foreign);
     findings.into_diagnosis(members, shards)
 }
 

@@ -46,6 +46,28 @@ pub struct ForeignResult {
     pub warnings: Vec<Warning>,
 }
 
+/// What is in the way on foreign servers, as one frontend sees it: for operators.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForeignTroubles {
+    /// Servers that cannot be asked for prepared branches, and why.
+    pub away: Vec<(Arc<str>, String)>,
+    /// Transactions that have committed, and of which some server that is away, or that nobody defines any more, may not have heard.
+    pub unheard: usize,
+    /// Branches that stay prepared for too long.
+    pub stuck: Vec<StuckBranch>,
+}
+
+/// A branch that stays prepared although it has been decided what becomes of it, or though it should have been.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StuckBranch {
+    /// The server's name.
+    pub server: Arc<str>,
+    /// As XA statements name it.
+    pub branch: String,
+    /// For how long it has been seen, in seconds.
+    pub seconds: u64,
+}
+
 /// Why there is no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForeignError {

@@ -100,7 +100,7 @@ async fn diagnosis(cluster: &dyn ClusterView) -> Diagnosis {
     let (members, shards, jobs) = futures_util::join!(cluster.members(), cluster.shards(), cluster.jobs());
     let words = |error: ClusterError| error.to_string();
     let jobs = jobs.unwrap_or_default().jobs;
-    let mut told = diagnose(&members.map_err(words), &shards.map_err(words), &jobs);
+    let mut told = diagnose(&members.map_err(words), &shards.map_err(words), &jobs, &cluster.foreign());
     if cluster.may_be_old() {
         told.is_out_of_touch(cluster.node());
     }

@@ -19,7 +19,8 @@ use crate::txn::{Txn, TxnOptions};
 use assize_catalog::{BranchOutcome, BranchPlace, FOREIGN_BRANCHES, ForeignBranch, Server};
 use assize_model::{Mutation, SqlError, TxnId};
 use assize_ports::{
-    Direction, ForeignConnection, ForeignError, ReadIntent, ScanRequest, ScanShards, Transaction,
+    Direction, ForeignConnection, ForeignError, ForeignTroubles, ReadIntent, ScanRequest, ScanShards,
+    StuckBranch, Transaction,
 };
 use assize_values::{IntType, IntWidth, SqlType, Value};
 use futures_util::future::{Either, join_all, select};
@@ -102,6 +103,27 @@ pub struct ForeignTended {
     pub records_removed: usize,
 }
 
+/// A branch that is in doubt for longer stands in the way of somebody.
+const STUCK_MICROS: u64 = 30_000_000;
+
+impl ForeignTended {
+    /// What of it an operator has to know.
+    pub fn troubles(&self) -> ForeignTroubles {
+        let stuck = self.in_doubt.iter().filter(|branch| branch.is_stuck());
+        ForeignTroubles {
+            away: self.away.clone(),
+            unheard: self.records_waiting,
+            stuck: stuck
+                .map(|found| StuckBranch {
+                    server: found.server.clone(),
+                    branch: found.branch.clone(),
+                    seconds: found.seen_micros / 1_000_000,
+                })
+                .collect(),
+        }
+    }
+}
+
 /// A prepared branch that nothing could be done about yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BranchInDoubt {
@@ -113,6 +135,13 @@ pub struct BranchInDoubt {
     pub seen_micros: u64,
     /// What its record says; `None` if there is none.
     pub outcome: Option<BranchOutcome>,
+}
+
+impl BranchInDoubt {
+    /// Whether it should have been carried out by now.
+    pub fn is_stuck(&self) -> bool {
+        self.seen_micros > STUCK_MICROS
+    }
 }
 
 /// One server's answer.
@@ -406,6 +435,27 @@ mod tests {
 
     fn number(sequence: u64) -> TxnId {
         TxnId::new(Timestamp::from_millis(5), DeadlineClass::Xa, FrontendId(1), FrontendEpoch(1), sequence)
+    }
+
+    #[test]
+    fn an_operator_hears_of_what_stays_and_of_who_is_away() {
+        let in_doubt = |branch: &str, seen_micros| BranchInDoubt {
+            server: "s".into(),
+            branch: branch.to_owned(),
+            seen_micros,
+            outcome: None,
+        };
+        let tended = ForeignTended {
+            in_doubt: vec![in_doubt("new", STUCK_MICROS), in_doubt("old", STUCK_MICROS + 2_000_000)],
+            away: vec![("t".into(), "gone".to_owned())],
+            records_waiting: 3,
+            ..ForeignTended::default()
+        };
+        let troubles = tended.troubles();
+        assert_eq!((troubles.unheard, &troubles.away), (3, &tended.away));
+        let old = StuckBranch { server: "s".into(), branch: "old".to_owned(), seconds: 32 };
+        assert_eq!(troubles.stuck, [old]);
+        assert_eq!(ForeignTended::default().troubles(), ForeignTroubles::default());
     }
 
     #[test]

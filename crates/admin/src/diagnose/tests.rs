@@ -3,7 +3,9 @@ mod fake;
 
 use super::raft_status;
 use crate::pb::{self, Health};
-use assize_ports::{Cause, JobInfo, MemberInfo, MemberRole, Members, ROOM_MIN_BYTES, ShardInfo, Strain};
+use assize_ports::{
+    Cause, ForeignTroubles, JobInfo, MemberInfo, MemberRole, Members, ROOM_MIN_BYTES, ShardInfo, Strain,
+};
 use fake::{Fake, State};
 
 /// Breaks a healthy cluster and diagnoses it.
@@ -19,7 +21,7 @@ fn diagnose(
     shards: &Result<Vec<ShardInfo>, String>,
     jobs: &[JobInfo],
 ) -> pb::DiagnoseResponse {
-    assize_ports::diagnose(members, shards, jobs).into()
+    assize_ports::diagnose(members, shards, jobs, &ForeignTroubles::default()).into()
 }
 
 /// Checks health, and what the worst finding is about and says.

@@ -47,7 +47,7 @@ impl Cluster for Services {
         );
         let words = |status: Status| status.message().to_owned();
         let jobs = jobs.unwrap_or_default().jobs;
-        let mut told = diagnose(&members.map_err(words), &shards.map_err(words), &jobs);
+        let mut told = diagnose(&members.map_err(words), &shards.map_err(words), &jobs, &self.view.foreign());
         if self.view.may_be_old() {
             told.is_out_of_touch(self.view.node());
         }

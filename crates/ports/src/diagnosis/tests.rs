@@ -1,5 +1,5 @@
 use super::*;
-use crate::{MemberRole, Rebuff, RebuffCause, ReplicaInfo};
+use crate::{MemberRole, Rebuff, RebuffCause, ReplicaInfo, StuckBranch};
 
 /// Three nodes that do everything, and so many shards with a replica on each of them.
 fn cluster(shards: u32) -> (Members, Vec<ShardInfo>) {
@@ -76,7 +76,11 @@ fn stop(members: &mut Members, shards: &mut [ShardInfo], nodes: &[u64]) {
 
 /// Health and findings, a line each: `warning | node 1 | what | advice`.
 fn told(members: &Members, shards: &[ShardInfo]) -> (Health, Vec<String>) {
-    let told = diagnose(&Ok(members.clone()), &Ok(shards.to_vec()), &[]);
+    told_with(members, shards, &ForeignTroubles::default())
+}
+
+fn told_with(members: &Members, shards: &[ShardInfo], foreign: &ForeignTroubles) -> (Health, Vec<String>) {
+    let told = diagnose(&Ok(members.clone()), &Ok(shards.to_vec()), &[], foreign);
     let line = |f: &Finding| format!("{} | {} | {} | {}", f.severity.name(), f.subject, f.what, f.advice);
     (told.health, told.findings.iter().map(line).collect())
 }
@@ -87,6 +91,29 @@ fn check(told: &(Health, Vec<String>), health: Health, lines: &[&str]) {
     assert_eq!(told.1.len(), lines.len(), "{told:#?}");
     for (line, begins) in told.1.iter().zip(lines) {
         assert!(line.starts_with(begins), "{line:?} does not begin with {begins:?}");
+    }
+}
+
+#[test]
+fn foreign_servers_that_are_away_and_branches_that_stay_prepared_are_told() {
+    let (members, shards) = cluster(2);
+    let branch = StuckBranch { server: "Legacy".into(), branch: "'assize-1','2',3".to_owned(), seconds: 41 };
+    let mut troubles = ForeignTroubles { stuck: vec![branch], ..ForeignTroubles::default() };
+    let prepared = "warning | foreign server Legacy | branch 'assize-1','2',3 stays prepared, for 41 s: its rows are locked there | \
+                    find the connection there";
+    check(&told_with(&members, &shards, &troubles), Health::Degraded, &[prepared]);
+    troubles.stuck.clear();
+    for (unheard, words) in [
+        (0, "fail |"),
+        (1, "fail; a committed transaction may wait for it |"),
+        (2, "fail; 2 committed transactions may wait for it |"),
+    ] {
+        troubles.away = vec![("Legacy".into(), "connection refused".to_owned())];
+        troubles.unheard = unheard;
+        let away = format!(
+            "warning | foreign server Legacy | cannot be used: connection refused; statements that need it {words} start it"
+        );
+        check(&told_with(&members, &shards, &troubles), Health::Degraded, &[&away]);
     }
 }
 

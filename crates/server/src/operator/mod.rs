@@ -33,9 +33,9 @@ use assize_model::{
 };
 use assize_ports::{
     Action, ActionDone, AdjudicatorClient, AdjudicatorError, BoxFuture, ClusterError, ClusterView,
-    ConflictRecord, DecisionSource, JobList, MemberInfo, MemberRole, Members, NodePressure, NodeRecord,
-    NodeReport, PeerError, Peers, ReplicaInfo, ReplicaStanding, ReportParts, SchemaInfo, Service, ShardInfo,
-    TrafficList, Watched, complete_winners, unknown_winners,
+    ConflictRecord, DecisionSource, ForeignTroubles, JobList, MemberInfo, MemberRole, Members, NodePressure,
+    NodeRecord, NodeReport, PeerError, Peers, ReplicaInfo, ReplicaStanding, ReportParts, SchemaInfo, Service,
+    ShardInfo, TrafficList, Watched, complete_winners, unknown_winners,
 };
 use diary::Diary;
 use futures_util::future::join_all;
@@ -573,6 +573,10 @@ impl ClusterView for Operator {
 
     fn may_be_old(&self) -> bool {
         self.local.is_cut_off()
+    }
+
+    fn foreign(&self) -> ForeignTroubles {
+        self.local.frontend.get().map(|frontend| frontend.foreign()).unwrap_or_default()
     }
 
     fn changed(&self, what: Watched, seen: Option<u64>) -> BoxFuture<'_, u64> {

@@ -23,8 +23,9 @@ use crate::metrics;
 use assize_catalog::User;
 use assize_model::{Placement, Retry};
 use assize_ports::{
-    AdjudicatorClient, CONNECTION_BITS, ClusterView, ConflictRecord, ConflictSide, Freshness, JobInfo,
-    NodeReport, Registered, ReportParts, SchemaInfo, ServerView, ShardDirectory, TrafficInfo,
+    AdjudicatorClient, CONNECTION_BITS, ClusterView, ConflictRecord, ConflictSide, ForeignTroubles,
+    Freshness, JobInfo, NodeReport, Registered, ReportParts, SchemaInfo, ServerView, ShardDirectory,
+    TrafficInfo,
 };
 use assize_session::{
     Bell, GlobalVariables, JobBell, Limits, Login, Services, Session, Shared, Shedding, Txn, TxnOptions,
@@ -281,6 +282,11 @@ impl Frontend {
             statements: self.registry.counters.questions.load(Ordering::Relaxed),
             connections: self.registry.connected() as u64,
         }
+    }
+
+    /// What is in the way on foreign servers, as it was a few seconds ago.
+    pub fn foreign(&self) -> ForeignTroubles {
+        self.services.foreign_tended().troubles()
     }
 
     /// Databases and tables, as of now, and what they hold, if that is wanted. An error says why they cannot be told.

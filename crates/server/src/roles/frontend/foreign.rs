@@ -10,8 +10,6 @@ use tokio::sync::watch;
 
 /// Time between two looks, on average: frontends that began together drift apart.
 const INTERVAL: Duration = Duration::from_secs(3);
-/// A branch that is in doubt for so long is worth a line in the log.
-const IN_DOUBT_TOO_LONG: Duration = Duration::from_secs(30);
 
 /// Looks again and again, until it is stopped.
 pub async fn tend(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
@@ -63,8 +61,7 @@ impl Told {
             }
             is_away
         });
-        let too_long = IN_DOUBT_TOO_LONG.as_micros() as u64;
-        for branch in tended.in_doubt.iter().filter(|branch| branch.seen_micros > too_long) {
+        for branch in tended.in_doubt.iter().filter(|branch| branch.is_stuck()) {
             if self.in_doubt.insert(branch.branch.clone()) {
                 let outcome = branch.outcome.map_or("not known", words);
                 let (server, branch) = (&branch.server, &branch.branch);
