@@ -1,6 +1,8 @@
 //! A throw-away MariaDB server, from Debian's packages, to compare with.
 
+use crate::cluster::free_port;
 use crate::{run_ok, wait_for};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// A running `mariadbd` with an empty data directory of its own, reached through a private socket or a free port.
@@ -20,6 +22,7 @@ impl MariaDb {
         let data = directory.path().join("data");
         run_ok(
             Command::new("mariadb-install-db")
+                .envs([own_temporary_files(directory.path())])
                 .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
                 .args(run_as_root())
                 .arg(format!("--datadir={}", data.display())),
@@ -84,6 +87,7 @@ fn spawn(directory: &tempfile::TempDir, port: u16) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(path.join("log"));
     let log = log.expect("a log file can be made");
     Command::new("mariadbd")
+        .envs([own_temporary_files(path)])
         .arg("--no-defaults")
         .args(run_as_root())
         .arg(format!("--datadir={}", path.join("data").display()))
@@ -97,10 +101,11 @@ fn spawn(directory: &tempfile::TempDir, port: u16) -> Child {
         .expect("mariadbd can be started: ./justw test installs it")
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback has free ports");
-    listener.local_addr().expect("a bound socket has an address").port()
+/// Servers that start sweep what looks like theirs out of the directory for temporary files: each has one of its own.
+fn own_temporary_files(directory: &Path) -> (&'static str, std::path::PathBuf) {
+    let temporary = directory.join("tmp");
+    std::fs::create_dir_all(&temporary).expect("a directory can be made");
+    ("TMPDIR", temporary)
 }
 
 /// mariadbd refuses to run as root unless told to.
