@@ -1,9 +1,10 @@
 //! Transactions over tables of the cluster and of two MariaDB servers, by SQL, while processes are killed.
 #![allow(clippy::disallowed_methods)] // Waits for real processes.
 
+use assize_tests::cluster::connect;
 use assize_tests::{Assize, MariaDb, wait_for};
+use mysql::Conn;
 use mysql::prelude::Queryable;
-use mysql::{Conn, OptsBuilder};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,17 +12,6 @@ use std::time::{Duration, Instant};
 /// How long there is killing.
 const KILLING: Duration = Duration::from_secs(40);
 const CLIENTS: u64 = 4;
-
-fn connect(port: u16) -> mysql::Result<Conn> {
-    let opts = OptsBuilder::new()
-        .ip_or_hostname(Some("127.0.0.1"))
-        .tcp_port(port)
-        .user(Some("root"))
-        .prefer_socket(false)
-        .tcp_connect_timeout(Some(Duration::from_secs(2)))
-        .read_timeout(Some(Duration::from_secs(30)));
-    Conn::new(opts)
-}
 
 /// A server with an account for the cluster, and accounts with 1,000 each.
 fn bank() -> MariaDb {

@@ -423,7 +423,7 @@ fn literals_read_back_as_what_they_were() {
         (Value::text("'; DROP TABLE t; -- "), text.clone(), "'''; DROP TABLE t; -- '"),
         (Value::text("\\"), text.clone(), "'\\\\'"),
         (Value::text("\\' OR 1=1 -- "), text.clone(), "'\\\\'' OR 1=1 -- '"),
-        (Value::text("\0\n\r\u{1a}\u{0}"), text, "'\\0\\n\\r\\Z\\0'"),
+        (Value::text("\0\n\r\u{1a}\u{0}"), text, "'\\0\\n\\r\u{1a}\\0'"),
         (Value::Date(Date::new(2020, 2, 29)), SqlType::Date, "'2020-02-29'"),
         (Value::Time(Time { micros: -3_600_000_001 }), SqlType::Time { fsp: 6 }, "'-01:00:00.000001'"),
         (Value::DateTime(at), SqlType::DateTime { fsp: 6 }, "'2020-02-29 12:00:00.000001'"),

@@ -1,5 +1,6 @@
 //! Values as literals of a real server.
 
+use crate::show::quote::quote_text;
 use assize_values::{SqlType, Value, format};
 
 /// A value of a column of this type, as the server reads it.
@@ -39,23 +40,4 @@ pub fn literal(value: &Value, sql_type: &SqlType) -> String {
 /// With an exponent, so that it is no DECIMAL there. What is no number is none there either, and refused.
 fn real(number: f64) -> String {
     if number.is_finite() { format!("{number:e}") } else { quote_text(&number.to_string()) }
-}
-
-/// Text in single quotes. Control characters that tools stumble over are escaped; everything else is UTF-8 as it is.
-pub fn quote_text(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('\'');
-    for c in text.chars() {
-        match c {
-            '\0' => out.push_str("\\0"),
-            '\'' => out.push_str("''"),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\u{1a}' => out.push_str("\\Z"),
-            c => out.push(c),
-        }
-    }
-    out.push('\'');
-    out
 }

@@ -13,7 +13,8 @@
 mod literal;
 mod text;
 
-pub use literal::{literal, quote_text};
+pub use crate::show::quote::quote_text;
+pub use literal::literal;
 pub use text::{Condition, Select, delete, insert, keyed, table_name, tuple, update};
 
 use assize_catalog::{Catalog, Server, Table};
